@@ -1,0 +1,129 @@
+//! What a link can do to the state, as values.
+//!
+//! Every change to presence, roles and links is a [`Change`], numbered per link by the gateway that owns the link. A
+//! change can be applied anywhere; only the node that owns the origin link also makes notices from it
+//! ([`Effect::Notify`]).
+
+use std::net::SocketAddr;
+
+use crate::ids::{ClientType, UserId};
+
+/// What a MsgServer reports of a client (legacy `UserStatType`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum ReportedStatus {
+    /// 1
+    Online,
+    /// 2
+    Offline,
+    /// 3, LEAVE in the C++ code.
+    Away,
+}
+
+/// One logged-in client of a legacy user list.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct ListEntry {
+    /// Whose client.
+    pub user: UserId,
+    /// Which type.
+    pub client_type: ClientType,
+    /// Online and away add a login. Offline is a hidden login in a link's first list, a logout later.
+    pub status: ReportedStatus,
+}
+
+/// All logins of one (user, client type) on a link, for a table that is restored.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableEntry {
+    /// Whose clients.
+    pub user: UserId,
+    /// Which type.
+    pub client_type: ClientType,
+    /// Visible and active logins.
+    pub online: u16,
+    /// Visible logins that are away.
+    pub away: u16,
+    /// Hidden logins: they receive, they never show.
+    pub hidden: u16,
+}
+
+/// Why a link ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum CloseReason {
+    /// The MsgServer closed, or its connection broke.
+    Peer,
+    /// Nothing came for the idle time.
+    Idle,
+    /// It sent a frame that cannot be.
+    BadFrame,
+    /// It did not take what it was sent.
+    SlowReader,
+    /// Its gateway is shutting down.
+    Drain,
+    /// An operator asked for it.
+    Requested,
+    /// Its gateway was lost for longer than the grace period, or restarted.
+    GatewayLost,
+}
+
+/// What is restored of a link that a predecessor of this node knew.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Restored {
+    /// It had claimed.
+    pub claimed: bool,
+    /// It had sent a list or an update.
+    pub reported: bool,
+    /// Its first list was complete.
+    pub listed: bool,
+    /// A list or update of it could not be read, and no list since could.
+    pub opaque: bool,
+}
+
+/// One thing that a link did.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// A MsgServer connected. First change of every link.
+    Opened {
+        /// Its address; links of one IP may belong to one MsgServer.
+        peer: SocketAddr,
+        /// Set when the link is older than this node.
+        restored: Option<Restored>,
+    },
+    /// Part of a restored table.
+    Table(&'a [TableEntry]),
+    /// Part of a user list.
+    List {
+        /// In the list's order.
+        entries: &'a [ListEntry],
+        /// The list ends here.
+        last: bool,
+    },
+    /// A client came, went, left or came back.
+    Update {
+        /// Whose client.
+        user: UserId,
+        /// Which type.
+        client_type: ClientType,
+        /// What it is now.
+        status: ReportedStatus,
+    },
+    /// The MsgServer said whether this is its primary connection.
+    Role {
+        /// False changes nothing: a claim is never given back.
+        claimed: bool,
+    },
+    /// A list or an update that could not be read: from now on the link gets everything.
+    Unreadable,
+    /// The connection is gone. Last change of every link.
+    Closed {
+        /// Why.
+        reason: CloseReason,
+    },
+}
+
+/// Whether an update makes notices.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// The state changes, MsgServers are not told.
+    Silent,
+    /// As the legacy rules say.
+    Notify,
+}

@@ -1,0 +1,698 @@
+//! The entry points: what links did goes in, deliveries and events come out.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::change::{Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry};
+use crate::event_log::{ChangeReason, Event};
+use crate::fan_out::{Concern, FanOuter};
+use crate::ids::{ClientType, LinkId, UserId};
+use crate::links::{Link, Links, Part, Phase};
+use crate::notices;
+use crate::outbox::{HeldRun, Item, Outbox, Payload, Target};
+use crate::roles::Successions;
+use crate::sessions::{Logins, SessionState, SessionView, Sessions, Status, Step, Summary};
+
+/// Who gets what is routed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum FanOut {
+    /// Exactly the links whose MsgServer would do something with it.
+    #[default]
+    Directed,
+    /// Every link, as the C++ RouteServer does. Roles have no effect.
+    Broadcast,
+}
+
+/// How the core behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Who gets what is routed.
+    pub fan_out: FanOut,
+    /// How long the seat of a closed claimed link waits for the MsgServer's next claim. MsgServers claim within
+    /// milliseconds; 2 s allow for slow ones.
+    pub seat_hold: Duration,
+    /// Most bytes of deliveries that one seat holds; what comes beyond is dropped and counted.
+    pub seat_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            fan_out: FanOut::Directed,
+            seat_hold: Duration::from_secs(2),
+            seat_bytes: 64 * 1024 * 1024,
+        }
+    }
+}
+
+/// Whom an envelope concerns, by the table of commands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Audience<'a> {
+    /// Other links that hold one of these users.
+    Users(&'a [u32]),
+    /// Other links that have ever sent a list or an update.
+    Reporters,
+    /// All other links.
+    Others,
+    /// An unreadable body of a command that goes to the origin too: all other links; in broadcast mode, all links.
+    UnparsedAll,
+    /// All links with a session, the origin too.
+    Sessions,
+    /// All links.
+    Everyone,
+}
+
+/// A link id that does not fit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+pub enum LinkError {
+    /// It was never opened, or it is closed.
+    #[error("link {0} is not open")]
+    Unknown(LinkId),
+    /// It was opened before.
+    #[error("link {0} is open already")]
+    AlreadyOpen(LinkId),
+}
+
+/// Numbers for metrics.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Open links.
+    pub links: usize,
+    /// Open links that have claimed.
+    pub claimed: usize,
+    /// Open links for which another one stands.
+    pub shadows: usize,
+    /// Open links whose gateway is detached.
+    pub detached: usize,
+    /// Seats that wait for a claim.
+    pub seats: usize,
+    /// Users with a session, hidden or shadow ones included.
+    pub users: usize,
+    /// Sessions, likewise.
+    pub sessions: usize,
+    /// Deliveries held at seats, bytes.
+    pub held_bytes: usize,
+    /// Since the start: envelopes whose audience was empty.
+    pub without_target: u64,
+    /// Since the start: deliveries dropped because a seat was full, or ended without a successor.
+    pub seat_dropped: u64,
+    /// Since the start: returned deliveries without a successor to get them.
+    pub returned_dropped: u64,
+    /// Since the start: links that inherited from a closed one.
+    pub successions: u64,
+}
+
+/// One link, for operators.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkView {
+    /// Its name.
+    pub id: LinkId,
+    /// Its MsgServer.
+    pub peer: SocketAddr,
+    /// It has claimed.
+    pub claimed: bool,
+    /// It receives, its sessions are presence.
+    pub active: bool,
+    /// It has sent a list or an update.
+    pub reported: bool,
+    /// Its table cannot be trusted, so it gets everything.
+    pub opaque: bool,
+    /// Its gateway's stream is broken.
+    pub detached: bool,
+    /// Sessions it holds.
+    pub sessions: u32,
+    /// Since the node started.
+    pub opened: Duration,
+}
+
+/// Presence and routing state. See the crate's documentation for how it is used.
+#[derive(Debug)]
+pub struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) links: Links,
+    pub(crate) sessions: Sessions,
+    pub(crate) seats: Vec<u32>,
+    pub(crate) successions: Successions,
+    /// Ended links whose sessions are still to be removed.
+    ending: VecDeque<u32>,
+    fan_outer: FanOuter,
+    pub(crate) outbox: Outbox,
+    /// How many things were routed.
+    pub(crate) position: u64,
+    pub(crate) stats: Stats,
+}
+
+/// A closing link frees this many sessions at once; the rest is left to [`Core::reap`], so that one large link does not
+/// hold up everybody else.
+const FREED_AT_CLOSE: usize = 1024;
+
+impl Core {
+    /// An empty state.
+    pub fn new(settings: Settings) -> Self {
+        Core {
+            settings,
+            links: Links::default(),
+            sessions: Sessions::new(),
+            seats: Vec::new(),
+            successions: Successions::default(),
+            ending: VecDeque::new(),
+            fan_outer: FanOuter::new(settings.fan_out),
+            outbox: Outbox::default(),
+            position: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Applies what a link did. `now` is the time since the node started, never going back. `sequence` is the entry's
+    /// number on this link; the core keeps it, the caller checks it.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::AlreadyOpen`] for a second `Opened`, [`LinkError::Unknown`] for anything else from a link that is
+    /// not open. The state is as before then.
+    pub fn apply(
+        &mut self,
+        now: Duration,
+        id: LinkId,
+        sequence: u64,
+        change: Change<'_>,
+        effect: Effect,
+    ) -> Result<(), LinkError> {
+        if let Change::Opened { peer, restored } = change {
+            return self.open(now, id, sequence, peer, restored);
+        }
+        let slot = self.advance_sequence(id, sequence)?;
+        match change {
+            Change::Opened { .. } => {}
+            Change::Table(entries) => self.restore(now, slot, entries),
+            Change::List { entries, last } => {
+                self.list(now, slot, entries, last);
+                if last {
+                    self.list_ends(slot, sequence, effect);
+                }
+            }
+            Change::Update {
+                user,
+                client_type,
+                status,
+            } => self.update(now, slot, sequence, user, client_type, status, effect),
+            Change::Role { claimed: true } => self.claim(now, slot, sequence, effect),
+            Change::Role { claimed: false } => {}
+            Change::Unreadable => {
+                self.links[slot].reported = true;
+                self.links.set_opaque(slot, true);
+            }
+            Change::Closed { reason } => self.close(now, slot, sequence, reason, effect),
+        }
+        Ok(())
+    }
+
+    /// Routes a PDU that a link sent.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Unknown`] if the link is not open.
+    pub fn route(
+        &mut self,
+        _now: Duration,
+        id: LinkId,
+        sequence: u64,
+        command: u16,
+        audience: Audience<'_>,
+        pdu: Bytes,
+    ) -> Result<(), LinkError> {
+        let slot = self.advance_sequence(id, sequence)?;
+        if self.links[slot].part() == Some(Part::Shadow) {
+            self.reinstate(slot);
+        }
+        self.outbox.event(Event::Envelope {
+            origin: Some(id),
+            command,
+            pdu: pdu.clone(),
+        });
+        let item = Item {
+            sequence,
+            index: 0,
+            payload: Payload::Pdu(pdu),
+        };
+        let targets = self.emit(id, Some(slot), Concern::Audience(audience), item);
+        self.stats.without_target += u64::from(targets == 0);
+        Ok(())
+    }
+
+    /// Notes that a link sent something that concerns nobody else (a query), so that [`Core::sequence`] counts it.
+    ///
+    /// # Errors
+    ///
+    /// [`LinkError::Unknown`] if the link is not open.
+    pub fn pass(&mut self, id: LinkId, sequence: u64) -> Result<(), LinkError> {
+        self.advance_sequence(id, sequence).map(|_| ())
+    }
+
+    /// Routes a PDU that a service publishes; returns to how many links. `sequence` counts what the node originates.
+    pub fn publish(
+        &mut self,
+        sequence: u64,
+        command: u16,
+        audience: Audience<'_>,
+        pdu: Bytes,
+    ) -> usize {
+        self.outbox.event(Event::Envelope {
+            origin: None,
+            command,
+            pdu: pdu.clone(),
+        });
+        let item = Item {
+            sequence,
+            index: 0,
+            payload: Payload::Pdu(pdu),
+        };
+        let targets = self.emit(LinkId::NODE, None, Concern::Audience(audience), item);
+        self.stats.without_target += u64::from(targets == 0);
+        targets
+    }
+
+    /// Highest sequence applied of an open link.
+    pub fn sequence(&self, id: LinkId) -> Option<u64> {
+        self.links.slot(id).map(|slot| self.links[slot].sequence)
+    }
+
+    /// The stream of a gateway broke: its links stay, with their sessions, and are still delivered to.
+    pub fn detach_gateway(&mut self, gateway: u64) {
+        self.set_detached(gateway, true);
+    }
+
+    /// The gateway is back.
+    pub fn reattach_gateway(&mut self, gateway: u64) {
+        self.set_detached(gateway, false);
+    }
+
+    /// Open links of a gateway: number and highest sequence applied.
+    pub fn gateway_links(&self, gateway: u64) -> Vec<(u64, u64)> {
+        self.links
+            .of_gateway(gateway)
+            .map(|(_, link)| (link.id.number, link.sequence))
+            .collect()
+    }
+
+    /// Removes up to `budget` sessions of links that have ended. True while there are more.
+    pub fn reap(&mut self, budget: usize) -> bool {
+        let mut left = budget;
+        while let Some(slot) = self.ending.front().copied() {
+            let before = self.sessions.held_by(slot) as usize;
+            if self.remove_sessions(slot, left) {
+                return true;
+            }
+            self.ending.pop_front();
+            self.links.free(slot);
+            left = left.saturating_sub(before);
+        }
+        false
+    }
+
+    /// The legacy rule: does the user have any visible desktop login, away or not?
+    pub fn legacy_online(&self, user: UserId) -> bool {
+        self.sessions.legacy_online(user)
+    }
+
+    /// Everything about one user.
+    pub fn user(&self, user: UserId) -> UserView<'_> {
+        UserView { core: self, user }
+    }
+
+    /// Visits the users of up to `max` session records from `cursor` (0 at first) on, and returns where to go on. A user
+    /// may be visited more than once; one who comes meanwhile may be left out.
+    pub fn scan_users(
+        &self,
+        cursor: usize,
+        max: usize,
+        visit: impl FnMut(UserId, Summary),
+    ) -> Option<usize> {
+        self.sessions.scan(cursor, max, visit)
+    }
+
+    /// What the last calls produced.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// Numbers for metrics. Costs a walk over the links.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            seats: self.seats.len(),
+            users: self.sessions.users(),
+            sessions: self.sessions.sessions(),
+            ..self.stats
+        };
+        for (_, link) in self.links.all() {
+            match &link.phase {
+                Phase::Open(part) => {
+                    stats.links += 1;
+                    stats.claimed += usize::from(link.claimed);
+                    stats.shadows += usize::from(*part == Part::Shadow);
+                    stats.detached += usize::from(link.detached);
+                }
+                Phase::Seat(seat) => stats.held_bytes += seat.held_bytes,
+                Phase::Ended => {}
+            }
+        }
+        stats
+    }
+
+    /// Open links, by gateway and number.
+    pub fn links(&self) -> impl Iterator<Item = LinkView> + '_ {
+        self.links
+            .in_order()
+            .map(|(slot, link)| self.view(slot, link))
+    }
+
+    /// One open link.
+    pub fn link(&self, id: LinkId) -> Option<LinkView> {
+        let slot = self.links.slot(id)?;
+        Some(self.view(slot, &self.links[slot]))
+    }
+
+    fn view(&self, slot: u32, link: &Link) -> LinkView {
+        LinkView {
+            id: link.id,
+            peer: link.peer,
+            claimed: link.claimed,
+            active: link.is_active(),
+            reported: link.reported,
+            opaque: link.opaque,
+            detached: link.detached,
+            sessions: self.sessions.held_by(slot),
+            opened: link.opened,
+        }
+    }
+
+    // ---- what links do
+
+    fn open(
+        &mut self,
+        now: Duration,
+        id: LinkId,
+        sequence: u64,
+        peer: SocketAddr,
+        restored: Option<Restored>,
+    ) -> Result<(), LinkError> {
+        if self.links.slot(id).is_some() {
+            return Err(LinkError::AlreadyOpen(id));
+        }
+        let slot = self.links.insert(now, id, sequence, peer, restored);
+        self.sessions.add_link(slot, true);
+        self.regroup(peer.ip());
+        Ok(())
+    }
+
+    fn advance_sequence(&mut self, id: LinkId, sequence: u64) -> Result<u32, LinkError> {
+        let slot = self.links.slot(id).ok_or(LinkError::Unknown(id))?;
+        let link = &mut self.links[slot];
+        link.sequence = link.sequence.max(sequence);
+        Ok(slot)
+    }
+
+    fn restore(&mut self, now: Duration, slot: u32, entries: &[TableEntry]) {
+        for entry in entries {
+            let logins = Logins {
+                online: entry.online,
+                away: entry.away,
+                hidden: entry.hidden,
+            };
+            self.step(
+                now,
+                slot,
+                entry.user,
+                entry.client_type,
+                Step::Add(logins),
+                ChangeReason::List,
+            );
+        }
+    }
+
+    fn list(&mut self, now: Duration, slot: u32, entries: &[ListEntry], last: bool) {
+        let link = &mut self.links[slot];
+        link.reported = true;
+        let first_list = link.first_list;
+        if first_list && !last {
+            self.first_list_begins(slot);
+        }
+        for entry in entries {
+            let one = match (entry.status, first_list) {
+                (ReportedStatus::Online, _) => Step::Add(Logins {
+                    online: 1,
+                    ..Logins::default()
+                }),
+                (ReportedStatus::Away, _) => Step::Add(Logins {
+                    away: 1,
+                    ..Logins::default()
+                }),
+                (ReportedStatus::Offline, true) => Step::Add(Logins {
+                    hidden: 1,
+                    ..Logins::default()
+                }),
+                (ReportedStatus::Offline, false) => Step::Report(ReportedStatus::Offline),
+            };
+            self.step(
+                now,
+                slot,
+                entry.user,
+                entry.client_type,
+                one,
+                ChangeReason::List,
+            );
+        }
+    }
+
+    fn list_ends(&mut self, slot: u32, sequence: u64, effect: Effect) {
+        self.links.set_opaque(slot, false);
+        let link = &mut self.links[slot];
+        link.reported = true;
+        link.first_list = false;
+        if !link.listed {
+            link.listed = true;
+            self.first_list_is_complete(slot, sequence, effect);
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)] // one value each, named where it is called
+    fn update(
+        &mut self,
+        now: Duration,
+        slot: u32,
+        sequence: u64,
+        user: UserId,
+        client_type: ClientType,
+        status: ReportedStatus,
+        effect: Effect,
+    ) {
+        self.links[slot].reported = true;
+        let after = self.step(
+            now,
+            slot,
+            user,
+            client_type,
+            Step::Report(status),
+            ChangeReason::Client,
+        );
+        if effect == Effect::Notify && self.links[slot].is_active() {
+            let id = self.links[slot].id;
+            let mut index = 0;
+            for notice in notices::after_update(user, client_type, status, after) {
+                self.notify(id, sequence, &mut index, notice);
+            }
+        }
+    }
+
+    /// Changes one session, tells subscribers if the user's summary changed, and returns it.
+    fn step(
+        &mut self,
+        now: Duration,
+        slot: u32,
+        user: UserId,
+        client_type: ClientType,
+        step: Step,
+        reason: ChangeReason,
+    ) -> Summary {
+        let since = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        let (before, after) = self.sessions.step(slot, user, client_type, step, since);
+        tell(&mut self.outbox, user, before, after, reason);
+        after
+    }
+
+    // ---- pieces that roles use too
+
+    /// Routes one item to whom it concerns; returns to how many links and seats.
+    pub(crate) fn emit(
+        &mut self,
+        origin: LinkId,
+        origin_slot: Option<u32>,
+        concern: Concern<'_>,
+        item: Item,
+    ) -> usize {
+        self.position += 1;
+        let position = self.position;
+        let chosen = self.fan_outer.choose(
+            &self.links,
+            &self.seats,
+            &self.sessions,
+            origin_slot,
+            concern,
+        );
+        // Open links come first.
+        let open = chosen.partition_point(|slot| self.links[*slot].is_open());
+        let (open, seats) = chosen.split_at(open);
+        for seat in seats {
+            let run = HeldRun {
+                origin,
+                position,
+                items: vec![item.clone()],
+            };
+            crate::roles::hold(
+                &mut self.links[*seat],
+                self.settings.seat_bytes,
+                &mut self.stats,
+                run,
+            );
+        }
+        let links = &self.links;
+        let targets = open.iter().map(|slot| Target::from(links[*slot].id));
+        self.outbox.deliver(origin, position, targets, item, false);
+        chosen.len()
+    }
+
+    /// Sends one notice; `index` counts those of one entry.
+    pub(crate) fn notify(
+        &mut self,
+        origin: LinkId,
+        sequence: u64,
+        index: &mut u32,
+        payload: Payload,
+    ) {
+        let concern = match &payload {
+            Payload::DesktopLogin { user, .. } => Concern::DesktopLogin(*user),
+            Payload::Status { .. } => Concern::Status,
+            Payload::Pdu(_) => Concern::Audience(Audience::Everyone),
+        };
+        let item = Item {
+            sequence,
+            index: *index,
+            payload,
+        };
+        *index += 1;
+        self.emit(origin, None, concern, item);
+    }
+
+    /// The link is over; its sessions go, some now and the rest by [`Core::reap`].
+    pub(crate) fn end(&mut self, slot: u32) {
+        self.links[slot].phase = Phase::Ended;
+        self.links.leave_group(slot);
+        if self.remove_sessions(slot, FREED_AT_CLOSE) {
+            self.ending.push_back(slot);
+        } else {
+            self.links.free(slot);
+        }
+    }
+
+    fn remove_sessions(&mut self, slot: u32, budget: usize) -> bool {
+        let reason = match self.links[slot].ended {
+            CloseReason::GatewayLost => ChangeReason::GatewayLost,
+            CloseReason::Peer
+            | CloseReason::Idle
+            | CloseReason::BadFrame
+            | CloseReason::SlowReader
+            | CloseReason::Drain
+            | CloseReason::Requested => ChangeReason::LinkClosed,
+        };
+        let outbox = &mut self.outbox;
+        self.sessions
+            .remove_some(slot, budget, |user, before, after| {
+                tell(outbox, user, before, after, reason);
+            })
+    }
+
+    fn set_detached(&mut self, gateway: u64, detached: bool) {
+        let slots: Vec<u32> = self
+            .links
+            .of_gateway(gateway)
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in slots {
+            self.links[slot].detached = detached;
+        }
+    }
+}
+
+/// Events for subscribers, if the summary changed.
+pub(crate) fn tell(
+    outbox: &mut Outbox,
+    user: UserId,
+    before: Summary,
+    after: Summary,
+    reason: ChangeReason,
+) {
+    if before == after {
+        return;
+    }
+    outbox.event(Event::StatusChanged {
+        user,
+        summary: after,
+        reason,
+    });
+    if before.legacy_online != after.legacy_online {
+        outbox.event(Event::DesktopLogin {
+            user,
+            on: after.legacy_online,
+        });
+    }
+}
+
+/// One user's presence.
+#[derive(Clone, Copy, Debug)]
+pub struct UserView<'a> {
+    core: &'a Core,
+    user: UserId,
+}
+
+impl<'a> UserView<'a> {
+    /// Status by both rules.
+    pub fn summary(&self) -> Summary {
+        self.core.sessions.summary(self.user)
+    }
+
+    /// Status by all visible sessions.
+    pub fn status(&self) -> Status {
+        self.summary().status
+    }
+
+    /// Status as legacy clients see it.
+    pub fn legacy_online(&self) -> bool {
+        self.core.sessions.legacy_online(self.user)
+    }
+
+    /// The visible sessions, newest first.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionView> + use<'a> {
+        let core = self.core;
+        core.sessions
+            .visible(self.user)
+            .map(move |(slot, client_type, logins, since)| {
+                let link = &core.links[slot];
+                SessionView {
+                    client_type,
+                    state: if logins.online > 0 {
+                        SessionState::Online
+                    } else {
+                        SessionState::Away
+                    },
+                    link: link.id,
+                    peer: link.peer,
+                    logins: logins.visible(),
+                    since: Duration::from_secs(since.into()),
+                }
+            })
+    }
+}

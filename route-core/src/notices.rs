@@ -1,0 +1,114 @@
+//! The legacy rules for the notices that follow an update: 0x070e, then 0x0203 (`CRouteConn::_HandleUserStatusUpdate`).
+
+use crate::change::ReportedStatus;
+use crate::ids::{ClientType, UserId};
+use crate::outbox::Payload;
+use crate::sessions::{Status, Summary};
+
+/// What MsgServers are told after a client of `user` reported `status`, in order. `after` is the user's summary with
+/// the update applied; hidden logins are no part of it.
+pub(crate) fn after_update(
+    user: UserId,
+    client_type: ClientType,
+    status: ReportedStatus,
+    after: Summary,
+) -> impl Iterator<Item = Payload> {
+    let desktop = client_type.is_desktop();
+    let known = after.status != Status::Offline;
+    let left = status == ReportedStatus::Offline;
+
+    let login = match (known, left) {
+        (false, _) => None,
+        (true, true) => (desktop && !after.legacy_online).then_some(false),
+        (true, false) => after.legacy_online.then_some(true),
+    };
+    let status_shows = desktop && !(left && after.legacy_online);
+
+    let login = login.map(|on| Payload::DesktopLogin { user, on });
+    let status = status_shows.then_some(Payload::Status { user, status });
+    login.into_iter().chain(status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOWS: ClientType = ClientType(0x01);
+    const IOS: ClientType = ClientType(0x11);
+
+    fn told(client_type: ClientType, status: ReportedStatus, after: Summary) -> Vec<Payload> {
+        after_update(UserId(7), client_type, status, after).collect()
+    }
+
+    fn login(on: bool) -> Payload {
+        Payload::DesktopLogin {
+            user: UserId(7),
+            on,
+        }
+    }
+
+    fn shows(status: ReportedStatus) -> Payload {
+        Payload::Status {
+            user: UserId(7),
+            status,
+        }
+    }
+
+    const DESKTOP: Summary = Summary {
+        status: Status::Online,
+        legacy_online: true,
+    };
+    const MOBILE_ONLY: Summary = Summary {
+        status: Status::Online,
+        legacy_online: false,
+    };
+
+    #[test]
+    fn the_table_of_the_legacy_rules() {
+        use ReportedStatus::{Away, Offline, Online};
+        let cases = [
+            (
+                "first desktop login",
+                WINDOWS,
+                Online,
+                DESKTOP,
+                vec![login(true), shows(Online)],
+            ),
+            (
+                "desktop goes away",
+                WINDOWS,
+                Away,
+                DESKTOP,
+                vec![login(true), shows(Away)],
+            ),
+            (
+                "mobile login, desktop on",
+                IOS,
+                Online,
+                DESKTOP,
+                vec![login(true)],
+            ),
+            ("mobile login alone", IOS, Online, MOBILE_ONLY, vec![]),
+            (
+                "last desktop off, mobile stays",
+                WINDOWS,
+                Offline,
+                MOBILE_ONLY,
+                vec![login(false), shows(Offline)],
+            ),
+            ("one of two desktops off", WINDOWS, Offline, DESKTOP, vec![]),
+            (
+                "last client off",
+                WINDOWS,
+                Offline,
+                Summary::OFFLINE,
+                vec![shows(Offline)],
+            ),
+            ("mobile off", IOS, Offline, DESKTOP, vec![]),
+            ("last mobile off", IOS, Offline, Summary::OFFLINE, vec![]),
+        ];
+        for (case, client_type, status, after, expected) in cases {
+            assert_eq!(told(client_type, status, after), expected, "{case}");
+        }
+    }
+}

@@ -1,0 +1,601 @@
+//! The table: every login by (link, user, client type).
+//!
+//! A session is one record in a slab. It stands in two lists: its user's (singly linked, a handful of entries) and its
+//! link's (doubly linked), so that a user is found by one look-up and a link is removed at the cost of what it
+//! held. About 52 bytes a user with one session.
+//!
+//! A link may be *shown* or not: sessions of links that are not shown (shadows) are kept up to date but are no
+//! presence.
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+use crate::change::ReportedStatus;
+use crate::ids::{ClientType, UserId};
+
+/// What a user is, over all links.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Status {
+    /// Some session is active.
+    Online,
+    /// There are sessions, all away.
+    Away,
+    /// There is none.
+    Offline,
+}
+
+/// What there is to know of a user's presence.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Summary {
+    /// By all visible sessions.
+    pub status: Status,
+    /// By desktop sessions only, as the C++ RouteServer answers: away counts as online.
+    pub legacy_online: bool,
+}
+
+impl Summary {
+    /// Nobody is there.
+    pub const OFFLINE: Summary = Summary {
+        status: Status::Offline,
+        legacy_online: false,
+    };
+}
+
+/// What a session is doing.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SessionState {
+    /// At least one of its logins is active.
+    Online,
+    /// All are away.
+    Away,
+}
+
+/// One visible session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SessionView {
+    /// Which client type.
+    pub client_type: ClientType,
+    /// Active or away.
+    pub state: SessionState,
+    /// On which link.
+    pub link: crate::ids::LinkId,
+    /// That link's MsgServer.
+    pub peer: std::net::SocketAddr,
+    /// Visible logins, at least 1.
+    pub logins: u32,
+    /// When the first was reported, since the node started, in whole seconds.
+    pub since: std::time::Duration,
+}
+
+/// How many logins of each kind a session has. A count that would exceed 65 535 stays there: nobody has that many
+/// clients of one type on one MsgServer, and a peer that says so may only confuse its own users.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Logins {
+    pub(crate) online: u16,
+    pub(crate) away: u16,
+    pub(crate) hidden: u16,
+}
+
+impl Logins {
+    pub(crate) fn visible(self) -> u32 {
+        u32::from(self.online) + u32::from(self.away)
+    }
+
+    fn is_empty(self) -> bool {
+        self.visible() == 0 && self.hidden == 0
+    }
+
+    fn after(self, step: Step) -> Logins {
+        let mut next = self;
+        match step {
+            Step::Add(more) => {
+                next.online = next.online.saturating_add(more.online);
+                next.away = next.away.saturating_add(more.away);
+                next.hidden = next.hidden.saturating_add(more.hidden);
+            }
+            Step::Report(ReportedStatus::Online) => {
+                // Ends an absence, or is one more login.
+                next.away = next.away.saturating_sub(1);
+                next.online = next.online.saturating_add(1);
+            }
+            Step::Report(ReportedStatus::Away) => {
+                next.online = next.online.saturating_sub(1);
+                next.away = next.away.saturating_add(1);
+            }
+            Step::Report(ReportedStatus::Offline) => {
+                // A visible login before a hidden one; an absent client before an active one.
+                if next.away > 0 {
+                    next.away -= 1;
+                } else if next.online > 0 {
+                    next.online -= 1;
+                } else {
+                    next.hidden = next.hidden.saturating_sub(1);
+                }
+            }
+        }
+        next
+    }
+}
+
+/// What happens to one session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    /// So many more logins.
+    Add(Logins),
+    /// An update.
+    Report(ReportedStatus),
+}
+
+/// End of a list; also the most sessions that the table can hold.
+const NIL: u32 = (1 << 31) - 1;
+
+#[derive(Clone, Copy, Debug)]
+struct Session {
+    user: u32,
+    /// Slot of the link; meaningless in a free record.
+    link: u32,
+    /// In a free record: the next free one.
+    next_of_user: u32,
+    prev_of_link: u32,
+    next_of_link: u32,
+    /// Seconds since the node started.
+    since: u32,
+    logins: Logins,
+    client_type: u8,
+}
+
+/// A user's first session, and whether some shown session is a visible desktop login: all that a status query needs.
+#[derive(Clone, Copy)]
+struct Head(u32);
+
+impl Head {
+    const DESKTOP: u32 = 1 << 31;
+
+    fn new(first: u32, desktop: bool) -> Head {
+        Head(first | if desktop { Head::DESKTOP } else { 0 })
+    }
+
+    fn first(self) -> u32 {
+        self.0 & !Head::DESKTOP
+    }
+
+    fn desktop(self) -> bool {
+        self.0 & Head::DESKTOP != 0
+    }
+}
+
+/// What one link holds.
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    first: u32,
+    sessions: u32,
+    desktop: u32,
+    shown: bool,
+}
+
+impl Held {
+    const NOTHING: Held = Held {
+        first: NIL,
+        sessions: 0,
+        desktop: 0,
+        shown: false,
+    };
+}
+
+/// All sessions of all links.
+pub(crate) struct Sessions {
+    slab: Vec<Session>,
+    first_free: u32,
+    live: usize,
+    users: HashMap<u32, Head, RandomState>,
+    /// By link slot.
+    links: Vec<Held>,
+}
+
+impl Sessions {
+    pub(crate) fn new() -> Self {
+        Sessions {
+            slab: Vec::new(),
+            first_free: NIL,
+            live: 0,
+            users: HashMap::with_hasher(RandomState::default()),
+            links: Vec::new(),
+        }
+    }
+
+    /// Prepares a slot for a link that holds nothing.
+    pub(crate) fn add_link(&mut self, slot: u32, shown: bool) {
+        let index = slot as usize;
+        if self.links.len() <= index {
+            self.links.resize(index + 1, Held::NOTHING);
+        }
+        debug_assert_eq!(self.links[index].sessions, 0);
+        self.links[index] = Held {
+            shown,
+            ..Held::NOTHING
+        };
+    }
+
+    /// How many sessions the link holds.
+    pub(crate) fn held_by(&self, slot: u32) -> u32 {
+        self.links[slot as usize].sessions
+    }
+
+    /// How many of them are desktop sessions, hidden ones included.
+    pub(crate) fn desktop_held_by(&self, slot: u32) -> u32 {
+        self.links[slot as usize].desktop
+    }
+
+    pub(crate) fn users(&self) -> usize {
+        self.users.len()
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.live
+    }
+
+    /// Does some visible desktop login of this user exist?
+    pub(crate) fn legacy_online(&self, user: UserId) -> bool {
+        self.users.get(&user.0).is_some_and(|head| head.desktop())
+    }
+
+    pub(crate) fn summary(&self, user: UserId) -> Summary {
+        let first = self.users.get(&user.0).map_or(NIL, |head| head.first());
+        summary(&self.slab, &self.links, first)
+    }
+
+    /// Calls `visit` with the slot of every session of the user, shown or not, hidden logins included. A link is
+    /// visited once for each client type.
+    pub(crate) fn holders(&self, user: UserId, mut visit: impl FnMut(u32)) {
+        let mut at = self.users.get(&user.0).map_or(NIL, |head| head.first());
+        while at != NIL {
+            let session = &self.slab[at as usize];
+            visit(session.link);
+            at = session.next_of_user;
+        }
+    }
+
+    /// The user's visible sessions on shown links: slot, client type, logins, seconds.
+    pub(crate) fn visible(
+        &self,
+        user: UserId,
+    ) -> impl Iterator<Item = (u32, ClientType, Logins, u32)> + '_ {
+        let mut at = self.users.get(&user.0).map_or(NIL, |head| head.first());
+        std::iter::from_fn(move || {
+            while at != NIL {
+                let session = &self.slab[at as usize];
+                at = session.next_of_user;
+                if self.links[session.link as usize].shown && session.logins.visible() > 0 {
+                    return Some((
+                        session.link,
+                        ClientType(session.client_type),
+                        session.logins,
+                        session.since,
+                    ));
+                }
+            }
+            None
+        })
+    }
+
+    /// What the link holds of this user and client type.
+    pub(crate) fn logins(&self, slot: u32, user: UserId, client_type: ClientType) -> Logins {
+        let mut at = self.users.get(&user.0).map_or(NIL, |head| head.first());
+        while at != NIL {
+            let session = &self.slab[at as usize];
+            if session.link == slot && session.client_type == client_type.0 {
+                return session.logins;
+            }
+            at = session.next_of_user;
+        }
+        Logins::default()
+    }
+
+    /// Everything that the link holds, newest first.
+    pub(crate) fn of_link(
+        &self,
+        slot: u32,
+    ) -> impl Iterator<Item = (UserId, ClientType, Logins)> + '_ {
+        let mut at = self.links[slot as usize].first;
+        std::iter::from_fn(move || {
+            let session = self.slab.get(at as usize)?;
+            at = session.next_of_link;
+            Some((
+                UserId(session.user),
+                ClientType(session.client_type),
+                session.logins,
+            ))
+        })
+    }
+
+    /// Up to `max` records from `cursor` on: the summary of each one's user. A user with several sessions is visited
+    /// several times. Returns where to go on.
+    pub(crate) fn scan(
+        &self,
+        cursor: usize,
+        max: usize,
+        mut visit: impl FnMut(UserId, Summary),
+    ) -> Option<usize> {
+        let end = self.slab.len().min(cursor.saturating_add(max));
+        for session in self.slab.get(cursor..end).unwrap_or(&[]) {
+            if !session.logins.is_empty() {
+                let user = UserId(session.user);
+                visit(user, self.summary(user));
+            }
+        }
+        (end < self.slab.len()).then_some(end)
+    }
+
+    /// Changes one session of the link and returns the user's summary before and after.
+    pub(crate) fn step(
+        &mut self,
+        slot: u32,
+        user: UserId,
+        client_type: ClientType,
+        step: Step,
+        since: u32,
+    ) -> (Summary, Summary) {
+        let Self {
+            slab,
+            links,
+            users,
+            first_free,
+            live,
+        } = self;
+        let mut entry = match users.entry(user.0) {
+            Entry::Occupied(entry) => entry,
+            Entry::Vacant(entry) => {
+                let logins = Logins::default().after(step);
+                if logins.is_empty() {
+                    return (Summary::OFFLINE, Summary::OFFLINE);
+                }
+                let session = Session {
+                    user: user.0,
+                    link: slot,
+                    next_of_user: NIL,
+                    prev_of_link: NIL,
+                    next_of_link: links[slot as usize].first,
+                    since,
+                    logins,
+                    client_type: client_type.0,
+                };
+                let first = insert(slab, links, first_free, session);
+                *live += 1;
+                let after = summary(slab, links, first);
+                entry.insert(Head::new(first, after.legacy_online));
+                return (Summary::OFFLINE, after);
+            }
+        };
+        let first = entry.get().first();
+        let before = summary(slab, links, first);
+
+        let (mut previous, mut at) = (NIL, first);
+        while at != NIL {
+            let session = &slab[at as usize];
+            if session.link == slot && session.client_type == client_type.0 {
+                break;
+            }
+            (previous, at) = (at, session.next_of_user);
+        }
+        let new_first = if at == NIL {
+            let logins = Logins::default().after(step);
+            if logins.is_empty() {
+                return (before, before);
+            }
+            let session = Session {
+                user: user.0,
+                link: slot,
+                next_of_user: first,
+                prev_of_link: NIL,
+                next_of_link: links[slot as usize].first,
+                since,
+                logins,
+                client_type: client_type.0,
+            };
+            *live += 1;
+            insert(slab, links, first_free, session)
+        } else {
+            let logins = slab[at as usize].logins.after(step);
+            slab[at as usize].logins = logins;
+            if logins.is_empty() {
+                *live -= 1;
+                remove(slab, links, first_free, first, previous, at)
+            } else {
+                first
+            }
+        };
+        if new_first == NIL {
+            entry.remove();
+            return (before, Summary::OFFLINE);
+        }
+        let after = summary(slab, links, new_first);
+        *entry.get_mut() = Head::new(new_first, after.legacy_online);
+        (before, after)
+    }
+
+    /// Removes up to `budget` sessions of a link, reporting each user's summary before and after. True while there are
+    /// more.
+    pub(crate) fn remove_some(
+        &mut self,
+        slot: u32,
+        budget: usize,
+        mut changed: impl FnMut(UserId, Summary, Summary),
+    ) -> bool {
+        for _ in 0..budget {
+            let at = self.links[slot as usize].first;
+            if at == NIL {
+                return false;
+            }
+            let user = self.slab[at as usize].user;
+            let first = self.users[&user].first();
+            let before = summary(&self.slab, &self.links, first);
+            let (mut previous, mut walk) = (NIL, first);
+            while walk != at {
+                (previous, walk) = (walk, self.slab[walk as usize].next_of_user);
+            }
+            self.live -= 1;
+            let new_first = remove(
+                &mut self.slab,
+                &mut self.links,
+                &mut self.first_free,
+                first,
+                previous,
+                at,
+            );
+            let after = summary(&self.slab, &self.links, new_first);
+            if new_first == NIL {
+                self.users.remove(&user);
+            } else {
+                self.users
+                    .insert(user, Head::new(new_first, after.legacy_online));
+            }
+            changed(UserId(user), before, after);
+        }
+        self.links[slot as usize].first != NIL
+    }
+
+    /// Hides one link and shows another in one step (either may be none), and reports every user that either holds
+    /// once, with the summary before and after.
+    pub(crate) fn swap_shown(
+        &mut self,
+        hide: Option<u32>,
+        show: Option<u32>,
+        mut changed: impl FnMut(UserId, Summary, Summary),
+    ) {
+        let moves = |links: &mut Vec<Held>, done: bool| {
+            if let Some(slot) = hide {
+                links[slot as usize].shown = !done;
+            }
+            if let Some(slot) = show {
+                links[slot as usize].shown = done;
+            }
+        };
+        for from in [hide, show].into_iter().flatten() {
+            let mut at = self.links[from as usize].first;
+            while at != NIL {
+                let session = self.slab[at as usize];
+                let first = self.users[&session.user].first();
+                if self.reports(at, first, hide, show) {
+                    moves(&mut self.links, false);
+                    let before = summary(&self.slab, &self.links, first);
+                    moves(&mut self.links, true);
+                    let after = summary(&self.slab, &self.links, first);
+                    self.users
+                        .insert(session.user, Head::new(first, after.legacy_online));
+                    changed(UserId(session.user), before, after);
+                }
+                at = session.next_of_link;
+            }
+        }
+        moves(&mut self.links, true);
+    }
+
+    /// Of a user's sessions on the two links, only the first in the user's list speaks for the user.
+    fn reports(&self, at: u32, first: u32, a: Option<u32>, b: Option<u32>) -> bool {
+        let mut walk = first;
+        loop {
+            let link = Some(self.slab[walk as usize].link);
+            if link == a || link == b {
+                return walk == at;
+            }
+            walk = self.slab[walk as usize].next_of_user;
+        }
+    }
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions")
+            .field("users", &self.users.len())
+            .field("sessions", &self.live)
+            .finish_non_exhaustive()
+    }
+}
+
+fn summary(slab: &[Session], links: &[Held], first: u32) -> Summary {
+    let (mut online, mut away, mut desktop) = (false, false, false);
+    let mut at = first;
+    while at != NIL {
+        let session = &slab[at as usize];
+        if links[session.link as usize].shown {
+            online |= session.logins.online > 0;
+            away |= session.logins.away > 0;
+            desktop |= session.logins.visible() > 0 && ClientType(session.client_type).is_desktop();
+        }
+        at = session.next_of_user;
+    }
+    let status = match (online, away) {
+        (true, _) => Status::Online,
+        (false, true) => Status::Away,
+        (false, false) => Status::Offline,
+    };
+    Summary {
+        status,
+        legacy_online: desktop,
+    }
+}
+
+/// Puts the record into the slab and at the head of its link's list.
+fn insert(
+    slab: &mut Vec<Session>,
+    links: &mut [Held],
+    first_free: &mut u32,
+    session: Session,
+) -> u32 {
+    let at = if *first_free == NIL {
+        assert!(
+            slab.len() < NIL as usize,
+            "2^31 sessions are the most that a table holds"
+        );
+        slab.push(session);
+        slab.len() as u32 - 1
+    } else {
+        let at = *first_free;
+        *first_free = slab[at as usize].next_of_user;
+        slab[at as usize] = session;
+        at
+    };
+    if session.next_of_link != NIL {
+        slab[session.next_of_link as usize].prev_of_link = at;
+    }
+    let held = &mut links[session.link as usize];
+    held.first = at;
+    held.sessions += 1;
+    held.desktop += u32::from(ClientType(session.client_type).is_desktop());
+    at
+}
+
+/// Takes the record out of both lists and frees it; returns the user's new first session.
+fn remove(
+    slab: &mut [Session],
+    links: &mut [Held],
+    first_free: &mut u32,
+    first: u32,
+    previous: u32,
+    at: u32,
+) -> u32 {
+    let session = slab[at as usize];
+    let held = &mut links[session.link as usize];
+    held.sessions -= 1;
+    held.desktop -= u32::from(ClientType(session.client_type).is_desktop());
+    if session.prev_of_link == NIL {
+        held.first = session.next_of_link;
+    } else {
+        slab[session.prev_of_link as usize].next_of_link = session.next_of_link;
+    }
+    if session.next_of_link != NIL {
+        slab[session.next_of_link as usize].prev_of_link = session.prev_of_link;
+    }
+    let new_first = if previous == NIL {
+        session.next_of_user
+    } else {
+        slab[previous as usize].next_of_user = session.next_of_user;
+        first
+    };
+    let freed = &mut slab[at as usize];
+    freed.logins = Logins::default();
+    freed.next_of_user = *first_free;
+    *first_free = at;
+    new_first
+}
