@@ -94,7 +94,7 @@ pub struct Stats {
     pub users: usize,
     /// Sessions, likewise.
     pub sessions: usize,
-    /// Deliveries held at seats, bytes.
+    /// Deliveries held at seats and for successors, bytes.
     pub held_bytes: usize,
     /// Since the start: envelopes whose audience was empty.
     pub without_target: u64,
@@ -192,7 +192,7 @@ impl Core {
             Change::List { entries, last } => {
                 self.list(now, slot, entries, last);
                 if last {
-                    self.list_ends(slot, sequence, effect);
+                    self.list_ends(now, slot, sequence, effect);
                 }
             }
             Change::Update {
@@ -319,6 +319,27 @@ impl Core {
         self.sessions.legacy_online(user)
     }
 
+    /// The same for many users, as the given link may see it: `answer` gets one value an id, in order. A link sees every
+    /// update of its own, even while it waits for its predecessor's end.
+    pub fn legacy_online_for(&self, link: LinkId, users: &[u32], mut answer: impl FnMut(bool)) {
+        let slot = self.links.slot(link);
+        match slot.and_then(|slot| Some((slot, self.links[slot].part()?))) {
+            Some((slot, Part::Waiting { predecessor, .. })) => {
+                for user in users {
+                    answer(
+                        self.sessions
+                            .legacy_online_as_if(UserId(*user), predecessor, slot),
+                    );
+                }
+            }
+            Some((_, Part::Active | Part::Shadow)) | None => {
+                for user in users {
+                    answer(self.sessions.legacy_online(UserId(*user)));
+                }
+            }
+        }
+    }
+
     /// Everything about one user.
     pub fn user(&self, user: UserId) -> UserView<'_> {
         UserView { core: self, user }
@@ -355,8 +376,9 @@ impl Core {
                     stats.claimed += usize::from(link.claimed);
                     stats.shadows += usize::from(*part == Part::Shadow);
                     stats.detached += usize::from(link.detached);
+                    stats.held_bytes += link.settling.as_ref().map_or(0, |s| s.held.bytes);
                 }
-                Phase::Seat(seat) => stats.held_bytes += seat.held_bytes,
+                Phase::Seat(seat) => stats.held_bytes += seat.held.bytes,
                 Phase::Ended => {}
             }
         }
@@ -468,14 +490,14 @@ impl Core {
         }
     }
 
-    fn list_ends(&mut self, slot: u32, sequence: u64, effect: Effect) {
+    fn list_ends(&mut self, now: Duration, slot: u32, sequence: u64, effect: Effect) {
         self.links.set_opaque(slot, false);
         let link = &mut self.links[slot];
         link.reported = true;
         link.first_list = false;
         if !link.listed {
             link.listed = true;
-            self.first_list_is_complete(slot, sequence, effect);
+            self.first_list_is_complete(now, slot, sequence, effect);
         }
     }
 
@@ -543,25 +565,22 @@ impl Core {
             origin_slot,
             concern,
         );
-        // Open links come first.
-        let open = chosen.partition_point(|slot| self.links[*slot].is_open());
-        let (open, seats) = chosen.split_at(open);
-        for seat in seats {
-            let run = HeldRun {
-                origin,
-                position,
-                items: vec![item.clone()],
-            };
-            crate::roles::hold(
-                &mut self.links[*seat],
-                self.settings.seat_bytes,
-                &mut self.stats,
-                run,
-            );
+        let links = &mut self.links;
+        for slot in chosen {
+            if let Some(held) = links[*slot].held() {
+                let run = HeldRun {
+                    origin,
+                    position,
+                    items: vec![item.clone()],
+                };
+                self.stats.seat_dropped += held.add(self.settings.seat_bytes, run);
+            }
         }
-        let links = &self.links;
-        let targets = open.iter().map(|slot| Target::from(links[*slot].id));
-        self.outbox.deliver(origin, position, targets, item, false);
+        let direct = chosen.iter().filter_map(|slot| {
+            let link = &links[*slot];
+            (link.is_open() && link.settling.is_none()).then(|| Target::from(link.id))
+        });
+        self.outbox.deliver(origin, position, direct, item, false);
         chosen.len()
     }
 

@@ -17,9 +17,11 @@ pub(crate) enum Part {
     Active,
     /// It receives nothing, its table is kept silently: another link stands for its MsgServer.
     Shadow,
-    /// It has claimed, but the link that it succeeds is not known to be closed yet: what is routed still goes there and
-    /// comes back from there. Its sessions are presence already; its updates cause no notices until the succession.
+    /// It has claimed, but the link that it succeeds is not known to be closed yet. Until it is, this one is a shadow:
+    /// what is routed still goes there and comes back from there. Only its own queries see its own table.
     Waiting {
+        /// Slot of the link that it succeeds.
+        predecessor: u32,
         /// When it becomes active whatever happens.
         until: Duration,
     },
@@ -40,9 +42,44 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Seat {
     pub(crate) until: Duration,
-    /// In order of position.
-    pub(crate) held: Vec<HeldRun>,
-    pub(crate) held_bytes: usize,
+    pub(crate) held: Held,
+    /// Everything that could not be written has come back.
+    pub(crate) all_returned: bool,
+}
+
+/// A successor gets nothing newer until everything that its predecessor could not be sent has come back.
+#[derive(Debug)]
+pub(crate) struct Settling {
+    pub(crate) predecessor: LinkId,
+    pub(crate) until: Duration,
+    pub(crate) held: Held,
+}
+
+/// Deliveries that wait, in order of position.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    pub(crate) runs: Vec<HeldRun>,
+    pub(crate) bytes: usize,
+}
+
+impl Held {
+    /// Keeps the run, or returns how many items are dropped because there is no room.
+    pub(crate) fn add(&mut self, limit: usize, run: HeldRun) -> u64 {
+        let size: usize = run.items.iter().map(|item| item.payload.size()).sum();
+        if self.bytes + size > limit {
+            return run.items.len() as u64;
+        }
+        self.bytes += size;
+        let place = self
+            .runs
+            .partition_point(|held| held.position <= run.position);
+        self.runs.insert(place, run);
+        0
+    }
+
+    pub(crate) fn items(&self) -> u64 {
+        self.runs.iter().map(|run| run.items.len() as u64).sum()
+    }
 }
 
 /// What a claiming link may still inherit.
@@ -76,6 +113,8 @@ pub(crate) struct Link {
     pub(crate) detached: bool,
     /// It claimed while nothing was there to inherit, so the link that it succeeds may be closed late.
     pub(crate) expects: Option<Expectation>,
+    /// It has just inherited; what is routed to it waits.
+    pub(crate) settling: Option<Settling>,
     pub(crate) opened: Duration,
     pub(crate) ended: CloseReason,
 }
@@ -94,6 +133,15 @@ impl Link {
 
     pub(crate) fn is_open(&self) -> bool {
         self.part().is_some()
+    }
+
+    /// Where deliveries wait, if they do.
+    pub(crate) fn held(&mut self) -> Option<&mut Held> {
+        match (&mut self.phase, &mut self.settling) {
+            (Phase::Seat(seat), _) => Some(&mut seat.held),
+            (Phase::Open(_), Some(settling)) => Some(&mut settling.held),
+            (Phase::Open(_), None) | (Phase::Ended, _) => None,
+        }
     }
 }
 
@@ -140,6 +188,7 @@ impl Links {
             opaque: restored.opaque,
             detached: false,
             expects: None,
+            settling: None,
             opened: now,
             ended: CloseReason::Peer,
         };

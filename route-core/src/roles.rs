@@ -20,18 +20,21 @@
 //! - A claim may be known before the close that caused it. If the most similar link is still open, the claiming one
 //!   **waits** for it, up to the seat time: deliveries still go to the old link, whose gateway returns what it cannot
 //!   write, and then to the successor.
+//!
+//! So that order holds, a successor gets nothing newer before all that its predecessor could not be sent has come back
+//! (**settling**, up to the seat time).
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::change::{CloseReason, Effect, ReportedStatus};
-use crate::core::{Core, FanOut, Stats, tell};
+use crate::core::{Core, FanOut, tell};
 use crate::event_log::ChangeReason;
 use crate::ids::{ClientType, LinkId, UserId};
-use crate::links::{Expectation, Link, Part, Phase, Seat};
+use crate::links::{Expectation, Held, Part, Phase, Seat, Settling};
 use crate::notices;
-use crate::outbox::{HeldRun, ReturnedRun, Target};
+use crate::outbox::{ReturnedRun, Target};
 
 /// Who inherited from closed links, so that late returns find their way. The oldest are forgotten beyond 1 024, far more
 /// than there are MsgServers.
@@ -79,42 +82,15 @@ impl Likeness {
     }
 }
 
-/// Keeps a run for the seat's successor, in order of position.
-pub(crate) fn hold(link: &mut Link, limit: usize, stats: &mut Stats, run: HeldRun) {
-    let Phase::Seat(seat) = &mut link.phase else {
-        return;
-    };
-    let size: usize = run.items.iter().map(|item| item.payload.size()).sum();
-    if seat.held_bytes + size > limit {
-        stats.seat_dropped += run.items.len() as u64;
-        return;
-    }
-    seat.held_bytes += size;
-    let place = seat
-        .held
-        .partition_point(|held| held.position <= run.position);
-    seat.held.insert(place, run);
-}
-
 impl Core {
     /// Takes back deliveries that could not be written to a link that is now closed: its seat holds them, or its
     /// successor gets what it has not got by itself.
-    pub fn returned(&mut self, _now: Duration, link: LinkId, run: ReturnedRun) {
-        let seat = |core: &Core, id| {
-            let mut seats = core.seats.iter().copied();
-            seats.find(|slot| core.links[*slot].id == id)
-        };
-        let mut run = run;
+    pub fn returned(&mut self, link: LinkId, mut run: ReturnedRun) {
         let mut closed = link;
         // A successor may be gone as well; nobody has more than a few.
         for _ in 0..8 {
-            if let Some(slot) = seat(self, closed) {
-                hold(
-                    &mut self.links[slot],
-                    self.settings.seat_bytes,
-                    &mut self.stats,
-                    run,
-                );
+            if let Some(slot) = self.seat_of(closed) {
+                self.deliver_or_hold(slot, run);
                 return;
             }
             let Some((heir, from)) = self.successions.heir(closed) else {
@@ -127,8 +103,8 @@ impl Core {
             if run.origin == heir {
                 run.items.clear();
             }
-            if self.links.slot(heir).is_some() {
-                self.deliver_moved(heir, run);
+            if let Some(slot) = self.links.slot(heir) {
+                self.deliver_or_hold(slot, run);
                 return;
             }
             closed = heir;
@@ -136,7 +112,49 @@ impl Core {
         self.stats.returned_dropped += run.items.len() as u64;
     }
 
-    /// Ends what is due: seats without a successor, links that wait.
+    /// Everything that could not be written to this closed link has come back: its successor gets what waited for that.
+    pub fn all_returned(&mut self, link: LinkId) {
+        if let Some(slot) = self.seat_of(link) {
+            if let Phase::Seat(seat) = &mut self.links[slot].phase {
+                seat.all_returned = true;
+            }
+        } else if let Some((heir, _)) = self.successions.heir(link)
+            && let Some(slot) = self.links.slot(heir)
+            && self.links[slot]
+                .settling
+                .as_ref()
+                .is_some_and(|settling| settling.predecessor == link)
+        {
+            self.settle(slot);
+        }
+    }
+
+    fn seat_of(&self, link: LinkId) -> Option<u32> {
+        let mut seats = self.seats.iter().copied();
+        seats.find(|slot| self.links[*slot].id == link)
+    }
+
+    fn deliver_or_hold(&mut self, slot: u32, run: ReturnedRun) {
+        let link = &mut self.links[slot];
+        let id = link.id;
+        match link.held() {
+            Some(held) => self.stats.seat_dropped += held.add(self.settings.seat_bytes, run),
+            None => self.deliver_moved(id, run),
+        }
+    }
+
+    /// The successor gets what waited for its predecessor's returns.
+    fn settle(&mut self, slot: u32) {
+        let link = &mut self.links[slot];
+        let id = link.id;
+        if let Some(settling) = link.settling.take() {
+            for run in settling.held.runs {
+                self.deliver_moved(id, run);
+            }
+        }
+    }
+
+    /// Ends what is due: seats without a successor, links that wait for a close or for returns.
     pub fn advance(&mut self, now: Duration) {
         let due: Vec<u32> = self
             .timed()
@@ -147,17 +165,12 @@ impl Core {
             let ip = self.links[slot].peer.ip();
             match &self.links[slot].phase {
                 Phase::Seat(seat) => {
-                    self.stats.seat_dropped += seat
-                        .held
-                        .iter()
-                        .map(|run| run.items.len() as u64)
-                        .sum::<u64>();
+                    self.stats.seat_dropped += seat.held.items();
                     self.seats.retain(|seat| *seat != slot);
                     self.end(slot);
                 }
-                Phase::Open(_) => {
-                    self.stand_alone(now, slot);
-                }
+                Phase::Open(Part::Waiting { .. }) => self.stand_alone(now, slot),
+                Phase::Open(Part::Active | Part::Shadow) => self.settle(slot),
                 Phase::Ended => {}
             }
             self.regroup(ip);
@@ -170,14 +183,15 @@ impl Core {
     }
 
     fn timed(&self) -> impl Iterator<Item = (Duration, u32)> + '_ {
-        self.links
-            .all()
-            .filter_map(|(slot, link)| match &link.phase {
-                Phase::Seat(Seat { until, .. }) | Phase::Open(Part::Waiting { until }) => {
-                    Some((*until, slot))
-                }
-                Phase::Open(Part::Active | Part::Shadow) | Phase::Ended => None,
-            })
+        self.links.all().filter_map(|(slot, link)| {
+            let until = match (&link.phase, &link.settling) {
+                (Phase::Seat(Seat { until, .. }), _)
+                | (Phase::Open(Part::Waiting { until, .. }), _)
+                | (Phase::Open(_), Some(Settling { until, .. })) => *until,
+                (Phase::Open(_), None) | (Phase::Ended, _) => return None,
+            };
+            Some((until, slot))
+        })
     }
 
     /// A link says that it is its MsgServer's primary connection.
@@ -195,23 +209,21 @@ impl Core {
         // Before its list, a claim is that of a MsgServer that has just connected: it succeeds nobody.
         match listed.then(|| self.predecessor(slot)).flatten() {
             Some(from) if !self.links[from].is_open() || self.links[from].detached => {
-                self.inherit(from, slot, id, sequence, effect);
+                self.inherit(now, from, slot, (id, sequence), effect);
             }
-            Some(_) => {
-                self.show(slot);
+            Some(predecessor) => {
+                self.hide(slot);
                 let until = now + self.settings.seat_hold;
-                self.links[slot].phase = Phase::Open(Part::Waiting { until });
+                self.links[slot].phase = Phase::Open(Part::Waiting { predecessor, until });
             }
-            None => {
-                self.show(slot);
-                self.stand_alone(now, slot);
-            }
+            None => self.stand_alone(now, slot),
         }
         self.regroup(ip);
     }
 
     /// The link is active without having inherited.
     fn stand_alone(&mut self, now: Duration, slot: u32) {
+        self.show(slot);
         let from = self.position + 1;
         let link = &mut self.links[slot];
         link.phase = Phase::Open(Part::Active);
@@ -248,7 +260,13 @@ impl Core {
     }
 
     /// A link that claimed before its list may be the successor of a seat: a MsgServer that came back.
-    pub(crate) fn first_list_is_complete(&mut self, slot: u32, sequence: u64, effect: Effect) {
+    pub(crate) fn first_list_is_complete(
+        &mut self,
+        now: Duration,
+        slot: u32,
+        sequence: u64,
+        effect: Effect,
+    ) {
         if self.settings.fan_out == FanOut::Broadcast {
             return;
         }
@@ -265,7 +283,7 @@ impl Core {
             let mut group = self.links.group(ip).iter().rev().copied();
             let seat = group.find(|member| !self.links[*member].is_open() && half(*member));
             if let Some(seat) = seat {
-                self.inherit(seat, slot, id, sequence, effect);
+                self.inherit(now, seat, slot, (id, sequence), effect);
             }
         }
         self.regroup(ip);
@@ -287,18 +305,32 @@ impl Core {
         if !stood || self.settings.fan_out == FanOut::Broadcast {
             self.end(slot);
         } else if let Some(heir) = self.heir(now, slot) {
-            self.inherit(slot, heir, id, sequence, effect);
+            self.inherit(now, slot, heir, (id, sequence), effect);
         } else if self.may_be_claimed(slot) {
             self.seats.push(slot);
+            let settling = self.links[slot].settling.take();
             self.links[slot].phase = Phase::Seat(Seat {
                 until: now + self.settings.seat_hold,
-                held: Vec::new(),
-                held_bytes: 0,
+                held: settling.map_or_else(Held::default, |settling| settling.held),
+                all_returned: false,
             });
         } else {
             self.end(slot);
         }
+        self.wait_no_more(now, slot, ip);
         self.regroup(ip);
+    }
+
+    /// Nobody waits for a link that is closed and was inherited by somebody else, or by nobody.
+    fn wait_no_more(&mut self, now: Duration, closed: u32, ip: IpAddr) {
+        for member in self.links.group(ip).to_vec() {
+            match self.links[member].phase {
+                Phase::Open(Part::Waiting { predecessor, .. }) if predecessor == closed => {
+                    self.stand_alone(now, member);
+                }
+                Phase::Open(_) | Phase::Seat(_) | Phase::Ended => {}
+            }
+        }
     }
 
     /// Unclaimed links of an address are shadows while another link, or a seat, stands there.
@@ -434,11 +466,18 @@ impl Core {
 
     /// `to` takes the place of `from`: presence, deliveries, and notices for the differences. `origin` and `sequence` name
     /// the entry that caused it.
-    fn inherit(&mut self, from: u32, to: u32, origin: LinkId, sequence: u64, effect: Effect) {
+    fn inherit(
+        &mut self,
+        now: Duration,
+        from: u32,
+        to: u32,
+        (origin, sequence): (LinkId, u64),
+        effect: Effect,
+    ) {
         let was_active = self.links[to].is_active();
         let differences = self.differences(from, to, was_active);
 
-        let show = (self.links[to].part() == Some(Part::Shadow)).then_some(to);
+        let show = (!was_active).then_some(to);
         let outbox = &mut self.outbox;
         self.sessions
             .swap_shown(Some(from), show, |user, before, after| {
@@ -459,15 +498,23 @@ impl Core {
             self.links[from].phase = Phase::Open(Part::Shadow);
         } else {
             let phase = std::mem::replace(&mut self.links[from].phase, Phase::Ended);
+            let settling = self.links[from].settling.take();
             self.seats.retain(|seat| *seat != from);
             self.end(from);
-            if let Phase::Seat(seat) = phase {
-                for mut run in seat.held {
-                    if run.origin == to_id {
-                        run.items.clear();
-                    }
-                    self.deliver_moved(to_id, run);
+            let (mut held, all_returned) = match phase {
+                Phase::Seat(seat) => (seat.held, seat.all_returned),
+                Phase::Open(_) | Phase::Ended => {
+                    (settling.map_or_else(Held::default, |s| s.held), false)
                 }
+            };
+            held.runs.retain(|run| run.origin != to_id);
+            self.links[to].settling = Some(Settling {
+                predecessor: from_id,
+                until: now + self.settings.seat_hold,
+                held,
+            });
+            if all_returned {
+                self.settle(to);
             }
         }
 
@@ -516,7 +563,7 @@ impl Core {
     }
 
     fn show(&mut self, slot: u32) {
-        if self.links[slot].part() == Some(Part::Shadow) {
+        if !self.links[slot].is_active() {
             let outbox = &mut self.outbox;
             self.sessions
                 .swap_shown(None, Some(slot), |user, before, after| {
@@ -526,10 +573,12 @@ impl Core {
     }
 
     fn hide(&mut self, slot: u32) {
-        let outbox = &mut self.outbox;
-        self.sessions
-            .swap_shown(Some(slot), None, |user, before, after| {
-                tell(outbox, user, before, after, ChangeReason::Role);
-            });
+        if self.links[slot].is_active() {
+            let outbox = &mut self.outbox;
+            self.sessions
+                .swap_shown(Some(slot), None, |user, before, after| {
+                    tell(outbox, user, before, after, ChangeReason::Role);
+                });
+        }
     }
 }

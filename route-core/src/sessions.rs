@@ -240,6 +240,22 @@ impl Sessions {
         self.users.get(&user.0).is_some_and(|head| head.desktop())
     }
 
+    /// The same as if one link were hidden and another one shown.
+    pub(crate) fn legacy_online_as_if(&self, user: UserId, hidden: u32, shown: u32) -> bool {
+        let mut at = self.users.get(&user.0).map_or(NIL, |head| head.first());
+        while at != NIL {
+            let session = &self.slab[at as usize];
+            let counts = session.link == shown
+                || (session.link != hidden && self.links[session.link as usize].shown);
+            let desktop = ClientType(session.client_type).is_desktop();
+            if counts && desktop && session.logins.visible() > 0 {
+                return true;
+            }
+            at = session.next_of_user;
+        }
+        false
+    }
+
     pub(crate) fn summary(&self, user: UserId) -> Summary {
         let first = self.users.get(&user.0).map_or(NIL, |head| head.first());
         summary(&self.slab, &self.links, first)
