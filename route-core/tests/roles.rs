@@ -4,6 +4,8 @@
 //! Checks promises 1, 3, 4, 6 and 7 where roles matter. A failing seed is replayed with
 //! `ROLES_SEED=<seed> cargo test -p route-core --test roles`; `ROLES_SEEDS=20000` runs more of them.
 
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;

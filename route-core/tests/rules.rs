@@ -2,6 +2,8 @@
 //!
 //! Links have addresses of their own here; what links of one address do is the subject of `roles.rs`.
 
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;

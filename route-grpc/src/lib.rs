@@ -1,1 +1,51 @@
-//! Stub.
+//! The node of TeamTalk Route: presence, routed events and the gateways' stream, over gRPC.
+//!
+//! What a gateway sends goes one way: [`attach`] (the stream) → `uplink` (each entry, once) → `route_core` (state and
+//! fan-out) → `outbound` (a bounded queue per gateway) → the stream back. What new services read comes from the
+//! node's event log: `watch` and `subscription`, each a cursor in it.
+//!
+//! **Architecture invariants.** Bodies of PDUs are read in `events` only, and only for subscribers and for what
+//! services publish. The clock is read in `clock` and in loops. A gRPC status is made in `status` only. Nothing is
+//! queued for a subscriber. An embedded gateway calls [`node::Node::attach`], the function that the network service
+//! calls: there is no second path.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`node`] | the state, its locks, its chores |
+//! | [`attach`], `uplink`, `outbound` | a gateway's stream, what comes up, what goes down |
+//! | `gateways`, `sequences`, `sync` | who is attached; how far with each link; whether all are known: pure |
+//! | `presence`, `watch`, `snapshot` | PresenceService |
+//! | `broadcast`, `subscription`, `requests`, `events` | BroadcastService |
+//! | `reader`, `resume`, `position` | reading the log, where to begin, how places in it are named |
+//! | [`server`], `link`, `calls`, `health` | the gRPC server around them |
+//! | [`settings`], `limits`, `metrics`, `status`, `clock` | flags, bounds, instruments, errors, time |
+
+pub mod attach;
+mod broadcast;
+mod calls;
+mod clock;
+mod events;
+mod gateways;
+mod health;
+mod limits;
+mod link;
+mod metrics;
+pub mod node;
+mod outbound;
+mod position;
+mod presence;
+mod reader;
+mod requests;
+mod resume;
+mod sequences;
+pub mod server;
+pub mod settings;
+mod snapshot;
+mod status;
+mod subscription;
+mod sync;
+mod uplink;
+mod watch;
+
+pub use node::Node;
+pub use server::serve;
