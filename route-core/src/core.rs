@@ -15,7 +15,7 @@ use crate::links::{Link, Links, Part, Phase};
 use crate::notices;
 use crate::outbox::{HeldRun, Item, Outbox, Payload, Target};
 use crate::roles::Successions;
-use crate::sessions::{Logins, SessionState, SessionView, Sessions, Status, Step, Summary};
+use crate::sessions::{Linger, Logins, SessionState, SessionView, Sessions, Status, Step, Summary};
 
 /// Who gets what is routed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -156,7 +156,10 @@ impl Core {
         Core {
             settings,
             links: Links::default(),
-            sessions: Sessions::new(),
+            sessions: Sessions::new(match settings.fan_out {
+                FanOut::Directed => Linger::No,
+                FanOut::Broadcast => Linger::UntilLast,
+            }),
             seats: Vec::new(),
             successions: Successions::default(),
             ending: VecDeque::new(),
@@ -444,6 +447,7 @@ impl Core {
                 online: entry.online,
                 away: entry.away,
                 hidden: entry.hidden,
+                left: 0,
             };
             self.step(
                 now,
@@ -524,7 +528,8 @@ impl Core {
         if effect == Effect::Notify && self.links[slot].is_active() {
             let id = self.links[slot].id;
             let mut index = 0;
-            for notice in notices::after_update(user, client_type, status, after) {
+            let known = self.sessions.is_known(user);
+            for notice in notices::after_update(user, client_type, status, known, after) {
                 self.notify(id, sequence, &mut index, notice);
             }
         }

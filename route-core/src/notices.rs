@@ -3,18 +3,18 @@
 use crate::change::ReportedStatus;
 use crate::ids::{ClientType, UserId};
 use crate::outbox::Payload;
-use crate::sessions::{Status, Summary};
+use crate::sessions::Summary;
 
-/// What MsgServers are told after a client of `user` reported `status`, in order. `after` is the user's summary with
-/// the update applied; hidden logins are no part of it.
+/// What MsgServers are told after a client of `user` reported `status`, in order. `known` and `after` are with the update
+/// applied; hidden logins are no part of them.
 pub(crate) fn after_update(
     user: UserId,
     client_type: ClientType,
     status: ReportedStatus,
+    known: bool,
     after: Summary,
 ) -> impl Iterator<Item = Payload> {
     let desktop = client_type.is_desktop();
-    let known = after.status != Status::Offline;
     let left = status == ReportedStatus::Offline;
 
     let login = match (known, left) {
@@ -32,12 +32,14 @@ pub(crate) fn after_update(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sessions::Status;
 
     const WINDOWS: ClientType = ClientType(0x01);
     const IOS: ClientType = ClientType(0x11);
 
     fn told(client_type: ClientType, status: ReportedStatus, after: Summary) -> Vec<Payload> {
-        after_update(UserId(7), client_type, status, after).collect()
+        let known = after.status != Status::Offline;
+        after_update(UserId(7), client_type, status, known, after).collect()
     }
 
     fn login(on: bool) -> Payload {

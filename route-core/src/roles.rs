@@ -522,7 +522,8 @@ impl Core {
             let mut index = 0;
             for (user, client_type, status) in differences {
                 let after = self.sessions.summary(user);
-                for notice in notices::after_update(user, client_type, status, after) {
+                let known = self.sessions.is_known(user);
+                for notice in notices::after_update(user, client_type, status, known, after) {
                     self.notify(origin, sequence, &mut index, notice);
                 }
             }

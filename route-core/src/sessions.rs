@@ -73,13 +73,21 @@ pub struct SessionView {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Logins {
     pub(crate) online: u16,
+    /// Away ever since they were reported, or for certain.
     pub(crate) away: u16,
     pub(crate) hidden: u16,
+    /// Were online and were marked as away; at most 255, more are simply away.
+    pub(crate) left: u8,
 }
 
 impl Logins {
     pub(crate) fn visible(self) -> u32 {
-        u32::from(self.online) + u32::from(self.away)
+        u32::from(self.online) + self.absent()
+    }
+
+    /// Visible and away.
+    pub(crate) fn absent(self) -> u32 {
+        u32::from(self.away) + u32::from(self.left)
     }
 
     fn is_empty(self) -> bool {
@@ -96,16 +104,32 @@ impl Logins {
             }
             Step::Report(ReportedStatus::Online) => {
                 // Ends an absence, or is one more login.
-                next.away = next.away.saturating_sub(1);
+                if next.left > 0 {
+                    next.left -= 1;
+                } else {
+                    next.away = next.away.saturating_sub(1);
+                }
                 next.online = next.online.saturating_add(1);
             }
-            Step::Report(ReportedStatus::Away) => {
-                next.online = next.online.saturating_sub(1);
+            Step::Report(ReportedStatus::Away) if next.online > 0 && next.left < u8::MAX => {
+                next.online -= 1;
+                next.left += 1;
+            }
+            Step::Report(ReportedStatus::Away) if next.online > 0 => {
+                next.online -= 1;
                 next.away = next.away.saturating_add(1);
+            }
+            Step::Report(ReportedStatus::Away) => {
+                // Nobody was left to go away: this is a client of its own, and so were those that seemed to have left.
+                next.online = next.left.into();
+                next.away = next.away.saturating_add(u16::from(next.left) + 1);
+                next.left = 0;
             }
             Step::Report(ReportedStatus::Offline) => {
                 // A visible login before a hidden one; an absent client before an active one.
-                if next.away > 0 {
+                if next.left > 0 {
+                    next.left -= 1;
+                } else if next.away > 0 {
                     next.away -= 1;
                 } else if next.online > 0 {
                     next.online -= 1;
@@ -183,8 +207,19 @@ impl Held {
     };
 }
 
+/// Whether a link whose own logins of a user are gone may still make the user known.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Linger {
+    /// A session without logins is removed.
+    No,
+    /// As in the C++ server: a link that took its last login of a user away while another link still had one stays a
+    /// holder of the user, until it closes or takes away what is then the last login of all. Only 0x070e asks.
+    UntilLast,
+}
+
 /// All sessions of all links.
 pub(crate) struct Sessions {
+    linger: Linger,
     slab: Vec<Session>,
     first_free: u32,
     live: usize,
@@ -194,8 +229,9 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(linger: Linger) -> Self {
         Sessions {
+            linger,
             slab: Vec::new(),
             first_free: NIL,
             live: 0,
@@ -272,6 +308,20 @@ impl Sessions {
         }
     }
 
+    /// Is the user known at all: some login is visible, or some link lingers?
+    pub(crate) fn is_known(&self, user: UserId) -> bool {
+        let mut at = self.users.get(&user.0).map_or(NIL, |head| head.first());
+        while at != NIL {
+            let session = &self.slab[at as usize];
+            let counts = session.logins.visible() > 0 || session.logins.is_empty();
+            if counts && self.links[session.link as usize].shown {
+                return true;
+            }
+            at = session.next_of_user;
+        }
+        false
+    }
+
     /// The user's visible sessions on shown links: slot, client type, logins, seconds.
     pub(crate) fn visible(
         &self,
@@ -335,7 +385,7 @@ impl Sessions {
     ) -> Option<usize> {
         let end = self.slab.len().min(cursor.saturating_add(max));
         for session in self.slab.get(cursor..end).unwrap_or(&[]) {
-            if !session.logins.is_empty() {
+            if session.logins.visible() > 0 {
                 let user = UserId(session.user);
                 visit(user, self.summary(user));
             }
@@ -352,7 +402,56 @@ impl Sessions {
         step: Step,
         since: u32,
     ) -> (Summary, Summary) {
+        let result = self.change(slot, user, client_type, step, since);
+        if self.linger == Linger::UntilLast
+            && matches!(step, Step::Report(ReportedStatus::Offline))
+            && result.1.status == Status::Offline
+        {
+            self.linger_no_more(slot, user);
+        }
+        result
+    }
+
+    /// The link took away what was the user's last login of all.
+    fn linger_no_more(&mut self, slot: u32, user: UserId) {
+        let Some(head) = self.users.get(&user.0).copied() else {
+            return;
+        };
+        let mut first = head.first();
+        let (mut previous, mut at) = (NIL, first);
+        while at != NIL {
+            let session = self.slab[at as usize];
+            if session.link == slot && session.logins.is_empty() {
+                self.live -= 1;
+                let Self {
+                    slab,
+                    links,
+                    first_free,
+                    ..
+                } = self;
+                first = remove(slab, links, first_free, first, previous, at);
+            } else {
+                previous = at;
+            }
+            at = session.next_of_user;
+        }
+        if first == NIL {
+            self.users.remove(&user.0);
+        } else {
+            self.users.insert(user.0, Head::new(first, head.desktop()));
+        }
+    }
+
+    fn change(
+        &mut self,
+        slot: u32,
+        user: UserId,
+        client_type: ClientType,
+        step: Step,
+        since: u32,
+    ) -> (Summary, Summary) {
         let Self {
+            linger,
             slab,
             links,
             users,
@@ -413,8 +512,11 @@ impl Sessions {
             insert(slab, links, first_free, session)
         } else {
             let logins = slab[at as usize].logins.after(step);
+            if slab[at as usize].logins.is_empty() {
+                slab[at as usize].since = since;
+            }
             slab[at as usize].logins = logins;
-            if logins.is_empty() {
+            if logins.is_empty() && *linger == Linger::No {
                 *live -= 1;
                 remove(slab, links, first_free, first, previous, at)
             } else {
@@ -536,7 +638,7 @@ fn summary(slab: &[Session], links: &[Held], first: u32) -> Summary {
         let session = &slab[at as usize];
         if links[session.link as usize].shown {
             online |= session.logins.online > 0;
-            away |= session.logins.away > 0;
+            away |= session.logins.absent() > 0;
             desktop |= session.logins.visible() > 0 && ClientType(session.client_type).is_desktop();
         }
         at = session.next_of_user;

@@ -4,7 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -37,8 +37,8 @@ enum Scope {
     Sessions,
 }
 
-/// (online, away, hidden)
-type Counts = (u16, u16, u16);
+/// (online, away, hidden, left)
+type Counts = (u16, u16, u16, u16);
 
 #[derive(Default, Debug)]
 struct ModelLink {
@@ -46,6 +46,8 @@ struct ModelLink {
     reported: bool,
     listed: bool,
     opaque: bool,
+    /// Users that the link has brought, and has not taken away as the last link of all.
+    brought: BTreeSet<u32>,
 }
 
 #[derive(Debug)]
@@ -66,10 +68,11 @@ impl Model {
     }
 
     fn summary(&self, user: u32) -> Summary {
-        let online = self.count(|u, _, (online, _, _)| u == user && online > 0);
-        let away = self.count(|u, _, (_, away, _)| u == user && away > 0);
-        let desktop =
-            self.count(|u, kind, (on, away, _)| u == user && on + away > 0 && kind & 0x10 == 0);
+        let online = self.count(|u, _, (online, ..)| u == user && online > 0);
+        let away = self.count(|u, _, (_, away, _, left)| u == user && away + left > 0);
+        let desktop = self.count(|u, kind, (on, away, _, left)| {
+            u == user && on + away + left > 0 && kind & 0x10 == 0
+        });
         let status = if online {
             Status::Online
         } else if away {
@@ -86,31 +89,47 @@ impl Model {
     fn report(&mut self, link: u64, user: u32, kind: u8, status: ReportedStatus) {
         let table = &mut self.links.get_mut(&link).unwrap().table;
         let counts = table.entry((user, kind)).or_default();
+        let (online, away, hidden, left) = counts;
         match status {
             ReportedStatus::Online => {
-                if counts.1 > 0 {
-                    counts.1 -= 1;
+                if *left > 0 {
+                    *left -= 1;
+                } else if *away > 0 {
+                    *away -= 1;
                 }
-                counts.0 += 1;
+                *online += 1;
+            }
+            ReportedStatus::Away if *online > 0 => {
+                *online -= 1;
+                *left += 1;
             }
             ReportedStatus::Away => {
-                if counts.0 > 0 {
-                    counts.0 -= 1;
-                }
-                counts.1 += 1;
+                *away += *left + 1;
+                *online = *left;
+                *left = 0;
             }
             ReportedStatus::Offline => {
-                if counts.1 > 0 {
-                    counts.1 -= 1;
-                } else if counts.0 > 0 {
-                    counts.0 -= 1;
-                } else if counts.2 > 0 {
-                    counts.2 -= 1;
+                if let Some(count) = [left, away, online, hidden].into_iter().find(|c| **c > 0) {
+                    *count -= 1;
                 }
             }
         }
-        if *counts == (0, 0, 0) {
+        if *counts == (0, 0, 0, 0) {
             table.remove(&(user, kind));
+        }
+        if status != ReportedStatus::Offline {
+            self.links.get_mut(&link).unwrap().brought.insert(user);
+        } else if self.summary(user).status == Status::Offline {
+            self.links.get_mut(&link).unwrap().brought.remove(&user);
+        }
+    }
+
+    /// In broadcast mode as C++ has it: some link that brought the user has neither closed nor taken the last login of
+    /// all away. In directed mode there is somebody to tell only if somebody has a login.
+    fn is_known(&self, user: u32) -> bool {
+        match self.fan_out {
+            FanOut::Broadcast => self.links.values().any(|link| link.brought.contains(&user)),
+            FanOut::Directed => self.summary(user).status != Status::Offline,
         }
     }
 
@@ -119,8 +138,14 @@ impl Model {
         for (user, kind, status) in entries {
             let state = self.links.get_mut(&link).unwrap();
             match status {
-                ReportedStatus::Online => state.table.entry((*user, *kind)).or_default().0 += 1,
-                ReportedStatus::Away => state.table.entry((*user, *kind)).or_default().1 += 1,
+                ReportedStatus::Online => {
+                    state.brought.insert(*user);
+                    state.table.entry((*user, *kind)).or_default().0 += 1;
+                }
+                ReportedStatus::Away => {
+                    state.brought.insert(*user);
+                    state.table.entry((*user, *kind)).or_default().1 += 1;
+                }
                 ReportedStatus::Offline if first => {
                     state.table.entry((*user, *kind)).or_default().2 += 1;
                 }
@@ -137,8 +162,9 @@ impl Model {
         let after = self.summary(user);
         let desktop = kind & 0x10 == 0;
         let mut out = Vec::new();
+        let known = self.is_known(user);
         let user = UserId(user);
-        if after.status != Status::Offline {
+        if known {
             if status == ReportedStatus::Offline {
                 if desktop && !after.legacy_online {
                     out.push(Payload::DesktopLogin { user, on: false });
@@ -378,7 +404,7 @@ fn run(fan_out: FanOut, actions: &[Action]) {
                 .links
                 .values()
                 .flat_map(|state| &state.table)
-                .filter(|((u, _), (on, away, _))| *u == user && on + away > 0);
+                .filter(|((u, _), (on, away, _, left))| *u == user && on + away + left > 0);
             assert_eq!(view.sessions().count(), visible.count());
         }
     }
