@@ -1,0 +1,404 @@
+//! The gateway's end of Attach: finds a node, says hello, resumes, and works off what comes down until the stream
+//! breaks; then begins anew.
+//!
+//! Listeners and readiness follow it: connections are taken while a node is attached, wait while it is away for a
+//! moment, and are refused when it has never been there or stays away; then links are ended too, so that their
+//! MsgServers turn to another RouteServer.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use route_proto::v1::link_service_client::LinkServiceClient;
+use route_proto::v1::{
+    AttachHello, AttachResponse, AttachWelcome, CloseReason, Downlink as Message, attach_response,
+};
+use route_runtime::readiness::Readiness;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_stream::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+use tonic::{Code, Status};
+use tracing::{debug, error, info, warn};
+
+use crate::downlink::Downlink;
+use crate::gateway::Gateway;
+use crate::listener::Door;
+use crate::uplink::UplinkStream;
+
+/// To connect to a node.
+const CONNECT_TIME: Duration = Duration::from_secs(3);
+
+/// To be welcomed. A node may keep a restarted gateway waiting until its old stream breaks.
+const WELCOME_TIME: Duration = Duration::from_secs(10);
+
+/// Back-off between attempts: full jitter, doubling from the first to the last.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
+const LAST_BACK_OFF: Duration = Duration::from_secs(1);
+
+/// Before a refusal is tried again that another attempt will hardly change.
+const AFTER_REFUSAL: Duration = Duration::from_secs(1);
+
+/// A silent node is asked whether it is there, and has so long to answer.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// What a node may send before it waits for us, bytes: a burst of many MsgServers.
+const STREAM_WINDOW: u32 = 16 << 20;
+const CONNECTION_WINDOW: u32 = 32 << 20;
+
+/// HTTP/2 frames up to this length: fewer headers and wake-ups.
+const FRAME_BYTES: u32 = 1 << 20;
+
+/// What a message may be longer than the longest PDU, bytes.
+const MESSAGE_OVERHEAD: usize = 1 << 20;
+
+/// After messages of so many PDU bytes, other tasks come first.
+const TURN: usize = 256 << 10;
+
+/// For the stream to end after we have ended our side.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What a node sends.
+pub type Responses = Pin<Box<dyn Stream<Item = Result<AttachResponse, Status>> + Send>>;
+
+/// A place where a node may be attached to.
+pub trait Upstream: fmt::Debug + Send + Sync {
+    /// For people: an address.
+    fn name(&self) -> &str;
+
+    /// Opens a stream that sends these requests.
+    fn attach(
+        &self,
+        requests: UplinkStream,
+    ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>>;
+}
+
+/// Why there is no stream, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The node cannot be reached.
+    #[error("cannot connect: {0}")]
+    Connect(#[from] tonic::transport::Error),
+    /// The node, or the transport, ended the stream.
+    #[error("{}: {}", .0.code(), .0.message())]
+    Ended(#[from] Status),
+    /// The node ended the stream without a reason.
+    #[error("the stream ended")]
+    Closed,
+    /// It took too long.
+    #[error("no welcome in time")]
+    Slow,
+    /// A message that does not fit here.
+    #[error("the node does not speak this protocol")]
+    Protocol,
+}
+
+impl AttachError {
+    fn code(&self) -> Option<Code> {
+        match self {
+            AttachError::Ended(status) => Some(status.code()),
+            AttachError::Connect(_)
+            | AttachError::Closed
+            | AttachError::Slow
+            | AttachError::Protocol => None,
+        }
+    }
+}
+
+/// Attaching has ended for good.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// A newer life of this gateway has taken its place.
+    #[error("superseded by a newer process with the same gateway id: {0}")]
+    Superseded(AttachError),
+    /// The node is in this process; it cannot come back.
+    #[error("the embedded node ended the stream: {0}")]
+    Embedded(AttachError),
+}
+
+/// A node behind a network address.
+#[derive(Debug)]
+pub struct Remote {
+    name: String,
+    endpoint: Endpoint,
+    message_bytes: usize,
+}
+
+impl Remote {
+    /// A node at this URL that takes PDUs up to this limit.
+    pub fn new(url: &str, pdu_limit: u32) -> Result<Self, tonic::transport::Error> {
+        let endpoint = Endpoint::from_shared(url.to_owned())?
+            .connect_timeout(CONNECT_TIME)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME_BYTES);
+        Ok(Remote {
+            name: url.to_owned(),
+            endpoint,
+            message_bytes: pdu_limit as usize + MESSAGE_OVERHEAD,
+        })
+    }
+}
+
+impl Upstream for Remote {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn attach(
+        &self,
+        requests: UplinkStream,
+    ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>> {
+        Box::pin(async move {
+            let channel = self.endpoint.connect().await?;
+            let mut client = LinkServiceClient::new(channel)
+                .max_decoding_message_size(self.message_bytes)
+                .max_encoding_message_size(self.message_bytes);
+            let responses = client.attach(requests).await?.into_inner();
+            Ok(Box::pin(responses) as Responses)
+        })
+    }
+}
+
+/// How the gateway presents itself to nodes.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Stable name.
+    pub gateway_id: String,
+    /// Version and host, for operators.
+    pub description: String,
+}
+
+/// Keeps the gateway attached.
+#[derive(Debug)]
+pub struct Attachment {
+    /// Whose links.
+    pub gateway: Arc<Gateway>,
+    /// Tried in turn; at least one.
+    pub upstreams: Vec<Box<dyn Upstream>>,
+    /// The node is in this process: there is no second attempt.
+    pub embedded: bool,
+    /// Who we are.
+    pub identity: Identity,
+    /// Links are ended when the node has been away for so long.
+    pub upstream_lost: Duration,
+    /// For the listeners.
+    pub doors: watch::Sender<Door>,
+    /// For probes.
+    pub readiness: Readiness,
+    /// Everything has been sent: end the stream and return.
+    pub finished: CancellationToken,
+}
+
+/// What is known of nodes, from one attempt to the next.
+#[derive(Debug, Default)]
+struct Known {
+    attempt: u64,
+    roster: Vec<String>,
+    epoch: u64,
+    failures: u32,
+    /// Since when there is no node, if there has been one.
+    away_since: Option<Duration>,
+}
+
+impl Attachment {
+    /// Attaches, and attaches again, until it is finished. Fails when there is no use in trying again.
+    pub async fn run(self) -> Result<(), Lost> {
+        let mut known = Known::default();
+        for upstream in self.upstreams.iter().cycle() {
+            let end = tokio::select! {
+                end = self.attach(upstream.as_ref(), &mut known) => end,
+                () = self.finished.cancelled() => return Ok(()),
+            };
+            let Err(error) = end else {
+                return Ok(());
+            };
+            let error = self.detached(upstream.name(), error, &mut known)?;
+            tokio::select! {
+                () = self.wait(&error, &known) => {}
+                () = self.finished.cancelled() => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// One stream, from hello to its end. Ok when we have finished.
+    async fn attach(&self, upstream: &dyn Upstream, known: &mut Known) -> Result<(), AttachError> {
+        known.attempt += 1;
+        let hello = AttachHello {
+            gateway_id: self.identity.gateway_id.clone(),
+            incarnation: self.gateway.incarnation,
+            attempt: known.attempt,
+            roster: known.roster.clone(),
+            description: self.identity.description.clone(),
+        };
+        let requests = self.gateway.uplink.stream(hello);
+        let open = async {
+            let mut responses = upstream.attach(requests).await?;
+            let first = responses.next().await.ok_or(AttachError::Closed)??;
+            match first.frame {
+                Some(attach_response::Frame::Welcome(welcome)) => Ok((responses, welcome)),
+                Some(attach_response::Frame::Downlink(_)) | None => Err(AttachError::Protocol),
+            }
+        };
+        let opened = tokio::select! {
+            opened = timeout(WELCOME_TIME, open) => opened.map_err(|_| AttachError::Slow)?,
+            () = self.away_for_too_long(known) => Err(AttachError::Slow),
+        };
+        let (mut responses, welcome) = opened?;
+        self.welcomed(upstream.name(), welcome, known);
+
+        let mut downlink = Downlink::new(Arc::clone(&self.gateway));
+        loop {
+            let message = tokio::select! {
+                biased;
+                message = responses.next() => message,
+                () = self.finished.cancelled() => {
+                    self.gateway.uplink.end_stream();
+                    let _ = timeout(LAST_WORDS, async { while responses.next().await.is_some() {} }).await;
+                    return Ok(());
+                }
+            };
+            let message = message.ok_or(AttachError::Closed)??;
+            let Some(attach_response::Frame::Downlink(message)) = message.frame else {
+                return Err(AttachError::Protocol);
+            };
+            if take(&mut downlink, message, known) >= TURN {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn welcomed(&self, name: &str, welcome: AttachWelcome, known: &mut Known) {
+        info!(
+            node = name,
+            epoch = format_args!("{:x}", welcome.epoch),
+            attempt = known.attempt,
+            known_links = welcome.applied.len(),
+            gateways = welcome.roster.len(),
+            "attached"
+        );
+        if welcome.epoch != known.epoch {
+            for link in self.gateway.links.all() {
+                link.forget_node();
+            }
+        }
+        if welcome.max_pdu_bytes > 0 {
+            self.gateway.limit_pdus(welcome.max_pdu_bytes);
+        }
+        self.gateway.uplink.resume(&welcome.applied);
+        *known = Known {
+            attempt: known.attempt,
+            roster: welcome.roster,
+            epoch: welcome.epoch,
+            failures: 0,
+            away_since: None,
+        };
+        self.gateway.counters.attached.add(1);
+        self.readiness.set(true, "attached to a node");
+        self.doors.send_replace(Door::Open);
+    }
+
+    /// Notes that there is no node, and what follows from that.
+    fn detached(
+        &self,
+        name: &str,
+        error: AttachError,
+        known: &mut Known,
+    ) -> Result<AttachError, Lost> {
+        let gateway = &self.gateway;
+        gateway.counters.attach_failures.add(1);
+        gateway.uplink.detach();
+        if self.embedded {
+            return Err(Lost::Embedded(error));
+        }
+        if error.code() == Some(Code::Aborted) {
+            return Err(Lost::Superseded(error));
+        }
+        let now = gateway.clock.now();
+        gateway.throttle.node(now, false);
+        self.readiness.set(false, "no node is attached");
+        if known.epoch != 0 && known.away_since.is_none() {
+            warn!(node = name, %error, "detached; MsgServers stay connected");
+            known.away_since = Some(now);
+            self.doors.send_replace(Door::Held);
+        } else if known.failures == 0 || is_refusal(&error) {
+            warn!(node = name, %error, "cannot attach");
+        } else {
+            debug!(node = name, %error, "cannot attach");
+        }
+        known.failures += 1;
+        if self.is_away_for_too_long(known) && *self.doors.borrow() != Door::Shut {
+            error!(
+                links = gateway.counters.open_links(),
+                "no node for too long; closing all links, so that MsgServers turn elsewhere"
+            );
+            self.doors.send_replace(Door::Shut);
+            gateway.links.end_all(CloseReason::Requested);
+        }
+        Ok(error)
+    }
+
+    async fn wait(&self, error: &AttachError, known: &Known) {
+        let most = FIRST_BACK_OFF
+            .saturating_mul(1 << known.failures.min(10))
+            .min(LAST_BACK_OFF);
+        let time = if is_refusal(error) {
+            AFTER_REFUSAL
+        } else {
+            most.mul_f64(fastrand::f64())
+        };
+        tokio::select! {
+            () = sleep(time) => {}
+            () = self.away_for_too_long(known) => {}
+        }
+    }
+
+    fn is_away_for_too_long(&self, known: &Known) -> bool {
+        let now = self.gateway.clock.now();
+        known
+            .away_since
+            .is_some_and(|since| now.saturating_sub(since) >= self.upstream_lost)
+    }
+
+    /// Returns at the moment when links have to be ended; never if they have been, or there is nothing to end.
+    async fn away_for_too_long(&self, known: &Known) {
+        match known.away_since {
+            Some(since) if *self.doors.borrow() != Door::Shut => {
+                let away = self.gateway.clock.now().saturating_sub(since);
+                sleep(self.upstream_lost.saturating_sub(away)).await;
+            }
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+fn take(downlink: &mut Downlink, mut message: Message, known: &mut Known) -> usize {
+    if let Some(roster) = message.roster.take() {
+        known.roster = roster.gateway_ids;
+    }
+    downlink.take(message)
+}
+
+/// The node has said no, and will say so again.
+fn is_refusal(error: &AttachError) -> bool {
+    matches!(
+        error.code(),
+        Some(
+            Code::AlreadyExists
+                | Code::InvalidArgument
+                | Code::FailedPrecondition
+                | Code::Unimplemented
+                | Code::PermissionDenied
+                | Code::Unauthenticated
+        )
+    )
+}

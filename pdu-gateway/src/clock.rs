@@ -1,0 +1,23 @@
+//! The gateway's clock: monotonic, so that a step of the wall clock closes no connection.
+
+use std::time::{Duration, Instant};
+
+/// Time since the gateway started.
+#[derive(Debug, Clone, Copy)]
+pub struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    /// Starts it.
+    pub fn start() -> Self {
+        Clock {
+            started: Instant::now(),
+        }
+    }
+
+    /// What it shows.
+    pub fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+}

@@ -1,0 +1,360 @@
+//! A MsgServer's TCP connection, from accept to close: one task that reads, and writes what its [`Link`] holds.
+//!
+//! Reading: one read of whatever is there into memory that all connections of a thread share, all PDUs in it translated,
+//! one submission. Writing: everything that waits, in as few calls as possible. Reading and writing share the task, but
+//! neither waits for the other.
+//!
+//! No timer runs here: a task sleeps until its socket, its link, its window or the throttle wakes it.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use route_proto::v1::{CloseReason, LinkOpened};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::task::yield_now;
+use tokio::time::timeout;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::frame::FrameError;
+use crate::gateway::{Gateway, unix_millis};
+use crate::ledger::Deed;
+use crate::link::{Link, Next};
+use crate::links::Place;
+use crate::output::Batch;
+use crate::pressure::Turn;
+use crate::session::{Session, Tally};
+use crate::uplink::Room;
+
+/// Most that one read takes, bytes. More gains nothing and keeps the others waiting.
+const READ: usize = 256 << 10;
+
+/// After so many bytes read or written without waiting, other tasks come first.
+const TURN: usize = 64 << 10;
+
+/// Slices of one write. The kernel takes 1024; half of that is some hundred kilobytes of small PDUs.
+const SLICES: usize = 512;
+
+/// For writes of few slices, which need no room for many.
+const FEW_SLICES: usize = 16;
+
+/// How long a draining link is written what waits for it, and how long it may take to close after our FIN.
+const FLUSH: Duration = Duration::from_secs(5);
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Reads before a draining link stops reading: what has arrived is handled, but not for ever.
+const LAST_READS: usize = 64;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        bytes: vec![0; READ],
+        deeds: Vec::new(),
+    });
+}
+
+/// Memory for one read, shared by all connections of a thread.
+struct Scratch {
+    bytes: Vec<u8>,
+    deeds: Vec<Deed>,
+}
+
+/// Serves a connection until it ends.
+pub async fn serve(gateway: Arc<Gateway>, stream: TcpStream, place: Place) {
+    let Ok(peer) = stream.peer_addr() else {
+        return;
+    };
+    let now = gateway.clock.now();
+    let link = gateway.links.open(peer, &gateway.link_settings, now);
+    gateway.counters.opened();
+    let span = info_span!("link", link = link.number(), %peer);
+    async {
+        info!("link opened");
+        gateway.uplink.open(link.number(), opened(&link));
+        let (input, output) = stream.into_split();
+        let mut connection = Connection {
+            session: Session::new(Arc::clone(&gateway.dialect), gateway.pdu_limit()),
+            input,
+            output,
+            batch: Batch::default(),
+            link,
+            gateway,
+            room: Room::Left,
+        };
+        let reason = connection.run().await;
+        connection.end(reason).await;
+    }
+    .instrument(span)
+    .await;
+    drop(place);
+}
+
+fn opened(link: &Link) -> LinkOpened {
+    LinkOpened {
+        peer: link.peer().to_string(),
+        opened_unix_millis: i64::try_from(unix_millis()).unwrap_or(i64::MAX),
+        ..LinkOpened::default()
+    }
+}
+
+struct Connection {
+    gateway: Arc<Gateway>,
+    link: Arc<Link>,
+    session: Session,
+    input: OwnedReadHalf,
+    output: OwnedWriteHalf,
+    batch: Batch,
+    room: Room,
+}
+
+impl Connection {
+    /// Reads and writes until either has a reason to end.
+    async fn run(&mut self) -> CloseReason {
+        let mut reader = Reader {
+            gateway: &self.gateway,
+            link: &self.link,
+            session: &mut self.session,
+            room: &mut self.room,
+        };
+        let mut writer = Writer {
+            gateway: &self.gateway,
+            link: &self.link,
+            batch: &mut self.batch,
+        };
+        tokio::select! {
+            // Writing first: what waits there has come the whole way.
+            biased;
+            reason = writer.write(&mut self.output) => reason,
+            reason = reader.read(&mut self.input) => reason,
+        }
+    }
+
+    /// Tells the node, gives back what could not be written, closes.
+    async fn end(&mut self, reason: CloseReason) {
+        let told = match reason {
+            CloseReason::Drain => {
+                self.drain().await;
+                None
+            }
+            reason => Some(reason),
+        };
+        let shut = self.link.shut(&mut self.batch, told, &self.gateway.uplink);
+        let counters = &self.gateway.counters;
+        counters.closed(reason);
+        counters.given_back.add(shut.given_back as u64);
+        counters.lost.add(shut.dropped as u64);
+        if shut.congested {
+            self.gateway.turn(Turn::Relieved);
+        }
+        if shut.complete {
+            self.gateway.links.forget(self.link.number());
+        }
+        let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
+        if shut.dropped > 0 {
+            warn!(
+                reason,
+                given_back = shut.given_back,
+                dropped = shut.dropped,
+                "link closed"
+            );
+        } else {
+            info!(reason, given_back = shut.given_back, "link closed");
+        }
+    }
+
+    /// Handles what has arrived, says that the link ends, writes until the node knows that, then closes our side.
+    async fn drain(&mut self) {
+        let mut reader = Reader {
+            gateway: &self.gateway,
+            link: &self.link,
+            session: &mut self.session,
+            room: &mut self.room,
+        };
+        for _ in 0..LAST_READS {
+            let read = poll_fn(|cx| match reader.poll_read(cx, &mut self.input) {
+                Poll::Ready(Ok(bytes)) if bytes > 0 => Poll::Ready(true),
+                _ => Poll::Ready(false),
+            });
+            if !read.await {
+                break;
+            }
+        }
+        let (uplink, number) = (&self.gateway.uplink, self.link.number());
+        uplink.close(number, CloseReason::Drain, Vec::new());
+        let mut writer = Writer {
+            gateway: &self.gateway,
+            link: &self.link,
+            batch: &mut self.batch,
+        };
+        let flushed = timeout(FLUSH, writer.flush(&mut self.output)).await;
+        if !matches!(flushed, Ok(Ok(()))) || self.output.shutdown().await.is_err() {
+            debug!("not everything could be written before the end");
+            return;
+        }
+        // Closing while something unread is there would reset the connection, and what was written might be lost.
+        let mut nowhere = tokio::io::sink();
+        let discarded = timeout(LINGER, tokio::io::copy(&mut self.input, &mut nowhere));
+        if !matches!(discarded.await, Ok(Ok(_))) {
+            debug!("the MsgServer did not close in time");
+        }
+    }
+}
+
+struct Reader<'a> {
+    gateway: &'a Gateway,
+    link: &'a Link,
+    session: &'a mut Session,
+    room: &'a mut Room,
+}
+
+impl Reader<'_> {
+    async fn read(&mut self, input: &mut OwnedReadHalf) -> CloseReason {
+        loop {
+            match poll_fn(|cx| self.poll_read(cx, input)).await {
+                Ok(0) => return CloseReason::Peer,
+                Ok(bytes) if bytes >= TURN => yield_now().await,
+                Ok(_) => {}
+                Err(ReadError::Frame(error)) => {
+                    warn!(%error, "closing the connection");
+                    return CloseReason::BadFrame;
+                }
+                Err(ReadError::Io(error)) => {
+                    debug!(%error, "reading failed");
+                    return CloseReason::Peer;
+                }
+            }
+        }
+    }
+
+    /// Reads once, when that is allowed and there is something, and submits what it means. Returns how much that was;
+    /// 0 is the end.
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &mut OwnedReadHalf,
+    ) -> Poll<Result<usize, ReadError>> {
+        if self.poll_allowed(cx).is_pending() {
+            self.link.hold_up();
+            return Poll::Pending;
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(&mut scratch.bytes);
+            let read = Pin::new(input).poll_read(cx, &mut buffer);
+            let now = match &read {
+                // Nothing there: that costs no look at the clock, unless it was held up.
+                Poll::Pending => {
+                    self.link.release(|| self.gateway.clock.now());
+                    return Poll::Pending;
+                }
+                Poll::Ready(_) => self.gateway.clock.now(),
+            };
+            self.link.release(|| now);
+            ready!(read)?;
+            let data = buffer.filled();
+            let bytes = data.len();
+            let mut tally = Tally::default();
+            let received = self
+                .session
+                .receive(now, data, &mut scratch.deeds, &mut tally);
+            self.link.heard(now, self.session.awaits_first_pdu());
+            self.gateway.counters.received(&tally, bytes);
+            let uplink = &self.gateway.uplink;
+            *self.room = uplink.submit(self.link.number(), &mut scratch.deeds);
+            received?;
+            Poll::Ready(Ok(bytes))
+        })
+    }
+
+    fn poll_allowed(&mut self, cx: &Context<'_>) -> Poll<()> {
+        ready!(self.gateway.throttle.poll_open(cx));
+        if *self.room == Room::Full {
+            ready!(self.gateway.uplink.poll_room(cx, self.link.number()));
+            *self.room = Room::Left;
+        }
+        Poll::Ready(())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+struct Writer<'a> {
+    gateway: &'a Gateway,
+    link: &'a Link,
+    batch: &'a mut Batch,
+}
+
+impl Writer<'_> {
+    /// Writes what the link holds, until it is to end or its connection breaks.
+    async fn write(&mut self, output: &mut OwnedWriteHalf) -> CloseReason {
+        loop {
+            match poll_fn(|cx| self.link.poll_next(cx, self.batch)).await {
+                Next::End(reason) => return reason,
+                Next::Write => {}
+            }
+            while !self.batch.is_done() {
+                let written = poll_fn(|cx| match self.poll_write(cx, output) {
+                    Poll::Pending => self.link.poll_ending(cx).map(Err),
+                    Poll::Ready(written) => Poll::Ready(Ok(written)),
+                });
+                match written.await {
+                    Err(reason) => return reason,
+                    Ok(Ok(bytes)) if bytes >= TURN => yield_now().await,
+                    Ok(Ok(_)) => {}
+                    Ok(Err(error)) => {
+                        debug!(%error, "writing failed");
+                        return CloseReason::Peer;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what the link holds, until the node knows that it ends.
+    async fn flush(&mut self, output: &mut OwnedWriteHalf) -> io::Result<()> {
+        loop {
+            while !self.batch.is_done() {
+                poll_fn(|cx| self.poll_write(cx, output)).await?;
+            }
+            if !poll_fn(|cx| self.link.poll_flush(cx, self.batch)).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes once, as much as the socket takes, and takes that off the batch.
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        output: &mut OwnedWriteHalf,
+    ) -> Poll<io::Result<usize>> {
+        let mut few = [IoSlice::new(&[]); FEW_SLICES];
+        let filled = self.batch.slices(&mut few);
+        let bytes = if filled < FEW_SLICES {
+            ready!(Pin::new(output).poll_write_vectored(cx, &few[..filled]))?
+        } else {
+            let mut many = [IoSlice::new(&[]); SLICES];
+            let filled = self.batch.slices(&mut many);
+            ready!(Pin::new(output).poll_write_vectored(cx, &many[..filled]))?
+        };
+        if bytes == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        self.batch.advance(bytes);
+        self.gateway.counters.written_bytes.add(bytes as u64);
+        if let Some(turn) = self.link.wrote(self.gateway.clock.now(), bytes) {
+            self.gateway.turn(turn);
+        }
+        Poll::Ready(Ok(bytes))
+    }
+}

@@ -1,0 +1,148 @@
+//! What comes down: puts each delivery into the queues of its target links, answers queries, confirms.
+//!
+//! One message is worked off without waiting for anybody: a link whose queue is full is ended, not waited for. So a
+//! slow MsgServer never stops the stream, and with it the others.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use route_proto::v1::{
+    CloseReason, DeliveryRun, Downlink as Message, StatusAnswer, downlink_entry::Entry,
+};
+use tracing::{debug, info};
+
+use crate::codec::{self, AnswerTo};
+use crate::gateway::Gateway;
+use crate::link::Delivered;
+use crate::run::Run;
+
+/// Distributes messages of one gateway's stream.
+#[derive(Debug)]
+pub struct Downlink {
+    gateway: Arc<Gateway>,
+    /// Writers to be woken when the message is worked off; empty between messages.
+    wake: Vec<Waker>,
+}
+
+impl Downlink {
+    /// For the links of this gateway.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Downlink {
+            gateway,
+            wake: Vec::new(),
+        }
+    }
+
+    /// Works off one message. Returns PDU bytes that it brought, as a measure of the work.
+    pub fn take(&mut self, message: Message) -> usize {
+        let now = self.gateway.clock.now();
+        let mut bytes = 0;
+        for entry in message.entries {
+            match entry.entry {
+                Some(Entry::Run(run)) => bytes += self.deliver(now, run),
+                Some(Entry::Answer(answer)) => self.answer(now, &answer),
+                Some(Entry::Close(close)) => {
+                    info!(
+                        link = close.link,
+                        reason = close.reason,
+                        "the node ends a link"
+                    );
+                    if let Some(link) = self.gateway.links.get(close.link) {
+                        link.end(CloseReason::Requested);
+                    }
+                }
+                // From a newer node; what it means here is not known.
+                None => debug!("skipping an unknown entry"),
+            }
+        }
+        for writer in self.wake.drain(..) {
+            writer.wake();
+        }
+        // After the entries: what is confirmed here has caused nothing that is still to come.
+        for ended in self.gateway.uplink.confirm(&message.confirmations) {
+            self.end_is_confirmed(ended);
+        }
+        if let Some(pause) = message.throttle {
+            info!(pause, "the node paces this gateway");
+            self.gateway.throttle.node(now, pause);
+        }
+        self.gateway.uplink.took_over(message.number);
+        bytes
+    }
+
+    fn deliver(&mut self, now: Duration, mut run: DeliveryRun) -> usize {
+        let targets = std::mem::take(&mut run.targets);
+        let Some(run) = Run::prepare(run, targets.len()) else {
+            return 0;
+        };
+        let run = Arc::new(run);
+        let deliveries = run.deliveries();
+        let gateway = &self.gateway;
+        let (mut delivered, mut given_back, mut repeated, mut lost) = (0, 0, 0, 0);
+        let mut turns = Vec::new();
+        let unknown = gateway.links.visit(&targets, |link| {
+            let (outcome, turn) = link.deliver(&run, now, &gateway.uplink, &mut self.wake);
+            turns.extend(turn);
+            match outcome {
+                Delivered::Queued { repeated: again } => {
+                    delivered += deliveries - again;
+                    repeated += again;
+                }
+                Delivered::GivenBack { dropped } => {
+                    given_back += deliveries - dropped;
+                    lost += dropped;
+                }
+            }
+        });
+        for turn in turns {
+            gateway.turn(turn);
+        }
+        // Its end was confirmed, so it should not have been named any more.
+        lost += unknown * deliveries;
+        let counters = &gateway.counters;
+        counters.delivered.add(delivered as u64);
+        for (counter, count) in [
+            (&counters.repeated, repeated),
+            (&counters.given_back, given_back),
+            (&counters.lost, lost),
+        ] {
+            if count > 0 {
+                counter.add(count as u64);
+            }
+        }
+        run.bytes()
+    }
+
+    fn answer(&mut self, now: Duration, answer: &StatusAnswer) {
+        let Some(query) = self.gateway.uplink.answer(answer.link, answer.sequence) else {
+            debug!(link = answer.link, "an answer to no open query");
+            return;
+        };
+        let Some(link) = self.gateway.links.get(answer.link) else {
+            return;
+        };
+        let answer_to = AnswerTo {
+            sequence: query.header_sequence,
+            requester: query.requester,
+            user_ids: &query.user_ids,
+            attach_data: &query.attach_data,
+        };
+        let turn = link.send(now, &mut self.wake, |out| {
+            codec::status_answer(out, answer_to, &answer.statuses);
+        });
+        if let Some(turn) = turn {
+            self.gateway.turn(turn);
+        }
+        self.gateway.counters.answered.add(1);
+    }
+
+    fn end_is_confirmed(&self, number: u64) {
+        let Some(link) = self.gateway.links.get(number) else {
+            return;
+        };
+        if link.end_is_confirmed(&self.gateway.uplink) {
+            self.gateway.links.forget(number);
+        }
+    }
+}

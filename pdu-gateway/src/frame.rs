@@ -1,0 +1,367 @@
+//! Frames: the 16-byte header of a legacy PDU, and PDUs cut out of a byte stream.
+//!
+//! A PDU that lies whole in what was read is borrowed from there; only one that is cut by the end of a read is
+//! gathered in memory of its own. That memory grows with the bytes that arrive, not with the length that is claimed.
+
+use bytes::Bytes;
+
+/// Bytes of the header, which the length in it includes.
+pub const HEADER_LEN: usize = 16;
+
+/// First step of a gathered PDU's memory, bytes: most PDUs fit, and a false claim costs no more.
+const FIRST_STEP: usize = 64 << 10;
+
+/// The fields of a header. All integers are big-endian on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Of the whole PDU, header included, bytes.
+    pub length: u32,
+    /// 1; never checked.
+    pub version: u16,
+    /// 0; never checked.
+    pub flag: u16,
+    /// Group of the command; never checked.
+    pub service: u16,
+    /// What the PDU is.
+    pub command: u16,
+    /// An answer echoes its request's.
+    pub sequence: u16,
+    /// 0; never checked.
+    pub reserved: u16,
+}
+
+impl Header {
+    /// Reads the first 16 bytes of a PDU.
+    pub fn read(bytes: &[u8; HEADER_LEN]) -> Self {
+        let short = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+        Header {
+            length: u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
+            version: short(4),
+            flag: short(6),
+            service: short(8),
+            command: short(10),
+            sequence: short(12),
+            reserved: short(14),
+        }
+    }
+
+    /// As it stands on the wire.
+    pub fn write(&self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        bytes[..4].copy_from_slice(&self.length.to_be_bytes());
+        let shorts = [
+            self.version,
+            self.flag,
+            self.service,
+            self.command,
+            self.sequence,
+            self.reserved,
+        ];
+        for (place, short) in bytes[4..].chunks_exact_mut(2).zip(shorts) {
+            place.copy_from_slice(&short.to_be_bytes());
+        }
+        bytes
+    }
+}
+
+/// A length that no PDU can have. The stream cannot be read any further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Shorter than its own header.
+    #[error("a PDU claims {length} bytes, less than its header has")]
+    TooShort {
+        /// What the header says.
+        length: u32,
+    },
+    /// Longer than is allowed here.
+    #[error("a PDU claims {length} bytes, more than the limit of {limit}")]
+    TooLong {
+        /// What the header says.
+        length: u32,
+        /// The limit, bytes.
+        limit: u32,
+    },
+}
+
+/// One whole PDU.
+#[derive(Debug)]
+pub struct Pdu<'a> {
+    raw: Raw<'a>,
+}
+
+#[derive(Debug)]
+enum Raw<'a> {
+    Borrowed(&'a [u8]),
+    Gathered(Vec<u8>),
+}
+
+impl Pdu<'_> {
+    /// Its header.
+    pub fn header(&self) -> Header {
+        let (header, _) = self
+            .bytes()
+            .split_first_chunk()
+            .expect("a PDU has at least a header: the framer checks its length");
+        Header::read(header)
+    }
+
+    /// What follows the header.
+    pub fn body(&self) -> &[u8] {
+        &self.bytes()[HEADER_LEN..]
+    }
+
+    /// The whole PDU, header included.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.raw {
+            Raw::Borrowed(bytes) => bytes,
+            Raw::Gathered(bytes) => bytes,
+        }
+    }
+
+    /// The whole PDU in memory of its own: copied if it was borrowed.
+    pub fn into_bytes(self) -> Bytes {
+        match self.raw {
+            Raw::Borrowed(bytes) => Bytes::copy_from_slice(bytes),
+            Raw::Gathered(bytes) => Bytes::from(bytes),
+        }
+    }
+}
+
+/// Cuts one connection's byte stream into PDUs.
+#[derive(Debug)]
+pub struct Framer {
+    limit: u32,
+    /// The beginning of a PDU whose rest has not arrived.
+    partial: Vec<u8>,
+    broken: Option<FrameError>,
+}
+
+impl Framer {
+    /// PDUs of more than `limit` bytes are refused.
+    pub fn new(limit: u32) -> Self {
+        Framer {
+            limit,
+            partial: Vec::new(),
+            broken: None,
+        }
+    }
+
+    /// Takes the next PDU off the beginning of `data`, the bytes that arrived. `None`: `data` is used up.
+    ///
+    /// After an error the stream has no more PDUs: every further call returns the same error.
+    pub fn next<'a>(&mut self, data: &mut &'a [u8]) -> Result<Option<Pdu<'a>>, FrameError> {
+        if let Some(error) = self.broken {
+            return Err(error);
+        }
+        if !self.partial.is_empty() {
+            return self.complete_partial(data);
+        }
+        let Some(length) = self.length_of(data)? else {
+            self.gather(data, HEADER_LEN);
+            return Ok(None);
+        };
+        let Some((whole, rest)) = data.split_at_checked(length) else {
+            self.gather(data, length);
+            return Ok(None);
+        };
+        *data = rest;
+        Ok(Some(Pdu {
+            raw: Raw::Borrowed(whole),
+        }))
+    }
+
+    /// Bytes of a PDU that has begun and is not complete.
+    pub fn pending(&self) -> usize {
+        self.partial.len()
+    }
+
+    fn complete_partial<'a>(&mut self, data: &mut &'a [u8]) -> Result<Option<Pdu<'a>>, FrameError> {
+        const LENGTH_FIELD: usize = 4;
+        if self.partial.len() < LENGTH_FIELD {
+            self.gather(data, LENGTH_FIELD);
+        }
+        let partial = std::mem::take(&mut self.partial);
+        let length = self.length_of(&partial);
+        self.partial = partial;
+        let Some(length) = length? else {
+            return Ok(None);
+        };
+        self.gather(data, length);
+        if self.partial.len() < length {
+            return Ok(None);
+        }
+        Ok(Some(Pdu {
+            raw: Raw::Gathered(std::mem::take(&mut self.partial)),
+        }))
+    }
+
+    /// The length of the PDU that begins here, as soon as its four bytes are there.
+    #[inline]
+    fn length_of(&mut self, start: &[u8]) -> Result<Option<usize>, FrameError> {
+        let Some((length, _)) = start.split_first_chunk() else {
+            return Ok(None);
+        };
+        let length = u32::from_be_bytes(*length);
+        let error = if (length as usize) < HEADER_LEN {
+            FrameError::TooShort { length }
+        } else if length > self.limit {
+            let limit = self.limit;
+            FrameError::TooLong { length, limit }
+        } else {
+            return Ok(Some(length as usize));
+        };
+        self.broken = Some(error);
+        self.partial = Vec::new();
+        Err(error)
+    }
+
+    /// Moves bytes to the partial PDU until it has `wanted`.
+    fn gather(&mut self, data: &mut &[u8], wanted: usize) {
+        let take = data.len().min(wanted.saturating_sub(self.partial.len()));
+        let (taken, rest) = data.split_at(take);
+        let needed = self.partial.len() + take;
+        if needed > self.partial.capacity() {
+            // Doubling keeps the copying linear; the last step is exact.
+            let capacity = needed
+                .max(2 * self.partial.len())
+                .max(FIRST_STEP)
+                .min(wanted);
+            self.partial.reserve_exact(capacity - self.partial.len());
+        }
+        self.partial.extend_from_slice(taken);
+        *data = rest;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: u32 = 1 << 20;
+
+    fn pdu(command: u16, body: &[u8]) -> Vec<u8> {
+        let header = Header {
+            length: (HEADER_LEN + body.len()) as u32,
+            version: 1,
+            flag: 0,
+            service: 3,
+            command,
+            sequence: 9,
+            reserved: 0,
+        };
+        [header.write().as_slice(), body].concat()
+    }
+
+    /// Everything that comes out when the stream arrives in such pieces.
+    fn cut(framer: &mut Framer, pieces: &[&[u8]]) -> (Vec<Vec<u8>>, Option<FrameError>) {
+        let mut pdus = Vec::new();
+        for piece in pieces {
+            let mut rest = *piece;
+            loop {
+                match framer.next(&mut rest) {
+                    Ok(Some(pdu)) => pdus.push(pdu.into_bytes().to_vec()),
+                    Ok(None) => break,
+                    Err(error) => return (pdus, Some(error)),
+                }
+            }
+            assert!(rest.is_empty(), "what arrived is used up");
+        }
+        (pdus, None)
+    }
+
+    #[test]
+    fn a_header_is_read_as_it_is_written() {
+        let bytes = [0, 0, 0, 20, 0, 1, 0, 2, 0, 3, 7, 1, 0, 5, 0, 6];
+
+        let header = Header::read(&bytes);
+
+        assert_eq!(
+            header,
+            Header {
+                length: 20,
+                version: 1,
+                flag: 2,
+                service: 3,
+                command: 0x0701,
+                sequence: 5,
+                reserved: 6
+            }
+        );
+        assert_eq!(header.write(), bytes);
+    }
+
+    #[test]
+    fn a_bad_length_ends_the_stream_after_what_came_before() {
+        for length in [0_u32, 1, 4, 15, LIMIT + 1, u32::MAX] {
+            let good = pdu(0x0301, b"good");
+            let mut bad = pdu(0x0601, b"bad");
+            bad[..4].copy_from_slice(&length.to_be_bytes());
+            let mut framer = Framer::new(LIMIT);
+
+            let (pdus, error) = cut(&mut framer, &[&good, &bad, &good]);
+
+            assert_eq!(pdus, [good.clone()]);
+            let expected = match length {
+                0..16 => FrameError::TooShort { length },
+                _ => FrameError::TooLong {
+                    length,
+                    limit: LIMIT,
+                },
+            };
+            assert_eq!(error, Some(expected));
+            assert_eq!(cut(&mut framer, &[&good]), (vec![], Some(expected)));
+        }
+    }
+
+    #[test]
+    fn lengths_at_the_limits_are_taken() {
+        let shortest = pdu(0x9999, b"");
+        let longest = pdu(0x0301, &vec![7; LIMIT as usize - HEADER_LEN]);
+        let mut framer = Framer::new(LIMIT);
+
+        let (pdus, error) = cut(&mut framer, &[&shortest, &longest, &shortest]);
+
+        assert_eq!(pdus, [shortest.clone(), longest, shortest]);
+        assert_eq!(error, None);
+    }
+
+    #[test]
+    fn memory_grows_with_what_arrives() {
+        let limit = 16 << 20;
+        let mut framer = Framer::new(limit);
+        let mut claim = pdu(0x0301, &[0; 1000]);
+        claim[..4].copy_from_slice(&limit.to_be_bytes());
+
+        cut(&mut framer, &[&claim]);
+        assert!(framer.partial.capacity() <= FIRST_STEP);
+
+        cut(&mut framer, &[&[0; 200_000], &[0; 1000]]);
+        assert!(framer.partial.capacity() <= 2 * framer.pending());
+    }
+
+    proptest! {
+        #[test]
+        fn pdus_come_out_whole_however_the_stream_is_cut(
+            bodies in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..100), 0..20),
+            cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..40),
+        ) {
+            let sent: Vec<Vec<u8>> = bodies.iter().map(|body| pdu(0x0301, body)).collect();
+            let stream = sent.concat();
+            let mut places: Vec<usize> =
+                cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
+            places.extend([0, stream.len()]);
+            places.sort_unstable();
+            let pieces: Vec<&[u8]> =
+                places.windows(2).map(|pair| &stream[pair[0]..pair[1]]).collect();
+            let mut framer = Framer::new(LIMIT);
+
+            let (pdus, error) = cut(&mut framer, &pieces);
+
+            prop_assert_eq!(pdus, sent);
+            prop_assert_eq!(error, None);
+            prop_assert_eq!(framer.pending(), 0);
+        }
+    }
+}

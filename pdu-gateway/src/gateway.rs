@@ -1,0 +1,111 @@
+//! What all tasks of one gateway share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::sync::Notify;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::link::LinkSettings;
+use crate::links::Links;
+use crate::metrics::Counters;
+use crate::pressure::Turn;
+use crate::throttle::Throttle;
+use crate::translate::Dialect;
+use crate::uplink::Uplink;
+
+/// One gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    /// Names this life of the process.
+    pub incarnation: u64,
+    /// Its time.
+    pub clock: Clock,
+    /// What its MsgServers speak.
+    pub dialect: Arc<Dialect>,
+    /// Limits and periods of its links.
+    pub link_settings: LinkSettings,
+    /// All links.
+    pub links: Arc<Links>,
+    /// What goes up.
+    pub uplink: Arc<Uplink>,
+    /// The pause of all readers.
+    pub throttle: Throttle,
+    /// A link became congested.
+    pub pressed: Notify,
+    /// What is counted.
+    pub counters: Arc<Counters>,
+    /// Longest PDU that is taken from MsgServers, bytes.
+    pdu_limit: AtomicU32,
+}
+
+impl Gateway {
+    /// A gateway without links.
+    pub fn new(
+        dialect: Dialect,
+        link_settings: LinkSettings,
+        links: Arc<Links>,
+        uplink: Arc<Uplink>,
+        pdu_limit: u32,
+    ) -> Arc<Self> {
+        Arc::new(Gateway {
+            incarnation: new_incarnation(),
+            clock: Clock::start(),
+            dialect: Arc::new(dialect),
+            link_settings,
+            links,
+            uplink,
+            throttle: Throttle::default(),
+            pressed: Notify::new(),
+            counters: Arc::default(),
+            pdu_limit: AtomicU32::new(pdu_limit),
+        })
+    }
+
+    /// Longest PDU that new links may send, bytes.
+    pub fn pdu_limit(&self) -> u32 {
+        self.pdu_limit.load(Ordering::Relaxed)
+    }
+
+    /// A node takes no longer PDUs than this.
+    pub fn limit_pdus(&self, node_limit: u32) {
+        let before = self.pdu_limit.fetch_min(node_limit, Ordering::Relaxed);
+        if node_limit < before {
+            warn!(
+                limit = node_limit,
+                configured = before,
+                "the node takes shorter PDUs than this gateway; new links get its limit"
+            );
+        }
+    }
+
+    /// A link became congested or was relieved.
+    pub fn turn(&self, turn: Turn) {
+        match self.throttle.turn(turn) {
+            Some(true) => {
+                self.counters.congestions.add(1);
+                info!("pausing all readers: a link takes less than it is sent");
+                self.uplink.set_congested(true);
+                self.pressed.notify_one();
+            }
+            Some(false) => {
+                info!("readers go on");
+                self.uplink.set_congested(false);
+            }
+            None => {}
+        }
+    }
+}
+
+/// Start time in Unix milliseconds, and 20 random bits: ordered and unique.
+fn new_incarnation() -> u64 {
+    unix_millis() << 20 | fastrand::u64(..1 << 20)
+}
+
+/// Wall-clock time, for identities and for people.
+pub fn unix_millis() -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    // A clock before 1970 is as good as none.
+    now.map_or(1, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+}

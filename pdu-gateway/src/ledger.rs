@@ -1,0 +1,313 @@
+//! What one link has done and its node has not confirmed.
+//!
+//! Everything that goes up for a link gets its sequence number here. Until the node confirms it, it is kept, so that it
+//! can be sent again; what is confirmed moves into the link's [`Table`]. A node that has lost everything is told the
+//! table, as of the *cut*, and then what came after the cut, with the same numbers as before.
+//!
+//! The cut stays before a query that nobody has answered, and before the end of a link that has not given back
+//! everything yet, for a new node has to be told of both.
+//!
+//! In an embedded gateway nobody can come back and ask: only byte counts are kept ([`Keep::Counts`]).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+use route_proto::v1::delivery::Payload;
+use route_proto::v1::uplink_entry::Entry;
+use route_proto::v1::{LinkOpened, StatusQuery, UplinkEntry};
+
+use crate::table::Table;
+
+/// What an entry costs beside its payload, bytes: its structs and its place in the window, roughly.
+const ENTRY_COST: usize = 128;
+
+/// Embedded: entries up to this cost share one record.
+const COUNTED_TOGETHER: usize = 64 << 10;
+
+/// Whether unconfirmed entries can be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Two processes.
+    Contents,
+    /// One process.
+    Counts,
+}
+
+/// Something that a link did, before it has a number.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Deed {
+    /// As it goes up.
+    Entry(Entry),
+    /// A status query; its answer is made from this.
+    Query(OpenQuery),
+}
+
+/// A query that waits for its answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenQuery {
+    /// Header sequence of the request.
+    pub header_sequence: u16,
+    /// Who asks.
+    pub requester: u32,
+    /// About whom.
+    pub user_ids: Vec<u32>,
+    /// Comes back with the answer.
+    pub attach_data: Bytes,
+    /// When it was read, since the gateway started.
+    pub asked_at: Duration,
+}
+
+impl OpenQuery {
+    fn cost(&self) -> usize {
+        ENTRY_COST + 4 * self.user_ids.len() + self.attach_data.len()
+    }
+}
+
+/// One link's entries.
+#[derive(Debug)]
+pub struct Ledger {
+    link: u64,
+    keep: Keep,
+    opened: LinkOpened,
+    /// Number of the last entry.
+    last: u64,
+    /// The node has confirmed so far.
+    confirmed: u64,
+    /// The table is as of this; the window begins after it.
+    cut: u64,
+    window: VecDeque<Kept>,
+    /// Of the window and the open queries.
+    bytes: usize,
+    queries: VecDeque<(u64, OpenQuery)>,
+    table: Table,
+    closed: Option<u64>,
+    /// Nothing more will be given back.
+    gave_last: bool,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// Number of the entry; of the last one, if several are counted together.
+    sequence: u64,
+    cost: usize,
+    /// `None` when only counting.
+    entry: Option<Entry>,
+}
+
+impl Ledger {
+    /// Begins with the link's first entry, which it returns.
+    pub fn open(link: u64, keep: Keep, opened: LinkOpened) -> (Self, UplinkEntry) {
+        let mut ledger = Ledger {
+            link,
+            keep,
+            opened: opened.clone(),
+            last: 0,
+            confirmed: 0,
+            cut: 0,
+            window: VecDeque::new(),
+            bytes: 0,
+            queries: VecDeque::new(),
+            table: Table::default(),
+            closed: None,
+            gave_last: false,
+        };
+        let entry = ledger.record(Deed::Entry(Entry::Opened(opened)));
+        (ledger, entry)
+    }
+
+    /// Numbers what the link did and keeps it. Returns it as it goes up.
+    pub fn record(&mut self, deed: Deed) -> UplinkEntry {
+        self.last += 1;
+        let entry = match deed {
+            Deed::Entry(entry) => entry,
+            Deed::Query(query) => {
+                let user_ids = query.user_ids.clone();
+                self.bytes += query.cost();
+                self.queries.push_back((self.last, query));
+                Entry::Query(StatusQuery { user_ids })
+            }
+        };
+        if let Entry::Closed(_) = entry {
+            self.closed = Some(self.last);
+            self.forget_queries();
+        }
+        if let Entry::Returned(returned) = &entry {
+            self.gave_last |= returned.last;
+        }
+        self.keep(&entry);
+        UplinkEntry {
+            link: self.link,
+            sequence: self.last,
+            entry: Some(entry),
+        }
+    }
+
+    /// The node has taken over everything up to `sequence`. Less than before changes nothing.
+    pub fn confirm(&mut self, sequence: u64) {
+        self.confirmed = self.confirmed.max(sequence.min(self.last));
+        self.advance_cut();
+    }
+
+    /// The query with this number, if it has not been answered: the first answer wins.
+    pub fn answer(&mut self, sequence: u64) -> Option<OpenQuery> {
+        let index = self
+            .queries
+            .binary_search_by_key(&sequence, |(number, _)| *number)
+            .ok()?;
+        let (_, query) = self.queries.remove(index)?;
+        self.bytes -= query.cost();
+        self.advance_cut();
+        Some(query)
+    }
+
+    /// Gives up queries that were read before `moment`. Returns how many.
+    pub fn give_up_queries(&mut self, moment: Duration) -> usize {
+        let mut given_up = 0;
+        while let Some((sequence, query)) = self.queries.front()
+            && query.asked_at < moment
+        {
+            self.answer(*sequence);
+            given_up += 1;
+        }
+        given_up
+    }
+
+    /// Appends what a node needs that has `applied` entries up to this number, or knows nothing of the link; open queries
+    /// in any case.
+    ///
+    /// Nothing if the ledger only counts.
+    pub fn replay(&self, applied: Option<u64>, out: &mut Vec<UplinkEntry>) {
+        let entry = |sequence, entry| UplinkEntry {
+            link: self.link,
+            sequence,
+            entry: Some(entry),
+        };
+        if applied.is_none() && self.cut > 0 && self.keep == Keep::Contents {
+            let opened = LinkOpened {
+                replay: true,
+                claimed: self.table.claimed,
+                reported: self.table.reported,
+                listed: self.table.listed,
+                opaque: self.table.opaque,
+                ..self.opened.clone()
+            };
+            out.push(entry(self.cut, Entry::Opened(opened)));
+            if !self.table.is_empty() {
+                let parts = self.table.replay();
+                out.extend(parts.into_iter().map(|p| entry(self.cut, Entry::List(p))));
+            }
+        }
+        let applied = applied.unwrap_or(self.cut);
+        for kept in &self.window {
+            // An answer may have been lost with the stream; asking twice does no harm.
+            let wanted = kept.sequence > applied || self.is_open_query(kept.sequence);
+            if let Some(content) = &kept.entry
+                && wanted
+            {
+                out.push(entry(kept.sequence, content.clone()));
+            }
+        }
+    }
+
+    /// Bytes that are kept, beside the table.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Entries that are not confirmed.
+    pub fn unconfirmed(&self) -> u64 {
+        self.last - self.confirmed
+    }
+
+    /// The node knows that the link has ended: nothing more will be delivered to it.
+    pub fn end_is_confirmed(&self) -> bool {
+        self.closed.is_some_and(|closed| self.confirmed >= closed)
+    }
+
+    /// The link has ended, has given back everything, and the node knows: the ledger can go.
+    pub fn is_finished(&self) -> bool {
+        self.gave_last && self.confirmed == self.last
+    }
+
+    fn keep(&mut self, entry: &Entry) {
+        let cost = cost(entry);
+        self.bytes += cost;
+        let sequence = self.last;
+        match (self.keep, self.window.back_mut()) {
+            (Keep::Counts, Some(back)) if back.cost + cost <= COUNTED_TOGETHER => {
+                back.sequence = sequence;
+                back.cost += cost;
+            }
+            (Keep::Counts, _) => self.window.push_back(Kept {
+                sequence,
+                cost,
+                entry: None,
+            }),
+            (Keep::Contents, _) => self.window.push_back(Kept {
+                sequence,
+                cost,
+                entry: Some(entry.clone()),
+            }),
+        }
+    }
+
+    fn is_open_query(&self, sequence: u64) -> bool {
+        let find = |(number, _): &(u64, OpenQuery)| number.cmp(&sequence);
+        self.queries.binary_search_by(find).is_ok()
+    }
+
+    fn advance_cut(&mut self) {
+        let mut limit = self.confirmed;
+        if let Some((query, _)) = self.queries.front() {
+            limit = limit.min(query - 1);
+        }
+        if let Some(closed) = self.closed
+            && !self.is_finished()
+        {
+            limit = limit.min(closed - 1);
+        }
+        while let Some(kept) = self.window.pop_front_if(|kept| kept.sequence <= limit) {
+            self.bytes -= kept.cost;
+            self.cut = kept.sequence;
+            if let Some(entry) = &kept.entry {
+                self.table.apply(entry);
+            }
+        }
+    }
+
+    /// A link that has ended cannot be answered.
+    fn forget_queries(&mut self) {
+        for (_, query) in std::mem::take(&mut self.queries) {
+            self.bytes -= query.cost();
+        }
+        self.advance_cut();
+    }
+}
+
+/// Bytes that an entry takes, in memory and on its way, roughly.
+pub fn cost(entry: &Entry) -> usize {
+    let payload = match entry {
+        Entry::Envelope(envelope) => envelope.pdu.len() + 4 * envelope.user_ids.len(),
+        Entry::List(list) => 16 * list.user_ids.len(),
+        Entry::Query(query) => 4 * query.user_ids.len(),
+        Entry::Returned(returned) => {
+            let deliveries = returned.runs.iter().flat_map(|run| &run.deliveries);
+            deliveries
+                .map(|delivery| match &delivery.payload {
+                    Some(Payload::Pdu(pdu)) => ENTRY_COST + pdu.len(),
+                    Some(Payload::DesktopLogin(_) | Payload::Status(_)) | None => ENTRY_COST,
+                })
+                .sum()
+        }
+        Entry::Opened(_)
+        | Entry::Closed(_)
+        | Entry::Update(_)
+        | Entry::Role(_)
+        | Entry::Unreadable(_) => 0,
+    };
+    ENTRY_COST + payload
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,409 @@
+//! One link as the rest of the gateway sees it: where deliveries are put, answers written, ends asked for.
+//!
+//! The connection's own task ([`connection`](crate::connection)) takes from here what it writes. A link ends in two
+//! steps that may come in either order: its task stops writing and gives back what is left (*shut*), and the node
+//! confirms that it knows of the end. What arrives between is given back too. After both, the link is forgotten.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use route_proto::v1::CloseReason;
+
+use crate::codec;
+use crate::output::{Batch, GivenBack, Output};
+use crate::pressure::{Pressure, Turn};
+use crate::run::Run;
+use crate::takeover::{Fresh, TakeOver};
+use crate::uplink::Uplink;
+
+/// Time limits are looked at once a second. What is due within half of that is due now; else a heartbeat that was
+/// written a moment after the tick would make the next one a second late.
+const HALF_A_TICK: Duration = Duration::from_millis(500);
+
+/// One link. Its task, the downlink and the registry share it.
+#[derive(Debug)]
+pub struct Link {
+    number: u64,
+    peer: SocketAddr,
+    outbox: Mutex<Outbox>,
+    /// When something was last received, milliseconds since the gateway started.
+    heard: AtomicU64,
+    /// Since when the first PDU is incomplete, the same, and 1 more; 0: it is not.
+    awaits_first_pdu: AtomicU64,
+    /// Its reader is held up by us: what is not read says nothing about the MsgServer.
+    paused: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Outbox {
+    output: Output,
+    limit: usize,
+    pressure: Pressure,
+    /// `None` when the node never repeats anything (embedded).
+    takeover: Option<TakeOver>,
+    sent: Duration,
+    /// The task that writes, when it waits.
+    writer: Option<Waker>,
+    ending: Option<CloseReason>,
+    /// The task writes no more. What it left, and all that came later, was given back.
+    shut: Option<GivenBack>,
+    /// The node knows that the link has ended.
+    end_confirmed: bool,
+}
+
+/// What became of a run at one link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// It stands in the queue, except so many deliveries that stood there before.
+    Queued {
+        /// Taken over before.
+        repeated: usize,
+    },
+    /// The link has ended; it was given back, except so many deliveries beyond the limit.
+    GivenBack {
+        /// Lost.
+        dropped: usize,
+    },
+}
+
+/// How a link's task left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shut {
+    /// Deliveries that were given back.
+    pub given_back: usize,
+    /// Deliveries that were dropped, because that would have been too much.
+    pub dropped: usize,
+    /// Others were paused for this link until now.
+    pub congested: bool,
+    /// The node knew of the end already: the link can be forgotten.
+    pub complete: bool,
+}
+
+/// What the writer has to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Write the batch.
+    Write,
+    /// End.
+    End(CloseReason),
+}
+
+/// Limits and periods of a link.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkSettings {
+    /// Its output queue, bytes.
+    pub queue_bytes: usize,
+    /// A heartbeat is sent when nothing else was for so long.
+    pub heartbeat_interval: Duration,
+    /// The link ends when nothing was received for so long.
+    pub idle_timeout: Duration,
+    /// It ends when something could have been written and nothing was for so long.
+    pub write_timeout: Duration,
+    /// Its first PDU has to be complete so long after its first byte.
+    pub first_pdu_timeout: Duration,
+    /// What it takes over has to be remembered, because the node may repeat it.
+    pub remember_taken: bool,
+}
+
+impl Link {
+    /// A link that has just been connected.
+    pub fn new(number: u64, peer: SocketAddr, settings: &LinkSettings, now: Duration) -> Arc<Self> {
+        Arc::new(Link {
+            number,
+            peer,
+            outbox: Mutex::new(Outbox {
+                output: Output::default(),
+                limit: settings.queue_bytes,
+                pressure: Pressure::new(settings.queue_bytes),
+                takeover: settings.remember_taken.then(TakeOver::default),
+                sent: now,
+                writer: None,
+                ending: None,
+                shut: None,
+                end_confirmed: false,
+            }),
+            heard: AtomicU64::new(millis(now)),
+            awaits_first_pdu: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+        })
+    }
+
+    /// Its number within the gateway.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The MsgServer's address.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Puts a run into the queue, or gives it back. The writer is not woken but appended to `wake`.
+    pub fn deliver(
+        &self,
+        run: &Arc<Run>,
+        now: Duration,
+        uplink: &Uplink,
+        wake: &mut Vec<Waker>,
+    ) -> (Delivered, Option<Turn>) {
+        let mut outbox = self.outbox.lock();
+        let all = run.deliveries();
+        let Some(run) = outbox.fresh(run) else {
+            return (Delivered::Queued { repeated: all }, None);
+        };
+        if outbox.shut.is_some() {
+            let dropped = outbox.give_back(&run, self.number, uplink);
+            return (Delivered::GivenBack { dropped }, None);
+        }
+        let repeated = all - run.deliveries();
+        outbox.output.push_run(run);
+        let turn = outbox.pushed(now, wake);
+        (Delivered::Queued { repeated }, turn)
+    }
+
+    /// Writes PDUs for this link only, which `encode` appends to what it is given.
+    pub fn send(
+        &self,
+        now: Duration,
+        wake: &mut Vec<Waker>,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<Turn> {
+        let mut outbox = self.outbox.lock();
+        if outbox.shut.is_some() {
+            return None;
+        }
+        outbox.output.push_own(encode);
+        outbox.pushed(now, wake)
+    }
+
+    /// Asks the link to end. The first reason counts.
+    pub fn end(&self, reason: CloseReason) {
+        let writer = {
+            let mut outbox = self.outbox.lock();
+            outbox.ending.get_or_insert(reason);
+            outbox.writer.take()
+        };
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+
+    /// The node originates anew: a new one counts from the beginning.
+    pub fn forget_node(&self) {
+        if let Some(takeover) = &mut self.outbox.lock().takeover {
+            takeover.forget_node();
+        }
+    }
+
+    /// The node knows that the link has ended. True if that was the last thing to wait for; then what is given back is
+    /// complete, and says so.
+    pub fn end_is_confirmed(&self, uplink: &Uplink) -> bool {
+        let mut outbox = self.outbox.lock();
+        outbox.end_confirmed = true;
+        let complete = outbox.shut.is_some();
+        if complete {
+            uplink.give_back(self.number, Vec::new(), true);
+        } else if let Some(writer) = outbox.writer.take() {
+            writer.wake();
+        }
+        complete
+    }
+
+    /// Heartbeats and time limits, once a second.
+    pub fn tick(
+        &self,
+        now: Duration,
+        settings: &LinkSettings,
+        throttled: bool,
+        wake: &mut Vec<Waker>,
+    ) -> Option<Turn> {
+        let held_up = throttled || self.paused.load(Ordering::Relaxed);
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        let silent = !held_up && now.saturating_sub(heard) >= settings.idle_timeout;
+        let dripping = !held_up && self.first_pdu_is_late(now, settings);
+        let mut outbox = self.outbox.lock();
+        if outbox.shut.is_some() {
+            return None;
+        }
+        let reason = if silent {
+            Some(CloseReason::Idle)
+        } else if dripping {
+            Some(CloseReason::BadFrame)
+        } else if outbox.pressure.stalled(now) >= settings.write_timeout {
+            Some(CloseReason::SlowReader)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            outbox.ending.get_or_insert(reason);
+            wake.extend(outbox.writer.take());
+        }
+        if now.saturating_sub(outbox.sent) + HALF_A_TICK >= settings.heartbeat_interval {
+            outbox.sent = now;
+            outbox
+                .output
+                .push_own(|out| out.extend_from_slice(&codec::HEARTBEAT));
+            outbox.pushed(now, wake);
+        }
+        outbox.pressure.tick(now)
+    }
+
+    /// As [`tick`](Self::tick), but only what concerns congestion, which is looked at more often.
+    pub fn relieve(&self, now: Duration) -> Option<Turn> {
+        self.outbox.lock().pressure.tick(now)
+    }
+
+    /// For the reader: something was received.
+    pub fn heard(&self, now: Duration, awaits_first_pdu: bool) {
+        self.heard.store(millis(now), Ordering::Relaxed);
+        let since = self.awaits_first_pdu.load(Ordering::Relaxed);
+        if awaits_first_pdu != (since != 0) {
+            let since = if awaits_first_pdu { millis(now) + 1 } else { 0 };
+            self.awaits_first_pdu.store(since, Ordering::Relaxed);
+        }
+    }
+
+    /// For the reader: we keep it from reading.
+    pub fn hold_up(&self) {
+        self.paused.store(true, Ordering::Relaxed);
+    }
+
+    /// For the reader: we do not keep it from reading. Silence counts from the moment when we stopped doing so.
+    pub fn release(&self, now: impl FnOnce() -> Duration) {
+        if self.paused.load(Ordering::Relaxed) {
+            self.heard.store(millis(now()), Ordering::Relaxed);
+            self.paused.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// For the writer: waits for something to do. Fills `batch`, which is done.
+    pub fn poll_next(&self, cx: &Context<'_>, batch: &mut Batch) -> Poll<Next> {
+        let mut outbox = self.outbox.lock();
+        if let Some(reason) = outbox.ending {
+            return Poll::Ready(Next::End(reason));
+        }
+        if outbox.output.is_empty() {
+            outbox.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        outbox.output.take(batch);
+        Poll::Ready(Next::Write)
+    }
+
+    /// For the writer, while its socket takes nothing: ready when the link is to end.
+    pub fn poll_ending(&self, cx: &Context<'_>) -> Poll<CloseReason> {
+        let mut outbox = self.outbox.lock();
+        match outbox.ending {
+            Some(reason) => Poll::Ready(reason),
+            None => {
+                outbox.writer = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// For the writer that flushes before its link ends: true when `batch` is filled, false when the node knows that the
+    /// link ends, so that nothing more will come.
+    pub fn poll_flush(&self, cx: &Context<'_>, batch: &mut Batch) -> Poll<bool> {
+        let mut outbox = self.outbox.lock();
+        if !outbox.output.is_empty() {
+            outbox.output.take(batch);
+            return Poll::Ready(true);
+        }
+        if outbox.end_confirmed {
+            return Poll::Ready(false);
+        }
+        outbox.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// For the writer: so many bytes were written.
+    pub fn wrote(&self, now: Duration, bytes: usize) -> Option<Turn> {
+        let mut outbox = self.outbox.lock();
+        outbox.sent = now;
+        outbox.output.written(bytes);
+        let queued = outbox.output.bytes();
+        outbox.pressure.wrote(now, bytes, queued)
+    }
+
+    /// For the task, when it is over: takes what is not written out of the batch and the queue and gives it back, after
+    /// telling the node of the end (`reason`; `None` if it was told before).
+    pub fn shut(&self, batch: &mut Batch, reason: Option<CloseReason>, uplink: &Uplink) -> Shut {
+        let mut outbox = self.outbox.lock();
+        let mut given_back = GivenBack::default();
+        given_back.collect(batch, &mut outbox.output);
+        let runs = std::mem::take(&mut given_back.runs);
+        let shut = Shut {
+            given_back: runs.iter().map(|run| run.deliveries.len()).sum(),
+            dropped: given_back.dropped,
+            congested: outbox.pressure.is_congested(),
+            complete: outbox.end_confirmed,
+        };
+        outbox.shut = Some(given_back);
+        // Under the lock, so that nothing that comes later is given back before this.
+        match reason {
+            Some(reason) => uplink.close(self.number, reason, runs),
+            None => uplink.give_back(self.number, runs, outbox.end_confirmed),
+        }
+        shut
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued(&self) -> usize {
+        self.outbox.lock().output.bytes()
+    }
+
+    fn first_pdu_is_late(&self, now: Duration, settings: &LinkSettings) -> bool {
+        let since = self.awaits_first_pdu.load(Ordering::Relaxed);
+        since != 0 && millis(now).saturating_sub(since - 1) >= millis(settings.first_pdu_timeout)
+    }
+}
+
+impl Outbox {
+    /// What of a run the link has not taken over before.
+    fn fresh(&mut self, run: &Arc<Run>) -> Option<Arc<Run>> {
+        let Some(takeover) = &mut self.takeover else {
+            return Some(Arc::clone(run));
+        };
+        if run.moved() {
+            return Some(Arc::clone(run));
+        }
+        match takeover.admit(run.origin(), run.first(), run.last()) {
+            Fresh::All => Some(Arc::clone(run)),
+            Fresh::After(mark) => run.after(mark).map(Arc::new),
+            Fresh::Nothing => None,
+        }
+    }
+
+    /// Something was added to the queue.
+    fn pushed(&mut self, now: Duration, wake: &mut Vec<Waker>) -> Option<Turn> {
+        if self.output.bytes() > self.limit {
+            self.ending.get_or_insert(CloseReason::SlowReader);
+        }
+        wake.extend(self.writer.take());
+        let queued = self.output.bytes();
+        self.pressure.pushed(now, queued)
+    }
+
+    /// Gives back a run that came too late. Returns how many deliveries were dropped instead.
+    fn give_back(&mut self, run: &Run, number: u64, uplink: &Uplink) -> usize {
+        let Some(given_back) = &mut self.shut else {
+            return 0;
+        };
+        let before = given_back.dropped;
+        given_back.add(run, 0);
+        let dropped = given_back.dropped - before;
+        let runs = std::mem::take(&mut given_back.runs);
+        uplink.give_back(number, runs, false);
+        dropped
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // 500 million years
+fn millis(time: Duration) -> u64 {
+    time.as_millis() as u64
+}

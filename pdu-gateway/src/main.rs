@@ -1,0 +1,78 @@
+//! The `pdu-gateway` binary.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use pdu_gateway::Sockets;
+use pdu_gateway::settings::Settings;
+use route_runtime::readiness::Readiness;
+use route_runtime::shutdown::Shutdown;
+use route_runtime::telemetry::{self, Metrics};
+use route_runtime::{admin, listen, workers};
+use tracing::{error, info};
+
+/// For the last log lines.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let settings = Settings::parse();
+    let end = run(&settings);
+    if let Err(error) = &end {
+        // In a log for those who collect logs, for a person at the terminal anyway.
+        error!("{error:#}");
+        if !tracing::enabled!(tracing::Level::ERROR) {
+            report(error);
+        }
+    }
+    telemetry::flush_logs(FLUSH_TIME);
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[allow(clippy::print_stderr)] // before there is a log
+fn report(error: &anyhow::Error) {
+    eprintln!("pdu-gateway: {error:#}");
+}
+
+fn run(settings: &Settings) -> anyhow::Result<()> {
+    telemetry::init_logs(settings.log.log_format, &settings.log.log_filter)?;
+    let runtime = workers::runtime(settings.worker_threads).context("cannot start workers")?;
+    // On a worker like everything else: the main thread would be one more to be woken.
+    let settings = settings.clone();
+    let served = runtime.block_on(async { tokio::spawn(serve(settings)).await });
+    runtime.shutdown_background();
+    served?
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let metrics = Metrics::new("pdu-gateway", env!("CARGO_PKG_VERSION"))?;
+    let readiness = Readiness::new();
+    let shutdown = Shutdown::new(settings.drain_deadline);
+    let admin = listen::bind(settings.admin_listen).await?;
+    let sockets = Sockets::bind(&settings).await?;
+    info!(address = %admin.local_addr()?, "admin port");
+
+    let serving = admin::serve(admin, metrics.clone(), readiness.clone(), shutdown.clone());
+    let admin = tokio::spawn(serving);
+    let meter = metrics.meter();
+    let gateway = pdu_gateway::start(&settings, sockets, &meter, readiness, &shutdown)?;
+    if let Some(address) = gateway.grpc_address() {
+        info!(%address, "gRPC port");
+    }
+    let signal = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { shutdown.on_signal().await }
+    });
+    let ended = gateway.ended().await;
+    signal.abort();
+    let flushed = shutdown.finish().await;
+    admin.await??;
+    ended?;
+    anyhow::ensure!(flushed, "the drain took too long");
+    info!("drained");
+    Ok(())
+}

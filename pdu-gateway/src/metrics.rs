@@ -1,0 +1,392 @@
+//! The gateway's instruments, `teamtalk.pdu.*`.
+//!
+//! Hot paths add to plain counters, once a batch; the instruments read them when they are scraped. Labels are closed
+//! sets: no addresses, no users.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use crate::session::{KINDS, Tally};
+
+/// Why a connection was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Refused {
+    /// Its address is not in the allow-list.
+    Address,
+    /// There are as many as there may be.
+    Total,
+    /// There are as many from its address as there may be.
+    Source,
+    /// It broke before it was served, or its socket could not be set up.
+    Broken,
+}
+
+const REFUSALS: [&str; 4] = ["address", "total", "source", "broken"];
+
+/// Why links ended, in the order of `CloseReason`.
+const CLOSE_REASONS: [&str; 7] = [
+    "unspecified",
+    "peer",
+    "idle",
+    "bad_frame",
+    "slow_reader",
+    "drain",
+    "requested",
+];
+
+/// One number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds so many.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// The sum so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything that is counted.
+#[derive(Debug, Default)]
+pub struct Counters {
+    received: [Counter; KINDS.len()],
+    /// Bytes read from MsgServers.
+    pub received_bytes: Counter,
+    /// Bytes written to MsgServers.
+    pub written_bytes: Counter,
+    /// Deliveries put into links' queues.
+    pub delivered: Counter,
+    /// Status answers sent.
+    pub answered: Counter,
+    /// Queries that the node did not answer in time.
+    pub unanswered: Counter,
+    /// Deliveries that had been taken over before.
+    pub repeated: Counter,
+    /// Deliveries given back because their link had ended.
+    pub given_back: Counter,
+    /// Deliveries of an ended link that were lost, because too much would have come back or it was forgotten.
+    pub lost: Counter,
+    refused: [Counter; REFUSALS.len()],
+    opened: Counter,
+    closed: [Counter; CLOSE_REASONS.len()],
+    /// Times that all readers were paused because a link here was congested.
+    pub congestions: Counter,
+    /// Streams that a node welcomed.
+    pub attached: Counter,
+    /// Streams that broke, and attempts that failed.
+    pub attach_failures: Counter,
+}
+
+impl Counters {
+    /// Counts what one read brought.
+    pub fn received(&self, tally: &Tally, bytes: usize) {
+        self.received_bytes.add(bytes as u64);
+        for (counter, count) in self.received.iter().zip(tally) {
+            if *count > 0 {
+                counter.add(*count);
+            }
+        }
+    }
+
+    /// A connection was refused.
+    pub fn refused(&self, reason: Refused) {
+        self.refused[reason as usize].add(1);
+    }
+
+    /// A link began.
+    pub fn opened(&self) {
+        self.opened.add(1);
+    }
+
+    /// A link ended.
+    pub fn closed(&self, reason: route_proto::v1::CloseReason) {
+        self.closed[reason as usize].add(1);
+    }
+
+    /// Links that are connected.
+    pub fn open_links(&self) -> u64 {
+        let closed: u64 = self.closed.iter().map(Counter::get).sum();
+        self.opened.get().saturating_sub(closed)
+    }
+}
+
+/// What is measured when somebody looks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Levels {
+    /// Entries that the node has not confirmed.
+    pub unconfirmed: u64,
+    /// Bytes of those, and of open queries.
+    pub unconfirmed_bytes: u64,
+    /// Entries that were sent again.
+    pub resent: u64,
+    /// Bytes in the output queues of all links.
+    pub queued_bytes: u64,
+    /// Whether a node is attached.
+    pub attached: bool,
+    /// Whether reading is paused.
+    pub paused: bool,
+}
+
+/// Registers the instruments.
+pub fn observe(
+    meter: &Meter,
+    counters: &Arc<Counters>,
+    levels: impl Fn() -> Levels + Send + Sync + 'static,
+) {
+    let levels = Arc::new(levels);
+    labelled(
+        meter,
+        counters,
+        "teamtalk.pdu.received",
+        "{pdu}",
+        "PDUs read from MsgServers",
+        ("kind", &KINDS),
+        |counters| &counters.received,
+    );
+    labelled(
+        meter,
+        counters,
+        "teamtalk.pdu.connections.refused",
+        "{connection}",
+        "Connections refused",
+        ("reason", &REFUSALS),
+        |counters| &counters.refused,
+    );
+    labelled(
+        meter,
+        counters,
+        "teamtalk.pdu.links.closed",
+        "{link}",
+        "Links that ended",
+        ("reason", &CLOSE_REASONS),
+        |counters| &counters.closed,
+    );
+    for (name, unit, description, counter) in COUNTERS {
+        let counters = Arc::clone(counters);
+        meter
+            .u64_observable_counter(name)
+            .with_unit(unit)
+            .with_description(description)
+            .with_callback(move |observer| observer.observe(counter(&counters).get(), &[]))
+            .build();
+    }
+    let counters = Arc::clone(counters);
+    gauge(
+        meter,
+        "teamtalk.pdu.links",
+        "{link}",
+        "Connected MsgServers' links",
+        move || counters.open_links(),
+    );
+    for (name, unit, description, level) in LEVELS {
+        let levels = Arc::clone(&levels);
+        gauge(meter, name, unit, description, move || level(&levels()));
+    }
+    meter
+        .u64_observable_counter("teamtalk.pdu.uplink.resent")
+        .with_unit("{entry}")
+        .with_description("Entries sent again after an Attach stream broke")
+        .with_callback(move |observer| observer.observe(levels().resent, &[]))
+        .build();
+}
+
+type Named<T> = (&'static str, &'static str, &'static str, T);
+
+const COUNTERS: [Named<fn(&Counters) -> &Counter>; 12] = [
+    (
+        "teamtalk.pdu.received.size",
+        "By",
+        "Bytes read from MsgServers",
+        |c| &c.received_bytes,
+    ),
+    (
+        "teamtalk.pdu.written.size",
+        "By",
+        "Bytes written to MsgServers",
+        |c| &c.written_bytes,
+    ),
+    (
+        "teamtalk.pdu.delivered",
+        "{delivery}",
+        "Deliveries put into links' output queues",
+        |c| &c.delivered,
+    ),
+    (
+        "teamtalk.pdu.answered",
+        "{query}",
+        "Status queries answered",
+        |c| &c.answered,
+    ),
+    (
+        "teamtalk.pdu.unanswered",
+        "{query}",
+        "Status queries given up because no answer came",
+        |c| &c.unanswered,
+    ),
+    (
+        "teamtalk.pdu.repeated",
+        "{delivery}",
+        "Deliveries dropped because they had been taken over before",
+        |c| &c.repeated,
+    ),
+    (
+        "teamtalk.pdu.given_back",
+        "{delivery}",
+        "Deliveries given back because their link had ended",
+        |c| &c.given_back,
+    ),
+    (
+        "teamtalk.pdu.lost",
+        "{delivery}",
+        "Deliveries of ended links beyond what is given back",
+        |c| &c.lost,
+    ),
+    (
+        "teamtalk.pdu.links.opened",
+        "{link}",
+        "Links that began",
+        |c| &c.opened,
+    ),
+    (
+        "teamtalk.pdu.congestions",
+        "{episode}",
+        "Times that reading was paused because a link was behind",
+        |c| &c.congestions,
+    ),
+    (
+        "teamtalk.pdu.attach.welcomed",
+        "{stream}",
+        "Attach streams that a node welcomed",
+        |c| &c.attached,
+    ),
+    (
+        "teamtalk.pdu.attach.failed",
+        "{stream}",
+        "Attach streams that broke, and attempts that failed",
+        |c| &c.attach_failures,
+    ),
+];
+
+const LEVELS: [Named<fn(&Levels) -> u64>; 5] = [
+    (
+        "teamtalk.pdu.uplink.unconfirmed",
+        "{entry}",
+        "Entries that the node has not confirmed",
+        |l| l.unconfirmed,
+    ),
+    (
+        "teamtalk.pdu.uplink.unconfirmed.size",
+        "By",
+        "Bytes that the node has not confirmed",
+        |l| l.unconfirmed_bytes,
+    ),
+    (
+        "teamtalk.pdu.queued.size",
+        "By",
+        "Bytes in the output queues of all links",
+        |l| l.queued_bytes,
+    ),
+    (
+        "teamtalk.pdu.attached",
+        "1",
+        "1 while a node is attached, else 0",
+        |l| u64::from(l.attached),
+    ),
+    (
+        "teamtalk.pdu.paused",
+        "1",
+        "1 while reading from all MsgServers is paused, else 0",
+        |l| u64::from(l.paused),
+    ),
+];
+
+fn labelled<const N: usize>(
+    meter: &Meter,
+    counters: &Arc<Counters>,
+    name: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    (label, values): (&'static str, &[&'static str; N]),
+    counter: fn(&Counters) -> &[Counter; N],
+) {
+    let counters = Arc::clone(counters);
+    let labels = values.map(|value| [KeyValue::new(label, value)]);
+    meter
+        .u64_observable_counter(name)
+        .with_unit(unit)
+        .with_description(description)
+        .with_callback(move |observer| {
+            for (counter, label) in counter(&counters).iter().zip(&labels) {
+                observer.observe(counter.get(), label);
+            }
+        })
+        .build();
+}
+
+fn gauge(
+    meter: &Meter,
+    name: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    level: impl Fn() -> u64 + Send + Sync + 'static,
+) {
+    meter
+        .u64_observable_gauge(name)
+        .with_unit(unit)
+        .with_description(description)
+        .with_callback(move |observer| observer.observe(level(), &[]))
+        .build();
+}
+
+#[cfg(test)]
+mod tests {
+    use route_proto::v1::CloseReason;
+    use route_runtime::telemetry::Metrics;
+
+    use super::*;
+    use crate::session::Kind;
+
+    #[test]
+    fn what_is_counted_can_be_scraped() {
+        let metrics = Metrics::new("pdu-gateway", "0").unwrap();
+        let counters = Arc::new(Counters::default());
+        observe(&metrics.meter(), &counters, || Levels {
+            attached: true,
+            ..Levels::default()
+        });
+
+        let mut tally = Tally::default();
+        tally[Kind::Query as usize] = 3;
+        counters.received(&tally, 100);
+        counters.opened();
+        counters.opened();
+        counters.closed(CloseReason::SlowReader);
+        counters.refused(Refused::Address);
+
+        let text = metrics.render();
+        for line in [
+            "teamtalk_pdu_received_total{kind=\"query\"} 3",
+            "teamtalk_pdu_received_size_bytes_total 100",
+            "teamtalk_pdu_links 1",
+            "teamtalk_pdu_links_closed_total{reason=\"slow_reader\"} 1",
+            "teamtalk_pdu_connections_refused_total{reason=\"address\"} 1",
+            "teamtalk_pdu_attached_ratio 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_kind_has_its_name() {
+        assert_eq!(KINDS[Kind::UnreadEnvelope as usize], "unread_envelope");
+        assert_eq!(KINDS[Kind::Unknown as usize], "unknown");
+    }
+}

@@ -1,0 +1,332 @@
+//! Start and end of a gateway.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::metrics::Meter;
+use route_proto::v1::CloseReason;
+use route_runtime::listen::{self, BindError};
+use route_runtime::readiness::Readiness;
+use route_runtime::shutdown::Shutdown;
+use rustix::process::{Resource, getrlimit};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::attach::{Attachment, Identity, Lost, Remote, Upstream};
+use crate::embedded::EmbeddedNode;
+use crate::gateway::Gateway;
+use crate::ledger::Keep;
+use crate::link::LinkSettings;
+use crate::links::{ConnectionLimits, Links};
+use crate::listener::{AllowList, Door, Listener, Reserved};
+use crate::metrics::{self, Levels};
+use crate::settings::{Settings, host_name};
+use crate::tick;
+use crate::translate::Dialect;
+use crate::uplink::{Uplink, Windows};
+
+/// File descriptors that are kept for everything but MsgServers: listeners, the node, probes, logs.
+const RESERVED_FILES: u64 = 64;
+
+/// Of the drain deadline, what is left for the end of the stream and of an embedded node.
+const LAST_STEPS: Duration = Duration::from_secs(4);
+
+/// Sockets that a gateway needs, bound.
+#[derive(Debug)]
+pub struct Sockets {
+    /// For MsgServers; at least one.
+    pub pdu: Vec<Reserved>,
+    /// For gRPC; only with an embedded node.
+    pub grpc: Option<TcpListener>,
+}
+
+impl Sockets {
+    /// Binds what the settings say.
+    pub async fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let pdu = settings
+            .listen
+            .iter()
+            .map(|address| Reserved::new(*address));
+        let grpc = match settings.embedded {
+            true => Some(listen::bind(settings.grpc_listen).await?),
+            false => None,
+        };
+        Ok(Sockets {
+            pdu: pdu.collect::<Result<_, _>>()?,
+            grpc,
+        })
+    }
+}
+
+/// The gateway could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An upstream is no URL of a node.
+    #[error("invalid upstream `{url}`: {source}")]
+    Upstream {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        source: tonic::transport::Error,
+    },
+    /// The sockets do not fit the settings.
+    #[error("no socket for {0}")]
+    Socket(&'static str),
+}
+
+/// A gateway at work.
+#[derive(Debug)]
+pub struct Running {
+    pdu_addresses: Vec<SocketAddr>,
+    grpc_address: Option<SocketAddr>,
+    task: JoinHandle<Result<(), Lost>>,
+}
+
+impl Running {
+    /// Where MsgServers connect.
+    pub fn pdu_addresses(&self) -> &[SocketAddr] {
+        &self.pdu_addresses
+    }
+
+    /// Where an embedded node serves gRPC.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc_address
+    }
+
+    /// Waits for the end: after a drain, or because there is no use in going on without a node.
+    pub async fn ended(self) -> Result<(), Lost> {
+        match self.task.await {
+            Ok(end) => end,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is going down.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Starts a gateway on the current runtime. It works until `shutdown` drains; then it writes what there is, closes its
+/// links and ends.
+pub fn start(
+    settings: &Settings,
+    sockets: Sockets,
+    meter: &Meter,
+    readiness: Readiness,
+    shutdown: &Shutdown,
+) -> Result<Running, StartError> {
+    let pdu_addresses: Vec<_> = sockets.pdu.iter().map(Reserved::address).collect();
+    let first = pdu_addresses.first().ok_or(StartError::Socket("PDUs"))?;
+    let grpc_address = sockets.grpc.as_ref().and_then(|l| l.local_addr().ok());
+    let identity = Identity {
+        gateway_id: settings.id(*first),
+        description: format!(
+            "pdu-gateway {} on {}",
+            env!("CARGO_PKG_VERSION"),
+            host_name()
+        ),
+    };
+    let gateway = gateway(settings);
+    observe(meter, &gateway, &readiness);
+
+    let (node, upstreams) = match (settings.embedded, sockets.grpc) {
+        (true, Some(grpc)) => {
+            let node = EmbeddedNode::start(
+                settings.node.clone(),
+                settings.max_pdu_bytes,
+                meter,
+                grpc,
+                readiness.clone(),
+                LAST_STEPS,
+            );
+            let upstreams = vec![node.upstream()];
+            (Some(node), upstreams)
+        }
+        (true, None) => return Err(StartError::Socket("gRPC")),
+        (false, _) => (None, remotes(settings)?),
+    };
+    let (doors, door) = watch::channel(Door::Shut);
+    let finished = CancellationToken::new();
+    let attachment = Attachment {
+        gateway: Arc::clone(&gateway),
+        upstreams,
+        embedded: settings.embedded,
+        identity,
+        upstream_lost: settings.upstream_lost,
+        doors,
+        readiness,
+        finished: finished.clone(),
+    };
+    let lifetime = Lifetime {
+        gateway,
+        allowed: AllowList::new(settings.allow_cidr.clone()),
+        door,
+        sockets: sockets.pdu,
+        node,
+        finished,
+        shutdown: shutdown.clone(),
+    };
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        gateway = attachment.identity.gateway_id,
+        incarnation = format_args!("{:x}", attachment.gateway.incarnation),
+        "gateway starts"
+    );
+    let task = shutdown.tracker().spawn(lifetime.live(attachment));
+    Ok(Running {
+        pdu_addresses,
+        grpc_address,
+        task,
+    })
+}
+
+/// From start to end.
+struct Lifetime {
+    gateway: Arc<Gateway>,
+    allowed: AllowList,
+    door: watch::Receiver<Door>,
+    sockets: Vec<Reserved>,
+    node: Option<EmbeddedNode>,
+    finished: CancellationToken,
+    shutdown: Shutdown,
+}
+
+impl Lifetime {
+    async fn live(self, attachment: Attachment) -> Result<(), Lost> {
+        let ticking = tokio::spawn(tick::run(Arc::clone(&self.gateway)));
+        let listeners: Vec<_> = self
+            .sockets
+            .into_iter()
+            .map(|reserved| {
+                let listener = Listener {
+                    gateway: Arc::clone(&self.gateway),
+                    allowed: self.allowed.clone(),
+                    doors: self.door.clone(),
+                    tracker: self.shutdown.tracker().clone(),
+                };
+                tokio::spawn(listener.run(reserved))
+            })
+            .collect();
+        let mut attached = tokio::spawn(attachment.run());
+        let draining = self.shutdown.draining();
+        let lost = tokio::select! {
+            biased;
+            () = draining.cancelled() => None,
+            ended = &mut attached => ended.ok(),
+        };
+        for listener in listeners {
+            listener.abort();
+        }
+        let end = match lost {
+            None => {
+                drain(&self.gateway, self.shutdown.remaining()).await;
+                self.finished.cancel();
+                attached.await.unwrap_or(Ok(()))
+            }
+            Some(end) => {
+                self.gateway.links.end_all(CloseReason::Requested);
+                end
+            }
+        };
+        ticking.abort();
+        if let Some(node) = self.node {
+            node.end().await;
+        }
+        end
+    }
+}
+
+/// Ends all links, and waits until the node knows everything that they did.
+async fn drain(gateway: &Gateway, remaining: Duration) {
+    info!(links = gateway.counters.open_links(), "closing all links");
+    gateway.links.end_all(CloseReason::Drain);
+    let time = remaining.saturating_sub(LAST_STEPS);
+    if timeout(time, gateway.uplink.all_finished()).await.is_err() {
+        let backlog = gateway.uplink.backlog();
+        warn!(
+            entries = backlog.entries,
+            bytes = backlog.bytes,
+            "the node has not confirmed everything in time"
+        );
+    }
+}
+
+fn gateway(settings: &Settings) -> Arc<Gateway> {
+    let keep = match settings.embedded {
+        true => Keep::Counts,
+        false => Keep::Contents,
+    };
+    let limits = ConnectionLimits {
+        total: settings.max_connections.min(affordable_connections()),
+        per_source: settings.max_connections_per_source,
+    };
+    if limits.total < settings.max_connections {
+        warn!(
+            connections = limits.total,
+            configured = settings.max_connections,
+            "the process may open few files; taking fewer connections"
+        );
+    }
+    let windows = Windows {
+        link: settings.window_bytes as usize,
+        total: settings.window_total_bytes as usize,
+    };
+    let link_settings = LinkSettings {
+        queue_bytes: settings.link_queue_bytes as usize,
+        heartbeat_interval: settings.heartbeat_interval,
+        idle_timeout: settings.idle_timeout,
+        write_timeout: settings.write_timeout,
+        first_pdu_timeout: settings.first_pdu_timeout,
+        remember_taken: !settings.embedded,
+    };
+    Gateway::new(
+        Dialect::new(&settings.client_types, settings.lenient),
+        link_settings,
+        Links::new(limits),
+        Uplink::new(windows, keep),
+        settings.max_pdu_bytes,
+    )
+}
+
+/// Connections that leave enough file descriptors for everything else.
+fn affordable_connections() -> usize {
+    let files = getrlimit(Resource::Nofile).current;
+    let connections = files.map(|files| files.saturating_sub(RESERVED_FILES));
+    connections.map_or(usize::MAX, |c| usize::try_from(c).unwrap_or(usize::MAX))
+}
+
+fn remotes(settings: &Settings) -> Result<Vec<Box<dyn Upstream>>, StartError> {
+    let remote = |url: &String| match Remote::new(url, settings.max_pdu_bytes) {
+        Ok(remote) => Ok(Box::new(remote) as Box<dyn Upstream>),
+        Err(source) => Err(StartError::Upstream {
+            url: url.clone(),
+            source,
+        }),
+    };
+    settings.upstream.iter().map(remote).collect()
+}
+
+fn observe(meter: &Meter, gateway: &Arc<Gateway>, readiness: &Readiness) {
+    let levels = {
+        let gateway = Arc::downgrade(gateway);
+        let readiness = readiness.clone();
+        move || {
+            let Some(gateway) = gateway.upgrade() else {
+                return Levels::default();
+            };
+            let backlog = gateway.uplink.backlog();
+            Levels {
+                unconfirmed: backlog.entries,
+                unconfirmed_bytes: backlog.bytes as u64,
+                resent: backlog.resent,
+                queued_bytes: gateway.links.queued() as u64,
+                attached: readiness.is_ready(),
+                paused: gateway.throttle.is_paused(),
+            }
+        }
+    };
+    metrics::observe(meter, &gateway.counters, levels);
+}

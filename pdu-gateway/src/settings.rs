@@ -1,0 +1,271 @@
+//! Flags of the gateway.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{ArgGroup, Parser};
+use ipnet::IpNet;
+use route_runtime::telemetry::LogArgs;
+
+use crate::embedded::NodeSettings;
+
+/// The legacy gateway of TeamTalk Route.
+///
+/// MsgServers connect to it as to a RouteServer (RouteServerIP1, RouteServerPort1). With --embedded it is the whole
+/// server in one process; with --upstream it attaches to a route-grpc.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "pdu-gateway",
+    version,
+    group = ArgGroup::new("node").required(true).args(["embedded", "upstream"]),
+    mut_arg("log_format", |arg| arg.env("TT_GATEWAY_LOG_FORMAT")),
+    mut_arg("log_filter", |arg| arg.env("TT_GATEWAY_LOG_FILTER")),
+)]
+pub struct Settings {
+    /// Runs the node in this process too
+    #[arg(long, env = "TT_GATEWAY_EMBEDDED")]
+    pub embedded: bool,
+    /// Address of a route-grpc, such as http://127.0.0.1:50051; several are tried in turn
+    #[arg(
+        long,
+        env = "TT_GATEWAY_UPSTREAM",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    pub upstream: Vec<String>,
+    /// Address for MsgServers; may be given several times
+    #[arg(
+        long,
+        env = "TT_GATEWAY_LISTEN",
+        value_name = "ADDR",
+        value_delimiter = ',',
+        default_value = "0.0.0.0:8200"
+    )]
+    pub listen: Vec<SocketAddr>,
+    /// Address for /metrics, /livez, /readyz
+    #[arg(
+        long,
+        env = "TT_GATEWAY_ADMIN_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9464"
+    )]
+    pub admin_listen: SocketAddr,
+    /// Address for gRPC, with --embedded
+    #[arg(
+        long,
+        env = "TT_GATEWAY_GRPC_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:50051"
+    )]
+    pub grpc_listen: SocketAddr,
+    /// Stable name of this gateway [default: host name and PDU port]
+    #[arg(long, env = "TT_GATEWAY_GATEWAY_ID", value_name = "ID", value_parser = gateway_id)]
+    pub gateway_id: Option<String>,
+    /// Threads that run the process; one forwards millions of PDUs a second
+    #[arg(
+        long,
+        env = "TT_GATEWAY_WORKER_THREADS",
+        value_name = "COUNT",
+        default_value_t = 1
+    )]
+    pub worker_threads: usize,
+    /// How long the node may be away before MsgServers are disconnected
+    #[arg(long, env = "TT_GATEWAY_UPSTREAM_LOST", value_name = "TIME", value_parser = duration, default_value = "60s")]
+    pub upstream_lost: Duration,
+    /// From SIGTERM to the exit at the latest
+    #[arg(long, env = "TT_GATEWAY_DRAIN_DEADLINE", value_name = "TIME", value_parser = duration, default_value = "25s")]
+    pub drain_deadline: Duration,
+    /// Networks whose MsgServers may connect; 0.0.0.0/0 and ::/0 for all
+    #[arg(
+        long,
+        env = "TT_GATEWAY_ALLOW_CIDR",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        default_value = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
+        help_heading = "MsgServers"
+    )]
+    pub allow_cidr: Vec<IpNet>,
+    /// Connections in all; fewer, if the process may not have that many files open
+    #[arg(
+        long,
+        env = "TT_GATEWAY_MAX_CONNECTIONS",
+        value_name = "COUNT",
+        default_value_t = 4096,
+        help_heading = "MsgServers"
+    )]
+    pub max_connections: usize,
+    /// Connections from one address
+    #[arg(
+        long,
+        env = "TT_GATEWAY_MAX_CONNECTIONS_PER_SOURCE",
+        value_name = "COUNT",
+        default_value_t = 1024,
+        help_heading = "MsgServers"
+    )]
+    pub max_connections_per_source: usize,
+    /// Longest PDU; a longer one ends its connection
+    #[arg(long, env = "TT_GATEWAY_MAX_PDU_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "16MiB", help_heading = "MsgServers")]
+    pub max_pdu_bytes: u32,
+    /// What may wait to be written to one MsgServer; beyond, it is disconnected
+    #[arg(long, env = "TT_GATEWAY_LINK_QUEUE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "64MiB", help_heading = "MsgServers")]
+    pub link_queue_bytes: u32,
+    /// What one link may have unconfirmed by the node before it is no longer read from
+    #[arg(long, env = "TT_GATEWAY_WINDOW_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "8MiB", help_heading = "MsgServers")]
+    pub window_bytes: u32,
+    /// The same for all links together
+    #[arg(long, env = "TT_GATEWAY_WINDOW_TOTAL_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "256MiB", help_heading = "MsgServers")]
+    pub window_total_bytes: u32,
+    /// A MsgServer from which nothing came for so long is disconnected
+    #[arg(long, env = "TT_GATEWAY_IDLE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "30s", help_heading = "MsgServers")]
+    pub idle_timeout: Duration,
+    /// A heartbeat is sent to a MsgServer that was sent nothing for so long
+    #[arg(long, env = "TT_GATEWAY_HEARTBEAT_INTERVAL", value_name = "TIME", value_parser = duration, default_value = "5s", help_heading = "MsgServers")]
+    pub heartbeat_interval: Duration,
+    /// A MsgServer that takes nothing of what waits for it for so long is disconnected
+    #[arg(long, env = "TT_GATEWAY_WRITE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "30s", help_heading = "MsgServers")]
+    pub write_timeout: Duration,
+    /// A new connection has so long from its first byte to its first complete PDU
+    #[arg(long, env = "TT_GATEWAY_FIRST_PDU_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "10s", help_heading = "MsgServers")]
+    pub first_pdu_timeout: Duration,
+    /// Client types of a TeamTalk fork beside Windows, Mac, iOS and Android, such as 0x13,0x21
+    #[arg(long, env = "TT_GATEWAY_CLIENT_TYPES", value_name = "TYPES", value_parser = client_type, value_delimiter = ',', help_heading = "MsgServers")]
+    pub client_types: Vec<u8>,
+    /// Reads missing numbers as 0, as forks that speak proto3 send them
+    #[arg(long, env = "TT_GATEWAY_LENIENT", help_heading = "MsgServers")]
+    pub lenient: bool,
+    /// How the embedded node routes and what it may use.
+    #[command(flatten)]
+    pub node: NodeSettings,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+impl Settings {
+    /// The gateway's id: as it was set, or from the host name and the first PDU address as bound.
+    pub fn id(&self, bound: SocketAddr) -> String {
+        let from_host = || format!("{}:{}", host_name(), bound.port());
+        self.gateway_id.clone().unwrap_or_else(from_host)
+    }
+}
+
+/// The name of this host, for ids and descriptions.
+pub fn host_name() -> String {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    let printable = name.chars().filter(char::is_ascii_graphic).take(64);
+    printable.collect()
+}
+
+fn gateway_id(text: &str) -> Result<String, &'static str> {
+    let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if printable && (1..=128).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err("an id is 1 to 128 printable ASCII characters")
+    }
+}
+
+fn client_type(text: &str) -> Result<u8, &'static str> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u8::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "a client type is a number from 0 to 0xff")
+}
+
+/// Reads a time: a whole number and `ms`, `s`, `m` or `h`.
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    quantity(text, &units)
+        .map(Duration::from_millis)
+        .ok_or("a time is a whole number and ms, s, m or h, such as 10s")
+}
+
+/// Reads a size below 4 GiB: a whole number, and `KiB`, `MiB` or nothing for bytes.
+fn bytes(text: &str) -> Result<u32, &'static str> {
+    quantity(text, &[("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20)])
+        .and_then(|bytes| u32::try_from(bytes).ok())
+        .ok_or("a size is a whole number below 4 GiB and KiB, MiB or nothing, such as 64MiB")
+}
+
+fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_are_well_formed() {
+        Settings::command().debug_assert();
+    }
+
+    #[test]
+    fn a_node_has_to_be_named() {
+        assert!(Settings::try_parse_from(["pdu-gateway"]).is_err());
+        assert!(Settings::try_parse_from(["pdu-gateway", "--embedded"]).is_ok());
+        let upstream = [
+            "pdu-gateway",
+            "--upstream",
+            "http://a:1",
+            "--upstream=http://b:1",
+        ];
+        assert_eq!(
+            Settings::try_parse_from(upstream).unwrap().upstream.len(),
+            2
+        );
+        let both = ["pdu-gateway", "--embedded", "--upstream", "http://a:1"];
+        assert!(Settings::try_parse_from(both).is_err());
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_documentation() {
+        let settings = Settings::parse_from(["pdu-gateway", "--embedded"]);
+
+        assert_eq!(settings.listen, ["0.0.0.0:8200".parse().unwrap()]);
+        assert_eq!(settings.max_pdu_bytes, 16 << 20);
+        assert_eq!(settings.idle_timeout, Duration::from_secs(30));
+        assert_eq!(settings.allow_cidr.len(), 6);
+        assert!(settings.client_types.is_empty() && !settings.lenient);
+    }
+
+    #[test]
+    fn every_flag_can_be_set_by_the_environment() {
+        for arg in Settings::command().get_arguments() {
+            let id = arg.get_id().as_str();
+            if ["help", "version"].contains(&id) {
+                continue;
+            }
+            let env = arg
+                .get_env()
+                .unwrap_or_else(|| panic!("{id} has no environment name"));
+            let env = env.to_str().unwrap();
+            assert!(
+                env.starts_with("TT_GATEWAY_") || env.starts_with("TT_ROUTE_"),
+                "{env}"
+            );
+            assert!(arg.get_help().is_some(), "{id} has no doc line");
+        }
+    }
+
+    #[test]
+    fn client_types_are_numbers_up_to_0xff() {
+        assert_eq!(client_type("0x21"), Ok(0x21));
+        assert_eq!(client_type("19"), Ok(0x13));
+        assert!(client_type("0x100").is_err() && client_type("web").is_err());
+    }
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(bytes("16MiB"), Ok(16 << 20));
+        assert!(duration("10").is_err() && bytes("4096MiB").is_err());
+    }
+}

@@ -1,0 +1,477 @@
+//! What goes up: every link's ledger, and the queue from which the Attach stream takes.
+//!
+//! Readers submit what they have read as one batch under one lock; the stream takes all that is ready as one message
+//! under one lock. The queue needs no bound of its own: what stands in it also stands in a ledger, and a reader whose
+//! ledger, or all ledgers together, hold too much waits ([`Uplink::poll_room`]) before it reads on.
+//!
+//! While no stream is attached nothing is queued. When the next one is, the queue is made from the ledgers.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use route_proto::v1::uplink_entry::Entry;
+use route_proto::v1::{
+    AttachHello, AttachRequest, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkOpened,
+    Returned, Uplink as UplinkMessage, UplinkEntry, attach_request,
+};
+use tokio::sync::Notify;
+use tokio_stream::Stream;
+
+use crate::ledger::{Deed, Keep, Ledger, OpenQuery, cost};
+
+/// One message of the stream takes about so many bytes at most, unless a single entry is longer.
+const MESSAGE_BYTES: usize = 512 << 10;
+
+/// ... and so many entries.
+const MESSAGE_ENTRIES: usize = 4096;
+
+/// What may be unconfirmed before reading stops, bytes. Exceeded by what one read brings.
+#[derive(Debug, Clone, Copy)]
+pub struct Windows {
+    /// Of one link.
+    pub link: usize,
+    /// Of all links together.
+    pub total: usize,
+}
+
+/// Whether a reader may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It may.
+    Left,
+    /// It has to wait for [`Uplink::poll_room`].
+    Full,
+}
+
+/// All ledgers and the queue.
+#[derive(Debug)]
+pub struct Uplink {
+    windows: Windows,
+    keep: Keep,
+    state: Mutex<State>,
+    /// A ledger has gone.
+    finished: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ledgers: HashMap<u64, Ledger, RandomState>,
+    /// Of all ledgers.
+    bytes: usize,
+    /// Readers that wait for room, each once.
+    waiting: Vec<Waker>,
+    queue: VecDeque<UplinkEntry>,
+    queue_bytes: usize,
+    stream: StreamState,
+    /// Counts streams, so that an old one ends.
+    generation: u64,
+    waker: Option<Waker>,
+    /// Downlink messages that were taken over, and as last told.
+    taken: u64,
+    taken_told: u64,
+    /// Whether a link here is congested, and as last told.
+    congested: bool,
+    congested_told: bool,
+    resent: u64,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum StreamState {
+    /// There is none, or it has not been welcomed.
+    #[default]
+    Detached,
+    /// Takes from the queue.
+    Attached,
+    /// Ends when the queue is empty.
+    Ending,
+}
+
+/// How much waits, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Unconfirmed entries.
+    pub entries: u64,
+    /// Bytes in windows and open queries.
+    pub bytes: usize,
+    /// Ledgers, those of closed links included.
+    pub ledgers: usize,
+    /// Entries that were sent again since the start.
+    pub resent: u64,
+}
+
+impl Uplink {
+    /// No links, no stream.
+    pub fn new(windows: Windows, keep: Keep) -> Arc<Self> {
+        Arc::new(Uplink {
+            windows,
+            keep,
+            state: Mutex::default(),
+            finished: Notify::new(),
+        })
+    }
+
+    /// A link begins.
+    pub fn open(&self, link: u64, opened: LinkOpened) {
+        let waker = {
+            let mut state = self.state.lock();
+            let (ledger, entry) = Ledger::open(link, self.keep, opened);
+            state.bytes += ledger.bytes();
+            state.ledgers.insert(link, ledger);
+            state.queue(entry);
+            state.waker.take()
+        };
+        wake(waker);
+    }
+
+    /// What a link did goes up, in this order. Leaves `deeds` empty.
+    pub fn submit(&self, link: u64, deeds: &mut Vec<Deed>) -> Room {
+        if deeds.is_empty() {
+            return Room::Left;
+        }
+        let (room, waker) = {
+            let mut state = self.state.lock();
+            state.record(link, deeds.drain(..));
+            (self.room(&state, link), state.waker.take())
+        };
+        wake(waker);
+        room
+    }
+
+    /// Ready when the link may be read from. Wakes the task when that may be so.
+    pub fn poll_room(&self, cx: &Context<'_>, link: u64) -> Poll<()> {
+        let mut state = self.state.lock();
+        if self.room(&state, link) == Room::Left {
+            return Poll::Ready(());
+        }
+        let waker = cx.waker();
+        if !state.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            state.waiting.push(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    /// The link ends. What is given back comes right after, before anything that [`give_back`](Self::give_back) adds.
+    pub fn close(&self, link: u64, reason: CloseReason, given_back: Vec<DeliveryRun>) {
+        let reason = reason.into();
+        let closed = Deed::Entry(Entry::Closed(LinkClosed { reason }));
+        self.submit(link, &mut vec![closed]);
+        self.give_back(link, given_back, false);
+    }
+
+    /// Deliveries that an ended link cannot be sent; `last`: nothing more will come back of it.
+    pub fn give_back(&self, link: u64, given_back: Vec<DeliveryRun>, last: bool) {
+        let returned = |runs, last| Deed::Entry(Entry::Returned(Returned { runs, last }));
+        // Each run in a message of its own: it came in one, so it fits into one.
+        let mut deeds: Vec<Deed> = given_back
+            .into_iter()
+            .map(|run| returned(vec![run], false))
+            .collect();
+        if last {
+            deeds.push(returned(Vec::new(), true));
+        }
+        self.submit(link, &mut deeds);
+    }
+
+    /// The node has taken over what these links did. Returns those whose end it knows.
+    pub fn confirm(&self, confirmations: &[Confirmation]) -> Vec<u64> {
+        let mut ended = Vec::new();
+        let mut released = Vec::new();
+        let mut any_finished = false;
+        {
+            let mut state = self.state.lock();
+            let State {
+                ledgers,
+                bytes,
+                waiting,
+                ..
+            } = &mut *state;
+            for confirmation in confirmations {
+                let Some(ledger) = ledgers.get_mut(&confirmation.link) else {
+                    continue;
+                };
+                let before = ledger.bytes();
+                let knew_end = ledger.end_is_confirmed();
+                ledger.confirm(confirmation.sequence);
+                *bytes -= before - ledger.bytes();
+                if ledger.is_finished() {
+                    ledgers.remove(&confirmation.link);
+                    any_finished = true;
+                } else if ledger.end_is_confirmed() && !knew_end {
+                    ended.push(confirmation.link);
+                }
+            }
+            if *bytes < self.windows.total {
+                released = std::mem::take(waiting);
+            }
+        }
+        for waker in released {
+            waker.wake();
+        }
+        if any_finished {
+            self.finished.notify_waiters();
+        }
+        ended
+    }
+
+    /// The query with this number, if it is open: the first answer wins.
+    pub fn answer(&self, link: u64, sequence: u64) -> Option<OpenQuery> {
+        self.state.lock().settle(link, |l| l.answer(sequence))?
+    }
+
+    /// Gives up queries from before `moment`. Returns how many.
+    pub fn give_up_queries(&self, moment: Duration) -> usize {
+        let mut state = self.state.lock();
+        let links: Vec<u64> = state.ledgers.keys().copied().collect();
+        let given_up = links
+            .into_iter()
+            .filter_map(|link| state.settle(link, |l| l.give_up_queries(moment)));
+        given_up.sum()
+    }
+
+    /// Everything up to this downlink message stands in the links' output queues.
+    pub fn took_over(&self, number: u64) {
+        self.tell(|state| state.taken = number);
+    }
+
+    /// Some link here takes less than it is sent, or none does.
+    pub fn set_congested(&self, congested: bool) {
+        self.tell(|state| state.congested = congested);
+    }
+
+    /// The requests of a new stream, which begins with `hello`. The stream before ends.
+    pub fn stream(self: &Arc<Self>, hello: AttachHello) -> UplinkStream {
+        let mut state = self.state.lock();
+        state.generation += 1;
+        state.detach();
+        // Lets the old stream see that it is over.
+        wake(state.waker.take());
+        UplinkStream {
+            uplink: Arc::clone(self),
+            generation: state.generation,
+            hello: Some(hello),
+        }
+    }
+
+    /// The newest stream was welcomed by a node that has applied so much of these links, and knows no others.
+    pub fn resume(&self, applied: &[Confirmation]) {
+        let waker = {
+            let mut state = self.state.lock();
+            let known: HashMap<u64, u64, RandomState> =
+                applied.iter().map(|c| (c.link, c.sequence)).collect();
+            let mut links: Vec<u64> = state.ledgers.keys().copied().collect();
+            links.sort_unstable();
+            let mut entries = Vec::new();
+            for link in links {
+                if let Some(ledger) = state.ledgers.get(&link) {
+                    ledger.replay(known.get(&link).copied(), &mut entries);
+                }
+            }
+            state.resent += entries.len() as u64;
+            state.queue_bytes = entries
+                .iter()
+                .filter_map(|e| e.entry.as_ref())
+                .map(cost)
+                .sum();
+            state.queue = entries.into();
+            state.stream = StreamState::Attached;
+            (state.taken, state.taken_told) = (0, 0);
+            state.congested_told = false;
+            state.waker.take()
+        };
+        wake(waker);
+    }
+
+    /// The stream broke: what is not confirmed waits in the ledgers.
+    pub fn detach(&self) {
+        self.state.lock().detach();
+    }
+
+    /// Ends the stream when it has sent everything.
+    pub fn end_stream(&self) {
+        self.tell(|state| state.stream = StreamState::Ending);
+    }
+
+    /// Waits until every link has ended and the node knows everything about it.
+    pub async fn all_finished(&self) {
+        loop {
+            let finished = self.finished.notified();
+            if self.state.lock().ledgers.is_empty() {
+                return;
+            }
+            finished.await;
+        }
+    }
+
+    /// How much waits.
+    pub fn backlog(&self) -> Backlog {
+        let state = self.state.lock();
+        Backlog {
+            entries: state.ledgers.values().map(Ledger::unconfirmed).sum(),
+            bytes: state.bytes,
+            ledgers: state.ledgers.len(),
+            resent: state.resent,
+        }
+    }
+
+    fn room(&self, state: &State, link: u64) -> Room {
+        let ledger = state.ledgers.get(&link);
+        let used = ledger.map_or(0, Ledger::bytes);
+        if used < self.windows.link && state.bytes < self.windows.total {
+            Room::Left
+        } else {
+            Room::Full
+        }
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut State)) {
+        let waker = {
+            let mut state = self.state.lock();
+            change(&mut state);
+            state.waker.take()
+        };
+        wake(waker);
+    }
+}
+
+impl State {
+    fn record(&mut self, link: u64, deeds: impl Iterator<Item = Deed>) {
+        let State {
+            ledgers,
+            bytes,
+            queue,
+            queue_bytes,
+            stream,
+            ..
+        } = self;
+        let Some(ledger) = ledgers.get_mut(&link) else {
+            debug_assert!(false, "link {link} has no ledger");
+            return;
+        };
+        let before = ledger.bytes();
+        let detached = *stream == StreamState::Detached;
+        for deed in deeds {
+            let entry = ledger.record(deed);
+            if !detached {
+                queue.push_back(entry);
+            }
+        }
+        // What a closed link drops may be more than its last entry adds.
+        *bytes = *bytes + ledger.bytes() - before;
+        if !detached {
+            *queue_bytes += ledger.bytes().saturating_sub(before);
+        }
+    }
+
+    fn queue(&mut self, entry: UplinkEntry) {
+        if self.stream != StreamState::Detached {
+            self.queue_bytes += entry.entry.as_ref().map_or(0, cost);
+            self.queue.push_back(entry);
+        }
+    }
+
+    /// Changes one ledger, and the sum of all with it.
+    fn settle<R>(&mut self, link: u64, change: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
+        let ledger = self.ledgers.get_mut(&link)?;
+        let before = ledger.bytes();
+        let result = change(ledger);
+        self.bytes -= before - ledger.bytes();
+        if self.bytes < before {
+            for waker in std::mem::take(&mut self.waiting) {
+                waker.wake();
+            }
+        }
+        Some(result)
+    }
+
+    fn detach(&mut self) {
+        self.stream = StreamState::Detached;
+        self.queue = VecDeque::new();
+        self.queue_bytes = 0;
+    }
+
+    /// Everything that is ready, within the limits of a message.
+    fn take(&mut self) -> Option<UplinkMessage> {
+        let news = self.taken != self.taken_told || self.congested != self.congested_told;
+        if self.queue.is_empty() && !news {
+            return None;
+        }
+        let congested = (self.congested != self.congested_told).then_some(self.congested);
+        self.taken_told = self.taken;
+        self.congested_told = self.congested;
+        Some(UplinkMessage {
+            entries: self.take_entries(),
+            taken: self.taken,
+            congested,
+        })
+    }
+
+    fn take_entries(&mut self) -> Vec<UplinkEntry> {
+        if self.queue_bytes <= MESSAGE_BYTES && self.queue.len() <= MESSAGE_ENTRIES {
+            self.queue_bytes = 0;
+            return std::mem::take(&mut self.queue).into();
+        }
+        let mut bytes = 0;
+        let fitting = self.queue.iter().take(MESSAGE_ENTRIES).take_while(|entry| {
+            bytes += entry.entry.as_ref().map_or(0, cost);
+            bytes <= MESSAGE_BYTES
+        });
+        // A long entry goes alone.
+        let count = fitting.count().max(1);
+        let entries: Vec<UplinkEntry> = self.queue.drain(..count).collect();
+        let taken: usize = entries
+            .iter()
+            .filter_map(|e| e.entry.as_ref())
+            .map(cost)
+            .sum();
+        self.queue_bytes = self.queue_bytes.saturating_sub(taken);
+        entries
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+/// The requests of one Attach stream. Ends when a newer stream begins.
+#[derive(Debug)]
+pub struct UplinkStream {
+    uplink: Arc<Uplink>,
+    generation: u64,
+    hello: Option<AttachHello>,
+}
+
+impl Stream for UplinkStream {
+    type Item = AttachRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AttachRequest>> {
+        let request = |frame| Poll::Ready(Some(AttachRequest { frame: Some(frame) }));
+        if let Some(hello) = self.hello.take() {
+            return request(attach_request::Frame::Hello(hello));
+        }
+        let mut state = self.uplink.state.lock();
+        if state.generation != self.generation {
+            return Poll::Ready(None);
+        }
+        if state.stream != StreamState::Detached
+            && let Some(message) = state.take()
+        {
+            return request(attach_request::Frame::Uplink(message));
+        }
+        if state.stream == StreamState::Ending {
+            return Poll::Ready(None);
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests;

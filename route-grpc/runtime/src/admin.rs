@@ -1,0 +1,202 @@
+//! The admin port: plain HTTP for probes and Prometheus.
+//!
+//! | path | answers |
+//! |---|---|
+//! | `/metrics` | all instruments in Prometheus' text format |
+//! | `/livez` | 200 while the runtime's workers turn; depends on nothing else |
+//! | `/readyz` | 200 if work is welcome, else 503; the body says why |
+//!
+//! It is served through the whole drain, so that the drain can be watched.
+
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::listen;
+use crate::readiness::Readiness;
+use crate::shutdown::Shutdown;
+use crate::telemetry::{CONTENT_TYPE, Metrics};
+
+/// Connections served at a time; more wait in the kernel's backlog. Probes and scrapes are a handful.
+const MAX_CONNECTIONS: usize = 64;
+
+/// From accept to the end of the answer. A connection carries one request, so no peer holds a place for longer.
+const CONNECTION_TIME: Duration = Duration::from_secs(10);
+
+/// Serves until [`Shutdown::finished`]; fails if the listener breaks.
+///
+/// Do not spawn this on the shutdown's tracker: it waits for the tracker.
+pub async fn serve(
+    listener: TcpListener,
+    metrics: Metrics,
+    readiness: Readiness,
+    shutdown: Shutdown,
+) -> io::Result<()> {
+    let finished = shutdown.finished();
+    let router = router(metrics, readiness, shutdown.draining());
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            // The end first; then places are freed before new connections take them.
+            biased;
+            () = finished.cancelled() => return Ok(()),
+            Some(_) = connections.join_next() => {}
+            accepted = listen::accept(&listener), if connections.len() < MAX_CONNECTIONS => {
+                let (stream, _) = accepted?;
+                connections.spawn(answer(stream, router.clone()));
+            }
+        }
+    }
+}
+
+fn router(metrics: Metrics, readiness: Readiness, draining: CancellationToken) -> Router {
+    let metrics = async move || ([(header::CONTENT_TYPE, CONTENT_TYPE)], metrics.render());
+    let ready = async move || {
+        let state = readiness.state();
+        let (ready, reason) = match draining.is_cancelled() {
+            true => (false, "draining"),
+            false => (state.ready, state.reason),
+        };
+        ready_answer(ready, reason)
+    };
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async || "alive\n"))
+        .route("/readyz", get(ready))
+}
+
+fn ready_answer(ready: bool, reason: &str) -> impl IntoResponse {
+    if ready {
+        (StatusCode::OK, format!("ready: {reason}\n"))
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {reason}\n"),
+        )
+    }
+}
+
+async fn answer(stream: TcpStream, router: Router) {
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    match timeout(CONNECTION_TIME, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => debug!(%error, "admin connection broke"),
+        Err(_) => debug!("admin connection timed out"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn metrics_carry_the_content_type_that_prometheus_demands() {
+        let port = Port::open().await;
+
+        let answer = port.get("/metrics").await;
+
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        let content_type = answer
+            .lines()
+            .find(|line| line.starts_with("content-type:"));
+        assert!(
+            content_type.unwrap().contains("text/plain; version=0.0.4"),
+            "{answer}"
+        );
+        assert!(answer.contains("\nprocess_memory_usage_bytes "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn readiness_is_told_with_its_reason() {
+        let port = Port::open().await;
+
+        let before = port.get("/readyz").await;
+        port.readiness.set(true, "attached to a node");
+        let after = port.get("/readyz").await;
+
+        assert!(before.starts_with("HTTP/1.1 503 "), "{before}");
+        assert!(before.ends_with("not ready: starting\n"), "{before}");
+        assert!(after.starts_with("HTTP/1.1 200 "), "{after}");
+        assert!(after.ends_with("ready: attached to a node\n"), "{after}");
+    }
+
+    #[tokio::test]
+    async fn a_draining_process_is_alive_but_not_ready_until_it_is_finished() {
+        let port = Port::open().await;
+        port.readiness.set(true, "serving");
+
+        port.shutdown.begin();
+
+        assert!(port.get("/readyz").await.ends_with("not ready: draining\n"));
+        assert!(port.get("/livez").await.starts_with("HTTP/1.1 200 "));
+        assert!(port.shutdown.finish().await);
+        port.serving.await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_says_nothing_is_cut_off() {
+        let port = Port::open().await;
+        let mut silent = TcpStream::connect(port.address).await.unwrap();
+
+        let read = silent.read(&mut [0; 16]).await;
+
+        assert!(matches!(read, Ok(0) | Err(_)));
+    }
+
+    struct Port {
+        address: SocketAddr,
+        readiness: Readiness,
+        shutdown: Shutdown,
+        serving: JoinHandle<io::Result<()>>,
+    }
+
+    impl Port {
+        async fn open() -> Self {
+            let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let metrics = Metrics::new("test", "0").unwrap();
+            let readiness = Readiness::new();
+            let shutdown = Shutdown::new(Duration::from_secs(1));
+            let serving = tokio::spawn(serve(
+                listener,
+                metrics,
+                readiness.clone(),
+                shutdown.clone(),
+            ));
+            Self {
+                address,
+                readiness,
+                shutdown,
+                serving,
+            }
+        }
+
+        async fn get(&self, path: &str) -> String {
+            let mut stream = TcpStream::connect(self.address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            answer
+        }
+    }
+}

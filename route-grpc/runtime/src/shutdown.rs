@@ -1,0 +1,166 @@
+//! Stopping: drain on a signal, end by a deadline.
+//!
+//! One [`Shutdown`] per process, cloned into every task. A server task is spawned on its [tracker](Shutdown::tracker)
+//! and begins to end when [`draining`](Shutdown::draining) is cancelled; `main` awaits
+//! [`on_signal`](Shutdown::on_signal), then [`finish`](Shutdown::finish), and exits.
+
+use std::future::pending;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// The end of one process, in two steps: draining, finished. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// From the beginning of the drain to the moment when tasks are no longer waited for.
+    deadline: Duration,
+    began: OnceLock<Instant>,
+    draining: CancellationToken,
+    finished: CancellationToken,
+    tracker: TaskTracker,
+}
+
+impl Shutdown {
+    /// Nothing is ending yet. Once it is, tasks have `deadline` to end.
+    pub fn new(deadline: Duration) -> Self {
+        let inner = Inner {
+            deadline,
+            began: OnceLock::new(),
+            draining: CancellationToken::new(),
+            finished: CancellationToken::new(),
+            tracker: TaskTracker::new(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Cancelled when the drain begins: take no new work, end what is open, flush.
+    pub fn draining(&self) -> CancellationToken {
+        self.inner.draining.clone()
+    }
+
+    /// Cancelled when [`finish`](Self::finish) is done, for what must outlive the drain (the admin port).
+    pub fn finished(&self) -> CancellationToken {
+        self.inner.finished.clone()
+    }
+
+    /// Spawn here what [`finish`](Self::finish) waits for. Such a task must end when draining does.
+    pub fn tracker(&self) -> &TaskTracker {
+        &self.inner.tracker
+    }
+
+    /// How long tasks still have; the whole deadline before the drain.
+    pub fn remaining(&self) -> Duration {
+        let elapsed = self
+            .inner
+            .began
+            .get()
+            .map_or(Duration::ZERO, Instant::elapsed);
+        self.inner.deadline.saturating_sub(elapsed)
+    }
+
+    /// Begins the drain, and its deadline. Later calls do nothing.
+    pub fn begin(&self) {
+        self.inner.began.get_or_init(Instant::now);
+        self.inner.draining.cancel();
+    }
+
+    /// Begins the drain at SIGTERM or SIGINT; also returns when it was begun otherwise.
+    pub async fn on_signal(&self) {
+        tokio::select! {
+            () = self.inner.draining.cancelled() => return,
+            () = received(SignalKind::terminate()) => info!(signal = "SIGTERM", "draining"),
+            () = received(SignalKind::interrupt()) => info!(signal = "SIGINT", "draining"),
+        }
+        self.begin();
+    }
+
+    /// Waits until every tracked task has ended: true. False if the deadline cut them off, or a person who pressed
+    /// Ctrl-C (again). Begins the drain if nobody has.
+    pub async fn finish(&self) -> bool {
+        self.begin();
+        self.inner.tracker.close();
+        let ended = tokio::select! {
+            biased;
+            () = self.inner.tracker.wait() => true,
+            () = tokio::time::sleep(self.remaining()) => false,
+            () = received(SignalKind::interrupt()) => false,
+        };
+        if !ended {
+            warn!(tasks = self.inner.tracker.len(), "tasks cut off");
+        }
+        self.inner.finished.cancel();
+        ended
+    }
+}
+
+/// Waits for one signal; for ever if it cannot be caught, for then its default action ends the process anyway.
+async fn received(kind: SignalKind) {
+    let wait = async || -> io::Result<()> {
+        signal(kind)?.recv().await;
+        Ok(())
+    };
+    if let Err(error) = wait().await {
+        warn!(%error, "cannot catch a signal");
+        pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    #[tokio::test(start_paused = true)]
+    async fn tasks_that_end_when_draining_are_waited_for() {
+        let shutdown = Shutdown::new(DEADLINE);
+        let draining = shutdown.draining();
+        shutdown.tracker().spawn(async move {
+            draining.cancelled().await;
+            tokio::time::sleep(DEADLINE / 2).await;
+        });
+
+        let ended = shutdown.finish().await;
+
+        assert!(ended);
+        assert_eq!(shutdown.remaining(), DEADLINE / 2);
+        assert!(shutdown.finished().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_hangs_is_cut_off_at_the_deadline() {
+        let shutdown = Shutdown::new(DEADLINE);
+        shutdown.tracker().spawn(pending::<()>());
+        let before = Instant::now();
+
+        let ended = shutdown.finish().await;
+
+        assert!(!ended);
+        assert_eq!(before.elapsed().as_secs(), DEADLINE.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_runs_from_the_first_call() {
+        let shutdown = Shutdown::new(DEADLINE);
+
+        shutdown.begin();
+        tokio::time::advance(DEADLINE / 4).await;
+        shutdown.clone().begin();
+
+        assert_eq!(shutdown.remaining(), DEADLINE * 3 / 4);
+        shutdown.on_signal().await;
+    }
+}

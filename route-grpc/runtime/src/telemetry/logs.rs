@@ -1,0 +1,144 @@
+//! Set-up of `tracing` for a process: text for a person at a terminal, JSON for everything else.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use super::log_writer::LogWriter;
+
+/// Bytes of log lines that wait for standard output; a line beyond is lost, and counted. Some 10 000 lines.
+const BACKLOG_BYTES: usize = 4 << 20;
+
+/// Set once, as the subscriber of `tracing` is.
+static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
+
+/// Flags about logs. They carry no environment names, for these have the binary's prefix; it adds them:
+/// `#[command(mut_arg("log_format", |arg| arg.env("TT_ROUTE_LOG_FORMAT")))]`, and the same for `log_filter`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct LogArgs {
+    /// How log lines look: auto is text on a terminal, else JSON
+    #[arg(long, value_enum, default_value = "auto", help_heading = "Logs")]
+    pub log_format: LogFormat,
+    /// What is logged: a level, or target=level pairs separated by commas
+    #[arg(long, default_value = "info", help_heading = "Logs")]
+    pub log_filter: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Text if standard output is a terminal, else JSON.
+    Auto,
+    /// For a person.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// The filter is not one.
+    #[error("invalid log filter `{filter}`: {source}")]
+    Filter {
+        /// As it was given.
+        filter: String,
+        /// What is wrong with it.
+        source: ParseError,
+    },
+    /// The writing thread or its handle of standard output is not to be had.
+    #[error("cannot start the log writer: {0}")]
+    Writer(#[from] io::Error),
+    /// This process has set up logging before.
+    #[error("logging is already set up")]
+    AlreadySet,
+}
+
+/// Sends what `tracing` reports in this process to standard output.
+///
+/// Logging never waits for standard output and never ends the process: a line that finds 4 MiB waiting, or an output
+/// that is closed, is lost and [counted](lost_log_lines). Call [`flush_logs`] before the process ends.
+pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
+    let filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter {
+        filter: filter.to_owned(),
+        source,
+    })?;
+    let stdout = io::stdout();
+    let is_terminal = stdout.is_terminal();
+    // A handle of its own: `io::stdout()` has a lock, and a blocked writer would hold it for ever.
+    let output = File::from(stdout.as_fd().try_clone_to_owned()?);
+    let writer = LogWriter::spawn(output, BACKLOG_BYTES)?;
+
+    let text = match format {
+        LogFormat::Auto => is_terminal,
+        LogFormat::Text => true,
+        LogFormat::Json => false,
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(Arc::clone(&writer));
+    let registry = tracing_subscriber::registry().with(filter);
+    let set = if text {
+        let colours = is_terminal && std::env::var_os("NO_COLOR").is_none();
+        registry.with(lines.with_ansi(colours)).try_init()
+    } else {
+        let json = lines.json().flatten_event(true).with_span_list(false);
+        registry.with(json).try_init()
+    };
+    set.map_err(|_| LogError::AlreadySet)?;
+    WRITER.set(writer).map_err(|_| LogError::AlreadySet)
+}
+
+/// Waits until every line so far is written, at most for `within`: then false. True if logging is not set up.
+pub fn flush_logs(within: Duration) -> bool {
+    WRITER.get().is_none_or(|writer| writer.flush(within))
+}
+
+/// How many lines were lost, because standard output was full or closed.
+pub fn lost_log_lines() -> u64 {
+    WRITER.get().map_or(0, |writer| writer.lost_lines())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    /// As a binary uses the flags.
+    #[derive(Debug, Parser)]
+    #[command(mut_arg("log_format", |arg| arg.env("TT_TEST_LOG_FORMAT")))]
+    struct Cli {
+        #[command(flatten)]
+        log: LogArgs,
+    }
+
+    #[test]
+    fn flags_have_defaults_and_take_environment_names() {
+        let cli = Cli::parse_from(["test"]);
+
+        assert_eq!(cli.log.log_format, LogFormat::Auto);
+        assert_eq!(cli.log.log_filter, "info");
+        let help = Cli::command().render_help().to_string();
+        assert!(help.contains("TT_TEST_LOG_FORMAT"), "{help}");
+    }
+
+    #[test]
+    fn a_bad_filter_is_an_error_that_shows_it() {
+        let error = init_logs(LogFormat::Text, "route=loud").unwrap_err();
+
+        assert!(matches!(error, LogError::Filter { .. }));
+        assert!(error.to_string().contains("`route=loud`"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_set_up_is_flushed_and_lost_nothing() {
+        assert!(flush_logs(Duration::ZERO));
+        assert_eq!(lost_log_lines(), 0);
+    }
+}

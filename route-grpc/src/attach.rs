@@ -1,0 +1,399 @@
+//! A gateway's stream: hello and welcome, then batches both ways until either side ends it.
+//!
+//! Two halves that never wait for each other: a task that applies what comes up, and a stream that takes what waits
+//! in the gateway's queue (`Outbound`). An embedded gateway uses the same function without a network between.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use route_proto::v1::{
+    AttachHello, AttachRequest, AttachResponse, AttachWelcome, Confirmation, Uplink,
+    attach_request, attach_response,
+};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tokio_stream::{Stream, StreamExt};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Code, Status};
+use tracing::{info, warn};
+
+use crate::gateways::{Admission, Hello, Objection};
+use crate::limits::MAX_ID_BYTES;
+use crate::node::{DRAIN_RETRY, Node, Routing};
+use crate::outbound::Outbound;
+use crate::status::Refusal;
+use crate::uplink;
+
+/// How long a stream may take to say hello.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+
+/// How long a restarted gateway is kept waiting for its old life's stream to break. Its kernel closes the old
+/// connection when the process dies, so this is a matter of milliseconds.
+const ID_IN_USE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// After a batch of this many entries, other tasks come first.
+const LARGE_BATCH: usize = 256;
+
+impl Node {
+    /// Serves one gateway's stream: takes its requests, returns its responses. The first request is `hello`, the
+    /// first response `welcome`, or the status that refuses the stream.
+    ///
+    /// The gateway is detached when either of the two ends.
+    pub fn attach<S>(self: &Arc<Self>, requests: S) -> AttachResponses
+    where
+        S: Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
+    {
+        let (admitted, admission) = oneshot::channel();
+        let abandoned = CancellationToken::new();
+        let node = Arc::clone(self);
+        let uplinks = node.serve_gateway(Box::pin(requests), admitted, abandoned.clone());
+        self.shutdown.tracker().spawn(uplinks);
+        AttachResponses {
+            state: State::Waiting(admission),
+            _abandoned: abandoned.drop_guard(),
+        }
+    }
+
+    async fn serve_gateway<S>(
+        self: Arc<Self>,
+        mut requests: Pin<Box<S>>,
+        admitted: oneshot::Sender<Result<Admitted, Status>>,
+        abandoned: CancellationToken,
+    ) where
+        S: Stream<Item = Result<AttachRequest, Status>> + Send,
+    {
+        let admission = tokio::select! {
+            biased;
+            () = abandoned.cancelled() => return,
+            () = self.shutdown.draining().cancelled_owned() => Err(DRAINING),
+            admission = self.admit(&mut requests) => admission,
+        };
+        let (admitted_gateway, session) = match admission {
+            Ok(admission) => admission,
+            Err(refusal) => {
+                warn!(reason = refusal.reason().as_str_name(), "attach refused");
+                self.metrics.attach_refused(&refusal);
+                // Nobody listens if the stream was abandoned meanwhile.
+                let _ = admitted.send(Err(refusal.into()));
+                return;
+            }
+        };
+        let hello = admitted_gateway.hello.clone();
+        let _ = admitted.send(Ok(admitted_gateway));
+
+        let end = tokio::select! {
+            biased;
+            // Superseded or too slow: whoever decided that has said so to the stream.
+            () = session.cancelled() => Ok(()),
+            () = abandoned.cancelled() => Ok(()),
+            () = self.shutdown.draining().cancelled_owned() => Err(DRAINING),
+            end = self.take_uplinks(&hello, &mut requests) => end,
+        };
+        self.detach(&hello, end.err());
+    }
+
+    /// Reads the hello and decides about it. A gateway whose id is in use gets a second chance when the other stream
+    /// breaks.
+    async fn admit<S>(
+        &self,
+        requests: &mut Pin<Box<S>>,
+    ) -> Result<(Admitted, CancellationToken), Refusal>
+    where
+        S: Stream<Item = Result<AttachRequest, Status>> + Send,
+    {
+        let first = match timeout(HELLO_TIME, requests.next()).await {
+            Ok(Some(Ok(first))) => first.frame,
+            Ok(Some(Err(status))) => return Err(broken(&status)),
+            Ok(None) | Err(_) => return Err(Refusal::protocol("a stream begins with hello")),
+        };
+        let Some(attach_request::Frame::Hello(hello)) = first else {
+            return Err(Refusal::protocol("a stream begins with hello"));
+        };
+        let description = hello.description.chars().take(256).collect::<String>();
+        let hello = check_hello(hello)?;
+        let session = CancellationToken::new();
+        let patience = tokio::time::sleep(ID_IN_USE_PATIENCE);
+        tokio::pin!(patience);
+        let mut patient = true;
+        loop {
+            let changed = self.gateways_changed.notified();
+            tokio::pin!(changed);
+            // From here on no change is missed.
+            changed.as_mut().enable();
+            let decision = self.transact(|routing, now| self.enter(routing, now, &hello, &session));
+            match decision {
+                Ok(admitted) => {
+                    info!(
+                        gateway = hello.id,
+                        incarnation = format_args!("{:x}", hello.incarnation),
+                        attempt = hello.attempt,
+                        links = admitted.welcome.applied.len(),
+                        description,
+                        "gateway attached"
+                    );
+                    self.gateways_changed.notify_waiters();
+                    return Ok((admitted, session));
+                }
+                Err(Objection::IdInUse) if patient => {}
+                Err(objection) => return Err(refusal(objection, hello.id)),
+            }
+            tokio::select! {
+                () = changed => {}
+                () = patience.as_mut() => patient = false,
+            }
+        }
+    }
+
+    /// Makes a gateway one of the node's, if nothing speaks against it.
+    fn enter(
+        &self,
+        routing: &mut Routing,
+        now: Duration,
+        hello: &Hello,
+        session: &CancellationToken,
+    ) -> Result<Admitted, Objection> {
+        let admission = routing.gateways.judge(hello)?;
+        match admission {
+            Admission::Fresh => {}
+            Admission::Replaces(old) => {
+                routing.lose_gateway(now, old);
+                self.chores_changed();
+            }
+            Admission::Resumed => {
+                let half_restored = routing.gateways.resume(hello, session.clone());
+                routing.end_links(now, hello.incarnation, &half_restored);
+                routing.core.reattach_gateway(hello.incarnation);
+            }
+        }
+        if admission != Admission::Resumed {
+            routing.gateways.insert(hello.clone(), session.clone());
+            routing.gateways.announce_roster(Some(hello.incarnation));
+        }
+        let roster = routing.gateways.roster();
+        let gateway = routing
+            .gateways
+            .session(hello.incarnation, hello.attempt)
+            .expect("the gateway was inserted or resumed a moment ago");
+        let outbound = Arc::clone(&gateway.outbound);
+        let applied = gateway.sequences.applied();
+        let welcome = AttachWelcome {
+            epoch: self.epoch,
+            applied: applied
+                .map(|(link, sequence)| Confirmation { link, sequence })
+                .collect(),
+            roster,
+            max_pdu_bytes: u32::try_from(self.settings.pdu_limit).unwrap_or(u32::MAX),
+        };
+        gateway.sequences.confirm(|links| outbound.confirm(links));
+        Ok(Admitted {
+            hello: hello.clone(),
+            welcome,
+            outbound,
+        })
+    }
+
+    /// Applies batches until the stream ends (Ok) or breaks the protocol.
+    async fn take_uplinks<S>(
+        &self,
+        hello: &Hello,
+        requests: &mut Pin<Box<S>>,
+    ) -> Result<(), Refusal>
+    where
+        S: Stream<Item = Result<AttachRequest, Status>> + Send,
+    {
+        while let Some(request) = requests.next().await {
+            let uplink = match request {
+                Ok(request) => match request.frame {
+                    Some(attach_request::Frame::Uplink(uplink)) => uplink,
+                    Some(attach_request::Frame::Hello(_)) => {
+                        return Err(Refusal::protocol("hello is the first message only"));
+                    }
+                    None => return Err(Refusal::protocol("a message of an unknown kind")),
+                },
+                Err(status) if status.code() == Code::OutOfRange => return Err(broken(&status)),
+                Err(status) => {
+                    info!(gateway = hello.id, %status, "attach stream broke");
+                    return Ok(());
+                }
+            };
+            let entries = uplink.entries.len();
+            self.take_uplink(hello, uplink)?;
+            if entries >= LARGE_BATCH {
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Applies one batch under one lock.
+    fn take_uplink(&self, hello: &Hello, uplink: Uplink) -> Result<(), Refusal> {
+        let (effects, result) = self.transact(|routing, now| {
+            let Routing { core, gateways, .. } = routing;
+            if let Some(congested) = uplink.congested {
+                gateways.set_congested(hello.incarnation, congested);
+            }
+            let Some(gateway) = gateways.session(hello.incarnation, hello.attempt) else {
+                // A newer stream has taken over; this one is about to hear so.
+                return (uplink::Effects::default(), Ok(()));
+            };
+            let outbound = Arc::clone(&gateway.outbound);
+            gateway.sequences.taken(uplink.taken);
+            let (effects, result) = uplink::apply(
+                core,
+                now,
+                hello.incarnation,
+                &mut gateway.sequences,
+                &outbound,
+                uplink.entries,
+            );
+            if gateway.sequences.has_unconfirmed() {
+                gateway.sequences.confirm(|links| outbound.confirm(links));
+            }
+            gateways.touch(&outbound);
+            if effects.choked {
+                gateways.choke(hello.incarnation);
+            }
+            (effects, result)
+        });
+        self.metrics.entries.add(effects.applied);
+        self.metrics.repeated.add(effects.repeated);
+        self.metrics.envelopes.add(effects.envelopes);
+        self.metrics.asked.add(effects.asked);
+        if effects.links_changed {
+            self.chores_changed();
+        }
+        result
+    }
+
+    /// The stream is over, for a reason of the node's or none.
+    fn detach(&self, hello: &Hello, refusal: Option<Refusal>) {
+        if let Some(refusal) = &refusal {
+            self.metrics.attach_refused(refusal);
+        }
+        let reason = refusal.as_ref().map(Refusal::to_string);
+        let detached = self.transact(|routing, now| {
+            let (incarnation, attempt) = (hello.incarnation, hello.attempt);
+            let status = refusal.map(Status::from);
+            let detached = routing.gateways.detach(now, incarnation, attempt, status);
+            if detached {
+                routing.core.detach_gateway(incarnation);
+            }
+            detached
+        });
+        if detached {
+            let reason = reason.as_deref().unwrap_or("its stream ended");
+            warn!(
+                gateway = hello.id,
+                attempt = hello.attempt,
+                reason,
+                "gateway detached"
+            );
+            self.gateways_changed.notify_waiters();
+            self.chores_changed();
+        }
+    }
+}
+
+const DRAINING: Refusal = Refusal::Draining { retry: DRAIN_RETRY };
+
+/// A gateway that is in.
+#[derive(Debug)]
+struct Admitted {
+    hello: Hello,
+    welcome: AttachWelcome,
+    outbound: Arc<Outbound>,
+}
+
+/// What the node sends to one gateway. Dropping it detaches the gateway.
+#[derive(Debug)]
+pub struct AttachResponses {
+    state: State,
+    _abandoned: DropGuard,
+}
+
+#[derive(Debug)]
+enum State {
+    /// For the decision about the hello.
+    Waiting(oneshot::Receiver<Result<Admitted, Status>>),
+    /// The attempt, and its gateway's queue.
+    Open(u64, Arc<Outbound>),
+    Over,
+}
+
+impl Stream for AttachResponses {
+    type Item = Result<AttachResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let frame = match &mut self.state {
+            State::Waiting(admission) => match std::task::ready!(Pin::new(admission).poll(cx)) {
+                Ok(Ok(admitted)) => {
+                    self.state = State::Open(admitted.hello.attempt, admitted.outbound);
+                    Some(Ok(attach_response::Frame::Welcome(admitted.welcome)))
+                }
+                Ok(Err(status)) => Some(Err(status)),
+                // The serving task is gone without a word: the process is ending.
+                Err(_) => Some(Err(DRAINING.into())),
+            },
+            State::Open(attempt, outbound) => std::task::ready!(outbound.poll_take(*attempt, cx))
+                .map(|taken| taken.map(attach_response::Frame::Downlink)),
+            State::Over => None,
+        };
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => Some(Ok(AttachResponse { frame: Some(frame) })),
+            Some(Err(status)) => {
+                self.state = State::Over;
+                Some(Err(status))
+            }
+            None => {
+                self.state = State::Over;
+                None
+            }
+        })
+    }
+}
+
+fn check_hello(hello: AttachHello) -> Result<Hello, Refusal> {
+    let id = hello.gateway_id;
+    let printable = id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    if id.is_empty() || id.len() > MAX_ID_BYTES || !printable {
+        let problem = format!("1 to {MAX_ID_BYTES} bytes of printable ASCII");
+        return Err(Refusal::field("hello.gateway_id", problem));
+    }
+    if hello.incarnation == 0 {
+        return Err(Refusal::field("hello.incarnation", "must not be 0"));
+    }
+    if hello.attempt == 0 {
+        return Err(Refusal::field("hello.attempt", "counts from 1"));
+    }
+    Ok(Hello {
+        id,
+        incarnation: hello.incarnation,
+        attempt: hello.attempt,
+    })
+}
+
+fn refusal(objection: Objection, gateway: String) -> Refusal {
+    match objection {
+        Objection::Superseded => Refusal::AttachSuperseded { gateway },
+        Objection::IdInUse => Refusal::GatewayIdInUse { gateway },
+        Objection::IncarnationInUse => Refusal::field(
+            "hello.incarnation",
+            "belongs to a gateway with another id; it has to be unique",
+        ),
+        Objection::TooMany => Refusal::TooLarge {
+            problem: "this node has as many gateways as it can have".to_owned(),
+        },
+    }
+}
+
+/// A message could not be read. If it was too long, the gateway can do something about it.
+fn broken(status: &Status) -> Refusal {
+    let problem = status.message().to_owned();
+    if status.code() == Code::OutOfRange {
+        Refusal::TooLarge { problem }
+    } else {
+        Refusal::AttachProtocol { problem }
+    }
+}

@@ -1,0 +1,124 @@
+//! BroadcastService: read what is routed, or route something.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use route_core::Audience;
+use route_proto::v1::broadcast_service_server::BroadcastService;
+use route_proto::v1::publish_request::Audience as WireAudience;
+use route_proto::v1::{PublishRequest, PublishResponse, SubscribeRequest, SubscribeResponse};
+use tonic::{Request, Response, Status};
+
+use crate::events::{self, Publication};
+use crate::limits::{MAX_ID_BYTES, check_ids};
+use crate::node::Node;
+use crate::status::Refusal;
+use crate::subscription::Subscription;
+
+/// The service, for one node.
+#[derive(Debug, Clone)]
+pub(crate) struct Broadcast {
+    node: Arc<Node>,
+}
+
+impl Broadcast {
+    /// Reads from and routes through this node.
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+}
+
+#[tonic::async_trait]
+impl BroadcastService for Broadcast {
+    type SubscribeStream = Pin<Box<dyn Stream<Item = Result<SubscribeResponse, Status>> + Send>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let request = request.into_inner();
+        check_ids(&request.user_ids, "user_ids")?;
+        self.node.admit_call().await?;
+        let subscription = Subscription::open(Arc::clone(&self.node), &request)?;
+        Ok(Response::new(Box::pin(subscription.into_stream())))
+    }
+
+    async fn publish(
+        &self,
+        request: Request<PublishRequest>,
+    ) -> Result<Response<PublishResponse>, Status> {
+        let request = request.into_inner();
+        if request.request_id.len() > MAX_ID_BYTES {
+            let problem = format!("at most {MAX_ID_BYTES} bytes");
+            return Err(Refusal::field("request_id", problem).into());
+        }
+        if let Some(WireAudience::Users(users)) = &request.audience {
+            check_ids(&users.user_ids, "users.user_ids")?;
+            if users.user_ids.is_empty() {
+                return Err(Refusal::field("users.user_ids", "is empty").into());
+            }
+        }
+        let event = request.event.unwrap_or_default();
+        let publication = events::publication(event)?;
+        let (length, limit) = (publication.pdu.len(), self.node.settings.pdu_limit);
+        if length > limit {
+            let problem = format!("a PDU of {length} bytes, the limit is {limit}");
+            return Err(Refusal::TooLarge { problem }.into());
+        }
+        self.node.admit_call().await?;
+        let response =
+            self.publish_once(request.request_id, request.audience.as_ref(), publication);
+        Ok(Response::new(response))
+    }
+}
+
+impl Broadcast {
+    /// Routes it, unless the same request was carried out before. Equal requests wait for each other.
+    fn publish_once(
+        &self,
+        request_id: String,
+        audience: Option<&WireAudience>,
+        publication: Publication,
+    ) -> PublishResponse {
+        if request_id.is_empty() {
+            return self.route(audience, publication);
+        }
+        let now = self.node.clock.now();
+        let mut requests = self.node.requests.lock();
+        if let Some(answer) = requests.answer(now, &request_id) {
+            return answer;
+        }
+        let response = self.route(audience, publication);
+        requests.remember(now, request_id, response.clone());
+        response
+    }
+
+    fn route(&self, audience: Option<&WireAudience>, publication: Publication) -> PublishResponse {
+        let Publication {
+            command,
+            pdu,
+            concerned,
+        } = publication;
+        let (links, before) = self.node.transact(|routing, _| {
+            let audience = match audience {
+                Some(WireAudience::Users(users)) => Audience::Users(&users.user_ids),
+                Some(WireAudience::Everyone(_)) => Audience::Everyone,
+                None => concerned.audience(),
+            };
+            // What was logged before: the event comes next, for nothing else happens under this lock.
+            let before = self.node.log_extent().0;
+            routing.published += 1;
+            let links = routing
+                .core
+                .publish(routing.published, command, audience, pdu);
+            (links, before)
+        });
+        self.node.metrics.published.add(1, &[]);
+        PublishResponse {
+            links: u32::try_from(links).unwrap_or(u32::MAX),
+            position: self.node.position(before + 1).token(),
+            duplicate: false,
+        }
+    }
+}

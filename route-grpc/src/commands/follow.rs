@@ -1,0 +1,104 @@
+//! Following a stream over its end: a node that drains or restarts is come back to, at the last position.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use route_proto::v1::{SubscribeResponse, WatchUserStatusResponse};
+use tonic::{Code, Status, Streaming};
+
+use super::client::Failure;
+
+/// Attempts to come back before giving up.
+const ATTEMPTS: u32 = 10;
+
+/// Before the first attempt; twice as long before each further one, up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// See [`FIRST_PAUSE`].
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// A message that says where its reader may go on.
+pub(super) trait Positioned {
+    /// Empty: nowhere.
+    fn position(&self) -> &str;
+}
+
+impl Positioned for WatchUserStatusResponse {
+    fn position(&self) -> &str {
+        &self.position
+    }
+}
+
+impl Positioned for SubscribeResponse {
+    fn position(&self) -> &str {
+        &self.position
+    }
+}
+
+/// Opens a stream at `position` and shows its messages; opens it again when it breaks. Ends when `show` says so, at
+/// Ctrl-C, or when the node refuses for good or stays away.
+pub(super) async fn follow<M: Positioned>(
+    mut position: String,
+    mut open: impl AsyncFnMut(String) -> Result<Streaming<M>, Failure>,
+    mut show: impl FnMut(M) -> Result<ControlFlow<()>, Failure>,
+) -> Result<(), Failure> {
+    let interrupted = tokio::signal::ctrl_c();
+    tokio::pin!(interrupted);
+    let mut failed = 0;
+    let mut first = true;
+    loop {
+        let opened = tokio::select! {
+            _ = interrupted.as_mut() => return Ok(()),
+            opened = open(position.clone()) => opened,
+        };
+        let mut broken = match opened {
+            Ok(mut stream) => loop {
+                let next = tokio::select! {
+                    _ = interrupted.as_mut() => return Ok(()),
+                    next = stream.message() => next,
+                };
+                match next {
+                    Ok(Some(message)) => {
+                        (failed, first) = (0, false);
+                        if !message.position().is_empty() {
+                            message.position().clone_into(&mut position);
+                        }
+                        if show(message)?.is_break() {
+                            return Ok(());
+                        }
+                    }
+                    Ok(None) => break None,
+                    Err(status) => break Some(Failure::from(status)),
+                }
+            },
+            Err(failure) => Some(failure),
+        };
+        failed += 1;
+        let final_failure =
+            broken.take_if(|failure| first || !passes(failure) || failed > ATTEMPTS);
+        if let Some(failure) = final_failure {
+            return Err(failure);
+        }
+        let pause = (FIRST_PAUSE * (1 << failed.min(10))).min(LONGEST_PAUSE);
+        tokio::select! {
+            _ = interrupted.as_mut() => return Ok(()),
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// A broken transport shows up as any of these.
+fn passes(failure: &Failure) -> bool {
+    match failure {
+        Failure::Unreachable { .. } => true,
+        Failure::Refused(status) => may_pass(status),
+        Failure::OutputClosed | Failure::Other(_) => false,
+    }
+}
+
+fn may_pass(status: &Status) -> bool {
+    matches!(
+        status.code(),
+        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
+    )
+}

@@ -1,0 +1,98 @@
+//! What the binary can do: run a node, or ask and tell one.
+
+// Output is what a command is for.
+#![allow(clippy::print_stderr)]
+
+mod client;
+mod follow;
+mod json;
+mod publish;
+mod serve;
+mod show;
+mod status;
+mod subscribe;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use route_grpc::settings::ServeArgs;
+
+use client::Failure;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  the node refused the call, or something else went wrong
+  2  the command line is wrong
+  3  no node could be reached";
+
+/// The node of TeamTalk Route, and commands for its operators.
+#[derive(Debug, Parser)]
+#[command(name = "route-grpc", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node
+    #[command(
+        mut_arg("log_format", |arg| arg.env("TT_ROUTE_LOG_FORMAT")),
+        mut_arg("log_filter", |arg| arg.env("TT_ROUTE_LOG_FILTER")),
+    )]
+    Serve(Box<ServeArgs>),
+    /// Show who is online
+    Status(status::StatusArgs),
+    /// Follow who comes and goes
+    Watch(watch::WatchArgs),
+    /// Follow what is routed
+    Subscribe(subscribe::SubscribeArgs),
+    /// Route something
+    Publish(publish::PublishArgs),
+}
+
+/// Runs one command.
+pub(crate) fn run(cli: Cli) -> ExitCode {
+    let done = match cli.command {
+        Command::Serve(args) => serve::run(*args).map_err(Failure::from),
+        Command::Status(args) => client::block_on(status::run(args)),
+        Command::Watch(args) => client::block_on(watch::run(args)),
+        Command::Subscribe(args) => client::block_on(subscribe::run(args)),
+        Command::Publish(args) => client::block_on(publish::run(args)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("route-grpc: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_of_the_node_has_an_environment_name_of_its_own_and_a_line_of_help() {
+        let mut cli = Cli::command();
+        cli.build();
+        let serve = cli.find_subcommand("serve").expect("it is there");
+
+        for arg in serve.get_arguments().filter(|arg| arg.get_id() != "help") {
+            let env = arg.get_env().map(|env| env.to_string_lossy().into_owned());
+            let name = arg.get_id().as_str().to_uppercase();
+            assert_eq!(env, Some(format!("TT_ROUTE_{name}")), "{arg}");
+            assert!(arg.get_help().is_some(), "{arg} has no help");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

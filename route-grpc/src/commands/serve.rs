@@ -1,0 +1,62 @@
+//! `route-grpc serve`: one node, its gRPC port and its admin port, until SIGTERM.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use route_grpc::Node;
+use route_grpc::settings::ServeArgs;
+use route_runtime::readiness::Readiness;
+use route_runtime::shutdown::Shutdown;
+use route_runtime::telemetry::{Metrics, flush_logs, init_logs};
+use route_runtime::{admin, listen, workers};
+use tracing::info;
+
+/// How long the last log lines may take.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// Runs until the process is told to end and everything has ended, or the deadline is over.
+pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
+    init_logs(args.log.log_format, &args.log.log_filter)?;
+    let runtime = workers::runtime(args.worker_threads).context("cannot start")?;
+    let served = runtime.block_on(runtime.spawn(serve(args)));
+    // What has not ended by its deadline is not waited for.
+    runtime.shutdown_background();
+    flush_logs(FLUSH);
+    served.context("the node's task ended")?
+}
+
+async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+    let metrics = Metrics::new("route-grpc", env!("CARGO_PKG_VERSION"))?;
+    let shutdown = Shutdown::new(args.shutdown_deadline);
+    let readiness = Readiness::new();
+    let listener = listen::bind(args.listen).await?;
+    let admin_listener = listen::bind(args.admin_listen).await?;
+    let (grpc, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
+    let admin_server = tokio::spawn(admin::serve(
+        admin_listener,
+        metrics.clone(),
+        readiness.clone(),
+        shutdown.clone(),
+    ));
+
+    let fan_out = args.node.fan_out;
+    let node = Node::start(args.node, &metrics.meter(), shutdown.clone());
+    let server = shutdown
+        .tracker()
+        .spawn(route_grpc::serve(node, listener, readiness.clone()));
+    readiness.set(true, "serving");
+    info!(%grpc, %admin, ?fan_out, version = env!("CARGO_PKG_VERSION"), "node started");
+
+    let served = tokio::select! {
+        () = shutdown.on_signal() => None,
+        served = server => Some(served),
+    };
+    readiness.set(false, "draining");
+    let in_time = shutdown.finish().await;
+    info!(in_time, "node stopped");
+    admin_server.abort();
+    match served {
+        None => Ok(()),
+        Some(served) => Ok(served.context("the server's task ended")??),
+    }
+}

@@ -1,0 +1,105 @@
+//! `route-grpc status`: who is online, and where.
+
+use clap::Args;
+use route_proto::v1::presence_service_client::PresenceServiceClient;
+use route_proto::v1::{BatchGetUserStatusRequest, UserSession, UserStatus};
+
+use super::client::{ClientArgs, Failure};
+use super::{json, show};
+
+/// Flags of `status`.
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// User ids, at most 10 000
+    #[arg(required = true, value_name = "USER")]
+    users: Vec<u32>,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+/// Shows a table, or one object per user.
+pub(super) async fn run(args: StatusArgs) -> Result<(), Failure> {
+    let mut presence = PresenceServiceClient::new(args.client.connect().await?)
+        .max_decoding_message_size(usize::MAX);
+    let request = args.client.request(BatchGetUserStatusRequest {
+        user_ids: args.users,
+        omit_sessions: false,
+    });
+    let users = presence
+        .batch_get_user_status(request)
+        .await?
+        .into_inner()
+        .users;
+    if args.client.json {
+        let mut lines = users.iter().map(|user| json::user_status(user).to_string());
+        return lines.try_for_each(|line| show::line(&line));
+    }
+    show::line(&format!(
+        "{:>10}  {:<8}{:<8}CLIENTS",
+        "USER", "STATUS", "LEGACY"
+    ))?;
+    users.iter().try_for_each(|user| show::line(&row(user)))
+}
+
+fn row(user: &UserStatus) -> String {
+    let sessions: Vec<_> = user.sessions.iter().map(session).collect();
+    let row = format!(
+        "{:>10}  {:<8}{:<8}{}",
+        user.user_id,
+        show::status(user),
+        show::legacy_status(user),
+        sessions.join("; ")
+    );
+    row.trim_end().to_owned()
+}
+
+fn session(session: &UserSession) -> String {
+    let logins = match session.logins {
+        1 => String::new(),
+        logins => format!(" x{logins}"),
+    };
+    format!(
+        "{}{logins} {} at {} [{}]",
+        show::client_type(session.client_type),
+        show::session_state(session.state()),
+        session.msg_server,
+        session.link
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use route_proto::v1::{LegacyStatus, SessionState, Status};
+
+    use super::*;
+
+    #[test]
+    fn a_row_says_who_is_where() {
+        let user = UserStatus {
+            user_id: 42,
+            status: Status::Away.into(),
+            legacy_status: LegacyStatus::Offline.into(),
+            sessions: vec![UserSession {
+                client_type: 0x11,
+                state: SessionState::Away.into(),
+                link: "1f-2".to_owned(),
+                msg_server: "10.0.0.1:4000".to_owned(),
+                logins: 2,
+                since_unix_millis: 0,
+            }],
+        };
+
+        assert_eq!(
+            row(&user),
+            "        42  away    offline iOS x2 away at 10.0.0.1:4000 [1f-2]"
+        );
+        assert_eq!(
+            row(&UserStatus {
+                status: Status::Offline.into(),
+                sessions: Vec::new(),
+                ..user
+            }),
+            "        42  offline offline"
+        );
+    }
+}

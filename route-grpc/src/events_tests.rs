@@ -1,0 +1,279 @@
+use route_core::{LinkId, UserId};
+
+use super::*;
+
+#[test]
+fn what_is_published_reads_back_as_the_same_event() {
+    for typed in one_of_each() {
+        let publication = publish(typed.clone()).expect("it is complete");
+
+        let event = Event::Envelope {
+            origin: None,
+            command: publication.command,
+            pdu: publication.pdu.clone(),
+        };
+        let read = super::typed(&event);
+        assert_eq!(read.event, Some(typed));
+        assert!(!read.unparsed);
+        assert_eq!(read.origin_link, "");
+        assert_eq!(raw_pdu(&event), publication.pdu);
+    }
+}
+
+#[test]
+fn a_published_pdu_has_the_legacy_header() {
+    let publication = publish(signature()).expect("it is complete");
+
+    let body = [0x08, 0x07, 0x12, 0x02, b'h', b'i'];
+    let header = [0, 0, 0, 22, 0, 1, 0, 0, 0, 2, 0x02, 0x15, 0, 0, 0, 0];
+    assert_eq!(publication.pdu, [&header[..], &body].concat());
+}
+
+#[test]
+fn every_command_concerns_whom_the_table_names() {
+    let concerned: Vec<_> = one_of_each()
+        .into_iter()
+        .map(|event| publish(event).expect("it is complete"))
+        .map(|publication| (publication.command, publication.concerned))
+        .collect();
+
+    let users = |ids: &[u32]| Concerned::Users(ids.to_vec());
+    assert_eq!(
+        concerned,
+        [
+            (0x0301, users(&[1, 2])),
+            (0x0301, Concerned::Reporters),
+            (0x0601, users(&[1, 2])),
+            (0x0304, users(&[7])),
+            (0x070d, Concerned::Everyone),
+            (0x040b, users(&[8, 9, 10])),
+            (0x0508, users(&[2])),
+            (0x020f, users(&[7])),
+            (0x0215, Concerned::Sessions),
+        ]
+    );
+}
+
+#[test]
+fn a_body_that_lacks_a_required_field_is_unparsed() {
+    for typed in one_of_each() {
+        let publication = publish(typed).expect("it is complete");
+        let event = |body: &[u8]| Event::Envelope {
+            origin: Some(LinkId {
+                gateway: 0xab,
+                number: 3,
+            }),
+            command: publication.command,
+            pdu: [&publication.pdu[..HEADER], body].concat().into(),
+        };
+
+        let empty = super::typed(&event(b""));
+        let garbage = super::typed(&event(b"\xff\xff\xff"));
+
+        for read in [empty, garbage] {
+            assert!(read.unparsed, "{:#x}", publication.command);
+            assert_eq!(read.event, None);
+            assert_eq!(read.origin_link, "ab-3");
+            assert_ne!(read.kind(), EventKind::Unspecified);
+        }
+    }
+}
+
+#[test]
+fn packed_lists_and_text_that_is_not_utf_8_are_read() {
+    let body = [8, 7, 16, 1, 24, 5, 34, 3, 1, 2, 3, 42, 2, 4, 5];
+    let group = super::typed(&envelope(GROUP_CHANGE.id, &body));
+    let p2p = super::typed(&envelope(P2P_COMMAND.id, &[8, 1, 16, 2, 26, 1, 0xff]));
+
+    let Some(Typed::GroupChange(group)) = group.event else {
+        panic!("not a group change: {group:?}");
+    };
+    assert_eq!((group.member_ids.len(), group.changed_ids.len()), (3, 2));
+    let Some(Typed::P2pCommand(p2p)) = p2p.event else {
+        panic!("not a p2p command: {p2p:?}");
+    };
+    assert_eq!(&p2p.command[..], [0xff]);
+}
+
+#[test]
+fn no_bytes_can_panic_the_reader() {
+    let mut random = fastrand::Rng::with_seed(1);
+    for _ in 0..20_000 {
+        let command = COMMANDS[random.usize(..COMMANDS.len())].id;
+        let pdu: Vec<u8> = (0..random.usize(..40)).map(|_| random.u8(..)).collect();
+
+        super::typed(&Event::Envelope {
+            origin: None,
+            command,
+            pdu: pdu.into(),
+        });
+    }
+}
+
+#[test]
+fn an_event_names_the_users_whom_it_concerns() {
+    let names: Vec<Vec<u32>> = one_of_each()
+        .into_iter()
+        .map(|typed| {
+            let event = api::Event {
+                event: Some(typed),
+                ..api::Event::default()
+            };
+            let named = |id: &u32| names_any(&event, &HashSet::from([*id]));
+            (0..=12).filter(named).collect()
+        })
+        .collect();
+
+    let expected: [&[u32]; 9] = [
+        &[1, 2],
+        &[1],
+        &[1, 2],
+        &[7],
+        &[7],
+        &[7, 8, 9, 10],
+        &[1, 2],
+        &[7],
+        &[7],
+    ];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn a_status_change_names_its_user() {
+    let summary = Summary {
+        status: Status::Away,
+        legacy_online: true,
+    };
+    let event = super::typed(&Event::StatusChanged {
+        user: UserId(5),
+        summary,
+        reason: ChangeReason::Client,
+    });
+
+    assert!(names_any(&event, &HashSet::from([5])));
+    assert!(!names_any(&event, &HashSet::from([6])));
+    assert_eq!(event.kind(), EventKind::StatusChanged);
+}
+
+#[test]
+fn what_a_msg_server_would_drop_is_refused() {
+    let wrong = [
+        Typed::ChatMessage(ChatMessage {
+            message_type: 3,
+            ..chat()
+        }),
+        Typed::ChatMessage(ChatMessage {
+            conversation: ConversationType::Group.into(),
+            ..chat()
+        }),
+        Typed::Kick(Kick {
+            client_type: 0x13,
+            ..Kick::default()
+        }),
+        Typed::ReadReceipt(ReadReceipt::default()),
+        Typed::GroupChange(GroupChange::default()),
+        Typed::FileNotice(FileNotice::default()),
+        Typed::ConversationRemoved(ConversationRemoved::default()),
+        Typed::StatusChanged(StatusChanged::default()),
+        Typed::DesktopLoginChanged(DesktopLoginChanged::default()),
+    ];
+
+    for typed in wrong {
+        let refused = publish(typed.clone());
+        assert!(
+            matches!(refused, Err(Refusal::FieldInvalid { .. })),
+            "{typed:?}"
+        );
+    }
+    assert!(publication(api::Event::default()).is_err());
+}
+
+fn publish(typed: Typed) -> Result<Publication, Refusal> {
+    publication(api::Event {
+        event: Some(typed),
+        ..api::Event::default()
+    })
+}
+
+fn envelope(command: u16, body: &[u8]) -> Event {
+    Event::Envelope {
+        origin: None,
+        command,
+        pdu: [&[0; HEADER][..], body].concat().into(),
+    }
+}
+
+fn chat() -> ChatMessage {
+    ChatMessage {
+        from_user_id: 1,
+        to_id: 2,
+        conversation: ConversationType::Single.into(),
+        message_id: 3,
+        create_time: 4,
+        message_type: 1,
+        content: Bytes::from_static(b"\x00hello"),
+        attach_data: Bytes::new(),
+    }
+}
+
+fn signature() -> Typed {
+    Typed::SignatureChanged(SignatureChanged {
+        user_id: 7,
+        signature: "hi".to_owned(),
+    })
+}
+
+fn one_of_each() -> [Typed; 9] {
+    [
+        Typed::ChatMessage(chat()),
+        Typed::ChatMessage(ChatMessage {
+            to_id: 11,
+            conversation: ConversationType::Group.into(),
+            message_type: 0x11,
+            attach_data: Bytes::from_static(b"x"),
+            ..chat()
+        }),
+        Typed::P2pCommand(P2pCommand {
+            from_user_id: 1,
+            to_user_id: 2,
+            command: Bytes::from_static(b"{}"),
+        }),
+        Typed::ReadReceipt(ReadReceipt {
+            user_id: 7,
+            conversation_id: 11,
+            message_id: 12,
+            conversation: ConversationType::Group.into(),
+        }),
+        Typed::Kick(Kick {
+            user_id: 7,
+            client_type: 0x11,
+            reason: 1,
+        }),
+        Typed::GroupChange(GroupChange {
+            user_id: 7,
+            change: GroupChangeType::Delete.into(),
+            group_id: 11,
+            member_ids: vec![8, 9],
+            changed_ids: vec![10],
+        }),
+        Typed::FileNotice(FileNotice {
+            from_user_id: 1,
+            to_user_id: 2,
+            file_name: "a".to_owned(),
+            file_size: 3,
+            task_id: "t".to_owned(),
+            servers: vec![FileServer {
+                ip: "10.0.0.1".to_owned(),
+                port: 80,
+            }],
+            transfer_mode: 2,
+            offline_ready: true,
+        }),
+        Typed::ConversationRemoved(ConversationRemoved {
+            user_id: 7,
+            conversation: ConversationType::Single.into(),
+            conversation_id: 8,
+        }),
+        signature(),
+    ]
+}

@@ -1,0 +1,559 @@
+//! The gateways that the node has: who is attached, who may come back, who is refused.
+//!
+//! Pure, but for the queues it holds. Time is a parameter; what follows for the links is the caller's business.
+//!
+//! Bounded: at most [`MAX_GATEWAYS`] at a time, and as many past ones are remembered.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use route_core::{FanView, Target};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use crate::outbound::{Outbound, Queueing};
+use crate::sequences::Sequences;
+use crate::status::Refusal;
+
+/// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
+const MAX_GATEWAYS: usize = 1024;
+
+/// Who wants to attach: the checked contents of `AttachHello`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hello {
+    /// Stable name.
+    pub(crate) id: String,
+    /// Which life of the gateway; ordered.
+    pub(crate) incarnation: u64,
+    /// Which stream of this life.
+    pub(crate) attempt: u64,
+}
+
+/// One gateway that is attached, or detached and within its grace.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    hello: Hello,
+    connection: Connection,
+    /// What has been applied of its links.
+    pub(crate) sequences: Sequences,
+    /// What waits for it.
+    pub(crate) outbound: Arc<Outbound>,
+    congested: bool,
+    throttled: bool,
+}
+
+#[derive(Debug)]
+enum Connection {
+    /// Its stream ends when the token is cancelled.
+    Attached { session: CancellationToken },
+    /// It is lost if it has not come back by then.
+    Detached { until: Duration },
+}
+
+/// What an accepted hello means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// A gateway that the node does not have.
+    Fresh,
+    /// One of the node's gateways, on a new stream.
+    Resumed,
+    /// A new life of a gateway whose old life, named here, has to end first.
+    Replaces(u64),
+}
+
+/// Why a hello is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Objection {
+    /// A newer stream or life is known. For good.
+    Superseded,
+    /// Another life of this id is attached. Its stream may be about to break, if it was killed and restarted.
+    IdInUse,
+    /// Another id has this incarnation, so links could not be told apart.
+    IncarnationInUse,
+    /// There are too many.
+    TooMany,
+}
+
+/// How many gateways there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Census {
+    /// With a stream.
+    pub(crate) attached: u64,
+    /// Without, within their grace.
+    pub(crate) detached: u64,
+    /// Bytes that wait for all of them.
+    pub(crate) queued_bytes: u64,
+}
+
+/// All gateways of the node.
+#[derive(Debug)]
+pub(crate) struct Gateways {
+    grace: Duration,
+    queue_bytes: usize,
+    by_incarnation: HashMap<u64, Gateway>,
+    by_id: HashMap<String, u64>,
+    past: Past,
+    /// What queues of past gateways had dropped.
+    dropped_before: u64,
+    /// Gateways whose queue has just become full.
+    choked: Vec<u64>,
+    /// Queues that got something since the last [`Gateways::take_touched`].
+    touched: Vec<Arc<Outbound>>,
+}
+
+impl Gateways {
+    /// None yet. A detached one is kept for `grace`; its queue holds `queue_bytes`.
+    pub(crate) fn new(grace: Duration, queue_bytes: usize) -> Self {
+        Self {
+            grace,
+            queue_bytes,
+            by_incarnation: HashMap::new(),
+            by_id: HashMap::new(),
+            past: Past::default(),
+            dropped_before: 0,
+            choked: Vec::new(),
+            touched: Vec::new(),
+        }
+    }
+
+    /// Decides about a hello. Changes nothing.
+    pub(crate) fn judge(&self, hello: &Hello) -> Result<Admission, Objection> {
+        if let Some(taken) = self.by_incarnation.get(&hello.incarnation)
+            && taken.hello.id != hello.id
+        {
+            return Err(Objection::IncarnationInUse);
+        }
+        let Some(present) = self.get_by_id(&hello.id) else {
+            if self.past.has_newer(hello) {
+                return Err(Objection::Superseded);
+            }
+            let full = self.by_incarnation.len() >= MAX_GATEWAYS;
+            return if full {
+                Err(Objection::TooMany)
+            } else {
+                Ok(Admission::Fresh)
+            };
+        };
+        let known = (present.hello.incarnation, present.hello.attempt);
+        if (hello.incarnation, hello.attempt) <= known {
+            return Err(Objection::Superseded);
+        }
+        if hello.incarnation == present.hello.incarnation {
+            return Ok(Admission::Resumed);
+        }
+        match present.connection {
+            Connection::Attached { .. } => Err(Objection::IdInUse),
+            Connection::Detached { .. } => Ok(Admission::Replaces(present.hello.incarnation)),
+        }
+    }
+
+    /// Adds a gateway that was judged [`Admission::Fresh`].
+    pub(crate) fn insert(&mut self, hello: Hello, session: CancellationToken) {
+        let outbound = Arc::new(Outbound::new(self.queue_bytes));
+        outbound.open_stream(hello.attempt);
+        self.by_id.insert(hello.id.clone(), hello.incarnation);
+        let gateway = Gateway {
+            connection: Connection::Attached { session },
+            sequences: Sequences::default(),
+            outbound,
+            congested: false,
+            throttled: false,
+            hello,
+        };
+        self.by_incarnation
+            .insert(gateway.hello.incarnation, gateway);
+        debug_assert_eq!(self.by_id.len(), self.by_incarnation.len());
+        self.relay_congestion();
+    }
+
+    /// Gives a gateway that was judged [`Admission::Resumed`] its new stream; an older one that is still open
+    /// ends. Returns the links whose table had come in part only: they end.
+    pub(crate) fn resume(&mut self, hello: &Hello, session: CancellationToken) -> Vec<u64> {
+        let Some(gateway) = self.by_incarnation.get_mut(&hello.incarnation) else {
+            return Vec::new();
+        };
+        let superseded = Refusal::AttachSuperseded {
+            gateway: hello.id.clone(),
+        };
+        gateway.end_stream(Some(superseded.into()), &mut self.touched);
+        gateway.hello.attempt = hello.attempt;
+        gateway.connection = Connection::Attached { session };
+        gateway.outbound.open_stream(hello.attempt);
+        // Unless it says otherwise on its new stream.
+        gateway.congested = false;
+        gateway.throttled = false;
+        let half_restored = gateway.sequences.resume();
+        self.relay_congestion();
+        half_restored
+    }
+
+    /// The stream of this attempt has ended. True if the gateway is detached by that, false if it already was or
+    /// if a newer stream has taken over.
+    pub(crate) fn detach(
+        &mut self,
+        now: Duration,
+        incarnation: u64,
+        attempt: u64,
+        reason: Option<Status>,
+    ) -> bool {
+        let Some(gateway) = self.by_incarnation.get_mut(&incarnation) else {
+            return false;
+        };
+        if gateway.hello.attempt != attempt || !gateway.is_attached() {
+            return false;
+        }
+        gateway.end_stream(reason, &mut self.touched);
+        gateway.connection = Connection::Detached {
+            until: now + self.grace,
+        };
+        gateway.congested = false;
+        self.relay_congestion();
+        true
+    }
+
+    /// Takes a gateway away; its links are to be closed. A stream that is still open ends.
+    pub(crate) fn remove(&mut self, incarnation: u64) -> Option<Gateway> {
+        let mut gateway = self.by_incarnation.remove(&incarnation)?;
+        self.by_id.remove(&gateway.hello.id);
+        self.dropped_before += gateway.outbound.dropped();
+        let superseded = Refusal::AttachSuperseded {
+            gateway: gateway.hello.id.clone(),
+        };
+        gateway.end_stream(Some(superseded.into()), &mut self.touched);
+        self.past.remember(gateway.hello.clone());
+        self.relay_congestion();
+        Some(gateway)
+    }
+
+    /// The gateway of an open stream, if this stream is still its present one.
+    pub(crate) fn session(&mut self, incarnation: u64, attempt: u64) -> Option<&mut Gateway> {
+        let gateway = self.by_incarnation.get_mut(&incarnation)?;
+        (gateway.hello.attempt == attempt && gateway.is_attached()).then_some(gateway)
+    }
+
+    /// Gateways whose grace is over.
+    pub(crate) fn lost(&self, now: Duration) -> Vec<u64> {
+        let lost = |gateway: &&Gateway| gateway.until().is_some_and(|until| until <= now);
+        let incarnation = |gateway: &Gateway| gateway.hello.incarnation;
+        let gateways = self.by_incarnation.values();
+        gateways.filter(lost).map(incarnation).collect()
+    }
+
+    /// When the next grace is over.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        self.by_incarnation
+            .values()
+            .filter_map(Gateway::until)
+            .min()
+    }
+
+    /// Ids of all gateways, sorted.
+    pub(crate) fn roster(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.by_id.keys().cloned().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Tells all gateways but one, whose welcome says it, which gateways there are.
+    pub(crate) fn announce_roster(&mut self, except: Option<u64>) {
+        let roster = self.roster();
+        for gateway in self.by_incarnation.values() {
+            if Some(gateway.hello.incarnation) != except {
+                gateway.outbound.roster(roster.clone());
+                touch(&mut self.touched, &gateway.outbound);
+            }
+        }
+    }
+
+    /// A gateway's links take less than they are sent, or take it again.
+    pub(crate) fn set_congested(&mut self, incarnation: u64, congested: bool) {
+        if let Some(gateway) = self.by_incarnation.get_mut(&incarnation) {
+            gateway.congested = congested;
+        }
+        self.relay_congestion();
+    }
+
+    /// A gateway pauses its readers while any other one is congested.
+    fn relay_congestion(&mut self) {
+        let congested = self.by_incarnation.values().filter(|g| g.congested).count();
+        for gateway in self.by_incarnation.values_mut() {
+            let pause = congested > usize::from(gateway.congested);
+            if std::mem::replace(&mut gateway.throttled, pause) != pause {
+                gateway.outbound.throttle(pause);
+                touch(&mut self.touched, &gateway.outbound);
+            }
+        }
+    }
+
+    /// Queues one fan for the gateways of its targets (sorted by gateway).
+    pub(crate) fn deliver(&mut self, fan: &FanView<'_>) {
+        let same_gateway = |a: &Target, b: &Target| a.gateway == b.gateway;
+        for targets in fan.targets.chunk_by(same_gateway) {
+            let incarnation = targets[0].gateway;
+            // A link ends before its gateway is removed, so its gateway is here.
+            let Some(gateway) = self.by_incarnation.get(&incarnation) else {
+                debug_assert!(false, "a target of unknown gateway {incarnation:x}");
+                continue;
+            };
+            if gateway.outbound.deliver(fan, targets) == Queueing::Choked {
+                self.choked.push(incarnation);
+            }
+            touch(&mut self.touched, &gateway.outbound);
+        }
+    }
+
+    /// Says that this queue got something.
+    pub(crate) fn touch(&mut self, outbound: &Arc<Outbound>) {
+        touch(&mut self.touched, outbound);
+    }
+
+    /// A queue has become full.
+    pub(crate) fn choke(&mut self, incarnation: u64) {
+        self.choked.push(incarnation);
+    }
+
+    /// Ends the streams of gateways whose queue has become full. Returns those that are detached by that.
+    pub(crate) fn detach_choked(&mut self, now: Duration) -> Vec<u64> {
+        let mut detached = std::mem::take(&mut self.choked);
+        detached.retain(|&incarnation| {
+            let Some(gateway) = self.by_incarnation.get(&incarnation) else {
+                return false;
+            };
+            let attempt = gateway.hello.attempt;
+            tracing::warn!(
+                gateway = gateway.hello.id,
+                queued_bytes = gateway.outbound.bytes(),
+                "gateway is too slow, its stream ends"
+            );
+            let problem = format!(
+                "gateway {:?} does not take what it is sent",
+                gateway.hello.id
+            );
+            let reason = Status::from(Refusal::SlowConsumer { problem });
+            self.detach(now, incarnation, attempt, Some(reason))
+        });
+        detached
+    }
+
+    /// Queues that got something since the last call.
+    pub(crate) fn take_touched(&mut self) -> Vec<Arc<Outbound>> {
+        std::mem::take(&mut self.touched)
+    }
+
+    /// Counts, for metrics.
+    pub(crate) fn census(&self) -> Census {
+        let mut census = Census::default();
+        for gateway in self.by_incarnation.values() {
+            if gateway.is_attached() {
+                census.attached += 1;
+            } else {
+                census.detached += 1;
+            }
+            census.queued_bytes += gateway.outbound.bytes() as u64;
+        }
+        census
+    }
+
+    /// Since the start: deliveries and answers that found a full queue.
+    pub(crate) fn dropped(&self) -> u64 {
+        let gateways = self.by_incarnation.values();
+        let present: u64 = gateways.map(|gateway| gateway.outbound.dropped()).sum();
+        self.dropped_before + present
+    }
+
+    fn get_by_id(&self, id: &str) -> Option<&Gateway> {
+        self.by_incarnation.get(self.by_id.get(id)?)
+    }
+}
+
+impl Gateway {
+    /// Its stable name.
+    pub(crate) fn id(&self) -> &str {
+        &self.hello.id
+    }
+
+    fn is_attached(&self) -> bool {
+        matches!(self.connection, Connection::Attached { .. })
+    }
+
+    fn until(&self) -> Option<Duration> {
+        match self.connection {
+            Connection::Attached { .. } => None,
+            Connection::Detached { until } => Some(until),
+        }
+    }
+
+    fn end_stream(&mut self, status: Option<Status>, touched: &mut Vec<Arc<Outbound>>) {
+        let Connection::Attached { session } = &self.connection else {
+            return;
+        };
+        session.cancel();
+        if let Some(waker) = self.outbound.end_stream(status) {
+            waker.wake();
+        }
+        touch(touched, &self.outbound);
+    }
+}
+
+/// Few queues are touched by one batch, and mostly the same one over and over.
+fn touch(touched: &mut Vec<Arc<Outbound>>, outbound: &Arc<Outbound>) {
+    if !touched
+        .iter()
+        .rev()
+        .any(|known| Arc::ptr_eq(known, outbound))
+    {
+        touched.push(Arc::clone(outbound));
+    }
+}
+
+/// The last life of each gateway that is gone: what is older may not come back.
+#[derive(Debug, Default)]
+struct Past {
+    last: HashMap<String, (u64, u64)>,
+    order: VecDeque<String>,
+}
+
+impl Past {
+    fn remember(&mut self, hello: Hello) {
+        let life = (hello.incarnation, hello.attempt);
+        if self.last.insert(hello.id.clone(), life).is_none() {
+            self.order.push_back(hello.id);
+        }
+        if self.order.len() > MAX_GATEWAYS
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.last.remove(&oldest);
+        }
+    }
+
+    fn has_newer(&self, hello: &Hello) -> bool {
+        let newest = self.last.get(&hello.id);
+        newest.is_some_and(|newest| (hello.incarnation, hello.attempt) <= *newest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRACE: Duration = Duration::from_secs(10);
+    const NOW: Duration = Duration::from_secs(100);
+
+    #[test]
+    fn a_gateway_comes_back_only_with_a_higher_attempt() {
+        let mut gateways = attached(&[("a", 7, 2)]);
+        let judge = |gateways: &Gateways, attempt| gateways.judge(&hello("a", 7, attempt));
+
+        assert_eq!(judge(&gateways, 1), Err(Objection::Superseded));
+        assert_eq!(judge(&gateways, 2), Err(Objection::Superseded));
+        assert_eq!(judge(&gateways, 3), Ok(Admission::Resumed));
+
+        assert!(gateways.detach(NOW, 7, 2, None));
+        assert_eq!(judge(&gateways, 2), Err(Objection::Superseded));
+        assert_eq!(judge(&gateways, 3), Ok(Admission::Resumed));
+    }
+
+    #[test]
+    fn a_restarted_gateway_replaces_its_old_life_once_that_is_off_the_line() {
+        let mut gateways = attached(&[("a", 7, 1)]);
+        let newer = hello("a", 8, 1);
+
+        assert_eq!(gateways.judge(&newer), Err(Objection::IdInUse));
+        gateways.detach(NOW, 7, 1, None);
+        assert_eq!(gateways.judge(&newer), Ok(Admission::Replaces(7)));
+
+        gateways.remove(7);
+        gateways.insert(newer, CancellationToken::new());
+        assert_eq!(
+            gateways.judge(&hello("a", 7, 99)),
+            Err(Objection::Superseded)
+        );
+    }
+
+    #[test]
+    fn a_life_that_is_over_does_not_come_back() {
+        let mut gateways = attached(&[("a", 7, 3)]);
+
+        gateways.remove(7);
+
+        assert_eq!(
+            gateways.judge(&hello("a", 6, 9)),
+            Err(Objection::Superseded)
+        );
+        assert_eq!(
+            gateways.judge(&hello("a", 7, 3)),
+            Err(Objection::Superseded)
+        );
+        assert_eq!(gateways.judge(&hello("a", 7, 4)), Ok(Admission::Fresh));
+        assert_eq!(gateways.judge(&hello("a", 8, 1)), Ok(Admission::Fresh));
+    }
+
+    #[test]
+    fn an_incarnation_belongs_to_one_id() {
+        let gateways = attached(&[("a", 7, 1)]);
+
+        assert_eq!(
+            gateways.judge(&hello("b", 7, 1)),
+            Err(Objection::IncarnationInUse)
+        );
+    }
+
+    #[test]
+    fn a_detached_gateway_is_lost_when_its_grace_is_over() {
+        let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
+
+        assert_eq!(gateways.next_deadline(), None);
+        gateways.detach(NOW, 7, 1, None);
+
+        assert_eq!(gateways.next_deadline(), Some(NOW + GRACE));
+        assert!(gateways.lost(NOW + GRACE / 2).is_empty());
+        assert_eq!(gateways.lost(NOW + GRACE), [7]);
+    }
+
+    #[test]
+    fn a_new_stream_ends_the_old_one_and_the_old_one_cannot_detach_it() {
+        let old = CancellationToken::new();
+        let mut gateways = Gateways::new(GRACE, 1000);
+        gateways.insert(hello("a", 7, 1), old.clone());
+
+        gateways.resume(&hello("a", 7, 2), CancellationToken::new());
+
+        assert!(old.is_cancelled());
+        assert!(!gateways.detach(NOW, 7, 1, None));
+        assert!(gateways.session(7, 1).is_none());
+        assert!(gateways.session(7, 2).is_some());
+    }
+
+    #[test]
+    fn a_congested_gateway_throttles_the_others_until_it_recovers_or_goes() {
+        let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
+        let throttled = |gateways: &Gateways| [7, 8].map(|i| gateways.by_incarnation[&i].throttled);
+
+        gateways.set_congested(7, true);
+        assert_eq!(throttled(&gateways), [false, true]);
+        gateways.set_congested(8, true);
+        assert_eq!(throttled(&gateways), [true, true]);
+        gateways.set_congested(7, false);
+        assert_eq!(throttled(&gateways), [true, false]);
+        gateways.detach(NOW, 8, 1, None);
+        assert_eq!(throttled(&gateways), [false, false]);
+    }
+
+    fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
+        Hello {
+            id: id.to_owned(),
+            incarnation,
+            attempt,
+        }
+    }
+
+    fn attached(which: &[(&str, u64, u64)]) -> Gateways {
+        let mut gateways = Gateways::new(GRACE, 1000);
+        for (id, incarnation, attempt) in which {
+            gateways.insert(hello(id, *incarnation, *attempt), CancellationToken::new());
+        }
+        gateways
+    }
+}

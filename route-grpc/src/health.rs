@@ -1,0 +1,110 @@
+//! grpc.health.v1: what probes ask.
+//!
+//! | name | serving means |
+//! |---|---|
+//! | `liveness` | the node's loop turns; depends on nothing else |
+//! | `readiness`, and the empty name | this process wants work |
+//! | each API service | the same |
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use route_proto::v1::{broadcast_service_server, link_service_server, presence_service_server};
+use route_runtime::readiness::Readiness;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::node::Node;
+
+const LIVENESS: &str = "liveness";
+
+/// Names that follow the process's readiness.
+const READINESS: [&str; 5] = [
+    "",
+    "readiness",
+    presence_service_server::SERVICE_NAME,
+    broadcast_service_server::SERVICE_NAME,
+    link_service_server::SERVICE_NAME,
+];
+
+/// How often the loop is looked after. It turns at least every second.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Registers every name as not serving: a reporter starts as serving under the empty name.
+pub(crate) async fn start(reporter: &HealthReporter) {
+    for name in READINESS.into_iter().chain([LIVENESS]) {
+        reporter
+            .set_service_status(name, ServingStatus::NotServing)
+            .await;
+    }
+}
+
+/// Follows node and readiness until the node drains; then ends every health watch.
+pub(crate) async fn follow(mut reporter: HealthReporter, node: Arc<Node>, readiness: Readiness) {
+    let draining = node.draining();
+    let mut ready = readiness.watch();
+    let mut shown = Shown {
+        reporter: reporter.clone(),
+        ready: false,
+        alive: false,
+    };
+    let mut turns = None;
+    let mut looks = tokio::time::interval(LOOK);
+    loop {
+        let is_ready = ready.borrow_and_update().ready;
+        shown.ready(is_ready).await;
+        tokio::select! {
+            biased;
+            () = draining.cancelled() => break,
+            changed = ready.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+            }
+            _ = looks.tick() => {
+                let now = node.turns();
+                let alive = turns.replace(now) != Some(now);
+                shown.alive(alive).await;
+            }
+        }
+    }
+    shown.ready(false).await;
+    // Whoever watches has been told; the names stay until the end of the drain for those who ask.
+    tokio::time::sleep(node.settings.drain_window).await;
+    for name in READINESS.into_iter().chain([LIVENESS]) {
+        reporter.clear_service_status(name).await;
+    }
+}
+
+/// What the reporter says. Setting a status again would tell every watcher again.
+struct Shown {
+    reporter: HealthReporter,
+    ready: bool,
+    alive: bool,
+}
+
+impl Shown {
+    async fn ready(&mut self, ready: bool) {
+        if std::mem::replace(&mut self.ready, ready) != ready {
+            for name in READINESS {
+                self.reporter.set_service_status(name, serving(ready)).await;
+            }
+        }
+    }
+
+    async fn alive(&mut self, alive: bool) {
+        if std::mem::replace(&mut self.alive, alive) != alive {
+            self.reporter
+                .set_service_status(LIVENESS, serving(alive))
+                .await;
+        }
+    }
+}
+
+fn serving(yes: bool) -> ServingStatus {
+    if yes {
+        ServingStatus::Serving
+    } else {
+        ServingStatus::NotServing
+    }
+}

@@ -1,0 +1,35 @@
+//! LinkService: Attach over the network.
+
+use std::sync::Arc;
+
+use route_proto::v1::AttachRequest;
+use route_proto::v1::link_service_server::LinkService;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::attach::AttachResponses;
+use crate::node::Node;
+
+/// The service, for one node.
+#[derive(Debug, Clone)]
+pub(crate) struct Link {
+    node: Arc<Node>,
+}
+
+impl Link {
+    /// Attaches gateways to this node.
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+}
+
+#[tonic::async_trait]
+impl LinkService for Link {
+    type AttachStream = AttachResponses;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<AttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        Ok(Response::new(self.node.attach(request.into_inner())))
+    }
+}

@@ -1,0 +1,295 @@
+//! Every instrument of the node, with unit and description.
+//!
+//! Labels are small closed sets. No user id, no address, no link is ever one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter, ObservableGauge};
+
+use crate::node::Node;
+use crate::status::Refusal;
+
+/// Bounds of call durations in seconds, as OpenTelemetry's conventions have them, and finer ones below.
+const CALL_SECONDS: [f64; 17] = [
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0,
+    7.5, 10.0,
+];
+
+/// Bounds of stream durations in seconds: a second to a day.
+const STREAM_SECONDS: [f64; 10] = [
+    1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 43_200.0, 86_400.0,
+];
+
+/// Ready-made handles for the hot paths.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    /// Uplink entries applied.
+    pub(crate) entries: Tally,
+    /// Uplink entries that had been applied before.
+    pub(crate) repeated: Tally,
+    /// PDUs routed for MsgServers.
+    pub(crate) envelopes: Tally,
+    /// Deliveries queued.
+    pub(crate) deliveries: Tally,
+    /// User ids that legacy queries asked for.
+    pub(crate) asked: Tally,
+    /// Published events routed.
+    pub(crate) published: Counter<u64>,
+    /// Gateways whose queue was full.
+    pub(crate) slow_gateways: Counter<u64>,
+    /// Duration of unary calls.
+    pub(crate) calls: Histogram<f64>,
+    gaps: Counter<u64>,
+    refused: Counter<u64>,
+    streams: Histogram<f64>,
+}
+
+/// A counter that costs one uncontended atomic addition; read when metrics are collected.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tally(Arc<AtomicU64>);
+
+impl Tally {
+    /// Counts.
+    pub(crate) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    fn declare(meter: &Meter, name: &'static str, unit: &'static str, text: &'static str) -> Self {
+        let tally = Self::default();
+        let read = tally.clone();
+        meter
+            .u64_observable_counter(name)
+            .with_unit(unit)
+            .with_description(text)
+            .with_callback(move |count| count.observe(read.0.load(Ordering::Relaxed), &[]))
+            .build();
+        tally
+    }
+}
+
+impl Metrics {
+    /// Declares everything that is counted as it happens.
+    pub(crate) fn new(meter: &Meter) -> Self {
+        let counter = |name: &'static str, unit: &'static str, text: &'static str| {
+            meter
+                .u64_counter(name)
+                .with_unit(unit)
+                .with_description(text)
+                .build()
+        };
+        Self {
+            entries: Tally::declare(
+                meter,
+                "teamtalk.route.uplink.entries",
+                "{entry}",
+                "Entries from gateways that were applied",
+            ),
+            repeated: Tally::declare(
+                meter,
+                "teamtalk.route.uplink.repeated",
+                "{entry}",
+                "Entries from gateways that had been applied before",
+            ),
+            envelopes: Tally::declare(
+                meter,
+                "teamtalk.route.envelopes",
+                "{envelope}",
+                "PDUs from MsgServers that were routed",
+            ),
+            deliveries: Tally::declare(
+                meter,
+                "teamtalk.route.deliveries",
+                "{delivery}",
+                "Deliveries queued for links",
+            ),
+            asked: Tally::declare(
+                meter,
+                "teamtalk.route.queried",
+                "{user}",
+                "Users whose status MsgServers asked for",
+            ),
+            published: counter(
+                "teamtalk.route.published",
+                "{event}",
+                "Events that services published, repeated requests left out",
+            ),
+            slow_gateways: counter(
+                "teamtalk.route.gateways.slow",
+                "{gateway}",
+                "Attach streams ended because the gateway's queue was full",
+            ),
+            calls: meter
+                .f64_histogram("rpc.server.call.duration")
+                .with_unit("s")
+                .with_description("Duration of unary calls")
+                .with_boundaries(CALL_SECONDS.to_vec())
+                .build(),
+            gaps: counter(
+                "teamtalk.route.gaps",
+                "{gap}",
+                "Gaps that subscribers were told of",
+            ),
+            refused: counter(
+                "teamtalk.route.attach.refused",
+                "{stream}",
+                "Attach streams that were refused or ended by the node",
+            ),
+            streams: meter
+                .f64_histogram("teamtalk.route.stream.duration")
+                .with_unit("s")
+                .with_description("Duration of streams")
+                .with_boundaries(STREAM_SECONDS.to_vec())
+                .build(),
+        }
+    }
+
+    /// A subscriber is told of a gap.
+    pub(crate) fn gap(&self, method: &'static str) {
+        self.gaps.add(1, &[KeyValue::new("rpc.method", method)]);
+    }
+
+    /// An Attach stream ends because of this.
+    pub(crate) fn attach_refused(&self, refusal: &Refusal) {
+        let reason = refusal.reason().as_str_name();
+        self.refused.add(1, &[KeyValue::new("reason", reason)]);
+    }
+
+    /// A stream has ended.
+    pub(crate) fn stream_ended(&self, method: &'static str, seconds: f64) {
+        self.streams
+            .record(seconds, &[KeyValue::new("rpc.method", method)]);
+    }
+}
+
+/// Declares everything that is read from the node when metrics are collected.
+pub(crate) fn observe(meter: &Meter, node: &Arc<Node>) {
+    let gauge = |name: &'static str,
+                 unit: &'static str,
+                 text: &'static str,
+                 read: fn(&Node) -> u64|
+     -> ObservableGauge<u64> {
+        let node = Arc::downgrade(node);
+        meter
+            .u64_observable_gauge(name)
+            .with_unit(unit)
+            .with_description(text)
+            .with_callback(move |value| {
+                if let Some(node) = node.upgrade() {
+                    value.observe(read(&node), &[]);
+                }
+            })
+            .build()
+    };
+    gauge(
+        "teamtalk.route.gateways.attached",
+        "{gateway}",
+        "Gateways with an Attach stream",
+        |node| node.transact(|routing, _| routing.gateways.census().attached),
+    );
+    gauge(
+        "teamtalk.route.gateways.detached",
+        "{gateway}",
+        "Gateways whose stream broke and that may come back",
+        |node| node.transact(|routing, _| routing.gateways.census().detached),
+    );
+    gauge(
+        "teamtalk.route.gateways.queued",
+        "By",
+        "Bytes that wait for gateways",
+        |node| node.transact(|routing, _| routing.gateways.census().queued_bytes),
+    );
+    gauge(
+        "teamtalk.route.links",
+        "{link}",
+        "Open MsgServer connections",
+        |node| node.look(|core, _| core.stats().links as u64),
+    );
+    gauge(
+        "teamtalk.route.links.claimed",
+        "{link}",
+        "Open MsgServer connections that have claimed",
+        |node| node.look(|core, _| core.stats().claimed as u64),
+    );
+    gauge(
+        "teamtalk.route.links.shadows",
+        "{link}",
+        "Open MsgServer connections for which another one stands",
+        |node| node.look(|core, _| core.stats().shadows as u64),
+    );
+    gauge(
+        "teamtalk.route.links.detached",
+        "{link}",
+        "Open MsgServer connections whose gateway may come back",
+        |node| node.look(|core, _| core.stats().detached as u64),
+    );
+    gauge(
+        "teamtalk.route.seats",
+        "{seat}",
+        "Closed claimed connections that wait for a successor",
+        |node| node.look(|core, _| core.stats().seats as u64),
+    );
+    gauge(
+        "teamtalk.route.users",
+        "{user}",
+        "Users with a login, hidden ones included",
+        |node| node.look(|core, _| core.stats().users as u64),
+    );
+    gauge(
+        "teamtalk.route.sessions",
+        "{session}",
+        "Logins by connection, user and client type, hidden ones included",
+        |node| node.look(|core, _| core.stats().sessions as u64),
+    );
+    gauge(
+        "teamtalk.route.streams.open",
+        "{stream}",
+        "Open watch and subscribe streams",
+        |node| node.streams.in_use() as u64,
+    );
+    let counter =
+        |name: &'static str, unit: &'static str, text: &'static str, read: fn(&Node) -> u64| {
+            let node = Arc::downgrade(node);
+            meter
+                .u64_observable_counter(name)
+                .with_unit(unit)
+                .with_description(text)
+                .with_callback(move |value| {
+                    if let Some(node) = node.upgrade() {
+                        value.observe(read(&node), &[]);
+                    }
+                })
+                .build();
+        };
+    counter(
+        "teamtalk.route.events",
+        "{event}",
+        "Events in the log since the start",
+        |node| node.log_extent().0,
+    );
+    counter(
+        "teamtalk.route.envelopes.without_target",
+        "{envelope}",
+        "Routed PDUs that no MsgServer needed",
+        |node| node.look(|core, _| core.stats().without_target),
+    );
+    counter(
+        "teamtalk.route.seats.dropped",
+        "{delivery}",
+        "Deliveries dropped because a seat was full, or ended without a successor",
+        |node| node.look(|core, _| core.stats().seat_dropped),
+    );
+    counter(
+        "teamtalk.route.returned.dropped",
+        "{delivery}",
+        "Deliveries that a closed connection could not take and no other one was there to get",
+        |node| node.look(|core, _| core.stats().returned_dropped),
+    );
+    counter(
+        "teamtalk.route.gateways.dropped",
+        "{delivery}",
+        "Deliveries and answers dropped because a gateway's queue was full",
+        |node| node.transact(|routing, _| routing.gateways.dropped()),
+    );
+}

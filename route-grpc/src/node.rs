@@ -1,0 +1,294 @@
+//! One route-grpc node: the core, its gateways and its event log, and the chores that nobody asks for.
+//!
+//! **Architecture invariant:** the core and the gateways stand behind one private lock, the event log behind another,
+//! always taken in this order and never across an `.await`. Whoever changes something does so in `Node::transact`,
+//! which queues deliveries and logs events before the lock is free again: so every queue and the log see the same
+//! order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use opentelemetry::metrics::Meter;
+use parking_lot::Mutex;
+use route_core::{Change, CloseReason, Core, Effect, Event, EventLog, Gap, LinkId};
+use route_runtime::shutdown::Shutdown;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{Clock, new_epoch};
+use crate::gateways::Gateways;
+use crate::limits::{SNAPSHOTS_AT_ONCE, Streams};
+use crate::metrics::Metrics;
+use crate::outbound::Outbound;
+use crate::position::Position;
+use crate::requests::Requests;
+use crate::settings::NodeSettings;
+use crate::status::Refusal;
+use crate::sync::Sync;
+
+/// Sessions of closed links that are freed under one lock: some hundred microseconds.
+const REAPED_AT_ONCE: usize = 2048;
+
+/// How often the node looks after itself when nothing is due.
+const TICK: Duration = Duration::from_secs(1);
+
+/// When a caller that meets a draining node should come back: its successor needs a moment.
+pub(crate) const DRAIN_RETRY: Duration = Duration::from_millis(500);
+
+/// One node. All services and all gateways of a process share it.
+#[derive(Debug)]
+pub struct Node {
+    pub(crate) settings: NodeSettings,
+    pub(crate) clock: Clock,
+    pub(crate) epoch: u64,
+    pub(crate) sync: Sync,
+    pub(crate) streams: Streams,
+    pub(crate) snapshots: Arc<Semaphore>,
+    pub(crate) requests: Mutex<Requests>,
+    pub(crate) metrics: Metrics,
+    pub(crate) shutdown: Shutdown,
+    /// A gateway came, went or lost its stream.
+    pub(crate) gateways_changed: Notify,
+    routing: Mutex<Routing>,
+    log: Mutex<EventLog>,
+    head: watch::Sender<u64>,
+    chores: Notify,
+    turns: AtomicU64,
+}
+
+/// What stands behind the node's lock.
+#[derive(Debug)]
+pub(crate) struct Routing {
+    /// Presence, roles, fan-out.
+    pub(crate) core: Core,
+    /// Who is attached.
+    pub(crate) gateways: Gateways,
+    /// Sequence of the next thing that this node originates. Begins with the epoch, so that it goes on where a
+    /// predecessor ended, as far as gateways can see.
+    pub(crate) published: u64,
+}
+
+impl Node {
+    /// A node without gateways. Its chores run on the current runtime until `shutdown` drains.
+    pub fn start(settings: NodeSettings, meter: &Meter, shutdown: Shutdown) -> Arc<Self> {
+        let epoch = new_epoch();
+        let node = Arc::new(Self {
+            clock: Clock::start(),
+            epoch,
+            sync: Sync::new(),
+            streams: Streams::new(settings.max_streams),
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
+            requests: Mutex::default(),
+            metrics: Metrics::new(meter),
+            gateways_changed: Notify::new(),
+            routing: Mutex::new(Routing {
+                core: Core::new(settings.core()),
+                gateways: Gateways::new(settings.detach_grace, settings.gateway_queue_bytes),
+                published: epoch,
+            }),
+            log: Mutex::new(EventLog::new(settings.log())),
+            head: watch::Sender::new(0),
+            chores: Notify::new(),
+            turns: AtomicU64::new(0),
+            shutdown,
+            settings,
+        });
+        crate::metrics::observe(meter, &node);
+        let chores = Arc::clone(&node).do_chores();
+        node.shutdown.tracker().spawn(chores);
+        node
+    }
+
+    /// Changes something: runs `change` under the lock, then queues what it caused and logs its events, and
+    /// wakes those who wait for them.
+    pub(crate) fn transact<R>(&self, change: impl FnOnce(&mut Routing, Duration) -> R) -> R {
+        let (result, settled) = {
+            let mut routing = self.routing.lock();
+            let now = self.clock.now();
+            let result = change(&mut routing, now);
+            let settled = self.settle(&mut routing, now);
+            (result, settled)
+        };
+        for outbound in settled.touched {
+            if let Some(waker) = outbound.wake() {
+                waker.wake();
+            }
+        }
+        if let Some(head) = settled.head {
+            // Of two threads, the one with the older head may come later.
+            self.head.send_if_modified(|known| {
+                let newer = head > *known;
+                *known = head.max(*known);
+                newer
+            });
+        }
+        result
+    }
+
+    /// Reads something: the core and the position that the answer describes.
+    pub(crate) fn look<R>(&self, read: impl FnOnce(&Core, Position) -> R) -> R {
+        let routing = self.routing.lock();
+        let position = self.position(self.log.lock().head());
+        read(&routing.core, position)
+    }
+
+    /// Reads events after `after`: up to `max` are appended to `out`.
+    pub(crate) fn read_log(
+        &self,
+        after: u64,
+        max: usize,
+        out: &mut Vec<(u64, Event)>,
+    ) -> Result<(), Gap> {
+        self.log.lock().read(after, max, out)
+    }
+
+    /// The newest event, and the oldest position after which everything is still held.
+    pub(crate) fn log_extent(&self) -> (u64, u64) {
+        let log = self.log.lock();
+        (log.head(), log.tail())
+    }
+
+    /// Follows the newest event's position.
+    pub(crate) fn head(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// A place in this life's log.
+    pub(crate) fn position(&self, seq: u64) -> Position {
+        Position {
+            epoch: self.epoch,
+            seq,
+        }
+    }
+
+    /// Refuses calls while the node is draining, and makes them wait while it is not synced.
+    pub(crate) async fn admit_call(&self) -> Result<(), Refusal> {
+        if self.draining().is_cancelled() {
+            return Err(Refusal::Draining { retry: DRAIN_RETRY });
+        }
+        self.sync.wait().await
+    }
+
+    /// Cancelled when the node drains.
+    pub(crate) fn draining(&self) -> CancellationToken {
+        self.shutdown.draining()
+    }
+
+    /// How often the chores' loop has turned: grows while the node is alive.
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Sessions may have to be freed, a seat or a grace may end sooner than before.
+    pub(crate) fn chores_changed(&self) {
+        self.chores.notify_one();
+    }
+
+    /// Queues and logs what the core has produced.
+    fn settle(&self, routing: &mut Routing, now: Duration) -> Settled {
+        let Routing { core, gateways, .. } = routing;
+        let outbox = core.outbox();
+        let mut deliveries = 0;
+        for fan in outbox.fans() {
+            deliveries += (fan.items.len() * fan.targets.len()) as u64;
+            gateways.deliver(&fan);
+        }
+        self.metrics.deliveries.add(deliveries);
+        let mut events = outbox.events().peekable();
+        let head = events.peek().is_some().then(|| {
+            let mut log = self.log.lock();
+            for event in events.by_ref() {
+                log.push(event);
+            }
+            log.head()
+        });
+        drop(events);
+        outbox.clear();
+        for gateway in gateways.detach_choked(now) {
+            core.detach_gateway(gateway);
+            self.metrics.slow_gateways.add(1, &[]);
+            self.gateways_changed.notify_waiters();
+            self.chores_changed();
+        }
+        Settled {
+            touched: gateways.take_touched(),
+            head,
+        }
+    }
+
+    /// Ends seats and graces in time, and frees the sessions of closed links in steps.
+    async fn do_chores(self: Arc<Self>) {
+        let draining = self.draining();
+        loop {
+            let due = self.transact(|routing, now| {
+                routing.core.advance(now);
+                for gateway in routing.gateways.lost(now) {
+                    routing.lose_gateway(now, gateway);
+                    self.gateways_changed.notify_waiters();
+                }
+                let deadlines = [
+                    routing.core.next_deadline(),
+                    routing.gateways.next_deadline(),
+                ];
+                let next = deadlines.into_iter().flatten().min();
+                next.map_or(now + TICK, |next| next.min(now + TICK))
+            });
+            while self.transact(|routing, _| routing.core.reap(REAPED_AT_ONCE)) {
+                tokio::task::yield_now().await;
+            }
+            self.turns.fetch_add(1, Ordering::Relaxed);
+            tokio::select! {
+                biased;
+                () = draining.cancelled() => return,
+                () = self.chores.notified() => {}
+                () = tokio::time::sleep_until(self.clock.instant(due)) => {}
+            }
+        }
+    }
+}
+
+/// What is left to do when the lock is free again.
+#[derive(Debug)]
+struct Settled {
+    touched: Vec<Arc<Outbound>>,
+    head: Option<u64>,
+}
+
+impl Routing {
+    /// A gateway has been away for too long, or begins a new life: its links end.
+    pub(crate) fn lose_gateway(&mut self, now: Duration, incarnation: u64) {
+        let Some(gateway) = self.gateways.remove(incarnation) else {
+            return;
+        };
+        let links: Vec<u64> = gateway.sequences.open_links().collect();
+        tracing::warn!(
+            gateway = gateway.id(),
+            links = links.len(),
+            "gateway lost, its links end"
+        );
+        self.end_links(now, incarnation, &links);
+        self.gateways.announce_roster(None);
+    }
+
+    /// Ends links of a gateway in its name.
+    pub(crate) fn end_links(&mut self, now: Duration, gateway: u64, links: &[u64]) {
+        let reason = CloseReason::GatewayLost;
+        for &number in links {
+            let link = LinkId { gateway, number };
+            let sequence = self.core.sequence(link).unwrap_or_default();
+            let closed = self.core.apply(
+                now,
+                link,
+                sequence,
+                Change::Closed { reason },
+                Effect::Notify,
+            );
+            debug_assert_eq!(
+                closed,
+                Ok(()),
+                "the gateways and the core know the same links"
+            );
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! What waits for one gateway: a bounded queue that outlives the gateway's streams.
+//!
+//! The node puts things in under its lock; the gateway's present Attach stream takes everything that is ready, as
+//! one message. Without a stream (detached) the queue holds what comes, within its bound.
+//!
+//! Full: the stream is ended with SLOW_CONSUMER once, so that the gateway comes back and takes what is held; what
+//! comes while the queue is full is dropped and counted. The next stream is spared until half of the queue has gone.
+
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use route_core::{FanView, Item, LinkId, Payload, ReportedStatus, Target};
+use route_proto::v1::{
+    AttachRoster, Confirmation, Delivery, DeliveryRun, DesktopLoginNotice, Downlink, DownlinkEntry,
+    LinkId as WireLinkId, StatusAnswer, StatusNotice, delivery, downlink_entry,
+};
+use tonic::Status;
+
+/// Most bytes of payload in one Downlink, unless a single PDU is longer: large enough to pay for a message, small
+/// enough to interleave with other streams.
+const MESSAGE_BYTES: usize = 512 << 10;
+
+/// Most entries in one Downlink.
+const MESSAGE_ENTRIES: usize = 4096;
+
+/// A run longer than this is not extended, so that messages can be cut between runs.
+const RUN_BYTES: usize = 128 << 10;
+
+/// What a delivery takes beside its payload, and an entry beside its deliveries, bytes (about, for the bound).
+const OVERHEAD_BYTES: usize = 96;
+
+/// The queue of one gateway. Shared by the node (in) and the gateway's stream (out).
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    limit_bytes: usize,
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    entries: VecDeque<Queued>,
+    bytes: usize,
+    confirmations: HashMap<u64, u64>,
+    throttle: Option<bool>,
+    roster: Option<Vec<String>>,
+    /// Full, and not yet half empty again.
+    choked: bool,
+    dropped: u64,
+    /// The attempt whose stream may take; 0 for none.
+    stream: u64,
+    /// Why the last stream was ended, until it has heard it.
+    ended: Option<(u64, Status)>,
+    /// Downlinks of the present stream so far.
+    number: u64,
+    waker: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    entry: downlink_entry::Entry,
+    bytes: usize,
+}
+
+/// Whether something found room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Queueing {
+    /// It waits.
+    Queued,
+    /// It was dropped; the stream should be ended.
+    Choked,
+    /// It was dropped; that the gateway is slow is already known.
+    Dropped,
+}
+
+impl Outbound {
+    /// An empty queue without a stream.
+    pub(crate) fn new(limit_bytes: usize) -> Self {
+        Self {
+            limit_bytes,
+            queue: Mutex::new(Queue::default()),
+        }
+    }
+
+    /// Queues one fan for some links of this gateway.
+    pub(crate) fn deliver(&self, fan: &FanView<'_>, targets: &[Target]) -> Queueing {
+        let bytes = fan.items.iter().map(item_bytes).sum();
+        let mut queue = self.queue.lock();
+        match queue.make_room(bytes, self.limit_bytes, fan.items.len()) {
+            Queueing::Queued => {}
+            full @ (Queueing::Choked | Queueing::Dropped) => return full,
+        }
+        if !queue.extend_last_run(fan, targets, bytes) {
+            let run = downlink_entry::Entry::Run(new_run(fan, targets));
+            let bytes = bytes + OVERHEAD_BYTES + size_of_val(targets);
+            queue.push(run, bytes);
+        }
+        Queueing::Queued
+    }
+
+    /// Queues the answer to a status query. One that is dropped is asked for again by the next stream.
+    pub(crate) fn answer(&self, answer: StatusAnswer) -> Queueing {
+        let bytes = answer.statuses.len() + OVERHEAD_BYTES;
+        let mut queue = self.queue.lock();
+        let queueing = queue.make_room(bytes, self.limit_bytes, 1);
+        if queueing == Queueing::Queued {
+            queue.push(downlink_entry::Entry::Answer(answer), bytes);
+        }
+        queueing
+    }
+
+    /// Confirms links' sequences, outside the bound: one number per link. Returns the number of the Downlink that
+    /// will carry them.
+    pub(crate) fn confirm(&self, confirmed: impl Iterator<Item = (u64, u64)>) -> u64 {
+        let mut queue = self.queue.lock();
+        queue.confirmations.extend(confirmed);
+        queue.number + 1
+    }
+
+    /// Asks the gateway to pause its readers, or to go on.
+    pub(crate) fn throttle(&self, pause: bool) {
+        self.queue.lock().throttle = Some(pause);
+    }
+
+    /// Tells the gateway which gateways there are.
+    pub(crate) fn roster(&self, ids: Vec<String>) {
+        self.queue.lock().roster = Some(ids);
+    }
+
+    /// Gives the queue to a new stream; an older one ends.
+    pub(crate) fn open_stream(&self, attempt: u64) {
+        let mut queue = self.queue.lock();
+        queue.stream = attempt;
+        queue.number = 0;
+        // What the old stream was still to be told is part of the welcome.
+        queue.confirmations.clear();
+        queue.throttle = None;
+        queue.roster = None;
+        queue.waker = None;
+    }
+
+    /// Ends the present stream, with a status if there is something to say. What is queued stays.
+    pub(crate) fn end_stream(&self, status: Option<Status>) -> Option<Waker> {
+        let mut queue = self.queue.lock();
+        if queue.stream == 0 {
+            return None;
+        }
+        queue.ended = status.map(|status| (queue.stream, status));
+        queue.stream = 0;
+        queue.waker.take()
+    }
+
+    /// Takes the waker of a stream that waits although something is ready.
+    pub(crate) fn wake(&self) -> Option<Waker> {
+        let mut queue = self.queue.lock();
+        if queue.is_empty() {
+            return None;
+        }
+        queue.waker.take()
+    }
+
+    /// Takes everything that is ready for the stream of this attempt, as one message. None: the stream is over.
+    pub(crate) fn poll_take(
+        &self,
+        attempt: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Downlink, Status>>> {
+        let mut queue = self.queue.lock();
+        if queue.stream != attempt {
+            let ended = queue.ended.take_if(|(stream, _)| *stream == attempt);
+            return Poll::Ready(ended.map(|(_, status)| Err(status)));
+        }
+        if queue.is_empty() {
+            match &mut queue.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                waker => *waker = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Ok(queue.take(self.limit_bytes))))
+    }
+
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.queue.lock().bytes
+    }
+
+    /// Deliveries and answers that found no room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.queue.lock().dropped
+    }
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+            && self.confirmations.is_empty()
+            && self.throttle.is_none()
+            && self.roster.is_none()
+    }
+
+    fn make_room(&mut self, bytes: usize, limit: usize, things: usize) -> Queueing {
+        // One thing always fits, whatever its size.
+        if self.bytes == 0 || self.bytes + bytes <= limit {
+            return Queueing::Queued;
+        }
+        self.dropped += things as u64;
+        if std::mem::replace(&mut self.choked, true) {
+            Queueing::Dropped
+        } else {
+            Queueing::Choked
+        }
+    }
+
+    fn push(&mut self, entry: downlink_entry::Entry, bytes: usize) {
+        self.bytes += bytes;
+        self.entries.push_back(Queued { entry, bytes });
+    }
+
+    /// Adds the fan's items to the last run, if it goes to the same links and they follow without a hole.
+    fn extend_last_run(&mut self, fan: &FanView<'_>, targets: &[Target], bytes: usize) -> bool {
+        let Some(last) = self.entries.back_mut() else {
+            return false;
+        };
+        let downlink_entry::Entry::Run(run) = &mut last.entry else {
+            return false;
+        };
+        let follows = last.bytes + bytes <= RUN_BYTES
+            && run.origin == Some(wire_link(fan.origin))
+            && run.moved == fan.moved
+            && run.position + run.deliveries.len() as u64 == fan.position
+            && run.targets.len() == targets.len()
+            && run.targets.iter().zip(targets).all(|(a, b)| *a == b.number);
+        if follows {
+            run.deliveries.extend(fan.items.iter().map(delivery));
+            last.bytes += bytes;
+            self.bytes += bytes;
+        }
+        follows
+    }
+
+    fn take(&mut self, limit: usize) -> Downlink {
+        let mut entries = Vec::with_capacity(self.entries.len().min(MESSAGE_ENTRIES));
+        let mut bytes = 0;
+        while let Some(next) = self.entries.front() {
+            let full = bytes + next.bytes > MESSAGE_BYTES || entries.len() == MESSAGE_ENTRIES;
+            if full && !entries.is_empty() {
+                break;
+            }
+            if let Some(Queued { entry, bytes: size }) = self.entries.pop_front() {
+                bytes += size;
+                entries.push(DownlinkEntry { entry: Some(entry) });
+            }
+        }
+        self.bytes -= bytes;
+        if self.bytes <= limit / 2 {
+            self.choked = false;
+        }
+        if self.entries.is_empty() {
+            // A burst's memory is not kept.
+            self.entries.shrink_to(MESSAGE_ENTRIES);
+        }
+        self.number += 1;
+        Downlink {
+            number: self.number,
+            entries,
+            confirmations: self
+                .confirmations
+                .drain()
+                .map(|(link, sequence)| Confirmation { link, sequence })
+                .collect(),
+            throttle: self.throttle.take(),
+            roster: self
+                .roster
+                .take()
+                .map(|gateway_ids| AttachRoster { gateway_ids }),
+        }
+    }
+}
+
+fn item_bytes(item: &Item) -> usize {
+    item.payload.size() + OVERHEAD_BYTES
+}
+
+fn new_run(fan: &FanView<'_>, targets: &[Target]) -> DeliveryRun {
+    DeliveryRun {
+        origin: Some(wire_link(fan.origin)),
+        targets: targets.iter().map(|target| target.number).collect(),
+        position: fan.position,
+        deliveries: fan.items.iter().map(delivery).collect(),
+        moved: fan.moved,
+    }
+}
+
+fn wire_link(link: LinkId) -> WireLinkId {
+    WireLinkId {
+        gateway: link.gateway,
+        number: link.number,
+    }
+}
+
+fn delivery(item: &Item) -> Delivery {
+    let payload = match &item.payload {
+        Payload::Pdu(pdu) => delivery::Payload::Pdu(pdu.clone()),
+        Payload::DesktopLogin { user, on } => delivery::Payload::DesktopLogin(DesktopLoginNotice {
+            user_id: user.0,
+            logged_in: *on,
+        }),
+        Payload::Status { user, status } => delivery::Payload::Status(StatusNotice {
+            user_id: user.0,
+            status: match status {
+                ReportedStatus::Online => 1,
+                ReportedStatus::Offline => 2,
+                ReportedStatus::Away => 3,
+            },
+        }),
+    };
+    Delivery {
+        sequence: item.sequence,
+        index: item.index,
+        payload: Some(payload),
+        traceparent: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn what_follows_to_the_same_links_shares_a_run() {
+        let outbound = open(1 << 20);
+        let two = targets(&[1, 2]);
+
+        deliver(&outbound, 10, &two, b"a");
+        deliver(&outbound, 11, &two, b"b");
+        deliver(&outbound, 12, &two[..1], b"c");
+        deliver(&outbound, 14, &two[..1], b"d");
+
+        let shapes: Vec<_> = runs(&take(&outbound))
+            .iter()
+            .map(|run| (run.position, run.targets.len(), run.deliveries.len()))
+            .collect();
+        assert_eq!(shapes, [(10, 2, 2), (12, 1, 1), (14, 1, 1)]);
+    }
+
+    #[test]
+    fn a_message_ends_before_it_grows_too_long() {
+        let outbound = open(16 << 20);
+        let big = vec![0; 300 << 10];
+        for position in 0..3 {
+            deliver(&outbound, position, &targets(&[1]), &big);
+        }
+
+        for number in 1..=3 {
+            let downlink = take(&outbound);
+            assert_eq!((downlink.number, downlink.entries.len()), (number, 1));
+        }
+        assert_eq!(outbound.bytes(), 0);
+    }
+
+    #[test]
+    fn a_full_queue_ends_the_stream_once_and_keeps_what_it_holds() {
+        let outbound = open(1000);
+        let deliver = |position| deliver(&outbound, position, &targets(&[1]), &[0; 600]);
+
+        assert_eq!(deliver(1), Queueing::Queued);
+        assert_eq!(deliver(2), Queueing::Choked);
+        assert_eq!(deliver(3), Queueing::Dropped);
+        outbound.end_stream(Some(Status::resource_exhausted("slow")));
+        let told = poll(&outbound, 1);
+        outbound.open_stream(2);
+
+        assert!(matches!(told, Poll::Ready(Some(Err(_)))));
+        assert!(matches!(poll(&outbound, 1), Poll::Ready(None)));
+        let Poll::Ready(Some(Ok(held))) = poll(&outbound, 2) else {
+            panic!("the next stream takes what is held");
+        };
+        assert_eq!(runs(&held)[0].position, 1);
+        assert_eq!(outbound.dropped(), 2);
+        assert_eq!(deliver(4), Queueing::Queued);
+        assert_eq!(deliver(5), Queueing::Choked);
+    }
+
+    #[test]
+    fn confirmations_pass_a_full_queue_and_only_the_last_of_a_link_counts() {
+        let outbound = open(1);
+        deliver(&outbound, 1, &targets(&[1]), b"full");
+
+        assert_eq!(outbound.confirm([(7, 1), (8, 1)].into_iter()), 1);
+        assert_eq!(outbound.confirm([(7, 2)].into_iter()), 1);
+
+        let mut confirmed: Vec<_> = take(&outbound)
+            .confirmations
+            .iter()
+            .map(|c| (c.link, c.sequence))
+            .collect();
+        confirmed.sort_unstable();
+        assert_eq!(confirmed, [(7, 2), (8, 1)]);
+        assert_eq!(outbound.confirm(std::iter::empty()), 2);
+    }
+
+    fn open(limit_bytes: usize) -> Outbound {
+        let outbound = Outbound::new(limit_bytes);
+        outbound.open_stream(1);
+        outbound
+    }
+
+    fn targets(numbers: &[u64]) -> Vec<Target> {
+        let target = |&number| Target { gateway: 5, number };
+        numbers.iter().map(target).collect()
+    }
+
+    fn deliver(outbound: &Outbound, position: u64, targets: &[Target], pdu: &[u8]) -> Queueing {
+        let items = [Item {
+            sequence: position,
+            index: 0,
+            payload: Payload::Pdu(Bytes::copy_from_slice(pdu)),
+        }];
+        let fan = FanView {
+            origin: LinkId::NODE,
+            position,
+            targets,
+            items: &items,
+            moved: false,
+        };
+        outbound.deliver(&fan, targets)
+    }
+
+    fn poll(outbound: &Outbound, attempt: u64) -> Poll<Option<Result<Downlink, Status>>> {
+        outbound.poll_take(attempt, &mut Context::from_waker(Waker::noop()))
+    }
+
+    fn take(outbound: &Outbound) -> Downlink {
+        let Poll::Ready(Some(Ok(downlink))) = poll(outbound, 1) else {
+            panic!("something is ready");
+        };
+        downlink
+    }
+
+    fn runs(downlink: &Downlink) -> Vec<&DeliveryRun> {
+        fn run(entry: &DownlinkEntry) -> Option<&DeliveryRun> {
+            match &entry.entry {
+                Some(downlink_entry::Entry::Run(run)) => Some(run),
+                Some(downlink_entry::Entry::Answer(_) | downlink_entry::Entry::Close(_)) | None => {
+                    None
+                }
+            }
+        }
+        downlink.entries.iter().filter_map(run).collect()
+    }
+}

@@ -1,0 +1,87 @@
+//! Where something stands in a node's event log, and the opaque token by which clients name it.
+
+use std::fmt::Write as _;
+
+use crate::status::Refusal;
+
+/// First byte of a token; another layout gets another number.
+const VERSION: u8 = 1;
+
+/// Version, epoch and sequence in hexadecimal.
+const TOKEN_LENGTH: usize = 2 + 16 + 16;
+
+/// A place in the event log of one life of a node: everything up to and including `seq`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Position {
+    /// Which life of the node.
+    pub(crate) epoch: u64,
+    /// How many events came before, in that life.
+    pub(crate) seq: u64,
+}
+
+impl Position {
+    /// The text that clients get and hand back. Its inside is nobody else's business.
+    pub(crate) fn token(self) -> String {
+        let mut token = String::with_capacity(TOKEN_LENGTH);
+        // Writing into a String cannot fail.
+        let _ = write!(token, "{VERSION:02x}{:016x}{:016x}", self.epoch, self.seq);
+        token
+    }
+
+    /// Reads a token back. `field` is the request's field that held it.
+    pub(crate) fn parse(token: &str, field: &'static str) -> Result<Self, Refusal> {
+        let unknown = || Refusal::field(field, "not a position that this API gave out");
+        let hexadecimal = token
+            .bytes()
+            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if token.len() != TOKEN_LENGTH || !hexadecimal {
+            return Err(unknown());
+        }
+        let (version, numbers) = token.split_at(2);
+        let (epoch, seq) = numbers.split_at(16);
+        if u8::from_str_radix(version, 16) != Ok(VERSION) {
+            return Err(unknown());
+        }
+        Ok(Self {
+            epoch: u64::from_str_radix(epoch, 16).map_err(|_| unknown())?,
+            seq: u64::from_str_radix(seq, 16).map_err(|_| unknown())?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_reads_back_as_the_position_it_was_made_from() {
+        for (epoch, seq) in [(0, 0), (1, u64::MAX), (0x1234_5678_9abc_def0, 42)] {
+            let position = Position { epoch, seq };
+
+            assert_eq!(
+                Position::parse(&position.token(), "resume_position").ok(),
+                Some(position)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_token_is_refused() {
+        let good = Position { epoch: 7, seq: 7 }.token();
+        let other_version = good.replacen("01", "02", 1);
+        let longer = format!("{good}0");
+        let shorter = &good[1..];
+
+        for bad in [
+            "",
+            "x",
+            &other_version,
+            &longer,
+            shorter,
+            "+1",
+            "€€€€€€€€€€€",
+        ] {
+            assert!(Position::parse(bad, "resume_position").is_err(), "{bad}");
+        }
+    }
+}

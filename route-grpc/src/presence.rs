@@ -1,0 +1,108 @@
+//! PresenceService: who is online, and when that changes.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use route_core::{Core, SessionState, SessionView, UserId};
+use route_proto::v1::presence_service_server::PresenceService;
+use route_proto::v1::{
+    BatchGetUserStatusRequest, BatchGetUserStatusResponse, GetUserStatusRequest,
+    GetUserStatusResponse, SessionState as WireSessionState, UserSession, UserStatus,
+    WatchUserStatusRequest, WatchUserStatusResponse,
+};
+use tonic::{Request, Response, Status};
+
+use crate::clock::Clock;
+use crate::events::user_status;
+use crate::limits::check_ids;
+use crate::node::Node;
+use crate::watch::Watch;
+
+/// The service, for one node.
+#[derive(Debug, Clone)]
+pub(crate) struct Presence {
+    node: Arc<Node>,
+}
+
+impl Presence {
+    /// Answers from this node.
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+}
+
+#[tonic::async_trait]
+impl PresenceService for Presence {
+    type WatchUserStatusStream =
+        Pin<Box<dyn Stream<Item = Result<WatchUserStatusResponse, Status>> + Send>>;
+
+    async fn get_user_status(
+        &self,
+        request: Request<GetUserStatusRequest>,
+    ) -> Result<Response<GetUserStatusResponse>, Status> {
+        let user = UserId(request.into_inner().user_id);
+        self.node.admit_call().await?;
+        let clock = &self.node.clock;
+        let response = self.node.look(|core, position| GetUserStatusResponse {
+            user: Some(with_sessions(core, clock, user)),
+            position: position.token(),
+        });
+        Ok(Response::new(response))
+    }
+
+    async fn batch_get_user_status(
+        &self,
+        request: Request<BatchGetUserStatusRequest>,
+    ) -> Result<Response<BatchGetUserStatusResponse>, Status> {
+        let request = request.into_inner();
+        check_ids(&request.user_ids, "user_ids")?;
+        self.node.admit_call().await?;
+        let clock = &self.node.clock;
+        let response = self.node.look(|core, position| {
+            let ids = request.user_ids.iter().map(|&id| UserId(id));
+            let users = if request.omit_sessions {
+                ids.map(|user| user_status(user.0, core.user(user).summary()))
+                    .collect()
+            } else {
+                ids.map(|user| with_sessions(core, clock, user)).collect()
+            };
+            BatchGetUserStatusResponse {
+                users,
+                position: position.token(),
+            }
+        });
+        Ok(Response::new(response))
+    }
+
+    async fn watch_user_status(
+        &self,
+        request: Request<WatchUserStatusRequest>,
+    ) -> Result<Response<Self::WatchUserStatusStream>, Status> {
+        let request = request.into_inner();
+        check_ids(&request.user_ids, "user_ids")?;
+        self.node.admit_call().await?;
+        let watch = Watch::open(Arc::clone(&self.node), &request)?;
+        Ok(Response::new(Box::pin(watch.into_stream())))
+    }
+}
+
+fn with_sessions(core: &Core, clock: &Clock, user: UserId) -> UserStatus {
+    let view = core.user(user);
+    let session = |session: SessionView| UserSession {
+        client_type: session.client_type.0.into(),
+        state: match session.state {
+            SessionState::Online => WireSessionState::Online,
+            SessionState::Away => WireSessionState::Away,
+        }
+        .into(),
+        link: session.link.to_string(),
+        msg_server: session.peer.to_string(),
+        logins: session.logins,
+        since_unix_millis: clock.unix_millis(session.since),
+    };
+    UserStatus {
+        sessions: view.sessions().map(session).collect(),
+        ..user_status(user.0, view.summary())
+    }
+}

@@ -1,0 +1,155 @@
+//! One reader of the event log: a cursor, and the life of the stream around it.
+//!
+//! Nothing is queued for a reader, so there is nothing to bound: a slow one falls behind the log and is told so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use route_core::Event;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::StreamPermit;
+use crate::node::{DRAIN_RETRY, Node};
+use crate::status::Refusal;
+
+/// Events that are read under one lock of the log.
+const PAGE: usize = 256;
+
+/// A stream on which nothing was sent for this long gets a watermark.
+const WATERMARK: Duration = Duration::from_secs(10);
+
+/// When the reader of a stream that has only become too old may come back.
+const AGE_RETRY: Duration = Duration::from_millis(100);
+
+/// What a stream has to do next.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Look through [`Reader::page`].
+    Events,
+    /// Say that events after `from` up to `to` are missing.
+    Gap { from: u64, to: u64 },
+    /// Say that nothing was missed up to [`Reader::after`].
+    Idle,
+    /// Say goodbye; the reader may come back after this time.
+    Leave(Duration),
+}
+
+/// A cursor in the log. Holds one of the node's streams until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Reader {
+    node: Arc<Node>,
+    method: &'static str,
+    head: watch::Receiver<u64>,
+    draining: CancellationToken,
+    after: u64,
+    page: Vec<(u64, Event)>,
+    opened: Instant,
+    quiet_since: Instant,
+    leave_at: Instant,
+    /// The drain has begun, and `leave_at` says so.
+    leaving: bool,
+    _permit: StreamPermit,
+}
+
+impl Reader {
+    /// A stream of `method` that reads what comes from now on.
+    pub(crate) fn open(node: Arc<Node>, method: &'static str) -> Result<Self, Refusal> {
+        let permit = node.streams.open()?;
+        let now = Instant::now();
+        // Streams that were opened together do not end together.
+        let age = node.settings.max_stream_age;
+        let age = age - age.mul_f64(0.2 * fastrand::f64());
+        Ok(Self {
+            method,
+            head: node.head(),
+            draining: node.draining(),
+            after: node.log_extent().0,
+            page: Vec::new(),
+            opened: now,
+            quiet_since: now,
+            leave_at: now + age,
+            leaving: false,
+            _permit: permit,
+            node,
+        })
+    }
+
+    /// The node it reads from.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Everything up to here has been read, or was said to be missing.
+    pub(crate) fn after(&self) -> u64 {
+        self.after
+    }
+
+    /// Goes on after this position.
+    pub(crate) fn seek(&mut self, after: u64) {
+        self.after = after;
+    }
+
+    /// What the last turn read, with positions.
+    pub(crate) fn page(&self) -> &[(u64, Event)] {
+        &self.page
+    }
+
+    /// Something was sent: no watermark is due for a while.
+    pub(crate) fn sent(&mut self) {
+        self.quiet_since = Instant::now();
+    }
+
+    /// Counts a gap that the reader is told of.
+    pub(crate) fn count_gap(&self) {
+        self.node.metrics.gap(self.method);
+    }
+
+    /// Waits for something to do.
+    pub(crate) async fn turn(&mut self) -> Turn {
+        loop {
+            // A reader whose filter lets nothing through must not keep the others from running.
+            tokio::task::consume_budget().await;
+            let now = Instant::now();
+            if !self.leaving && self.draining.is_cancelled() {
+                let window = self.node.settings.drain_window;
+                self.leave_at = self.leave_at.min(now + window.mul_f64(fastrand::f64()));
+                self.leaving = true;
+            }
+            if now >= self.leave_at {
+                return Turn::Leave(if self.leaving { DRAIN_RETRY } else { AGE_RETRY });
+            }
+            if now >= self.quiet_since + WATERMARK {
+                return Turn::Idle;
+            }
+            self.head.borrow_and_update();
+            self.page.clear();
+            if let Err(gap) = self.node.read_log(self.after, PAGE, &mut self.page) {
+                self.after = gap.to;
+                return Turn::Gap {
+                    from: gap.from,
+                    to: gap.to,
+                };
+            }
+            if let Some((last, _)) = self.page.last() {
+                self.after = *last;
+                return Turn::Events;
+            }
+            let wake_up = self.leave_at.min(self.quiet_since + WATERMARK);
+            tokio::select! {
+                () = self.draining.cancelled(), if !self.leaving => {}
+                // The sender lives as long as the node, which this reader holds.
+                _ = self.head.changed() => {}
+                () = tokio::time::sleep_until(wake_up) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let seconds = self.opened.elapsed().as_secs_f64();
+        self.node.metrics.stream_ended(self.method, seconds);
+    }
+}

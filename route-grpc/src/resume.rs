@@ -1,0 +1,62 @@
+//! Where a stream begins: now, where an earlier one ended, or behind a gap.
+
+use route_proto::v1::{Gap, GapPolicy, GapReason};
+
+use crate::node::Node;
+use crate::position::Position;
+use crate::status::Refusal;
+
+/// The beginning of a stream.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Start {
+    /// There was no earlier one.
+    Now,
+    /// Nothing was missed: go on after this.
+    Resumed(u64),
+    /// Say this, and go on after that.
+    Gap(Gap, u64),
+}
+
+/// Judges the resume position of a request.
+pub(crate) fn start(node: &Node, token: &str, on_gap: GapPolicy) -> Result<Start, Refusal> {
+    if token.is_empty() {
+        return Ok(Start::Now);
+    }
+    let (head, tail) = node.log_extent();
+    let from = Position::parse(token, "resume_position")?;
+    let (reason, missed) = if from.epoch != node.epoch {
+        (GapReason::EpochChanged, 0)
+    } else if from.seq > head {
+        let problem = "not a position that this API gave out";
+        return Err(Refusal::field("resume_position", problem));
+    } else if from.seq < tail {
+        (GapReason::Compacted, tail - from.seq)
+    } else {
+        return Ok(Start::Resumed(from.seq));
+    };
+    if on_gap == GapPolicy::Fail {
+        return Err(match reason {
+            GapReason::EpochChanged => Refusal::EpochChanged,
+            GapReason::Compacted | GapReason::SlowConsumer | GapReason::Unspecified => {
+                Refusal::PositionCompacted
+            }
+        });
+    }
+    let gap = Gap {
+        from: token.to_owned(),
+        to: node.position(tail).token(),
+        missed,
+        reason: reason.into(),
+    };
+    Ok(Start::Gap(gap, tail))
+}
+
+/// What the reader of an open stream missed because it fell behind.
+pub(crate) fn fell_behind(node: &Node, from: u64, to: u64) -> Gap {
+    Gap {
+        from: node.position(from).token(),
+        to: node.position(to).token(),
+        missed: to - from,
+        reason: GapReason::SlowConsumer.into(),
+    }
+}

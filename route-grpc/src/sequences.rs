@@ -1,0 +1,327 @@
+//! How far the node has come with each link of one gateway: which entry is next, which were seen before.
+//!
+//! Pure. The rules are those of `link.proto`: a link's entries are numbered without a hole, a number that was seen
+//! is ignored (after a break the gateway sends again what it is not sure of), a link that the node has lost comes
+//! back with its table as of a cut.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+
+use crate::status::Refusal;
+
+/// Links that one gateway may have at a time. Beyond, its stream is refused.
+const MAX_LINKS: usize = 65_536;
+
+/// Closed links that are remembered until the gateway has surely heard that its `closed` was applied. Beyond, the
+/// oldest are forgotten: a gateway that repeats such an entry is told that it broke the protocol, and starts anew.
+const MAX_CLOSED: usize = 65_536;
+
+/// What an entry is, as far as its number is concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Kind {
+    /// A new link.
+    Opened,
+    /// A link that the node has lost, with its table to follow.
+    Reopened,
+    /// Part of that table.
+    Table { last: bool },
+    /// Something that has an answer.
+    Query,
+    /// The end of a link.
+    Closed,
+    /// What could not be delivered to it; may follow its end.
+    Returned,
+    /// Anything else.
+    Other,
+}
+
+/// What to do with an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Step {
+    /// Apply it.
+    Apply,
+    /// It was applied before.
+    Ignore,
+}
+
+#[derive(Debug)]
+struct Progress {
+    applied: u64,
+    phase: Phase,
+    /// Something was applied since the last confirmation.
+    unconfirmed: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Its table is being restored.
+    Restoring,
+    Open,
+    Closed,
+}
+
+/// Progress of all links of one gateway.
+#[derive(Debug, Default)]
+pub(crate) struct Sequences {
+    links: HashMap<u64, Progress>,
+    unconfirmed: Vec<u64>,
+    /// Closed links, with the number of the Downlink that confirmed their end.
+    closed: VecDeque<(u64, u64)>,
+}
+
+impl Sequences {
+    /// Judges the next entry of a link, and counts it if it is to be applied.
+    pub(crate) fn step(&mut self, link: u64, sequence: u64, kind: Kind) -> Result<Step, Refusal> {
+        let full = self.links.len() >= MAX_LINKS;
+        let Some(progress) = self.links.get_mut(&link) else {
+            return match kind {
+                Kind::Opened | Kind::Reopened if full => Err(Refusal::protocol(format!(
+                    "more than {MAX_LINKS} links of one gateway"
+                ))),
+                Kind::Opened if sequence == 1 => Ok(self.open(link, sequence, Phase::Open)),
+                Kind::Reopened if sequence >= 1 => Ok(self.open(link, sequence, Phase::Restoring)),
+                // Its link has been forgotten, so it was handled.
+                Kind::Returned => Ok(Step::Ignore),
+                Kind::Opened
+                | Kind::Reopened
+                | Kind::Table { .. }
+                | Kind::Query
+                | Kind::Closed
+                | Kind::Other => Err(Refusal::protocol(format!(
+                    "entry {sequence} of link {link}, which is not open"
+                ))),
+            };
+        };
+        if let Kind::Table { last } = kind {
+            if progress.phase == Phase::Restoring && sequence == progress.applied {
+                if last {
+                    progress.phase = Phase::Open;
+                }
+                return Ok(Step::Apply);
+            }
+            return progress.seen_before(link, sequence);
+        }
+        if sequence <= progress.applied {
+            // An answer may have been lost with the stream; asking twice does no harm.
+            let again = kind == Kind::Query && progress.phase == Phase::Open;
+            return Ok(if again { Step::Apply } else { Step::Ignore });
+        }
+        let fits = match progress.phase {
+            Phase::Open => !matches!(kind, Kind::Opened | Kind::Reopened),
+            Phase::Closed => kind == Kind::Returned,
+            Phase::Restoring => false,
+        };
+        if sequence != progress.applied + 1 || !fits {
+            return Err(Refusal::protocol(format!(
+                "entry {sequence} ({kind:?}) of link {link} after entry {} ({:?})",
+                progress.applied, progress.phase
+            )));
+        }
+        progress.applied = sequence;
+        if kind == Kind::Closed {
+            progress.phase = Phase::Closed;
+        }
+        if !std::mem::replace(&mut progress.unconfirmed, true) {
+            self.unconfirmed.push(link);
+        }
+        Ok(Step::Apply)
+    }
+
+    fn open(&mut self, link: u64, sequence: u64, phase: Phase) -> Step {
+        let progress = Progress {
+            applied: sequence,
+            phase,
+            unconfirmed: true,
+        };
+        self.links.insert(link, progress);
+        self.unconfirmed.push(link);
+        Step::Apply
+    }
+
+    /// Something waits to be confirmed.
+    pub(crate) fn has_unconfirmed(&self) -> bool {
+        !self.unconfirmed.is_empty()
+    }
+
+    /// Confirms everything that was applied: hands (link, sequence) to `confirm`, which returns the number of the
+    /// Downlink that carries them.
+    pub(crate) fn confirm(
+        &mut self,
+        confirm: impl FnOnce(&mut dyn Iterator<Item = (u64, u64)>) -> u64,
+    ) {
+        let mut ended = Vec::new();
+        let links = &mut self.links;
+        let mut confirmed = self.unconfirmed.drain(..).filter_map(|link| {
+            let progress = links.get_mut(&link)?;
+            progress.unconfirmed = false;
+            if progress.phase == Phase::Closed {
+                ended.push(link);
+            }
+            Some((link, progress.applied))
+        });
+        let number = confirm(&mut confirmed);
+        drop(confirmed);
+        self.closed
+            .extend(ended.into_iter().map(|link| (link, number)));
+        while self.closed.len() > MAX_CLOSED {
+            self.forget_oldest();
+        }
+    }
+
+    /// The gateway has taken every Downlink up to this number: what they confirmed as closed can be forgotten.
+    pub(crate) fn taken(&mut self, number: u64) {
+        while self.closed.front().is_some_and(|(_, n)| *n <= number) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if let Some((link, _)) = self.closed.pop_front() {
+            // Entries may have followed its end; they are confirmed with it or after it.
+            self.links.remove(&link);
+        }
+    }
+
+    /// A new stream: every link is to be confirmed again, and Downlinks count from 1. Links whose table has not
+    /// come completely are forgotten and returned, for they must come again from the start.
+    pub(crate) fn resume(&mut self) -> Vec<u64> {
+        let mut half_restored = Vec::new();
+        self.links.retain(|link, progress| {
+            let whole = progress.phase != Phase::Restoring;
+            if !whole {
+                half_restored.push(*link);
+            }
+            progress.unconfirmed = true;
+            whole
+        });
+        self.unconfirmed = self.links.keys().copied().collect();
+        self.closed.clear();
+        half_restored
+    }
+
+    /// What has been applied of each link.
+    pub(crate) fn applied(&self) -> impl Iterator<Item = (u64, u64)> {
+        let applied = |(link, progress): (&u64, &Progress)| (*link, progress.applied);
+        self.links.iter().map(applied)
+    }
+
+    /// Links that are not closed.
+    pub(crate) fn open_links(&self) -> impl Iterator<Item = u64> {
+        let open = |(link, progress): (&u64, &Progress)| {
+            (progress.phase != Phase::Closed).then_some(*link)
+        };
+        self.links.iter().filter_map(open)
+    }
+}
+
+impl Progress {
+    fn seen_before(&self, link: u64, sequence: u64) -> Result<Step, Refusal> {
+        if sequence <= self.applied {
+            return Ok(Step::Ignore);
+        }
+        Err(Refusal::protocol(format!(
+            "a table as of entry {sequence} of link {link}, which is at entry {}",
+            self.applied
+        )))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_applied_once_and_without_a_hole() {
+        let mut sequences = Sequences::default();
+
+        assert_eq!(sequences.step(1, 1, Kind::Opened), Ok(Step::Apply));
+        assert_eq!(sequences.step(1, 2, Kind::Other), Ok(Step::Apply));
+        assert_eq!(sequences.step(1, 2, Kind::Other), Ok(Step::Ignore));
+        assert_eq!(sequences.step(1, 1, Kind::Opened), Ok(Step::Ignore));
+        assert!(sequences.step(1, 4, Kind::Other).is_err());
+    }
+
+    #[test]
+    fn a_link_begins_with_its_opening() {
+        let mut sequences = Sequences::default();
+
+        assert!(sequences.step(1, 1, Kind::Other).is_err());
+        assert!(sequences.step(1, 2, Kind::Opened).is_err());
+        assert!(sequences.step(1, 0, Kind::Reopened).is_err());
+        assert_eq!(sequences.step(1, 1, Kind::Returned), Ok(Step::Ignore));
+    }
+
+    #[test]
+    fn a_repeated_query_is_answered_again() {
+        let mut sequences = Sequences::default();
+        open(&mut sequences, 1);
+
+        assert_eq!(sequences.step(1, 2, Kind::Query), Ok(Step::Apply));
+        assert_eq!(sequences.step(1, 3, Kind::Other), Ok(Step::Apply));
+        assert_eq!(sequences.step(1, 2, Kind::Query), Ok(Step::Apply));
+        assert_eq!(confirmed(&mut sequences), [(1, 3)]);
+    }
+
+    #[test]
+    fn a_lost_link_comes_back_with_its_table_and_goes_on() {
+        let mut sequences = Sequences::default();
+
+        assert_eq!(sequences.step(1, 9, Kind::Reopened), Ok(Step::Apply));
+        let part = Kind::Table { last: false };
+        assert_eq!(sequences.step(1, 9, part), Ok(Step::Apply));
+        assert!(sequences.step(1, 10, Kind::Other).is_err());
+        let end = Kind::Table { last: true };
+        assert_eq!(sequences.step(1, 9, end), Ok(Step::Apply));
+        assert_eq!(sequences.step(1, 9, end), Ok(Step::Ignore));
+        assert_eq!(sequences.step(1, 10, Kind::Other), Ok(Step::Apply));
+    }
+
+    #[test]
+    fn half_a_table_does_not_survive_a_break() {
+        let mut sequences = Sequences::default();
+        open(&mut sequences, 1);
+        sequences
+            .step(2, 9, Kind::Reopened)
+            .expect("a link may come back");
+
+        assert_eq!(sequences.resume(), [2]);
+
+        assert_eq!(sequences.applied().collect::<Vec<_>>(), [(1, 1)]);
+        assert_eq!(confirmed(&mut sequences), [(1, 1)]);
+    }
+
+    #[test]
+    fn a_closed_link_is_known_until_the_gateway_has_heard_so() {
+        let mut sequences = Sequences::default();
+        open(&mut sequences, 1);
+        assert_eq!(sequences.step(1, 2, Kind::Closed), Ok(Step::Apply));
+        assert_eq!(sequences.step(1, 3, Kind::Returned), Ok(Step::Apply));
+        assert!(sequences.step(1, 4, Kind::Other).is_err());
+        assert_eq!(sequences.open_links().count(), 0);
+
+        sequences.confirm(|links| {
+            assert_eq!(links.collect::<Vec<_>>(), [(1, 3)]);
+            5
+        });
+        sequences.taken(4);
+        assert_eq!(sequences.applied().count(), 1);
+        sequences.taken(5);
+        assert_eq!(sequences.applied().count(), 0);
+    }
+
+    fn open(sequences: &mut Sequences, link: u64) {
+        sequences
+            .step(link, 1, Kind::Opened)
+            .expect("a new link opens with 1");
+    }
+
+    fn confirmed(sequences: &mut Sequences) -> Vec<(u64, u64)> {
+        let mut confirmed = Vec::new();
+        sequences.confirm(|links| {
+            confirmed.extend(links);
+            1
+        });
+        confirmed
+    }
+}

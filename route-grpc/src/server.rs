@@ -1,0 +1,130 @@
+//! The gRPC server: every service of a node on one listener, until the process drains.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::stream::{self, Stream};
+use route_proto::v1::broadcast_service_server::BroadcastServiceServer;
+use route_proto::v1::link_service_server::LinkServiceServer;
+use route_proto::v1::presence_service_server::PresenceServiceServer;
+use route_runtime::listen;
+use route_runtime::readiness::Readiness;
+use tokio::net::{TcpListener, TcpStream};
+use tonic::transport::Server;
+
+use crate::broadcast::Broadcast;
+use crate::calls::CallsLayer;
+use crate::health;
+use crate::limits::MAX_REQUEST_BYTES;
+use crate::link::Link;
+use crate::node::Node;
+use crate::presence::Presence;
+
+/// A peer that was silent for this long is asked whether it is there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+
+/// It has this long to answer.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a peer may send on one stream before it waits for us: a burst of MsgServers, and more than one round trip.
+const STREAM_WINDOW: u32 = 16 << 20;
+
+/// The same for a connection: several such streams.
+const CONNECTION_WINDOW: u32 = 64 << 20;
+
+/// HTTP/2 frames up to this length: fewer headers and wake-ups on Attach.
+const FRAME_BYTES: u32 = 1 << 20;
+
+/// Open streams and calls of one connection.
+const CONNECTION_STREAMS: u32 = 1000;
+
+/// What is left after the drain window for calls that are still running. A bare TCP connection, or a peer that reads
+/// nothing, would hold the server for ever.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+
+/// The server could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The reflection service could not be made from the descriptors.
+    #[error("cannot set up reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport gave up.
+    #[error("gRPC server: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+/// Serves `node` on a bound listener: presence, broadcast, links, health and reflection.
+///
+/// Health says NOT_SERVING until `readiness` says otherwise. When the node's shutdown begins to drain, streams end
+/// over the drain window; a second after it, whatever is still open is dropped. Returns then.
+pub async fn serve(
+    node: Arc<Node>,
+    listener: TcpListener,
+    readiness: Readiness,
+) -> Result<(), ServeError> {
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    health::start(&reporter).await;
+    let follow = health::follow(reporter, Arc::clone(&node), readiness);
+    node.shutdown.tracker().spawn(follow);
+
+    let links = LinkServiceServer::new(Link::new(Arc::clone(&node)))
+        .max_decoding_message_size(node.settings.attach_message_bytes());
+    let presence = PresenceServiceServer::new(Presence::new(Arc::clone(&node)))
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
+    // What may be published may be asked for.
+    let broadcast = BroadcastServiceServer::new(Broadcast::new(Arc::clone(&node)))
+        .max_decoding_message_size(node.settings.attach_message_bytes().max(MAX_REQUEST_BYTES));
+    let draining = node.draining();
+    let window = node.settings.drain_window;
+    let drained = async move {
+        draining.cancelled().await;
+        tokio::time::sleep(window).await;
+    };
+    let server = Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_BYTES)
+        .max_concurrent_streams(CONNECTION_STREAMS)
+        .layer(CallsLayer::new(Arc::clone(&node)))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?)
+        .add_service(presence)
+        .add_service(broadcast)
+        .add_service(links)
+        .serve_with_incoming_shutdown(connections(listener), drained);
+
+    let draining = node.draining();
+    let given_up = async move {
+        draining.cancelled().await;
+        tokio::time::sleep(window + LAST_CALLS).await;
+    };
+    tokio::select! {
+        served = server => Ok(served?),
+        () = given_up => {
+            tracing::info!("connections that stayed open are dropped");
+            Ok(())
+        }
+    }
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(route_proto::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
+    stream::unfold(listener, |listener| async move {
+        let accepted = listen::accept(&listener).await;
+        let connection = accepted.and_then(|(connection, _)| {
+            // A batch is written as a whole: waiting for more would only delay it.
+            connection.set_nodelay(true)?;
+            Ok(connection)
+        });
+        Some((connection, listener))
+    })
+}

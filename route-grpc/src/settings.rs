@@ -1,0 +1,221 @@
+//! Flags of the node, and of `route-grpc serve` around it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use route_core::{LogLimits, Settings};
+use route_runtime::telemetry::LogArgs;
+
+use crate::limits::ATTACH_OVERHEAD_BYTES;
+
+/// How the node routes and what it may use. `pdu-gateway --embedded` has the same flags.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Node")]
+pub struct NodeSettings {
+    /// Who gets a PDU: the links whose MsgServer needs it, or all of them as the C++ RouteServer does
+    #[arg(long, env = "TT_ROUTE_FAN_OUT", value_enum, default_value_t = FanOut::Directed)]
+    pub fan_out: FanOut,
+    /// How long the links of a gateway stay when its stream breaks
+    #[arg(long, env = "TT_ROUTE_DETACH_GRACE", value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub detach_grace: Duration,
+    /// How long a MsgServer's users stay when its claimed connection closes while another one lives
+    #[arg(long, env = "TT_ROUTE_SEAT_HOLD", value_name = "TIME", value_parser = duration, default_value = "2s")]
+    pub seat_hold: Duration,
+    /// What is held for such a MsgServer; beyond, deliveries are dropped and counted
+    #[arg(long, env = "TT_ROUTE_SEAT_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "64MiB")]
+    pub seat_bytes: usize,
+    /// What may wait for one gateway; beyond, its stream is ended
+    #[arg(long, env = "TT_ROUTE_GATEWAY_QUEUE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "256MiB")]
+    pub gateway_queue_bytes: usize,
+    /// Longest PDU that gateways may send up, or services publish
+    #[arg(long, env = "TT_ROUTE_PDU_LIMIT", value_name = "BYTES", value_parser = bytes, default_value = "16MiB")]
+    pub pdu_limit: usize,
+    /// Events kept for subscribers that come back or fall behind
+    #[arg(
+        long,
+        env = "TT_ROUTE_LOG_EVENTS",
+        value_name = "COUNT",
+        default_value_t = 65_536
+    )]
+    pub log_events: usize,
+    /// Bytes kept for them
+    #[arg(long, env = "TT_ROUTE_LOG_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
+    pub log_bytes: usize,
+    /// Streams (watch, subscribe) that may be open at a time
+    #[arg(
+        long,
+        env = "TT_ROUTE_MAX_STREAMS",
+        value_name = "COUNT",
+        default_value_t = 1000
+    )]
+    pub max_streams: usize,
+    /// Age at which such a stream is asked to come back, less up to a fifth by chance
+    #[arg(long, env = "TT_ROUTE_MAX_STREAM_AGE", value_name = "TIME", value_parser = duration, default_value = "30m")]
+    pub max_stream_age: Duration,
+    /// Over what time open streams are ended when the node stops
+    #[arg(long, env = "TT_ROUTE_DRAIN_WINDOW", value_name = "TIME", value_parser = duration, default_value = "2s")]
+    pub drain_window: Duration,
+}
+
+/// Who gets a PDU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FanOut {
+    /// Exactly the links whose MsgServer would do something with it
+    Directed,
+    /// Every link but the sender's, as the C++ RouteServer does
+    Broadcast,
+}
+
+/// Flags of `route-grpc serve`.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Address for gRPC
+    #[arg(
+        long,
+        env = "TT_ROUTE_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:50051"
+    )]
+    pub listen: SocketAddr,
+    /// Address for /metrics, /livez, /readyz
+    #[arg(
+        long,
+        env = "TT_ROUTE_ADMIN_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9464"
+    )]
+    pub admin_listen: SocketAddr,
+    /// Threads that run the node; one routes millions of deliveries a second
+    #[arg(
+        long,
+        env = "TT_ROUTE_WORKER_THREADS",
+        value_name = "COUNT",
+        default_value_t = 1
+    )]
+    pub worker_threads: usize,
+    /// From SIGTERM to the exit at the latest
+    #[arg(long, env = "TT_ROUTE_SHUTDOWN_DEADLINE", value_name = "TIME", value_parser = duration, default_value = "25s")]
+    pub shutdown_deadline: Duration,
+    /// How the node routes and what it may use.
+    #[command(flatten)]
+    pub node: NodeSettings,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+impl NodeSettings {
+    /// What concerns the core.
+    pub(crate) fn core(&self) -> Settings {
+        Settings {
+            fan_out: match self.fan_out {
+                FanOut::Directed => route_core::FanOut::Directed,
+                FanOut::Broadcast => route_core::FanOut::Broadcast,
+            },
+            seat_hold: self.seat_hold,
+            seat_bytes: self.seat_bytes,
+        }
+    }
+
+    /// What concerns the event log.
+    pub(crate) fn log(&self) -> LogLimits {
+        LogLimits {
+            events: self.log_events,
+            bytes: self.log_bytes,
+        }
+    }
+
+    /// Longest Attach message, bytes.
+    pub(crate) fn attach_message_bytes(&self) -> usize {
+        self.pdu_limit.saturating_add(ATTACH_OVERHEAD_BYTES)
+    }
+}
+
+impl Default for NodeSettings {
+    /// The flags' defaults.
+    fn default() -> Self {
+        Self {
+            fan_out: FanOut::Directed,
+            detach_grace: Duration::from_secs(10),
+            seat_hold: Duration::from_secs(2),
+            seat_bytes: 64 << 20,
+            gateway_queue_bytes: 256 << 20,
+            pdu_limit: 16 << 20,
+            log_events: 65_536,
+            log_bytes: 32 << 20,
+            max_streams: 1000,
+            max_stream_age: Duration::from_secs(30 * 60),
+            drain_window: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Reads a time: a whole number and `ms`, `s`, `m` or `h`.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+    let millis = quantity(text, &UNITS);
+    millis
+        .map(Duration::from_millis)
+        .ok_or_else(|| "a time is a whole number and ms, s, m or h, such as 10s".to_owned())
+}
+
+/// Reads a size: a whole number, and `KiB`, `MiB` or `GiB`, or nothing for bytes.
+pub fn bytes(text: &str) -> Result<usize, String> {
+    const UNITS: [(&str, u64); 4] = [
+        ("", 1),
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+    ];
+    quantity(text, &UNITS)
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .ok_or_else(|| {
+            "a size is a whole number and KiB, MiB, GiB or nothing, such as 64MiB".to_owned()
+        })
+}
+
+fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        node: NodeSettings,
+    }
+
+    #[test]
+    fn the_default_settings_are_the_flags_defaults() {
+        let flags = Cli::parse_from(["node"]).node;
+
+        assert_eq!(
+            format!("{flags:?}"),
+            format!("{:?}", NodeSettings::default())
+        );
+    }
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(bytes("64MiB"), Ok(64 << 20));
+        assert_eq!(bytes("1000"), Ok(1000));
+        for bad in ["", "10", "s", "-1s", "1.5s", "99999999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "MiB", "1MB", "99999999999GiB"] {
+            assert!(bytes(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The one place where a refusal becomes a gRPC status, with `google.rpc` details.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use route_proto::v1::ErrorReason;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Domain of every `google.rpc.ErrorInfo` that this service sends.
+const DOMAIN: &str = "route.teamtalk";
+
+/// When to ask again while a node is not ready.
+const NOT_SYNCED_RETRY: Duration = Duration::from_millis(500);
+
+/// When to come back to a node that has too much to do.
+const BUSY_RETRY: Duration = Duration::from_secs(5);
+
+/// Why a call or a stream is refused or ended. Named after what the caller can do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Mend the field.
+    FieldInvalid {
+        field: &'static str,
+        problem: String,
+    },
+    /// Ask for less, or send less.
+    TooLarge { problem: String },
+    /// Ask again soon: the node is collecting its gateways.
+    NotSynced,
+    /// Go to another node, or come back after `retry`.
+    Draining { retry: Duration },
+    /// Close a stream, or come back later.
+    StreamLimit { limit: usize },
+    /// Come back later: too many snapshots are being made.
+    Busy,
+    /// Read faster.
+    SlowConsumer { problem: String },
+    /// Start from now, or with a snapshot.
+    PositionCompacted,
+    /// Start from now, or with a snapshot: the node has been restarted.
+    EpochChanged,
+    /// Stay away: a newer stream or a newer process has this gateway id.
+    AttachSuperseded { gateway: String },
+    /// Choose another `--gateway-id`.
+    GatewayIdInUse { gateway: String },
+    /// Mend the gateway.
+    AttachProtocol { problem: String },
+}
+
+impl Refusal {
+    /// An argument is wrong.
+    pub(crate) fn field(field: &'static str, problem: impl Into<String>) -> Self {
+        Self::FieldInvalid {
+            field,
+            problem: problem.into(),
+        }
+    }
+
+    /// A gateway does not keep to the protocol.
+    pub(crate) fn protocol(problem: impl Into<String>) -> Self {
+        Self::AttachProtocol {
+            problem: problem.into(),
+        }
+    }
+
+    /// The reason as it stands in the contract.
+    pub(crate) fn reason(&self) -> ErrorReason {
+        match self {
+            Self::FieldInvalid { .. } => ErrorReason::FieldInvalid,
+            Self::TooLarge { .. } => ErrorReason::TooLarge,
+            Self::NotSynced => ErrorReason::NotSynced,
+            Self::Draining { .. } => ErrorReason::Draining,
+            Self::StreamLimit { .. } => ErrorReason::StreamLimit,
+            Self::Busy => ErrorReason::RateLimit,
+            Self::SlowConsumer { .. } => ErrorReason::SlowConsumer,
+            Self::PositionCompacted => ErrorReason::PositionCompacted,
+            Self::EpochChanged => ErrorReason::EpochChanged,
+            Self::AttachSuperseded { .. } => ErrorReason::AttachSuperseded,
+            Self::GatewayIdInUse { .. } => ErrorReason::GatewayIdInUse,
+            Self::AttachProtocol { .. } => ErrorReason::AttachProtocol,
+        }
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            Self::FieldInvalid { .. } => Code::InvalidArgument,
+            Self::TooLarge { .. }
+            | Self::StreamLimit { .. }
+            | Self::Busy
+            | Self::SlowConsumer { .. } => Code::ResourceExhausted,
+            Self::NotSynced | Self::Draining { .. } => Code::Unavailable,
+            Self::PositionCompacted | Self::EpochChanged => Code::OutOfRange,
+            Self::AttachSuperseded { .. } => Code::Aborted,
+            Self::GatewayIdInUse { .. } => Code::AlreadyExists,
+            Self::AttachProtocol { .. } => Code::FailedPrecondition,
+        }
+    }
+
+    fn retry(&self) -> Option<Duration> {
+        match self {
+            Self::NotSynced => Some(NOT_SYNCED_RETRY),
+            Self::Draining { retry } => Some(*retry),
+            Self::StreamLimit { .. } | Self::Busy => Some(BUSY_RETRY),
+            Self::SlowConsumer { .. } => Some(Duration::ZERO),
+            Self::FieldInvalid { .. }
+            | Self::TooLarge { .. }
+            | Self::PositionCompacted
+            | Self::EpochChanged
+            | Self::AttachSuperseded { .. }
+            | Self::GatewayIdInUse { .. }
+            | Self::AttachProtocol { .. } => None,
+        }
+    }
+}
+
+/// What a person is told.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FieldInvalid { field, problem } => write!(f, "{field}: {problem}"),
+            Self::TooLarge { problem }
+            | Self::AttachProtocol { problem }
+            | Self::SlowConsumer { problem } => f.write_str(problem),
+            Self::NotSynced => f.write_str("the node does not know all MsgServers yet"),
+            Self::Draining { .. } => f.write_str("this stream or this node is ending; come back"),
+            Self::StreamLimit { limit } => {
+                write!(f, "all {limit} streams of this node are in use")
+            }
+            Self::Busy => f.write_str("too many snapshots are being made"),
+            Self::PositionCompacted => f.write_str("the log no longer holds this position"),
+            Self::EpochChanged => f.write_str("this position is of an earlier life of the node"),
+            Self::AttachSuperseded { gateway } => {
+                write!(
+                    f,
+                    "a newer stream or life of gateway {gateway:?} is attached"
+                )
+            }
+            Self::GatewayIdInUse { gateway } => write!(
+                f,
+                "gateway id {gateway:?} is in use by another live process; \
+                 give each its own --gateway-id"
+            ),
+        }
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        let mut details = ErrorDetails::new();
+        details.set_error_info(reason_text(refusal.reason()), DOMAIN, HashMap::new());
+        if let Some(retry) = refusal.retry() {
+            details.set_retry_info(Some(retry));
+        }
+        if let Refusal::FieldInvalid { field, problem } = &refusal {
+            details.add_bad_request_violation(*field, problem.clone());
+        }
+        Status::with_error_details(refusal.code(), refusal.to_string(), details)
+    }
+}
+
+/// The caller's time is over.
+pub(crate) fn deadline_exceeded() -> Status {
+    Status::deadline_exceeded("the call took longer than its deadline")
+}
+
+/// The reason without the prefix that proto enums carry.
+fn reason_text(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_field_is_named_in_the_details() {
+        let status = Status::from(Refusal::field("user_ids", "more than 10000"));
+
+        let details = status.get_error_details();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        let info = details.error_info().expect("every refusal has ErrorInfo");
+        assert_eq!(info.reason, "FIELD_INVALID");
+        assert_eq!(info.domain, "route.teamtalk");
+        let violations = &details.bad_request().expect("BadRequest").field_violations;
+        assert_eq!(violations[0].field, "user_ids");
+    }
+
+    #[test]
+    fn a_draining_node_says_when_to_come_back() {
+        let retry = Duration::from_millis(700);
+
+        let status = Status::from(Refusal::Draining { retry });
+
+        assert_eq!(status.code(), Code::Unavailable);
+        let details = status.get_error_details();
+        assert_eq!(
+            details.retry_info().and_then(|info| info.retry_delay),
+            Some(retry)
+        );
+    }
+}

@@ -1,0 +1,361 @@
+//! From a gateway's batch to the core: each entry is checked, numbered and applied, once.
+//!
+//! Runs under the node's lock, for a whole batch at a time.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use route_core::{
+    Audience, Change, ClientType, CloseReason, Core, Effect, Item, LinkError, LinkId, ListEntry,
+    Payload, ReportedStatus, Restored, ReturnedRun, TableEntry, UserId,
+};
+use route_proto::v1::uplink_entry::Entry;
+use route_proto::v1::{
+    AudienceScope, CloseReason as WireCloseReason, DeliveryRun, Envelope, LinkClosed, LinkOpened,
+    SessionList, SessionUpdate, StatusAnswer, StatusQuery, UplinkEntry, delivery,
+};
+
+use crate::outbound::{Outbound, Queueing};
+use crate::sequences::{Kind, Sequences, Step};
+use crate::status::Refusal;
+
+/// What one batch did, for metrics and for the node's chores.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Effects {
+    /// Entries that were applied.
+    pub(crate) applied: u64,
+    /// Entries that had been applied before.
+    pub(crate) repeated: u64,
+    /// PDUs among the applied entries.
+    pub(crate) envelopes: u64,
+    /// User ids that queries asked for.
+    pub(crate) asked: u64,
+    /// Links or their roles changed: sessions may have to be freed, seats to be ended in time.
+    pub(crate) links_changed: bool,
+    /// The gateway's own queue has just become full.
+    pub(crate) choked: bool,
+}
+
+/// Applies the entries of one gateway in order. Stops at the first one that breaks the protocol; what came before it
+/// stays applied.
+pub(crate) fn apply(
+    core: &mut Core,
+    now: Duration,
+    gateway: u64,
+    sequences: &mut Sequences,
+    outbound: &Outbound,
+    entries: Vec<UplinkEntry>,
+) -> (Effects, Result<(), Refusal>) {
+    let mut batch = Batch {
+        core,
+        now,
+        outbound,
+        effects: Effects::default(),
+    };
+    for entry in entries {
+        if let Err(refusal) = batch.entry(gateway, sequences, entry) {
+            return (batch.effects, Err(refusal));
+        }
+    }
+    (batch.effects, Ok(()))
+}
+
+/// What applying one batch needs.
+struct Batch<'a> {
+    core: &'a mut Core,
+    now: Duration,
+    outbound: &'a Outbound,
+    effects: Effects,
+}
+
+impl Batch<'_> {
+    fn entry(
+        &mut self,
+        gateway: u64,
+        sequences: &mut Sequences,
+        entry: UplinkEntry,
+    ) -> Result<(), Refusal> {
+        let (number, sequence) = (entry.link, entry.sequence);
+        let Some(entry) = entry.entry else {
+            return Err(Refusal::protocol(format!(
+                "entry {sequence} of link {number} is of an unknown kind"
+            )));
+        };
+        match sequences.step(number, sequence, kind(&entry))? {
+            Step::Ignore => {
+                self.effects.repeated += 1;
+                return Ok(());
+            }
+            Step::Apply => self.effects.applied += 1,
+        }
+        let link = LinkId { gateway, number };
+        match entry {
+            Entry::Opened(opened) => self.opened(link, sequence, &opened),
+            Entry::Closed(closed) => self.closed(link, sequence, closed),
+            Entry::List(list) if list.replay => self.table(link, sequence, &list),
+            Entry::List(list) => self.list(link, sequence, &list),
+            Entry::Update(update) => self.update(link, sequence, update),
+            Entry::Role(role) => {
+                let claimed = role.claimed;
+                self.change(link, sequence, Change::Role { claimed }, Effect::Notify)
+            }
+            Entry::Query(query) => self.query(link, sequence, &query),
+            Entry::Envelope(envelope) => self.envelope(link, sequence, envelope),
+            Entry::Unreadable(_) => self.change(link, sequence, Change::Unreadable, Effect::Notify),
+            Entry::Returned(returned) => returned
+                .runs
+                .into_iter()
+                .try_for_each(|run| self.returned(link, run)),
+        }
+    }
+
+    fn opened(&mut self, link: LinkId, sequence: u64, opened: &LinkOpened) -> Result<(), Refusal> {
+        let peer = opened.peer.parse::<SocketAddr>().map_err(|_| {
+            Refusal::protocol(format!("link {link}: {:?} is not ip:port", opened.peer))
+        })?;
+        let restored = opened.replay.then_some(Restored {
+            claimed: opened.claimed,
+            reported: opened.reported,
+            listed: opened.listed,
+            opaque: opened.opaque,
+        });
+        let effect = if opened.replay {
+            Effect::Silent
+        } else {
+            Effect::Notify
+        };
+        self.change(link, sequence, Change::Opened { peer, restored }, effect)
+    }
+
+    fn closed(&mut self, link: LinkId, sequence: u64, closed: LinkClosed) -> Result<(), Refusal> {
+        let reason = match closed.reason() {
+            WireCloseReason::Peer | WireCloseReason::Unspecified => CloseReason::Peer,
+            WireCloseReason::Idle => CloseReason::Idle,
+            WireCloseReason::BadFrame => CloseReason::BadFrame,
+            WireCloseReason::SlowReader => CloseReason::SlowReader,
+            WireCloseReason::Drain => CloseReason::Drain,
+            WireCloseReason::Requested => CloseReason::Requested,
+        };
+        self.change(link, sequence, Change::Closed { reason }, Effect::Notify)
+    }
+
+    fn table(&mut self, link: LinkId, sequence: u64, list: &SessionList) -> Result<(), Refusal> {
+        let rows = list.user_ids.len();
+        check_lengths(link, list)?;
+        if list.logins.len() != rows {
+            return Err(Refusal::protocol(format!(
+                "link {link}: {rows} users, {} login counts",
+                list.logins.len()
+            )));
+        }
+        let mut entries = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let logins = u16::try_from(list.logins[row])
+                .map_err(|_| Refusal::protocol(format!("link {link}: more than 65535 logins")))?;
+            let mut entry = TableEntry {
+                user: UserId(list.user_ids[row]),
+                client_type: client_type(link, list.client_types[row])?,
+                online: 0,
+                away: 0,
+                hidden: 0,
+            };
+            match list.statuses[row] {
+                1 => entry.online = logins,
+                2 => entry.hidden = logins,
+                3 => entry.away = logins,
+                other => return Err(bad_status(link, other)),
+            }
+            entries.push(entry);
+        }
+        self.change(link, sequence, Change::Table(&entries), Effect::Silent)
+    }
+
+    fn list(&mut self, link: LinkId, sequence: u64, list: &SessionList) -> Result<(), Refusal> {
+        check_lengths(link, list)?;
+        let columns = list.client_types.iter().zip(&list.statuses);
+        let rows = list.user_ids.iter().zip(columns);
+        let entries = rows
+            .map(|(&user, (&client, &status))| {
+                Ok(ListEntry {
+                    user: UserId(user),
+                    client_type: client_type(link, client)?,
+                    status: reported_status(link, status)?,
+                })
+            })
+            .collect::<Result<Vec<_>, Refusal>>()?;
+        let change = Change::List {
+            entries: &entries,
+            last: list.last,
+        };
+        self.change(link, sequence, change, Effect::Notify)
+    }
+
+    fn update(
+        &mut self,
+        link: LinkId,
+        sequence: u64,
+        update: SessionUpdate,
+    ) -> Result<(), Refusal> {
+        let change = Change::Update {
+            user: UserId(update.user_id),
+            client_type: client_type(link, update.client_type)?,
+            status: reported_status(link, update.status)?,
+        };
+        self.change(link, sequence, change, Effect::Notify)
+    }
+
+    fn query(&mut self, link: LinkId, sequence: u64, query: &StatusQuery) -> Result<(), Refusal> {
+        self.core.pass(link, sequence).map_err(unlike_sequences)?;
+        let core = &*self.core;
+        let legacy_status = |&user: &u32| {
+            if core.legacy_online(UserId(user)) {
+                1
+            } else {
+                2
+            }
+        };
+        let statuses: Vec<u8> = query.user_ids.iter().map(legacy_status).collect();
+        self.effects.asked += statuses.len() as u64;
+        let answer = StatusAnswer {
+            link: link.number,
+            sequence,
+            statuses: statuses.into(),
+        };
+        self.effects.choked |= self.outbound.answer(answer) == Queueing::Choked;
+        Ok(())
+    }
+
+    fn envelope(&mut self, link: LinkId, sequence: u64, envelope: Envelope) -> Result<(), Refusal> {
+        self.effects.envelopes += 1;
+        let command = u16::try_from(envelope.command).map_err(|_| {
+            Refusal::protocol(format!(
+                "link {link}: command {} of more than 16 bits",
+                envelope.command
+            ))
+        })?;
+        let audience = match envelope.scope() {
+            AudienceScope::Users => Audience::Users(&envelope.user_ids),
+            AudienceScope::Reporters => Audience::Reporters,
+            AudienceScope::Others => Audience::Others,
+            AudienceScope::UnparsedAll => Audience::UnparsedAll,
+            AudienceScope::Sessions => Audience::Sessions,
+            AudienceScope::Unspecified => {
+                let problem = format!("link {link}: an envelope with unknown scope");
+                return Err(Refusal::protocol(problem));
+            }
+        };
+        let routed = self
+            .core
+            .route(self.now, link, sequence, command, audience, envelope.pdu);
+        routed.map_err(unlike_sequences)
+    }
+
+    fn returned(&mut self, link: LinkId, run: DeliveryRun) -> Result<(), Refusal> {
+        let origin = run.origin.unwrap_or_default();
+        let items = run
+            .deliveries
+            .into_iter()
+            .map(|delivery| {
+                let payload = match delivery.payload {
+                    Some(delivery::Payload::Pdu(pdu)) => Payload::Pdu(pdu),
+                    Some(delivery::Payload::DesktopLogin(notice)) => Payload::DesktopLogin {
+                        user: UserId(notice.user_id),
+                        on: notice.logged_in,
+                    },
+                    Some(delivery::Payload::Status(notice)) => Payload::Status {
+                        user: UserId(notice.user_id),
+                        status: reported_status(link, notice.status)?,
+                    },
+                    None => {
+                        let problem = format!("link {link}: a returned delivery without payload");
+                        return Err(Refusal::protocol(problem));
+                    }
+                };
+                Ok(Item {
+                    sequence: delivery.sequence,
+                    index: delivery.index,
+                    payload,
+                })
+            })
+            .collect::<Result<Vec<_>, Refusal>>()?;
+        let run = ReturnedRun {
+            origin: LinkId {
+                gateway: origin.gateway,
+                number: origin.number,
+            },
+            position: run.position,
+            items,
+        };
+        self.core.returned(link, run);
+        Ok(())
+    }
+
+    fn change(
+        &mut self,
+        link: LinkId,
+        sequence: u64,
+        change: Change<'_>,
+        effect: Effect,
+    ) -> Result<(), Refusal> {
+        // A status is no more than that; everything else may decide which link stands for a MsgServer.
+        self.effects.links_changed |= !matches!(change, Change::Update { .. });
+        let applied = self.core.apply(self.now, link, sequence, change, effect);
+        applied.map_err(unlike_sequences)
+    }
+}
+
+fn kind(entry: &Entry) -> Kind {
+    match entry {
+        Entry::Opened(opened) if opened.replay => Kind::Reopened,
+        Entry::Opened(_) => Kind::Opened,
+        Entry::Closed(_) => Kind::Closed,
+        Entry::List(list) if list.replay => Kind::Table { last: list.last },
+        Entry::Query(_) => Kind::Query,
+        Entry::Returned(_) => Kind::Returned,
+        Entry::List(_)
+        | Entry::Update(_)
+        | Entry::Role(_)
+        | Entry::Envelope(_)
+        | Entry::Unreadable(_) => Kind::Other,
+    }
+}
+
+fn check_lengths(link: LinkId, list: &SessionList) -> Result<(), Refusal> {
+    let users = list.user_ids.len();
+    if list.client_types.len() == users && list.statuses.len() == users {
+        return Ok(());
+    }
+    Err(Refusal::protocol(format!(
+        "link {link}: {users} users, {} client types, {} statuses",
+        list.client_types.len(),
+        list.statuses.len()
+    )))
+}
+
+fn client_type(link: LinkId, value: u32) -> Result<ClientType, Refusal> {
+    match u8::try_from(value) {
+        Ok(value) => Ok(ClientType(value)),
+        Err(_) => Err(Refusal::protocol(format!(
+            "link {link}: client type {value} of more than 8 bits"
+        ))),
+    }
+}
+
+fn reported_status(link: LinkId, value: u32) -> Result<ReportedStatus, Refusal> {
+    match value {
+        1 => Ok(ReportedStatus::Online),
+        2 => Ok(ReportedStatus::Offline),
+        3 => Ok(ReportedStatus::Away),
+        other => Err(bad_status(link, other)),
+    }
+}
+
+fn bad_status(link: LinkId, value: u32) -> Refusal {
+    Refusal::protocol(format!("link {link}: status {value} is none of 1, 2, 3"))
+}
+
+/// [`Sequences`] and the core agree about which links are open.
+fn unlike_sequences(error: LinkError) -> Refusal {
+    debug_assert!(false, "{error}");
+    Refusal::protocol(error.to_string())
+}

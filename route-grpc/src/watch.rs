@@ -1,0 +1,212 @@
+//! One WatchUserStatus stream: a snapshot, then changes; again a snapshot after a gap.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, Stream, StreamExt};
+use hashbrown::HashSet;
+use route_core::Event;
+use route_proto::v1::watch_user_status_response::Event as Message;
+use route_proto::v1::{
+    Draining, Gap, Resumed, SnapshotBegin, SnapshotEnd, StatusChange, StatusSnapshot,
+    WatchUserStatusRequest, WatchUserStatusResponse, Watermark,
+};
+use tonic::Status;
+
+use crate::events::{change_reason, user_status};
+use crate::node::Node;
+use crate::reader::{Reader, Turn};
+use crate::resume::{self, Start};
+use crate::snapshot::Snapshot;
+use crate::status::Refusal;
+
+const METHOD: &str = "teamtalk.route.v1.PresenceService/WatchUserStatus";
+
+/// The stream's state.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    reader: Reader,
+    /// None: everybody.
+    users: Option<HashSet<u32>>,
+    phase: Phase,
+}
+
+/// What comes next.
+#[derive(Debug)]
+enum Phase {
+    Resumed,
+    Gap(Gap),
+    SnapshotBegins,
+    Snapshot(Snapshot),
+    Changes,
+    Over,
+}
+
+type Page = Vec<Result<WatchUserStatusResponse, Status>>;
+
+impl Watch {
+    /// A stream for this request, whose ids have been checked.
+    pub(crate) fn open(node: Arc<Node>, request: &WatchUserStatusRequest) -> Result<Self, Refusal> {
+        let start = resume::start(&node, &request.resume_position, request.on_gap())?;
+        let mut reader = Reader::open(node, METHOD)?;
+        let phase = match start {
+            Start::Now => Phase::SnapshotBegins,
+            Start::Resumed(after) => {
+                reader.seek(after);
+                Phase::Resumed
+            }
+            Start::Gap(gap, _) => Phase::Gap(gap),
+        };
+        let users = request.user_ids.iter().copied().collect::<HashSet<_>>();
+        Ok(Self {
+            reader,
+            users: (!users.is_empty()).then_some(users),
+            phase,
+        })
+    }
+
+    /// The messages.
+    pub(crate) fn into_stream(
+        self,
+    ) -> impl Stream<Item = Result<WatchUserStatusResponse, Status>> + Send {
+        let pages = stream::unfold(Box::new(self), |mut watch| async move {
+            let page = watch.next_page().await?;
+            Some((stream::iter(page), watch))
+        });
+        pages.flatten()
+    }
+
+    /// What is to be sent next, at least one message; None at the end.
+    async fn next_page(&mut self) -> Option<Page> {
+        let page = match std::mem::replace(&mut self.phase, Phase::Changes) {
+            Phase::Resumed => self.say(self.reader.after(), Message::Resumed(Resumed {})),
+            Phase::Gap(gap) => {
+                self.phase = Phase::SnapshotBegins;
+                self.say_gap(gap)
+            }
+            Phase::SnapshotBegins => self.begin_snapshot().await,
+            Phase::Snapshot(snapshot) => self.continue_snapshot(snapshot),
+            Phase::Changes => self.changes().await,
+            Phase::Over => return None,
+        };
+        self.reader.sent();
+        Some(page)
+    }
+
+    async fn begin_snapshot(&mut self) -> Page {
+        let snapshot = match &self.users {
+            Some(users) => Ok(Snapshot::of(self.reader.node(), users)),
+            None => Snapshot::of_everybody(self.reader.node()).await,
+        };
+        match snapshot {
+            Ok(snapshot) => {
+                self.phase = Phase::Snapshot(snapshot);
+                vec![Ok(inside_snapshot(Message::SnapshotBegin(
+                    SnapshotBegin {},
+                )))]
+            }
+            Err(refusal) => self.end(refusal),
+        }
+    }
+
+    fn continue_snapshot(&mut self, mut snapshot: Snapshot) -> Page {
+        match snapshot.next_part() {
+            Ok(users) if users.is_empty() => {
+                self.reader.seek(snapshot.seq);
+                self.say(snapshot.seq, Message::SnapshotEnd(SnapshotEnd {}))
+            }
+            Ok(users) => {
+                self.phase = Phase::Snapshot(snapshot);
+                vec![Ok(inside_snapshot(Message::Snapshot(StatusSnapshot {
+                    users,
+                })))]
+            }
+            Err(refusal) => self.end(refusal),
+        }
+    }
+
+    async fn changes(&mut self) -> Page {
+        loop {
+            match self.reader.turn().await {
+                Turn::Events => {
+                    let changes = self.reader.page().iter();
+                    let page: Page = changes
+                        .filter_map(|(seq, event)| self.change(*seq, event).map(Ok))
+                        .collect();
+                    if !page.is_empty() {
+                        return page;
+                    }
+                }
+                Turn::Gap { from, to } => {
+                    self.phase = Phase::SnapshotBegins;
+                    return self.say_gap(resume::fell_behind(self.reader.node(), from, to));
+                }
+                Turn::Idle => {
+                    return self.say(self.reader.after(), Message::Watermark(Watermark {}));
+                }
+                Turn::Leave(retry) => {
+                    let retry_after_millis = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
+                    let draining = Message::Draining(Draining { retry_after_millis });
+                    let mut page = self.say(self.reader.after(), draining);
+                    page.extend(self.end(Refusal::Draining { retry }));
+                    return page;
+                }
+            }
+        }
+    }
+
+    fn change(&self, seq: u64, event: &Event) -> Option<WatchUserStatusResponse> {
+        let Event::StatusChanged {
+            user,
+            summary,
+            reason,
+        } = event
+        else {
+            return None;
+        };
+        if self
+            .users
+            .as_ref()
+            .is_some_and(|users| !users.contains(&user.0))
+        {
+            return None;
+        }
+        let change = StatusChange {
+            user: Some(user_status(user.0, *summary)),
+            reason: change_reason(*reason).into(),
+        };
+        Some(self.at(seq, Message::Change(change)))
+    }
+
+    fn say_gap(&self, gap: Gap) -> Page {
+        self.reader.count_gap();
+        let position = gap.to.clone();
+        vec![Ok(WatchUserStatusResponse {
+            position,
+            event: Some(Message::Gap(gap)),
+        })]
+    }
+
+    fn say(&self, seq: u64, message: Message) -> Page {
+        vec![Ok(self.at(seq, message))]
+    }
+
+    fn at(&self, seq: u64, message: Message) -> WatchUserStatusResponse {
+        WatchUserStatusResponse {
+            position: self.reader.node().position(seq).token(),
+            event: Some(message),
+        }
+    }
+
+    fn end(&mut self, refusal: Refusal) -> Page {
+        self.phase = Phase::Over;
+        vec![Err(refusal.into())]
+    }
+}
+
+/// Nobody can resume inside a snapshot.
+fn inside_snapshot(message: Message) -> WatchUserStatusResponse {
+    WatchUserStatusResponse {
+        position: String::new(),
+        event: Some(message),
+    }
+}

@@ -1,0 +1,518 @@
+//! What gateways may rely on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
+use route_grpc::settings::{FanOut, NodeSettings};
+use route_proto::v1::uplink_entry::Entry;
+use route_proto::v1::{
+    AttachRequest, ChangeReason, DesktopLoginNotice, LegacyStatus, LinkOpened, SessionList, Status,
+    StatusNotice, StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
+};
+use tonic::Code;
+use tonic_types::StatusExt;
+
+use crate::played::{Played, chat, hello, incarnation, kick, list, opened, stream as open_stream};
+use crate::presence::Watching;
+use crate::site::{Site, settings, soon};
+
+/// Promise 1, order.
+#[tokio::test]
+async fn what_one_link_sends_reaches_another_in_sending_order() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    a.open_with(1, &[1]).await;
+    b.open_with(1, &[2]).await;
+
+    for number in 0..100_u32 {
+        a.route(1, chat(1, 2, &number.to_be_bytes())).await;
+    }
+
+    let delivered = b.deliveries(100).await;
+    let sequences: Vec<_> = delivered.iter().map(|d| d.sequence).collect();
+    assert_eq!(sequences, (4..104).collect::<Vec<_>>());
+    let expected = chat(1, 2, &7_u32.to_be_bytes()).pdu;
+    assert_eq!(delivered[7].pdu(), &expected, "byte for byte");
+}
+
+#[tokio::test]
+async fn a_payload_is_sent_once_for_all_links_of_a_gateway() {
+    let site = Site::with(NodeSettings {
+        fan_out: FanOut::Broadcast,
+        ..settings()
+    })
+    .await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    a.open_with(1, &[]).await;
+    for link in 1..=3 {
+        b.open_with(link, &[]).await;
+    }
+
+    let entries = (0..50)
+        .map(|_| a.entry(1, Entry::Envelope(kick(b"x"))))
+        .collect();
+    a.send_entries(entries).await;
+
+    for delivered in b.deliveries(50).await {
+        assert_eq!(delivered.targets, [1, 2, 3]);
+    }
+    assert_eq!(b.runs, 1, "a batch for the same links is one run");
+    a.got_nothing_after(1).await;
+}
+
+/// Promise 1, queries.
+#[tokio::test]
+async fn a_query_sees_every_update_sent_before_it() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open(1).await;
+
+    a.update(1, 7, 1, 1).await;
+    let first = a.ask(1, &[7, 8, 7]).await;
+    a.update(1, 7, 1, 2).await;
+    let second = a.ask(1, &[7]).await;
+
+    let answer = a.answer().await;
+    assert_eq!(
+        (answer.sequence, &answer.statuses[..]),
+        (first, &[1, 2, 1][..])
+    );
+    let answer = a.answer().await;
+    assert_eq!((answer.sequence, &answer.statuses[..]), (second, &[2][..]));
+}
+
+#[tokio::test]
+async fn a_login_makes_notices_for_those_who_need_them() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    b.open_with(1, &[2]).await;
+    a.open(1).await;
+
+    a.update(1, 7, 1, 1).await;
+
+    let desktop = delivery::Payload::DesktopLogin(DesktopLoginNotice {
+        user_id: 7,
+        logged_in: true,
+    });
+    let status = delivery::Payload::Status(StatusNotice {
+        user_id: 7,
+        status: 1,
+    });
+    let own = a.deliveries(2).await;
+    assert_eq!((own[0].index, &own[0].payload), (0, &desktop));
+    assert_eq!((own[1].index, &own[1].payload), (1, &status));
+    let others = b.delivery().await;
+    assert_eq!((others.index, &others.payload), (1, &status));
+}
+
+#[tokio::test]
+async fn hellos_that_make_no_sense_are_refused() {
+    let site = Site::start().await;
+    let long = "x".repeat(129);
+
+    for (hello, field) in [
+        (hello("", 1, 1), "hello.gateway_id"),
+        (hello(&long, 1, 1), "hello.gateway_id"),
+        (hello("new\nline", 1, 1), "hello.gateway_id"),
+        (hello("a", 0, 1), "hello.incarnation"),
+        (hello("a", 1, 0), "hello.attempt"),
+    ] {
+        let status = Played::attach_as(&site, hello).await.err().unwrap();
+
+        assert_eq!(status.code(), Code::InvalidArgument, "{status}");
+        let details = status.get_error_details();
+        assert_eq!(
+            details.bad_request().unwrap().field_violations[0].field,
+            field
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_older_stream_or_life_is_refused_for_good() {
+    let site = Site::start().await;
+    let (old, new) = (incarnation(), incarnation());
+    let _alive = Played::attach_as(&site, hello("a", new, 2)).await.unwrap();
+
+    for stale in [hello("a", old, 9), hello("a", new, 2), hello("a", new, 1)] {
+        let status = Played::attach_as(&site, stale).await.err().unwrap();
+
+        assert_eq!(status.code(), Code::Aborted);
+        assert_eq!(reason(&status), "ATTACH_SUPERSEDED");
+    }
+}
+
+#[tokio::test]
+async fn an_id_belongs_to_one_live_process() {
+    let site = Site::start().await;
+    let _alive = Played::attach(&site, "a").await;
+
+    let status = Played::attach_as(&site, hello("a", incarnation(), 1))
+        .await
+        .err()
+        .unwrap();
+
+    assert_eq!(status.code(), Code::AlreadyExists);
+    assert_eq!(reason(&status), "GATEWAY_ID_IN_USE");
+}
+
+#[tokio::test]
+async fn what_does_not_fit_ends_the_stream() {
+    let site = Site::start().await;
+    let at = |link, sequence, entry| UplinkEntry {
+        link,
+        sequence,
+        entry: Some(entry),
+    };
+    let query = || Entry::Query(StatusQuery::default());
+    let uneven = Entry::List(SessionList {
+        user_ids: vec![1, 2],
+        client_types: vec![1],
+        statuses: vec![1, 1],
+        last: true,
+        ..SessionList::default()
+    });
+    let nowhere = Entry::Opened(LinkOpened {
+        peer: "nowhere".to_owned(),
+        ..LinkOpened::default()
+    });
+    let wrong = [
+        vec![at(1, 1, query())],
+        vec![at(1, 2, opened(0, 1))],
+        vec![at(1, 1, nowhere)],
+        vec![at(1, 1, opened(0, 1)), at(1, 3, query())],
+        vec![at(1, 1, opened(0, 1)), at(1, 2, uneven)],
+        vec![at(1, 1, opened(0, 1)), at(1, 2, opened(0, 1))],
+        vec![UplinkEntry {
+            link: 1,
+            sequence: 1,
+            entry: None,
+        }],
+    ];
+
+    for (number, entries) in wrong.into_iter().enumerate() {
+        let mut gateway = Played::attach(&site, &format!("g{number}")).await;
+        gateway.send_entries(entries).await;
+
+        let status = gateway.end().await.unwrap();
+        assert_eq!(
+            status.code(),
+            Code::FailedPrecondition,
+            "{number}: {status}"
+        );
+        assert_eq!(reason(&status), "ATTACH_PROTOCOL");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_begins_with_hello_and_says_it_once() {
+    let site = Site::start().await;
+    let uplink = || AttachRequest {
+        frame: Some(attach_request::Frame::Uplink(Uplink::default())),
+    };
+    let greeting = || AttachRequest {
+        frame: Some(attach_request::Frame::Hello(hello("a", incarnation(), 1))),
+    };
+
+    let (_requests, mut mute) = open_stream(&site, uplink()).await;
+    let status = soon("a refusal", mute.message()).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition);
+
+    let (requests, mut twice) = open_stream(&site, greeting()).await;
+    requests.send(greeting()).await.unwrap();
+    soon("a welcome", twice.message()).await.unwrap();
+    let status = loop {
+        match soon("the end", twice.message()).await {
+            Ok(message) => assert!(message.is_some(), "it ends with a status"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), Code::FailedPrecondition);
+}
+
+#[tokio::test]
+async fn a_gateway_that_comes_back_gets_what_was_held_and_is_not_counted_twice() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    a.open_with(1, &[1]).await;
+    b.open_with(1, &[2]).await;
+    let b_incarnation = b.incarnation;
+
+    drop(b);
+    a.route(1, chat(1, 2, b"while away")).await;
+    a.confirmed(1).await;
+    let mut b = Played::attach_as(&site, hello("b", b_incarnation, 2))
+        .await
+        .unwrap();
+
+    let applied: Vec<_> = b
+        .welcome
+        .applied
+        .iter()
+        .map(|c| (c.link, c.sequence))
+        .collect();
+    assert_eq!(applied, [(1, 3)]);
+    assert_eq!(b.delivery().await.pdu(), &chat(1, 2, b"while away").pdu);
+    // The gateway is not sure whether its list came through.
+    let repeated = [opened(b_incarnation, 1), list(&[2]), list(&[2])];
+    let entries = repeated.map(|entry| b.entry(1, entry));
+    b.send_entries(entries.to_vec()).await;
+    b.confirmed(1).await;
+    assert_eq!(site.user(2).await.sessions[0].logins, 1);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_given_again() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[7]).await;
+    let asked = a.ask(1, &[7]).await;
+    a.confirmed(1).await;
+    let id = a.incarnation;
+
+    drop(a);
+    let a = Played::attach_as(&site, hello("a", id, 2)).await;
+    let mut a = a.unwrap();
+    a.send_entries(vec![UplinkEntry {
+        link: 1,
+        sequence: asked,
+        entry: Some(Entry::Query(StatusQuery { user_ids: vec![7] })),
+    }])
+    .await;
+
+    let answer = a.answer().await;
+    assert_eq!((answer.sequence, &answer.statuses[..]), (asked, &[1][..]));
+}
+
+#[tokio::test]
+async fn a_link_that_the_node_has_lost_comes_back_silently() {
+    let site = Site::start().await;
+    let mut b = Played::attach(&site, "b").await;
+    b.open_with(1, &[2]).await;
+    let a = Played::attach(&site, "a").await;
+    let mut opened = opened(a.incarnation, 1);
+    if let Entry::Opened(opened) = &mut opened {
+        (opened.replay, opened.claimed) = (true, true);
+        (opened.reported, opened.listed) = (true, true);
+    }
+    let table = Entry::List(SessionList {
+        user_ids: vec![7, 7, 8],
+        client_types: vec![1, 1, 0x11],
+        statuses: vec![1, 3, 2],
+        logins: vec![2, 1, 1],
+        replay: true,
+        last: true,
+    });
+    let at = |sequence, entry| UplinkEntry {
+        link: 1,
+        sequence,
+        entry: Some(entry),
+    };
+
+    let envelope = Entry::Envelope(chat(7, 2, b"after the cut"));
+    let entries = vec![at(40, opened), at(40, table), at(41, envelope)];
+    a.send_entries(entries).await;
+
+    let delivered = b.delivery().await;
+    assert_eq!(delivered.sequence, 41, "no notice came before");
+    let seven = site.user(7).await;
+    assert_eq!(seven.status(), Status::Online);
+    assert_eq!(seven.sessions[0].logins, 3);
+    let eight = site.user(8).await;
+    assert_eq!(
+        eight.status(),
+        Status::Offline,
+        "a hidden login never shows"
+    );
+}
+
+/// Promise 7.
+#[tokio::test]
+async fn a_gateway_that_stays_away_takes_its_users_along() {
+    let site = Site::with(NodeSettings {
+        detach_grace: Duration::from_millis(50),
+        ..settings()
+    })
+    .await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[7]).await;
+    let mut watching = Watching::users(&site, &[7]).await;
+
+    drop(a);
+
+    let (user, reason) = watching.change().await;
+    assert_eq!((user.user_id, user.status()), (7, Status::Offline));
+    assert_eq!(user.legacy_status(), LegacyStatus::Offline);
+    assert_eq!(reason, ChangeReason::GatewayLost);
+}
+
+#[tokio::test]
+async fn a_restarted_gateway_ends_its_old_life_at_once() {
+    let site = Site::start().await;
+    let mut old = Played::attach(&site, "a").await;
+    old.open_with(1, &[7]).await;
+    let mut watching = Watching::users(&site, &[7]).await;
+
+    drop(old);
+    let new = Played::attach(&site, "a").await;
+
+    assert_eq!(new.welcome.applied, []);
+    let (user, reason) = watching.change().await;
+    assert_eq!(user.status(), Status::Offline);
+    assert_eq!(reason, ChangeReason::GatewayLost);
+}
+
+#[tokio::test]
+async fn a_closed_link_takes_its_users_along() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[7]).await;
+    let mut watching = Watching::users(&site, &[7]).await;
+
+    a.close(1).await;
+
+    let (user, reason) = watching.change().await;
+    assert_eq!(user.status(), Status::Offline);
+    assert_eq!(reason, ChangeReason::LinkClosed);
+}
+
+/// Promise 8.
+#[tokio::test]
+async fn a_gateway_that_takes_nothing_is_ended_and_the_others_go_on() {
+    let site = Site::with(NodeSettings {
+        gateway_queue_bytes: 100_000,
+        ..settings()
+    })
+    .await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    a.open_with(1, &[1]).await;
+    b.open_with(1, &[2]).await;
+    // An embedded gateway, so that no socket buffer takes anything in its place.
+    let (requests, receiver) = tokio::sync::mpsc::channel(4);
+    let slow_incarnation = incarnation();
+    let frames = [
+        attach_request::Frame::Hello(hello("slow", slow_incarnation, 1)),
+        attach_request::Frame::Uplink(Uplink {
+            entries: vec![
+                UplinkEntry {
+                    link: 1,
+                    sequence: 1,
+                    entry: Some(opened(slow_incarnation, 1)),
+                },
+                UplinkEntry {
+                    link: 1,
+                    sequence: 2,
+                    entry: Some(list(&[3])),
+                },
+            ],
+            ..Uplink::default()
+        }),
+    ];
+    for frame in frames {
+        let request = AttachRequest { frame: Some(frame) };
+        requests.send(Ok(request)).await.unwrap();
+    }
+    let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut slow = site.node.attach(receiver);
+    soon("a welcome", slow.next()).await.unwrap().unwrap();
+    soon("a confirmation", slow.next()).await.unwrap().unwrap();
+
+    for _ in 0..100 {
+        a.route(1, chat(1, 3, &[0; 4000])).await;
+    }
+    a.confirmed(1).await;
+    a.route(1, chat(1, 2, b"still here")).await;
+
+    assert_eq!(b.delivery().await.pdu(), &chat(1, 2, b"still here").pdu);
+    let status = soon("the end", slow.next()).await.unwrap().unwrap_err();
+    assert_eq!(status.code(), Code::ResourceExhausted);
+    assert_eq!(reason(&status), "SLOW_CONSUMER");
+    let text = site.metrics.render();
+    assert!(
+        text.contains("teamtalk_route_gateways_slow_total 1\n"),
+        "{text}"
+    );
+    // What was held is still there for its next stream.
+    let mut again = Played::attach_as(&site, hello("slow", slow_incarnation, 2))
+        .await
+        .unwrap();
+    again.delivery().await;
+}
+
+#[tokio::test]
+async fn a_congested_gateway_slows_the_others_down() {
+    let site = Site::start().await;
+    let a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    let congested = |congested| Uplink {
+        congested: Some(congested),
+        ..Uplink::default()
+    };
+
+    a.send(congested(true)).await;
+    b.until(|b| b.throttle == Some(true)).await;
+    a.send(congested(false)).await;
+    b.until(|b| b.throttle == Some(false)).await;
+    a.send(congested(true)).await;
+    b.until(|b| b.throttle == Some(true)).await;
+    drop(a);
+    b.until(|b| b.throttle == Some(false)).await;
+}
+
+#[tokio::test]
+async fn every_gateway_knows_the_roster() {
+    let site = Site::start().await;
+
+    let mut a = Played::attach(&site, "a").await;
+    assert_eq!(a.roster, ["a"]);
+    let b = Played::attach(&site, "b").await;
+
+    assert_eq!(b.roster, ["a", "b"]);
+    a.until(|a| a.roster == ["a", "b"]).await;
+}
+
+#[tokio::test]
+async fn an_embedded_gateway_is_served_by_the_same_function() {
+    let site = Site::start().await;
+    let greeting = AttachRequest {
+        frame: Some(attach_request::Frame::Hello(hello("e", incarnation(), 1))),
+    };
+    let requests = stream::iter([Ok(greeting)]).chain(stream::pending());
+
+    let mut responses = Arc::clone(&site.node).attach(requests);
+
+    let first = soon("a welcome", responses.next()).await.unwrap().unwrap();
+    assert!(matches!(
+        first.frame,
+        Some(attach_response::Frame::Welcome(_))
+    ));
+    let b = Played::attach(&site, "b").await;
+    assert_eq!(b.roster, ["b", "e"]);
+}
+
+#[tokio::test]
+async fn a_draining_node_ends_attach_at_once() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+
+    site.shutdown.begin();
+
+    let status = a.end().await.unwrap();
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(reason(&status), "DRAINING");
+}
+
+pub(crate) fn reason(status: &tonic::Status) -> String {
+    let details = status.get_error_details();
+    let info = details
+        .error_info()
+        .unwrap_or_else(|| panic!("no details: {status}"));
+    assert_eq!(info.domain, "route.teamtalk");
+    info.reason.clone()
+}

@@ -1,0 +1,367 @@
+//! What BroadcastService promises.
+
+use route_grpc::settings::NodeSettings;
+use route_proto::v1::event::Event as Typed;
+use route_proto::v1::publish_request::Audience;
+use route_proto::v1::subscribe_response::Message;
+use route_proto::v1::uplink_entry::Entry;
+use route_proto::v1::{
+    ChatMessage, Event, EventKind, EveryoneAudience, GapPolicy, GapReason, Kick, PublishRequest,
+    PublishResponse, SignatureChanged, StatusChanged, SubscribeRequest, SubscribeResponse,
+    UserAudience,
+};
+use tonic::{Code, Streaming};
+
+use crate::attach::reason;
+use crate::played::{Played, chat, kick};
+use crate::site::{Site, settings, soon};
+
+#[tokio::test]
+async fn a_subscriber_sees_what_is_routed_in_order() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[1]).await;
+    let mut stream = subscribe(&site, SubscribeRequest::default()).await;
+
+    a.route(1, chat(1, 2, b"one")).await;
+    a.update(1, 9, 1, 1).await;
+    a.route(1, kick(b"\xff")).await;
+
+    let first = event(&mut stream).await;
+    let Some(Typed::ChatMessage(message)) = &first.event else {
+        panic!("not a chat message: {first:?}");
+    };
+    assert_eq!((message.from_user_id, message.to_id), (1, 2));
+    assert_eq!(&message.content[..], b"one");
+    assert_eq!(first.origin_link, format!("{:x}-1", a.incarnation));
+    assert!(first.raw_pdu.is_empty(), "only if asked for");
+    assert_eq!(event(&mut stream).await.kind(), EventKind::StatusChanged);
+    assert_eq!(
+        event(&mut stream).await.kind(),
+        EventKind::DesktopLoginChanged
+    );
+    let last = event(&mut stream).await;
+    assert_eq!((last.kind(), last.unparsed), (EventKind::Kick, true));
+    assert_eq!(last.event, None);
+}
+
+#[tokio::test]
+async fn filters_let_through_kinds_and_users_only() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[1]).await;
+    let mut stream = subscribe(
+        &site,
+        SubscribeRequest {
+            kinds: vec![EventKind::ChatMessage.into(), EventKind::Kick.into()],
+            user_ids: vec![5],
+            include_raw: true,
+            ..SubscribeRequest::default()
+        },
+    )
+    .await;
+
+    a.update(1, 5, 1, 1).await;
+    a.route(1, chat(1, 2, b"not for 5")).await;
+    a.route(1, kick(b"unparsed names nobody")).await;
+    a.route(1, chat(1, 5, b"for 5")).await;
+
+    let only = event(&mut stream).await;
+    assert_eq!(only.raw_pdu, chat(1, 5, b"for 5").pdu);
+    assert_eq!(only.kind(), EventKind::ChatMessage);
+}
+
+#[tokio::test]
+async fn a_subscription_resumes_without_loss_or_repetition() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[1]).await;
+    let mut stream = subscribe(&site, SubscribeRequest::default()).await;
+    a.route(1, chat(1, 1, b"one")).await;
+    let first = next(&mut stream).await;
+    drop(stream);
+    a.route(1, chat(1, 1, b"two")).await;
+    a.confirmed(1).await;
+
+    let mut stream = open(&site, resume(&first.position)).await.unwrap();
+
+    let begin = next(&mut stream).await;
+    assert!(
+        matches!(begin.message, Some(Message::Resumed(_))),
+        "{begin:?}"
+    );
+    let Some(Typed::ChatMessage(message)) = event(&mut stream).await.event else {
+        panic!("not a chat message");
+    };
+    assert_eq!(&message.content[..], b"two");
+}
+
+#[tokio::test]
+async fn what_is_no_longer_held_is_a_gap_with_its_extent() {
+    let site = Site::with(NodeSettings {
+        log_events: 4,
+        ..settings()
+    })
+    .await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[]).await;
+    let mut stream = open(&site, SubscribeRequest::default()).await.unwrap();
+    let position = next(&mut stream).await.position;
+    drop(stream);
+    for number in 0..10_u8 {
+        a.route(1, chat(1, 1, &[number])).await;
+    }
+    a.confirmed(1).await;
+
+    let mut stream = open(&site, resume(&position)).await.unwrap();
+
+    let Some(Message::Gap(gap)) = next(&mut stream).await.message else {
+        panic!("no gap");
+    };
+    assert_eq!((gap.reason(), gap.missed), (GapReason::Compacted, 6));
+    let Some(Typed::ChatMessage(message)) = event(&mut stream).await.event else {
+        panic!("not a chat message");
+    };
+    assert_eq!(&message.content[..], [6]);
+    let strict = SubscribeRequest {
+        on_gap: GapPolicy::Fail.into(),
+        ..resume(&position)
+    };
+    let refused = open(&site, strict).await.unwrap_err();
+    assert_eq!(reason(&refused), "POSITION_COMPACTED");
+    let text = site.metrics.render();
+    assert!(text.contains("teamtalk_route_gaps_total"), "{text}");
+}
+
+/// Promise 9.
+#[tokio::test]
+async fn a_subscriber_that_falls_behind_is_told_how_far() {
+    let site = Site::with(NodeSettings {
+        log_events: 100,
+        ..settings()
+    })
+    .await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[]).await;
+    let mut stream = subscribe(&site, SubscribeRequest::default()).await;
+
+    // 32 MB are more than the windows of a connection and the log hold together.
+    let content = vec![0; 16 << 10];
+    for _ in 0..20 {
+        let entries = (0..100)
+            .map(|_| a.entry(1, Entry::Envelope(chat(1, 1, &content))))
+            .collect();
+        a.send_entries(entries).await;
+    }
+    a.confirmed(1).await;
+
+    let (mut events, mut missed) = (0, 0);
+    while events + missed < 2000 {
+        match next(&mut stream).await.message {
+            Some(Message::Event(_)) => events += 1,
+            Some(Message::Gap(gap)) => {
+                assert_eq!(gap.reason(), GapReason::SlowConsumer);
+                missed += gap.missed;
+            }
+            other => panic!("neither event nor gap: {other:?}"),
+        }
+    }
+    assert_eq!(events + missed, 2000);
+    assert!(missed > 0, "it fell behind");
+}
+
+#[tokio::test]
+async fn requests_that_make_no_sense_are_refused() {
+    let site = Site::start().await;
+    for wrong in [
+        SubscribeRequest {
+            kinds: vec![99],
+            ..SubscribeRequest::default()
+        },
+        SubscribeRequest {
+            kinds: vec![0],
+            ..SubscribeRequest::default()
+        },
+        SubscribeRequest {
+            user_ids: vec![0; 10_001],
+            ..SubscribeRequest::default()
+        },
+        resume("nonsense"),
+    ] {
+        let refused = open(&site, wrong).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert_eq!(reason(&refused), "FIELD_INVALID");
+    }
+    let kick = Typed::Kick(Kick {
+        user_id: 1,
+        client_type: 1,
+        reason: 1,
+    });
+    for wrong in [
+        PublishRequest::default(),
+        request("", Typed::Kick(Kick::default()), None),
+        request("", Typed::StatusChanged(StatusChanged::default()), None),
+        request(&"x".repeat(129), kick.clone(), None),
+        request("", kick.clone(), users(vec![])),
+        request("", kick, users(vec![0; 10_001])),
+    ] {
+        let refused = publish(&site, wrong).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert_eq!(reason(&refused), "FIELD_INVALID");
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_goes_where_a_msg_servers_would_and_subscribers_see_it() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[1]).await;
+    a.open_with(2, &[2]).await;
+    a.open_with(3, &[3]).await;
+    let mut stream = subscribe(&site, SubscribeRequest::default()).await;
+
+    let routed = publish(&site, request("", message(1, 2), None))
+        .await
+        .unwrap();
+
+    assert_eq!(routed.links, 2);
+    assert!(!routed.duplicate);
+    assert_eq!(a.delivery().await.targets, [1, 2]);
+    let seen = next(&mut stream).await;
+    assert_eq!(seen.position, routed.position);
+    let Some(Message::Event(seen)) = seen.message else {
+        panic!("no event");
+    };
+    assert_eq!(seen.event, Some(message(1, 2)));
+    assert_eq!(seen.origin_link, "");
+
+    let everyone = Some(Audience::Everyone(EveryoneAudience {}));
+    publish(&site, request("", message(1, 2), everyone))
+        .await
+        .unwrap();
+    assert_eq!(a.delivery().await.targets, [1, 2, 3]);
+    publish(&site, request("", message(1, 2), users(vec![3])))
+        .await
+        .unwrap();
+    assert_eq!(a.delivery().await.targets, [3]);
+}
+
+#[tokio::test]
+async fn a_request_id_is_routed_once() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[1]).await;
+
+    let first = publish(&site, request("id", message(1, 1), None))
+        .await
+        .unwrap();
+    let again = publish(&site, request("id", message(1, 1), None))
+        .await
+        .unwrap();
+    publish(&site, request("other", message(1, 2), None))
+        .await
+        .unwrap();
+
+    assert!(!first.duplicate);
+    assert!(again.duplicate);
+    assert_eq!(
+        (again.links, &again.position),
+        (first.links, &first.position)
+    );
+    let delivered = a.deliveries(2).await;
+    assert_ne!(delivered[0].pdu(), delivered[1].pdu(), "not twice the same");
+    assert!(delivered[0].sequence < delivered[1].sequence);
+}
+
+#[tokio::test]
+async fn a_pdu_over_the_limit_is_not_published() {
+    let site = Site::with(NodeSettings {
+        pdu_limit: 1000,
+        ..settings()
+    })
+    .await;
+    let long = Typed::SignatureChanged(SignatureChanged {
+        user_id: 1,
+        signature: "x".repeat(1000),
+    });
+
+    let refused = publish(&site, request("", long, None)).await.unwrap_err();
+
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(reason(&refused), "TOO_LARGE");
+}
+
+fn message(from: u32, to: u32) -> Typed {
+    Typed::ChatMessage(ChatMessage {
+        from_user_id: from,
+        to_id: to,
+        conversation: 1,
+        message_id: 1,
+        create_time: 2,
+        message_type: 1,
+        content: b"hi"[..].into(),
+        ..ChatMessage::default()
+    })
+}
+
+fn users(user_ids: Vec<u32>) -> Option<Audience> {
+    Some(Audience::Users(UserAudience { user_ids }))
+}
+
+fn request(id: &str, event: Typed, audience: Option<Audience>) -> PublishRequest {
+    PublishRequest {
+        request_id: id.to_owned(),
+        event: Some(Event {
+            event: Some(event),
+            ..Event::default()
+        }),
+        audience,
+    }
+}
+
+fn resume(position: &str) -> SubscribeRequest {
+    SubscribeRequest {
+        resume_position: position.to_owned(),
+        ..SubscribeRequest::default()
+    }
+}
+
+async fn publish(site: &Site, request: PublishRequest) -> Result<PublishResponse, tonic::Status> {
+    let mut broadcast = site.broadcast().await;
+    let response = soon("an answer", broadcast.publish(request)).await?;
+    Ok(response.into_inner())
+}
+
+async fn open(
+    site: &Site,
+    request: SubscribeRequest,
+) -> Result<Streaming<SubscribeResponse>, tonic::Status> {
+    let mut broadcast = site.broadcast().await;
+    let stream = soon("a stream", broadcast.subscribe(request)).await?;
+    Ok(stream.into_inner())
+}
+
+/// A stream that has begun: what is routed from here on is seen.
+pub(crate) async fn subscribe(
+    site: &Site,
+    request: SubscribeRequest,
+) -> Streaming<SubscribeResponse> {
+    let mut stream = open(site, request).await.unwrap();
+    let first = next(&mut stream).await;
+    assert!(
+        matches!(first.message, Some(Message::Subscribed(_))),
+        "{first:?}"
+    );
+    stream
+}
+
+async fn next(stream: &mut Streaming<SubscribeResponse>) -> SubscribeResponse {
+    soon("a message", stream.message()).await.unwrap().unwrap()
+}
+
+async fn event(stream: &mut Streaming<SubscribeResponse>) -> Event {
+    match next(stream).await.message {
+        Some(Message::Event(event)) => event,
+        other => panic!("not an event: {other:?}"),
+    }
+}

@@ -1,0 +1,10 @@
+//! A node on a port of its own, played gateways and ordinary clients, all by the generated code.
+
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)] // a panic is how a test fails
+
+mod attach;
+mod broadcast;
+mod played;
+mod presence;
+mod server;
+mod site;

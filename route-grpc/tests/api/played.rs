@@ -1,0 +1,347 @@
+//! A played gateway: sends what it is told to, shows what it gets.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use route_proto::v1::link_service_client::LinkServiceClient;
+use route_proto::v1::uplink_entry::Entry;
+use route_proto::v1::{
+    AttachHello, AttachRequest, AttachResponse, AttachWelcome, AudienceScope, DeliveryRun,
+    Downlink, Envelope, LinkClosed, LinkOpened, RoleReport, SessionList, SessionUpdate,
+    StatusAnswer, StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
+    downlink_entry,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use crate::site::{Site, soon};
+
+/// A fresh incarnation, greater than all before.
+pub(crate) fn incarnation() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1 << 20);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+pub(crate) fn hello(id: &str, incarnation: u64, attempt: u64) -> AttachHello {
+    AttachHello {
+        gateway_id: id.to_owned(),
+        incarnation,
+        attempt,
+        roster: Vec::new(),
+        description: "played".to_owned(),
+    }
+}
+
+/// Opens a stream that begins with `first`.
+pub(crate) async fn stream(
+    site: &Site,
+    first: AttachRequest,
+) -> (mpsc::Sender<AttachRequest>, Streaming<AttachResponse>) {
+    let (requests, receiver) = mpsc::channel(64);
+    requests.send(first).await.unwrap();
+    let mut links = LinkServiceClient::new(site.channel().await)
+        .max_decoding_message_size(usize::MAX)
+        .max_encoding_message_size(usize::MAX);
+    let responses = soon("an answer", links.attach(ReceiverStream::new(receiver)))
+        .await
+        .unwrap()
+        .into_inner();
+    (requests, responses)
+}
+
+/// One delivery as a gateway sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Delivered {
+    pub(crate) targets: Vec<u64>,
+    pub(crate) origin: u64,
+    pub(crate) sequence: u64,
+    pub(crate) index: u32,
+    pub(crate) payload: delivery::Payload,
+}
+
+impl Delivered {
+    pub(crate) fn pdu(&self) -> &Bytes {
+        match &self.payload {
+            delivery::Payload::Pdu(pdu) => pdu,
+            other => panic!("a notice: {other:?}"),
+        }
+    }
+}
+
+pub(crate) struct Played {
+    pub(crate) incarnation: u64,
+    pub(crate) welcome: AttachWelcome,
+    requests: mpsc::Sender<AttachRequest>,
+    responses: Streaming<AttachResponse>,
+    sequences: HashMap<u64, u64>,
+    deliveries: Vec<Delivered>,
+    answers: Vec<StatusAnswer>,
+    confirmed: HashMap<u64, u64>,
+    pub(crate) throttle: Option<bool>,
+    pub(crate) roster: Vec<String>,
+    pub(crate) runs: usize,
+}
+
+impl Played {
+    pub(crate) async fn attach(site: &Site, id: &str) -> Self {
+        Self::attach_as(site, hello(id, incarnation(), 1))
+            .await
+            .unwrap()
+    }
+
+    pub(crate) async fn attach_as(site: &Site, hello: AttachHello) -> Result<Self, Status> {
+        let incarnation = hello.incarnation;
+        let first = AttachRequest {
+            frame: Some(attach_request::Frame::Hello(hello)),
+        };
+        let (requests, mut responses) = stream(site, first).await;
+        let response = soon("a welcome", responses.message()).await?;
+        let Some(attach_response::Frame::Welcome(welcome)) = response.unwrap().frame else {
+            panic!("the first message is no welcome");
+        };
+        Ok(Self {
+            incarnation,
+            roster: welcome.roster.clone(),
+            welcome,
+            requests,
+            responses,
+            sequences: HashMap::new(),
+            deliveries: Vec::new(),
+            answers: Vec::new(),
+            confirmed: HashMap::new(),
+            throttle: None,
+            runs: 0,
+        })
+    }
+
+    // ---- up
+
+    pub(crate) async fn send(&self, uplink: Uplink) {
+        let request = AttachRequest {
+            frame: Some(attach_request::Frame::Uplink(uplink)),
+        };
+        soon("room", self.requests.send(request)).await.unwrap();
+    }
+
+    pub(crate) async fn send_entries(&self, entries: Vec<UplinkEntry>) {
+        self.send(Uplink {
+            entries,
+            ..Uplink::default()
+        })
+        .await;
+    }
+
+    /// The next entry of a link.
+    pub(crate) fn entry(&mut self, link: u64, entry: Entry) -> UplinkEntry {
+        let sequence = self.sequences.entry(link).or_default();
+        *sequence += 1;
+        UplinkEntry {
+            link,
+            sequence: *sequence,
+            entry: Some(entry),
+        }
+    }
+
+    pub(crate) async fn tell(&mut self, link: u64, entry: Entry) -> u64 {
+        let entry = self.entry(link, entry);
+        let sequence = entry.sequence;
+        self.send_entries(vec![entry]).await;
+        sequence
+    }
+
+    pub(crate) async fn open(&mut self, link: u64) -> u64 {
+        self.tell(link, opened(self.incarnation, link)).await
+    }
+
+    /// Opens a link whose MsgServer claims and lists these desktop clients.
+    pub(crate) async fn open_with(&mut self, link: u64, users: &[u32]) {
+        let entries = vec![
+            self.entry(link, opened(self.incarnation, link)),
+            self.entry(link, Entry::Role(RoleReport { claimed: true })),
+            self.entry(link, list(users)),
+        ];
+        self.send_entries(entries).await;
+        self.confirmed(link).await;
+    }
+
+    pub(crate) async fn update(&mut self, link: u64, user_id: u32, client_type: u32, status: u32) {
+        let update = SessionUpdate {
+            user_id,
+            client_type,
+            status,
+        };
+        self.tell(link, Entry::Update(update)).await;
+    }
+
+    pub(crate) async fn ask(&mut self, link: u64, user_ids: &[u32]) -> u64 {
+        let user_ids = user_ids.to_vec();
+        self.tell(link, Entry::Query(StatusQuery { user_ids }))
+            .await
+    }
+
+    pub(crate) async fn route(&mut self, link: u64, envelope: Envelope) -> u64 {
+        self.tell(link, Entry::Envelope(envelope)).await
+    }
+
+    pub(crate) async fn close(&mut self, link: u64) {
+        self.tell(link, Entry::Closed(LinkClosed { reason: 1 }))
+            .await;
+    }
+
+    // ---- down
+
+    async fn read(&mut self) {
+        let response = soon("a downlink", self.responses.message()).await;
+        let Some(attach_response::Frame::Downlink(downlink)) = response.unwrap().unwrap().frame
+        else {
+            panic!("no downlink");
+        };
+        self.sort(downlink);
+    }
+
+    fn sort(&mut self, downlink: Downlink) {
+        for entry in downlink.entries {
+            match entry.entry.unwrap() {
+                downlink_entry::Entry::Run(run) => self.sort_run(run),
+                downlink_entry::Entry::Answer(answer) => self.answers.push(answer),
+                downlink_entry::Entry::Close(close) => panic!("asked to close: {close:?}"),
+            }
+        }
+        let confirmed = downlink.confirmations.iter();
+        self.confirmed
+            .extend(confirmed.map(|c| (c.link, c.sequence)));
+        self.throttle = downlink.throttle.or(self.throttle);
+        if let Some(roster) = downlink.roster {
+            self.roster = roster.gateway_ids;
+        }
+    }
+
+    fn sort_run(&mut self, run: DeliveryRun) {
+        self.runs += 1;
+        for delivery in run.deliveries {
+            self.deliveries.push(Delivered {
+                targets: run.targets.clone(),
+                origin: run.origin.unwrap().number,
+                sequence: delivery.sequence,
+                index: delivery.index,
+                payload: delivery.payload.unwrap(),
+            });
+        }
+    }
+
+    /// The next deliveries, exactly so many.
+    pub(crate) async fn deliveries(&mut self, count: usize) -> Vec<Delivered> {
+        while self.deliveries.len() < count {
+            self.read().await;
+        }
+        self.deliveries.drain(..count).collect()
+    }
+
+    pub(crate) async fn delivery(&mut self) -> Delivered {
+        self.deliveries(1).await.remove(0)
+    }
+
+    pub(crate) async fn answer(&mut self) -> StatusAnswer {
+        while self.answers.is_empty() {
+            self.read().await;
+        }
+        self.answers.remove(0)
+    }
+
+    /// Waits until everything that was sent for a link has been confirmed.
+    pub(crate) async fn confirmed(&mut self, link: u64) {
+        let sent = self.sequences[&link];
+        while self.confirmed.get(&link).copied().unwrap_or_default() < sent {
+            self.read().await;
+        }
+    }
+
+    pub(crate) async fn until(&mut self, condition: impl Fn(&Self) -> bool) {
+        while !condition(self) {
+            self.read().await;
+        }
+    }
+
+    /// Everything that was sent has been confirmed, and nothing else has come.
+    pub(crate) async fn got_nothing_after(&mut self, link: u64) {
+        self.confirmed(link).await;
+        assert_eq!(self.deliveries, []);
+    }
+
+    /// Waits for the end of the stream.
+    pub(crate) async fn end(&mut self) -> Option<Status> {
+        loop {
+            match soon("the end", self.responses.message()).await {
+                Ok(Some(_)) => {}
+                Ok(None) => return None,
+                Err(status) => return Some(status),
+            }
+        }
+    }
+}
+
+/// Each link's MsgServer has an IP address of its own, whatever its gateway.
+pub(crate) fn opened(incarnation: u64, link: u64) -> Entry {
+    Entry::Opened(LinkOpened {
+        peer: format!(
+            "10.{}.{}.{link}:4000",
+            incarnation / 256 % 256,
+            incarnation % 256
+        ),
+        ..LinkOpened::default()
+    })
+}
+
+/// A complete list of desktop clients, all online.
+pub(crate) fn list(users: &[u32]) -> Entry {
+    Entry::List(SessionList {
+        user_ids: users.to_vec(),
+        client_types: vec![1; users.len()],
+        statuses: vec![1; users.len()],
+        last: true,
+        ..SessionList::default()
+    })
+}
+
+/// A chat message between users.
+pub(crate) fn chat(from: u32, to: u32, content: &[u8]) -> Envelope {
+    use prost::Message;
+    let body = route_proto::legacy::im::message::ImMsgData {
+        from_user_id: from,
+        to_session_id: to,
+        msg_id: 1,
+        create_time: 2,
+        msg_type: 1,
+        msg_data: Bytes::copy_from_slice(content),
+        attach_data: None,
+    };
+    Envelope {
+        command: 0x0301,
+        scope: AudienceScope::Users.into(),
+        user_ids: vec![from, to],
+        pdu: pdu(0x0301, &body.encode_to_vec()),
+        traceparent: String::new(),
+    }
+}
+
+/// Something for everybody else.
+pub(crate) fn kick(body: &[u8]) -> Envelope {
+    Envelope {
+        command: 0x070d,
+        scope: AudienceScope::Others.into(),
+        pdu: pdu(0x070d, body),
+        ..Envelope::default()
+    }
+}
+
+fn pdu(command: u16, body: &[u8]) -> Bytes {
+    let length = u32::try_from(16 + body.len()).unwrap();
+    let mut pdu = length.to_be_bytes().to_vec();
+    pdu.extend([0, 1, 0, 0, 0, 3]);
+    pdu.extend(command.to_be_bytes());
+    pdu.extend([0, 9, 0, 0]);
+    pdu.extend(body);
+    pdu.into()
+}

@@ -1,0 +1,291 @@
+//! What PresenceService promises.
+
+use route_grpc::settings::NodeSettings;
+use route_proto::v1::uplink_entry::Entry;
+use route_proto::v1::watch_user_status_response::Event;
+use route_proto::v1::{
+    BatchGetUserStatusRequest, ChangeReason, GapPolicy, GapReason, GetUserStatusRequest,
+    LegacyStatus, SessionState, Status, UserStatus, WatchUserStatusRequest,
+    WatchUserStatusResponse,
+};
+use tonic::{Code, Streaming};
+
+use crate::attach::reason;
+use crate::played::{Played, chat, opened};
+use crate::site::{Site, settings, soon};
+
+#[tokio::test]
+async fn a_user_is_shown_with_sessions() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[7]).await;
+    a.update(1, 7, 0x11, 1).await;
+    a.update(1, 7, 1, 3).await;
+    a.confirmed(1).await;
+
+    let mut user = site.user(7).await;
+
+    assert_eq!(user.status(), Status::Online, "one client is active");
+    assert_eq!(user.legacy_status(), LegacyStatus::Online);
+    user.sessions.sort_by_key(|session| session.client_type);
+    let states: Vec<_> = user
+        .sessions
+        .iter()
+        .map(|session| (session.client_type, session.state(), session.logins))
+        .collect();
+    assert_eq!(
+        states,
+        [(1, SessionState::Away, 1), (0x11, SessionState::Online, 1)]
+    );
+    let Entry::Opened(opened) = opened(a.incarnation, 1) else {
+        panic!("not an opening");
+    };
+    assert_eq!(user.sessions[0].msg_server, opened.peer);
+    assert_eq!(user.sessions[0].link, format!("{:x}-1", a.incarnation));
+    assert_eq!(user.sessions[0].since_unix_millis % 1000, 0);
+    let nobody = site.user(8).await;
+    assert_eq!(nobody.status(), Status::Offline);
+    assert_eq!(nobody.sessions, []);
+}
+
+#[tokio::test]
+async fn a_batch_keeps_order_and_duplicates_and_has_a_limit() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[7]).await;
+    let mut presence = site.presence().await;
+    let mut batch = async |user_ids: Vec<u32>| {
+        let request = BatchGetUserStatusRequest {
+            user_ids,
+            omit_sessions: true,
+        };
+        let answer = soon("an answer", presence.batch_get_user_status(request)).await;
+        answer.map(|answer| answer.into_inner().users)
+    };
+
+    let users = batch(vec![9, 7, 9]).await.unwrap();
+    let ids: Vec<_> = users
+        .iter()
+        .map(|user| (user.user_id, user.status()))
+        .collect();
+    assert_eq!(
+        ids,
+        [
+            (9, Status::Offline),
+            (7, Status::Online),
+            (9, Status::Offline)
+        ]
+    );
+    assert_eq!(users[1].sessions, []);
+    assert_eq!(batch(vec![7; 10_000]).await.unwrap().len(), 10_000);
+    let refused = batch(vec![7; 10_001]).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(reason(&refused), "FIELD_INVALID");
+}
+
+#[tokio::test]
+async fn a_watch_begins_with_everybody_and_goes_on_with_changes() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let users: Vec<u32> = (1..=40_000).collect();
+    a.open_with(1, &users).await;
+
+    let mut watching = Watching::users(&site, &[]).await;
+    a.update(1, 7, 1, 2).await;
+    a.update(1, 7, 1, 1).await;
+
+    let mut seen: Vec<_> = watching.snapshot.iter().map(|user| user.user_id).collect();
+    seen.sort_unstable();
+    assert_eq!(seen, users);
+    assert!(watching.parts > 1, "a snapshot comes in parts");
+    let (user, reason) = watching.change().await;
+    assert_eq!((user.user_id, user.status()), (7, Status::Offline));
+    assert_eq!(reason, ChangeReason::Client);
+    let (user, _) = watching.change().await;
+    assert_eq!((user.user_id, user.status()), (7, Status::Online));
+    assert_eq!(user.sessions, [], "details are asked for");
+}
+
+#[tokio::test]
+async fn a_watch_of_some_users_shows_only_them() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[1, 2, 3]).await;
+
+    let mut watching = Watching::users(&site, &[2, 9]).await;
+    a.update(1, 3, 1, 2).await;
+    a.update(1, 9, 0x12, 1).await;
+
+    assert_eq!(watching.snapshot.len(), 1);
+    assert_eq!(watching.snapshot[0].user_id, 2);
+    let (user, _) = watching.change().await;
+    assert_eq!((user.user_id, user.status()), (9, Status::Online));
+    assert_eq!(
+        user.legacy_status(),
+        LegacyStatus::Offline,
+        "on mobile only"
+    );
+}
+
+#[tokio::test]
+async fn a_watch_resumes_where_it_or_a_query_ended() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[7]).await;
+    let mut presence = site.presence().await;
+    let answer = presence.get_user_status(GetUserStatusRequest { user_id: 7 });
+    let position = soon("an answer", answer)
+        .await
+        .unwrap()
+        .into_inner()
+        .position;
+    a.update(1, 7, 1, 2).await;
+    a.confirmed(1).await;
+
+    let mut stream = watch(&site, &position, GapPolicy::Fail).await.unwrap();
+
+    let first = next(&mut stream).await;
+    assert!(matches!(first.event, Some(Event::Resumed(_))), "{first:?}");
+    assert_eq!(first.position, position);
+    let change = next(&mut stream).await;
+    assert!(matches!(change.event, Some(Event::Change(_))), "{change:?}");
+    let mut stream = watch(&site, &change.position, GapPolicy::Fail)
+        .await
+        .unwrap();
+    next(&mut stream).await;
+    a.update(1, 7, 1, 1).await;
+    assert!(matches!(
+        next(&mut stream).await.event,
+        Some(Event::Change(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_position_that_is_no_longer_held_is_a_gap_and_a_snapshot() {
+    let site = Site::with(NodeSettings {
+        log_events: 4,
+        ..settings()
+    })
+    .await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[7]).await;
+    let position = Watching::users(&site, &[]).await.position;
+    for _ in 0..10 {
+        a.route(1, chat(7, 7, b"x")).await;
+    }
+    a.confirmed(1).await;
+
+    let mut stream = watch(&site, &position, GapPolicy::Unspecified)
+        .await
+        .unwrap();
+
+    let Some(Event::Gap(gap)) = next(&mut stream).await.event else {
+        panic!("no gap");
+    };
+    assert_eq!((gap.reason(), gap.missed), (GapReason::Compacted, 6));
+    assert_eq!(gap.from, position);
+    let begin = next(&mut stream).await;
+    assert!(
+        matches!(begin.event, Some(Event::SnapshotBegin(_))),
+        "{begin:?}"
+    );
+    let refused = watch(&site, &position, GapPolicy::Fail).await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange);
+    assert_eq!(reason(&refused), "POSITION_COMPACTED");
+}
+
+#[tokio::test]
+async fn a_position_of_another_life_is_told_apart_from_nonsense() {
+    let site = Site::start().await;
+    let before = Site::start().await;
+    let foreign = Watching::users(&before, &[]).await.position;
+
+    let mut stream = watch(&site, &foreign, GapPolicy::Report).await.unwrap();
+    let Some(Event::Gap(gap)) = next(&mut stream).await.event else {
+        panic!("no gap");
+    };
+    assert_eq!((gap.reason(), gap.missed), (GapReason::EpochChanged, 0));
+    let refused = watch(&site, &foreign, GapPolicy::Fail).await.unwrap_err();
+    assert_eq!(reason(&refused), "EPOCH_CHANGED");
+    let refused = watch(&site, "nonsense", GapPolicy::Report)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+async fn watch(
+    site: &Site,
+    position: &str,
+    on_gap: GapPolicy,
+) -> Result<Streaming<WatchUserStatusResponse>, tonic::Status> {
+    let mut presence = site.presence().await;
+    let request = WatchUserStatusRequest {
+        user_ids: Vec::new(),
+        resume_position: position.to_owned(),
+        on_gap: on_gap.into(),
+    };
+    let stream = soon("a stream", presence.watch_user_status(request)).await?;
+    Ok(stream.into_inner())
+}
+
+async fn next(stream: &mut Streaming<WatchUserStatusResponse>) -> WatchUserStatusResponse {
+    soon("a message", stream.message()).await.unwrap().unwrap()
+}
+
+/// A watch whose snapshot has been read.
+pub(crate) struct Watching {
+    stream: Streaming<WatchUserStatusResponse>,
+    snapshot: Vec<UserStatus>,
+    parts: usize,
+    position: String,
+}
+
+impl Watching {
+    /// Empty: everybody.
+    pub(crate) async fn users(site: &Site, users: &[u32]) -> Self {
+        let mut presence = site.presence().await;
+        let request = WatchUserStatusRequest {
+            user_ids: users.to_vec(),
+            ..WatchUserStatusRequest::default()
+        };
+        let stream = soon("a stream", presence.watch_user_status(request)).await;
+        let mut stream = stream.unwrap().into_inner();
+        let begin = next(&mut stream).await;
+        assert!(matches!(begin.event, Some(Event::SnapshotBegin(_))));
+        assert_eq!(begin.position, "");
+        let mut snapshot = Vec::new();
+        let mut parts = 0;
+        loop {
+            let response = next(&mut stream).await;
+            match response.event {
+                Some(Event::Snapshot(part)) => snapshot.extend(part.users),
+                Some(Event::SnapshotEnd(_)) => {
+                    return Self {
+                        stream,
+                        snapshot,
+                        parts,
+                        position: response.position,
+                    };
+                }
+                other => panic!("inside a snapshot: {other:?}"),
+            }
+            parts += 1;
+        }
+    }
+
+    /// The next change.
+    pub(crate) async fn change(&mut self) -> (UserStatus, ChangeReason) {
+        match next(&mut self.stream).await.event {
+            Some(Event::Change(change)) => {
+                let reason = change.reason();
+                (change.user.unwrap(), reason)
+            }
+            other => panic!("not a change: {other:?}"),
+        }
+    }
+
+    /// What the stream says next.
+    pub(crate) async fn next(&mut self) -> Result<Option<WatchUserStatusResponse>, tonic::Status> {
+        soon("a message", self.stream.message()).await
+    }
+}

@@ -1,0 +1,225 @@
+//! The server around the services: health, reflection, limits, the end.
+
+use std::time::Duration;
+
+use route_grpc::settings::NodeSettings;
+use route_proto::v1::subscribe_response::Message;
+use route_proto::v1::watch_user_status_response::Event;
+use route_proto::v1::{BatchGetUserStatusRequest, SubscribeRequest, WatchUserStatusRequest};
+use tokio::net::TcpStream;
+use tokio_stream::StreamExt;
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::{v1, v1alpha};
+use tonic_types::StatusExt;
+
+use crate::attach::reason;
+use crate::broadcast::subscribe;
+use crate::played::Played;
+use crate::presence::Watching;
+use crate::site::{Site, settings, soon};
+
+const NAMES: [&str; 5] = [
+    "",
+    "readiness",
+    "teamtalk.route.v1.PresenceService",
+    "teamtalk.route.v1.BroadcastService",
+    "teamtalk.route.v1.LinkService",
+];
+
+fn named(service: &str) -> HealthCheckRequest {
+    HealthCheckRequest {
+        service: service.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn health_follows_readiness_and_liveness_does_not() {
+    let site = Site::start().await;
+    let mut health = HealthClient::new(site.channel().await);
+    let mut streams = Vec::new();
+    for name in NAMES {
+        let mut stream = health.watch(named(name)).await.unwrap().into_inner();
+        let first = soon("a status", stream.message()).await.unwrap().unwrap();
+        assert_eq!(first.status(), ServingStatus::NotServing, "{name:?}");
+        streams.push(stream);
+    }
+    let mut liveness = health.watch(named("liveness")).await.unwrap().into_inner();
+    loop {
+        let status = soon("a status", liveness.message()).await.unwrap().unwrap();
+        if status.status() == ServingStatus::Serving {
+            break;
+        }
+    }
+
+    site.readiness.set(true, "test");
+
+    for stream in &mut streams {
+        let status = soon("a status", stream.message()).await.unwrap().unwrap();
+        assert_eq!(status.status(), ServingStatus::Serving);
+    }
+    let unknown = health.check(named("unknown")).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn both_reflections_list_every_service() {
+    let site = Site::start().await;
+    let services = [
+        "grpc.health.v1.Health",
+        "teamtalk.route.v1.BroadcastService",
+        "teamtalk.route.v1.LinkService",
+        "teamtalk.route.v1.PresenceService",
+    ];
+
+    let mut client =
+        v1::server_reflection_client::ServerReflectionClient::new(site.channel().await);
+    let list = v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(v1::server_reflection_request::MessageRequest::ListServices(
+            String::new(),
+        )),
+    };
+    let answers = client.server_reflection_info(tokio_stream::once(list));
+    let mut answers = soon("reflection", answers).await.unwrap().into_inner();
+    let answer = soon("services", answers.next()).await.unwrap().unwrap();
+    let Some(v1::server_reflection_response::MessageResponse::ListServicesResponse(listed)) =
+        answer.message_response
+    else {
+        panic!("no list");
+    };
+    let names: Vec<_> = listed.service.into_iter().map(|s| s.name).collect();
+    for service in services {
+        assert!(names.iter().any(|name| name == service), "{names:?}");
+    }
+
+    let mut client =
+        v1alpha::server_reflection_client::ServerReflectionClient::new(site.channel().await);
+    let symbol = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(
+            v1alpha::server_reflection_request::MessageRequest::FileContainingSymbol(
+                services[1].to_owned(),
+            ),
+        ),
+    };
+    let answers = client.server_reflection_info(tokio_stream::once(symbol));
+    let mut answers = soon("reflection", answers).await.unwrap().into_inner();
+    let answer = soon("a file", answers.next()).await.unwrap().unwrap();
+    assert!(matches!(
+        answer.message_response,
+        Some(v1alpha::server_reflection_response::MessageResponse::FileDescriptorResponse(_))
+    ));
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_long_is_refused_with_the_usual_code() {
+    let site = Site::start().await;
+    let mut presence = site.presence().await;
+    let request = BatchGetUserStatusRequest {
+        user_ids: vec![u32::MAX; 1_000_000],
+        omit_sessions: true,
+    };
+
+    let answer = soon("an answer", presence.batch_get_user_status(request)).await;
+
+    let refused = answer.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert_eq!(reason(&refused), "TOO_LARGE");
+    let text = site.metrics.render();
+    assert!(
+        text.contains("rpc_response_status_code=\"RESOURCE_EXHAUSTED\""),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn streams_are_counted_and_a_closed_one_makes_room() {
+    let site = Site::with(NodeSettings {
+        max_streams: 1,
+        ..settings()
+    })
+    .await;
+    let watching = Watching::users(&site, &[]).await;
+
+    let mut presence = site.presence().await;
+    let request = WatchUserStatusRequest::default();
+    let refused = soon("an answer", presence.watch_user_status(request)).await;
+    let refused = refused.err().unwrap();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(reason(&refused), "STREAM_LIMIT");
+    assert!(refused.get_error_details().retry_info().is_some());
+
+    drop(watching);
+    let opened = async {
+        // The server hears of the end a moment later.
+        while presence
+            .watch_user_status(WatchUserStatusRequest::default())
+            .await
+            .is_err()
+        {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon("room", opened).await;
+}
+
+/// Every stream and every connection that could hold the server is open.
+#[tokio::test]
+async fn a_drain_ends_in_time_with_streams_open() {
+    let site = Site::start().await;
+    site.readiness.set(true, "test");
+    let mut gateway = Played::attach(&site, "a").await;
+    let mut watching = Watching::users(&site, &[]).await;
+    let mut subscription = subscribe(&site, SubscribeRequest::default()).await;
+    let mut health = HealthClient::new(site.channel().await);
+    let mut health_watch = health.watch(named("")).await.unwrap().into_inner();
+    let _bare = TcpStream::connect(site.address).await.unwrap();
+
+    site.shutdown.begin();
+
+    let message = watching.next().await.unwrap().unwrap();
+    assert!(
+        matches!(message.event, Some(Event::Draining(_))),
+        "{message:?}"
+    );
+    assert_ne!(message.position, "");
+    let end = watching.next().await.unwrap_err();
+    assert_eq!(
+        (end.code(), reason(&end)),
+        (Code::Unavailable, "DRAINING".into())
+    );
+    let message = soon("draining", subscription.message()).await.unwrap();
+    let message = message.unwrap().message;
+    assert!(matches!(message, Some(Message::Draining(_))), "{message:?}");
+    let end = soon("the end", subscription.message()).await.unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable);
+    assert_eq!(gateway.end().await.unwrap().code(), Code::Unavailable);
+    let stopped = async { while let Ok(Some(_)) = health_watch.message().await {} };
+    soon("the health watch's end", stopped).await;
+    soon("the server's end", site.server)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(soon("all tasks", site.shutdown.finish()).await);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_too_old_is_asked_to_come_back() {
+    let site = Site::with(NodeSettings {
+        max_stream_age: Duration::from_millis(20),
+        ..settings()
+    })
+    .await;
+
+    let mut watching = Watching::users(&site, &[]).await;
+
+    let message = watching.next().await.unwrap().unwrap();
+    assert!(
+        matches!(message.event, Some(Event::Draining(_))),
+        "{message:?}"
+    );
+    assert_eq!(watching.next().await.unwrap_err().code(), Code::Unavailable);
+}

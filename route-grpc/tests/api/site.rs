@@ -1,0 +1,90 @@
+//! A node in this process, served on a free port.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use route_grpc::Node;
+use route_grpc::server::ServeError;
+use route_grpc::settings::NodeSettings;
+use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
+use route_proto::v1::presence_service_client::PresenceServiceClient;
+use route_proto::v1::{GetUserStatusRequest, UserStatus};
+use route_runtime::listen;
+use route_runtime::readiness::Readiness;
+use route_runtime::shutdown::Shutdown;
+use route_runtime::telemetry::Metrics;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+
+/// No wait in these tests takes longer, unless something is broken.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits, but not for ever.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(DEADLINE, future).await {
+        Ok(done) => done,
+        Err(_) => panic!("waited {DEADLINE:?} for {what}"),
+    }
+}
+
+/// Settings for tests: the drain is short.
+pub(crate) fn settings() -> NodeSettings {
+    NodeSettings {
+        drain_window: Duration::from_millis(100),
+        ..NodeSettings::default()
+    }
+}
+
+pub(crate) struct Site {
+    pub(crate) node: Arc<Node>,
+    pub(crate) address: SocketAddr,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) readiness: Readiness,
+    pub(crate) metrics: Metrics,
+    pub(crate) server: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Site {
+    pub(crate) async fn start() -> Self {
+        Self::with(settings()).await
+    }
+
+    pub(crate) async fn with(settings: NodeSettings) -> Self {
+        let metrics = Metrics::new("test", "0").unwrap();
+        let shutdown = Shutdown::new(DEADLINE);
+        let readiness = Readiness::new();
+        let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let node = Node::start(settings, &metrics.meter(), shutdown.clone());
+        let server = route_grpc::serve(Arc::clone(&node), listener, readiness.clone());
+        Self {
+            server: tokio::spawn(server),
+            node,
+            address,
+            shutdown,
+            readiness,
+            metrics,
+        }
+    }
+
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        soon("a connection", endpoint.connect()).await.unwrap()
+    }
+
+    pub(crate) async fn presence(&self) -> PresenceServiceClient<Channel> {
+        PresenceServiceClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn broadcast(&self) -> BroadcastServiceClient<Channel> {
+        BroadcastServiceClient::new(self.channel().await).max_decoding_message_size(usize::MAX)
+    }
+
+    pub(crate) async fn user(&self, user_id: u32) -> UserStatus {
+        let mut presence = self.presence().await;
+        let request = GetUserStatusRequest { user_id };
+        let response = soon("a status", presence.get_user_status(request)).await;
+        response.unwrap().into_inner().user.unwrap()
+    }
+}

@@ -1,0 +1,133 @@
+"""PresenceService: who is online, and how that changes."""
+
+import time
+
+import grpc
+import pytest
+from client import DEADLINE, details, reason
+from msgserver import ANDROID, IOS, LEAVE, OFFLINE, ONLINE, WINDOWS, MsgServer
+from teamtalk.route.v1 import presence_pb2
+
+
+def test_a_user_is_the_sum_of_all_clients_on_all_msgservers(server, client, user):
+    before = time.time()
+    with MsgServer(server.pdu, [(user, WINDOWS, ONLINE)]) as desk, MsgServer(server.pdu) as phone:
+        phone.update(user, IOS, LEAVE)
+        desk.statuses(), phone.statuses()
+
+        status = client.user(user)
+
+        assert status.status == presence_pb2.STATUS_ONLINE
+        assert status.legacy_status == presence_pb2.LEGACY_STATUS_ONLINE
+        sessions = {session.client_type: session for session in status.sessions}
+        assert sessions.keys() == {WINDOWS, IOS}
+        assert sessions[WINDOWS].state == presence_pb2.SESSION_STATE_ONLINE
+        assert sessions[WINDOWS].msg_server == desk.address
+        assert sessions[IOS].state == presence_pb2.SESSION_STATE_AWAY
+        assert sessions[IOS].msg_server == phone.address
+        assert sessions[IOS].link != sessions[WINDOWS].link
+        assert sessions[WINDOWS].logins == 1
+        # To the second.
+        assert before - 2 <= sessions[WINDOWS].since_unix_millis / 1000 <= time.time() + 1
+
+
+def test_a_user_with_a_phone_only_is_online_but_not_for_legacy_clients(server, client, user):
+    with MsgServer(server.pdu, [(user, ANDROID, ONLINE)]) as phone:
+        legacy_answer = phone.statuses(user)
+
+        status = client.user(user)
+
+        assert legacy_answer == [OFFLINE]
+        assert status.legacy_status == presence_pb2.LEGACY_STATUS_OFFLINE
+        assert status.status == presence_pb2.STATUS_ONLINE
+
+
+def test_a_user_nobody_knows_is_offline(client, user):
+    status = client.user(user)
+
+    assert status.user_id == user
+    assert status.status == presence_pb2.STATUS_OFFLINE
+    assert not status.sessions
+
+
+def test_a_batch_keeps_order_and_duplicates(server, client, user, other_user):
+    with MsgServer(server.pdu, [(user, WINDOWS, LEAVE)]) as desk:
+        desk.statuses()
+        request = presence_pb2.BatchGetUserStatusRequest(
+            user_ids=[other_user, user, other_user, user], omit_sessions=True
+        )
+
+        answer = client.presence.BatchGetUserStatus(request, timeout=DEADLINE)
+
+        assert [(entry.user_id, entry.status) for entry in answer.users] == [
+            (other_user, presence_pb2.STATUS_OFFLINE),
+            (user, presence_pb2.STATUS_AWAY),
+            (other_user, presence_pb2.STATUS_OFFLINE),
+            (user, presence_pb2.STATUS_AWAY),
+        ]
+        assert not any(entry.sessions for entry in answer.users)
+        assert answer.position
+
+
+def test_a_batch_has_a_limit_that_is_a_typed_error(client):
+    fits = presence_pb2.BatchGetUserStatusRequest(user_ids=range(10_000))
+    too_many = presence_pb2.BatchGetUserStatusRequest(user_ids=range(10_001))
+
+    answer = client.presence.BatchGetUserStatus(fits, timeout=DEADLINE)
+    with pytest.raises(grpc.RpcError) as error:
+        client.presence.BatchGetUserStatus(too_many, timeout=DEADLINE)
+
+    assert len(answer.users) == 10_000
+    assert error.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert reason(error.value) == "FIELD_INVALID"
+    violations = details(error.value)["BadRequest"].field_violations
+    assert [violation.field for violation in violations] == ["user_ids"]
+
+
+def test_a_watch_begins_with_a_snapshot_and_goes_on_with_changes(server, client, user, other_user):
+    with MsgServer(server.pdu, [(user, WINDOWS, ONLINE)]) as desk:
+        desk.statuses()
+
+        stream = client.watch(user_ids=[user, other_user])
+        snapshot = stream.snapshot()
+        desk.update(other_user, ANDROID, ONLINE)
+        login = stream.next("change")
+        desk.close()
+        ends = [stream.next("change"), stream.next("change")]
+
+        assert snapshot == {user: presence_pb2.STATUS_ONLINE}
+        assert login.user.user_id == other_user
+        assert login.user.status == presence_pb2.STATUS_ONLINE
+        assert login.reason == presence_pb2.CHANGE_REASON_CLIENT
+        assert {end.user.user_id for end in ends} == {user, other_user}
+        assert {end.user.status for end in ends} == {presence_pb2.STATUS_OFFLINE}
+        assert {end.reason for end in ends} == {presence_pb2.CHANGE_REASON_LINK_CLOSED}
+
+
+def test_a_watch_that_resumes_misses_nothing(server, client, user):
+    with MsgServer(server.pdu) as desk:
+        stream = client.watch(user_ids=[user])
+        stream.snapshot()
+        desk.update(user, WINDOWS, ONLINE)
+        stream.next("change")
+        stream.cancel()
+        desk.update(user, WINDOWS, LEAVE)
+        desk.update(user, WINDOWS, OFFLINE)
+        desk.statuses()
+
+        resumed = client.watch(user_ids=[user], resume_position=stream.position)
+
+        resumed.next("resumed")
+        missed = [resumed.next("change").user.status for _ in range(2)]
+        assert missed == [presence_pb2.STATUS_AWAY, presence_pb2.STATUS_OFFLINE]
+
+
+def test_an_answer_can_be_followed_from_its_position(server, client, user):
+    with MsgServer(server.pdu) as desk:
+        answer = client.presence.GetUserStatus(presence_pb2.GetUserStatusRequest(user_id=user), timeout=DEADLINE)
+        desk.update(user, WINDOWS, ONLINE)
+
+        stream = client.watch(user_ids=[user], resume_position=answer.position)
+
+        stream.next("resumed")
+        assert stream.next("change").user.status == presence_pb2.STATUS_ONLINE

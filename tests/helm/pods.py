@@ -1,0 +1,108 @@
+"""Rendered Deployments as processes of this machine: the container's own command, flags and environment.
+
+Different are ports, for free ones take their place, and host names, for this machine takes theirs.
+"""
+
+import contextlib
+import os
+import pathlib
+import re
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from chart import container, workloads
+
+HOST = "127.0.0.1"
+# Longer than any process here needs, so that only a hang meets it.
+PATIENCE = 60
+
+needs_binaries = pytest.mark.skipif(
+    "TT_BIN_DIR" not in os.environ, reason="TT_BIN_DIR does not say where the binaries are"
+)
+
+
+class Pod:
+    """One process."""
+
+    def __init__(self, workload, ports, log):
+        self.workload = workload
+        self.ports = ports
+        self.log = log
+        command = [self.here(word) for word in container(workload)["command"] + container(workload)["args"]]
+        command[0] = str(pathlib.Path(os.environ["TT_BIN_DIR"]) / command[0].removeprefix("/"))
+        environment = {it["name"]: it.get("value", HOST) for it in container(workload).get("env", [])}
+        with log.open("w") as output:
+            self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+
+    def here(self, word):
+        """An argument with this machine's ports and hosts."""
+        word = re.sub(r"http://[\w.-]+:", f"http://{HOST}:", word).replace("$(POD_IP)", HOST)
+        return re.sub(r":(\d+)$", lambda found: f":{self.ports[int(found[1])]}", word)
+
+    def probe(self, kind):
+        """Whether a probe succeeds, asked as the kubelet asks."""
+        probe = container(self.workload)[f"{kind}Probe"]
+        try:
+            if "grpc" in probe:
+                with grpc.insecure_channel(f"{HOST}:{self.ports[probe['grpc']['port']]}") as channel:
+                    request = health_pb2.HealthCheckRequest(service=probe["grpc"]["service"])
+                    answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=probe["timeoutSeconds"])
+                return answer.status == health_pb2.HealthCheckResponse.SERVING
+            self.page(probe["httpGet"]["path"], probe["httpGet"]["port"], probe["timeoutSeconds"])
+            return True
+        except (OSError, grpc.RpcError):
+            return False
+
+    def page(self, path, port=9464, timeout=5):
+        with urllib.request.urlopen(f"http://{HOST}:{self.ports[port]}{path}", timeout=timeout) as answer:
+            return answer.read().decode()
+
+    def end(self):
+        """SIGTERM, and the exit code, within the time that is left after preStop."""
+        spec = self.workload["spec"]["template"]["spec"]
+        pre_stop = container(self.workload)["lifecycle"]["preStop"]["sleep"]["seconds"]
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=spec["terminationGracePeriodSeconds"] - pre_stop)
+
+
+@contextlib.contextmanager
+def started(objects, folder):
+    """The Deployments of a release, node first; killed at the end if they still run."""
+    ordered = sorted(workloads(objects), key=lambda it: it["metadata"]["name"], reverse=True)
+    pods = []
+    shared = free_ports([50051, 50052])
+    try:
+        for workload in ordered:
+            # Everybody's gRPC is one; the other ports are each pod's own.
+            ports = {**free_ports([8200, 9464]), **shared}
+            pods.append(Pod(workload, ports, folder / f"{workload['metadata']['name']}.log"))
+        yield pods
+    finally:
+        for pod in pods:
+            pod.process.kill()
+            pod.process.wait()
+
+
+def wait_until(pod, kind, succeeds=True):
+    """Asks a probe until it says so."""
+    deadline = time.monotonic() + PATIENCE
+    while pod.probe(kind) != succeeds:
+        assert pod.process.poll() is None, f"ended:\n{pod.log.read_text()}"
+        assert time.monotonic() < deadline, f"{kind} is not {succeeds}:\n{pod.log.read_text()}"
+
+
+def free_ports(wanted):
+    """A free port of this machine for each."""
+    listeners = [socket.create_server((HOST, 0)) for _ in wanted]
+    ports = {port: listener.getsockname()[1] for port, listener in zip(wanted, listeners)}
+    for listener in listeners:
+        listener.close()
+    return ports

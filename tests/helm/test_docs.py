@@ -1,0 +1,143 @@
+"""Pages, units and the image's build file: what they name exists."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+import yaml
+
+import generate
+import sources
+from chart import CHART, ROOT
+
+DOCS = ROOT / "docs"
+PAGES = [it for it in sorted(DOCS.glob("*.md")) if it.name != "legacy-protocol.md"] + [CHART / "README.md"]
+UNITS = sorted(DOCS.glob("systemd/*.service"))
+DOCKERFILE = ROOT / "Dockerfile"
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+
+# Of other people's programs.
+FOREIGN_FLAGS = set(
+    "namespace create-namespace set set-string reuse-values previous tail prefix release locked target bins now build-arg help".split()
+)
+
+
+def our_flags():
+    return sources.flags(sources.NODE_SETTINGS, sources.GATEWAY_SETTINGS, sources.LOG_SETTINGS)
+
+
+def command_flags():
+    return sources.flags(*(ROOT / "route-grpc/src/commands").glob("*.rs"))
+
+
+@every_page
+def test_flags_exist(page):
+    named = set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)", page.read_text()))
+    assert named - FOREIGN_FLAGS - our_flags() - command_flags() == set()
+
+
+@every_page
+def test_environment_names_exist(page):
+    for name in re.findall(r"\bTT_[A-Z_]+[A-Z]\b", page.read_text()):
+        assert_environment_name(name)
+
+
+def assert_environment_name(name):
+    code = sources.NODE_SETTINGS.read_text() + sources.GATEWAY_SETTINGS.read_text()
+    assert f'"{name}"' in code, name
+
+
+@every_page
+def test_subcommands_exist(page):
+    named = set(re.findall(r"\broute-grpc (?!pdu-gateway)([a-z]+)\b", page.read_text()))
+    assert named <= sources.subcommands()
+
+
+@every_page
+def test_values_exist(page):
+    for key in re.findall(r"`((?:node|gateway|pods|image|networkPolicy|monitoring)\.[A-Za-z.]+)", page.read_text()):
+        generate.default(key)
+    for setting in re.findall(r"--set '?([a-zA-Z.]+)=", page.read_text()):
+        generate.default(setting)
+
+
+@every_page
+def test_files_exist(page):
+    text = page.read_text()
+    for path in re.findall(r"`((?:docs|helm|proto|tests)/[\w./-]+)`", text):
+        assert (ROOT / path).exists(), path
+    for path in re.findall(r"`([\w-]+\.md)`", text):
+        assert (DOCS / path).exists() or (ROOT / path).exists(), path
+
+
+@every_page
+def test_lines_are_not_long(page):
+    inside_table = re.compile(r"^\s*\||^- ")
+    for line in page.read_text().split(generate.BEGIN)[0].splitlines():
+        assert len(line) <= 140 or inside_table.match(line), line
+
+
+def test_pages_quote_defaults_that_are_true():
+    code = sources.NODE_SETTINGS.read_text() + sources.GATEWAY_SETTINGS.read_text()
+    for page in PAGES:
+        for flag, value in re.findall(r"`--([a-z-]+)` \((\d+ ?\w+)\)", page.read_text()):
+            env = flag.replace("-", "_").upper()
+            [default] = re.findall(rf'TT_(?:ROUTE|GATEWAY)_{env}".*?default_value(?:_t)? = "?([\w]+)', code, re.DOTALL)[:1]
+            assert default == value.replace(" ", ""), f"{page.name}: {flag}"
+
+
+# Units
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_units_allow_the_drain_and_name_their_settings(unit):
+    text = unit.read_text()
+    code = sources.NODE_SETTINGS.read_text() + sources.GATEWAY_SETTINGS.read_text()
+    deadlines = re.findall(r'TT_(?:ROUTE_SHUTDOWN|GATEWAY_DRAIN)_DEADLINE".*?default_value = "(\d+)s"', code)
+
+    assert len(deadlines) == 2
+    [allowed] = re.findall(r"TimeoutStopSec=(\d+)", text)
+    assert int(allowed) >= max(map(int, deadlines)) + 15
+    assert f"/etc/teamtalk-route/{unit.stem}.env" in text
+    assert f"/usr/local/bin/{unit.stem}" in text
+    for name in re.findall(r"^#?(TT_\w+)=", (unit.with_suffix(".env")).read_text(), re.MULTILINE):
+        assert_environment_name(name)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_systemd_takes_the_units(unit, tmp_path):
+    copy = tmp_path / unit.name
+    # Its binary and its settings are not installed here.
+    text = re.sub(r"ExecStart=\S+", "ExecStart=/bin/true", unit.read_text())
+    copy.write_text(re.sub(r"EnvironmentFile=.*", "", text))
+    result = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True)
+    ours = [line for line in result.stderr.splitlines() if unit.name in line]
+    assert (result.returncode, ours) == (0, [])
+
+
+# The image
+
+
+def test_the_image_is_what_the_chart_expects():
+    final = DOCKERFILE.read_text().split("FROM scratch")[1]
+    assert "USER 65532:65532" in final
+    assert 'ENTRYPOINT ["/pdu-gateway"]' in final
+    assert "EXPOSE 8200 50051 9464" in final
+    assert "RUN" not in final
+    toolchain = re.search(r'channel = "([\d.]+)"', (ROOT / "rust-toolchain.toml").read_text()).group(1)
+    assert f"rust:{toolchain}-" in DOCKERFILE.read_text()
+
+
+def test_the_build_has_every_member_of_the_workspace():
+    workspace = (ROOT / "Cargo.toml").read_text()
+    members = re.search(r"members = \[(.*?)\]", workspace, re.DOTALL).group(1)
+    for member in re.findall(r'"([\w/-]+)"', members):
+        assert re.search(rf"^COPY {member.split('/')[0]} ", DOCKERFILE.read_text(), re.MULTILINE), member
+
+
+def test_the_chart_s_address_of_images_is_nobody_s():
+    values = yaml.safe_load((CHART / "values.yaml").read_text())
+    assert values["image"]["repository"].startswith("localhost/")

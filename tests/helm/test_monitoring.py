@@ -1,0 +1,225 @@
+"""Metrics, alerts and the dashboard: every name in them is one that the binaries emit."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+import pods
+import sources
+from chart import CHART, ROOT, TESTS, find, objects_of, render, run
+
+RULES = CHART / "rules/alerts.yaml"
+DASHBOARD = CHART / "dashboards/teamtalk-route.json"
+RUNBOOK = ROOT / "docs/runbook.md"
+METRICS_PAGE = ROOT / "docs/metrics.md"
+
+# Prometheus' own.
+NOT_OURS = {"up", "ALERTS"}
+# Everything else in a query that looks like a name.
+WORDS = set(
+    "and or unless on by without ignoring group_left bool vector rate increase resets sum avg min max count "
+    "histogram_quantile max_over_time min_over_time avg_over_time label_values".split()
+)
+METRIC = re.compile(r"\b(?:teamtalk|process|rpc)_[a-z0-9_]+")
+
+ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+EXPRESSIONS = [rule["expr"] for rule in ALERTS]
+
+
+def dashboard():
+    return json.loads(DASHBOARD.read_text())
+
+
+def panels():
+    return [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
+
+
+def queries():
+    found = [target["expr"] for panel in panels() for target in panel["targets"]]
+    found += [it["query"]["query"] for it in dashboard()["templating"]["list"] if it["type"] == "query"]
+    return found + [it["expr"] for it in dashboard()["annotations"]["list"]]
+
+
+def metrics_in(query):
+    """Names of metrics: what stands neither in braces, nor in quotes, nor after `by`."""
+    bare = re.sub(r"\{[^}]*\}|\[[^\]]*\]|\b(?:by|on|without)\s*\([^)]*\)|\"[^\"]*\"", " ", query)
+    bare = re.sub(r"label_values\((.*), \w+\)", r"\1", bare)
+    return {word for word in re.findall(r"[a-zA-Z_][a-zA-Z0-9_]*", bare)} - WORDS
+
+
+def labels_in(query):
+    """Names of labels that a query selects or groups by."""
+    selected = {name for braces in re.findall(r"\{([^}]*)\}", query) for name in re.findall(r"(\w+)\s*(?:=|!)", braces)}
+    grouped = {name for names in re.findall(r"\bby\s*\(([^)]*)\)", query) for name in re.findall(r"\w+", names)}
+    return selected | grouped
+
+
+# Names
+
+
+def test_the_sources_declare_each_metric_once_with_a_description():
+    declared = sources.instruments()
+    families = [it.family for it in declared]
+    assert len(declared) > 40
+    assert len(families) == len(set(families))
+    for it in declared:
+        assert it.kind in ("counter", "gauge", "histogram")
+        assert it.description and not it.description.endswith("."), it.name
+        assert re.fullmatch(r"s|By|1|\{[a-z_]+\}", it.unit), it.name
+
+
+@pytest.mark.parametrize("query", EXPRESSIONS + queries())
+def test_queries_name_metrics_that_exist(query):
+    emitted = {series for it in sources.instruments() for series in it.series}
+    assert metrics_in(query)
+    assert metrics_in(query) - NOT_OURS <= emitted
+
+
+@pytest.mark.parametrize("query", EXPRESSIONS + queries())
+def test_queries_name_labels_that_exist(query):
+    documented = set(re.findall(r"^\| `(\w+)` \| ", METRICS_PAGE.read_text().split("generated")[0], re.MULTILINE))
+    assert labels_in(query) <= documented | {"job", "instance", "namespace", "le", "alertname"}
+
+
+def test_documented_label_values_are_those_of_the_gateway():
+    page = METRICS_PAGE.read_text()
+    code = sources.production(ROOT / "pdu-gateway/src/metrics.rs") + sources.production(ROOT / "pdu-gateway/src/session.rs")
+    for constant, unused in {"REFUSALS": set(), "CLOSE_REASONS": {"unspecified"}, "KINDS": set()}.items():
+        [values] = re.findall(rf"const {constant}: [^=]*= \[(.*?)\];", code, re.DOTALL)
+        for value in set(re.findall(r'"(\w+)"', values)) - unused:
+            assert f"`{value}`" in page, f"{constant}: {value}"
+
+
+@pytest.mark.parametrize("page", [*ROOT.glob("docs/*.md"), CHART / "README.md"], ids=lambda path: path.name)
+def test_pages_name_metrics_that_exist(page):
+    instruments = sources.instruments()
+    emitted = {series for it in instruments for series in [it.family, *it.series]}
+    labels = {"rpc_method", "rpc_response_status_code"}
+    assert set(METRIC.findall(page.read_text())) <= emitted | labels
+
+
+def test_every_metric_of_ours_is_on_the_dashboard():
+    shown = {name for query in queries() for name in metrics_in(query)}
+    hidden = {it.family for it in sources.instruments() if not shown & set(it.series)}
+    assert hidden == set()
+
+
+@pods.needs_binaries
+def test_the_binary_emits_what_is_declared(tmp_path):
+    with pods.started(objects_of("embedded"), tmp_path) as [embedded]:
+        pods.wait_until(embedded, "readiness")
+        scrape = embedded.page("/metrics")
+    emitted = dict(re.findall(r"^# TYPE (\w+) (\w+)$", scrape, re.MULTILINE))
+    helped = dict(re.findall(r"^# HELP (\w+) (.*)$", scrape, re.MULTILINE))
+    declared = {it.family: it for it in sources.instruments()}
+
+    assert set(emitted) - {"target_info"} <= set(declared)
+    for family, kind in emitted.items():
+        if family != "target_info":
+            assert (kind, helped[family]) == (declared[family].kind, declared[family].description)
+    # Instruments that count as things happen appear with the first of them; the others at once.
+    later = {it.family for it in declared.values()} - set(emitted)
+    assert later <= {
+        "rpc_server_call_duration_seconds",
+        "teamtalk_route_attach_refused_total",
+        "teamtalk_route_gaps_total",
+        "teamtalk_route_gateways_slow_total",
+        "teamtalk_route_published_total",
+        "teamtalk_route_stream_duration_seconds",
+    }
+    checked = run("promtool", "check", "metrics", input=scrape)
+    # OpenTelemetry's conventions have this name, Prometheus' do not like its end.
+    complaints = [it for it in checked.stderr.splitlines() if "process_unix_file_descriptor_count" not in it]
+    assert complaints == []
+
+
+# Alerts
+
+
+def test_promtool_takes_the_rules():
+    result = run("promtool", "check", "rules", RULES)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_alerts_fire_when_they_should_and_only_then():
+    result = run("promtool", "test", "rules", TESTS / "alerts.test.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_alert_has_a_test_a_section_in_the_runbook_and_a_text():
+    names = [rule["alert"] for rule in ALERTS]
+    tests = (TESTS / "alerts.test.yaml").read_text()
+    sections = re.findall(r"^### (\w+)$", RUNBOOK.read_text(), re.MULTILINE)
+
+    assert len(names) == len(set(names))
+    assert set(names) == set(re.findall(r'alertname="(\w+)", alertstate="firing"', tests))
+    assert sections == names
+    for rule in ALERTS:
+        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert set(rule["annotations"]) == {"summary", "description"}
+
+
+def test_the_chart_s_rules_are_the_file_s_with_links():
+    rules = find(objects_of("monitoring"), "PrometheusRule", "tt")
+    plain = yaml.safe_load(RULES.read_text())
+    linked = rules["spec"]["groups"]
+
+    assert rules["metadata"]["labels"]["release"] == "prometheus"
+    for group, plain_group in zip(linked, plain["groups"], strict=True):
+        for rule, plain_rule in zip(group["rules"], plain_group["rules"], strict=True):
+            link = rule["annotations"].pop("runbook_url")
+            assert link == f"https://wiki.example/teamtalk-route/runbook#{rule['alert'].lower()}"
+            assert rule == plain_rule
+    unlinked = find(render("monitoring.prometheusRule.enabled=true"), "PrometheusRule", "tt")
+    assert unlinked["spec"] == plain
+
+
+def test_the_pod_monitor_finds_both_and_names_jobs_as_the_rules_do():
+    objects = objects_of("monitoring")
+    monitor = find(objects, "PodMonitor", "tt")["spec"]
+    templates = [it["spec"]["template"] for it in objects if it["kind"] == "Deployment"]
+
+    [endpoint] = monitor["podMetricsEndpoints"]
+    jobs = set()
+    for pod in templates:
+        assert monitor["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+        [only] = pod["spec"]["containers"]
+        assert endpoint["port"] in {port["name"] for port in only["ports"]}
+        jobs.add(pod["metadata"]["labels"][monitor["jobLabel"]])
+    named = {job for query in EXPRESSIONS for alternatives in re.findall(r'job=~"([^"]+)"', query) for job in alternatives.split("|")}
+    assert named == jobs
+
+
+# The dashboard
+
+
+def test_the_dashboard_s_panels_stand_side_by_side():
+    taken = set()
+    for panel in dashboard()["panels"]:
+        grid = panel["gridPos"]
+        assert grid["x"] + grid["w"] <= 24
+        cells = {(x, y) for x in range(grid["x"], grid["x"] + grid["w"]) for y in range(grid["y"], grid["y"] + grid["h"])}
+        assert not taken & cells, panel["title"]
+        taken |= cells
+    ids = [panel["id"] for panel in dashboard()["panels"]]
+    assert len(ids) == len(set(ids))
+
+
+def test_promtool_takes_the_dashboard_s_queries(tmp_path):
+    # As rules, for promtool reads queries only in rules. Grafana puts in times and names before it asks.
+    records = [
+        {"record": f"panel:{index}", "expr": query.replace("$__rate_interval", "5m").replace("$instance", ".*")}
+        for index, query in enumerate(target["expr"] for panel in panels() for target in panel["targets"])
+    ]
+    rules = tmp_path / "queries.yaml"
+    rules.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": records}]}))
+    result = run("promtool", "check", "rules", rules)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_config_map_carries_the_dashboard_unchanged():
+    config = find(objects_of("monitoring"), "ConfigMap", "-dashboard")
+    assert json.loads(config["data"]["teamtalk-route.json"]) == dashboard()
+    assert config["metadata"]["labels"]["grafana_dashboard"] == "true"

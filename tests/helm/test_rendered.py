@@ -1,0 +1,415 @@
+"""What helm makes of the chart: each rule once, over every scenario that it concerns."""
+
+import ipaddress
+
+import pytest
+import yaml
+
+import sources
+from chart import (
+    CHART,
+    NAMESPACE,
+    SCENARIOS,
+    container,
+    find,
+    flags,
+    objects_of,
+    render,
+    workloads,
+)
+
+COMPONENTS = {"route-grpc", "pdu-gateway"}
+SELECTOR = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
+USER = 65532
+
+every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
+SEPARATE = [it for it in SCENARIOS if it not in ("embedded", "gateways")]
+
+
+# Names and labels
+
+
+@every_scenario
+def test_objects_are_labelled_and_in_the_release_s_namespace(scenario):
+    for it in objects_of(scenario):
+        if it["metadata"]["name"] in ("tt-extra", "tt-more"):
+            continue  # extraObjects: as they were given
+        labels = it["metadata"]["labels"]
+        assert SELECTOR - {"app.kubernetes.io/component"} <= set(labels), it["metadata"]["name"]
+        assert {"app.kubernetes.io/version", "app.kubernetes.io/managed-by", "helm.sh/chart"} <= set(labels)
+        assert it["metadata"]["namespace"] == NAMESPACE
+
+
+@every_scenario
+def test_no_two_objects_share_a_name(scenario):
+    names = [(it["kind"], it["metadata"]["name"]) for it in objects_of(scenario)]
+    assert len(names) == len(set(names))
+
+
+@every_scenario
+def test_selectors_find_exactly_the_pods_that_they_are_for(scenario):
+    objects = objects_of(scenario)
+    for workload in workloads(objects):
+        selector = workload["spec"]["selector"]["matchLabels"]
+        assert set(selector) == SELECTOR
+        assert selector.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+        assert selector["app.kubernetes.io/component"] in COMPONENTS
+    for it in objects:
+        for selector in selectors_of(it):
+            matching = [
+                workload["metadata"]["name"]
+                for workload in workloads(objects)
+                if selector.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+            ]
+            assert len(matching) == 1, f"{it['kind']} {it['metadata']['name']} finds {matching}"
+
+
+def selectors_of(it):
+    spec = it.get("spec", {})
+    if it["kind"] == "Service":
+        yield spec["selector"]
+    if it["kind"] == "PodDisruptionBudget":
+        yield spec["selector"]["matchLabels"]
+    if it["kind"] == "NetworkPolicy":
+        yield spec["podSelector"]["matchLabels"]
+
+
+def test_a_new_chart_version_alone_replaces_no_pod():
+    for workload in workloads(objects_of("default")):
+        assert "helm.sh/chart" not in workload["spec"]["template"]["metadata"]["labels"]
+
+
+# Ports and listeners
+
+
+@every_scenario
+def test_container_ports_are_what_the_flags_bind(scenario):
+    for workload in workloads(objects_of(scenario)):
+        bound = {
+            int(address.rsplit(":", 1)[1])
+            for flag, addresses in flags(workload).items()
+            if flag.endswith("listen")
+            for address in addresses
+        }
+        assert {port["containerPort"] for port in container(workload)["ports"]} == bound
+
+
+@every_scenario
+def test_services_lead_to_ports_of_their_pods(scenario):
+    objects = objects_of(scenario)
+    for service in (it for it in objects if it["kind"] == "Service"):
+        [workload] = [
+            workload
+            for workload in workloads(objects)
+            if service["spec"]["selector"].items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+        ]
+        names = {port["name"] for port in container(workload)["ports"]}
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
+
+
+@pytest.mark.parametrize("scenario", SEPARATE)
+def test_gateways_attach_through_the_headless_service(scenario):
+    objects = objects_of(scenario)
+    headless = find(objects, "Service", "-route-grpc-headless")
+    [upstream] = flags(find(objects, "Deployment", "-pdu-gateway"))["upstream"]
+
+    assert headless["spec"]["clusterIP"] == "None"
+    # A node is ready only after gateways have attached.
+    assert headless["spec"]["publishNotReadyAddresses"] is True
+    [port] = headless["spec"]["ports"]
+    assert upstream == f"http://{headless['metadata']['name']}:{port['port']}"
+    # A headless Service translates no port.
+    [grpc] = [it for it in container(find(objects, "Deployment", "-route-grpc"))["ports"] if it["name"] == "grpc"]
+    assert port["port"] == grpc["containerPort"]
+
+
+def test_service_protocols_are_declared():
+    objects = objects_of("ha")
+    for service, protocol in {
+        "-route-grpc": "kubernetes.io/h2c",
+        "-route-grpc-headless": "kubernetes.io/h2c",
+        "-pdu-gateway": "tcp",
+    }.items():
+        [port] = find(objects, "Service", service)["spec"]["ports"]
+        assert port["appProtocol"] == protocol
+
+
+@pytest.mark.parametrize(("scenario", "policy"), [("default", None), ("ha", "Local"), ("gateways", "Local")])
+def test_msgservers_keep_their_address(scenario, policy):
+    service = find(objects_of(scenario), "Service", "-pdu-gateway")["spec"]
+    assert service.get("externalTrafficPolicy") == policy
+    assert service["sessionAffinity"] == "None"
+
+
+# Life and death of pods
+
+
+@every_scenario
+def test_there_is_one_node_and_never_two(scenario):
+    nodes = [
+        workload
+        for workload in workloads(objects_of(scenario))
+        if container(workload)["command"] == ["/route-grpc"] or "embedded" in flags(workload)
+    ]
+    assert len(nodes) == (0 if scenario == "gateways" else 1)
+    for node in nodes:
+        assert node["spec"]["replicas"] == 1
+        assert node["spec"]["strategy"] == {"type": "Recreate"}
+
+
+@pytest.mark.parametrize("scenario", [it for it in SCENARIOS if it != "embedded"])
+def test_a_new_gateway_is_there_before_an_old_one_goes(scenario):
+    gateway = find(objects_of(scenario), "Deployment", "-pdu-gateway")
+    assert gateway["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+
+
+@every_scenario
+def test_grpc_probes_ask_for_names_that_the_node_registers(scenario):
+    node = find(objects_of(scenario), "Deployment", "-route-grpc")
+    if node is None:
+        return
+    probes = {kind: container(node)[f"{kind}Probe"]["grpc"] for kind in ("startup", "liveness", "readiness")}
+    ports = {port["name"]: port["containerPort"] for port in container(node)["ports"]}
+
+    assert {kind: probe["service"] for kind, probe in probes.items()} == {
+        "startup": "liveness",
+        "liveness": "liveness",
+        "readiness": "readiness",
+    }
+    assert {probe["service"] for probe in probes.values()} <= sources.health_names()
+    # A gRPC probe takes a number, not a name.
+    assert {probe["port"] for probe in probes.values()} == {ports["grpc"]}
+
+
+@every_scenario
+def test_gateway_probes_ask_pages_that_the_admin_port_has(scenario):
+    gateway = find(objects_of(scenario), "Deployment", "-pdu-gateway")
+    pages = {kind: container(gateway)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
+    admin = (sources.ROOT / "route-grpc/runtime/src/admin.rs").read_text()
+
+    assert [page["path"] for page in pages.values()] == ["/livez", "/livez", "/readyz"]
+    for page in pages.values():
+        assert page["port"] == 9464
+        assert f'.route("{page["path"]}"' in admin
+
+
+@every_scenario
+def test_pods_have_time_to_drain(scenario):
+    seconds = {"everything": (10, 60)}
+    for workload in workloads(objects_of(scenario)):
+        pre_stop, grace = seconds.get(scenario, (5, 45))
+        # No shell in the image: the kubelet sleeps.
+        assert container(workload)["lifecycle"] == {"preStop": {"sleep": {"seconds": pre_stop}}}
+        assert workload["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == grace
+
+
+@pytest.mark.parametrize(
+    ("scenario", "budget"), [("default", None), ("embedded", None), ("ha", 1), ("autoscaled", 1), ("everything", "50%")]
+)
+def test_there_is_a_disruption_budget_where_there_are_several(scenario, budget):
+    found = find(objects_of(scenario), "PodDisruptionBudget", "-pdu-gateway")
+    assert (found and found["spec"]["maxUnavailable"]) == budget
+
+
+def test_gateways_are_spread_but_for_the_old_ones_of_a_roll():
+    spec = find(objects_of("ha"), "Deployment", "-pdu-gateway")["spec"]["template"]["spec"]
+    keys = [it["topologyKey"] for it in spec["topologySpreadConstraints"]]
+    assert keys == ["kubernetes.io/hostname", "topology.kubernetes.io/zone"]
+    for constraint in spec["topologySpreadConstraints"]:
+        assert constraint["matchLabelKeys"] == ["pod-template-hash"]
+
+
+def test_an_autoscaler_owns_the_number_of_gateways():
+    objects = objects_of("autoscaled")
+    gateway = find(objects, "Deployment", "-pdu-gateway")
+    scaler = find(objects, "HorizontalPodAutoscaler", "-pdu-gateway")
+
+    assert "replicas" not in gateway["spec"]
+    assert scaler["spec"]["scaleTargetRef"]["name"] == gateway["metadata"]["name"]
+    assert find(objects_of("default"), "HorizontalPodAutoscaler", "-pdu-gateway") is None
+
+
+# Security
+
+
+@every_scenario
+def test_pods_may_do_nothing_that_they_need_not(scenario):
+    pods = [it["spec"]["template"]["spec"] for it in workloads(objects_of(scenario))]
+    pods += [it["spec"] for it in objects_of(scenario) if it["kind"] == "Pod"]
+    assert len(pods) >= 2
+    for pod in pods:
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["enableServiceLinks"] is False
+        assert pod["securityContext"]["runAsUser"] == USER
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        [only] = pod["containers"]
+        context = only["securityContext"]
+        assert context["readOnlyRootFilesystem"] is True
+        assert context["runAsNonRoot"] is True
+        assert context["allowPrivilegeEscalation"] is False
+        assert context["capabilities"] == {"drop": ["ALL"]}
+        assert "memory" in only["resources"]["limits"]
+
+
+def test_environment_names_collide_with_nobody_s():
+    for workload in workloads(objects_of("default")):
+        assert "env" not in container(workload)
+    for workload in workloads(objects_of("everything")):
+        assert [it["name"] for it in container(workload)["env"]] == ["POD_IP", "RUST_BACKTRACE"]
+
+
+@every_scenario
+def test_policies_open_exactly_the_ports_that_pods_have(scenario):
+    objects = objects_of(scenario)
+    policies = [it for it in objects if it["kind"] == "NetworkPolicy"]
+    assert len(policies) == (0 if scenario == "open" else len(workloads(objects)))
+    for policy in policies:
+        assert policy["spec"]["policyTypes"] == ["Ingress", "Egress"]
+        workload = find(objects, "Deployment", policy["metadata"]["name"])
+        ports = {port["containerPort"] for port in container(workload)["ports"]}
+        if scenario == "everything":
+            ports -= {9464}  # metricsFrom is empty
+        assert {port for port, _ in ingress(policy)} == ports
+        # A rule without peers would open its port to everybody.
+        assert all(peers for _, peers in ingress(policy))
+
+
+@pytest.mark.parametrize("scenario", ["default", "embedded"])
+def test_grpc_is_open_to_gateways_and_labelled_pods_only(scenario):
+    suffix = {"default": "-route-grpc", "embedded": "-pdu-gateway"}[scenario]
+    policy = find(objects_of(scenario), "NetworkPolicy", suffix)
+    [peers] = [peers for port, peers in ingress(policy) if port == 50051]
+    labels = [peer["podSelector"]["matchLabels"] for peer in peers]
+
+    assert {"route.teamtalk/grpc-client": "true"} in labels
+    others = [it for it in labels if "route.teamtalk/grpc-client" not in it]
+    assert [it["app.kubernetes.io/component"] for it in others] == (["pdu-gateway"] if scenario == "default" else [])
+    # Of this namespace: no namespaceSelector.
+    assert all(set(peer) == {"podSelector"} for peer in peers)
+
+
+def test_the_policy_for_pdus_is_the_gateways_allow_list():
+    def ranges(scenario):
+        policy = find(objects_of(scenario), "NetworkPolicy", "-pdu-gateway")
+        [peers] = [peers for port, peers in ingress(policy) if port == 8200]
+        return [peer["ipBlock"]["cidr"] for peer in peers if "ipBlock" in peer]
+
+    [built_in] = sources.re.findall(
+        r'TT_GATEWAY_ALLOW_CIDR.*?default_value = "([^"]+)"', sources.GATEWAY_SETTINGS.read_text(), sources.re.DOTALL
+    )
+    routed = [it for it in built_in.split(",") if not ipaddress.ip_network(it).is_loopback]
+    assert ranges("default") == routed
+    assert ranges("everything") == ["10.1.0.0/16", "10.2.0.0/16"]
+
+
+def test_the_node_connects_to_nobody_and_gateways_to_the_node():
+    objects = objects_of("default")
+    assert find(objects, "NetworkPolicy", "-route-grpc")["spec"]["egress"] == []
+    egress = find(objects, "NetworkPolicy", "-pdu-gateway")["spec"]["egress"]
+    assert [port["port"] for rule in egress for port in rule["ports"]] == [53, 53, 50051]
+    elsewhere = find(objects_of("gateways"), "NetworkPolicy", "-pdu-gateway")["spec"]["egress"]
+    assert [port["port"] for rule in elsewhere for port in rule["ports"]] == [53, 53, 50051, 50052, 4317]
+
+
+def ingress(policy):
+    for rule in policy["spec"].get("ingress", []):
+        for port in rule["ports"]:
+            yield port["port"], rule["from"]
+
+
+# Values that end up somewhere
+
+
+def test_the_embedded_pod_has_the_node_s_flags_and_no_process_s():
+    [pod] = workloads(render("mode=embedded", "node.flags.detach-grace=20s", "node.flags.shutdown-deadline=10s"))
+    assert flags(pod)["detach-grace"] == ["20s"]
+    assert "shutdown-deadline" not in flags(pod)
+    assert "upstream" not in flags(pod)
+    service = find(render("mode=embedded"), "Service", "-route-grpc")
+    assert service["spec"]["selector"]["app.kubernetes.io/component"] == "pdu-gateway"
+
+
+def test_a_gateway_s_flag_wins_over_the_embedded_node_s():
+    [pod] = workloads(render("mode=embedded", "node.flags.log-filter=debug", "gateway.flags.log-filter=warn"))
+    assert flags(pod)["log-filter"] == ["warn"]
+
+
+def test_flags_are_written_as_the_command_line_wants_them():
+    given = container(find(objects_of("everything"), "Deployment", "-pdu-gateway"))["args"]
+    assert "--lenient" in given
+    assert "--max-connections=1000000" in given
+    assert [it for it in given if "allow-cidr" in it] == ["--allow-cidr=10.1.0.0/16", "--allow-cidr=10.2.0.0/16"]
+    off = workloads(render("mode=embedded", "gateway.flags.lenient=false"))
+    assert not any("lenient" in it for it in container(off[0])["args"])
+
+
+def test_gateways_of_a_node_elsewhere_bring_none_along():
+    objects = objects_of("gateways")
+    assert [it["metadata"]["name"] for it in workloads(objects)] == ["tt-pdu-gateway"]
+    assert find(objects, "Service", "-route-grpc") is None
+    assert flags(workloads(objects)[0])["upstream"] == ["http://route-a.example:50051", "http://route-b.example:50052"]
+
+
+def test_a_digest_wins_over_a_tag():
+    image = container(workloads(objects_of("everything"))[0])["image"]
+    assert image.startswith("registry.example/im/teamtalk-route@sha256:")
+    tagged = container(workloads(render("image.tag=1.2.3"))[0])["image"]
+    assert tagged == "localhost/teamtalk-route:1.2.3"
+
+
+def test_extra_objects_are_templates():
+    extra = find(objects_of("everything"), "ConfigMap", "tt-extra")
+    assert extra["metadata"]["namespace"] == NAMESPACE
+    assert find(objects_of("everything"), "ConfigMap", "tt-more")
+
+
+def test_the_ha_scenario_is_the_ha_file():
+    scenario = yaml.safe_load((CHART / "ci/ha-values.yaml").read_text())
+    assert scenario == yaml.safe_load((CHART / "values-ha.yaml").read_text())
+
+
+# The test pod and the notes
+
+
+@every_scenario
+def test_the_check_asks_services_of_this_release(scenario):
+    objects = objects_of(scenario)
+    pod = find(objects, "Pod", "-check")
+    hosts = {f"{it['metadata']['name']}:{it['spec']['ports'][0]['port']}" for it in objects if it["kind"] == "Service"}
+
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert pod["metadata"]["labels"]["route.teamtalk/grpc-client"] == "true"
+    assert flags(pod)["gateway"][0] in hosts
+    if scenario != "gateways":
+        assert flags(pod)["address"][0].removeprefix("http://") in hosts
+
+
+def test_commands_exist():
+    pods = [it for scenario in SCENARIOS for it in objects_of(scenario) if it["kind"] in ("Deployment", "Pod")]
+    commands = {(container(it)["command"][0], container(it)["args"][0]) for it in pods}
+    assert {binary for binary, _ in commands} == {"/route-grpc", "/pdu-gateway"}
+    missing = {command for binary, command in commands if binary == "/route-grpc"} - sources.subcommands()
+    if missing == {"check"}:
+        pytest.xfail("`route-grpc check`, for `helm test`, does not exist yet")
+    assert missing == set()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ([], "one node, 1 gateway."),
+        (["gateway.replicas=3"], "one node, 3 gateways."),
+        (["mode=embedded"], "one pod, gateway and node in one process."),
+        ([], "gRPC knows neither TLS nor tokens yet. What guards it is the NetworkPolicy"),
+        (["networkPolicy.enabled=false"], "WARNING: networkPolicy.enabled is false"),
+        ([], "helm test -n im tt"),
+        ([], "RouteServerIP1"),
+        ([], "is in no registry"),
+        (["gateway.service.type=LoadBalancer"], "loadBalancer.ingress"),
+        (["gateway.service.type=NodePort"], "nodePort"),
+    ],
+)
+def test_the_notes_say_what_to_do_next(settings, said):
+    notes = render(*settings, r'extraObjects[0]=notes: {{ include "route.notes" . | toJson }}')
+    [text] = [it["notes"] for it in notes if "notes" in it]
+    assert said in text

@@ -1,0 +1,149 @@
+"""Values: what is described, what is accepted, what is refused, and how readably."""
+
+import json
+
+import pytest
+import yaml
+
+import generate
+import sources
+from chart import CHART, ROOT, SCENARIOS, flags, refusal, render, workloads
+
+# Flags that the chart sets itself.
+OWN_NODE_FLAGS = {"listen", "admin-listen"}
+OWN_GATEWAY_FLAGS = {"listen", "admin-listen", "grpc-listen", "embedded", "upstream"}
+# A fixed id for several pods would be refused by the node.
+UNSUITABLE = {"gateway-id"}
+
+POD_VALUES = ["resources", "nodeSelector", "tolerations", "affinity", "priorityClassName"]
+
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+
+
+def test_every_value_is_described_and_every_description_has_its_value():
+    described = [key for _, entries in generate.parameters() for key, _ in entries]
+    assert len(described) == len(set(described))
+    for key in described:
+        generate.default(key)
+    for leaf in leaves(VALUES):
+        assert any(leaf == key or leaf.startswith(f"{key}.") for key in described), f"{leaf} is not described"
+
+
+def test_the_schema_has_exactly_the_values():
+    def compare(values, schema, path):
+        assert schema.get("additionalProperties") is False, path
+        assert set(schema["properties"]) - {"global"} == set(values), path
+        for key, value in values.items():
+            if isinstance(value, dict) and "properties" in schema["properties"][key]:
+                if key != "flags":
+                    compare(value, schema["properties"][key], f"{path}.{key}")
+
+    compare(VALUES, SCHEMA, "values")
+
+
+def test_the_schema_knows_exactly_the_flags_that_the_binaries_have():
+    def schema_flags(component):
+        return set(SCHEMA["properties"][component]["properties"]["flags"]["properties"])
+
+    node = sources.flags(sources.NODE_SETTINGS, sources.LOG_SETTINGS)
+    gateway = sources.flags(sources.GATEWAY_SETTINGS, sources.LOG_SETTINGS)
+    assert schema_flags("node") == node - OWN_NODE_FLAGS
+    assert schema_flags("gateway") == gateway - OWN_GATEWAY_FLAGS - UNSUITABLE
+    assert OWN_NODE_FLAGS <= node
+    assert OWN_GATEWAY_FLAGS | UNSUITABLE <= gateway
+
+
+def test_flags_of_the_process_are_those_that_the_embedded_node_does_not_have():
+    serve = sources.production(sources.NODE_SETTINGS).split("pub struct ServeArgs")[1]
+    own = {"listen", "admin-listen", "worker-threads", "shutdown-deadline"}
+    assert {name for name in own if f"pub {name.replace('-', '_')}:" in serve} == own
+    given = {"worker-threads": 2, "shutdown-deadline": "20s", "log-filter": "debug", "log-format": "text"}
+    [pod] = workloads(render("mode=embedded", *(f"node.flags.{name}={value}" for name, value in given.items())))
+    assert set(flags(pod)) == {"embedded", "grpc-listen", "listen", "admin-listen"}
+
+
+def test_the_scenarios_use_every_value():
+    used = set()
+    for scenario in SCENARIOS:
+        used |= set(leaves(yaml.safe_load((CHART / f"ci/{scenario}-values.yaml").read_text()) or {}))
+    described = {key for _, entries in generate.parameters() for key, _ in entries}
+    unused = {key for key in described if not any(f"{leaf}.".startswith(f"{key}.") for leaf in used)}
+    # What both components have is rendered by the same lines for both.
+    unused -= {f"node.{it}" for it in POD_VALUES if any(leaf.startswith(f"gateway.{it}") for leaf in used)}
+    unused -= {f"gateway.{it}" for it in POD_VALUES if any(leaf.startswith(f"node.{it}") for leaf in used)}
+    assert unused == {"image.tag", "node.replicas", "gateway.pdb.enabled"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        (["node.replicas=2"], "node.replicas: Must be less than or equal to 1"),
+        (["node.replicas=0"], "node.replicas: Must be greater than or equal to 1"),
+        (["mode=both"], 'mode must be one of the following: "separate", "embedded", "gateways"'),
+        (["gatway.replicas=2"], "Additional property gatway is not allowed"),
+        (["gateway.flags.alow-cidr=10.0.0.0/8"], "Additional property alow-cidr is not allowed"),
+        (["gateway.flags.listen=0.0.0.0:1"], "Additional property listen is not allowed"),
+        (["gateway.flags.gateway-id=a"], "Additional property gateway-id is not allowed"),
+        (["node.flags.detach-grace=10"], "node.flags.detach-grace: Invalid type. Expected: string"),
+        (["node.flags.detach-grace=10 seconds"], "node.flags.detach-grace: Does not match pattern"),
+        (["node.flags.fan-out=all"], 'node.flags.fan-out must be one of the following: "directed", "broadcast"'),
+        (["gateway.flags.allow-cidr=everyone"], "gateway.flags.allow-cidr: Does not match pattern"),
+        (["gateway.upstreams={https://node:1}", "mode=gateways"], "gateway.upstreams.0: Does not match pattern"),
+        (["gateway.service.port=0"], "gateway.service.port: Must be greater than or equal to 1"),
+        (["image.digest=latest"], "image.digest: Does not match pattern"),
+        (["pods.bindAddress=localhost"], "pods.bindAddress must be one of the following"),
+        (["mode=embedded", "gateway.replicas=2"], "gateway.replicas is 2, but mode is embedded"),
+        (["mode=embedded", "gateway.autoscaling.enabled=true"], "autoscaling.enabled is true, but mode is embedded"),
+        (["gateway.upstreams={http://node:1}"], "gateway.upstreams is set, but mode is separate"),
+        (["mode=gateways"], "say in gateway.upstreams where it is"),
+        (["pods.terminationGracePeriodSeconds=44"], "is 44, but must be at least 45: pods.preStopSeconds (5)"),
+        (["pods.preStopSeconds=6"], "is 45, but must be at least 46"),
+        (["node.flags.shutdown-deadline=1m"], "must be at least 80"),
+        (["gateway.flags.drain-deadline=25001ms"], "must be at least 46"),
+        (
+            ["gateway.autoscaling.enabled=true", "gateway.autoscaling.minReplicas=9"],
+            "minReplicas (9) is more than gateway.autoscaling.maxReplicas (5)",
+        ),
+        (["gateway.service.loadBalancerSourceRanges={10.0.0.0/8}"], "needs gateway.service.type: LoadBalancer"),
+        (["gateway.service.nodePort=30820"], "needs gateway.service.type: NodePort or LoadBalancer"),
+    ],
+)
+def test_wrong_values_are_refused_with_a_reason(settings, reason):
+    assert reason in refusal(*settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["global.anything=1"],
+        ["node.flags.seat-bytes=1GiB"],
+        ["node.flags.seat-bytes=1048576"],
+        ["gateway.flags.allow-cidr={0.0.0.0/0,::/0}"],
+        ["gateway.flags.allow-cidr=10.0.0.0/8"],
+        ["node.flags.shutdown-deadline=20s", "gateway.flags.drain-deadline=20s", "pods.terminationGracePeriodSeconds=45"],
+    ],
+)
+def test_right_values_are_accepted(settings):
+    render(*settings)
+
+
+def test_generated_tables_are_up_to_date():
+    for path, table in generate.tables().items():
+        text = path.read_text()
+        assert generate.with_table(text, table) == text, f"{path}: run tests/helm/generate.py"
+
+
+def test_the_chart_has_the_version_of_the_binaries():
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    workspace = (ROOT / "Cargo.toml").read_text().split("[workspace.package]")[1]
+    assert f'version = "{chart["appVersion"]}"' in workspace
+
+
+def leaves(value, path=""):
+    """Dotted keys of everything that is no object, or an empty one."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}" if path else str(key))
+    elif path:
+        yield path

@@ -1,0 +1,212 @@
+//! What can be asked for on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::server::{Origin, ServerSpec};
+
+/// Load generator for a RouteServer: plays MsgServers and measures throughput, latency, CPU and memory.
+///
+/// Several servers are measured alternately, run by run, and figures are medians over the runs. They compare only
+/// within one invocation: absolute ones do not travel between machines. Compare with a server named `limit`, our
+/// relay, which copies bytes and knows nothing.
+///
+/// Without --server and --spawn, the release binaries beside this one are measured: `limit`, `embedded` and `pair`.
+#[derive(Debug, Parser)]
+#[command(name = "route-load", version, args_conflicts_with_subcommands = true)]
+#[command(after_help = "Example, two servers under each other's eyes:\n  \
+    route-load --spawn limit 127.0.0.1:18999 'route-load --relay 127.0.0.1:18999' \\\n             \
+    --spawn mine 127.0.0.1:8200 'pdu-gateway --embedded --fan-out broadcast' \\\n             \
+    --tests forward,latency --runs 3 --table\n\n\
+    Commands are looked up beside route-load first, then in PATH.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) task: Option<Task>,
+
+    /// Serve as the physical limit: copy every message to every other connection, until killed.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) relay: Option<SocketAddr>,
+
+    #[command(flatten)]
+    pub(crate) load: LoadOptions,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Task {
+    /// Show that a running server works: two MsgServers, a message between them, a gRPC subscriber that sees it.
+    Demo(DemoOptions),
+    /// Run route-grpc and a pdu-gateway attached to it as one command, for --spawn; SIGTERM ends both.
+    Pair(PairOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadOptions {
+    /// Measure a running server; PIDS, separated by commas, are its processes.
+    #[arg(long, num_args = 3, value_names = ["NAME", "ADDR", "PIDS"])]
+    server: Vec<String>,
+
+    /// Start a fresh server for every workload and run, and measure it with all its child processes.
+    #[arg(long, num_args = 3, value_names = ["NAME", "ADDR", "COMMAND"])]
+    spawn: Vec<String>,
+
+    /// Workloads, separated by commas.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "all")]
+    pub(crate) tests: Vec<Test>,
+
+    /// How often each workload is measured on each server.
+    #[arg(long, default_value_t = 5)]
+    pub(crate) runs: usize,
+
+    /// How long a workload that is not a fixed amount takes.
+    #[arg(long, default_value_t = 2.0)]
+    pub(crate) seconds: f64,
+
+    /// Smaller amounts: 5 MB at once, 2 000 rounds of latency, 100 000 users.
+    #[arg(long)]
+    pub(crate) quick: bool,
+
+    /// Also give CPU by process, as `figure/process`.
+    #[arg(long)]
+    pub(crate) by_process: bool,
+
+    /// End with a table of ratios to the server `limit` and of the targets met and missed.
+    #[arg(long)]
+    pub(crate) table: bool,
+
+    /// Write all figures of all runs to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Append what spawned servers print to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) server_log: Option<PathBuf>,
+
+    /// Repeat a run during which other processes used more than this many processors, four times at most.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.3)]
+    pub(crate) max_other_cpu: f64,
+
+    /// How long to wait before a run for other processes to become quiet, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    quiet_wait: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Test {
+    /// All of them.
+    All,
+    /// Group messages of 1 KB, a bounded number in flight.
+    Forward,
+    /// A fixed amount of group messages, everything that the sockets take, at once.
+    Flood,
+    /// One one-to-one message at a time.
+    Latency,
+    /// Group messages at a fixed rate.
+    Rate,
+    /// Pipelined status requests, half of the users online.
+    Status,
+    /// A million users in ten lists, then one of the connections goes away.
+    Users,
+    /// Logins and logouts.
+    Storm,
+    /// One-to-one messages: how many copies the server makes of each.
+    Bytes,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoOptions {
+    /// Where MsgServers connect.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8200")]
+    pub(crate) pdu: SocketAddr,
+
+    /// Where services connect.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    pub(crate) grpc: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PairOptions {
+    /// Where the gateway listens for MsgServers.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) pdu: SocketAddr,
+
+    /// Where the node listens for gRPC; a free port unless given.
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) grpc: Option<SocketAddr>,
+
+    /// Also sets --fan-out of the node. Everything else is set by environment: TT_ROUTE_… and TT_GATEWAY_….
+    #[arg(long, value_name = "MODE")]
+    pub(crate) fan_out: Option<String>,
+}
+
+impl LoadOptions {
+    /// The servers to measure, in the order in which they take turns.
+    pub(crate) fn servers(&self) -> anyhow::Result<Vec<ServerSpec>> {
+        let mut servers = Vec::new();
+        for [name, address, pids] in triples(&self.server) {
+            let pids = pids
+                .split(',')
+                .map(|pid| pid.parse().with_context(|| format!("{pid:?} is no PID")))
+                .collect::<anyhow::Result<_>>()?;
+            servers.push(spec(name, address, Origin::Running(pids))?);
+        }
+        for [name, address, command] in triples(&self.spawn) {
+            servers.push(spec(name, address, Origin::Spawned(command.clone()))?);
+        }
+        if servers.is_empty() {
+            servers = OWN_SERVERS
+                .iter()
+                .map(|(name, address, command)| {
+                    spec(name, address, Origin::Spawned((*command).to_owned()))
+                })
+                .collect::<anyhow::Result<_>>()?;
+        }
+        Ok(servers)
+    }
+
+    pub(crate) fn wants(&self, test: Test) -> bool {
+        self.tests.contains(&test) || self.tests.contains(&Test::All)
+    }
+
+    pub(crate) fn quiet_wait(&self) -> Duration {
+        Duration::from_secs(self.quiet_wait)
+    }
+}
+
+/// What is measured unless something else is asked for. The ports are ours alone: a server on default ports may run.
+const OWN_SERVERS: [(&str, &str, &str); 3] = [
+    (
+        "limit",
+        "127.0.0.1:18990",
+        "route-load --relay 127.0.0.1:18990",
+    ),
+    (
+        "embedded",
+        "127.0.0.1:18991",
+        "pdu-gateway --embedded --listen 127.0.0.1:18991 --grpc-listen 127.0.0.1:18992 \
+         --admin-listen 127.0.0.1:18993",
+    ),
+    (
+        "pair",
+        "127.0.0.1:18994",
+        "route-load pair --pdu 127.0.0.1:18994",
+    ),
+];
+
+fn triples(values: &[String]) -> impl Iterator<Item = &[String; 3]> {
+    // clap takes exactly three values per occurrence
+    values.as_chunks::<3>().0.iter()
+}
+
+fn spec(name: &str, address: &str, origin: Origin) -> anyhow::Result<ServerSpec> {
+    Ok(ServerSpec {
+        name: name.to_owned(),
+        address: address
+            .parse()
+            .with_context(|| format!("{address:?} is no IP:PORT"))?,
+        origin,
+    })
+}

@@ -1,0 +1,190 @@
+//! Shows that a running server works: two MsgServers, a message between them, a service that sees it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use route_proto::v1;
+use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
+use route_proto::v1::presence_service_client::PresenceServiceClient;
+use route_proto::v1::subscribe_response::Message as Subscribed;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Streaming};
+
+use crate::cli::DemoOptions;
+use crate::pdu::{self, HEADER_BYTES, Header, Kind};
+
+const ALICE: u32 = 9_001_001;
+const BOB: u32 = 9_001_002;
+const TEXT: &str = "hello, Bob";
+
+/// Everything is on one machine or near: what takes longer will not come.
+const STEP_LIMIT: Duration = Duration::from_secs(10);
+
+/// Plays the scene and prints it; an error says which step failed.
+pub(crate) fn run(options: &DemoOptions) -> anyhow::Result<bool> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(play(options))?;
+    Ok(true)
+}
+
+async fn play(options: &DemoOptions) -> anyhow::Result<()> {
+    let DemoOptions { pdu: server, grpc } = options;
+
+    let mut a = MsgServer::connect(*server, ALICE).await?;
+    println!("MsgServer A has connected to {server}; Alice (user {ALICE}) is logged in there.");
+    let mut b = MsgServer::connect(*server, BOB).await?;
+    println!("MsgServer B has connected to {server}; Bob (user {BOB}) is logged in there.");
+
+    let channel = connect(grpc).await?;
+    let bob = within("GetUserStatus", user_status(channel.clone(), BOB)).await?;
+    println!("A service asks {grpc}: Bob is {bob}.");
+    let mut events = within("Subscribe", Subscriber::start(channel)).await?;
+    println!("A service subscribes to the chat messages of Alice and Bob.\n");
+
+    println!("Alice writes to Bob: \"{TEXT}\"");
+    let message = pdu::message(Kind::Single, ALICE, BOB, TEXT.as_bytes());
+    a.send(&message).await?;
+
+    let got = within("the message at MsgServer B", b.expect(pdu::MESSAGE)).await?;
+    ensure!(got == message, "MsgServer B got other bytes than were sent");
+    println!("  MsgServer B got it, all {} bytes unchanged.", got.len());
+
+    let seen = within("the event at the subscriber", events.chat_message()).await?;
+    ensure!(
+        seen.from_user_id == ALICE && seen.to_id == BOB && seen.content == TEXT.as_bytes(),
+        "the subscriber saw something else: {seen:?}"
+    );
+    println!(
+        "  The subscriber saw it: chat message {} from {} to {}, \"{}\".\n\nIt works.",
+        seen.message_id,
+        seen.from_user_id,
+        seen.to_id,
+        String::from_utf8_lossy(&seen.content)
+    );
+    Ok(())
+}
+
+/// Waits for a step, and names it if it does not come.
+async fn within<T>(step: &str, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    timeout(STEP_LIMIT, work)
+        .await
+        .with_context(|| format!("{step} did not come within {STEP_LIMIT:?}"))?
+        .with_context(|| step.to_owned())
+}
+
+/// A played MsgServer that holds one user.
+struct MsgServer {
+    socket: TcpStream,
+}
+
+impl MsgServer {
+    /// Connects as a MsgServer does: it claims, then lists its users; returns when the server has handled that.
+    async fn connect(server: SocketAddr, user: u32) -> anyhow::Result<Self> {
+        let socket = TcpStream::connect(server).await.with_context(|| {
+            format!("connect to {server}; is `pdu-gateway --embedded` running there?")
+        })?;
+        socket.set_nodelay(true)?;
+        let mut this = Self { socket };
+        this.send(&pdu::claim()).await?;
+        this.send(&pdu::online_list(std::iter::once(user))).await?;
+        this.send(&pdu::status_request(1, vec![user])).await?;
+        let answer = within("a status answer", this.expect(pdu::STATUS_ANSWER)).await?;
+        let statuses = pdu::statuses(&answer[HEADER_BYTES..])?;
+        ensure!(
+            statuses == [pdu::ONLINE],
+            "user {user} has status {statuses:?}"
+        );
+        Ok(this)
+    }
+
+    async fn send(&mut self, pdu: &[u8]) -> anyhow::Result<()> {
+        Ok(self.socket.write_all(pdu).await?)
+    }
+
+    /// The next PDU with this command; others (heartbeats, notices) are skipped.
+    async fn expect(&mut self, command: u16) -> anyhow::Result<Vec<u8>> {
+        loop {
+            let mut bytes = vec![0; HEADER_BYTES];
+            self.socket.read_exact(&mut bytes).await?;
+            let header = Header::parse(bytes.first_chunk().context("a header")?)?;
+            bytes.resize(header.length, 0);
+            self.socket.read_exact(&mut bytes[HEADER_BYTES..]).await?;
+            if header.command == command {
+                return Ok(bytes);
+            }
+        }
+    }
+}
+
+async fn connect(grpc: &str) -> anyhow::Result<Channel> {
+    let endpoint = Endpoint::from_shared(grpc.to_owned())?.connect_timeout(STEP_LIMIT);
+    let channel = endpoint.connect().await;
+    channel.with_context(|| format!("connect to {grpc}"))
+}
+
+/// What the API says of a user, in words.
+async fn user_status(channel: Channel, user: u32) -> anyhow::Result<String> {
+    let request = v1::GetUserStatusRequest { user_id: user };
+    let answer = PresenceServiceClient::new(channel)
+        .get_user_status(Request::new(request))
+        .await?
+        .into_inner();
+    let user = answer.user.context("an answer without a user")?;
+    ensure!(
+        user.status() == v1::Status::Online,
+        "Bob has status {:?}",
+        user.status()
+    );
+    let session = user.sessions.first().context("no session")?;
+    Ok(format!("ONLINE, at the MsgServer {}", session.msg_server))
+}
+
+/// A service that reads what is routed.
+struct Subscriber {
+    events: Streaming<v1::SubscribeResponse>,
+}
+
+impl Subscriber {
+    /// Returns when the stream has begun: nothing that follows is missed.
+    async fn start(channel: Channel) -> anyhow::Result<Self> {
+        let request = v1::SubscribeRequest {
+            kinds: vec![v1::EventKind::ChatMessage.into()],
+            user_ids: vec![ALICE, BOB],
+            ..Default::default()
+        };
+        let events = BroadcastServiceClient::new(channel)
+            .subscribe(Request::new(request))
+            .await?
+            .into_inner();
+        let mut this = Self { events };
+        let first = this.next().await?;
+        ensure!(
+            matches!(first, Subscribed::Subscribed(_)),
+            "the stream begins with {first:?}"
+        );
+        Ok(this)
+    }
+
+    /// The next chat message; what else the stream may say is of no interest here.
+    async fn chat_message(&mut self) -> anyhow::Result<v1::ChatMessage> {
+        loop {
+            let Subscribed::Event(event) = self.next().await? else {
+                continue;
+            };
+            if let Some(v1::event::Event::ChatMessage(message)) = event.event {
+                return Ok(message);
+            }
+        }
+    }
+
+    async fn next(&mut self) -> anyhow::Result<Subscribed> {
+        let response = self.events.message().await?.context("the stream ended")?;
+        response.message.context("an empty response")
+    }
+}

@@ -1,0 +1,171 @@
+//! What is measured: one file per workload.
+//!
+//! Every connection registers one user, so that a server that routes by user has somebody to route to. Group messages
+//! go to everybody but the sender, one-to-one messages to one connection.
+
+mod bytes;
+mod flood;
+mod forward;
+mod latency;
+mod rate;
+mod status;
+mod storm;
+mod users;
+
+use std::time::{Duration, Instant};
+
+use crate::cli::{LoadOptions, Test};
+use crate::figures::Figures;
+use crate::mesh::Mesh;
+use crate::pdu;
+use crate::server::Server;
+
+/// User of connection 0; the others count up.
+const FIRST_USER: u32 = 9_000_000;
+
+/// A group that nobody knows: servers do not look at it.
+const GROUP: u32 = 900;
+
+/// Length of the data of chat messages.
+const DATA_BYTES: usize = 1000;
+
+/// No answer for so long means that none will come.
+const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+
+/// One way to use a server.
+pub(crate) trait Workload {
+    /// Names the workload and its parameters.
+    fn label(&self) -> String;
+
+    /// Whether it needs a server that knows who is online; the relay does not.
+    fn needs_presence(&self) -> bool;
+
+    /// Uses the server once and says what was seen. An error if the server does not play along.
+    fn run(&self, server: &Server) -> anyhow::Result<Figures>;
+}
+
+/// The workloads that were asked for, in the order in which they are measured.
+pub(crate) fn selected(options: &LoadOptions) -> Vec<Box<dyn Workload>> {
+    let duration = Duration::from_secs_f64(options.seconds);
+    let mut list: Vec<Box<dyn Workload>> = Vec::new();
+    if options.wants(Test::Forward) {
+        for connections in [2, 10, 50] {
+            for senders in [1, connections] {
+                list.push(Box::new(forward::Forward {
+                    connections,
+                    senders,
+                    duration,
+                }));
+            }
+        }
+    }
+    if options.wants(Test::Flood) {
+        for connections in [2, 10] {
+            list.push(Box::new(flood::Flood {
+                connections,
+                megabytes: if options.quick { 5 } else { 20 },
+            }));
+        }
+    }
+    if options.wants(Test::Latency) {
+        list.push(Box::new(latency::Latency {
+            rounds: if options.quick { 2_000 } else { 20_000 },
+        }));
+    }
+    if options.wants(Test::Rate) {
+        for per_second in [1_000, 5_000, 20_000] {
+            list.push(Box::new(rate::Rate {
+                receivers: 10,
+                per_second,
+                duration,
+            }));
+        }
+    }
+    if options.wants(Test::Status) {
+        for ids in [1, 100, 1000] {
+            list.push(Box::new(status::Status { ids, duration }));
+        }
+    }
+    if options.wants(Test::Users) {
+        for ids in [users::Ids::Dense, users::Ids::Scattered] {
+            list.push(Box::new(users::Users {
+                total: if options.quick { 100_000 } else { 1_000_000 },
+                ids,
+            }));
+        }
+    }
+    if options.wants(Test::Storm) {
+        list.push(Box::new(storm::Storm {
+            connections: 10,
+            duration,
+        }));
+    }
+    if options.wants(Test::Bytes) {
+        for connections in [10, 50] {
+            list.push(Box::new(bytes::Bytes {
+                connections,
+                messages: 10_000,
+            }));
+        }
+    }
+    list
+}
+
+/// Connections that each hold one user, [`FIRST_USER`] + index, logged in on a PC; the server has handled that.
+fn ready_mesh(server: &Server, connections: usize) -> anyhow::Result<Mesh> {
+    let mut mesh = Mesh::connect(server.address, connections)?;
+    for index in 0..connections {
+        let user = FIRST_USER + index as u32;
+        mesh.send(index, &pdu::online_list(std::iter::once(user)));
+    }
+    barrier(&mut mesh, 0..connections)?;
+    Ok(mesh)
+}
+
+/// Waits until the server has answered a status request on each of these connections.
+fn barrier(
+    mesh: &mut Mesh,
+    connections: impl ExactSizeIterator<Item = usize>,
+) -> anyhow::Result<()> {
+    const SEQUENCE: u16 = 0xfffe;
+
+    let mut waiting = connections.len();
+    for index in connections {
+        mesh.send(index, &pdu::status_request(SEQUENCE, vec![1]));
+    }
+    let start = Instant::now();
+    while waiting > 0 {
+        anyhow::ensure!(start.elapsed() < ANSWER_LIMIT, "no answer from the server");
+        mesh.expect_open()?;
+        mesh.poll(Duration::from_millis(100), |frame| {
+            if frame.command == pdu::STATUS_ANSWER && frame.sequence == SEQUENCE {
+                waiting -= 1;
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Sees whether something still comes.
+struct Progress {
+    seen: u64,
+    /// When the count last changed.
+    at: Instant,
+}
+
+impl Progress {
+    fn new(start: Instant) -> Self {
+        Self { seen: 0, at: start }
+    }
+
+    fn note(&mut self, count: u64) {
+        if count != self.seen {
+            self.seen = count;
+            self.at = Instant::now();
+        }
+    }
+
+    fn stalled(&self, limit: Duration) -> bool {
+        self.at.elapsed() > limit
+    }
+}

@@ -1,0 +1,195 @@
+//! The real servers as child processes, on ports of their own, gone when the test is.
+
+pub mod admin;
+pub mod ports;
+pub mod process;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use process::Process;
+
+/// How long the servers may take to get ready.
+const READY_LIMIT: Duration = Duration::from_secs(20);
+/// How often a starting server is asked whether it is ready: there is no event to wait for outside it.
+const READY_POLL: Duration = Duration::from_millis(10);
+/// Starts before giving up: another process may take a port between its choice and its use.
+const ATTEMPTS: usize = 3;
+
+/// Which processes serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setup {
+    /// `pdu-gateway --embedded`.
+    Embedded,
+    /// `route-grpc serve`, and a `pdu-gateway` attached to it.
+    TwoProcesses,
+}
+
+/// The `--fan-out` of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FanOut {
+    /// A link gets what its MsgServer would use: the default.
+    Directed,
+    /// A link gets everything, as from the C++ RouteServer.
+    Broadcast,
+}
+
+impl FanOut {
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Directed => "directed",
+            Self::Broadcast => "broadcast",
+        }
+    }
+}
+
+/// Running servers. Dropping them kills the processes; a test that panics prints what they said.
+#[derive(Debug)]
+pub struct Deployment {
+    pdu: SocketAddr,
+    grpc: SocketAddr,
+    /// The gateway's admin port first.
+    admin: Vec<SocketAddr>,
+    processes: Vec<Process>,
+}
+
+impl Deployment {
+    /// Starts servers and waits until they are ready.
+    ///
+    /// # Errors
+    /// A sentence with the servers' output if they do not get ready.
+    pub async fn start(setup: Setup, fan_out: FanOut) -> Result<Self, StartError> {
+        Self::start_with(setup, fan_out, &[]).await
+    }
+
+    /// The same with more flags for the gateway.
+    ///
+    /// # Errors
+    /// A sentence with the servers' output if they do not get ready.
+    pub async fn start_with(
+        setup: Setup,
+        fan_out: FanOut,
+        gateway_flags: &[&str],
+    ) -> Result<Self, StartError> {
+        let mut failure = None;
+        for _ in 0..ATTEMPTS {
+            match Self::try_start(setup, fan_out, gateway_flags).await {
+                Ok(deployment) => return Ok(deployment),
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.unwrap_or_else(|| StartError("never tried".to_owned())))
+    }
+
+    /// Where MsgServers connect.
+    pub fn pdu_address(&self) -> SocketAddr {
+        self.pdu
+    }
+
+    /// Where new services connect.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// The gateway's admin port.
+    pub fn gateway_admin(&self) -> SocketAddr {
+        self.admin[0]
+    }
+
+    /// The processes: the gateway first.
+    pub fn processes(&self) -> &[Process] {
+        &self.processes
+    }
+
+    /// Memory of all processes, in bytes of resident set.
+    pub fn resident_bytes(&self) -> u64 {
+        self.processes.iter().map(Process::resident_bytes).sum()
+    }
+
+    /// CPU time of all processes since they started.
+    pub fn cpu_time(&self) -> Duration {
+        self.processes.iter().map(Process::cpu_time).sum()
+    }
+
+    /// Whether all processes run.
+    pub fn is_alive(&self) -> bool {
+        self.processes.iter().all(Process::is_alive)
+    }
+
+    /// The last lines of all processes.
+    pub fn output(&self) -> String {
+        let outputs: Vec<_> = self.processes.iter().map(ToString::to_string).collect();
+        outputs.join("\n")
+    }
+
+    async fn try_start(
+        setup: Setup,
+        fan_out: FanOut,
+        gateway_flags: &[&str],
+    ) -> Result<Self, StartError> {
+        let [pdu, grpc, gateway_admin, node_admin] = ports::free().map_err(StartError)?;
+        let mut deployment = Self {
+            pdu,
+            grpc,
+            admin: vec![gateway_admin],
+            processes: Vec::new(),
+        };
+        let mut gateway_args = vec![
+            format!("--listen={pdu}"),
+            format!("--admin-listen={gateway_admin}"),
+        ];
+        gateway_args.extend(gateway_flags.iter().map(ToString::to_string));
+        match setup {
+            Setup::Embedded => {
+                gateway_args.push("--embedded".to_owned());
+                gateway_args.push(format!("--grpc-listen={grpc}"));
+                gateway_args.push(format!("--fan-out={}", fan_out.flag()));
+            }
+            Setup::TwoProcesses => {
+                let node_args = [
+                    "serve".to_owned(),
+                    format!("--listen={grpc}"),
+                    format!("--admin-listen={node_admin}"),
+                    format!("--fan-out={}", fan_out.flag()),
+                ];
+                gateway_args.push(format!("--upstream=http://{grpc}"));
+                let node = Process::start("route-grpc", &node_args).map_err(StartError)?;
+                deployment.processes.push(node);
+                deployment.admin.push(node_admin);
+            }
+        }
+        let gateway = Process::start("pdu-gateway", &gateway_args).map_err(StartError)?;
+        deployment.processes.insert(0, gateway);
+        deployment.ready().await?;
+        Ok(deployment)
+    }
+
+    async fn ready(&self) -> Result<(), StartError> {
+        let limit = Instant::now() + READY_LIMIT;
+        for admin in &self.admin {
+            while !admin::is_ready(*admin).await {
+                if Instant::now() > limit || !self.is_alive() {
+                    let output = self.output();
+                    return Err(StartError(format!("not ready at {admin}\n{output}")));
+                }
+                sleep(READY_POLL).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The servers did not start; says why, with what they printed.
+#[derive(Debug)]
+pub struct StartError(String);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the servers did not start: {}", self.0)
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,192 @@
+//! One server process: found beside the test's own executable, killed with its handle, its output kept.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// Names the folder of the binaries, where they are not beside the tests.
+const FOLDER_VARIABLE: &str = "TT_BIN_DIR";
+/// Lines kept of a process; older ones are forgotten.
+const LINES: usize = 400;
+/// Length of a tick in `/proc/<pid>/stat`: USER_HZ is 100 on every Linux that we run on.
+const TICK: Duration = Duration::from_millis(10);
+
+/// A running (or ended) server. Dropping it kills it; if the test panics, what it printed is printed.
+pub struct Process {
+    name: String,
+    pid: u32,
+    child: Mutex<Child>,
+    lines: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl Process {
+    /// Starts one of the workspace's binaries.
+    ///
+    /// # Errors
+    /// A sentence that says what to build, if there is no such binary.
+    pub fn start(binary: &str, arguments: &[String]) -> Result<Self, String> {
+        let path = find(binary)?;
+        let mut command = Command::new(&path);
+        command.args(arguments);
+        // The settings of whoever runs the tests are not part of them.
+        for (name, _) in std::env::vars() {
+            if name.starts_with("TT_") {
+                command.env_remove(name);
+            }
+        }
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .map_err(|error| format!("{} does not start: {error}", path.display()))?;
+        let lines = Arc::new(Mutex::new(VecDeque::new()));
+        if let Some(output) = child.stdout.take() {
+            keep_lines(output, Arc::clone(&lines));
+        }
+        if let Some(output) = child.stderr.take() {
+            keep_lines(output, Arc::clone(&lines));
+        }
+        Ok(Self {
+            name: binary.to_owned(),
+            pid: child.id(),
+            child: Mutex::new(child),
+            lines,
+        })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// How it ended, if it has.
+    pub fn exit_status(&self) -> Option<ExitStatus> {
+        self.child.lock().try_wait().ok().flatten()
+    }
+
+    /// Whether it runs.
+    pub fn is_alive(&self) -> bool {
+        self.exit_status().is_none()
+    }
+
+    /// Kills it at once, as a crash would.
+    pub fn kill(&self) {
+        let mut child = self.child.lock();
+        // Both fail only for a process that has ended already.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+
+    /// Whether a line of its output contains `text`.
+    pub fn has_said(&self, text: &str) -> bool {
+        self.lines.lock().iter().any(|line| line.contains(text))
+    }
+
+    /// Its resident set in bytes; 0 once it has ended.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = self.proc_file("status");
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kib.unwrap_or_default() * 1024
+    }
+
+    /// CPU time, user and system, since it started; 0 once it has ended.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = self.proc_file("stat");
+        // The command's name, in brackets, may contain anything; utime and stime are fields 14 and 15.
+        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let ticks: u32 = fields
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u32>().ok())
+            .sum();
+        TICK * ticks
+    }
+
+    fn proc_file(&self, file: &str) -> String {
+        std::fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    #[allow(
+        clippy::print_stderr,
+        reason = "a failed test shows what its servers said"
+    )]
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("{self}");
+        }
+        self.kill();
+    }
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self
+            .exit_status()
+            .map_or_else(|| "running".to_owned(), |status| format!("ended, {status}"));
+        writeln!(f, "--- {} ({state}), last lines:", self.name)?;
+        for line in self.lines.lock().iter() {
+            writeln!(f, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("name", &self.name)
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
+    }
+}
+
+/// `target/<profile>/<binary>`, where this executable is `target/<profile>/deps/<test>` or beside it.
+fn find(binary: &str) -> Result<PathBuf, String> {
+    if let Some(folder) = std::env::var_os(FOLDER_VARIABLE) {
+        return existing(&PathBuf::from(folder).join(binary), binary);
+    }
+    let own = std::env::current_exe().map_err(|error| format!("no path of this test: {error}"))?;
+    let folder = own
+        .ancestors()
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"))
+        .unwrap_or_else(|| Path::new("."));
+    existing(&folder.join(binary), binary)
+}
+
+fn existing(path: &Path, binary: &str) -> Result<PathBuf, String> {
+    if path.is_file() {
+        return Ok(path.to_owned());
+    }
+    Err(format!(
+        "{} does not exist: run `cargo build -p {binary}` with the profile of the tests, or set {FOLDER_VARIABLE}",
+        path.display()
+    ))
+}
+
+fn keep_lines(output: impl Read + Send + 'static, lines: Arc<Mutex<VecDeque<String>>>) {
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let mut lines = lines.lock();
+            if lines.len() == LINES {
+                lines.pop_front();
+            }
+            lines.push_back(line);
+        }
+    });
+}

@@ -1,0 +1,108 @@
+//! Two well-behaved MsgServers that keep exchanging messages while something happens, and tell whether they noticed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::connection::{Connection, Options};
+use super::messages::{self, Client, Status};
+use super::pdu::{Pdu, command, command_of};
+use super::stage::BARRIER_LIMIT;
+
+/// Users of the pair; no other play has users of such numbers.
+const LEFT: u32 = 4_200_000_001;
+const RIGHT: u32 = 4_200_000_002;
+/// Marks the pair's messages among whatever else comes.
+const MARK: &str = "between the two of us";
+/// Messages of one round, each way.
+const BURST: usize = 5;
+/// The time between two rounds: the pair is a witness, not a load.
+const PACE: Duration = Duration::from_millis(2);
+
+/// A pair at work.
+#[derive(Debug)]
+pub struct Pair {
+    stop: watch::Sender<bool>,
+    exchange: JoinHandle<Report>,
+}
+
+/// What a pair has noticed.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Rounds in which every message arrived.
+    pub rounds: usize,
+    /// The longest that a round took, there and back.
+    pub worst_round: Duration,
+    /// Messages that did not arrive, or arrived more than once; a connection that was closed.
+    pub wrong: Option<String>,
+}
+
+impl Pair {
+    /// Connects both and lets them begin; each connects in its own way.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn start(address: SocketAddr, left: Options, right: Options) -> io::Result<Self> {
+        let left = member(address, left, LEFT).await?;
+        let right = member(address, right, RIGHT).await?;
+        let stop = watch::Sender::new(false);
+        let exchange = tokio::spawn(exchange(left, right, stop.subscribe()));
+        Ok(Self { stop, exchange })
+    }
+
+    /// Ends the exchange after the round that is going on.
+    pub async fn stop(self) -> Report {
+        self.stop.send_replace(true);
+        self.exchange.await.unwrap_or_else(|error| Report {
+            wrong: Some(error.to_string()),
+            ..Report::default()
+        })
+    }
+}
+
+async fn member(address: SocketAddr, options: Options, user: u32) -> io::Result<Connection> {
+    let connection = Connection::open(address, options, watch::Sender::new(())).await?;
+    connection.count_matching(is_ours);
+    let list = messages::list(&[(user, Status::Online, Client::Windows)]);
+    connection.write(&messages::role(1).encode()).await?;
+    connection.write(&list.encode()).await?;
+    connection.barrier(BARRIER_LIMIT).await;
+    Ok(connection)
+}
+
+async fn exchange(left: Connection, right: Connection, stop: watch::Receiver<bool>) -> Report {
+    let there = message(LEFT, RIGHT).encode().repeat(BURST);
+    let back = message(RIGHT, LEFT).encode().repeat(BURST);
+    let mut report = Report::default();
+    let mut expected = 0;
+    let mut clock = interval(PACE);
+    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !*stop.borrow() && report.wrong.is_none() {
+        clock.tick().await;
+        let start = Instant::now();
+        expected += BURST;
+        for (from, to, data) in [(&left, &right, &there), (&right, &left, &back)] {
+            let sent = from.write(data).await.is_ok();
+            let came = sent && to.counts(expected, BARRIER_LIMIT).await;
+            if !came || to.count() != expected {
+                let count = to.count();
+                report.wrong = Some(format!("{count} messages came, expected {expected}"));
+            }
+        }
+        report.rounds += 1;
+        report.worst_round = report.worst_round.max(start.elapsed());
+    }
+    report
+}
+
+fn message(from: u32, to: u32) -> Pdu {
+    messages::p2p(from, to, MARK)
+}
+
+fn is_ours(raw: &[u8]) -> bool {
+    command_of(raw) == command::P2P && raw.ends_with(MARK.as_bytes())
+}

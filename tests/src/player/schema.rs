@@ -1,0 +1,440 @@
+//! Bodies read by the tables of the written protocol, as strictly as the C++ parser does (prost is more lenient).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value as Json, json};
+
+use super::pdu::command;
+use super::wire::{self, Malformed, Value as Wire};
+
+/// A message: its fields as the protocol's table has them.
+#[derive(Debug)]
+pub struct Schema {
+    fields: &'static [Field],
+}
+
+#[derive(Debug)]
+struct Field {
+    number: u64,
+    name: &'static str,
+    label: Label,
+    kind: Kind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Label {
+    Required,
+    Optional,
+    Repeated,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Number,
+    /// A closed enum: any other value counts as an unknown field.
+    Choice(&'static [u32]),
+    Bytes,
+    Message(&'static Schema),
+}
+
+/// The message of a command, if it is one of the protocol's table.
+pub fn of_command(id: u16) -> Option<&'static Schema> {
+    match id {
+        command::STATUS_NOTICE => Some(&STATUS_NOTICE),
+        command::STATUS_QUERY => Some(&STATUS_QUERY),
+        command::STATUS_ANSWER => Some(&STATUS_ANSWER),
+        command::REMOVE_SESSION => Some(&REMOVE_SESSION),
+        command::SIGN_INFO => Some(&SIGN_INFO),
+        command::MESSAGE => Some(&MESSAGE),
+        command::READ => Some(&READ),
+        command::GROUP_CHANGE => Some(&GROUP_CHANGE),
+        command::FILE => Some(&FILE),
+        command::P2P => Some(&P2P),
+        command::HEARTBEAT => Some(&HEARTBEAT),
+        command::ROLE => Some(&ROLE),
+        command::LIST => Some(&LIST),
+        command::UPDATE => Some(&UPDATE),
+        command::KICK => Some(&KICK),
+        command::LOGIN_NOTICE => Some(&LOGIN_NOTICE),
+        _ => None,
+    }
+}
+
+/// A decoded body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Body {
+    known: BTreeMap<&'static str, Vec<Item>>,
+    unknown: Vec<Unknown>,
+    /// Names of required fields that are absent, in this message or in one inside it.
+    missing: Vec<&'static str>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Item {
+    Number(u32),
+    Bytes(Vec<u8>),
+    Message(Body),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Unknown {
+    number: u64,
+    wire_type: u8,
+    value: UnknownValue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum UnknownValue {
+    Varint(u64),
+    Bytes(Vec<u8>),
+}
+
+impl Schema {
+    /// Reads a body; required fields may be absent.
+    ///
+    /// # Errors
+    /// [`Malformed`] if it is not protobuf.
+    pub fn read(&'static self, data: &[u8]) -> Result<Body, Malformed> {
+        let mut body = Body::default();
+        for raw in wire::fields(data)? {
+            match self.interpret(raw)? {
+                Some((field, items)) => body.put(field, items),
+                None => body.unknown.push(Unknown::from(raw)),
+            }
+        }
+        for field in self.fields {
+            if field.label == Label::Required && !body.known.contains_key(field.name) {
+                body.missing.push(field.name);
+            }
+        }
+        Ok(body)
+    }
+
+    /// Reads a body as the C++ parser does: every required field must be there.
+    ///
+    /// # Errors
+    /// [`Malformed`] if the C++ RouteServer would drop such a body.
+    pub fn read_strictly(&'static self, data: &[u8]) -> Result<Body, Malformed> {
+        let body = self.read(data)?;
+        if body.missing.is_empty() {
+            Ok(body)
+        } else {
+            Err(Malformed)
+        }
+    }
+
+    /// The field and the values that a raw field carries, or `None` if it counts as unknown.
+    fn interpret(
+        &self,
+        raw: wire::Field<'_>,
+    ) -> Result<Option<(&'static Field, Vec<Item>)>, Malformed> {
+        let Some(field) = self.fields.iter().find(|field| field.number == raw.number) else {
+            return Ok(None);
+        };
+        let items = match (field.kind, raw.value) {
+            (Kind::Number | Kind::Choice(_), Wire::Varint(value)) => {
+                // 64-bit varints keep their low 32 bits.
+                let value = value as u32;
+                if let Kind::Choice(allowed) = field.kind
+                    && !allowed.contains(&value)
+                {
+                    return Ok(None);
+                }
+                vec![Item::Number(value)]
+            }
+            (Kind::Number, Wire::Delimited(bytes)) if field.label == Label::Repeated => {
+                wire::packed(bytes)?
+                    .into_iter()
+                    .map(|value| Item::Number(value as u32))
+                    .collect()
+            }
+            (Kind::Bytes, Wire::Delimited(bytes)) => vec![Item::Bytes(bytes.to_vec())],
+            (Kind::Message(schema), Wire::Delimited(bytes)) => {
+                vec![Item::Message(schema.read(bytes)?)]
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some((field, items)))
+    }
+}
+
+impl Body {
+    /// A number, if the field is there.
+    pub fn number(&self, name: &str) -> Option<u32> {
+        self.numbers(name).last().copied()
+    }
+
+    /// All numbers of a repeated field.
+    pub fn numbers(&self, name: &str) -> Vec<u32> {
+        let mut found = Vec::new();
+        for item in self.known.get(name).into_iter().flatten() {
+            if let Item::Number(value) = item {
+                found.push(*value);
+            }
+        }
+        found
+    }
+
+    /// The bytes of a field, if it is there.
+    pub fn bytes(&self, name: &str) -> Option<&[u8]> {
+        match self.known.get(name)?.last()? {
+            Item::Bytes(bytes) => Some(bytes),
+            Item::Number(_) | Item::Message(_) => None,
+        }
+    }
+
+    /// The messages of a repeated field.
+    pub fn messages(&self, name: &str) -> impl Iterator<Item = &Body> {
+        self.known
+            .get(name)
+            .into_iter()
+            .flatten()
+            .filter_map(|item| match item {
+                Item::Message(body) => Some(body),
+                Item::Number(_) | Item::Bytes(_) => None,
+            })
+    }
+
+    /// The body as the recordings write it: printable bytes as text, others as `hex:…`.
+    pub fn to_json(&self, schema: &Schema) -> Json {
+        let mut out = Map::new();
+        for field in schema.fields {
+            let Some(items) = self.known.get(field.name) else {
+                continue;
+            };
+            let mut items: Vec<Json> = items.iter().map(|item| field.item_json(item)).collect();
+            let value = match field.label {
+                Label::Repeated => Json::Array(items),
+                Label::Required | Label::Optional => items.pop().unwrap_or_default(),
+            };
+            out.insert(field.name.to_owned(), value);
+        }
+        if !self.unknown.is_empty() {
+            let unknown = self.unknown.iter().map(Unknown::to_json).collect();
+            out.insert("_unknown".to_owned(), Json::Array(unknown));
+        }
+        Json::Object(out)
+    }
+
+    fn put(&mut self, field: &Field, items: Vec<Item>) {
+        for item in &items {
+            if let Item::Message(inner) = item {
+                self.missing.extend(&inner.missing);
+            }
+        }
+        let slot = self.known.entry(field.name).or_default();
+        match field.label {
+            Label::Repeated => slot.extend(items),
+            // the last of a repeated scalar wins
+            Label::Required | Label::Optional => *slot = items,
+        }
+    }
+}
+
+impl Field {
+    fn item_json(&self, item: &Item) -> Json {
+        match (item, self.kind) {
+            (Item::Number(value), _) => json!(value),
+            (Item::Bytes(bytes), _) => readable(bytes),
+            (Item::Message(body), Kind::Message(schema)) => body.to_json(schema),
+            (Item::Message(_), _) => Json::Null,
+        }
+    }
+}
+
+impl From<wire::Field<'_>> for Unknown {
+    fn from(raw: wire::Field<'_>) -> Self {
+        let value = match raw.value {
+            Wire::Varint(value) => UnknownValue::Varint(value),
+            Wire::Fixed(bytes) | Wire::Delimited(bytes) => UnknownValue::Bytes(bytes.to_vec()),
+            Wire::Group => UnknownValue::Bytes(Vec::new()),
+        };
+        Self {
+            number: raw.number,
+            wire_type: raw.value.wire_type(),
+            value,
+        }
+    }
+}
+
+impl Unknown {
+    fn to_json(&self) -> Json {
+        let value = match &self.value {
+            UnknownValue::Varint(value) => json!(value),
+            UnknownValue::Bytes(bytes) => readable(bytes),
+        };
+        json!([self.number, self.wire_type, value])
+    }
+}
+
+/// Printable bytes as text, others as `hex:…`.
+fn readable(bytes: &[u8]) -> Json {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains(char::is_control) => json!(text),
+        _ => json!(format!("hex:{}", hex(bytes))),
+    }
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+const STATUS: Kind = Kind::Choice(&[1, 2, 3]);
+const CLIENT_TYPE: Kind = Kind::Choice(&[0x01, 0x02, 0x11, 0x12]);
+const SESSION_TYPE: Kind = Kind::Choice(&[1, 2]);
+
+const fn required(number: u64, name: &'static str, kind: Kind) -> Field {
+    Field {
+        number,
+        name,
+        label: Label::Required,
+        kind,
+    }
+}
+
+const fn optional(number: u64, name: &'static str, kind: Kind) -> Field {
+    Field {
+        number,
+        name,
+        label: Label::Optional,
+        kind,
+    }
+}
+
+const fn repeated(number: u64, name: &'static str, kind: Kind) -> Field {
+    Field {
+        number,
+        name,
+        label: Label::Repeated,
+        kind,
+    }
+}
+
+static USER_STAT: Schema = Schema {
+    fields: &[
+        required(1, "user_id", Kind::Number),
+        required(2, "status", STATUS),
+    ],
+};
+static SERVER_USER_STAT: Schema = Schema {
+    fields: &[
+        required(1, "user_id", Kind::Number),
+        required(2, "status", STATUS),
+        required(3, "client_type", CLIENT_TYPE),
+    ],
+};
+static IP_ADDRESS: Schema = Schema {
+    fields: &[
+        required(1, "ip", Kind::Bytes),
+        required(2, "port", Kind::Number),
+    ],
+};
+static STATUS_NOTICE: Schema = Schema {
+    fields: &[required(1, "user_stat", Kind::Message(&USER_STAT))],
+};
+static STATUS_QUERY: Schema = Schema {
+    fields: &[
+        required(1, "user_id", Kind::Number),
+        repeated(2, "user_id_list", Kind::Number),
+        optional(20, "attach_data", Kind::Bytes),
+    ],
+};
+static STATUS_ANSWER: Schema = Schema {
+    fields: &[
+        required(1, "user_id", Kind::Number),
+        repeated(2, "user_stat_list", Kind::Message(&USER_STAT)),
+        optional(20, "attach_data", Kind::Bytes),
+    ],
+};
+static REMOVE_SESSION: Schema = Schema {
+    fields: &[
+        required(1, "user_id", Kind::Number),
+        required(2, "session_type", SESSION_TYPE),
+        required(3, "session_id", Kind::Number),
+    ],
+};
+static SIGN_INFO: Schema = Schema {
+    fields: &[
+        required(1, "changed_user_id", Kind::Number),
+        required(2, "sign_info", Kind::Bytes),
+    ],
+};
+static MESSAGE: Schema = Schema {
+    fields: &[
+        required(1, "from_user_id", Kind::Number),
+        required(2, "to_session_id", Kind::Number),
+        required(3, "msg_id", Kind::Number),
+        required(4, "create_time", Kind::Number),
+        required(5, "msg_type", Kind::Choice(&[0x01, 0x02, 0x11, 0x12])),
+        required(6, "msg_data", Kind::Bytes),
+        optional(20, "attach_data", Kind::Bytes),
+    ],
+};
+static READ: Schema = Schema {
+    fields: &[
+        required(1, "user_id", Kind::Number),
+        required(2, "session_id", Kind::Number),
+        required(3, "msg_id", Kind::Number),
+        required(4, "session_type", SESSION_TYPE),
+    ],
+};
+static GROUP_CHANGE: Schema = Schema {
+    fields: &[
+        required(1, "user_id", Kind::Number),
+        required(2, "change_type", Kind::Choice(&[1, 2])),
+        required(3, "group_id", Kind::Number),
+        repeated(4, "cur_user_id_list", Kind::Number),
+        repeated(5, "chg_user_id_list", Kind::Number),
+    ],
+};
+static FILE: Schema = Schema {
+    fields: &[
+        required(1, "from_user_id", Kind::Number),
+        required(2, "to_user_id", Kind::Number),
+        required(3, "file_name", Kind::Bytes),
+        required(4, "file_size", Kind::Number),
+        required(5, "task_id", Kind::Bytes),
+        repeated(6, "ip_addr_list", Kind::Message(&IP_ADDRESS)),
+        required(7, "trans_mode", Kind::Choice(&[1, 2])),
+        required(8, "offline_ready", Kind::Number),
+    ],
+};
+static P2P: Schema = Schema {
+    fields: &[
+        required(1, "from_user_id", Kind::Number),
+        required(2, "to_user_id", Kind::Number),
+        required(3, "cmd_msg_data", Kind::Bytes),
+    ],
+};
+static HEARTBEAT: Schema = Schema { fields: &[] };
+static ROLE: Schema = Schema {
+    fields: &[required(1, "master", Kind::Number)],
+};
+static LIST: Schema = Schema {
+    fields: &[repeated(
+        1,
+        "user_stat_list",
+        Kind::Message(&SERVER_USER_STAT),
+    )],
+};
+static UPDATE: Schema = Schema {
+    fields: &[
+        required(1, "user_status", Kind::Number),
+        required(2, "user_id", Kind::Number),
+        required(3, "client_type", CLIENT_TYPE),
+    ],
+};
+static KICK: Schema = Schema {
+    fields: &[
+        required(1, "user_id", Kind::Number),
+        required(2, "client_type", CLIENT_TYPE),
+        required(3, "reason", Kind::Number),
+    ],
+};
+static LOGIN_NOTICE: Schema = Schema {
+    fields: &[
+        required(1, "user_id", Kind::Number),
+        required(2, "login_status", Kind::Number),
+    ],
+};

@@ -1,0 +1,167 @@
+//! These users are here: 0x0708.
+
+use std::io;
+
+use prost::Message;
+
+use super::{Scenario, plays};
+use crate::player::messages::{self, Client, Status};
+use crate::player::pdu::{Pdu, command};
+use crate::player::stage::Stage;
+use crate::player::wire;
+
+pub(super) fn all() -> Vec<Scenario> {
+    plays![
+        online_list_types,
+        online_list_statuses,
+        online_list_empty,
+        online_list_is_additive,
+        online_list_offline_entry_logs_out,
+        online_list_duplicates_count,
+        online_list_malformed,
+        online_list_100k,
+        online_list_unknown_fields,
+        online_list_wrong_service_id,
+    ]
+}
+
+fn on_windows(user: u32) -> (u32, Status, Client) {
+    (user, Status::Online, Client::Windows)
+}
+
+/// Desktop users are ONLINE, mobile-only users OFFLINE. A list is not broadcast.
+async fn online_list_types(s: &mut Stage) -> io::Result<()> {
+    s.open(&["A", "B", "C"]).await?;
+    let users = [s.uid(1), s.uid(2), s.uid(3), s.uid(4)];
+    let list: Vec<_> = (users.into_iter().zip(Client::ALL))
+        .map(|(user, client)| (user, Status::Online, client))
+        .collect();
+    s.list("A", &list).await;
+    s.sync("A").await;
+    for name in ["A", "B"] {
+        s.ask(name, &users).await;
+    }
+    Ok(())
+}
+
+/// In a list LEAVE counts as online, and an OFFLINE entry makes nobody online.
+async fn online_list_statuses(s: &mut Stage) -> io::Result<()> {
+    s.open(&["A", "B"]).await?;
+    let users = [s.uid(1), s.uid(2), s.uid(3)];
+    let list = [
+        (users[0], Status::Leave, Client::Windows),
+        (users[1], Status::Offline, Client::Windows),
+        (users[2], Status::Leave, Client::Ios),
+    ];
+    s.list("A", &list).await;
+    s.sync("A").await;
+    s.ask("B", &users).await;
+    Ok(())
+}
+
+/// An empty list is accepted and changes nothing.
+async fn online_list_empty(s: &mut Stage) -> io::Result<()> {
+    s.open(&["A", "B"]).await?;
+    s.list("A", &[on_windows(s.uid(1))]).await;
+    s.list("A", &[]).await;
+    s.sync("A").await;
+    s.ask("B", &[s.uid(1)]).await;
+    Ok(())
+}
+
+/// A second list adds to the first; users missing from it stay.
+async fn online_list_is_additive(s: &mut Stage) -> io::Result<()> {
+    s.open(&["A", "B"]).await?;
+    s.list("A", &[on_windows(s.uid(1))]).await;
+    s.list("A", &[on_windows(s.uid(2))]).await;
+    s.sync("A").await;
+    s.ask("B", &[s.uid(1), s.uid(2)]).await;
+    Ok(())
+}
+
+/// An OFFLINE entry in a later list takes one login of that client away.
+async fn online_list_offline_entry_logs_out(s: &mut Stage) -> io::Result<()> {
+    s.open(&["A", "B"]).await?;
+    let (one, two) = (s.uid(1), s.uid(2));
+    s.list("A", &[on_windows(one), on_windows(two)]).await;
+    s.list("A", &[(one, Status::Offline, Client::Windows)])
+        .await;
+    s.sync("A").await;
+    s.ask("B", &[one, two]).await;
+    Ok(())
+}
+
+/// The same client twice is two logins: it takes two OFFLINE to end them.
+async fn online_list_duplicates_count(s: &mut Stage) -> io::Result<()> {
+    s.open(&["A", "B"]).await?;
+    let user = s.uid(1);
+    s.list("A", &[on_windows(user), on_windows(user)]).await;
+    s.sync("A").await;
+    for _ in 0..2 {
+        s.update("A", user, Status::Offline, Client::Windows).await;
+        s.sync("A").await;
+        s.ask("B", &[user]).await;
+    }
+    Ok(())
+}
+
+/// A truncated list is dropped whole, and the connection stays.
+async fn online_list_malformed(s: &mut Stage) -> io::Result<()> {
+    s.open(&["A", "B"]).await?;
+    let users: Vec<_> = (0..5).map(|number| s.uid(number)).collect();
+    let list: Vec<_> = users.iter().copied().map(on_windows).collect();
+    let body = messages::list(&list).body;
+    let cut_off = body.slice(..body.len() - 2);
+    let trailing = [&body[..], b"\xff"].concat();
+    s.send("A", Pdu::new(command::LIST, cut_off)).await;
+    s.send("A", Pdu::new(command::LIST, trailing)).await;
+    s.sync("A").await;
+    s.ask("B", &users).await;
+    s.fact("A_open", !s["A"].is_closed());
+    Ok(())
+}
+
+/// A list of 100 000 users in one PDU, then spot checks.
+async fn online_list_100k(s: &mut Stage) -> io::Result<()> {
+    const FIRST: u32 = 3_000_000_000;
+    const COUNT: u32 = 100_000;
+    s.open(&["A", "B"]).await?;
+    let list: Vec<_> = (FIRST..FIRST + COUNT)
+        .map(|user| {
+            let client = if user % 2 == 1 {
+                Client::Windows
+            } else {
+                Client::Ios
+            };
+            (user, Status::Online, client)
+        })
+        .collect();
+    s.list("A", &list).await;
+    s.sync("A").await;
+    let some: Vec<_> = (FIRST..FIRST + COUNT).step_by(9_999).collect();
+    s.ask("B", &some).await;
+    s.ask("B", &[FIRST - 1, FIRST + COUNT]).await;
+    Ok(())
+}
+
+/// Unknown fields, in the list and in its entries, are skipped.
+async fn online_list_unknown_fields(s: &mut Stage) -> io::Result<()> {
+    s.open(&["A", "B"]).await?;
+    let entry = messages::list_entry((s.uid(1), Status::Online, Client::Mac));
+    let entry = [entry.encode_to_vec(), wire::bytes(9, b"x")].concat();
+    let body = [wire::bytes(1, entry), wire::number(7, 1u32)].concat();
+    s.send("A", Pdu::new(command::LIST, body)).await;
+    s.sync("A").await;
+    s.ask("B", &[s.uid(1)]).await;
+    Ok(())
+}
+
+/// The service id of a list is not checked.
+async fn online_list_wrong_service_id(s: &mut Stage) -> io::Result<()> {
+    s.open(&["A", "B"]).await?;
+    let list = messages::list(&[(s.uid(1), Status::Online, Client::Mac)]);
+    s.send("A", list.service(3)).await;
+    s.sync("A").await;
+    s.ask("B", &[s.uid(1)]).await;
+    Ok(())
+}

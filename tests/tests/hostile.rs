@@ -1,0 +1,130 @@
+//! Promise 8, bounded: bad input costs only the connection that it comes from.
+//!
+//! Every test here runs beside a pair of well-behaved MsgServers, which must get all of their messages, without
+//! noticeable delay, while memory stays bounded.
+
+#[path = "hostile/frames.rs"]
+mod frames;
+#[path = "hostile/noise.rs"]
+mod noise;
+#[path = "hostile/readers.rs"]
+mod readers;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use system_tests::deployment::{Deployment, FanOut, Setup, admin};
+use system_tests::player::connection::{Connection, Options};
+use system_tests::player::messages::{self, Client, GROUP_TEXT, SINGLE_TEXT, Status};
+use system_tests::player::pair::Pair;
+use system_tests::player::pdu::{Pdu, command};
+use tokio::sync::{Mutex, MutexGuard, watch};
+
+/// The gateway's count of connections that ended.
+const CLOSED: &str = "teamtalk_pdu_links_closed_total";
+/// Its label for lengths that cannot be.
+const BAD_FRAME: &str = "reason=\"bad_frame\"";
+/// Its label for readers that did not read.
+const SLOW_READER: &str = "reason=\"slow_reader\"";
+/// The pair's messages may take this long at worst: far below what a user notices, far above what a busy test machine
+/// takes.
+const WORST_ROUND: Duration = Duration::from_secs(1);
+
+/// The pair's delays are measured, so one siege goes on at a time.
+/// (Where each test is a process, .config/nextest.toml says the same.)
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+/// Servers under attack, and the pair that must not notice.
+struct Siege {
+    servers: Deployment,
+    pair: Pair,
+    resident_before: u64,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Siege {
+    async fn begin(setup: Setup, gateway_flags: &[&str]) -> Self {
+        let alone = ALONE.lock().await;
+        let servers = Deployment::start_with(setup, FanOut::Directed, gateway_flags).await;
+        let servers = servers.expect("ready servers");
+        let pair = Pair::start(servers.pdu_address(), from(2), from(3)).await;
+        let pair = pair.expect("the server accepts");
+        // What the pair itself needs is no growth.
+        let resident_before = servers.resident_bytes();
+        Self {
+            servers,
+            pair,
+            resident_before,
+            _alone: alone,
+        }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.servers.pdu_address()
+    }
+
+    /// Connects somebody, from an address that is not the pair's.
+    async fn connect(&self) -> Connection {
+        connect(self.address()).await
+    }
+
+    /// One of the gateway's metrics.
+    async fn metric(&self, name: &str, labels: &str) -> f64 {
+        let metric = admin::labelled_metric(self.servers.gateway_admin(), name, labels).await;
+        metric.expect("the admin port answers")
+    }
+
+    /// The pair has got everything in time, the servers live, and have grown by less than `growth` bytes.
+    async fn end(self, growth: u64) {
+        let report = self.pair.stop().await;
+        assert_eq!(report.wrong, None, "what the pair noticed");
+        assert!(report.rounds > 0, "the pair never exchanged anything");
+        assert!(
+            report.worst_round < WORST_ROUND,
+            "the pair waited {:?}",
+            report.worst_round
+        );
+        assert!(self.servers.is_alive(), "a server has ended");
+        let grown = self
+            .servers
+            .resident_bytes()
+            .saturating_sub(self.resident_before);
+        assert!(grown < growth, "memory grew by {} MiB", grown >> 20);
+    }
+}
+
+async fn connect(address: SocketAddr) -> Connection {
+    let connection = Connection::open(address, from(1), watch::Sender::new(())).await;
+    connection.expect("the server accepts")
+}
+
+/// Connects from the loopback address of this number.
+fn from(last: u8) -> Options {
+    Options {
+        source: Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))),
+        ..Options::default()
+    }
+}
+
+/// One valid PDU of every command that MsgServers send.
+fn every_command() -> Vec<Pdu> {
+    vec![
+        Pdu::bare(command::HEARTBEAT),
+        messages::role(1),
+        messages::list(&[
+            (1, Status::Online, Client::Mac),
+            (2, Status::Leave, Client::Ios),
+        ]),
+        messages::update(3, Status::Online, Client::Windows),
+        messages::query(1, &[1, 2, 3], Some(b"attached")),
+        messages::message(1, 2, 1, SINGLE_TEXT, b"text"),
+        messages::message(1, 900, 1, GROUP_TEXT, b"text"),
+        messages::p2p(1, 2, "{}"),
+        messages::read(1, 2, 1),
+        messages::remove_session(1, 2),
+        messages::kick(1, Client::Windows),
+        messages::group_change(1, 900, &[1, 2], &[2]),
+        messages::file(1, 2),
+        messages::sign_info(1, "s"),
+    ]
+}

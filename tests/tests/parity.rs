@@ -1,0 +1,105 @@
+//! Promise 2, parity: with `--fan-out broadcast` the servers do what the C++ RouteServer did, in every play that was
+//! recorded, and survive what it did not survive.
+//!
+//! One test per chapter and set-up. A play needs a server without other traffic, so each worker has its own.
+
+use std::collections::VecDeque;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use system_tests::deployment::{Deployment, FanOut, Setup};
+use system_tests::player::stage::Stage;
+use system_tests::scenarios::{self, Chapter, Scenario};
+use tokio::sync::RwLock;
+use tokio::task::JoinSet;
+
+/// What a flood costs is measured, so nothing else goes on beside it: floods hold this alone, other plays share it.
+/// (Where each test is a process, .config/nextest.toml says the same.)
+static MACHINE: RwLock<()> = RwLock::const_new(());
+
+/// Plays mostly wait for silences, so a few side by side do not slow each other down.
+const WORKERS: usize = 3;
+
+macro_rules! parity {
+    ($($chapter:ident: $embedded:ident, $two_processes:ident;)*) => {
+        $(
+            #[tokio::test]
+            async fn $embedded() {
+                check(Chapter::$chapter, Setup::Embedded).await;
+            }
+
+            #[tokio::test]
+            async fn $two_processes() {
+                check(Chapter::$chapter, Setup::TwoProcesses).await;
+            }
+        )*
+    };
+}
+
+parity! {
+    Forwards: forwards_embedded, forwards_two_processes;
+    Queries: queries_embedded, queries_two_processes;
+    Lists: lists_embedded, lists_two_processes;
+    Updates: updates_embedded, updates_two_processes;
+    Closing: closing_embedded, closing_two_processes;
+    Framing: framing_embedded, framing_two_processes;
+    Timing: timing_embedded, timing_two_processes;
+    Defects: defects_embedded, defects_two_processes;
+    Floods: floods_embedded, floods_two_processes;
+}
+
+/// Plays a chapter; fails with every difference.
+async fn check(chapter: Chapter, setup: Setup) {
+    let plays: VecDeque<_> = scenarios::of_chapter(chapter).into();
+    let (_alone, _shared, workers) = match chapter {
+        Chapter::Floods => (Some(MACHINE.write().await), None, 1),
+        // It sleeps most of the time, and disturbs nobody.
+        Chapter::Timing => (None, None, 1),
+        Chapter::Forwards
+        | Chapter::Queries
+        | Chapter::Lists
+        | Chapter::Updates
+        | Chapter::Closing
+        | Chapter::Framing
+        | Chapter::Defects => (None, Some(MACHINE.read().await), WORKERS),
+    };
+    let plays = Arc::new(Mutex::new(plays));
+    let mut working = JoinSet::new();
+    for _ in 0..workers {
+        working.spawn(work(Arc::clone(&plays), setup));
+    }
+    let failures: String = working.join_all().await.concat();
+    assert!(failures.is_empty(), "{chapter:?}, {setup:?}:\n{failures}");
+}
+
+/// Plays until no play is left, on one server as long as it is alive and no play wants a fresh one.
+async fn work(plays: Arc<Mutex<VecDeque<Scenario>>>, setup: Setup) -> String {
+    let mut failures = String::new();
+    let mut servers = None;
+    loop {
+        let Some(play) = plays.lock().pop_front() else {
+            return failures;
+        };
+        let usable = servers
+            .take()
+            .filter(|servers: &Arc<Deployment>| servers.is_alive() && !play.needs_fresh_server());
+        let running = match usable {
+            Some(running) => running,
+            None => match Deployment::start(setup, FanOut::Broadcast).await {
+                Ok(started) => Arc::new(started),
+                Err(error) => return format!("{failures}{}: {error}\n", play.name()),
+            },
+        };
+        let wrong = play
+            .play(Stage::with_deployment(play.name(), &running))
+            .await;
+        for line in &wrong {
+            let _ = writeln!(failures, "{}: {line}", play.name());
+        }
+        if !wrong.is_empty() {
+            let _ = writeln!(failures, "{}", running.output());
+        }
+        servers = Some(running);
+    }
+}
