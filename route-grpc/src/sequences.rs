@@ -30,8 +30,8 @@ pub(crate) enum Kind {
     Query,
     /// The end of a link.
     Closed,
-    /// What could not be delivered to it; may follow its end.
-    Returned,
+    /// What could not be delivered to it; follows its end. After the last one there is nothing more to say of it.
+    Returned { last: bool },
     /// Anything else.
     Other,
 }
@@ -58,7 +58,9 @@ enum Phase {
     /// Its table is being restored.
     Restoring,
     Open,
+    /// Deliveries may still come back.
     Closed,
+    Finished,
 }
 
 /// Progress of all links of one gateway.
@@ -66,7 +68,7 @@ enum Phase {
 pub(crate) struct Sequences {
     links: HashMap<u64, Progress>,
     unconfirmed: Vec<u64>,
-    /// Closed links, with the number of the Downlink that confirmed their end.
+    /// Finished links, with the number of the Downlink that confirmed that.
     closed: VecDeque<(u64, u64)>,
 }
 
@@ -82,7 +84,7 @@ impl Sequences {
                 Kind::Opened if sequence == 1 => Ok(self.open(link, sequence, Phase::Open)),
                 Kind::Reopened if sequence >= 1 => Ok(self.open(link, sequence, Phase::Restoring)),
                 // Its link has been forgotten, so it was handled.
-                Kind::Returned => Ok(Step::Ignore),
+                Kind::Returned { .. } => Ok(Step::Ignore),
                 Kind::Opened
                 | Kind::Reopened
                 | Kind::Table { .. }
@@ -109,8 +111,8 @@ impl Sequences {
         }
         let fits = match progress.phase {
             Phase::Open => !matches!(kind, Kind::Opened | Kind::Reopened),
-            Phase::Closed => kind == Kind::Returned,
-            Phase::Restoring => false,
+            Phase::Closed => matches!(kind, Kind::Returned { .. }),
+            Phase::Restoring | Phase::Finished => false,
         };
         if sequence != progress.applied + 1 || !fits {
             return Err(Refusal::protocol(format!(
@@ -119,8 +121,15 @@ impl Sequences {
             )));
         }
         progress.applied = sequence;
-        if kind == Kind::Closed {
-            progress.phase = Phase::Closed;
+        match kind {
+            Kind::Closed => progress.phase = Phase::Closed,
+            Kind::Returned { last: true } => progress.phase = Phase::Finished,
+            Kind::Opened
+            | Kind::Reopened
+            | Kind::Table { .. }
+            | Kind::Query
+            | Kind::Returned { last: false }
+            | Kind::Other => {}
         }
         if !std::mem::replace(&mut progress.unconfirmed, true) {
             self.unconfirmed.push(link);
@@ -155,7 +164,7 @@ impl Sequences {
         let mut confirmed = self.unconfirmed.drain(..).filter_map(|link| {
             let progress = links.get_mut(&link)?;
             progress.unconfirmed = false;
-            if progress.phase == Phase::Closed {
+            if progress.phase == Phase::Finished {
                 ended.push(link);
             }
             Some((link, progress.applied))
@@ -169,7 +178,7 @@ impl Sequences {
         }
     }
 
-    /// The gateway has taken every Downlink up to this number: what they confirmed as closed can be forgotten.
+    /// The gateway has taken every Downlink up to this number: what they confirmed as finished can be forgotten.
     pub(crate) fn taken(&mut self, number: u64) {
         while self.closed.front().is_some_and(|(_, n)| *n <= number) {
             self.forget_oldest();
@@ -209,7 +218,7 @@ impl Sequences {
     /// Links that are not closed.
     pub(crate) fn open_links(&self) -> impl Iterator<Item = u64> {
         let open = |(link, progress): (&u64, &Progress)| {
-            (progress.phase != Phase::Closed).then_some(*link)
+            matches!(progress.phase, Phase::Open | Phase::Restoring).then_some(*link)
         };
         self.links.iter().filter_map(open)
     }
@@ -249,7 +258,10 @@ mod tests {
         assert!(sequences.step(1, 1, Kind::Other).is_err());
         assert!(sequences.step(1, 2, Kind::Opened).is_err());
         assert!(sequences.step(1, 0, Kind::Reopened).is_err());
-        assert_eq!(sequences.step(1, 1, Kind::Returned), Ok(Step::Ignore));
+        assert_eq!(
+            sequences.step(1, 1, Kind::Returned { last: true }),
+            Ok(Step::Ignore)
+        );
     }
 
     #[test]
@@ -296,7 +308,10 @@ mod tests {
         let mut sequences = Sequences::default();
         open(&mut sequences, 1);
         assert_eq!(sequences.step(1, 2, Kind::Closed), Ok(Step::Apply));
-        assert_eq!(sequences.step(1, 3, Kind::Returned), Ok(Step::Apply));
+        assert_eq!(
+            sequences.step(1, 3, Kind::Returned { last: true }),
+            Ok(Step::Apply)
+        );
         assert!(sequences.step(1, 4, Kind::Other).is_err());
         assert_eq!(sequences.open_links().count(), 0);
 

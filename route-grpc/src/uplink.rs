@@ -102,10 +102,15 @@ impl Batch<'_> {
             Entry::Query(query) => self.query(link, sequence, &query),
             Entry::Envelope(envelope) => self.envelope(link, sequence, envelope),
             Entry::Unreadable(_) => self.change(link, sequence, Change::Unreadable, Effect::Notify),
-            Entry::Returned(returned) => returned
-                .runs
-                .into_iter()
-                .try_for_each(|run| self.returned(link, run)),
+            Entry::Returned(returned) => {
+                for run in returned.runs {
+                    self.returned(link, run)?;
+                }
+                if returned.last {
+                    self.core.all_returned(link);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -206,15 +211,11 @@ impl Batch<'_> {
 
     fn query(&mut self, link: LinkId, sequence: u64, query: &StatusQuery) -> Result<(), Refusal> {
         self.core.pass(link, sequence).map_err(unlike_sequences)?;
-        let core = &*self.core;
-        let legacy_status = |&user: &u32| {
-            if core.legacy_online(UserId(user)) {
-                1
-            } else {
-                2
-            }
-        };
-        let statuses: Vec<u8> = query.user_ids.iter().map(legacy_status).collect();
+        let mut statuses = Vec::with_capacity(query.user_ids.len());
+        self.core
+            .legacy_online_for(link, &query.user_ids, |online| {
+                statuses.push(if online { 1 } else { 2 });
+            });
         self.effects.asked += statuses.len() as u64;
         let answer = StatusAnswer {
             link: link.number,
@@ -311,7 +312,9 @@ fn kind(entry: &Entry) -> Kind {
         Entry::Closed(_) => Kind::Closed,
         Entry::List(list) if list.replay => Kind::Table { last: list.last },
         Entry::Query(_) => Kind::Query,
-        Entry::Returned(_) => Kind::Returned,
+        Entry::Returned(returned) => Kind::Returned {
+            last: returned.last,
+        },
         Entry::List(_)
         | Entry::Update(_)
         | Entry::Role(_)
