@@ -230,7 +230,12 @@ impl Node {
     /// Applies one batch under one lock.
     fn take_uplink(&self, hello: &Hello, uplink: Uplink) -> Result<(), Refusal> {
         let (effects, result) = self.transact(|routing, now| {
-            let Routing { core, gateways, .. } = routing;
+            let Routing {
+                core,
+                gateways,
+                answers,
+                ..
+            } = routing;
             if let Some(congested) = uplink.congested {
                 gateways.set_congested(hello.incarnation, congested);
             }
@@ -245,16 +250,13 @@ impl Node {
                 now,
                 hello.incarnation,
                 &mut gateway.sequences,
-                &outbound,
+                answers,
                 uplink.entries,
             );
             if gateway.sequences.has_unconfirmed() {
                 gateway.sequences.confirm(|links| outbound.confirm(links));
             }
             gateways.touch(&outbound);
-            if effects.choked {
-                gateways.choke(hello.incarnation);
-            }
             (effects, result)
         });
         self.metrics.entries.add(effects.applied);

@@ -26,6 +26,7 @@ use crate::requests::Requests;
 use crate::settings::NodeSettings;
 use crate::status::Refusal;
 use crate::sync::Sync;
+use crate::uplink::Answer;
 
 /// Sessions of closed links that are freed under one lock: some hundred microseconds.
 const REAPED_AT_ONCE: usize = 2048;
@@ -67,6 +68,8 @@ pub(crate) struct Routing {
     /// Sequence of the next thing that this node originates. Begins with the epoch, so that it goes on where a
     /// predecessor ended, as far as gateways can see.
     pub(crate) published: u64,
+    /// Answers that wait for the deliveries before them to be queued.
+    pub(crate) answers: Vec<Answer>,
 }
 
 impl Node {
@@ -86,6 +89,7 @@ impl Node {
                 core: Core::new(settings.core()),
                 gateways: Gateways::new(settings.detach_grace, settings.gateway_queue_bytes),
                 published: epoch,
+                answers: Vec::new(),
             }),
             log: Mutex::new(EventLog::new(settings.log())),
             head: watch::Sender::new(0),
@@ -187,13 +191,23 @@ impl Node {
 
     /// Queues and logs what the core has produced.
     fn settle(&self, routing: &mut Routing, now: Duration) -> Settled {
-        let Routing { core, gateways, .. } = routing;
+        let Routing {
+            core,
+            gateways,
+            answers,
+            ..
+        } = routing;
         let outbox = core.outbox();
         let mut deliveries = 0;
-        for fan in outbox.fans() {
+        let mut answers = answers.drain(..).peekable();
+        for (before, fan) in outbox.fans().enumerate() {
+            while let Some(answer) = answers.next_if(|answer| answer.after <= before) {
+                gateways.answer(answer);
+            }
             deliveries += (fan.items.len() * fan.targets.len()) as u64;
             gateways.deliver(&fan);
         }
+        answers.for_each(|answer| gateways.answer(answer));
         self.metrics.deliveries.add(deliveries);
         let mut events = outbox.events().peekable();
         let head = events.peek().is_some().then(|| {

@@ -15,7 +15,6 @@ use route_proto::v1::{
     SessionList, SessionUpdate, StatusAnswer, StatusQuery, UplinkEntry, delivery,
 };
 
-use crate::outbound::{Outbound, Queueing};
 use crate::sequences::{Kind, Sequences, Step};
 use crate::status::Refusal;
 
@@ -32,8 +31,17 @@ pub(crate) struct Effects {
     pub(crate) asked: u64,
     /// Links or their roles changed: sessions may have to be freed, seats to be ended in time.
     pub(crate) links_changed: bool,
-    /// The gateway's own queue has just become full.
-    pub(crate) choked: bool,
+}
+
+/// The answer to a query, and its place among the deliveries that the core has produced.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Whose link asked.
+    pub(crate) gateway: u64,
+    /// It comes after so many fans.
+    pub(crate) after: usize,
+    /// What it says.
+    pub(crate) answer: StatusAnswer,
 }
 
 /// Applies the entries of one gateway in order. Stops at the first one that breaks the protocol; what came before it
@@ -43,13 +51,13 @@ pub(crate) fn apply(
     now: Duration,
     gateway: u64,
     sequences: &mut Sequences,
-    outbound: &Outbound,
+    answers: &mut Vec<Answer>,
     entries: Vec<UplinkEntry>,
 ) -> (Effects, Result<(), Refusal>) {
     let mut batch = Batch {
         core,
         now,
-        outbound,
+        answers,
         effects: Effects::default(),
     };
     for entry in entries {
@@ -64,7 +72,7 @@ pub(crate) fn apply(
 struct Batch<'a> {
     core: &'a mut Core,
     now: Duration,
-    outbound: &'a Outbound,
+    answers: &'a mut Vec<Answer>,
     effects: Effects,
 }
 
@@ -222,7 +230,11 @@ impl Batch<'_> {
             sequence,
             statuses: statuses.into(),
         };
-        self.effects.choked |= self.outbound.answer(answer) == Queueing::Choked;
+        self.answers.push(Answer {
+            gateway: link.gateway,
+            after: self.core.outbox().seal(),
+            answer,
+        });
         Ok(())
     }
 
