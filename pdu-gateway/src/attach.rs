@@ -222,11 +222,7 @@ impl Attachment {
     pub async fn run(self) -> Result<(), Lost> {
         let mut known = Known::default();
         for upstream in self.upstreams.iter().cycle() {
-            let end = tokio::select! {
-                end = self.attach(upstream.as_ref(), &mut known) => end,
-                () = self.finished.cancelled() => return Ok(()),
-            };
-            let Err(error) = end else {
+            let Err(error) = self.attach(upstream.as_ref(), &mut known).await else {
                 return Ok(());
             };
             let error = self.detached(upstream.name(), error, &mut known)?;
@@ -260,6 +256,7 @@ impl Attachment {
         let opened = tokio::select! {
             opened = timeout(WELCOME_TIME, open) => opened.map_err(|_| AttachError::Slow)?,
             () = self.away_for_too_long(known) => Err(AttachError::Slow),
+            () = self.finished.cancelled() => return Ok(()),
         };
         let (mut responses, welcome) = opened?;
         self.welcomed(upstream.name(), welcome, known);

@@ -408,3 +408,6 @@ impl Outbox {
 fn millis(time: Duration) -> u64 {
     time.as_millis() as u64
 }
+
+#[cfg(test)]
+mod tests;

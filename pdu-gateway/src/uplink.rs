@@ -358,14 +358,12 @@ impl State {
         for deed in deeds {
             let entry = ledger.record(deed);
             if !detached {
+                *queue_bytes += entry.entry.as_ref().map_or(0, cost);
                 queue.push_back(entry);
             }
         }
         // What a closed link drops may be more than its last entry adds.
         *bytes = *bytes + ledger.bytes() - before;
-        if !detached {
-            *queue_bytes += ledger.bytes().saturating_sub(before);
-        }
     }
 
     fn queue(&mut self, entry: UplinkEntry) {
@@ -422,13 +420,17 @@ impl State {
             bytes <= MESSAGE_BYTES
         });
         // A long entry goes alone.
-        let count = fitting.count().max(1);
+        let count = fitting.count().max(1).min(self.queue.len());
         let entries: Vec<UplinkEntry> = self.queue.drain(..count).collect();
         let taken: usize = entries
             .iter()
             .filter_map(|e| e.entry.as_ref())
             .map(cost)
             .sum();
+        debug_assert!(
+            taken <= self.queue_bytes,
+            "each entry is counted as it comes and as it goes"
+        );
         self.queue_bytes = self.queue_bytes.saturating_sub(taken);
         entries
     }

@@ -44,6 +44,31 @@ fn long_queues_are_cut_into_messages() {
     assert!(lengths.iter().all(|length| *length <= MESSAGE_ENTRIES));
 }
 
+/// A flood once left the queue empty and its size not, and the next news of another kind found nothing to take.
+#[test]
+fn an_empty_queue_weighs_nothing_after_a_flood() {
+    for keep in [Keep::Contents, Keep::Counts] {
+        let windows = Windows {
+            link: usize::MAX,
+            total: usize::MAX,
+        };
+        let uplink = Uplink::new(windows, keep);
+        let mut stream = attached(&uplink);
+        uplink.open(1, LinkOpened::default());
+        for round in 1..=3 {
+            uplink.submit(1, &mut vec![message(MESSAGE_BYTES / 2 + 7); 9]);
+            let confirmed = confirmation(1, 9 * round);
+            while next(&mut stream).is_some() {}
+            uplink.confirm(&[confirmed]);
+
+            uplink.took_over(round);
+
+            let news = next(&mut stream).expect("there is something to tell");
+            assert_eq!((news.entries.len(), news.taken), (0, round));
+        }
+    }
+}
+
 #[test]
 fn a_full_window_holds_its_link_and_a_full_total_holds_all() {
     let uplink = Uplink::new(WINDOWS, Keep::Counts);
