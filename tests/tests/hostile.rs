@@ -26,9 +26,9 @@ const CLOSED: &str = "teamtalk_pdu_links_closed_total";
 const BAD_FRAME: &str = "reason=\"bad_frame\"";
 /// Its label for readers that did not read.
 const SLOW_READER: &str = "reason=\"slow_reader\"";
-/// The pair's messages may take this long at worst: far below what a user notices, far above what a busy test machine
-/// takes.
-const WORST_ROUND: Duration = Duration::from_secs(1);
+/// The pair's messages may take this long at worst: nobody waits for the attack to end. How long they do take is measured by
+/// the load tool, not here.
+const WORST_ROUND: Duration = Duration::from_secs(10);
 
 /// The pair's delays are measured, so one siege goes on at a time.
 /// (Where each test is a process, .config/nextest.toml says the same.)

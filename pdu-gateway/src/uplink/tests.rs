@@ -56,7 +56,7 @@ fn an_empty_queue_weighs_nothing_after_a_flood() {
         let mut stream = attached(&uplink);
         uplink.open(1, LinkOpened::default());
         for round in 1..=3 {
-            uplink.submit(1, &mut vec![message(MESSAGE_BYTES / 2 + 7); 9]);
+            uplink.submit(1, &mut vec![query(40_000); 9]);
             let confirmed = confirmation(1, 9 * round);
             while next(&mut stream).is_some() {}
             uplink.confirm(&[confirmed]);
@@ -211,4 +211,14 @@ fn message(length: usize) -> Deed {
         pdu: Bytes::from(vec![0; length]),
         ..Envelope::default()
     }))
+}
+
+fn query(users: u32) -> Deed {
+    Deed::Query(OpenQuery {
+        header_sequence: 1,
+        requester: 1,
+        user_ids: (0..users).collect(),
+        attach_data: Bytes::new(),
+        asked_at: Duration::ZERO,
+    })
 }
