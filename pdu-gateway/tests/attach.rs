@@ -1,0 +1,406 @@
+//! Conversations of a gateway with a node and with MsgServers, both played by the test.
+//!
+//! Each test names the promise of the design that it checks.
+
+// Setting up a conversation may fail, and then the test has.
+#![allow(clippy::unwrap_used)]
+
+mod harness;
+
+use harness::{Harness, NodeStream, pdu, run, within};
+use pdu_gateway::command;
+use route_proto::v1::uplink_entry::Entry;
+use route_proto::v1::{
+    CloseReason, LinkClosed, StatusAnswer, StatusNotice, UplinkEntry, delivery, downlink_entry,
+};
+use tonic::Status;
+
+/// Promise 5: a MsgServer is not taken in by a gateway that cannot do anything for it.
+#[tokio::test]
+async fn a_gateway_listens_when_a_node_has_welcomed_it() {
+    let mut gateway = Harness::start(&[]).await;
+    let (stream, hello) = gateway.attaching().await;
+    assert_eq!((hello.attempt, hello.roster.len()), (1, 0));
+    assert!(gateway.connect().await.is_err());
+    assert!(!gateway.readiness.is_ready());
+
+    stream.welcome(1, &[]).await;
+
+    gateway.ready().await;
+    assert!(gateway.connect().await.is_ok());
+}
+
+/// Promise 1: one sequence per link, in sending order.
+#[tokio::test]
+async fn what_a_msg_server_sends_goes_up_in_order() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    let message = pdu(command::MESSAGE, 5, b"not a body");
+
+    msg_server
+        .send(&[claim(), update(42, 1), message.clone()].concat())
+        .await;
+
+    let [role, login, envelope] = [node.entry().await, node.entry().await, node.entry().await];
+    assert_eq!(
+        (role.link, role.sequence, login.sequence, envelope.sequence),
+        (link, 2, 3, 4)
+    );
+    assert!(matches!(role.entry, Some(Entry::Role(role)) if role.claimed));
+    assert!(matches!(login.entry, Some(Entry::Update(update)) if update.user_id == 42));
+    assert!(matches!(envelope.entry, Some(Entry::Envelope(envelope)) if envelope.pdu == message));
+}
+
+/// Promise 5.
+#[tokio::test]
+async fn deliveries_notices_and_answers_come_down_in_order() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    msg_server.send(&query(5, 42)).await;
+    let asked = node.entry().await;
+
+    let mut deliveries = run(&[link], 1, &[pdu(command::MESSAGE, 8, &[7; 5000])]);
+    deliveries.deliveries.push(route_proto::v1::Delivery {
+        sequence: 2,
+        payload: Some(delivery::Payload::Status(StatusNotice {
+            user_id: 42,
+            status: 1,
+        })),
+        ..Default::default()
+    });
+    let answer = StatusAnswer {
+        link,
+        sequence: asked.sequence,
+        statuses: vec![1].into(),
+    };
+    let entries = vec![
+        downlink_entry::Entry::Run(deliveries),
+        downlink_entry::Entry::Answer(answer.clone()),
+        // The first answer wins.
+        downlink_entry::Entry::Answer(answer),
+    ];
+    node.downlink(entries, &[]).await;
+
+    assert_eq!(
+        msg_server.receive().await,
+        pdu(command::MESSAGE, 8, &[7; 5000])
+    );
+    let notice = msg_server.receive().await;
+    assert_eq!(notice[10..12], command::STATUS_NOTICE.to_be_bytes());
+    let answered = msg_server.receive().await;
+    assert_eq!(answered[10..14], [0x02, 0x0b, 0, 5]);
+    assert_eq!(answered[16..], [8, 1, 0x12, 4, 8, 42, 16, 1, 0xa2, 1, 0]);
+    node.deliver(run(&[link], 9, &[pdu(command::MESSAGE, 9, b"")]))
+        .await;
+    assert_eq!(msg_server.receive().await, pdu(command::MESSAGE, 9, b""));
+}
+
+/// Promise 5: the connection outlives the node, and what was sent meanwhile reaches the next one.
+#[tokio::test]
+async fn a_new_node_is_told_the_table_and_what_is_unconfirmed() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut first = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut first).await;
+    msg_server
+        .send(&[claim(), update(42, 1), update(43, 1)].concat())
+        .await;
+    for _ in 0..3 {
+        first.entry().await;
+    }
+    first.confirm(&[(link, 3)]).await;
+    first.all_taken().await;
+
+    first.refuse(Status::unavailable("draining")).await;
+    let (mut second, hello) = gateway.attaching().await;
+    assert_eq!((hello.attempt, hello.roster), (2, vec!["a".to_owned()]));
+    msg_server.send(&update(43, 2)).await;
+    second.welcome(2, &[]).await;
+
+    let [opened, table, unconfirmed, later] = [
+        second.entry().await,
+        second.entry().await,
+        second.entry().await,
+        second.entry().await,
+    ];
+    assert_eq!((opened.sequence, table.sequence), (3, 3));
+    assert!(matches!(opened.entry, Some(Entry::Opened(o)) if o.replay && o.claimed && !o.listed));
+    assert!(
+        matches!(table.entry, Some(Entry::List(l)) if l.replay && l.last && l.user_ids == [42])
+    );
+    assert_eq!((unconfirmed.sequence, later.sequence), (4, 5));
+}
+
+/// Promise 5 and 4: what the node has is not sent again.
+#[tokio::test]
+async fn the_same_node_is_told_what_is_newer_and_repeats_nothing_to_msg_servers() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut first = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut first).await;
+    msg_server
+        .send(&[update(42, 1), update(43, 1)].concat())
+        .await;
+    first.entry().await;
+    first.entry().await;
+    let [a, b, c] = [b"a", b"b", b"c"].map(|body| pdu(command::MESSAGE, 0, body));
+    first
+        .deliver(run(&[link], 1, &[a.clone(), b.clone()]))
+        .await;
+    first.all_taken().await;
+
+    drop(first);
+    let mut second = gateway.attached(1, &[(link, 2)]).await;
+    second
+        .deliver(run(&[link], 1, &[a.clone(), b.clone()]))
+        .await;
+    second
+        .deliver(run(&[link], 2, &[b.clone(), c.clone()]))
+        .await;
+
+    let resent = second.entry().await;
+    assert_eq!(resent.sequence, 3);
+    for expected in [a, b, c] {
+        assert_eq!(msg_server.receive().await, expected);
+    }
+    second.all_taken().await;
+    let metrics = gateway.metrics.render();
+    assert!(
+        metrics.contains("teamtalk_pdu_repeated_total 3"),
+        "{metrics}"
+    );
+}
+
+/// A gateway without a node does not keep its MsgServers for ever.
+#[tokio::test]
+async fn msg_servers_are_sent_elsewhere_when_the_node_stays_away() {
+    let mut gateway = Harness::start(&["--upstream-lost", "300ms"]).await;
+    let mut first = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut first).await;
+
+    // The node is there, but does not welcome anybody.
+    drop(first);
+    let (second, _) = gateway.attaching().await;
+    msg_server.closed().await;
+    assert!(gateway.connect().await.is_err(), "it no longer listens");
+
+    let mut second = gateway.welcomed(second, 1, &[(link, 1)]).await;
+    assert_closed(&second.entry().await, CloseReason::Requested);
+    assert!(gateway.connect().await.is_ok());
+}
+
+/// Promise 8: a frame that cannot be ends its connection, after what came before.
+#[tokio::test]
+async fn a_bad_frame_ends_its_link_after_what_came_before() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+
+    msg_server
+        .send(&[update(42, 1), vec![0; 16], update(43, 1)].concat())
+        .await;
+
+    assert!(matches!(node.entry().await.entry, Some(Entry::Update(u)) if u.user_id == 42));
+    assert_closed(&node.entry().await, CloseReason::BadFrame);
+    msg_server.closed().await;
+    assert_ends(&mut node, link, 3).await;
+}
+
+/// Promise 5: what a closed link could not be sent goes back.
+#[tokio::test]
+async fn deliveries_to_a_link_that_is_gone_are_given_back_until_the_node_knows() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (msg_server, link) = gateway.msg_server(&mut node).await;
+    drop(msg_server);
+    assert_closed(&node.entry().await, CloseReason::Peer);
+
+    let late = run(&[link], 7, &[pdu(command::MESSAGE, 0, b"late")]);
+    node.deliver(late.clone()).await;
+
+    let returned = node.entry().await;
+    let Some(Entry::Returned(back)) = returned.entry else {
+        panic!("{returned:?}");
+    };
+    assert_eq!(back.runs[0].deliveries, late.deliveries);
+    assert_eq!((back.runs[0].position, back.last), (7, false));
+    node.confirm(&[(link, 3)]).await;
+    assert!(matches!(node.entry().await.entry, Some(Entry::Returned(back)) if back.last));
+    node.confirm(&[(link, 4)]).await;
+    // Forgotten: nothing more comes back.
+    node.deliver(late).await;
+    node.all_taken().await;
+    assert!(
+        gateway
+            .metrics
+            .render()
+            .contains("teamtalk_pdu_lost_total 1")
+    );
+}
+
+/// Promise 8: a full window stops reading, a confirmation lets it go on.
+#[tokio::test]
+async fn a_full_window_holds_its_msg_server() {
+    let mut gateway = Harness::start(&["--window-bytes", "100KiB"]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    let message = pdu(command::MESSAGE, 0, &[7; 60_000]);
+    let count = 400;
+    let all = message.repeat(count);
+
+    // Far more than the window and the kernel's buffers hold.
+    let sending = tokio::spawn(async move {
+        msg_server.send(&all).await;
+        msg_server
+    });
+    let first = node.entry().await;
+    assert_eq!(first.sequence, 2);
+    assert!(!sending.is_finished());
+    for sequence in 2..=count as u64 {
+        node.confirm(&[(link, sequence)]).await;
+        assert_eq!(node.entry().await.sequence, sequence + 1);
+    }
+
+    within(sending).await.unwrap();
+}
+
+/// Promise 8: one that does not read costs only itself.
+#[tokio::test]
+async fn a_msg_server_that_does_not_read_is_disconnected_at_its_limit() {
+    let mut gateway = Harness::start(&["--link-queue-bytes", "1MiB"]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (slow, slow_link) = gateway.msg_server(&mut node).await;
+    let (mut healthy, link) = gateway.msg_server(&mut node).await;
+    slow.set_small_receive_buffer();
+    let message = pdu(command::MESSAGE, 0, &[7; 100_000]);
+
+    let mut sequence = 0;
+    let closed = loop {
+        sequence += 1;
+        node.deliver(run(
+            &[slow_link, link],
+            sequence,
+            std::slice::from_ref(&message),
+        ))
+        .await;
+        assert_eq!(healthy.receive().await, message);
+        node.all_taken().await;
+        if let Some(closed) = node.waiting_entry() {
+            break closed;
+        }
+        assert!(sequence < 1000, "it is never disconnected");
+    };
+
+    assert_eq!(closed.link, slow_link);
+    assert_closed(&closed, CloseReason::SlowReader);
+    assert!(matches!(node.entry().await.entry, Some(Entry::Returned(_))));
+}
+
+/// Only listed networks get in.
+#[tokio::test]
+async fn an_address_that_is_not_allowed_is_refused_unread() {
+    let mut gateway = Harness::start(&["--allow-cidr", "10.0.0.0/8"]).await;
+    let _node = gateway.attached(1, &[]).await;
+
+    let mut msg_server = gateway.connect().await.unwrap();
+
+    msg_server.closed().await;
+    let refused = "teamtalk_pdu_connections_refused_total{reason=\"address\"} 1";
+    assert!(gateway.metrics.render().contains(refused));
+}
+
+/// A connection that says nothing is given up, and one that drips its first PDU.
+#[tokio::test]
+async fn silent_and_dripping_connections_are_closed() {
+    let flags = ["--idle-timeout", "2s", "--first-pdu-timeout", "1s"];
+    let mut gateway = Harness::start(&flags).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (mut dripping, first) = gateway.msg_server(&mut node).await;
+    let (mut silent, second) = gateway.msg_server(&mut node).await;
+    dripping.send(&update(42, 1)[..5]).await;
+
+    dripping.closed().await;
+    silent.closed().await;
+
+    for (link, reason) in [(first, CloseReason::BadFrame), (second, CloseReason::Idle)] {
+        let closed = node.entry().await;
+        assert_eq!(closed.link, link);
+        assert_closed(&closed, reason);
+    }
+}
+
+/// Drain: everything is handled and written, then connections end with FIN.
+#[tokio::test]
+async fn a_drain_flushes_both_ways_and_closes_with_fin() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    msg_server.send(&query(5, 42)).await;
+    let asked = node.entry().await;
+
+    gateway.shutdown.begin();
+
+    assert_closed(&node.entry().await, CloseReason::Drain);
+    let answer = StatusAnswer {
+        link,
+        sequence: asked.sequence,
+        statuses: vec![2].into(),
+    };
+    let message = pdu(command::MESSAGE, 0, b"last");
+    let entries = vec![
+        downlink_entry::Entry::Answer(answer),
+        downlink_entry::Entry::Run(run(&[link], 1, std::slice::from_ref(&message))),
+    ];
+    node.downlink(entries, &[(link, 3)]).await;
+    assert_eq!(msg_server.receive().await, message);
+    assert_eq!(msg_server.closed().await, b"");
+    drop(msg_server);
+    assert_ends(&mut node, link, 3).await;
+    within(gateway.gateway.ended()).await.unwrap();
+    assert!(within(gateway.shutdown.finish()).await);
+}
+
+/// The node has the last word about which life of a gateway is the one.
+#[tokio::test]
+async fn a_superseded_gateway_gives_up() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (mut msg_server, _) = gateway.msg_server(&mut node).await;
+
+    node.refuse(Status::aborted("a newer incarnation has attached"))
+        .await;
+
+    msg_server.closed().await;
+    assert!(within(gateway.gateway.ended()).await.is_err());
+}
+
+/// The node learns that nothing more comes back of the link.
+async fn assert_ends(node: &mut NodeStream, link: u64, closed: u64) {
+    node.confirm(&[(link, closed)]).await;
+    let last = node.entry().await;
+    assert!(matches!(last.entry, Some(Entry::Returned(back)) if back.last));
+    node.confirm(&[(link, last.sequence)]).await;
+}
+
+fn assert_closed(entry: &UplinkEntry, reason: CloseReason) {
+    let expected = LinkClosed {
+        reason: reason.into(),
+    };
+    assert_eq!(entry.entry, Some(Entry::Closed(expected)));
+}
+
+fn claim() -> Vec<u8> {
+    pdu(command::ROLE_SET, 0, &[8, 1])
+}
+
+fn update(user: u8, status: u8) -> Vec<u8> {
+    pdu(
+        command::USER_STATUS_UPDATE,
+        0,
+        &[8, status, 16, user, 24, 1],
+    )
+}
+
+fn query(sequence: u16, user: u8) -> Vec<u8> {
+    pdu(command::USERS_STATUS_QUERY, sequence, &[8, 1, 16, user])
+}

@@ -1,0 +1,343 @@
+//! A gateway on ports of its own, between a node and MsgServers that the test plays.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use pdu_gateway::frame::{HEADER_LEN, Header};
+use pdu_gateway::settings::Settings;
+use pdu_gateway::{Running, Sockets};
+use route_proto::v1::link_service_server::{LinkService, LinkServiceServer};
+use route_proto::v1::uplink_entry::Entry;
+use route_proto::v1::{
+    AttachHello, AttachRequest, AttachResponse, AttachWelcome, Confirmation, Delivery, DeliveryRun,
+    Downlink, DownlinkEntry, LinkId, UplinkEntry, attach_request, attach_response, delivery,
+    downlink_entry,
+};
+use route_runtime::listen;
+use route_runtime::readiness::Readiness;
+use route_runtime::shutdown::Shutdown;
+use route_runtime::telemetry::Metrics;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+
+/// Nothing here takes this long; a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A gateway and the node that the test plays.
+pub(crate) struct Harness {
+    pub(crate) gateway: Running,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: Readiness,
+    address: SocketAddr,
+    streams: mpsc::Receiver<NodeStream>,
+}
+
+impl Harness {
+    /// Starts a gateway with these flags beside the usual ones.
+    pub(crate) async fn start(flags: &[&str]) -> Self {
+        let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let node = format!("http://{}", listener.local_addr().unwrap());
+        let (attached, streams) = mpsc::channel(16);
+        let service = LinkServiceServer::new(FakeNode { attached })
+            .max_decoding_message_size(64 << 20)
+            .max_encoding_message_size(64 << 20);
+        let server = tonic::transport::Server::builder().add_service(service);
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+
+        let usual = [
+            "pdu-gateway",
+            "--upstream",
+            &node,
+            "--listen",
+            "127.0.0.1:0",
+        ];
+        let settings = Settings::parse_from(usual.iter().chain(flags));
+        let shutdown = Shutdown::new(settings.drain_deadline);
+        let metrics = Metrics::new("test", "0").unwrap();
+        let readiness = Readiness::new();
+        let sockets = Sockets::bind(&settings).await.unwrap();
+        let meter = metrics.meter();
+        let gateway =
+            pdu_gateway::start(&settings, sockets, &meter, readiness.clone(), &shutdown).unwrap();
+        Harness {
+            address: gateway.pdu_addresses()[0],
+            gateway,
+            shutdown,
+            metrics,
+            readiness,
+            streams,
+        }
+    }
+
+    /// The next stream that the gateway opens, with its hello.
+    pub(crate) async fn attaching(&mut self) -> (NodeStream, AttachHello) {
+        let mut stream = within(self.streams.recv()).await.unwrap();
+        let request = within(stream.requests.next()).await.unwrap().unwrap();
+        let Some(attach_request::Frame::Hello(hello)) = request.frame else {
+            panic!("a stream begins with hello");
+        };
+        (stream, hello)
+    }
+
+    /// The next stream, welcomed by a node of this epoch that knows so much.
+    pub(crate) async fn attached(&mut self, epoch: u64, applied: &[(u64, u64)]) -> NodeStream {
+        let (stream, _) = self.attaching().await;
+        stream.welcome(epoch, applied).await;
+        self.ready().await;
+        stream
+    }
+
+    /// Waits until the gateway is ready.
+    pub(crate) async fn ready(&self) {
+        let mut state = self.readiness.watch();
+        within(state.wait_for(|state| state.ready)).await.unwrap();
+    }
+
+    /// Welcomes this stream, or the next that the gateway does not give up.
+    pub(crate) async fn welcomed(
+        &mut self,
+        mut stream: NodeStream,
+        epoch: u64,
+        applied: &[(u64, u64)],
+    ) -> NodeStream {
+        loop {
+            stream.welcome(epoch, applied).await;
+            let given_up = stream.responses.clone();
+            tokio::select! {
+                () = self.ready() => return stream,
+                () = given_up.closed() => stream = self.attaching().await.0,
+            }
+        }
+    }
+
+    /// A MsgServer that connects, and the entry that tells the node.
+    pub(crate) async fn msg_server(&self, node: &mut NodeStream) -> (MsgServer, u64) {
+        let msg_server = self.connect().await.unwrap();
+        let opened = node.entry().await;
+        assert!(matches!(opened.entry, Some(Entry::Opened(_))));
+        (msg_server, opened.link)
+    }
+
+    pub(crate) async fn connect(&self) -> std::io::Result<MsgServer> {
+        // Listening begins a moment after the welcome.
+        let mut connected = TcpStream::connect(self.address).await;
+        if self.readiness.is_ready() {
+            for _ in 0..200 {
+                if connected.is_ok() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+                connected = TcpStream::connect(self.address).await;
+            }
+        }
+        Ok(MsgServer { stream: connected? })
+    }
+}
+
+/// One Attach stream, seen from the node.
+pub(crate) struct NodeStream {
+    requests: Streaming<AttachRequest>,
+    responses: mpsc::Sender<Result<AttachResponse, Status>>,
+    entries: std::collections::VecDeque<UplinkEntry>,
+    pub(crate) taken: u64,
+    number: u64,
+}
+
+impl NodeStream {
+    pub(crate) async fn welcome(&self, epoch: u64, applied: &[(u64, u64)]) {
+        let welcome = AttachWelcome {
+            epoch,
+            applied: confirmations(applied),
+            roster: vec!["a".to_owned()],
+            max_pdu_bytes: 0,
+        };
+        self.send(attach_response::Frame::Welcome(welcome)).await;
+    }
+
+    /// The next entry of any link.
+    pub(crate) async fn entry(&mut self) -> UplinkEntry {
+        loop {
+            if let Some(entry) = self.entries.pop_front() {
+                return entry;
+            }
+            self.message().await;
+        }
+    }
+
+    /// An entry that has come already.
+    pub(crate) fn waiting_entry(&mut self) -> Option<UplinkEntry> {
+        self.entries.pop_front()
+    }
+
+    /// Waits until the gateway has taken over everything that it was sent.
+    pub(crate) async fn all_taken(&mut self) {
+        while self.taken < self.number {
+            self.message().await;
+        }
+    }
+
+    async fn message(&mut self) {
+        let request = within(self.requests.next()).await;
+        let request = request.expect("the stream is open").unwrap();
+        let Some(attach_request::Frame::Uplink(uplink)) = request.frame else {
+            panic!("after hello come uplinks");
+        };
+        self.taken = uplink.taken;
+        self.entries.extend(uplink.entries);
+    }
+
+    pub(crate) async fn confirm(&mut self, confirmed: &[(u64, u64)]) {
+        self.downlink(Vec::new(), confirmed).await;
+    }
+
+    pub(crate) async fn deliver(&mut self, run: DeliveryRun) {
+        self.downlink(vec![downlink_entry::Entry::Run(run)], &[])
+            .await;
+    }
+
+    pub(crate) async fn downlink(
+        &mut self,
+        entries: Vec<downlink_entry::Entry>,
+        confirmed: &[(u64, u64)],
+    ) {
+        self.number += 1;
+        let entries = entries
+            .into_iter()
+            .map(|entry| DownlinkEntry { entry: Some(entry) });
+        let downlink = Downlink {
+            number: self.number,
+            entries: entries.collect(),
+            confirmations: confirmations(confirmed),
+            ..Downlink::default()
+        };
+        self.send(attach_response::Frame::Downlink(downlink)).await;
+    }
+
+    /// Ends the stream with a status.
+    pub(crate) async fn refuse(self, status: Status) {
+        let _ = self.responses.send(Err(status)).await;
+    }
+
+    async fn send(&self, frame: attach_response::Frame) {
+        let response = AttachResponse { frame: Some(frame) };
+        // A gateway that has given up the stream does not hear it.
+        let _ = self.responses.send(Ok(response)).await;
+    }
+}
+
+fn confirmations(of: &[(u64, u64)]) -> Vec<Confirmation> {
+    let confirmation = |&(link, sequence): &(u64, u64)| Confirmation { link, sequence };
+    of.iter().map(confirmation).collect()
+}
+
+/// One MsgServer's connection.
+pub(crate) struct MsgServer {
+    stream: TcpStream,
+}
+
+impl MsgServer {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next PDU that is no heartbeat.
+    pub(crate) async fn receive(&mut self) -> Vec<u8> {
+        loop {
+            let mut pdu = vec![0; HEADER_LEN];
+            within(self.stream.read_exact(&mut pdu)).await.unwrap();
+            let length = u32::from_be_bytes([pdu[0], pdu[1], pdu[2], pdu[3]]);
+            pdu.resize(length as usize, 0);
+            within(self.stream.read_exact(&mut pdu[HEADER_LEN..]))
+                .await
+                .unwrap();
+            if pdu != pdu_gateway::codec::HEARTBEAT {
+                return pdu;
+            }
+        }
+    }
+
+    /// Waits for the gateway to close. Returns what it wrote before, without heartbeats.
+    pub(crate) async fn closed(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        // A reset is an end too.
+        let _ = within(self.stream.read_to_end(&mut rest)).await;
+        rest.chunks_exact(HEADER_LEN)
+            .filter(|chunk| *chunk != pdu_gateway::codec::HEARTBEAT)
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    pub(crate) fn set_small_receive_buffer(&self) {
+        let socket = socket2::SockRef::from(&self.stream);
+        socket.set_recv_buffer_size(4096).unwrap();
+    }
+}
+
+struct FakeNode {
+    attached: mpsc::Sender<NodeStream>,
+}
+
+#[tonic::async_trait]
+impl LinkService for FakeNode {
+    type AttachStream = ReceiverStream<Result<AttachResponse, Status>>;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<AttachRequest>>,
+    ) -> Result<Response<Self::AttachStream>, Status> {
+        let (responses, stream) = mpsc::channel(64);
+        let attached = NodeStream {
+            requests: request.into_inner(),
+            responses,
+            entries: std::collections::VecDeque::new(),
+            taken: 0,
+            number: 0,
+        };
+        self.attached.send(attached).await.unwrap();
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+pub(crate) fn pdu(command: u16, sequence: u16, body: &[u8]) -> Vec<u8> {
+    let header = Header {
+        length: (HEADER_LEN + body.len()) as u32,
+        version: 1,
+        flag: 0,
+        service: 3,
+        command,
+        sequence,
+        reserved: 0,
+    };
+    [header.write().as_slice(), body].concat()
+}
+
+/// A run of PDUs of another gateway's link 9, with sequences from `first`.
+pub(crate) fn run(targets: &[u64], first: u64, pdus: &[Vec<u8>]) -> DeliveryRun {
+    let deliveries = (first..).zip(pdus).map(|(sequence, pdu)| Delivery {
+        sequence,
+        payload: Some(delivery::Payload::Pdu(pdu.clone().into())),
+        ..Delivery::default()
+    });
+    DeliveryRun {
+        origin: Some(LinkId {
+            gateway: 77,
+            number: 9,
+        }),
+        targets: targets.to_vec(),
+        position: first,
+        deliveries: deliveries.collect(),
+        moved: false,
+    }
+}
+
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it takes too long")
+}
