@@ -89,7 +89,11 @@ fn the_cut_waits_for_an_answer() {
     let after_answer = replay(&ledger, None);
 
     assert_eq!(before_answer[2..], [asked, after]);
-    assert_eq!(after_answer.len(), 2, "the link and its empty table: {after_answer:?}");
+    assert_eq!(
+        after_answer.len(),
+        2,
+        "the link and its empty table: {after_answer:?}"
+    );
     assert_eq!(ledger.bytes(), 0);
 }
 
