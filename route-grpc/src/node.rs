@@ -29,7 +29,7 @@ use crate::sequences::Mark;
 use crate::settings::NodeSettings;
 use crate::status::Refusal;
 use crate::sync::{ColdStart, Sync};
-use crate::uplink::{self, Answers, Effects};
+use crate::uplink::{self, Answer, Answers, Effects, OpenQuery};
 
 /// Sessions of closed links that are freed under one lock: some hundred microseconds.
 const REAPED_AT_ONCE: usize = 2048;
@@ -71,6 +71,8 @@ pub(crate) struct Routing {
     /// Sequence of the next thing that this node originates. Begins with the epoch, so that it goes on where a
     /// predecessor ended, as far as gateways can see.
     pub(crate) published: u64,
+    /// Answers that wait for the deliveries before them to be queued.
+    answers: Vec<Answer>,
     /// What has been applied and waits to be confirmed.
     pub(crate) confirmations: Confirmations,
     /// What waits until all links are known; None: they are.
@@ -108,6 +110,7 @@ impl Node {
                 core: Core::new(settings.core()),
                 gateways: Gateways::new(settings.detach_grace, settings.gateway_queue_bytes),
                 published: epoch,
+                answers: Vec::new(),
                 confirmations: Confirmations::default(),
                 cold_start,
                 unsettled: Vec::new(),
@@ -234,16 +237,22 @@ impl Node {
         let Routing {
             core,
             gateways,
+            answers,
             confirmations,
             unsettled,
             ..
         } = routing;
         let outbox = core.outbox();
         let mut deliveries = 0;
-        for fan in outbox.fans() {
+        let mut answers = answers.drain(..).peekable();
+        for (before, fan) in outbox.fans().enumerate() {
+            while let Some(answer) = answers.next_if(|answer| answer.after <= before) {
+                gateways.answer(answer);
+            }
             deliveries += (fan.items.len() * fan.targets.len()) as u64;
             gateways.deliver(&fan);
         }
+        answers.for_each(|answer| gateways.answer(answer));
         self.metrics.deliveries.add(deliveries);
         let mut events = outbox.events().peekable();
         let head = events.peek().is_some().then(|| {
@@ -291,8 +300,8 @@ impl Node {
         );
         let mut queries = Vec::new();
         for held in cold_start.into_held() {
-            let answers = Answers::Later(&mut queries);
-            let (effects, result) = routing.apply(now, held.gateway, held.entries, answers);
+            let (effects, result) =
+                routing.apply(now, held.gateway, held.entries, Some(&mut queries));
             self.count(&effects);
             if let Err(refusal) = result {
                 self.metrics.attach_refused(&refusal);
@@ -301,14 +310,8 @@ impl Node {
             }
         }
         for query in queries {
-            let gateway = query.gateway();
-            let Some(outbound) = routing.gateways.outbound(gateway) else {
-                continue;
-            };
-            if uplink::answer(&routing.core, &outbound, &query) {
-                routing.gateways.choke(gateway);
-            }
-            routing.gateways.touch(&outbound);
+            let answer = uplink::answer(&mut routing.core, &query);
+            routing.answers.push(answer);
         }
         routing.gateways.wait_for(Vec::new());
         routing.gateways.announce_roster(None);
@@ -360,16 +363,21 @@ struct Settled {
 }
 
 impl Routing {
-    /// Applies a batch of one gateway; the end of the transaction sees to its confirmation.
+    /// Applies a batch of one gateway; the end of the transaction sees to its confirmation. Queries are answered, or put
+    /// into `queries`.
     pub(crate) fn apply(
         &mut self,
         now: Duration,
         incarnation: u64,
         entries: Vec<UplinkEntry>,
-        answers: Answers<'_>,
+        queries: Option<&mut Vec<OpenQuery>>,
     ) -> (Effects, Result<(), Refusal>) {
         let Some(gateway) = self.gateways.get_mut(incarnation) else {
             return (Effects::default(), Ok(()));
+        };
+        let answers = match queries {
+            Some(queries) => Answers::Later(queries),
+            None => Answers::AtOnce(&mut self.answers),
         };
         let (mut effects, result) =
             uplink::apply(&mut self.core, now, incarnation, gateway, entries, answers);
@@ -381,9 +389,6 @@ impl Routing {
             bytes: effects.bytes,
         });
         self.gateways.touch(&outbound);
-        if effects.choked {
-            self.gateways.choke(incarnation);
-        }
         (effects, result)
     }
 
