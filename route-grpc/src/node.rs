@@ -203,6 +203,13 @@ impl Node {
         self.sync.reach().await;
     }
 
+    /// Returns when the node drains and its streams have ended, or the drain window is over.
+    pub(crate) async fn drained(&self) {
+        self.draining().cancelled().await;
+        // Streams take as long as their readers need, within the window.
+        let _ = tokio::time::timeout(self.settings.drain_window, self.streams.all_closed()).await;
+    }
+
     /// Counts what a batch did.
     pub(crate) fn count(&self, effects: &Effects) {
         self.metrics.entries.add(effects.applied);
