@@ -18,7 +18,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, new_epoch};
-use crate::confirmations::Confirmations;
+use crate::confirmations::{Confirmations, Patience, Wait};
 use crate::gateways::Gateways;
 use crate::limits::{SNAPSHOTS_AT_ONCE, Streams};
 use crate::metrics::Metrics;
@@ -79,6 +79,8 @@ pub(crate) struct Routing {
     pub(crate) cold_start: Option<ColdStart>,
     /// Batches of the present transaction, whose deliveries are not queued yet.
     unsettled: Vec<Unsettled>,
+    /// Gateways that were lost in the present transaction.
+    lost: Vec<u64>,
 }
 
 /// One applied batch of a gateway.
@@ -114,6 +116,7 @@ impl Node {
                 confirmations: Confirmations::default(),
                 cold_start,
                 unsettled: Vec::new(),
+                lost: Vec::new(),
             }),
             log: Mutex::new(EventLog::new(settings.log())),
             head: watch::Sender::new(0),
@@ -247,16 +250,19 @@ impl Node {
             answers,
             confirmations,
             unsettled,
+            lost,
             ..
         } = routing;
         let outbox = core.outbox();
         let mut deliveries = 0;
+        let mut moved = false;
         let mut answers = answers.drain(..).peekable();
         for (before, fan) in outbox.fans().enumerate() {
             while let Some(answer) = answers.next_if(|answer| answer.after <= before) {
                 gateways.answer(answer);
             }
             deliveries += (fan.items.len() * fan.targets.len()) as u64;
+            moved |= fan.moved;
             gateways.deliver(&fan);
         }
         answers.for_each(|answer| gateways.answer(answer));
@@ -271,15 +277,30 @@ impl Node {
         });
         drop(events);
         outbox.clear();
-        let waits = gateways.take_waits();
+        let mut waits = gateways.take_waits();
+        let holding = core.is_holding();
+        if holding {
+            waits.push(Wait::HELD);
+        }
+        if moved {
+            lost.push(Wait::HELD.gateway);
+        }
+        if !lost.is_empty() {
+            confirmations.moved(lost, &waits);
+            lost.clear();
+        }
         for batch in unsettled.drain(..) {
             gateways.end_links(batch.gateway, &batch.ended);
             confirmations.add(batch.gateway, batch.marks, &waits, batch.bytes);
         }
         // A draining node's word is worth nothing: its successor is told again.
         if !self.shutdown.draining().is_cancelled() {
+            let stands = |gateways: &Gateways, wait, patience| match wait {
+                Wait::HELD => !holding || patience == Patience::Over,
+                wait => gateways.stands(wait, patience),
+            };
             while let Some((origin, marks)) =
-                confirmations.next(|wait, patience| gateways.stands(wait, patience))
+                confirmations.next(|wait, patience| stands(gateways, wait, patience))
             {
                 gateways.confirm(origin, &marks);
             }
@@ -441,6 +462,7 @@ impl Routing {
             "gateway lost, its links end"
         );
         self.confirmations.forget(incarnation);
+        self.lost.push(incarnation);
         self.end_links(now, incarnation, &links);
         let link = |number| LinkId {
             gateway: incarnation,

@@ -21,11 +21,12 @@ use crate::link::Link;
 use crate::node::Node;
 use crate::presence::Presence;
 
-/// A peer that was silent for this long is asked whether it is there.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// A peer that was silent for this long is asked whether it is there. As gateways do: until a dead one is noticed, what
+/// it should have taken is not confirmed to the others.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// It has this long to answer.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What a peer may send on one stream before it waits for us: a burst of MsgServers, and more than one round trip.
 const STREAM_WINDOW: u32 = 16 << 20;
