@@ -466,7 +466,7 @@ fn bad_status(link: LinkId, value: u32) -> Refusal {
     Refusal::protocol(format!("link {link}: status {value} is none of 1, 2, 3"))
 }
 
-/// [`Sequences`] and the core agree about which links are open.
+/// `Sequences` and the core agree about which links are open.
 fn unlike_sequences(error: LinkError) -> Refusal {
     debug_assert!(false, "{error}");
     Refusal::protocol(error.to_string())
