@@ -92,10 +92,13 @@ impl Confirmations {
     }
 
     /// Deliveries that stood in the queues of these gateways, or with the core ([`Wait::HELD`]), stand in other places now.
+    /// The queues are no more: if such a gateway comes back, it has a new one.
     pub(crate) fn moved(&mut self, from: &[u64], to: &[Wait]) {
         let batches = self.origins.values_mut().flat_map(|p| &mut p.batches);
         for batch in batches {
             if batch.waits.iter().any(|wait| from.contains(&wait.gateway)) {
+                let stays = |wait: &Wait| *wait == Wait::HELD || !from.contains(&wait.gateway);
+                batch.waits.retain(stays);
                 batch.waits.extend_from_slice(to);
             }
         }
@@ -216,6 +219,20 @@ mod tests {
         confirmations.moved(&[2], &[Wait::HELD]);
 
         assert_eq!(next(&mut confirmations, &[(2, u64::MAX)]), None);
+    }
+
+    #[test]
+    fn nobody_waits_for_the_queue_of_a_life_that_is_over() {
+        let mut confirmations = Confirmations::default();
+        confirmations.add(A, vec![(1, 1)], &[wait(3, 1)], 10);
+        confirmations.add(A, vec![(1, 2)], &[wait(2, 9)], 10);
+
+        confirmations.moved(&[2], &[]);
+
+        // Gateway 2 is back, and its new queue is short.
+        let taken = [(3, 1), (2, 1)];
+        assert_eq!(next(&mut confirmations, &taken), Some((A, vec![(1, 1)])));
+        assert_eq!(next(&mut confirmations, &taken), Some((A, vec![(1, 2)])));
     }
 
     #[test]
