@@ -151,6 +151,16 @@ pub(crate) enum Step {
     Report(ReportedStatus),
 }
 
+impl Step {
+    /// It reports somebody who is there for others to see.
+    fn brings(self) -> bool {
+        match self {
+            Step::Add(more) => more.visible() > 0,
+            Step::Report(status) => status != ReportedStatus::Offline,
+        }
+    }
+}
+
 /// End of a list; also the most sessions that the table can hold.
 const NIL: u32 = (1 << 31) - 1;
 
@@ -167,6 +177,8 @@ struct Session {
     since: u32,
     logins: Logins,
     client_type: u8,
+    /// The link reported a visible login and has not taken away what was the user's last one. See [`Linger`].
+    brought: bool,
 }
 
 /// A user's first session, and whether some shown session is a visible desktop login: all that a status query needs.
@@ -313,7 +325,10 @@ impl Sessions {
         let mut at = self.users.get(&user.0).map_or(NIL, |head| head.first());
         while at != NIL {
             let session = &self.slab[at as usize];
-            let counts = session.logins.visible() > 0 || session.logins.is_empty();
+            let counts = match self.linger {
+                Linger::No => session.logins.visible() > 0,
+                Linger::UntilLast => session.brought,
+            };
             if counts && self.links[session.link as usize].shown {
                 return true;
             }
@@ -421,6 +436,9 @@ impl Sessions {
         let (mut previous, mut at) = (NIL, first);
         while at != NIL {
             let session = self.slab[at as usize];
+            if session.link == slot {
+                self.slab[at as usize].brought = false;
+            }
             if session.link == slot && session.logins.is_empty() {
                 self.live -= 1;
                 let Self {
@@ -474,6 +492,7 @@ impl Sessions {
                     since,
                     logins,
                     client_type: client_type.0,
+                    brought: step.brings(),
                 };
                 let first = insert(slab, links, first_free, session);
                 *live += 1;
@@ -507,6 +526,7 @@ impl Sessions {
                 since,
                 logins,
                 client_type: client_type.0,
+                brought: step.brings(),
             };
             *live += 1;
             insert(slab, links, first_free, session)
@@ -516,7 +536,9 @@ impl Sessions {
                 slab[at as usize].since = since;
             }
             slab[at as usize].logins = logins;
-            if logins.is_empty() && *linger == Linger::No {
+            slab[at as usize].brought |= step.brings();
+            let lingers = *linger == Linger::UntilLast && slab[at as usize].brought;
+            if logins.is_empty() && !lingers {
                 *live -= 1;
                 remove(slab, links, first_free, first, previous, at)
             } else {
