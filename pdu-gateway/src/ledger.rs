@@ -193,10 +193,9 @@ impl Ledger {
                 ..self.opened.clone()
             };
             out.push(entry(self.cut, Entry::Opened(opened)));
-            if !self.table.is_empty() {
-                let parts = self.table.replay();
-                out.extend(parts.into_iter().map(|p| entry(self.cut, Entry::List(p))));
-            }
+            // An empty table too: until its last part the node takes nothing else of the link.
+            let parts = self.table.replay();
+            out.extend(parts.into_iter().map(|p| entry(self.cut, Entry::List(p))));
         }
         let applied = applied.unwrap_or(self.cut);
         for kept in &self.window {
