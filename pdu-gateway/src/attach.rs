@@ -204,6 +204,8 @@ struct Known {
     attempt: u64,
     roster: Vec<String>,
     epoch: u64,
+    /// Number of the last Downlink taken from that node since its last welcome: an earlier one it has been told of.
+    taken: u64,
     failures: u32,
     /// Since when there is no node, if there has been one.
     away_since: Option<Duration>,
@@ -239,6 +241,8 @@ impl Attachment {
             attempt: known.attempt,
             roster: known.roster.clone(),
             description: self.identity.description.clone(),
+            epoch: known.epoch,
+            taken: known.taken,
         };
         let requests = self.gateway.uplink.stream(hello);
         let open = async {
@@ -299,6 +303,7 @@ impl Attachment {
             attempt: known.attempt,
             roster: welcome.roster,
             epoch: welcome.epoch,
+            taken: 0,
             failures: 0,
             away_since: None,
         };
@@ -385,7 +390,10 @@ fn take(downlink: &mut Downlink, mut message: Message, known: &mut Known) -> usi
     if let Some(roster) = message.roster.take() {
         known.roster = roster.gateway_ids;
     }
-    downlink.take(message)
+    let number = message.number;
+    let work = downlink.take(message);
+    known.taken = number;
+    work
 }
 
 /// The node has said no, and will say so again.

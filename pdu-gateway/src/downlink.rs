@@ -52,6 +52,7 @@ impl Downlink {
                         link.end(CloseReason::Requested);
                     }
                 }
+                Some(Entry::Ended(ended)) => self.end_is_known(ended.link),
                 // From a newer node; what it means here is not known.
                 None => debug!("skipping an unknown entry"),
             }
@@ -60,9 +61,7 @@ impl Downlink {
             writer.wake();
         }
         // After the entries: what is confirmed here has caused nothing that is still to come.
-        for ended in self.gateway.uplink.confirm(&message.confirmations) {
-            self.end_is_confirmed(ended);
-        }
+        self.gateway.uplink.confirm(&message.confirmations);
         if let Some(pause) = message.throttle {
             info!(pause, "the node paces this gateway");
             self.gateway.throttle.node(now, pause);
@@ -137,7 +136,7 @@ impl Downlink {
         self.gateway.counters.answered.add(1);
     }
 
-    fn end_is_confirmed(&self, number: u64) {
+    fn end_is_known(&self, number: u64) {
         let Some(link) = self.gateway.links.get(number) else {
             return;
         };

@@ -72,7 +72,7 @@ impl Upstream for InProcess {
         &self,
         requests: UplinkStream,
     ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>> {
-        let responses = self.0.attach(requests.map(Ok));
+        let responses = self.0.attach_embedded(requests.map(Ok));
         Box::pin(async { Ok(Box::pin(responses) as Responses) })
     }
 }

@@ -193,7 +193,7 @@ impl Ledger {
                 ..self.opened.clone()
             };
             out.push(entry(self.cut, Entry::Opened(opened)));
-            // An empty table too: until its last part the node takes nothing else of the link.
+            // An empty table has one empty part: the node has to know that there is no more of it.
             let parts = self.table.replay();
             out.extend(parts.into_iter().map(|p| entry(self.cut, Entry::List(p))));
         }
@@ -217,11 +217,6 @@ impl Ledger {
     /// Entries that are not confirmed.
     pub fn unconfirmed(&self) -> u64 {
         self.last - self.confirmed
-    }
-
-    /// The node knows that the link has ended: nothing more will be delivered to it.
-    pub fn end_is_confirmed(&self) -> bool {
-        self.closed.is_some_and(|closed| self.confirmed >= closed)
     }
 
     /// The link has ended, has given back everything, and the node knows: the ledger can go.

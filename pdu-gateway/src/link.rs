@@ -203,7 +203,9 @@ impl Link {
     /// complete, and says so.
     pub fn end_is_confirmed(&self, uplink: &Uplink) -> bool {
         let mut outbox = self.outbox.lock();
-        outbox.end_confirmed = true;
+        if std::mem::replace(&mut outbox.end_confirmed, true) {
+            return false;
+        }
         let complete = outbox.shut.is_some();
         if complete {
             uplink.give_back(self.number, Vec::new(), true);

@@ -69,6 +69,9 @@ struct State {
     queue: VecDeque<UplinkEntry>,
     queue_bytes: usize,
     stream: StreamState,
+    /// So many entries at the head of the queue were sent before, on earlier streams; `None` once the node has been
+    /// told that there are no more.
+    to_resend: Option<usize>,
     /// Counts streams, so that an old one ends.
     generation: u64,
     waker: Option<Waker>,
@@ -178,9 +181,8 @@ impl Uplink {
         self.submit(link, &mut deeds);
     }
 
-    /// The node has taken over what these links did. Returns those whose end it knows.
-    pub fn confirm(&self, confirmations: &[Confirmation]) -> Vec<u64> {
-        let mut ended = Vec::new();
+    /// The node, and all whom it concerns, have taken over what these links did.
+    pub fn confirm(&self, confirmations: &[Confirmation]) {
         let mut released = Vec::new();
         let mut any_finished = false;
         {
@@ -196,14 +198,11 @@ impl Uplink {
                     continue;
                 };
                 let before = ledger.bytes();
-                let knew_end = ledger.end_is_confirmed();
                 ledger.confirm(confirmation.sequence);
                 *bytes -= before - ledger.bytes();
                 if ledger.is_finished() {
                     ledgers.remove(&confirmation.link);
                     any_finished = true;
-                } else if ledger.end_is_confirmed() && !knew_end {
-                    ended.push(confirmation.link);
                 }
             }
             if *bytes < self.windows.total {
@@ -216,7 +215,6 @@ impl Uplink {
         if any_finished {
             self.finished.notify_waiters();
         }
-        ended
     }
 
     /// The query with this number, if it is open: the first answer wins.
@@ -273,6 +271,7 @@ impl Uplink {
                 }
             }
             state.resent += entries.len() as u64;
+            state.to_resend = Some(entries.len());
             state.queue_bytes = entries
                 .iter()
                 .filter_map(|e| e.entry.as_ref())
@@ -397,17 +396,26 @@ impl State {
 
     /// Everything that is ready, within the limits of a message.
     fn take(&mut self) -> Option<UplinkMessage> {
-        let news = self.taken != self.taken_told || self.congested != self.congested_told;
+        let news = self.taken != self.taken_told
+            || self.congested != self.congested_told
+            || self.to_resend.is_some();
         if self.queue.is_empty() && !news {
             return None;
         }
         let congested = (self.congested != self.congested_told).then_some(self.congested);
         self.taken_told = self.taken;
         self.congested_told = self.congested;
+        let entries = self.take_entries();
+        let to_resend = self
+            .to_resend
+            .map(|left| left.saturating_sub(entries.len()));
+        let caught_up = to_resend == Some(0);
+        self.to_resend = to_resend.filter(|_| !caught_up);
         Some(UplinkMessage {
-            entries: self.take_entries(),
+            entries,
             taken: self.taken,
             congested,
+            caught_up,
         })
     }
 

@@ -22,9 +22,9 @@ use tracing::{info, warn};
 use crate::gateways::{Admission, Hello, Objection};
 use crate::limits::MAX_ID_BYTES;
 use crate::node::{DRAIN_RETRY, Node, Routing};
-use crate::outbound::Outbound;
+use crate::outbound::{Outbound, Retention};
 use crate::status::Refusal;
-use crate::uplink;
+use crate::uplink::{Answers, Effects};
 
 /// How long a stream may take to say hello.
 const HELLO_TIME: Duration = Duration::from_secs(10);
@@ -45,10 +45,27 @@ impl Node {
     where
         S: Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
     {
+        self.attach_with(requests, Retention::UntilTaken)
+    }
+
+    /// The same for a gateway in this process: what it is handed is not lost unless the process is, so nothing is kept
+    /// to be handed out again.
+    pub fn attach_embedded<S>(self: &Arc<Self>, requests: S) -> AttachResponses
+    where
+        S: Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
+    {
+        self.attach_with(requests, Retention::None)
+    }
+
+    fn attach_with<S>(self: &Arc<Self>, requests: S, retention: Retention) -> AttachResponses
+    where
+        S: Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
+    {
         let (admitted, admission) = oneshot::channel();
         let abandoned = CancellationToken::new();
         let node = Arc::clone(self);
-        let uplinks = node.serve_gateway(Box::pin(requests), admitted, abandoned.clone());
+        let uplinks =
+            node.serve_gateway(Box::pin(requests), retention, admitted, abandoned.clone());
         self.shutdown.tracker().spawn(uplinks);
         AttachResponses {
             state: State::Waiting(admission),
@@ -59,6 +76,7 @@ impl Node {
     async fn serve_gateway<S>(
         self: Arc<Self>,
         mut requests: Pin<Box<S>>,
+        retention: Retention,
         admitted: oneshot::Sender<Result<Admitted, Status>>,
         abandoned: CancellationToken,
     ) where
@@ -68,7 +86,7 @@ impl Node {
             biased;
             () = abandoned.cancelled() => return,
             () = self.shutdown.draining().cancelled_owned() => Err(DRAINING),
-            admission = self.admit(&mut requests) => admission,
+            admission = self.admit(&mut requests, retention) => admission,
         };
         let (admitted_gateway, session) = match admission {
             Ok(admission) => admission,
@@ -99,6 +117,7 @@ impl Node {
     async fn admit<S>(
         &self,
         requests: &mut Pin<Box<S>>,
+        retention: Retention,
     ) -> Result<(Admitted, CancellationToken), Refusal>
     where
         S: Stream<Item = Result<AttachRequest, Status>> + Send,
@@ -108,11 +127,12 @@ impl Node {
             Ok(Some(Err(status))) => return Err(broken(&status)),
             Ok(None) | Err(_) => return Err(Refusal::protocol("a stream begins with hello")),
         };
-        let Some(attach_request::Frame::Hello(hello)) = first else {
+        let Some(attach_request::Frame::Hello(mut hello)) = first else {
             return Err(Refusal::protocol("a stream begins with hello"));
         };
         let description = hello.description.chars().take(256).collect::<String>();
-        let hello = check_hello(hello)?;
+        let roster = std::mem::take(&mut hello.roster);
+        let hello = check_hello(hello, self.epoch)?;
         let session = CancellationToken::new();
         let patience = tokio::time::sleep(ID_IN_USE_PATIENCE);
         tokio::pin!(patience);
@@ -122,7 +142,10 @@ impl Node {
             tokio::pin!(changed);
             // From here on no change is missed.
             changed.as_mut().enable();
-            let decision = self.transact(|routing, now| self.enter(routing, now, &hello, &session));
+            let decision = self.transact(|routing, now| {
+                let entered = self.enter(routing, now, &hello, &session, retention)?;
+                Ok(self.welcome(routing, &hello, &roster, entered))
+            });
             match decision {
                 Ok(admitted) => {
                     info!(
@@ -146,52 +169,68 @@ impl Node {
         }
     }
 
-    /// Makes a gateway one of the node's, if nothing speaks against it.
+    /// Makes a gateway one of the node's, if nothing speaks against it. Returns its queue.
     fn enter(
         &self,
         routing: &mut Routing,
         now: Duration,
         hello: &Hello,
         session: &CancellationToken,
-    ) -> Result<Admitted, Objection> {
+        retention: Retention,
+    ) -> Result<Arc<Outbound>, Objection> {
         let admission = routing.gateways.judge(hello)?;
         match admission {
             Admission::Fresh => {}
             Admission::Replaces(old) => {
                 routing.lose_gateway(now, old);
+                self.metrics.superseded.add(1, &[]);
                 self.chores_changed();
             }
             Admission::Resumed => {
-                let half_restored = routing.gateways.resume(hello, session.clone());
-                routing.end_links(now, hello.incarnation, &half_restored);
+                routing.gateways.resume(hello, session.clone());
                 routing.core.reattach_gateway(hello.incarnation);
             }
         }
         if admission != Admission::Resumed {
-            routing.gateways.insert(hello.clone(), session.clone());
-            routing.gateways.announce_roster(Some(hello.incarnation));
+            let (hello, session) = (hello.clone(), session.clone());
+            routing.gateways.insert(hello, session, retention);
         }
-        let roster = routing.gateways.roster();
-        let gateway = routing
-            .gateways
-            .session(hello.incarnation, hello.attempt)
-            .expect("the gateway was inserted or resumed a moment ago");
-        let outbound = Arc::clone(&gateway.outbound);
-        let applied = gateway.sequences.applied();
+        let outbound = routing.gateways.outbound(hello.incarnation);
+        Ok(outbound.expect("the gateway was inserted or resumed a moment ago"))
+    }
+
+    /// Tells a gateway that has entered what the node has of it, and the others that it is there.
+    fn welcome(
+        &self,
+        routing: &mut Routing,
+        hello: &Hello,
+        roster: &[String],
+        outbound: Arc<Outbound>,
+    ) -> Admitted {
+        if let Some(cold_start) = &mut routing.cold_start {
+            let ids = roster.iter().map(String::as_str);
+            cold_start.attached(&hello.id, ids.filter(|id| id.len() <= MAX_ID_BYTES));
+            let missing = cold_start.missing().into_iter().map(str::to_owned);
+            routing.gateways.wait_for(missing.collect());
+        }
+        routing.gateways.announce_roster(Some(hello.incarnation));
+        let gateway = routing.gateways.session(hello.incarnation, hello.attempt);
+        let applied = gateway
+            .iter()
+            .flat_map(|gateway| gateway.sequences.applied());
         let welcome = AttachWelcome {
             epoch: self.epoch,
             applied: applied
                 .map(|(link, sequence)| Confirmation { link, sequence })
                 .collect(),
-            roster,
+            roster: routing.gateways.roster(),
             max_pdu_bytes: u32::try_from(self.settings.pdu_limit).unwrap_or(u32::MAX),
         };
-        gateway.sequences.confirm(|links| outbound.confirm(links));
-        Ok(Admitted {
+        Admitted {
             hello: hello.clone(),
             welcome,
             outbound,
-        })
+        }
     }
 
     /// Applies batches until the stream ends (Ok) or breaks the protocol.
@@ -219,7 +258,9 @@ impl Node {
                 }
             };
             let entries = uplink.entries.len();
-            self.take_uplink(hello, uplink)?;
+            if self.take_uplink(hello, uplink)? == Hold::Full {
+                self.sync.reach().await;
+            }
             if entries >= LARGE_BATCH {
                 tokio::task::yield_now().await;
             }
@@ -227,43 +268,38 @@ impl Node {
         Ok(())
     }
 
-    /// Applies one batch under one lock.
-    fn take_uplink(&self, hello: &Hello, uplink: Uplink) -> Result<(), Refusal> {
+    /// Applies one batch under one lock, or keeps it while the node does not know all links.
+    fn take_uplink(&self, hello: &Hello, uplink: Uplink) -> Result<Hold, Refusal> {
+        let (incarnation, attempt) = (hello.incarnation, hello.attempt);
         let (effects, result) = self.transact(|routing, now| {
-            let Routing { core, gateways, .. } = routing;
+            if self.draining().is_cancelled() {
+                // What is not applied here is for the next node.
+                return (Effects::default(), Err(DRAINING));
+            }
             if let Some(congested) = uplink.congested {
-                gateways.set_congested(hello.incarnation, congested);
+                routing.gateways.set_congested(incarnation, congested);
             }
-            let Some(gateway) = gateways.session(hello.incarnation, hello.attempt) else {
+            let Some(gateway) = routing.gateways.session(incarnation, attempt) else {
                 // A newer stream has taken over; this one is about to hear so.
-                return (uplink::Effects::default(), Ok(()));
+                return (Effects::default(), Ok(Hold::Room));
             };
-            let outbound = Arc::clone(&gateway.outbound);
-            gateway.sequences.taken(uplink.taken);
-            let (effects, result) = uplink::apply(
-                core,
-                now,
-                hello.incarnation,
-                &mut gateway.sequences,
-                &outbound,
-                uplink.entries,
-            );
-            if gateway.sequences.has_unconfirmed() {
-                gateway.sequences.confirm(|links| outbound.confirm(links));
+            gateway.take_over(uplink.taken);
+            let (mut entries, mut hold) = (uplink.entries, Hold::Room);
+            if let Some(cold_start) = &mut routing.cold_start {
+                entries = cold_start.hold(incarnation, entries);
+                if uplink.caught_up {
+                    cold_start.caught_up(&hello.id);
+                } else if cold_start.is_full(incarnation) {
+                    hold = Hold::Full;
+                }
             }
-            gateways.touch(&outbound);
-            if effects.choked {
-                gateways.choke(hello.incarnation);
+            if entries.is_empty() {
+                return (Effects::default(), Ok(hold));
             }
-            (effects, result)
+            let (effects, result) = routing.apply(now, incarnation, entries, Answers::AtOnce);
+            (effects, result.map(|()| hold))
         });
-        self.metrics.entries.add(effects.applied);
-        self.metrics.repeated.add(effects.repeated);
-        self.metrics.envelopes.add(effects.envelopes);
-        self.metrics.asked.add(effects.asked);
-        if effects.links_changed {
-            self.chores_changed();
-        }
+        self.count(&effects);
         result
     }
 
@@ -274,13 +310,7 @@ impl Node {
         }
         let reason = refusal.as_ref().map(Refusal::to_string);
         let detached = self.transact(|routing, now| {
-            let (incarnation, attempt) = (hello.incarnation, hello.attempt);
-            let status = refusal.map(Status::from);
-            let detached = routing.gateways.detach(now, incarnation, attempt, status);
-            if detached {
-                routing.core.detach_gateway(incarnation);
-            }
-            detached
+            routing.detach(now, hello.incarnation, hello.attempt, refusal)
         });
         if detached {
             let reason = reason.as_deref().unwrap_or("its stream ended");
@@ -297,6 +327,13 @@ impl Node {
 }
 
 const DRAINING: Refusal = Refusal::Draining { retry: DRAIN_RETRY };
+
+/// Whether more can be kept of a gateway while the node does not know all links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Hold {
+    Room,
+    Full,
+}
 
 /// A gateway that is in.
 #[derive(Debug)]
@@ -354,7 +391,7 @@ impl Stream for AttachResponses {
     }
 }
 
-fn check_hello(hello: AttachHello) -> Result<Hello, Refusal> {
+fn check_hello(hello: AttachHello, epoch: u64) -> Result<Hello, Refusal> {
     let id = hello.gateway_id;
     let printable = id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
     if id.is_empty() || id.len() > MAX_ID_BYTES || !printable {
@@ -371,6 +408,7 @@ fn check_hello(hello: AttachHello) -> Result<Hello, Refusal> {
         id,
         incarnation: hello.incarnation,
         attempt: hello.attempt,
+        taken: if hello.epoch == epoch { hello.taken } else { 0 },
     })
 }
 

@@ -13,12 +13,14 @@ use route_core::{FanView, Target};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::outbound::{Outbound, Queueing};
-use crate::sequences::Sequences;
+use crate::confirmations::{Patience, Wait};
+use crate::outbound::{Outbound, Queueing, Retention};
+use crate::replays::Replays;
+use crate::sequences::{Mark, Sequences};
 use crate::status::Refusal;
 
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
-const MAX_GATEWAYS: usize = 1024;
+pub(crate) const MAX_GATEWAYS: usize = 1024;
 
 /// Who wants to attach: the checked contents of `AttachHello`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub(crate) struct Hello {
     pub(crate) incarnation: u64,
     /// Which stream of this life.
     pub(crate) attempt: u64,
+    /// Number of the last Downlink of this node that it has taken; 0 if there was none.
+    pub(crate) taken: u64,
 }
 
 /// One gateway that is attached, or detached and within its grace.
@@ -38,8 +42,13 @@ pub(crate) struct Gateway {
     connection: Connection,
     /// What has been applied of its links.
     pub(crate) sequences: Sequences,
+    /// Links that are being restored.
+    pub(crate) replays: Replays,
     /// What waits for it.
     pub(crate) outbound: Arc<Outbound>,
+    retention: Retention,
+    /// How many entries of its queue it has taken.
+    taken: u64,
     congested: bool,
     throttled: bool,
 }
@@ -95,10 +104,14 @@ pub(crate) struct Gateways {
     by_incarnation: HashMap<u64, Gateway>,
     by_id: HashMap<String, u64>,
     past: Past,
+    /// Ids of gateways that a predecessor of the node had and that have not come yet.
+    awaited: Vec<String>,
     /// What queues of past gateways had dropped.
     dropped_before: u64,
     /// Gateways whose queue has just become full.
     choked: Vec<u64>,
+    /// Places behind which the deliveries since the last [`Gateways::take_waits`] stand.
+    waits: Vec<Wait>,
     /// Queues that got something since the last [`Gateways::take_touched`].
     touched: Vec<Arc<Outbound>>,
 }
@@ -112,8 +125,10 @@ impl Gateways {
             by_incarnation: HashMap::new(),
             by_id: HashMap::new(),
             past: Past::default(),
+            awaited: Vec::new(),
             dropped_before: 0,
             choked: Vec::new(),
+            waits: Vec::new(),
             touched: Vec::new(),
         }
     }
@@ -150,14 +165,22 @@ impl Gateways {
     }
 
     /// Adds a gateway that was judged [`Admission::Fresh`].
-    pub(crate) fn insert(&mut self, hello: Hello, session: CancellationToken) {
-        let outbound = Arc::new(Outbound::new(self.queue_bytes));
+    pub(crate) fn insert(
+        &mut self,
+        hello: Hello,
+        session: CancellationToken,
+        retention: Retention,
+    ) {
+        let outbound = Arc::new(Outbound::new(self.queue_bytes, retention));
         outbound.open_stream(hello.attempt);
         self.by_id.insert(hello.id.clone(), hello.incarnation);
         let gateway = Gateway {
             connection: Connection::Attached { session },
             sequences: Sequences::default(),
+            replays: Replays::default(),
             outbound,
+            retention,
+            taken: 0,
             congested: false,
             throttled: false,
             hello,
@@ -169,10 +192,10 @@ impl Gateways {
     }
 
     /// Gives a gateway that was judged [`Admission::Resumed`] its new stream; an older one that is still open
-    /// ends. Returns the links whose table had come in part only: they end.
-    pub(crate) fn resume(&mut self, hello: &Hello, session: CancellationToken) -> Vec<u64> {
+    /// ends. It is told again what was confirmed, and gets again what it has not taken.
+    pub(crate) fn resume(&mut self, hello: &Hello, session: CancellationToken) {
         let Some(gateway) = self.by_incarnation.get_mut(&hello.incarnation) else {
-            return Vec::new();
+            return;
         };
         let superseded = Refusal::AttachSuperseded {
             gateway: hello.id.clone(),
@@ -180,13 +203,16 @@ impl Gateways {
         gateway.end_stream(Some(superseded.into()), &mut self.touched);
         gateway.hello.attempt = hello.attempt;
         gateway.connection = Connection::Attached { session };
+        gateway.taken = gateway.outbound.taken(hello.taken);
         gateway.outbound.open_stream(hello.attempt);
         // Unless it says otherwise on its new stream.
         gateway.congested = false;
         gateway.throttled = false;
-        let half_restored = gateway.sequences.resume();
+        gateway.replays = Replays::default();
+        gateway.sequences.resume();
+        let confirmed = gateway.sequences.confirmed();
+        gateway.confirm(&confirmed);
         self.relay_congestion();
-        half_restored
     }
 
     /// The stream of this attempt has ended. True if the gateway is detached by that, false if it already was or
@@ -227,6 +253,17 @@ impl Gateways {
         Some(gateway)
     }
 
+    /// One of the gateways, attached or not.
+    pub(crate) fn get_mut(&mut self, incarnation: u64) -> Option<&mut Gateway> {
+        self.by_incarnation.get_mut(&incarnation)
+    }
+
+    /// The queue of one of the gateways.
+    pub(crate) fn outbound(&self, incarnation: u64) -> Option<Arc<Outbound>> {
+        let gateway = self.by_incarnation.get(&incarnation)?;
+        Some(Arc::clone(&gateway.outbound))
+    }
+
     /// The gateway of an open stream, if this stream is still its present one.
     pub(crate) fn session(&mut self, incarnation: u64, attempt: u64) -> Option<&mut Gateway> {
         let gateway = self.by_incarnation.get_mut(&incarnation)?;
@@ -249,11 +286,17 @@ impl Gateways {
             .min()
     }
 
-    /// Ids of all gateways, sorted.
+    /// Ids of all gateways that the node has or waits for, sorted.
     pub(crate) fn roster(&self) -> Vec<String> {
-        let mut ids: Vec<_> = self.by_id.keys().cloned().collect();
+        let mut ids: Vec<_> = self.by_id.keys().chain(&self.awaited).cloned().collect();
         ids.sort_unstable();
+        ids.dedup();
         ids
+    }
+
+    /// The node waits for these gateways.
+    pub(crate) fn wait_for(&mut self, ids: Vec<String>) {
+        self.awaited = ids;
     }
 
     /// Tells all gateways but one, whose welcome says it, which gateways there are.
@@ -297,11 +340,68 @@ impl Gateways {
                 debug_assert!(false, "a target of unknown gateway {incarnation:x}");
                 continue;
             };
-            if gateway.outbound.deliver(fan, targets) == Queueing::Choked {
-                self.choked.push(incarnation);
+            match gateway.outbound.deliver(fan, targets) {
+                Queueing::Queued(offset) if gateway.retention == Retention::UntilTaken => {
+                    let wait = Wait {
+                        gateway: incarnation,
+                        offset,
+                    };
+                    match self.waits.iter_mut().find(|w| w.gateway == incarnation) {
+                        Some(earlier) => *earlier = wait,
+                        None => self.waits.push(wait),
+                    }
+                }
+                Queueing::Choked => self.choked.push(incarnation),
+                Queueing::Queued(_) | Queueing::Dropped => {}
             }
             touch(&mut self.touched, &gateway.outbound);
         }
+    }
+
+    /// Where the deliveries since the last call stand.
+    pub(crate) fn take_waits(&mut self) -> Vec<Wait> {
+        std::mem::take(&mut self.waits)
+    }
+
+    /// Whether what a batch caused at one target is safe: the target has taken it, or is gone. If patience is over, what
+    /// the node holds for a detached target counts, within half of its bound.
+    pub(crate) fn stands(&self, wait: Wait, patience: Patience) -> bool {
+        let Some(gateway) = self.by_incarnation.get(&wait.gateway) else {
+            return true;
+        };
+        let held = || patience == Patience::Over && !gateway.outbound.is_half_full();
+        gateway.taken >= wait.offset || (!gateway.is_attached() && held())
+    }
+
+    /// Confirms what a gateway's links have come to.
+    pub(crate) fn confirm(&mut self, origin: u64, marks: &[Mark]) {
+        if let Some(gateway) = self.by_incarnation.get_mut(&origin) {
+            gateway.confirm(marks);
+            touch(&mut self.touched, &gateway.outbound);
+        }
+    }
+
+    /// Says that links of this gateway have ended, after everything that was queued for them.
+    pub(crate) fn end_links(&mut self, incarnation: u64, links: &[u64]) {
+        if let Some(gateway) = self.by_incarnation.get(&incarnation) {
+            for link in links {
+                gateway.outbound.end_link(*link);
+            }
+            touch(&mut self.touched, &gateway.outbound);
+        }
+    }
+
+    /// Ends all streams, because the node drains.
+    pub(crate) fn end_all(&mut self, reason: &Status) {
+        for gateway in self.by_incarnation.values_mut() {
+            gateway.end_stream(Some(reason.clone()), &mut self.touched);
+        }
+    }
+
+    /// Entries that were handed out again since the start, to gateways that are still there.
+    pub(crate) fn resent(&self) -> u64 {
+        let gateways = self.by_incarnation.values();
+        gateways.map(|gateway| gateway.outbound.resent()).sum()
     }
 
     /// Says that this queue got something.
@@ -374,6 +474,22 @@ impl Gateway {
         &self.hello.id
     }
 
+    /// Which stream of its life is its last one.
+    pub(crate) fn attempt(&self) -> u64 {
+        self.hello.attempt
+    }
+
+    /// Everything up to this Downlink was taken.
+    pub(crate) fn take_over(&mut self, number: u64) {
+        self.sequences.taken(number);
+        self.taken = self.outbound.taken(number);
+    }
+
+    fn confirm(&mut self, marks: &[Mark]) {
+        let number = self.outbound.confirm(marks);
+        self.sequences.confirm(marks, number);
+    }
+
     fn is_attached(&self) -> bool {
         matches!(self.connection, Connection::Attached { .. })
     }
@@ -435,125 +551,4 @@ impl Past {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GRACE: Duration = Duration::from_secs(10);
-    const NOW: Duration = Duration::from_secs(100);
-
-    #[test]
-    fn a_gateway_comes_back_only_with_a_higher_attempt() {
-        let mut gateways = attached(&[("a", 7, 2)]);
-        let judge = |gateways: &Gateways, attempt| gateways.judge(&hello("a", 7, attempt));
-
-        assert_eq!(judge(&gateways, 1), Err(Objection::Superseded));
-        assert_eq!(judge(&gateways, 2), Err(Objection::Superseded));
-        assert_eq!(judge(&gateways, 3), Ok(Admission::Resumed));
-
-        assert!(gateways.detach(NOW, 7, 2, None));
-        assert_eq!(judge(&gateways, 2), Err(Objection::Superseded));
-        assert_eq!(judge(&gateways, 3), Ok(Admission::Resumed));
-    }
-
-    #[test]
-    fn a_restarted_gateway_replaces_its_old_life_once_that_is_off_the_line() {
-        let mut gateways = attached(&[("a", 7, 1)]);
-        let newer = hello("a", 8, 1);
-
-        assert_eq!(gateways.judge(&newer), Err(Objection::IdInUse));
-        gateways.detach(NOW, 7, 1, None);
-        assert_eq!(gateways.judge(&newer), Ok(Admission::Replaces(7)));
-
-        gateways.remove(7);
-        gateways.insert(newer, CancellationToken::new());
-        assert_eq!(
-            gateways.judge(&hello("a", 7, 99)),
-            Err(Objection::Superseded)
-        );
-    }
-
-    #[test]
-    fn a_life_that_is_over_does_not_come_back() {
-        let mut gateways = attached(&[("a", 7, 3)]);
-
-        gateways.remove(7);
-
-        assert_eq!(
-            gateways.judge(&hello("a", 6, 9)),
-            Err(Objection::Superseded)
-        );
-        assert_eq!(
-            gateways.judge(&hello("a", 7, 3)),
-            Err(Objection::Superseded)
-        );
-        assert_eq!(gateways.judge(&hello("a", 7, 4)), Ok(Admission::Fresh));
-        assert_eq!(gateways.judge(&hello("a", 8, 1)), Ok(Admission::Fresh));
-    }
-
-    #[test]
-    fn an_incarnation_belongs_to_one_id() {
-        let gateways = attached(&[("a", 7, 1)]);
-
-        assert_eq!(
-            gateways.judge(&hello("b", 7, 1)),
-            Err(Objection::IncarnationInUse)
-        );
-    }
-
-    #[test]
-    fn a_detached_gateway_is_lost_when_its_grace_is_over() {
-        let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
-
-        assert_eq!(gateways.next_deadline(), None);
-        gateways.detach(NOW, 7, 1, None);
-
-        assert_eq!(gateways.next_deadline(), Some(NOW + GRACE));
-        assert!(gateways.lost(NOW + GRACE / 2).is_empty());
-        assert_eq!(gateways.lost(NOW + GRACE), [7]);
-    }
-
-    #[test]
-    fn a_new_stream_ends_the_old_one_and_the_old_one_cannot_detach_it() {
-        let old = CancellationToken::new();
-        let mut gateways = Gateways::new(GRACE, 1000);
-        gateways.insert(hello("a", 7, 1), old.clone());
-
-        gateways.resume(&hello("a", 7, 2), CancellationToken::new());
-
-        assert!(old.is_cancelled());
-        assert!(!gateways.detach(NOW, 7, 1, None));
-        assert!(gateways.session(7, 1).is_none());
-        assert!(gateways.session(7, 2).is_some());
-    }
-
-    #[test]
-    fn a_congested_gateway_throttles_the_others_until_it_recovers_or_goes() {
-        let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
-        let throttled = |gateways: &Gateways| [7, 8].map(|i| gateways.by_incarnation[&i].throttled);
-
-        gateways.set_congested(7, true);
-        assert_eq!(throttled(&gateways), [false, true]);
-        gateways.set_congested(8, true);
-        assert_eq!(throttled(&gateways), [true, true]);
-        gateways.set_congested(7, false);
-        assert_eq!(throttled(&gateways), [true, false]);
-        gateways.detach(NOW, 8, 1, None);
-        assert_eq!(throttled(&gateways), [false, false]);
-    }
-
-    fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
-        Hello {
-            id: id.to_owned(),
-            incarnation,
-            attempt,
-        }
-    }
-
-    fn attached(which: &[(&str, u64, u64)]) -> Gateways {
-        let mut gateways = Gateways::new(GRACE, 1000);
-        for (id, incarnation, attempt) in which {
-            gateways.insert(hello(id, *incarnation, *attempt), CancellationToken::new());
-        }
-        gateways
-    }
-}
+mod tests;

@@ -14,6 +14,7 @@
 //! | [`node`] | the state, its locks, its chores |
 //! | [`attach`], `uplink`, `outbound` | a gateway's stream, what comes up, what goes down |
 //! | `gateways`, `sequences`, `sync` | who is attached; how far with each link; whether all are known: pure |
+//! | `confirmations`, `replays` | what may be confirmed; links that are being restored: pure |
 //! | `presence`, `watch`, `snapshot` | PresenceService |
 //! | `broadcast`, `subscription`, `requests`, `events` | BroadcastService |
 //! | `reader`, `resume`, `position` | reading the log, where to begin, how places in it are named |
@@ -24,6 +25,7 @@ pub mod attach;
 mod broadcast;
 mod calls;
 mod clock;
+mod confirmations;
 mod events;
 mod gateways;
 mod health;
@@ -35,6 +37,7 @@ mod outbound;
 mod position;
 mod presence;
 mod reader;
+mod replays;
 mod requests;
 mod resume;
 mod sequences;

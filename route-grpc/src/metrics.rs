@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, ObservableGauge};
@@ -39,11 +40,14 @@ pub(crate) struct Metrics {
     pub(crate) published: Counter<u64>,
     /// Gateways whose queue was full.
     pub(crate) slow_gateways: Counter<u64>,
+    /// Gateways that were replaced by a newer life of theirs.
+    pub(crate) superseded: Counter<u64>,
     /// Duration of unary calls.
     pub(crate) calls: Histogram<f64>,
     gaps: Counter<u64>,
     refused: Counter<u64>,
     streams: Histogram<f64>,
+    cold_start: Histogram<f64>,
 }
 
 /// A counter that costs one uncontended atomic addition; read when metrics are collected.
@@ -120,6 +124,11 @@ impl Metrics {
                 "{gateway}",
                 "Attach streams ended because the gateway's queue was full",
             ),
+            superseded: counter(
+                "teamtalk.route.gateways.superseded",
+                "{gateway}",
+                "Gateways that were replaced by a newer process with the same id",
+            ),
             calls: meter
                 .f64_histogram("rpc.server.call.duration")
                 .with_unit("s")
@@ -142,7 +151,18 @@ impl Metrics {
                 .with_description("Duration of streams")
                 .with_boundaries(STREAM_SECONDS.to_vec())
                 .build(),
+            cold_start: meter
+                .f64_histogram("teamtalk.route.hand_over.duration")
+                .with_unit("s")
+                .with_description("From the start of the node until all links were known")
+                .with_boundaries(CALL_SECONDS.to_vec())
+                .build(),
         }
+    }
+
+    /// All links are known, so long after the start.
+    pub(crate) fn cold_start_ended(&self, after: Duration) {
+        self.cold_start.record(after.as_secs_f64(), &[]);
     }
 
     /// A subscriber is told of a gap.
@@ -199,6 +219,29 @@ pub(crate) fn observe(meter: &Meter, node: &Arc<Node>) {
         "By",
         "Bytes that wait for gateways",
         |node| node.transact(|routing, _| routing.gateways.census().queued_bytes),
+    );
+    gauge(
+        "teamtalk.route.unconfirmed",
+        "By",
+        "What gateways sent and is not confirmed, because other gateways have not taken what it caused",
+        |node| node.transact(|routing, _| routing.confirmations.bytes() as u64),
+    );
+    gauge(
+        "teamtalk.route.cold_start.held",
+        "{entry}",
+        "Entries and queries that wait until the node knows all links",
+        |node| {
+            node.transact(|routing, _| {
+                let cold_start = routing.cold_start.as_ref();
+                cold_start.map_or(0, |start| start.entries() as u64)
+            })
+        },
+    );
+    gauge(
+        "teamtalk.route.held",
+        "By",
+        "Deliveries held at seats and for successors",
+        |node| node.look(|core, _| core.stats().held_bytes as u64),
     );
     gauge(
         "teamtalk.route.links",
@@ -285,6 +328,12 @@ pub(crate) fn observe(meter: &Meter, node: &Arc<Node>) {
         "{delivery}",
         "Deliveries that a closed connection could not take and no other one was there to get",
         |node| node.look(|core, _| core.stats().returned_dropped),
+    );
+    counter(
+        "teamtalk.route.gateways.resent",
+        "{entry}",
+        "Entries handed out again because a stream broke before they were taken",
+        |node| node.transact(|routing, _| routing.gateways.resent()),
     );
     counter(
         "teamtalk.route.gateways.dropped",

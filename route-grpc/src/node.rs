@@ -12,20 +12,24 @@ use std::time::Duration;
 use opentelemetry::metrics::Meter;
 use parking_lot::Mutex;
 use route_core::{Change, CloseReason, Core, Effect, Event, EventLog, Gap, LinkId};
+use route_proto::v1::{UplinkEntry, downlink_entry};
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, new_epoch};
+use crate::confirmations::Confirmations;
 use crate::gateways::Gateways;
 use crate::limits::{SNAPSHOTS_AT_ONCE, Streams};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::position::Position;
 use crate::requests::Requests;
+use crate::sequences::Mark;
 use crate::settings::NodeSettings;
 use crate::status::Refusal;
-use crate::sync::Sync;
+use crate::sync::{ColdStart, Sync};
+use crate::uplink::{self, Answers, Effects};
 
 /// Sessions of closed links that are freed under one lock: some hundred microseconds.
 const REAPED_AT_ONCE: usize = 2048;
@@ -67,16 +71,34 @@ pub(crate) struct Routing {
     /// Sequence of the next thing that this node originates. Begins with the epoch, so that it goes on where a
     /// predecessor ended, as far as gateways can see.
     pub(crate) published: u64,
+    /// What has been applied and waits to be confirmed.
+    pub(crate) confirmations: Confirmations,
+    /// What waits until all links are known; None: they are.
+    pub(crate) cold_start: Option<ColdStart>,
+    /// Batches of the present transaction, whose deliveries are not queued yet.
+    unsettled: Vec<Unsettled>,
+}
+
+/// One applied batch of a gateway.
+#[derive(Debug)]
+struct Unsettled {
+    gateway: u64,
+    marks: Vec<Mark>,
+    ended: Vec<u64>,
+    bytes: usize,
 }
 
 impl Node {
     /// A node without gateways. Its chores run on the current runtime until `shutdown` drains.
     pub fn start(settings: NodeSettings, meter: &Meter, shutdown: Shutdown) -> Arc<Self> {
         let epoch = new_epoch();
+        let wait = settings.cold_start_wait;
+        let cold_start =
+            (!wait.is_zero()).then(|| ColdStart::new(wait, settings.gateway_queue_bytes));
         let node = Arc::new(Self {
             clock: Clock::start(),
             epoch,
-            sync: Sync::new(),
+            sync: Sync::new(cold_start.is_none()),
             streams: Streams::new(settings.max_streams),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             requests: Mutex::default(),
@@ -86,6 +108,9 @@ impl Node {
                 core: Core::new(settings.core()),
                 gateways: Gateways::new(settings.detach_grace, settings.gateway_queue_bytes),
                 published: epoch,
+                confirmations: Confirmations::default(),
+                cold_start,
+                unsettled: Vec::new(),
             }),
             log: Mutex::new(EventLog::new(settings.log())),
             head: watch::Sender::new(0),
@@ -170,6 +195,22 @@ impl Node {
         self.sync.wait().await
     }
 
+    /// Returns when the node knows all links, so that it routes and answers.
+    pub async fn synced(&self) {
+        self.sync.reach().await;
+    }
+
+    /// Counts what a batch did.
+    pub(crate) fn count(&self, effects: &Effects) {
+        self.metrics.entries.add(effects.applied);
+        self.metrics.repeated.add(effects.repeated);
+        self.metrics.envelopes.add(effects.envelopes);
+        self.metrics.asked.add(effects.asked);
+        if effects.links_changed {
+            self.chores_changed();
+        }
+    }
+
     /// Cancelled when the node drains.
     pub(crate) fn draining(&self) -> CancellationToken {
         self.shutdown.draining()
@@ -187,7 +228,16 @@ impl Node {
 
     /// Queues and logs what the core has produced.
     fn settle(&self, routing: &mut Routing, now: Duration) -> Settled {
-        let Routing { core, gateways, .. } = routing;
+        if let Some(cold_start) = routing.cold_start.take_if(|start| start.is_over(now)) {
+            self.end_cold_start(routing, now, cold_start);
+        }
+        let Routing {
+            core,
+            gateways,
+            confirmations,
+            unsettled,
+            ..
+        } = routing;
         let outbox = core.outbox();
         let mut deliveries = 0;
         for fan in outbox.fans() {
@@ -205,6 +255,19 @@ impl Node {
         });
         drop(events);
         outbox.clear();
+        let waits = gateways.take_waits();
+        for batch in unsettled.drain(..) {
+            gateways.end_links(batch.gateway, &batch.ended);
+            confirmations.add(batch.gateway, batch.marks, &waits, batch.bytes);
+        }
+        // A draining node's word is worth nothing: its successor is told again.
+        if !self.shutdown.draining().is_cancelled() {
+            while let Some((origin, marks)) =
+                confirmations.next(|wait, patience| gateways.stands(wait, patience))
+            {
+                gateways.confirm(origin, &marks);
+            }
+        }
         for gateway in gateways.detach_choked(now) {
             core.detach_gateway(gateway);
             self.metrics.slow_gateways.add(1, &[]);
@@ -215,6 +278,43 @@ impl Node {
             touched: gateways.take_touched(),
             head,
         }
+    }
+
+    /// All links are known, or there is no use in waiting: what was held is applied, in order. Queries are answered last,
+    /// because their users' logins may stand among what other gateways sent.
+    fn end_cold_start(&self, routing: &mut Routing, now: Duration, cold_start: ColdStart) {
+        tracing::info!(
+            missing = ?cold_start.missing(),
+            entries = cold_start.entries(),
+            after = ?now,
+            "all links are known"
+        );
+        let mut queries = Vec::new();
+        for held in cold_start.into_held() {
+            let answers = Answers::Later(&mut queries);
+            let (effects, result) = routing.apply(now, held.gateway, held.entries, answers);
+            self.count(&effects);
+            if let Err(refusal) = result {
+                self.metrics.attach_refused(&refusal);
+                routing.refuse(now, held.gateway, refusal);
+                self.gateways_changed.notify_waiters();
+            }
+        }
+        for query in queries {
+            let gateway = query.gateway();
+            let Some(outbound) = routing.gateways.outbound(gateway) else {
+                continue;
+            };
+            if uplink::answer(&routing.core, &outbound, &query) {
+                routing.gateways.choke(gateway);
+            }
+            routing.gateways.touch(&outbound);
+        }
+        routing.gateways.wait_for(Vec::new());
+        routing.gateways.announce_roster(None);
+        self.metrics.cold_start_ended(now);
+        self.sync.reached();
+        self.chores_changed();
     }
 
     /// Ends seats and graces in time, and frees the sessions of closed links in steps.
@@ -230,6 +330,7 @@ impl Node {
                 let deadlines = [
                     routing.core.next_deadline(),
                     routing.gateways.next_deadline(),
+                    routing.cold_start.as_ref().map(ColdStart::until),
                 ];
                 let next = deadlines.into_iter().flatten().min();
                 next.map_or(now + TICK, |next| next.min(now + TICK))
@@ -240,11 +341,14 @@ impl Node {
             self.turns.fetch_add(1, Ordering::Relaxed);
             tokio::select! {
                 biased;
-                () = draining.cancelled() => return,
+                () = draining.cancelled() => break,
                 () = self.chores.notified() => {}
                 () = tokio::time::sleep_until(self.clock.instant(due)) => {}
             }
         }
+        // All at once, so that nothing is routed to gateways that stay for those that have gone.
+        let draining = Refusal::Draining { retry: DRAIN_RETRY }.into();
+        self.transact(|routing, _| routing.gateways.end_all(&draining));
     }
 }
 
@@ -256,7 +360,64 @@ struct Settled {
 }
 
 impl Routing {
-    /// A gateway has been away for too long, or begins a new life: its links end.
+    /// Applies a batch of one gateway; the end of the transaction sees to its confirmation.
+    pub(crate) fn apply(
+        &mut self,
+        now: Duration,
+        incarnation: u64,
+        entries: Vec<UplinkEntry>,
+        answers: Answers<'_>,
+    ) -> (Effects, Result<(), Refusal>) {
+        let Some(gateway) = self.gateways.get_mut(incarnation) else {
+            return (Effects::default(), Ok(()));
+        };
+        let (mut effects, result) =
+            uplink::apply(&mut self.core, now, incarnation, gateway, entries, answers);
+        let outbound = Arc::clone(&gateway.outbound);
+        self.unsettled.push(Unsettled {
+            gateway: incarnation,
+            marks: gateway.sequences.take_marks(),
+            ended: std::mem::take(&mut effects.ended),
+            bytes: effects.bytes,
+        });
+        self.gateways.touch(&outbound);
+        if effects.choked {
+            self.gateways.choke(incarnation);
+        }
+        (effects, result)
+    }
+
+    /// A gateway's stream is over. True if the gateway is detached by that.
+    pub(crate) fn detach(
+        &mut self,
+        now: Duration,
+        incarnation: u64,
+        attempt: u64,
+        reason: Option<Refusal>,
+    ) -> bool {
+        let status = reason.map(Into::into);
+        let detached = self.gateways.detach(now, incarnation, attempt, status);
+        if detached {
+            self.core.detach_gateway(incarnation);
+        }
+        if detached
+            && let Some(cold_start) = &mut self.cold_start
+            && let Some(gateway) = self.gateways.get_mut(incarnation)
+        {
+            cold_start.detached(gateway.id(), incarnation);
+        }
+        detached
+    }
+
+    fn refuse(&mut self, now: Duration, incarnation: u64, refusal: Refusal) {
+        if let Some(gateway) = self.gateways.get_mut(incarnation) {
+            let attempt = gateway.attempt();
+            self.detach(now, incarnation, attempt, Some(refusal));
+        }
+    }
+
+    /// A gateway has been away for too long, or begins a new life: its links end, and what it has not taken goes to their
+    /// successors.
     pub(crate) fn lose_gateway(&mut self, now: Duration, incarnation: u64) {
         let Some(gateway) = self.gateways.remove(incarnation) else {
             return;
@@ -267,7 +428,28 @@ impl Routing {
             links = links.len(),
             "gateway lost, its links end"
         );
+        self.confirmations.forget(incarnation);
         self.end_links(now, incarnation, &links);
+        let link = |number| LinkId {
+            gateway: incarnation,
+            number,
+        };
+        for held in gateway.outbound.take_held() {
+            let downlink_entry::Entry::Run(mut run) = held else {
+                continue;
+            };
+            let targets = std::mem::take(&mut run.targets);
+            let Ok(run) = uplink::returned_run(LinkId::NODE, run) else {
+                debug_assert!(false, "the node has made this run itself");
+                continue;
+            };
+            for number in targets {
+                self.core.returned(link(number), run.clone());
+            }
+        }
+        for number in gateway.sequences.unfinished_links() {
+            self.core.all_returned(link(number));
+        }
         self.gateways.announce_roster(None);
     }
 

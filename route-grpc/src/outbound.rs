@@ -1,10 +1,13 @@
 //! What waits for one gateway: a bounded queue that outlives the gateway's streams.
 //!
-//! The node puts things in under its lock; the gateway's present Attach stream takes everything that is ready, as
-//! one message. Without a stream (detached) the queue holds what comes, within its bound.
+//! The node puts things in under its lock; the gateway's present Attach stream is handed everything that is ready, as
+//! one message. What was handed out stays until the gateway has taken it (`Uplink.taken`): the next stream gets the
+//! rest again, in order, before anything newer. Without a stream (detached) the queue holds what comes.
 //!
-//! Full: the stream is ended with SLOW_CONSUMER once, so that the gateway comes back and takes what is held; what
-//! comes while the queue is full is dropped and counted. The next stream is spared until half of the queue has gone.
+//! All of that counts against one bound. Full: the stream is ended with SLOW_CONSUMER once, so that the gateway comes
+//! back and takes what is held; what comes while the queue is full is dropped and counted. The next stream is spared
+//! until half of the queue has gone. `confirmations` makes origins stop long before that, so only what services publish
+//! can fill the queue of a gateway that stays away.
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
@@ -14,9 +17,11 @@ use parking_lot::Mutex;
 use route_core::{FanView, Item, LinkId, Payload, ReportedStatus, Target};
 use route_proto::v1::{
     AttachRoster, Confirmation, Delivery, DeliveryRun, DesktopLoginNotice, Downlink, DownlinkEntry,
-    LinkId as WireLinkId, StatusAnswer, StatusNotice, delivery, downlink_entry,
+    LinkEnded, LinkId as WireLinkId, StatusAnswer, StatusNotice, delivery, downlink_entry,
 };
 use tonic::Status;
+
+use crate::sequences::Mark;
 
 /// Most bytes of payload in one Downlink, unless a single PDU is longer: large enough to pay for a message, small
 /// enough to interleave with other streams.
@@ -35,12 +40,33 @@ const OVERHEAD_BYTES: usize = 96;
 #[derive(Debug)]
 pub(crate) struct Outbound {
     limit_bytes: usize,
+    retention: Retention,
     queue: Mutex<Queue>,
+}
+
+/// Whether a message can be lost on its way to the gateway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Retention {
+    /// Over a network: it is kept until it was taken.
+    UntilTaken,
+    /// Within the process: handed out is taken.
+    None,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
+    /// Not handed out to the present stream.
     entries: VecDeque<Queued>,
+    /// Handed out and not known to be taken, older than all of `entries`.
+    sent: VecDeque<Queued>,
+    /// Number of each Downlink that is not known to be taken, and the offset at which it ends.
+    handed_out: VecDeque<(u64, u64)>,
+    /// How many entries were ever queued; how many of them were taken.
+    end: u64,
+    taken: u64,
+    /// Entries that had to be handed out again.
+    resent: u64,
+    /// Of `entries` and `sent`.
     bytes: usize,
     confirmations: HashMap<u64, u64>,
     throttle: Option<bool>,
@@ -52,7 +78,7 @@ struct Queue {
     stream: u64,
     /// Why the last stream was ended, until it has heard it.
     ended: Option<(u64, Status)>,
-    /// Downlinks of the present stream so far.
+    /// Downlinks so far, of all streams.
     number: u64,
     waker: Option<Waker>,
 }
@@ -66,8 +92,8 @@ struct Queued {
 /// Whether something found room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Queueing {
-    /// It waits.
-    Queued,
+    /// It waits, and is taken when so many entries of the queue were.
+    Queued(u64),
     /// It was dropped; the stream should be ended.
     Choked,
     /// It was dropped; that the gateway is slow is already known.
@@ -76,9 +102,10 @@ pub(crate) enum Queueing {
 
 impl Outbound {
     /// An empty queue without a stream.
-    pub(crate) fn new(limit_bytes: usize) -> Self {
+    pub(crate) fn new(limit_bytes: usize, retention: Retention) -> Self {
         Self {
             limit_bytes,
+            retention,
             queue: Mutex::new(Queue::default()),
         }
     }
@@ -87,34 +114,58 @@ impl Outbound {
     pub(crate) fn deliver(&self, fan: &FanView<'_>, targets: &[Target]) -> Queueing {
         let bytes = fan.items.iter().map(item_bytes).sum();
         let mut queue = self.queue.lock();
-        match queue.make_room(bytes, self.limit_bytes, fan.items.len()) {
-            Queueing::Queued => {}
-            full @ (Queueing::Choked | Queueing::Dropped) => return full,
+        if let Err(full) = queue.make_room(bytes, self.limit_bytes, fan.items.len()) {
+            return full;
         }
         if !queue.extend_last_run(fan, targets, bytes) {
             let run = downlink_entry::Entry::Run(new_run(fan, targets));
             let bytes = bytes + OVERHEAD_BYTES + size_of_val(targets);
             queue.push(run, bytes);
         }
-        Queueing::Queued
+        Queueing::Queued(queue.end)
     }
 
     /// Queues the answer to a status query. One that is dropped is asked for again by the next stream.
     pub(crate) fn answer(&self, answer: StatusAnswer) -> Queueing {
         let bytes = answer.statuses.len() + OVERHEAD_BYTES;
         let mut queue = self.queue.lock();
-        let queueing = queue.make_room(bytes, self.limit_bytes, 1);
-        if queueing == Queueing::Queued {
-            queue.push(downlink_entry::Entry::Answer(answer), bytes);
+        if let Err(full) = queue.make_room(bytes, self.limit_bytes, 1) {
+            return full;
         }
-        queueing
+        queue.push(downlink_entry::Entry::Answer(answer), bytes);
+        Queueing::Queued(queue.end)
+    }
+
+    /// Says, after everything that was queued for a link, that nothing more comes. Outside the bound: once per link.
+    pub(crate) fn end_link(&self, link: u64) {
+        let ended = downlink_entry::Entry::Ended(LinkEnded { link });
+        self.queue.lock().push(ended, OVERHEAD_BYTES);
+    }
+
+    /// The gateway has taken every Downlink up to this number. Returns how many entries that makes since the start.
+    pub(crate) fn taken(&self, number: u64) -> u64 {
+        let mut queue = self.queue.lock();
+        queue.taken_up_to(number);
+        queue.relax(self.limit_bytes);
+        queue.taken
+    }
+
+    /// Takes everything that the gateway has not taken, for it will not come back.
+    pub(crate) fn take_held(&self) -> Vec<downlink_entry::Entry> {
+        let mut queue = self.queue.lock();
+        let queue = &mut *queue;
+        queue.bytes = 0;
+        queue.handed_out.clear();
+        queue.taken = queue.end;
+        let held = queue.sent.drain(..).chain(queue.entries.drain(..));
+        held.map(|queued| queued.entry).collect()
     }
 
     /// Confirms links' sequences, outside the bound: one number per link. Returns the number of the Downlink that
     /// will carry them.
-    pub(crate) fn confirm(&self, confirmed: impl Iterator<Item = (u64, u64)>) -> u64 {
+    pub(crate) fn confirm(&self, marks: &[Mark]) -> u64 {
         let mut queue = self.queue.lock();
-        queue.confirmations.extend(confirmed);
+        queue.confirmations.extend(marks.iter().copied());
         queue.number + 1
     }
 
@@ -128,12 +179,13 @@ impl Outbound {
         self.queue.lock().roster = Some(ids);
     }
 
-    /// Gives the queue to a new stream; an older one ends.
+    /// Gives the queue to a new stream; an older one ends. What that one was handed out and the gateway has not taken
+    /// waits again.
     pub(crate) fn open_stream(&self, attempt: u64) {
         let mut queue = self.queue.lock();
         queue.stream = attempt;
-        queue.number = 0;
-        // What the old stream was still to be told is part of the welcome.
+        queue.hand_out_again();
+        // The new stream is told everything that still matters.
         queue.confirmations.clear();
         queue.throttle = None;
         queue.roster = None;
@@ -178,10 +230,22 @@ impl Outbound {
             }
             return Poll::Pending;
         }
-        Poll::Ready(Some(Ok(queue.take(self.limit_bytes))))
+        let downlink = queue.take(self.retention);
+        queue.relax(self.limit_bytes);
+        Poll::Ready(Some(Ok(downlink)))
     }
 
-    /// Bytes that wait.
+    /// It holds more than half of what it may.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.bytes() > self.limit_bytes / 2
+    }
+
+    /// Entries that were handed out more than once.
+    pub(crate) fn resent(&self) -> u64 {
+        self.queue.lock().resent
+    }
+
+    /// Bytes that wait, or were not taken.
     pub(crate) fn bytes(&self) -> usize {
         self.queue.lock().bytes
     }
@@ -200,21 +264,48 @@ impl Queue {
             && self.roster.is_none()
     }
 
-    fn make_room(&mut self, bytes: usize, limit: usize, things: usize) -> Queueing {
+    fn make_room(&mut self, bytes: usize, limit: usize, things: usize) -> Result<(), Queueing> {
         // One thing always fits, whatever its size.
         if self.bytes == 0 || self.bytes + bytes <= limit {
-            return Queueing::Queued;
+            return Ok(());
         }
         self.dropped += things as u64;
-        if std::mem::replace(&mut self.choked, true) {
+        Err(if std::mem::replace(&mut self.choked, true) {
             Queueing::Dropped
         } else {
             Queueing::Choked
+        })
+    }
+
+    fn relax(&mut self, limit: usize) {
+        if self.bytes <= limit / 2 {
+            self.choked = false;
+        }
+    }
+
+    fn taken_up_to(&mut self, number: u64) {
+        while let Some((_, end)) = self.handed_out.pop_front_if(|(n, _)| *n <= number) {
+            for taken in self.sent.drain(..to_usize(end - self.taken)) {
+                self.bytes -= taken.bytes;
+            }
+            self.taken = end;
+        }
+        if self.sent.is_empty() {
+            self.sent.shrink_to(MESSAGE_ENTRIES);
+        }
+    }
+
+    fn hand_out_again(&mut self) {
+        self.handed_out.clear();
+        self.resent += self.sent.len() as u64;
+        while let Some(queued) = self.sent.pop_back() {
+            self.entries.push_front(queued);
         }
     }
 
     fn push(&mut self, entry: downlink_entry::Entry, bytes: usize) {
         self.bytes += bytes;
+        self.end += 1;
         self.entries.push_back(Queued { entry, bytes });
     }
 
@@ -240,7 +331,7 @@ impl Queue {
         follows
     }
 
-    fn take(&mut self, limit: usize) -> Downlink {
+    fn take(&mut self, retention: Retention) -> Downlink {
         let mut entries = Vec::with_capacity(self.entries.len().min(MESSAGE_ENTRIES));
         let mut bytes = 0;
         while let Some(next) = self.entries.front() {
@@ -248,20 +339,35 @@ impl Queue {
             if full && !entries.is_empty() {
                 break;
             }
-            if let Some(Queued { entry, bytes: size }) = self.entries.pop_front() {
-                bytes += size;
+            if let Some(queued) = self.entries.pop_front() {
+                bytes += queued.bytes;
+                let entry = match retention {
+                    Retention::UntilTaken => {
+                        // Payloads are shared; what is copied is one list for a whole run.
+                        let entry = queued.entry.clone();
+                        self.sent.push_back(queued);
+                        entry
+                    }
+                    Retention::None => queued.entry,
+                };
                 entries.push(DownlinkEntry { entry: Some(entry) });
             }
         }
-        self.bytes -= bytes;
-        if self.bytes <= limit / 2 {
-            self.choked = false;
+        self.number += 1;
+        match retention {
+            Retention::UntilTaken => {
+                let end = self.end - self.entries.len() as u64;
+                self.handed_out.push_back((self.number, end));
+            }
+            Retention::None => {
+                self.bytes -= bytes;
+                self.taken += entries.len() as u64;
+            }
         }
         if self.entries.is_empty() {
             // A burst's memory is not kept.
             self.entries.shrink_to(MESSAGE_ENTRIES);
         }
-        self.number += 1;
         Downlink {
             number: self.number,
             entries,
@@ -277,6 +383,11 @@ impl Queue {
                 .map(|gateway_ids| AttachRoster { gateway_ids }),
         }
     }
+}
+
+#[allow(clippy::cast_possible_truncation)] // entries that are in memory
+fn to_usize(count: u64) -> usize {
+    count as usize
 }
 
 fn item_bytes(item: &Item) -> usize {
@@ -325,132 +436,4 @@ fn delivery(item: &Item) -> Delivery {
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use std::task::Waker;
-
-    use super::*;
-
-    #[test]
-    fn what_follows_to_the_same_links_shares_a_run() {
-        let outbound = open(1 << 20);
-        let two = targets(&[1, 2]);
-
-        deliver(&outbound, 10, &two, b"a");
-        deliver(&outbound, 11, &two, b"b");
-        deliver(&outbound, 12, &two[..1], b"c");
-        deliver(&outbound, 14, &two[..1], b"d");
-
-        let shapes: Vec<_> = runs(&take(&outbound))
-            .iter()
-            .map(|run| (run.position, run.targets.len(), run.deliveries.len()))
-            .collect();
-        assert_eq!(shapes, [(10, 2, 2), (12, 1, 1), (14, 1, 1)]);
-    }
-
-    #[test]
-    fn a_message_ends_before_it_grows_too_long() {
-        let outbound = open(16 << 20);
-        let big = vec![0; 300 << 10];
-        for position in 0..3 {
-            deliver(&outbound, position, &targets(&[1]), &big);
-        }
-
-        for number in 1..=3 {
-            let downlink = take(&outbound);
-            assert_eq!((downlink.number, downlink.entries.len()), (number, 1));
-        }
-        assert_eq!(outbound.bytes(), 0);
-    }
-
-    #[test]
-    fn a_full_queue_ends_the_stream_once_and_keeps_what_it_holds() {
-        let outbound = open(1000);
-        let deliver = |position| deliver(&outbound, position, &targets(&[1]), &[0; 600]);
-
-        assert_eq!(deliver(1), Queueing::Queued);
-        assert_eq!(deliver(2), Queueing::Choked);
-        assert_eq!(deliver(3), Queueing::Dropped);
-        outbound.end_stream(Some(Status::resource_exhausted("slow")));
-        let told = poll(&outbound, 1);
-        outbound.open_stream(2);
-
-        assert!(matches!(told, Poll::Ready(Some(Err(_)))));
-        assert!(matches!(poll(&outbound, 1), Poll::Ready(None)));
-        let Poll::Ready(Some(Ok(held))) = poll(&outbound, 2) else {
-            panic!("the next stream takes what is held");
-        };
-        assert_eq!(runs(&held)[0].position, 1);
-        assert_eq!(outbound.dropped(), 2);
-        assert_eq!(deliver(4), Queueing::Queued);
-        assert_eq!(deliver(5), Queueing::Choked);
-    }
-
-    #[test]
-    fn confirmations_pass_a_full_queue_and_only_the_last_of_a_link_counts() {
-        let outbound = open(1);
-        deliver(&outbound, 1, &targets(&[1]), b"full");
-
-        assert_eq!(outbound.confirm([(7, 1), (8, 1)].into_iter()), 1);
-        assert_eq!(outbound.confirm([(7, 2)].into_iter()), 1);
-
-        let mut confirmed: Vec<_> = take(&outbound)
-            .confirmations
-            .iter()
-            .map(|c| (c.link, c.sequence))
-            .collect();
-        confirmed.sort_unstable();
-        assert_eq!(confirmed, [(7, 2), (8, 1)]);
-        assert_eq!(outbound.confirm(std::iter::empty()), 2);
-    }
-
-    fn open(limit_bytes: usize) -> Outbound {
-        let outbound = Outbound::new(limit_bytes);
-        outbound.open_stream(1);
-        outbound
-    }
-
-    fn targets(numbers: &[u64]) -> Vec<Target> {
-        let target = |&number| Target { gateway: 5, number };
-        numbers.iter().map(target).collect()
-    }
-
-    fn deliver(outbound: &Outbound, position: u64, targets: &[Target], pdu: &[u8]) -> Queueing {
-        let items = [Item {
-            sequence: position,
-            index: 0,
-            payload: Payload::Pdu(Bytes::copy_from_slice(pdu)),
-        }];
-        let fan = FanView {
-            origin: LinkId::NODE,
-            position,
-            targets,
-            items: &items,
-            moved: false,
-        };
-        outbound.deliver(&fan, targets)
-    }
-
-    fn poll(outbound: &Outbound, attempt: u64) -> Poll<Option<Result<Downlink, Status>>> {
-        outbound.poll_take(attempt, &mut Context::from_waker(Waker::noop()))
-    }
-
-    fn take(outbound: &Outbound) -> Downlink {
-        let Poll::Ready(Some(Ok(downlink))) = poll(outbound, 1) else {
-            panic!("something is ready");
-        };
-        downlink
-    }
-
-    fn runs(downlink: &Downlink) -> Vec<&DeliveryRun> {
-        fn run(entry: &DownlinkEntry) -> Option<&DeliveryRun> {
-            match &entry.entry {
-                Some(downlink_entry::Entry::Run(run)) => Some(run),
-                Some(downlink_entry::Entry::Answer(_) | downlink_entry::Entry::Close(_)) | None => {
-                    None
-                }
-            }
-        }
-        downlink.entries.iter().filter_map(run).collect()
-    }
-}
+mod tests;

@@ -48,10 +48,14 @@ pub(crate) enum Step {
 #[derive(Debug)]
 struct Progress {
     applied: u64,
+    confirmed: u64,
     phase: Phase,
-    /// Something was applied since the last confirmation.
-    unconfirmed: bool,
+    /// Something was applied since its last mark.
+    unmarked: bool,
 }
+
+/// A link of the gateway, and how far it has come.
+pub(crate) type Mark = (u64, u64);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -67,7 +71,7 @@ enum Phase {
 #[derive(Debug, Default)]
 pub(crate) struct Sequences {
     links: HashMap<u64, Progress>,
-    unconfirmed: Vec<u64>,
+    unmarked: Vec<u64>,
     /// Finished links, with the number of the Downlink that confirmed that.
     closed: VecDeque<(u64, u64)>,
 }
@@ -131,8 +135,8 @@ impl Sequences {
             | Kind::Returned { last: false }
             | Kind::Other => {}
         }
-        if !std::mem::replace(&mut progress.unconfirmed, true) {
-            self.unconfirmed.push(link);
+        if !std::mem::replace(&mut progress.unmarked, true) {
+            self.unmarked.push(link);
         }
         Ok(Step::Apply)
     }
@@ -140,42 +144,47 @@ impl Sequences {
     fn open(&mut self, link: u64, sequence: u64, phase: Phase) -> Step {
         let progress = Progress {
             applied: sequence,
+            confirmed: 0,
             phase,
-            unconfirmed: true,
+            unmarked: true,
         };
         self.links.insert(link, progress);
-        self.unconfirmed.push(link);
+        self.unmarked.push(link);
         Step::Apply
     }
 
-    /// Something waits to be confirmed.
-    pub(crate) fn has_unconfirmed(&self) -> bool {
-        !self.unconfirmed.is_empty()
-    }
-
-    /// Confirms everything that was applied: hands (link, sequence) to `confirm`, which returns the number of the
-    /// Downlink that carries them.
-    pub(crate) fn confirm(
-        &mut self,
-        confirm: impl FnOnce(&mut dyn Iterator<Item = (u64, u64)>) -> u64,
-    ) {
-        let mut ended = Vec::new();
+    /// How far the links have come that something was applied of since the last call.
+    pub(crate) fn take_marks(&mut self) -> Vec<Mark> {
         let links = &mut self.links;
-        let mut confirmed = self.unconfirmed.drain(..).filter_map(|link| {
+        let marks = self.unmarked.drain(..).filter_map(|link| {
             let progress = links.get_mut(&link)?;
-            progress.unconfirmed = false;
-            if progress.phase == Phase::Finished {
-                ended.push(link);
-            }
+            progress.unmarked = false;
             Some((link, progress.applied))
         });
-        let number = confirm(&mut confirmed);
-        drop(confirmed);
-        self.closed
-            .extend(ended.into_iter().map(|link| (link, number)));
+        marks.collect()
+    }
+
+    /// These marks are confirmed by the Downlink with this number.
+    pub(crate) fn confirm(&mut self, marks: &[Mark], number: u64) {
+        for &(link, sequence) in marks {
+            let Some(progress) = self.links.get_mut(&link) else {
+                continue;
+            };
+            progress.confirmed = progress.confirmed.max(sequence);
+            if progress.phase == Phase::Finished && sequence == progress.applied {
+                self.closed.push_back((link, number));
+            }
+        }
         while self.closed.len() > MAX_CLOSED {
             self.forget_oldest();
         }
+    }
+
+    /// Everything that has been confirmed, for a stream that may not have heard of it.
+    pub(crate) fn confirmed(&self) -> Vec<Mark> {
+        let links = self.links.iter();
+        let confirmed = links.map(|(link, progress)| (*link, progress.confirmed));
+        confirmed.filter(|(_, sequence)| *sequence > 0).collect()
     }
 
     /// The gateway has taken every Downlink up to this number: what they confirmed as finished can be forgotten.
@@ -192,21 +201,11 @@ impl Sequences {
         }
     }
 
-    /// A new stream: every link is to be confirmed again, and Downlinks count from 1. Links whose table has not
-    /// come completely are forgotten and returned, for they must come again from the start.
-    pub(crate) fn resume(&mut self) -> Vec<u64> {
-        let mut half_restored = Vec::new();
-        self.links.retain(|link, progress| {
-            let whole = progress.phase != Phase::Restoring;
-            if !whole {
-                half_restored.push(*link);
-            }
-            progress.unconfirmed = true;
-            whole
-        });
-        self.unconfirmed = self.links.keys().copied().collect();
+    /// A new stream. Links whose table has not come completely are forgotten, for they must come again from the start.
+    pub(crate) fn resume(&mut self) {
+        self.links
+            .retain(|_, progress| progress.phase != Phase::Restoring);
         self.closed.clear();
-        half_restored
     }
 
     /// What has been applied of each link.
@@ -215,11 +214,18 @@ impl Sequences {
         self.links.iter().map(applied)
     }
 
-    /// Links that are not closed.
-    pub(crate) fn open_links(&self) -> impl Iterator<Item = u64> {
-        let open = |(link, progress): (&u64, &Progress)| {
-            matches!(progress.phase, Phase::Open | Phase::Restoring).then_some(*link)
+    /// Links of which something may still come back.
+    pub(crate) fn unfinished_links(&self) -> impl Iterator<Item = u64> {
+        let unfinished = |(link, progress): (&u64, &Progress)| {
+            matches!(progress.phase, Phase::Open | Phase::Closed).then_some(*link)
         };
+        self.links.iter().filter_map(unfinished)
+    }
+
+    /// Links that the core has.
+    pub(crate) fn open_links(&self) -> impl Iterator<Item = u64> {
+        let open =
+            |(link, progress): (&u64, &Progress)| (progress.phase == Phase::Open).then_some(*link);
         self.links.iter().filter_map(open)
     }
 }
@@ -272,7 +278,7 @@ mod tests {
         assert_eq!(sequences.step(1, 2, Kind::Query), Ok(Step::Apply));
         assert_eq!(sequences.step(1, 3, Kind::Other), Ok(Step::Apply));
         assert_eq!(sequences.step(1, 2, Kind::Query), Ok(Step::Apply));
-        assert_eq!(confirmed(&mut sequences), [(1, 3)]);
+        assert_eq!(sequences.take_marks(), [(1, 3)]);
     }
 
     #[test]
@@ -297,10 +303,25 @@ mod tests {
             .step(2, 9, Kind::Reopened)
             .expect("a link may come back");
 
-        assert_eq!(sequences.resume(), [2]);
+        sequences.resume();
 
         assert_eq!(sequences.applied().collect::<Vec<_>>(), [(1, 1)]);
-        assert_eq!(confirmed(&mut sequences), [(1, 1)]);
+        assert_eq!(sequences.take_marks(), [(1, 1)]);
+    }
+
+    #[test]
+    fn a_new_stream_hears_again_what_was_confirmed_and_no_more() {
+        let mut sequences = Sequences::default();
+        open(&mut sequences, 1);
+        let marks = sequences.take_marks();
+        sequences.confirm(&marks, 1);
+        let later = sequences.step(1, 2, Kind::Other);
+        assert_eq!(later, Ok(Step::Apply));
+
+        sequences.resume();
+
+        assert_eq!(sequences.confirmed(), [(1, 1)]);
+        assert_eq!(sequences.applied().collect::<Vec<_>>(), [(1, 2)]);
     }
 
     #[test]
@@ -315,10 +336,9 @@ mod tests {
         assert!(sequences.step(1, 4, Kind::Other).is_err());
         assert_eq!(sequences.open_links().count(), 0);
 
-        sequences.confirm(|links| {
-            assert_eq!(links.collect::<Vec<_>>(), [(1, 3)]);
-            5
-        });
+        let marks = sequences.take_marks();
+        assert_eq!(marks, [(1, 3)]);
+        sequences.confirm(&marks, 5);
         sequences.taken(4);
         assert_eq!(sequences.applied().count(), 1);
         sequences.taken(5);
@@ -329,14 +349,5 @@ mod tests {
         sequences
             .step(link, 1, Kind::Opened)
             .expect("a new link opens with 1");
-    }
-
-    fn confirmed(sequences: &mut Sequences) -> Vec<(u64, u64)> {
-        let mut confirmed = Vec::new();
-        sequences.confirm(|links| {
-            confirmed.extend(links);
-            1
-        });
-        confirmed
     }
 }

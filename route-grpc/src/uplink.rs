@@ -15,12 +15,16 @@ use route_proto::v1::{
     SessionList, SessionUpdate, StatusAnswer, StatusQuery, UplinkEntry, delivery,
 };
 
+use crate::gateways::Gateway;
 use crate::outbound::{Outbound, Queueing};
-use crate::sequences::{Kind, Sequences, Step};
+use crate::sequences::{Kind, Step};
 use crate::status::Refusal;
 
-/// What one batch did, for metrics and for the node's chores.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+/// What an entry takes beside its payload until it is confirmed, bytes (about).
+const ENTRY_BYTES: usize = 128;
+
+/// What one batch did, for metrics, for its confirmation and for the node's chores.
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effects {
     /// Entries that were applied.
     pub(crate) applied: u64,
@@ -34,6 +38,34 @@ pub(crate) struct Effects {
     pub(crate) links_changed: bool,
     /// The gateway's own queue has just become full.
     pub(crate) choked: bool,
+    /// Links that have been closed.
+    pub(crate) ended: Vec<u64>,
+    /// What was applied and is to be confirmed, bytes (about).
+    pub(crate) bytes: usize,
+}
+
+/// A query whose answer has to wait.
+#[derive(Debug)]
+pub(crate) struct OpenQuery {
+    link: LinkId,
+    sequence: u64,
+    query: StatusQuery,
+}
+
+impl OpenQuery {
+    /// Incarnation of the gateway that is to be answered.
+    pub(crate) fn gateway(&self) -> u64 {
+        self.link.gateway
+    }
+}
+
+/// When queries are answered.
+#[derive(Debug)]
+pub(crate) enum Answers<'a> {
+    /// In their place.
+    AtOnce,
+    /// When everything else that is known has been applied.
+    Later(&'a mut Vec<OpenQuery>),
 }
 
 /// Applies the entries of one gateway in order. Stops at the first one that breaks the protocol; what came before it
@@ -41,57 +73,113 @@ pub(crate) struct Effects {
 pub(crate) fn apply(
     core: &mut Core,
     now: Duration,
-    gateway: u64,
-    sequences: &mut Sequences,
-    outbound: &Outbound,
+    incarnation: u64,
+    gateway: &mut Gateway,
     entries: Vec<UplinkEntry>,
+    answers: Answers<'_>,
 ) -> (Effects, Result<(), Refusal>) {
     let mut batch = Batch {
         core,
         now,
-        outbound,
+        gateway,
+        answers,
         effects: Effects::default(),
     };
     for entry in entries {
-        if let Err(refusal) = batch.entry(gateway, sequences, entry) {
+        if let Err(refusal) = batch.entry(incarnation, entry) {
             return (batch.effects, Err(refusal));
         }
     }
     (batch.effects, Ok(()))
 }
 
+/// Answers what was left open. Returns whether the queue has just become full.
+pub(crate) fn answer(core: &Core, outbound: &Outbound, open: &OpenQuery) -> bool {
+    let mut statuses = Vec::with_capacity(open.query.user_ids.len());
+    core.legacy_online_for(open.link, &open.query.user_ids, |online| {
+        statuses.push(if online { 1 } else { 2 });
+    });
+    let answer = StatusAnswer {
+        link: open.link.number,
+        sequence: open.sequence,
+        statuses: statuses.into(),
+    };
+    outbound.answer(answer) == Queueing::Choked
+}
+
+/// The entry belongs to the table of a link that the node has lost.
+pub(crate) fn is_replay(entry: &UplinkEntry) -> bool {
+    let kind = entry.entry.as_ref().map(kind);
+    matches!(kind, Some(Kind::Reopened | Kind::Table { .. }))
+}
+
+/// About what an entry takes, bytes.
+pub(crate) fn size(entry: &UplinkEntry) -> usize {
+    let payload = match &entry.entry {
+        Some(Entry::Envelope(envelope)) => envelope.pdu.len(),
+        Some(Entry::List(list)) => 12 * list.user_ids.len(),
+        Some(Entry::Query(query)) => 4 * query.user_ids.len(),
+        Some(Entry::Returned(returned)) => {
+            let deliveries = returned.runs.iter().flat_map(|run| &run.deliveries);
+            let sizes = deliveries.map(|delivery| match &delivery.payload {
+                Some(delivery::Payload::Pdu(pdu)) => ENTRY_BYTES + pdu.len(),
+                Some(delivery::Payload::DesktopLogin(_) | delivery::Payload::Status(_)) | None => {
+                    ENTRY_BYTES
+                }
+            });
+            sizes.sum()
+        }
+        Some(
+            Entry::Opened(_)
+            | Entry::Closed(_)
+            | Entry::Update(_)
+            | Entry::Role(_)
+            | Entry::Unreadable(_),
+        )
+        | None => 0,
+    };
+    ENTRY_BYTES + payload
+}
+
 /// What applying one batch needs.
 struct Batch<'a> {
     core: &'a mut Core,
     now: Duration,
-    outbound: &'a Outbound,
+    gateway: &'a mut Gateway,
+    answers: Answers<'a>,
     effects: Effects,
 }
 
 impl Batch<'_> {
-    fn entry(
-        &mut self,
-        gateway: u64,
-        sequences: &mut Sequences,
-        entry: UplinkEntry,
-    ) -> Result<(), Refusal> {
+    fn entry(&mut self, gateway: u64, entry: UplinkEntry) -> Result<(), Refusal> {
         let (number, sequence) = (entry.link, entry.sequence);
+        let size = size(&entry);
         let Some(entry) = entry.entry else {
             return Err(Refusal::protocol(format!(
                 "entry {sequence} of link {number} is of an unknown kind"
             )));
         };
-        match sequences.step(number, sequence, kind(&entry))? {
+        let step = self
+            .gateway
+            .sequences
+            .step(number, sequence, kind(&entry))?;
+        match step {
             Step::Ignore => {
                 self.effects.repeated += 1;
                 return Ok(());
             }
-            Step::Apply => self.effects.applied += 1,
+            Step::Apply => {
+                self.effects.applied += 1;
+                self.effects.bytes += size;
+            }
         }
         let link = LinkId { gateway, number };
         match entry {
             Entry::Opened(opened) => self.opened(link, sequence, &opened),
-            Entry::Closed(closed) => self.closed(link, sequence, closed),
+            Entry::Closed(closed) => {
+                self.effects.ended.push(number);
+                self.closed(link, sequence, closed)
+            }
             Entry::List(list) if list.replay => self.table(link, sequence, &list),
             Entry::List(list) => self.list(link, sequence, &list),
             Entry::Update(update) => self.update(link, sequence, update),
@@ -99,7 +187,7 @@ impl Batch<'_> {
                 let claimed = role.claimed;
                 self.change(link, sequence, Change::Role { claimed }, Effect::Notify)
             }
-            Entry::Query(query) => self.query(link, sequence, &query),
+            Entry::Query(query) => self.query(link, sequence, query),
             Entry::Envelope(envelope) => self.envelope(link, sequence, envelope),
             Entry::Unreadable(_) => self.change(link, sequence, Change::Unreadable, Effect::Notify),
             Entry::Returned(returned) => {
@@ -118,18 +206,23 @@ impl Batch<'_> {
         let peer = opened.peer.parse::<SocketAddr>().map_err(|_| {
             Refusal::protocol(format!("link {link}: {:?} is not ip:port", opened.peer))
         })?;
-        let restored = opened.replay.then_some(Restored {
-            claimed: opened.claimed,
-            reported: opened.reported,
-            listed: opened.listed,
-            opaque: opened.opaque,
-        });
-        let effect = if opened.replay {
-            Effect::Silent
-        } else {
-            Effect::Notify
-        };
-        self.change(link, sequence, Change::Opened { peer, restored }, effect)
+        if opened.replay {
+            let restored = Restored {
+                claimed: opened.claimed,
+                reported: opened.reported,
+                listed: opened.listed,
+                opaque: opened.opaque,
+            };
+            self.gateway.replays.begin(link.number, peer, restored);
+            return Ok(());
+        }
+        let restored = None;
+        self.change(
+            link,
+            sequence,
+            Change::Opened { peer, restored },
+            Effect::Notify,
+        )
     }
 
     fn closed(&mut self, link: LinkId, sequence: u64, closed: LinkClosed) -> Result<(), Refusal> {
@@ -172,7 +265,17 @@ impl Batch<'_> {
             }
             entries.push(entry);
         }
-        self.change(link, sequence, Change::Table(&entries), Effect::Silent)
+        let replays = &mut self.gateway.replays;
+        let Some(whole) = replays.add(link.number, entries, list.last) else {
+            return Ok(());
+        };
+        let opened = Change::Opened {
+            peer: whole.peer,
+            restored: Some(whole.restored),
+        };
+        self.change(link, sequence, opened, Effect::Silent)?;
+        let table = Change::Table(&whole.entries);
+        self.change(link, sequence, table, Effect::Silent)
     }
 
     fn list(&mut self, link: LinkId, sequence: u64, list: &SessionList) -> Result<(), Refusal> {
@@ -209,20 +312,20 @@ impl Batch<'_> {
         self.change(link, sequence, change, Effect::Notify)
     }
 
-    fn query(&mut self, link: LinkId, sequence: u64, query: &StatusQuery) -> Result<(), Refusal> {
+    fn query(&mut self, link: LinkId, sequence: u64, query: StatusQuery) -> Result<(), Refusal> {
         self.core.pass(link, sequence).map_err(unlike_sequences)?;
-        let mut statuses = Vec::with_capacity(query.user_ids.len());
-        self.core
-            .legacy_online_for(link, &query.user_ids, |online| {
-                statuses.push(if online { 1 } else { 2 });
-            });
-        self.effects.asked += statuses.len() as u64;
-        let answer = StatusAnswer {
-            link: link.number,
+        self.effects.asked += query.user_ids.len() as u64;
+        let open = OpenQuery {
+            link,
             sequence,
-            statuses: statuses.into(),
+            query,
         };
-        self.effects.choked |= self.outbound.answer(answer) == Queueing::Choked;
+        match &mut self.answers {
+            Answers::AtOnce => {
+                self.effects.choked |= answer(self.core, &self.gateway.outbound, &open);
+            }
+            Answers::Later(queries) => queries.push(open),
+        }
         Ok(())
     }
 
@@ -252,42 +355,7 @@ impl Batch<'_> {
     }
 
     fn returned(&mut self, link: LinkId, run: DeliveryRun) -> Result<(), Refusal> {
-        let origin = run.origin.unwrap_or_default();
-        let items = run
-            .deliveries
-            .into_iter()
-            .map(|delivery| {
-                let payload = match delivery.payload {
-                    Some(delivery::Payload::Pdu(pdu)) => Payload::Pdu(pdu),
-                    Some(delivery::Payload::DesktopLogin(notice)) => Payload::DesktopLogin {
-                        user: UserId(notice.user_id),
-                        on: notice.logged_in,
-                    },
-                    Some(delivery::Payload::Status(notice)) => Payload::Status {
-                        user: UserId(notice.user_id),
-                        status: reported_status(link, notice.status)?,
-                    },
-                    None => {
-                        let problem = format!("link {link}: a returned delivery without payload");
-                        return Err(Refusal::protocol(problem));
-                    }
-                };
-                Ok(Item {
-                    sequence: delivery.sequence,
-                    index: delivery.index,
-                    payload,
-                })
-            })
-            .collect::<Result<Vec<_>, Refusal>>()?;
-        let run = ReturnedRun {
-            origin: LinkId {
-                gateway: origin.gateway,
-                number: origin.number,
-            },
-            position: run.position,
-            items,
-        };
-        self.core.returned(link, run);
+        self.core.returned(link, returned_run(link, run)?);
         Ok(())
     }
 
@@ -303,6 +371,45 @@ impl Batch<'_> {
         let applied = self.core.apply(self.now, link, sequence, change, effect);
         applied.map_err(unlike_sequences)
     }
+}
+
+/// Deliveries of a link as the core takes them back.
+pub(crate) fn returned_run(link: LinkId, run: DeliveryRun) -> Result<ReturnedRun, Refusal> {
+    let origin = run.origin.unwrap_or_default();
+    let items = run
+        .deliveries
+        .into_iter()
+        .map(|delivery| {
+            let payload = match delivery.payload {
+                Some(delivery::Payload::Pdu(pdu)) => Payload::Pdu(pdu),
+                Some(delivery::Payload::DesktopLogin(notice)) => Payload::DesktopLogin {
+                    user: UserId(notice.user_id),
+                    on: notice.logged_in,
+                },
+                Some(delivery::Payload::Status(notice)) => Payload::Status {
+                    user: UserId(notice.user_id),
+                    status: reported_status(link, notice.status)?,
+                },
+                None => {
+                    let problem = format!("link {link}: a returned delivery without payload");
+                    return Err(Refusal::protocol(problem));
+                }
+            };
+            Ok(Item {
+                sequence: delivery.sequence,
+                index: delivery.index,
+                payload,
+            })
+        })
+        .collect::<Result<Vec<_>, Refusal>>()?;
+    Ok(ReturnedRun {
+        origin: LinkId {
+            gateway: origin.gateway,
+            number: origin.number,
+        },
+        position: run.position,
+        items,
+    })
 }
 
 fn kind(entry: &Entry) -> Kind {

@@ -1,5 +1,6 @@
 //! `route-grpc serve`: one node, its gRPC port and its admin port, until SIGTERM.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -41,10 +42,24 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
 
     let fan_out = args.node.fan_out;
     let node = Node::start(args.node, &metrics.meter(), shutdown.clone());
-    let server = shutdown
-        .tracker()
-        .spawn(route_grpc::serve(node, listener, readiness.clone()));
-    readiness.set(true, "serving");
+    let server = shutdown.tracker().spawn(route_grpc::serve(
+        Arc::clone(&node),
+        listener,
+        readiness.clone(),
+    ));
+    readiness.set(
+        false,
+        "waiting for the gateways of the node before this one",
+    );
+    let ready = readiness.clone();
+    let draining = shutdown.draining();
+    shutdown.tracker().spawn(async move {
+        tokio::select! {
+            biased;
+            () = draining.cancelled() => {}
+            () = node.synced() => ready.set(true, "serving"),
+        }
+    });
     info!(%grpc, %admin, ?fan_out, version = env!("CARGO_PKG_VERSION"), "node started");
 
     let served = tokio::select! {

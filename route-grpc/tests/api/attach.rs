@@ -245,7 +245,6 @@ async fn a_gateway_that_comes_back_gets_what_was_held_and_is_not_counted_twice()
 
     drop(b);
     a.route(1, chat(1, 2, b"while away")).await;
-    a.confirmed(1).await;
     let mut b = Played::attach_as(&site, hello("b", b_incarnation, 2))
         .await
         .unwrap();
@@ -258,6 +257,7 @@ async fn a_gateway_that_comes_back_gets_what_was_held_and_is_not_counted_twice()
         .collect();
     assert_eq!(applied, [(1, 3)]);
     assert_eq!(b.delivery().await.pdu(), &chat(1, 2, b"while away").pdu);
+    a.confirmed(1).await;
     // The gateway is not sure whether its list came through.
     let repeated = [opened(b_incarnation, 1), list(&[2]), list(&[2])];
     let entries = repeated.map(|entry| b.entry(1, entry));
@@ -426,7 +426,6 @@ async fn a_gateway_that_takes_nothing_is_ended_and_the_others_go_on() {
     for _ in 0..100 {
         a.route(1, chat(1, 3, &[0; 4000])).await;
     }
-    a.confirmed(1).await;
     a.route(1, chat(1, 2, b"still here")).await;
 
     assert_eq!(b.delivery().await.pdu(), &chat(1, 2, b"still here").pdu);

@@ -4,6 +4,7 @@
 
 mod attach;
 mod broadcast;
+mod hand_over;
 mod played;
 mod presence;
 mod server;

@@ -1,7 +1,8 @@
 //! A played gateway: sends what it is told to, shows what it gets.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use route_proto::v1::link_service_client::LinkServiceClient;
@@ -14,6 +15,7 @@ use route_proto::v1::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming};
 
 use crate::site::{Site, soon};
@@ -29,8 +31,8 @@ pub(crate) fn hello(id: &str, incarnation: u64, attempt: u64) -> AttachHello {
         gateway_id: id.to_owned(),
         incarnation,
         attempt,
-        roster: Vec::new(),
         description: "played".to_owned(),
+        ..AttachHello::default()
     }
 }
 
@@ -74,7 +76,9 @@ pub(crate) struct Played {
     pub(crate) incarnation: u64,
     pub(crate) welcome: AttachWelcome,
     requests: mpsc::Sender<AttachRequest>,
-    responses: Streaming<AttachResponse>,
+    responses: mpsc::UnboundedReceiver<Result<AttachResponse, Status>>,
+    takes: Arc<AtomicBool>,
+    _pump: AbortOnDropHandle<()>,
     sequences: HashMap<u64, u64>,
     deliveries: Vec<Delivered>,
     answers: Vec<StatusAnswer>,
@@ -82,6 +86,9 @@ pub(crate) struct Played {
     pub(crate) throttle: Option<bool>,
     pub(crate) roster: Vec<String>,
     pub(crate) runs: usize,
+    pub(crate) ended: Vec<u64>,
+    /// Of the last Downlink that was read.
+    pub(crate) number: u64,
 }
 
 impl Played {
@@ -101,19 +108,32 @@ impl Played {
         let Some(attach_response::Frame::Welcome(welcome)) = response.unwrap().frame else {
             panic!("the first message is no welcome");
         };
+        let takes = Arc::new(AtomicBool::new(true));
+        let (up, taken) = (requests.clone(), Arc::clone(&takes));
+        let (down, received) = mpsc::unbounded_channel();
+        let pump = tokio::spawn(pump(responses, up, taken, down));
         Ok(Self {
             incarnation,
             roster: welcome.roster.clone(),
             welcome,
             requests,
-            responses,
+            responses: received,
+            takes,
+            _pump: AbortOnDropHandle::new(pump),
             sequences: HashMap::new(),
             deliveries: Vec::new(),
             answers: Vec::new(),
             confirmed: HashMap::new(),
             throttle: None,
             runs: 0,
+            ended: Vec::new(),
+            number: 0,
         })
+    }
+
+    /// From now on it is handed things and does not say that it has taken them.
+    pub(crate) fn takes_nothing(&self) {
+        self.takes.store(false, Ordering::Relaxed);
     }
 
     // ---- up
@@ -193,7 +213,7 @@ impl Played {
     // ---- down
 
     async fn read(&mut self) {
-        let response = soon("a downlink", self.responses.message()).await;
+        let response = soon("a downlink", self.responses.recv()).await;
         let Some(attach_response::Frame::Downlink(downlink)) = response.unwrap().unwrap().frame
         else {
             panic!("no downlink");
@@ -206,9 +226,11 @@ impl Played {
             match entry.entry.unwrap() {
                 downlink_entry::Entry::Run(run) => self.sort_run(run),
                 downlink_entry::Entry::Answer(answer) => self.answers.push(answer),
+                downlink_entry::Entry::Ended(ended) => self.ended.push(ended.link),
                 downlink_entry::Entry::Close(close) => panic!("asked to close: {close:?}"),
             }
         }
+        self.number = downlink.number;
         let confirmed = downlink.confirmations.iter();
         self.confirmed
             .extend(confirmed.map(|c| (c.link, c.sequence)));
@@ -258,6 +280,10 @@ impl Played {
         }
     }
 
+    pub(crate) fn confirmed_so_far(&self, link: u64) -> u64 {
+        self.confirmed.get(&link).copied().unwrap_or_default()
+    }
+
     pub(crate) async fn until(&mut self, condition: impl Fn(&Self) -> bool) {
         while !condition(self) {
             self.read().await;
@@ -273,11 +299,38 @@ impl Played {
     /// Waits for the end of the stream.
     pub(crate) async fn end(&mut self) -> Option<Status> {
         loop {
-            match soon("the end", self.responses.message()).await {
-                Ok(Some(_)) => {}
-                Ok(None) => return None,
-                Err(status) => return Some(status),
+            match soon("the end", self.responses.recv()).await {
+                Some(Ok(_)) => {}
+                None => return None,
+                Some(Err(status)) => return Some(status),
             }
+        }
+    }
+}
+
+/// Takes what comes at once, as a gateway does, whether or not the test looks at it.
+async fn pump(
+    mut responses: Streaming<AttachResponse>,
+    up: mpsc::Sender<AttachRequest>,
+    takes: Arc<AtomicBool>,
+    down: mpsc::UnboundedSender<Result<AttachResponse, Status>>,
+) {
+    while let Some(response) = responses.message().await.transpose() {
+        if let Ok(response) = &response
+            && let Some(attach_response::Frame::Downlink(downlink)) = &response.frame
+            && takes.load(Ordering::Relaxed)
+        {
+            let uplink = Uplink {
+                taken: downlink.number,
+                ..Uplink::default()
+            };
+            let frame = Some(attach_request::Frame::Uplink(uplink));
+            // The stream may be ending.
+            let _ = up.send(AttachRequest { frame }).await;
+        }
+        let over = response.is_err();
+        if down.send(response).is_err() || over {
+            return;
         }
     }
 }

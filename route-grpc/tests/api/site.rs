@@ -28,10 +28,11 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Settings for tests: the drain is short.
+/// Settings for tests: the drain is short, and there was no node before.
 pub(crate) fn settings() -> NodeSettings {
     NodeSettings {
         drain_window: Duration::from_millis(100),
+        cold_start_wait: Duration::ZERO,
         ..NodeSettings::default()
     }
 }

@@ -544,20 +544,17 @@ impl World {
         };
         let id = self.messages.len() as u32;
         let from = user(server, 0);
-        let pdu = match to {
-            _ if self.servers[server].http => {
-                let member = match to {
-                    To::User(user) => user,
-                    To::Group => user(0, 0),
-                };
-                messages::group_change(from, id, &[member], &[])
+        let http = self.servers[server].http;
+        let (to, pdu) = match to {
+            // Only users are told of a change of their group.
+            To::User(member) if http => (to, messages::group_change(from, id, &[member], &[])),
+            To::Group if http => {
+                let member = user(0, 0);
+                let pdu = messages::group_change(from, id, &[member], &[]);
+                (To::User(member), pdu)
             }
-            To::Group => messages::message(from, 1, id, GROUP_TEXT, "to a group"),
-            To::User(user) => messages::message(from, user, id, SINGLE_TEXT, "to a user"),
-        };
-        let to = match to {
-            To::Group if self.servers[server].http => To::User(user(0, 0)),
-            to => to,
+            To::Group => (to, messages::message(from, 1, id, GROUP_TEXT, "to a group")),
+            To::User(user) => (to, messages::message(from, user, id, SINGLE_TEXT, "to a user")),
         };
         self.messages.push(Message {
             server,

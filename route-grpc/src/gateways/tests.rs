@@ -1,0 +1,122 @@
+use super::*;
+
+const GRACE: Duration = Duration::from_secs(10);
+const NOW: Duration = Duration::from_secs(100);
+
+#[test]
+fn a_gateway_comes_back_only_with_a_higher_attempt() {
+    let mut gateways = attached(&[("a", 7, 2)]);
+    let judge = |gateways: &Gateways, attempt| gateways.judge(&hello("a", 7, attempt));
+
+    assert_eq!(judge(&gateways, 1), Err(Objection::Superseded));
+    assert_eq!(judge(&gateways, 2), Err(Objection::Superseded));
+    assert_eq!(judge(&gateways, 3), Ok(Admission::Resumed));
+
+    assert!(gateways.detach(NOW, 7, 2, None));
+    assert_eq!(judge(&gateways, 2), Err(Objection::Superseded));
+    assert_eq!(judge(&gateways, 3), Ok(Admission::Resumed));
+}
+
+#[test]
+fn a_restarted_gateway_replaces_its_old_life_once_that_is_off_the_line() {
+    let mut gateways = attached(&[("a", 7, 1)]);
+    let newer = hello("a", 8, 1);
+
+    assert_eq!(gateways.judge(&newer), Err(Objection::IdInUse));
+    gateways.detach(NOW, 7, 1, None);
+    assert_eq!(gateways.judge(&newer), Ok(Admission::Replaces(7)));
+
+    gateways.remove(7);
+    gateways.insert(newer, CancellationToken::new(), Retention::UntilTaken);
+    assert_eq!(
+        gateways.judge(&hello("a", 7, 99)),
+        Err(Objection::Superseded)
+    );
+}
+
+#[test]
+fn a_life_that_is_over_does_not_come_back() {
+    let mut gateways = attached(&[("a", 7, 3)]);
+
+    gateways.remove(7);
+
+    assert_eq!(
+        gateways.judge(&hello("a", 6, 9)),
+        Err(Objection::Superseded)
+    );
+    assert_eq!(
+        gateways.judge(&hello("a", 7, 3)),
+        Err(Objection::Superseded)
+    );
+    assert_eq!(gateways.judge(&hello("a", 7, 4)), Ok(Admission::Fresh));
+    assert_eq!(gateways.judge(&hello("a", 8, 1)), Ok(Admission::Fresh));
+}
+
+#[test]
+fn an_incarnation_belongs_to_one_id() {
+    let gateways = attached(&[("a", 7, 1)]);
+
+    assert_eq!(
+        gateways.judge(&hello("b", 7, 1)),
+        Err(Objection::IncarnationInUse)
+    );
+}
+
+#[test]
+fn a_detached_gateway_is_lost_when_its_grace_is_over() {
+    let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
+
+    assert_eq!(gateways.next_deadline(), None);
+    gateways.detach(NOW, 7, 1, None);
+
+    assert_eq!(gateways.next_deadline(), Some(NOW + GRACE));
+    assert!(gateways.lost(NOW + GRACE / 2).is_empty());
+    assert_eq!(gateways.lost(NOW + GRACE), [7]);
+}
+
+#[test]
+fn a_new_stream_ends_the_old_one_and_the_old_one_cannot_detach_it() {
+    let old = CancellationToken::new();
+    let mut gateways = Gateways::new(GRACE, 1000);
+    gateways.insert(hello("a", 7, 1), old.clone(), Retention::UntilTaken);
+
+    gateways.resume(&hello("a", 7, 2), CancellationToken::new());
+
+    assert!(old.is_cancelled());
+    assert!(!gateways.detach(NOW, 7, 1, None));
+    assert!(gateways.session(7, 1).is_none());
+    assert!(gateways.session(7, 2).is_some());
+}
+
+#[test]
+fn a_congested_gateway_throttles_the_others_until_it_recovers_or_goes() {
+    let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
+    let throttled = |gateways: &Gateways| [7, 8].map(|i| gateways.by_incarnation[&i].throttled);
+
+    gateways.set_congested(7, true);
+    assert_eq!(throttled(&gateways), [false, true]);
+    gateways.set_congested(8, true);
+    assert_eq!(throttled(&gateways), [true, true]);
+    gateways.set_congested(7, false);
+    assert_eq!(throttled(&gateways), [true, false]);
+    gateways.detach(NOW, 8, 1, None);
+    assert_eq!(throttled(&gateways), [false, false]);
+}
+
+fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
+    Hello {
+        id: id.to_owned(),
+        incarnation,
+        attempt,
+        taken: 0,
+    }
+}
+
+fn attached(which: &[(&str, u64, u64)]) -> Gateways {
+    let mut gateways = Gateways::new(GRACE, 1000);
+    for (id, incarnation, attempt) in which {
+        let hello = hello(id, *incarnation, *attempt);
+        gateways.insert(hello, CancellationToken::new(), Retention::UntilTaken);
+    }
+    gateways
+}

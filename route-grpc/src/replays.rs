@@ -1,0 +1,45 @@
+//! Links that the node has lost and a gateway is restoring: what has come of each, until its table is complete.
+//!
+//! Pure. A link appears in the core as a whole or not at all, so a stream that breaks in between leaves nothing behind.
+//!
+//! Bounded by what the gateway sends: a table is as long as that link's sessions, and parts of it are in memory once.
+
+use std::net::SocketAddr;
+
+use hashbrown::HashMap;
+use route_core::{Restored, TableEntry};
+
+/// What has come of one link.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    /// Its MsgServer.
+    pub(crate) peer: SocketAddr,
+    /// What it was.
+    pub(crate) restored: Restored,
+    /// The parts of its table so far.
+    pub(crate) entries: Vec<TableEntry>,
+}
+
+/// Links of one gateway that are being restored.
+#[derive(Debug, Default)]
+pub(crate) struct Replays {
+    links: HashMap<u64, Replay>,
+}
+
+impl Replays {
+    /// A link comes back.
+    pub(crate) fn begin(&mut self, link: u64, peer: SocketAddr, restored: Restored) {
+        let replay = Replay {
+            peer,
+            restored,
+            entries: Vec::new(),
+        };
+        self.links.insert(link, replay);
+    }
+
+    /// A part of its table came. Returns everything when it is the last one.
+    pub(crate) fn add(&mut self, link: u64, part: Vec<TableEntry>, last: bool) -> Option<Replay> {
+        self.links.get_mut(&link)?.entries.extend(part);
+        if last { self.links.remove(&link) } else { None }
+    }
+}

@@ -1,0 +1,305 @@
+//! What happens to PDUs, presence and answers when streams, nodes and gateways go.
+
+use std::time::Duration;
+
+use route_grpc::settings::NodeSettings;
+use route_proto::v1::uplink_entry::Entry;
+use route_proto::v1::{AttachHello, GetUserStatusRequest, SessionList, Uplink, UplinkEntry};
+use tonic::Code;
+
+use crate::attach::reason;
+use crate::played::{Played, chat, hello, incarnation, list, opened};
+use crate::site::{Site, settings, soon};
+
+/// Promise 5: a broken stream between hand-out and take-over.
+#[tokio::test]
+async fn what_was_handed_out_and_not_taken_is_handed_out_again_in_order() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    a.open_with(1, &[1]).await;
+    b.open_with(1, &[2]).await;
+    let b_incarnation = b.incarnation;
+
+    b.takes_nothing();
+    let first = a.route(1, chat(1, 2, b"one")).await;
+    assert_eq!(b.delivery().await.sequence, first);
+    drop(b);
+    a.route(1, chat(1, 2, b"two")).await;
+
+    let again = hello("b", b_incarnation, 2);
+    let mut b = Played::attach_as(&site, again).await.unwrap();
+    let sequences: Vec<_> = b.deliveries(2).await.iter().map(|d| d.sequence).collect();
+    assert_eq!(sequences, [first, first + 1]);
+    a.confirmed(1).await;
+}
+
+/// The gateway knows better than the node what it has taken.
+#[tokio::test]
+async fn what_a_gateway_says_it_has_taken_does_not_come_again() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    a.open_with(1, &[1]).await;
+    b.open_with(1, &[2]).await;
+
+    b.takes_nothing();
+    a.route(1, chat(1, 2, b"one")).await;
+    b.delivery().await;
+    let again = AttachHello {
+        epoch: b.welcome.epoch,
+        taken: b.number,
+        ..hello("b", b.incarnation, 2)
+    };
+    drop(b);
+    let second = a.route(1, chat(1, 2, b"two")).await;
+
+    let mut b = Played::attach_as(&site, again).await.unwrap();
+    assert_eq!(b.delivery().await.sequence, second);
+    a.confirmed(1).await;
+}
+
+/// Promise 5: what only the node holds dies with it.
+#[tokio::test]
+async fn nothing_is_confirmed_before_its_targets_have_taken_it() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    a.open_with(1, &[1]).await;
+    b.open_with(1, &[2]).await;
+
+    b.takes_nothing();
+    let sequence = a.route(1, chat(1, 2, b"x")).await;
+    b.delivery().await;
+    // This gateway's own query is answered, so the node has applied what came before it.
+    let asked = a.ask(1, &[2]).await;
+    assert_eq!(a.answer().await.sequence, asked);
+    assert!(a.confirmed_so_far(1) < sequence);
+
+    b.send(Uplink {
+        taken: b.number,
+        ..Uplink::default()
+    })
+    .await;
+    a.confirmed(1).await;
+}
+
+/// Promises 5 and 6: a new node, before which there was another one.
+#[tokio::test]
+async fn a_new_node_waits_for_every_gateway_and_answers_last() {
+    let site = cold_site(Duration::from_secs(60)).await;
+    let [a_life, b_life] = [incarnation(), incarnation()];
+    let with_roster = |id: &str, incarnation| AttachHello {
+        roster: vec!["a".to_owned(), "b".to_owned()],
+        ..hello(id, incarnation, 2)
+    };
+
+    // given: link 1 of a has a table; 7 has logged in on b, and that is not confirmed
+    let mut a = Played::attach_as(&site, with_roster("a", a_life))
+        .await
+        .unwrap();
+    assert_eq!(a.welcome.roster, ["a", "b"]);
+    let mut entries = replayed(a_life, 1, 5, &[1]);
+    entries.push(UplinkEntry {
+        link: 1,
+        sequence: 6,
+        entry: Some(Entry::Envelope(chat(1, 2, b"sent before"))),
+    });
+    entries.push(UplinkEntry {
+        link: 1,
+        sequence: 7,
+        entry: Some(Entry::Query(route_proto::v1::StatusQuery {
+            user_ids: vec![7, 8],
+        })),
+    });
+    a.send(caught_up(entries)).await;
+    let mut presence = site.presence().await;
+    let request = GetUserStatusRequest { user_id: 7 };
+    let refused = soon("an answer", presence.get_user_status(request)).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::Unavailable, "NOT_SYNCED")
+    );
+
+    // when
+    let mut b = Played::attach_as(&site, with_roster("b", b_life))
+        .await
+        .unwrap();
+    let mut entries = replayed(b_life, 1, 3, &[2]);
+    entries.push(UplinkEntry {
+        link: 1,
+        sequence: 4,
+        entry: Some(Entry::Update(route_proto::v1::SessionUpdate {
+            user_id: 7,
+            client_type: 1,
+            status: 1,
+        })),
+    });
+    b.send(caught_up(entries)).await;
+
+    // then: once, with the ids it had, and the answer knows of the login
+    let delivered = b.deliveries(3).await;
+    assert_eq!(delivered[0].sequence, 6, "a came first");
+    assert_eq!(delivered[0].pdu(), &chat(1, 2, b"sent before").pdu);
+    let answer = a.answer().await;
+    assert_eq!((answer.sequence, &answer.statuses[..]), (7, &[1, 2][..]));
+    a.until(|a| a.confirmed_so_far(1) == 7).await;
+    assert_eq!(site.user(7).await.sessions.len(), 1);
+}
+
+#[tokio::test]
+async fn a_new_node_does_not_wait_for_ever() {
+    let site = cold_site(Duration::from_millis(50)).await;
+    let hello = AttachHello {
+        roster: vec!["gone".to_owned()],
+        ..hello("a", incarnation(), 1)
+    };
+
+    let mut a = Played::attach_as(&site, hello).await.unwrap();
+    a.open_with(1, &[1]).await;
+
+    a.until(|a| a.roster == ["a"]).await;
+    assert_eq!(site.user(1).await.sessions.len(), 1);
+}
+
+/// A stream that breaks while a table is on its way.
+#[tokio::test]
+async fn half_a_table_is_nobody_s_presence_and_nobody_s_absence() {
+    let site = Site::start().await;
+    let life = incarnation();
+    let a = Played::attach_as(&site, hello("a", life, 1)).await.unwrap();
+    let mut half = replayed(life, 1, 5, &[1]);
+    if let Some(Entry::List(list)) = &mut half[1].entry {
+        list.last = false;
+    }
+    a.send_entries(half).await;
+    drop(a);
+
+    let mut a = Played::attach_as(&site, hello("a", life, 2)).await.unwrap();
+    assert_eq!(a.welcome.applied, []);
+    let mut entries = replayed(life, 1, 5, &[1]);
+    entries.push(UplinkEntry {
+        link: 1,
+        sequence: 6,
+        entry: Some(list(&[])),
+    });
+    a.send_entries(entries).await;
+    a.until(|a| a.confirmed_so_far(1) == 6).await;
+    assert_eq!(site.user(1).await.sessions[0].logins, 1);
+}
+
+/// Promise 5: what a lost gateway has not taken goes to the next link of its MsgServer.
+#[tokio::test]
+async fn a_successor_gets_what_a_lost_gateway_was_handed() {
+    let site = Site::with(NodeSettings {
+        detach_grace: Duration::from_millis(50),
+        ..settings()
+    })
+    .await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    let mut c = Played::attach(&site, "c").await;
+    a.open_with(1, &[1]).await;
+    b.open_with(1, &[2]).await;
+    // The same MsgServer's second connection, not claimed.
+    let second = c.entry(1, opened(b.incarnation, 1));
+    let same = c.entry(1, list(&[2]));
+    c.send_entries(vec![second, same]).await;
+    c.confirmed(1).await;
+
+    b.takes_nothing();
+    a.route(1, chat(1, 2, b"handed out")).await;
+    b.delivery().await;
+    drop(b);
+    a.route(1, chat(1, 2, b"held")).await;
+    a.until(|a| a.roster == ["a", "c"]).await;
+    c.tell(
+        1,
+        Entry::Role(route_proto::v1::RoleReport { claimed: true }),
+    )
+    .await;
+
+    let delivered = c.deliveries(2).await;
+    assert_eq!(delivered[0].pdu(), &chat(1, 2, b"handed out").pdu);
+    assert_eq!(delivered[1].pdu(), &chat(1, 2, b"held").pdu);
+    a.confirmed(1).await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_link_is_said_after_everything_that_was_meant_for_it() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    a.open_with(1, &[1]).await;
+    b.open_with(1, &[2]).await;
+    a.route(1, chat(1, 2, b"x")).await;
+    a.confirmed(1).await;
+
+    b.close(1).await;
+    b.until(|b| b.ended == [1]).await;
+
+    b.delivery().await;
+}
+
+/// Nothing is routed by a node that goes.
+#[tokio::test]
+async fn a_draining_node_ends_all_streams_and_confirms_nothing_more() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    a.open_with(1, &[1]).await;
+
+    site.shutdown.begin();
+
+    for gateway in [&mut a, &mut b] {
+        let status = gateway.end().await.unwrap();
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::Unavailable, "DRAINING")
+        );
+    }
+    soon("the server's end", site.server)
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+async fn cold_site(cold_start_wait: Duration) -> Site {
+    Site::with(NodeSettings {
+        cold_start_wait,
+        ..settings()
+    })
+    .await
+}
+
+fn caught_up(entries: Vec<UplinkEntry>) -> Uplink {
+    Uplink {
+        entries,
+        caught_up: true,
+        ..Uplink::default()
+    }
+}
+
+/// A claimed link with its table as of a cut.
+fn replayed(incarnation: u64, link: u64, cut: u64, users: &[u32]) -> Vec<UplinkEntry> {
+    let mut opened = opened(incarnation, link);
+    if let Entry::Opened(opened) = &mut opened {
+        (opened.replay, opened.claimed) = (true, true);
+        (opened.reported, opened.listed) = (true, true);
+    }
+    let table = Entry::List(SessionList {
+        user_ids: users.to_vec(),
+        client_types: vec![1; users.len()],
+        statuses: vec![1; users.len()],
+        logins: vec![1; users.len()],
+        replay: true,
+        last: true,
+    });
+    let at_the_cut = |entry| UplinkEntry {
+        link,
+        sequence: cut,
+        entry: Some(entry),
+    };
+    vec![at_the_cut(opened), at_the_cut(table)]
+}
