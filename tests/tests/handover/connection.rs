@@ -116,6 +116,18 @@ impl Connection {
         }
     }
 
+    /// The user comes or goes. A query that waits for its answer may see that or not: what counts is that it sees what was
+    /// reported before it.
+    pub(crate) fn may_change(&mut self, user: u32) {
+        let open = self
+            .asked
+            .values_mut()
+            .flat_map(|asked| &mut asked.expected);
+        for (_, expected) in open.filter(|(of, _)| *of == user) {
+            *expected = None;
+        }
+    }
+
     /// Nothing waits to be read or written.
     pub(crate) fn is_quiet(&self) -> bool {
         self.gone.is_none()

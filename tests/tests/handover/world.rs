@@ -491,6 +491,9 @@ impl World {
             Status::Offline
         };
         self.say(|| format!("s{server} user {user} {status:?}"));
+        for connection in self.connections.values_mut() {
+            connection.may_change(user);
+        }
         let live: Vec<_> = self.servers[server].live().collect();
         for number in live {
             self.tell(
@@ -554,7 +557,10 @@ impl World {
                 (To::User(member), pdu)
             }
             To::Group => (to, messages::message(from, 1, id, GROUP_TEXT, "to a group")),
-            To::User(user) => (to, messages::message(from, user, id, SINGLE_TEXT, "to a user")),
+            To::User(user) => (
+                to,
+                messages::message(from, user, id, SINGLE_TEXT, "to a user"),
+            ),
         };
         self.messages.push(Message {
             server,
