@@ -8,6 +8,8 @@ pub(crate) struct Plan {
     pub(crate) single_links: bool,
     /// Connections of MsgServers die.
     pub(crate) dying_links: bool,
+    /// Users move from one MsgServer to another.
+    pub(crate) moving_users: bool,
     /// One gateway comes when everything is running.
     pub(crate) late_gateway: bool,
     /// Streams break, stall, are cut off for less than the grace.

@@ -181,6 +181,11 @@ impl Wire {
         self.calls.lock().clear();
     }
 
+    /// One stream is open, as far as anybody can tell.
+    pub(crate) fn is_whole(&self) -> bool {
+        matches!(self.lines.as_slice(), [line] if !line.cut)
+    }
+
     /// One stream is open, and nothing is on its way.
     pub(crate) fn is_quiet(&self) -> bool {
         let [line] = self.lines.as_slice() else {

@@ -220,7 +220,7 @@ impl World {
             0..4 => self.log_in_or_out(server),
             4..7 => self.ask(server),
             7..16 => self.send(server),
-            16 => self.move_a_user(),
+            16 if self.plan.moving_users => self.move_a_user(),
             17 => self.read_slowly(server),
             _ => self.die(server),
         }
@@ -796,6 +796,12 @@ impl World {
             return;
         };
         let gateway = self.dice.roll(self.gateways.len());
+        let host = self.gateways[gateway].as_ref();
+        let whole = host.is_some_and(|host| host.is_open() && host.wire.is_whole());
+        if kind.is_of_a_stream() && !whole {
+            // One interruption on top of another could last longer than the grace.
+            return;
+        }
         self.say(|| format!("DISTURBANCE {kind} of g{gateway}"));
         match kind {
             Disturbance::Cut => {
@@ -900,6 +906,15 @@ pub(crate) enum Disturbance {
     NodeCrash,
     NodeDrain,
     GatewayLoss,
+}
+
+impl Disturbance {
+    fn is_of_a_stream(self) -> bool {
+        match self {
+            Self::Cut | Self::Stall | Self::Partition | Self::LongPartition => true,
+            Self::NodeCrash | Self::NodeDrain | Self::GatewayLoss => false,
+        }
+    }
 }
 
 impl fmt::Display for Disturbance {
