@@ -689,7 +689,13 @@ impl World {
         it.retry_at[slot] = now + RECONNECT_AFTER;
         it.died = now;
         let others = it.connections.iter().position(Option::is_some);
-        it.interrupted |= others.is_none();
+        if others.is_none() {
+            it.interrupted = true;
+            for connection in self.connections.values_mut() {
+                (0..USERS).for_each(|number| connection.may_change(user(server, number)));
+            }
+        }
+        let it = &mut self.servers[server];
         if it.primary == Some(slot) {
             it.primary = others;
             if let Some(next) = it.primary_connection() {
