@@ -108,7 +108,6 @@ fn a_gateway_comes_while_the_node_crashes() {
 }
 
 #[test]
-#[ignore = "not green yet"]
 fn a_gateway_comes_while_connections_die() {
     play(Plan {
         dying_links: true,

@@ -77,7 +77,13 @@ pub(crate) enum Written {
 }
 
 impl Connection {
-    pub(crate) fn open(gateway: &Gateway, at: usize, server: usize, peer: SocketAddr) -> Self {
+    pub(crate) fn open(
+        gateway: &Gateway,
+        at: usize,
+        server: usize,
+        peer: SocketAddr,
+        opened_at: Duration,
+    ) -> Self {
         let now = gateway.clock.now();
         let link = gateway.links.open(peer, &gateway.link_settings, now);
         gateway.counters.opened();
@@ -90,7 +96,7 @@ impl Connection {
             gateway: at,
             server,
             link,
-            opened: now,
+            opened: opened_at,
             session: Session::new(Arc::clone(&gateway.dialect), gateway.pdu_limit()),
             batch: Batch::default(),
             room: Room::Left,
@@ -141,11 +147,12 @@ impl Connection {
         self.inbox.is_empty()
     }
 
-    /// As the gateway's reader: at most `most` bytes.
-    pub(crate) fn read(&mut self, gateway: &Gateway, now: Duration, most: usize) -> Read {
+    /// As the gateway's reader: at most `most` bytes. `world`: the schedule's time, which is not the gateway's.
+    pub(crate) fn read(&mut self, gateway: &Gateway, world: Duration, most: usize) -> Read {
+        let now = gateway.clock.now();
         let mut result = Read::default();
         if let Some((gone, at)) = self.gone
-            && now >= at
+            && world >= at
             && (gone == Gone::Reset || self.inbox.is_empty())
         {
             result.over = true;
@@ -194,12 +201,13 @@ impl Connection {
     }
 
     /// As the gateway's writer: at most `most` bytes.
-    pub(crate) fn write(&mut self, gateway: &Gateway, now: Duration, most: usize) -> Written {
+    pub(crate) fn write(&mut self, gateway: &Gateway, world: Duration, most: usize) -> Written {
+        let now = gateway.clock.now();
         let cx = Context::from_waker(Waker::noop());
         if let Poll::Ready(reason) = self.link.poll_ending(&cx) {
             return Written::Ends(reason);
         }
-        if now < self.slow_until || self.gone.is_some() {
+        if world < self.slow_until || self.gone.is_some() {
             return Written::Nothing;
         }
         if self.batch.is_done() {

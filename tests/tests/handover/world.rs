@@ -368,7 +368,7 @@ impl World {
             let Some(host) = &self.gateways[gateway] else {
                 return false;
             };
-            let now = host.gateway.clock.now();
+            let now = self.began.elapsed();
             let bytes = if most == 1 {
                 1 + self.dice.roll(200)
             } else {
@@ -397,7 +397,7 @@ impl World {
             let Some(host) = &self.gateways[gateway] else {
                 return false;
             };
-            let now = host.gateway.clock.now();
+            let now = self.began.elapsed();
             let bytes = if most == 1 {
                 1 + self.dice.roll(200)
             } else {
@@ -457,7 +457,7 @@ impl World {
             }
             let number = self.next_connection;
             self.next_connection += 1;
-            let connection = Connection::open(&host.gateway, gateway, server, it.peer);
+            let connection = Connection::open(&host.gateway, gateway, server, it.peer, now);
             self.connections.insert(number, connection);
             let it = &mut self.servers[server];
             it.connections[slot] = Some(number);
