@@ -81,7 +81,7 @@ pub trait Upstream: fmt::Debug + Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
     /// The node cannot be reached.
-    #[error("cannot connect: {0}")]
+    #[error("cannot connect: {}", reasons(.0))]
     Connect(#[from] tonic::transport::Error),
     /// The node, or the transport, ended the stream.
     #[error("{}: {}", .0.code(), .0.message())]
@@ -95,6 +95,14 @@ pub enum AttachError {
     /// A message that does not fit here.
     #[error("the node does not speak this protocol")]
     Protocol,
+}
+
+/// An error and all that it stems from; the outermost one of a transport says little.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    let mut reasons: Vec<String> = sources.map(ToString::to_string).collect();
+    reasons.dedup();
+    reasons.join(": ")
 }
 
 impl AttachError {

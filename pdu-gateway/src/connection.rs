@@ -9,6 +9,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -69,6 +70,8 @@ pub async fn serve(gateway: Arc<Gateway>, stream: TcpStream, place: Place) {
     let Ok(peer) = stream.peer_addr() else {
         return;
     };
+    // An IPv4 address may come in its IPv6 form; links of one MsgServer have to look alike.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let now = gateway.clock.now();
     let link = gateway.links.open(peer, &gateway.link_settings, now);
     gateway.counters.opened();
@@ -136,12 +139,11 @@ impl Connection {
 
     /// Tells the node, gives back what could not be written, closes.
     async fn end(&mut self, reason: CloseReason) {
-        let told = match reason {
-            CloseReason::Drain => {
-                self.drain().await;
-                None
-            }
-            reason => Some(reason),
+        let told = if reason == CloseReason::Drain {
+            self.drain().await;
+            None
+        } else {
+            Some(reason)
         };
         let shut = self.link.shut(&mut self.batch, told, &self.gateway.uplink);
         let counters = &self.gateway.counters;
@@ -176,9 +178,10 @@ impl Connection {
             room: &mut self.room,
         };
         for _ in 0..LAST_READS {
-            let read = poll_fn(|cx| match reader.poll_read(cx, &mut self.input) {
-                Poll::Ready(Ok(bytes)) if bytes > 0 => Poll::Ready(true),
-                _ => Poll::Ready(false),
+            // Nothing there now is the end, as much as the end is.
+            let read = poll_fn(|cx| {
+                let read = reader.poll_read(cx, &mut self.input);
+                Poll::Ready(matches!(read, Poll::Ready(Ok(1..))))
             });
             if !read.await {
                 break;

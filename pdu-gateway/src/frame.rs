@@ -302,7 +302,7 @@ mod tests {
 
             let (pdus, error) = cut(&mut framer, &[&good, &bad, &good]);
 
-            assert_eq!(pdus, [good.clone()]);
+            assert_eq!(pdus, std::slice::from_ref(&good));
             let expected = match length {
                 0..16 => FrameError::TooShort { length },
                 _ => FrameError::TooLong {

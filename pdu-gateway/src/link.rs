@@ -393,8 +393,9 @@ impl Outbox {
 
     /// Gives back a run that came too late. Returns how many deliveries were dropped instead.
     fn give_back(&mut self, run: &Run, number: u64, uplink: &Uplink) -> usize {
-        let Some(given_back) = &mut self.shut else {
-            return 0;
+        let Some(given_back) = self.shut.as_mut().filter(|_| !self.end_confirmed) else {
+            // The node has been told that nothing more comes back, and should not have sent this.
+            return run.deliveries();
         };
         let before = given_back.dropped;
         given_back.add(run, 0);

@@ -36,6 +36,8 @@ struct State {
     links: HashMap<u64, Arc<Link>, RandomState>,
     last_number: u64,
     connections: usize,
+    /// No link may begin any more.
+    closing: bool,
     sources: HashMap<IpAddr, usize, RandomState>,
 }
 
@@ -79,6 +81,9 @@ impl Links {
         state.last_number += 1;
         let number = state.last_number;
         let link = Link::new(number, peer, settings, now);
+        if state.closing {
+            link.end(CloseReason::Drain);
+        }
         state.links.insert(number, Arc::clone(&link));
         link
     }
@@ -118,6 +123,12 @@ impl Links {
         for link in self.all() {
             link.end(reason);
         }
+    }
+
+    /// Asks all links to end, those of connections that are just being taken too.
+    pub fn drain(&self) {
+        self.state.lock().closing = true;
+        self.end_all(CloseReason::Drain);
     }
 
     /// Bytes that wait to be written to any of them.

@@ -198,9 +198,14 @@ pub fn observe(
         .build();
 }
 
+/// Name, unit, description, and how it is read.
 type Named<T> = (&'static str, &'static str, &'static str, T);
 
-const COUNTERS: [Named<fn(&Counters) -> &Counter>; 12] = [
+type ReadCounter = fn(&Counters) -> &Counter;
+
+type ReadLevel = fn(&Levels) -> u64;
+
+const COUNTERS: [Named<ReadCounter>; 12] = [
     (
         "teamtalk.pdu.received.size",
         "By",
@@ -275,7 +280,7 @@ const COUNTERS: [Named<fn(&Counters) -> &Counter>; 12] = [
     ),
 ];
 
-const LEVELS: [Named<fn(&Levels) -> u64>; 5] = [
+const LEVELS: [Named<ReadLevel>; 5] = [
     (
         "teamtalk.pdu.uplink.unconfirmed",
         "{entry}",

@@ -242,7 +242,7 @@ impl Lifetime {
 /// Ends all links, and waits until the node knows everything that they did.
 async fn drain(gateway: &Gateway, remaining: Duration) {
     info!(links = gateway.counters.open_links(), "closing all links");
-    gateway.links.end_all(CloseReason::Drain);
+    gateway.links.drain();
     let time = remaining.saturating_sub(LAST_STEPS);
     if timeout(time, gateway.uplink.all_finished()).await.is_err() {
         let backlog = gateway.uplink.backlog();

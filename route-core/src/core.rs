@@ -27,6 +27,16 @@ pub enum FanOut {
     Broadcast,
 }
 
+/// Whom MsgServers are told of when a link ends without having said that its users leave.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum NotifyOnLoss {
+    /// Of nobody, as the C++ RouteServer does: the MsgServer comes back in a moment, with its users.
+    #[default]
+    None,
+    /// Of every user who was seen by legacy clients and is not any more.
+    All,
+}
+
 /// How the core behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Settings {
@@ -37,6 +47,8 @@ pub struct Settings {
     pub seat_hold: Duration,
     /// Most bytes of deliveries that one seat holds; what comes beyond is dropped and counted.
     pub seat_bytes: usize,
+    /// Who is told of users that vanish with their link.
+    pub notify_on_loss: NotifyOnLoss,
 }
 
 impl Default for Settings {
@@ -45,6 +57,7 @@ impl Default for Settings {
             fan_out: FanOut::Directed,
             seat_hold: Duration::from_secs(2),
             seat_bytes: 64 * 1024 * 1024,
+            notify_on_loss: NotifyOnLoss::None,
         }
     }
 }
@@ -364,6 +377,15 @@ impl Core {
         &mut self.outbox
     }
 
+    /// Deliveries are held for a successor that has not come, or not settled. Costs a walk over the links.
+    pub fn is_holding(&self) -> bool {
+        self.links.all().any(|(_, link)| match &link.phase {
+            Phase::Open(_) => link.settling.as_ref().is_some_and(|s| s.held.items() > 0),
+            Phase::Seat(seat) => seat.held.items() > 0,
+            Phase::Ended => false,
+        })
+    }
+
     /// Numbers for metrics. Costs a walk over the links.
     pub fn stats(&self) -> Stats {
         let mut stats = Stats {
@@ -633,10 +655,36 @@ impl Core {
             | CloseReason::Requested => ChangeReason::LinkClosed,
         };
         let outbox = &mut self.outbox;
-        self.sessions
+        let mut vanished = Vec::new();
+        let more = self
+            .sessions
             .remove_some(slot, budget, |user, before, after| {
                 tell(outbox, user, before, after, reason);
-            })
+                if before.legacy_online && !after.legacy_online {
+                    vanished.push(user);
+                }
+            });
+        if self.settings.notify_on_loss == NotifyOnLoss::All {
+            self.notify_of_loss(slot, &vanished);
+        }
+        more
+    }
+
+    /// As if the link had reported that these users' last desktop client left.
+    fn notify_of_loss(&mut self, slot: u32, vanished: &[UserId]) {
+        let link = &self.links[slot];
+        // After everything that its entries caused.
+        let (origin, sequence) = (link.id, link.sequence + 1);
+        let mut index = link.loss_notices;
+        for &user in vanished {
+            let known = self.sessions.is_known(user);
+            let after = self.sessions.summary(user);
+            let left = ReportedStatus::Offline;
+            for notice in notices::after_update(user, ClientType(1), left, known, after) {
+                self.notify(origin, sequence, &mut index, notice);
+            }
+        }
+        self.links[slot].loss_notices = index;
     }
 
     fn set_detached(&mut self, gateway: u64, detached: bool) {

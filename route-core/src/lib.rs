@@ -30,7 +30,9 @@ mod roles;
 mod sessions;
 
 pub use change::{Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry};
-pub use core::{Audience, Core, FanOut, LinkError, LinkView, Settings, Stats, UserView};
+pub use core::{
+    Audience, Core, FanOut, LinkError, LinkView, NotifyOnLoss, Settings, Stats, UserView,
+};
 pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
 pub use ids::{ClientType, LinkId, ParseLinkIdError, UserId};
 pub use outbox::{FanView, Item, Outbox, Payload, ReturnedRun, Target};

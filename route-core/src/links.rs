@@ -117,6 +117,8 @@ pub(crate) struct Link {
     pub(crate) settling: Option<Settling>,
     pub(crate) opened: Duration,
     pub(crate) ended: CloseReason,
+    /// How many notices were made of its end.
+    pub(crate) loss_notices: u32,
 }
 
 impl Link {
@@ -191,6 +193,7 @@ impl Links {
             settling: None,
             opened: now,
             ended: CloseReason::Peer,
+            loss_notices: 0,
         };
         self.opaque += usize::from(restored.opaque);
         let slot = match self.free.pop() {

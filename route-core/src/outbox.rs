@@ -117,6 +117,8 @@ pub struct Outbox {
     targets: Vec<Target>,
     items: Vec<Item>,
     events: Vec<Event>,
+    /// Fans before this one get no more items.
+    sealed: usize,
 }
 
 impl Outbox {
@@ -129,6 +131,13 @@ impl Outbox {
             items: &self.items[fan.first_item..fan.end.1],
             moved: fan.moved,
         })
+    }
+
+    /// How many fans there are. What is routed later comes in new ones, so that a caller can put something of its own
+    /// in between.
+    pub fn seal(&mut self) -> usize {
+        self.sealed = self.fans.len();
+        self.sealed
     }
 
     /// Takes the events, in order.
@@ -145,6 +154,7 @@ impl Outbox {
     pub fn clear(&mut self) {
         const KEPT: usize = 64 * 1024;
         self.fans.clear();
+        self.sealed = 0;
         self.targets.clear();
         self.items.clear();
         self.events.clear();
@@ -172,7 +182,7 @@ impl Outbox {
         if self.targets.len() == first_target {
             return;
         }
-        if let Some(last) = self.fans.last_mut() {
+        if let Some(last) = self.fans[self.sealed..].last_mut() {
             let follows = last.origin == origin
                 && last.moved == moved
                 && last.position + (last.end.1 - last.first_item) as u64 == position;
@@ -230,6 +240,21 @@ mod tests {
             .map(|fan| (fan.position, fan.targets.len(), fan.items.len()))
             .collect();
         assert_eq!(shapes, [(10, 2, 2), (12, 1, 1), (14, 1, 1)]);
+    }
+
+    #[test]
+    fn a_sealed_fan_gets_no_more_items() {
+        let target = [Target {
+            gateway: 1,
+            number: 2,
+        }];
+        let mut outbox = Outbox::default();
+
+        outbox.deliver(LinkId::NODE, 1, target.into_iter(), item(1), false);
+        assert_eq!(outbox.seal(), 1);
+        outbox.deliver(LinkId::NODE, 2, target.into_iter(), item(2), false);
+
+        assert_eq!(outbox.fans().count(), 2);
     }
 
     #[test]

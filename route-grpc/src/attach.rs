@@ -24,7 +24,7 @@ use crate::limits::MAX_ID_BYTES;
 use crate::node::{DRAIN_RETRY, Node, Routing};
 use crate::outbound::{Outbound, Retention};
 use crate::status::Refusal;
-use crate::uplink::{Answers, Effects};
+use crate::uplink::Effects;
 
 /// How long a stream may take to say hello.
 const HELLO_TIME: Duration = Duration::from_secs(10);
@@ -296,7 +296,7 @@ impl Node {
             if entries.is_empty() {
                 return (Effects::default(), Ok(hold));
             }
-            let (effects, result) = routing.apply(now, incarnation, entries, Answers::AtOnce);
+            let (effects, result) = routing.apply(now, incarnation, entries, None);
             (effects, result.map(|()| hold))
         });
         self.count(&effects);

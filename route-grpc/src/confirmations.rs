@@ -9,6 +9,9 @@
 //! although the node alone holds what they caused, as long as the target's queue is less than half full. Beyond that the
 //! origins do stop, until the target comes back or is lost: nothing is dropped.
 //!
+//! What the core holds for the successor of a closed link has no place yet ([`Wait::HELD`]); it gets one when the core
+//! lets go of it. Likewise what a lost gateway had not taken ([`Confirmations::moved`]).
+//!
 //! Bounded by the windows of the gateways, which send nothing more when so much of theirs is unconfirmed.
 
 use std::collections::VecDeque;
@@ -28,6 +31,14 @@ pub(crate) struct Wait {
     pub(crate) gateway: u64,
     /// How many entries of its queue must have been taken.
     pub(crate) offset: u64,
+}
+
+impl Wait {
+    /// The core holds it; it stands nowhere yet.
+    pub(crate) const HELD: Self = Self {
+        gateway: 0,
+        offset: 0,
+    };
 }
 
 /// How urgent a confirmation is.
@@ -77,6 +88,16 @@ impl Confirmations {
                 waits: waits.to_vec(),
                 bytes,
             }),
+        }
+    }
+
+    /// Deliveries that stood in the queues of these gateways, or with the core ([`Wait::HELD`]), stand in other places now.
+    pub(crate) fn moved(&mut self, from: &[u64], to: &[Wait]) {
+        let batches = self.origins.values_mut().flat_map(|p| &mut p.batches);
+        for batch in batches {
+            if batch.waits.iter().any(|wait| from.contains(&wait.gateway)) {
+                batch.waits.extend_from_slice(to);
+            }
         }
     }
 
@@ -170,6 +191,31 @@ mod tests {
             |confirmations: &mut Confirmations| confirmations.next(|_, p| p == Patience::Over);
         assert_eq!(next(&mut confirmations), Some((A, vec![(1, 1)])));
         assert_eq!(next(&mut confirmations), None);
+    }
+
+    #[test]
+    fn what_the_core_held_is_followed_to_where_it_goes() {
+        let mut confirmations = Confirmations::default();
+        confirmations.add(A, vec![(1, 1)], &[Wait::HELD], 10);
+        confirmations.add(A, vec![(1, 2)], &[wait(2, 1)], 10);
+
+        confirmations.moved(&[Wait::HELD.gateway], &[wait(3, 4)]);
+
+        let let_go = (Wait::HELD.gateway, Wait::HELD.offset);
+        assert_eq!(next(&mut confirmations, &[let_go, (2, 1)]), None);
+        let first = next(&mut confirmations, &[let_go, (3, 4)]);
+        assert_eq!(first, Some((A, vec![(1, 1)])));
+    }
+
+    #[test]
+    fn what_a_lost_gateway_gives_up_is_followed_too() {
+        let mut confirmations = Confirmations::default();
+        confirmations.add(A, vec![(1, 1)], &[wait(2, 1)], 10);
+        confirmations.add(A, vec![(1, 2)], &[], 10);
+
+        confirmations.moved(&[2], &[Wait::HELD]);
+
+        assert_eq!(next(&mut confirmations, &[(2, u64::MAX)]), None);
     }
 
     #[test]

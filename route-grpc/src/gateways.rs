@@ -18,6 +18,7 @@ use crate::outbound::{Outbound, Queueing, Retention};
 use crate::replays::Replays;
 use crate::sequences::{Mark, Sequences};
 use crate::status::Refusal;
+use crate::uplink::Answer;
 
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
 pub(crate) const MAX_GATEWAYS: usize = 1024;
@@ -409,9 +410,15 @@ impl Gateways {
         touch(&mut self.touched, outbound);
     }
 
-    /// A queue has become full.
-    pub(crate) fn choke(&mut self, incarnation: u64) {
-        self.choked.push(incarnation);
+    /// Queues an answer to the gateway that asked.
+    pub(crate) fn answer(&mut self, answer: Answer) {
+        let Some(gateway) = self.by_incarnation.get(&answer.gateway) else {
+            return;
+        };
+        if gateway.outbound.answer(answer.answer) == Queueing::Choked {
+            self.choked.push(answer.gateway);
+        }
+        touch(&mut self.touched, &gateway.outbound);
     }
 
     /// Ends the streams of gateways whose queue has become full. Returns those that are detached by that.

@@ -70,7 +70,7 @@ pub(crate) async fn follow(mut reporter: HealthReporter, node: Arc<Node>, readin
     }
     shown.ready(false).await;
     // Whoever watches has been told; the names stay until the end of the drain for those who ask.
-    tokio::time::sleep(node.settings.drain_window).await;
+    node.drained().await;
     for name in READINESS.into_iter().chain([LIVENESS]) {
         reporter.clear_service_status(name).await;
     }

@@ -46,8 +46,9 @@ pub(crate) struct StreamPermit {
 impl Streams {
     /// All are free.
     pub(crate) fn new(limit: usize) -> Self {
+        let limit = limit.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         Self {
-            free: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
+            free: Arc::new(Semaphore::new(limit)),
             limit,
         }
     }
@@ -59,6 +60,13 @@ impl Streams {
             Ok(permit) => Ok(StreamPermit { _permit: permit }),
             Err(_) => Err(Refusal::StreamLimit { limit: self.limit }),
         }
+    }
+
+    /// Returns when none is open.
+    pub(crate) async fn all_closed(&self) {
+        let limit = u32::try_from(self.limit).unwrap_or(u32::MAX);
+        // The semaphore is never closed; if it were, there would be no streams.
+        let _ = self.free.acquire_many(limit).await;
     }
 
     /// How many are open.

@@ -18,7 +18,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, new_epoch};
-use crate::confirmations::Confirmations;
+use crate::confirmations::{Confirmations, Patience, Wait};
 use crate::gateways::Gateways;
 use crate::limits::{SNAPSHOTS_AT_ONCE, Streams};
 use crate::metrics::Metrics;
@@ -29,7 +29,7 @@ use crate::sequences::Mark;
 use crate::settings::NodeSettings;
 use crate::status::Refusal;
 use crate::sync::{ColdStart, Sync};
-use crate::uplink::{self, Answers, Effects};
+use crate::uplink::{self, Answer, Answers, Effects, OpenQuery};
 
 /// Sessions of closed links that are freed under one lock: some hundred microseconds.
 const REAPED_AT_ONCE: usize = 2048;
@@ -71,12 +71,16 @@ pub(crate) struct Routing {
     /// Sequence of the next thing that this node originates. Begins with the epoch, so that it goes on where a
     /// predecessor ended, as far as gateways can see.
     pub(crate) published: u64,
+    /// Answers that wait for the deliveries before them to be queued.
+    answers: Vec<Answer>,
     /// What has been applied and waits to be confirmed.
     pub(crate) confirmations: Confirmations,
     /// What waits until all links are known; None: they are.
     pub(crate) cold_start: Option<ColdStart>,
     /// Batches of the present transaction, whose deliveries are not queued yet.
     unsettled: Vec<Unsettled>,
+    /// Gateways that were lost in the present transaction.
+    lost: Vec<u64>,
 }
 
 /// One applied batch of a gateway.
@@ -108,9 +112,11 @@ impl Node {
                 core: Core::new(settings.core()),
                 gateways: Gateways::new(settings.detach_grace, settings.gateway_queue_bytes),
                 published: epoch,
+                answers: Vec::new(),
                 confirmations: Confirmations::default(),
                 cold_start,
                 unsettled: Vec::new(),
+                lost: Vec::new(),
             }),
             log: Mutex::new(EventLog::new(settings.log())),
             head: watch::Sender::new(0),
@@ -200,6 +206,13 @@ impl Node {
         self.sync.reach().await;
     }
 
+    /// Returns when the node drains and its streams have ended, or the drain window is over.
+    pub(crate) async fn drained(&self) {
+        self.draining().cancelled().await;
+        // Streams take as long as their readers need, within the window.
+        let _ = tokio::time::timeout(self.settings.drain_window, self.streams.all_closed()).await;
+    }
+
     /// Counts what a batch did.
     pub(crate) fn count(&self, effects: &Effects) {
         self.metrics.entries.add(effects.applied);
@@ -234,16 +247,25 @@ impl Node {
         let Routing {
             core,
             gateways,
+            answers,
             confirmations,
             unsettled,
+            lost,
             ..
         } = routing;
         let outbox = core.outbox();
         let mut deliveries = 0;
-        for fan in outbox.fans() {
+        let mut moved = false;
+        let mut answers = answers.drain(..).peekable();
+        for (before, fan) in outbox.fans().enumerate() {
+            while let Some(answer) = answers.next_if(|answer| answer.after <= before) {
+                gateways.answer(answer);
+            }
             deliveries += (fan.items.len() * fan.targets.len()) as u64;
+            moved |= fan.moved;
             gateways.deliver(&fan);
         }
+        answers.for_each(|answer| gateways.answer(answer));
         self.metrics.deliveries.add(deliveries);
         let mut events = outbox.events().peekable();
         let head = events.peek().is_some().then(|| {
@@ -255,15 +277,30 @@ impl Node {
         });
         drop(events);
         outbox.clear();
-        let waits = gateways.take_waits();
+        let mut waits = gateways.take_waits();
+        let holding = core.is_holding();
+        if holding {
+            waits.push(Wait::HELD);
+        }
+        if moved {
+            lost.push(Wait::HELD.gateway);
+        }
+        if !lost.is_empty() {
+            confirmations.moved(lost, &waits);
+            lost.clear();
+        }
         for batch in unsettled.drain(..) {
             gateways.end_links(batch.gateway, &batch.ended);
             confirmations.add(batch.gateway, batch.marks, &waits, batch.bytes);
         }
         // A draining node's word is worth nothing: its successor is told again.
         if !self.shutdown.draining().is_cancelled() {
+            let stands = |gateways: &Gateways, wait, patience| match wait {
+                Wait::HELD => !holding || patience == Patience::Over,
+                wait => gateways.stands(wait, patience),
+            };
             while let Some((origin, marks)) =
-                confirmations.next(|wait, patience| gateways.stands(wait, patience))
+                confirmations.next(|wait, patience| stands(gateways, wait, patience))
             {
                 gateways.confirm(origin, &marks);
             }
@@ -291,8 +328,8 @@ impl Node {
         );
         let mut queries = Vec::new();
         for held in cold_start.into_held() {
-            let answers = Answers::Later(&mut queries);
-            let (effects, result) = routing.apply(now, held.gateway, held.entries, answers);
+            let (effects, result) =
+                routing.apply(now, held.gateway, held.entries, Some(&mut queries));
             self.count(&effects);
             if let Err(refusal) = result {
                 self.metrics.attach_refused(&refusal);
@@ -301,14 +338,8 @@ impl Node {
             }
         }
         for query in queries {
-            let gateway = query.gateway();
-            let Some(outbound) = routing.gateways.outbound(gateway) else {
-                continue;
-            };
-            if uplink::answer(&routing.core, &outbound, &query) {
-                routing.gateways.choke(gateway);
-            }
-            routing.gateways.touch(&outbound);
+            let answer = uplink::answer(&mut routing.core, &query);
+            routing.answers.push(answer);
         }
         routing.gateways.wait_for(Vec::new());
         routing.gateways.announce_roster(None);
@@ -360,16 +391,21 @@ struct Settled {
 }
 
 impl Routing {
-    /// Applies a batch of one gateway; the end of the transaction sees to its confirmation.
+    /// Applies a batch of one gateway; the end of the transaction sees to its confirmation. Queries are answered, or put
+    /// into `queries`.
     pub(crate) fn apply(
         &mut self,
         now: Duration,
         incarnation: u64,
         entries: Vec<UplinkEntry>,
-        answers: Answers<'_>,
+        queries: Option<&mut Vec<OpenQuery>>,
     ) -> (Effects, Result<(), Refusal>) {
         let Some(gateway) = self.gateways.get_mut(incarnation) else {
             return (Effects::default(), Ok(()));
+        };
+        let answers = match queries {
+            Some(queries) => Answers::Later(queries),
+            None => Answers::AtOnce(&mut self.answers),
         };
         let (mut effects, result) =
             uplink::apply(&mut self.core, now, incarnation, gateway, entries, answers);
@@ -381,9 +417,6 @@ impl Routing {
             bytes: effects.bytes,
         });
         self.gateways.touch(&outbound);
-        if effects.choked {
-            self.gateways.choke(incarnation);
-        }
         (effects, result)
     }
 
@@ -429,6 +462,7 @@ impl Routing {
             "gateway lost, its links end"
         );
         self.confirmations.forget(incarnation);
+        self.lost.push(incarnation);
         self.end_links(now, incarnation, &links);
         let link = |number| LinkId {
             gateway: incarnation,

@@ -21,11 +21,12 @@ use crate::link::Link;
 use crate::node::Node;
 use crate::presence::Presence;
 
-/// A peer that was silent for this long is asked whether it is there.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// A peer that was silent for this long is asked whether it is there. As gateways do: until a dead one is noticed, what
+/// it should have taken is not confirmed to the others.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// It has this long to answer.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What a peer may send on one stream before it waits for us: a burst of MsgServers, and more than one round trip.
 const STREAM_WINDOW: u32 = 16 << 20;
@@ -39,7 +40,7 @@ const FRAME_BYTES: u32 = 1 << 20;
 /// Open streams and calls of one connection.
 const CONNECTION_STREAMS: u32 = 1000;
 
-/// What is left after the drain window for calls that are still running. A bare TCP connection, or a peer that reads
+/// What is left after the last stream for calls that are still running. A bare TCP connection, or a peer that reads
 /// nothing, would hold the server for ever.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 
@@ -57,7 +58,7 @@ pub enum ServeError {
 /// Serves `node` on a bound listener: presence, broadcast, links, health and reflection.
 ///
 /// Health says NOT_SERVING until `readiness` says otherwise. When the node's shutdown begins to drain, streams end
-/// over the drain window; a second after it, whatever is still open is dropped. Returns then.
+/// over the drain window; a second after the last of them, whatever is still open is dropped. Returns then.
 pub async fn serve(
     node: Arc<Node>,
     listener: TcpListener,
@@ -75,11 +76,9 @@ pub async fn serve(
     // What may be published may be asked for.
     let broadcast = BroadcastServiceServer::new(Broadcast::new(Arc::clone(&node)))
         .max_decoding_message_size(node.settings.attach_message_bytes().max(MAX_REQUEST_BYTES));
-    let draining = node.draining();
-    let window = node.settings.drain_window;
-    let drained = async move {
-        draining.cancelled().await;
-        tokio::time::sleep(window).await;
+    let drained = {
+        let node = Arc::clone(&node);
+        async move { node.drained().await }
     };
     let server = Server::builder()
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -97,10 +96,9 @@ pub async fn serve(
         .add_service(links)
         .serve_with_incoming_shutdown(connections(listener), drained);
 
-    let draining = node.draining();
     let given_up = async move {
-        draining.cancelled().await;
-        tokio::time::sleep(window + LAST_CALLS).await;
+        node.drained().await;
+        tokio::time::sleep(LAST_CALLS).await;
     };
     tokio::select! {
         served = server => Ok(served?),

@@ -31,6 +31,9 @@ pub struct NodeSettings {
     /// What may wait for one gateway; beyond, its stream is ended
     #[arg(long, env = "TT_ROUTE_GATEWAY_QUEUE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "256MiB")]
     pub gateway_queue_bytes: usize,
+    /// Whether MsgServers are told of users that vanish with a lost connection or gateway; the C++ RouteServer does not
+    #[arg(long, env = "TT_ROUTE_NOTIFY_ON_LOSS", value_enum, default_value_t = NotifyOnLoss::None)]
+    pub notify_on_loss: NotifyOnLoss,
     /// Longest PDU that gateways may send up, or services publish
     #[arg(long, env = "TT_ROUTE_PDU_LIMIT", value_name = "BYTES", value_parser = bytes, default_value = "16MiB")]
     pub pdu_limit: usize,
@@ -68,6 +71,15 @@ pub enum FanOut {
     Directed,
     /// Every link but the sender's, as the C++ RouteServer does
     Broadcast,
+}
+
+/// Of whom MsgServers are told when a connection or a gateway is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NotifyOnLoss {
+    /// Of nobody
+    None,
+    /// Of every user that legacy clients saw online
+    All,
 }
 
 /// Flags of `route-grpc serve`.
@@ -118,6 +130,10 @@ impl NodeSettings {
             },
             seat_hold: self.seat_hold,
             seat_bytes: self.seat_bytes,
+            notify_on_loss: match self.notify_on_loss {
+                NotifyOnLoss::None => route_core::NotifyOnLoss::None,
+                NotifyOnLoss::All => route_core::NotifyOnLoss::All,
+            },
         }
     }
 
@@ -145,6 +161,7 @@ impl Default for NodeSettings {
             seat_hold: Duration::from_secs(2),
             seat_bytes: 64 << 20,
             gateway_queue_bytes: 256 << 20,
+            notify_on_loss: NotifyOnLoss::None,
             pdu_limit: 16 << 20,
             log_events: 65_536,
             log_bytes: 32 << 20,

@@ -16,7 +16,6 @@ use route_proto::v1::{
 };
 
 use crate::gateways::Gateway;
-use crate::outbound::{Outbound, Queueing};
 use crate::sequences::{Kind, Step};
 use crate::status::Refusal;
 
@@ -36,12 +35,21 @@ pub(crate) struct Effects {
     pub(crate) asked: u64,
     /// Links or their roles changed: sessions may have to be freed, seats to be ended in time.
     pub(crate) links_changed: bool,
-    /// The gateway's own queue has just become full.
-    pub(crate) choked: bool,
     /// Links that have been closed.
     pub(crate) ended: Vec<u64>,
     /// What was applied and is to be confirmed, bytes (about).
     pub(crate) bytes: usize,
+}
+
+/// The answer to a query, and its place among the deliveries that the core has produced.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Whose link asked.
+    pub(crate) gateway: u64,
+    /// It comes after so many fans.
+    pub(crate) after: usize,
+    /// What it says.
+    pub(crate) answer: StatusAnswer,
 }
 
 /// A query whose answer has to wait.
@@ -52,18 +60,11 @@ pub(crate) struct OpenQuery {
     query: StatusQuery,
 }
 
-impl OpenQuery {
-    /// Incarnation of the gateway that is to be answered.
-    pub(crate) fn gateway(&self) -> u64 {
-        self.link.gateway
-    }
-}
-
 /// When queries are answered.
 #[derive(Debug)]
 pub(crate) enum Answers<'a> {
     /// In their place.
-    AtOnce,
+    AtOnce(&'a mut Vec<Answer>),
     /// When everything else that is known has been applied.
     Later(&'a mut Vec<OpenQuery>),
 }
@@ -93,18 +94,21 @@ pub(crate) fn apply(
     (batch.effects, Ok(()))
 }
 
-/// Answers what was left open. Returns whether the queue has just become full.
-pub(crate) fn answer(core: &Core, outbound: &Outbound, open: &OpenQuery) -> bool {
+/// Answers a query as things are now.
+pub(crate) fn answer(core: &mut Core, open: &OpenQuery) -> Answer {
     let mut statuses = Vec::with_capacity(open.query.user_ids.len());
     core.legacy_online_for(open.link, &open.query.user_ids, |online| {
         statuses.push(if online { 1 } else { 2 });
     });
-    let answer = StatusAnswer {
-        link: open.link.number,
-        sequence: open.sequence,
-        statuses: statuses.into(),
-    };
-    outbound.answer(answer) == Queueing::Choked
+    Answer {
+        gateway: open.link.gateway,
+        after: core.outbox().seal(),
+        answer: StatusAnswer {
+            link: open.link.number,
+            sequence: open.sequence,
+            statuses: statuses.into(),
+        },
+    }
 }
 
 /// The entry belongs to the table of a link that the node has lost.
@@ -321,9 +325,7 @@ impl Batch<'_> {
             query,
         };
         match &mut self.answers {
-            Answers::AtOnce => {
-                self.effects.choked |= answer(self.core, &self.gateway.outbound, &open);
-            }
+            Answers::AtOnce(answers) => answers.push(answer(self.core, &open)),
             Answers::Later(queries) => queries.push(open),
         }
         Ok(())
@@ -464,7 +466,7 @@ fn bad_status(link: LinkId, value: u32) -> Refusal {
     Refusal::protocol(format!("link {link}: status {value} is none of 1, 2, 3"))
 }
 
-/// [`Sequences`] and the core agree about which links are open.
+/// `Sequences` and the core agree about which links are open.
 fn unlike_sequences(error: LinkError) -> Refusal {
     debug_assert!(false, "{error}");
     Refusal::protocol(error.to_string())

@@ -231,27 +231,35 @@ fn table_after(history: &[UplinkEntry]) -> Rows {
 fn table_after_replay(replayed: &[UplinkEntry]) -> Rows {
     let mut table = Table::default();
     for entry in replayed {
-        match entry.entry.as_ref().unwrap() {
-            Entry::Opened(opened) => table.listed = opened.listed,
-            Entry::List(list) if list.replay => {
-                let listed = table.listed;
-                for at in 0..list.user_ids.len() {
-                    for _ in 0..list.logins[at] {
-                        table.listed = false;
-                        table.apply(&Entry::List(SessionList {
-                            user_ids: vec![list.user_ids[at]],
-                            client_types: vec![list.client_types[at]],
-                            statuses: vec![list.statuses[at]],
-                            ..SessionList::default()
-                        }));
-                    }
-                }
-                table.listed = listed;
-            }
-            other => table.apply(other),
+        let entry = entry.entry.as_ref().unwrap();
+        if let Entry::Opened(opened) = entry {
+            table.listed = opened.listed;
+        } else if let Entry::List(list) = entry
+            && list.replay
+        {
+            restore(&mut table, list);
+        } else {
+            table.apply(entry);
         }
     }
     rows(&table)
+}
+
+/// In a first list, offline is hidden, as in a replay.
+fn restore(table: &mut Table, list: &SessionList) {
+    let listed = std::mem::replace(&mut table.listed, false);
+    for at in 0..list.user_ids.len() {
+        let one = SessionList {
+            user_ids: vec![list.user_ids[at]],
+            client_types: vec![list.client_types[at]],
+            statuses: vec![list.statuses[at]],
+            ..SessionList::default()
+        };
+        for _ in 0..list.logins[at] {
+            table.apply(&Entry::List(one.clone()));
+        }
+    }
+    table.listed = listed;
 }
 
 fn rows(table: &Table) -> Rows {

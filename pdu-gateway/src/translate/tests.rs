@@ -39,9 +39,8 @@ fn a_role_that_cannot_be_read_is_dropped() {
 fn a_list_keeps_its_order() {
     let body = list(&[(7, 1, 0x01), (8, 2, 0x12), (7, 3, 0x11)]);
 
-    let parts = match meaning(command::ONLINE_USER_LIST, &body) {
-        Meaning::List(parts) => parts,
-        other => panic!("{other:?}"),
+    let Meaning::List(parts) = meaning(command::ONLINE_USER_LIST, &body) else {
+        panic!("a valid list is read");
     };
 
     let expected = SessionList {

@@ -183,12 +183,13 @@ fn poll(stream: &mut UplinkStream) -> Poll<Option<AttachRequest>> {
 }
 
 fn next(stream: &mut UplinkStream) -> Option<UplinkMessage> {
-    match poll(stream) {
-        Poll::Ready(Some(AttachRequest {
-            frame: Some(attach_request::Frame::Uplink(message)),
-        })) => Some(message),
-        _ => None,
-    }
+    let Poll::Ready(Some(request)) = poll(stream) else {
+        return None;
+    };
+    let Some(attach_request::Frame::Uplink(message)) = request.frame else {
+        return None;
+    };
+    Some(message)
 }
 
 fn has_room(uplink: &Uplink, link: u64) -> bool {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use route_grpc::settings::NodeSettings;
+use route_grpc::settings::{NodeSettings, NotifyOnLoss};
 use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{AttachHello, GetUserStatusRequest, SessionList, Uplink, UplinkEntry};
+use route_proto::v1::{
+    AttachHello, GetUserStatusRequest, SessionList, StatusNotice, Uplink, UplinkEntry, delivery,
+};
 use tonic::Code;
 
 use crate::attach::reason;
@@ -212,8 +214,12 @@ async fn a_successor_gets_what_a_lost_gateway_was_handed() {
     a.route(1, chat(1, 2, b"handed out")).await;
     b.delivery().await;
     drop(b);
-    a.route(1, chat(1, 2, b"held")).await;
+    let held = a.route(1, chat(1, 2, b"held")).await;
     a.until(|a| a.roster == ["a", "c"]).await;
+    assert!(
+        a.confirmed_so_far(1) + 1 < held,
+        "a seat dies with its node"
+    );
     c.tell(
         1,
         Entry::Role(route_proto::v1::RoleReport { claimed: true }),
@@ -242,27 +248,53 @@ async fn the_end_of_a_link_is_said_after_everything_that_was_meant_for_it() {
     b.delivery().await;
 }
 
-/// Nothing is routed by a node that goes.
 #[tokio::test]
-async fn a_draining_node_ends_all_streams_and_confirms_nothing_more() {
-    let site = Site::start().await;
+async fn msgservers_are_told_of_users_that_vanish_if_that_is_wanted() {
+    let site = Site::with(NodeSettings {
+        notify_on_loss: NotifyOnLoss::All,
+        ..settings()
+    })
+    .await;
     let mut a = Played::attach(&site, "a").await;
     let mut b = Played::attach(&site, "b").await;
-    a.open_with(1, &[1]).await;
+    a.open_with(1, &[1, 2]).await;
+    b.open_with(1, &[2]).await;
+
+    a.close(1).await;
+
+    let delivered = b.delivery().await;
+    let status = delivery::Payload::Status(StatusNotice {
+        user_id: 1,
+        status: 2,
+    });
+    assert_eq!(delivered.payload, status);
+    a.got_nothing_after(1).await;
+    b.got_nothing_after(1).await;
+}
+
+/// Nothing is routed by a node that goes, and nobody is kept waiting by it.
+#[tokio::test]
+async fn a_draining_node_ends_all_streams_at_once_and_itself_without_a_window() {
+    let site = Site::with(NodeSettings {
+        drain_window: Duration::from_secs(3600),
+        ..settings()
+    })
+    .await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
 
     site.shutdown.begin();
 
     for gateway in [&mut a, &mut b] {
         let status = gateway.end().await.unwrap();
-        assert_eq!(
-            (status.code(), reason(&status).as_str()),
-            (Code::Unavailable, "DRAINING")
-        );
+        assert_eq!(status.code(), Code::Unavailable);
+        assert_eq!(reason(&status), "DRAINING");
     }
     soon("the server's end", site.server)
         .await
         .unwrap()
         .unwrap();
+    assert!(soon("all tasks", site.shutdown.finish()).await);
 }
 
 async fn cold_site(cold_start_wait: Duration) -> Site {

@@ -1,0 +1,88 @@
+{{/* Names and labels. Component is "route-grpc" or "pdu-gateway"; it is the Prometheus job too. */}}
+
+{{- define "route.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end }}
+
+{{/* Short enough for the longest suffix, "-route-grpc-headless". */}}
+{{- define "route.fullname" -}}
+{{- default .Release.Name .Values.fullnameOverride | trunc 42 | trimSuffix "-" -}}
+{{- end }}
+
+{{- define "route.serviceAccount" -}}
+{{- if .Values.pods.serviceAccount.create -}}
+{{- default (include "route.fullname" .) .Values.pods.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.pods.serviceAccount.name -}}
+{{- end -}}
+{{- end }}
+
+{{- define "route.image" -}}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ default $.Chart.AppVersion .tag }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What the Services, budgets and policies select, and never changes: (list . "route-grpc"). */}}
+{{- define "route.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ include "route.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end }}
+
+{{/* For metadata.labels: (list . "route-grpc"); without a component: (list . ""). */}}
+{{- define "route.labels" -}}
+{{- $root := index . 0 -}}
+{{- $component := index . 1 -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "route.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+{{- with $component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+app.kubernetes.io/part-of: teamtalk
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* For pods: without the chart's version, so that a new chart with the same pods replaces none. */}}
+{{- define "route.podLabels" -}}
+{{- $root := index . 0 -}}
+{{- include "route.selector" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: teamtalk
+{{- with $root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Which pods answer gRPC. */}}
+{{- define "route.grpcComponent" -}}
+{{- ternary "pdu-gateway" "route-grpc" (eq .Values.mode "embedded") -}}
+{{- end }}
+
+{{/* Where gateways attach, as a JSON array. */}}
+{{- define "route.upstreams" -}}
+{{- if eq .Values.mode "gateways" -}}
+{{- toJson .Values.gateway.upstreams -}}
+{{- else -}}
+{{- list (printf "http://%s-route-grpc-headless:50051" (include "route.fullname" .)) | toJson -}}
+{{- end -}}
+{{- end }}
+
+{{/* Where everybody else calls gRPC. */}}
+{{- define "route.grpcUrl" -}}
+{{- if eq .Values.mode "gateways" -}}
+{{- first .Values.gateway.upstreams -}}
+{{- else -}}
+http://{{ include "route.fullname" . }}-route-grpc:{{ .Values.node.service.port }}
+{{- end -}}
+{{- end }}

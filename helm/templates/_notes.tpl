@@ -1,0 +1,53 @@
+{{- define "route.notes" -}}
+{{- $name := include "route.fullname" . }}
+{{- $service := .Values.gateway.service }}
+TeamTalk Route {{ .Chart.AppVersion }}: {{ if eq .Values.mode "embedded" }}one pod, gateway and node in one process{{ else }}{{ if eq .Values.mode "separate" }}one node, {{ end }}{{ if .Values.gateway.autoscaling.enabled }}{{ .Values.gateway.autoscaling.minReplicas }} to {{ .Values.gateway.autoscaling.maxReplicas }} gateways{{ else }}{{ .Values.gateway.replicas }} gateway{{ if ne (int .Values.gateway.replicas) 1 }}s{{ end }}{{ end }}{{ end }}.
+
+1. Wait until it runs:
+
+     kubectl -n {{ .Release.Namespace }} rollout status deployment/{{ $name }}-pdu-gateway
+
+2. See that it works, as a MsgServer and as a new service would:
+
+     helm test -n {{ .Release.Namespace }} {{ .Release.Name }}
+
+3. Point a MsgServer here: in its msgserver.conf, RouteServerIP1 and RouteServerPort1.
+
+{{- if eq $service.type "ClusterIP" }}
+   In this cluster: {{ if $service.clusterIP }}{{ $service.clusterIP }}{{ else }}the address that this prints{{ end }}, port {{ $service.port }}. For MsgServers elsewhere set gateway.service.type.
+
+     kubectl -n {{ .Release.Namespace }} get service {{ $name }}-pdu-gateway -o jsonpath='{.spec.clusterIP}'
+{{- else if eq $service.type "NodePort" }}
+   The address of a machine that runs a gateway, and the port that this prints:
+
+     kubectl -n {{ .Release.Namespace }} get service {{ $name }}-pdu-gateway -o jsonpath='{.spec.ports[0].nodePort}'
+{{- else }}
+   The address that this prints, port {{ $service.port }}:
+
+     kubectl -n {{ .Release.Namespace }} get service {{ $name }}-pdu-gateway -o jsonpath='{.status.loadBalancer.ingress[0]}'
+{{- end }}
+
+   Migrate from the C++ RouteServer one MsgServer at a time: docs/migration.md.
+
+{{- if ne .Values.mode "gateways" }}
+
+4. Call the API from a pod: gRPC without TLS at {{ $name }}-route-grpc.{{ .Release.Namespace }}.svc:{{ .Values.node.service.port }}.
+{{- if .Values.networkPolicy.enabled }}
+   The pod must be in this namespace with the label route.teamtalk/grpc-client: "true", or be listed in
+   networkPolicy.grpcFrom.
+
+gRPC knows neither TLS nor tokens yet. What guards it is the NetworkPolicy of this release, and that only if the
+cluster's network enforces such policies. Whoever reaches the port sees who is online and what is sent, and may
+publish.
+{{- else }}
+
+WARNING: networkPolicy.enabled is false. gRPC knows neither TLS nor tokens yet: every pod of the cluster can see who is
+online and what is sent, and may publish.
+{{- end }}
+{{- end }}
+{{- if hasPrefix "localhost/" .Values.image.repository }}
+
+The image {{ include "route.image" . }} is in no registry: load it into every machine of the cluster, or push it to yours
+and set image.repository (docs/install.md).
+{{- end }}
+{{- end }}

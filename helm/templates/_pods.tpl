@@ -1,0 +1,94 @@
+{{/* What both pods have in common. */}}
+
+{{/* The flags of a map, in the order of their names: (dict "detach-grace" "20s"). A list repeats its flag; false is none. */}}
+{{- define "route.flags" -}}
+{{- range $flag, $value := . }}
+{{- if kindIs "bool" $value }}
+{{- if $value }}
+- --{{ $flag }}
+{{- end }}
+{{- continue }}
+{{- end }}
+{{- range ternary $value (list $value) (kindIs "slice" $value) }}
+- {{ printf "--%s=%v" $flag (ternary (. | int64) . (kindIs "float64" .)) | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Flags of the node that the embedded one has too, as JSON: not those of the process around it. */}}
+{{- define "route.nodeFlags" -}}
+{{- omit .Values.node.flags "log-filter" "log-format" "shutdown-deadline" "worker-threads" | toJson -}}
+{{- end }}
+
+{{- define "route.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "route.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{/* The environment: (dict "root" . "extra" list). */}}
+{{- define "route.env" -}}
+{{- if contains "$(POD_IP)" .root.Values.pods.bindAddress }}
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+{{- end }}
+{{- with .extra }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* The pod's part that has nothing to do with containers: (dict "root" . "of" .Values.node). */}}
+{{- define "route.podCommon" -}}
+serviceAccountName: {{ include "route.serviceAccount" .root }}
+automountServiceAccountToken: false
+# A Service's variables, such as X_PORT=tcp://…, are nobody's settings.
+enableServiceLinks: false
+terminationGracePeriodSeconds: {{ .root.Values.pods.terminationGracePeriodSeconds }}
+securityContext:
+  {{- include "route.podSecurity" .root | nindent 2 }}
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .of.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- end }}
+
+{{/* Before SIGTERM: new connections go elsewhere first. The image has no shell, so the kubelet itself sleeps. */}}
+{{- define "route.lifecycle" -}}
+preStop:
+  sleep:
+    seconds: {{ .Values.pods.preStopSeconds }}
+{{- end }}

@@ -1,0 +1,46 @@
+{{/* Parts of the NetworkPolicies. */}}
+
+{{- define "route.grpcIngress" -}}
+- ports:
+    - port: 50051
+      protocol: TCP
+  from:
+    {{- if eq .Values.mode "separate" }}
+    - podSelector:
+        matchLabels:
+          {{- include "route.selector" (list . "pdu-gateway") | nindent 10 }}
+    {{- end }}
+    - podSelector:
+        matchLabels:
+          route.teamtalk/grpc-client: "true"
+    {{- with .Values.networkPolicy.grpcFrom }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}
+
+{{- define "route.metricsIngress" -}}
+{{- with .Values.networkPolicy.metricsFrom }}
+- ports:
+    - port: 9464
+      protocol: TCP
+  from:
+    {{- toYaml . | nindent 4 }}
+{{- end }}
+{{- end }}
+
+{{/* The gateways' allow-list, or the one that they have without being told, as a JSON array. */}}
+{{- define "route.allowedRanges" -}}
+{{- $private := list "10.0.0.0/8" "172.16.0.0/12" "192.168.0.0/16" "fc00::/7" -}}
+{{- $given := index .Values.gateway.flags "allow-cidr" -}}
+{{- $given = ternary (list $given) $given (kindIs "string" $given) -}}
+{{- default $private $given | toJson -}}
+{{- end }}
+
+{{/* The ports of gateway.upstreams, as a JSON array. */}}
+{{- define "route.upstreamPorts" -}}
+{{- $ports := list -}}
+{{- range .Values.gateway.upstreams -}}
+{{- $ports = append $ports (regexFind "[0-9]+$" (trimSuffix "/" .) | int) -}}
+{{- end -}}
+{{- $ports | uniq | toJson -}}
+{{- end }}

@@ -1,0 +1,47 @@
+{{/* What the schema cannot say, because it concerns several values. */}}
+
+{{- define "route.rules" -}}
+{{- if eq .Values.mode "embedded" }}
+{{- if ne (int .Values.gateway.replicas) 1 }}
+{{- fail (printf "gateway.replicas is %d, but mode is embedded: that pod is the node too, and there is one node. Use mode: separate for several gateways." (int .Values.gateway.replicas)) }}
+{{- end }}
+{{- if .Values.gateway.autoscaling.enabled }}
+{{- fail "gateway.autoscaling.enabled is true, but mode is embedded: that pod is the node too, and there is one node. Use mode: separate." }}
+{{- end }}
+{{- end }}
+{{- if and .Values.gateway.upstreams (ne .Values.mode "gateways") }}
+{{- fail (printf "gateway.upstreams is set, but mode is %s, which has a node of its own. Use mode: gateways, or leave gateway.upstreams empty." .Values.mode) }}
+{{- end }}
+{{- if and (eq .Values.mode "gateways") (not .Values.gateway.upstreams) }}
+{{- fail "mode is gateways, so there is no node here: say in gateway.upstreams where it is." }}
+{{- end }}
+{{- with .Values.gateway.autoscaling }}
+{{- if and .enabled (gt (int .minReplicas) (int .maxReplicas)) }}
+{{- fail (printf "gateway.autoscaling.minReplicas (%d) is more than gateway.autoscaling.maxReplicas (%d)." (int .minReplicas) (int .maxReplicas)) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.gateway.service.loadBalancerSourceRanges (ne .Values.gateway.service.type "LoadBalancer") }}
+{{- fail "gateway.service.loadBalancerSourceRanges needs gateway.service.type: LoadBalancer." }}
+{{- end }}
+{{- if and .Values.gateway.service.nodePort (eq .Values.gateway.service.type "ClusterIP") }}
+{{- fail "gateway.service.nodePort needs gateway.service.type: NodePort or LoadBalancer." }}
+{{- end }}
+{{- $longest := 0 }}
+{{- range list (index .Values.node.flags "shutdown-deadline") (index .Values.gateway.flags "drain-deadline") }}
+{{- $longest = max $longest (include "route.seconds" (default "25s" .) | int) }}
+{{- end }}
+{{- $needed := add .Values.pods.preStopSeconds $longest 15 }}
+{{- if lt (int .Values.pods.terminationGracePeriodSeconds) (int $needed) }}
+{{- fail (printf "pods.terminationGracePeriodSeconds is %d, but must be at least %d: pods.preStopSeconds (%d), the longer of node.flags.shutdown-deadline and gateway.flags.drain-deadline (%d), and 15 to spare. Else pods are killed while they drain." (int .Values.pods.terminationGracePeriodSeconds) (int $needed) (int .Values.pods.preStopSeconds) (int $longest)) }}
+{{- end }}
+{{- end }}
+
+{{/* Whole seconds of a time as flags have it, rounded up: 1500ms, 25s, 2m. */}}
+{{- define "route.seconds" -}}
+{{- $number := regexFind "^[0-9]+" . | int -}}
+{{- if hasSuffix "ms" . -}}{{ div (add $number 999) 1000 }}
+{{- else if hasSuffix "s" . -}}{{ $number }}
+{{- else if hasSuffix "m" . -}}{{ mul $number 60 }}
+{{- else -}}{{ mul $number 3600 }}
+{{- end -}}
+{{- end }}
