@@ -1,6 +1,8 @@
 //! The gateway's clock: monotonic, so that a step of the wall clock closes no connection.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Time since the gateway started.
 #[derive(Debug, Clone, Copy)]

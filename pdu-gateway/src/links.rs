@@ -111,9 +111,11 @@ impl Links {
         unknown
     }
 
-    /// All links.
+    /// All links, the oldest first.
     pub fn all(&self) -> Vec<Arc<Link>> {
-        self.state.lock().links.values().cloned().collect()
+        let mut all: Vec<_> = self.state.lock().links.values().cloned().collect();
+        all.sort_unstable_by_key(|link| link.number());
+        all
     }
 
     /// Asks all links to end.

@@ -1,0 +1,251 @@
+//! A MsgServer's TCP connection to a gateway: the kernel's buffers, and what the gateway's connection task does with
+//! them, a random number of bytes at a time.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use pdu_gateway::gateway::Gateway;
+use pdu_gateway::link::{Link, Next};
+use pdu_gateway::output::Batch;
+use pdu_gateway::pressure::Turn;
+use pdu_gateway::session::{Session, Tally};
+use pdu_gateway::uplink::Room;
+use route_proto::v1::{CloseReason, LinkOpened};
+use system_tests::player::pdu::{Pdu, Splitter};
+
+/// How a MsgServer's end went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gone {
+    /// What it sent before is still read.
+    Finished,
+    /// What was not read yet is lost.
+    Reset,
+}
+
+/// A query that is to be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// User and answer, where there is only one that is right.
+    pub(crate) expected: Vec<(u32, Option<bool>)>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) gateway: usize,
+    pub(crate) server: usize,
+    pub(crate) link: Arc<Link>,
+    pub(crate) opened: Duration,
+    session: Session,
+    batch: Batch,
+    room: Room,
+    /// Written by the MsgServer, not read by the gateway.
+    inbox: VecDeque<u8>,
+    written: u64,
+    read: u64,
+    /// Messages in the inbox, with the offset of their end.
+    unread: VecDeque<(u64, u32)>,
+    /// It reads nothing until then.
+    pub(crate) slow_until: Duration,
+    pub(crate) gone: Option<(Gone, Duration)>,
+    splitter: Splitter,
+    pub(crate) asked: BTreeMap<u16, Asked>,
+    pub(crate) next_sequence: u16,
+}
+
+/// What reading did.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    pub(crate) moved: bool,
+    /// Messages that the gateway has accepted by it.
+    pub(crate) accepted: Vec<u32>,
+    /// The link is over.
+    pub(crate) over: bool,
+}
+
+/// What writing did.
+#[derive(Debug)]
+pub(crate) enum Written {
+    Nothing,
+    /// The MsgServer has these.
+    Pdus(Vec<Pdu>),
+    /// The gateway ends the link.
+    Ends(CloseReason),
+}
+
+impl Connection {
+    pub(crate) fn open(
+        gateway: &Gateway,
+        at: usize,
+        server: usize,
+        peer: SocketAddr,
+        opened_at: Duration,
+    ) -> Self {
+        let now = gateway.clock.now();
+        let link = gateway.links.open(peer, &gateway.link_settings, now);
+        gateway.counters.opened();
+        let opened = LinkOpened {
+            peer: peer.to_string(),
+            ..LinkOpened::default()
+        };
+        gateway.uplink.open(link.number(), opened);
+        Self {
+            gateway: at,
+            server,
+            link,
+            opened: opened_at,
+            session: Session::new(Arc::clone(&gateway.dialect), gateway.pdu_limit()),
+            batch: Batch::default(),
+            room: Room::Left,
+            inbox: VecDeque::new(),
+            written: 0,
+            read: 0,
+            unread: VecDeque::new(),
+            slow_until: Duration::ZERO,
+            gone: None,
+            splitter: Splitter::default(),
+            asked: BTreeMap::new(),
+            next_sequence: 0,
+        }
+    }
+
+    /// The MsgServer writes. `message`: its number, if it is one.
+    pub(crate) fn say(&mut self, pdu: &Pdu, message: Option<u32>) {
+        let bytes = pdu.encode();
+        self.written += bytes.len() as u64;
+        self.inbox.extend(bytes);
+        if let Some(message) = message {
+            self.unread.push_back((self.written, message));
+        }
+    }
+
+    /// The user comes or goes. A query that waits for its answer may see that or not: what counts is that it sees what was
+    /// reported before it.
+    pub(crate) fn may_change(&mut self, user: u32) {
+        let open = self
+            .asked
+            .values_mut()
+            .flat_map(|asked| &mut asked.expected);
+        for (_, expected) in open.filter(|(of, _)| *of == user) {
+            *expected = None;
+        }
+    }
+
+    /// Nothing waits to be read or written.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.gone.is_none()
+            && self.inbox.is_empty()
+            && self.batch.is_done()
+            && self.asked.is_empty()
+    }
+
+    /// Everything that it wrote has been read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.inbox.is_empty()
+    }
+
+    /// As the gateway's reader: at most `most` bytes. `world`: the schedule's time, which is not the gateway's.
+    pub(crate) fn read(&mut self, gateway: &Gateway, world: Duration, most: usize) -> Read {
+        let now = gateway.clock.now();
+        let mut result = Read::default();
+        if let Some((gone, at)) = self.gone
+            && world >= at
+            && (gone == Gone::Reset || self.inbox.is_empty())
+        {
+            result.over = true;
+            return result;
+        }
+        if !self.is_allowed(gateway) {
+            self.link.hold_up();
+            return result;
+        }
+        self.link.release(|| now);
+        let count = most.min(self.inbox.len());
+        if count == 0 {
+            return result;
+        }
+        let bytes: Vec<u8> = self.inbox.drain(..count).collect();
+        let mut deeds = Vec::new();
+        let mut tally = Tally::default();
+        let received = self.session.receive(now, &bytes, &mut deeds, &mut tally);
+        assert!(received.is_ok(), "MsgServers here send whole frames");
+        self.link.heard(now, self.session.awaits_first_pdu());
+        self.room = gateway.uplink.submit(self.link.number(), &mut deeds);
+        self.read += count as u64;
+        while let Some((_, message)) = self.unread.pop_front_if(|(end, _)| *end <= self.read) {
+            result.accepted.push(message);
+        }
+        result.moved = true;
+        result
+    }
+
+    fn is_allowed(&mut self, gateway: &Gateway) -> bool {
+        let cx = Context::from_waker(Waker::noop());
+        if gateway.throttle.poll_open(&cx).is_pending() {
+            return false;
+        }
+        if self.room == Room::Full {
+            if gateway
+                .uplink
+                .poll_room(&cx, self.link.number())
+                .is_pending()
+            {
+                return false;
+            }
+            self.room = Room::Left;
+        }
+        true
+    }
+
+    /// As the gateway's writer: at most `most` bytes.
+    pub(crate) fn write(&mut self, gateway: &Gateway, world: Duration, most: usize) -> Written {
+        let now = gateway.clock.now();
+        let cx = Context::from_waker(Waker::noop());
+        if let Poll::Ready(reason) = self.link.poll_ending(&cx) {
+            return Written::Ends(reason);
+        }
+        if world < self.slow_until || self.gone.is_some() {
+            return Written::Nothing;
+        }
+        if self.batch.is_done() {
+            match self.link.poll_next(&cx, &mut self.batch) {
+                Poll::Pending => return Written::Nothing,
+                Poll::Ready(Next::End(reason)) => return Written::Ends(reason),
+                Poll::Ready(Next::Write) => {}
+            }
+        }
+        let mut bytes = Vec::new();
+        let mut slices = [IoSlice::new(&[]); 64];
+        let filled = self.batch.slices(&mut slices);
+        for slice in &slices[..filled] {
+            let left = most - bytes.len();
+            bytes.extend_from_slice(&slice[..slice.len().min(left)]);
+        }
+        self.batch.advance(bytes.len());
+        if let Some(turn) = self.link.wrote(now, bytes.len()) {
+            gateway.turn(turn);
+        }
+        let mut pdus = Vec::new();
+        self.splitter.feed(&bytes, |raw| {
+            pdus.push(Pdu::parse(&bytes::Bytes::copy_from_slice(raw)));
+        });
+        Written::Pdus(pdus)
+    }
+
+    /// As the gateway's task when it is over.
+    pub(crate) fn end(&mut self, gateway: &Gateway, reason: CloseReason) {
+        let shut = self
+            .link
+            .shut(&mut self.batch, Some(reason), &gateway.uplink);
+        gateway.counters.closed(reason);
+        if shut.congested {
+            gateway.turn(Turn::Relieved);
+        }
+        if shut.complete {
+            gateway.links.forget(self.link.number());
+        }
+    }
+}
