@@ -11,7 +11,8 @@ use harness::{Harness, NodeStream, pdu, run, within};
 use pdu_gateway::command;
 use route_proto::v1::uplink_entry::Entry;
 use route_proto::v1::{
-    CloseReason, LinkClosed, StatusAnswer, StatusNotice, UplinkEntry, delivery, downlink_entry,
+    CloseReason, LinkClosed, LinkEnded, StatusAnswer, StatusNotice, UplinkEntry, delivery,
+    downlink_entry,
 };
 use tonic::Status;
 
@@ -203,7 +204,7 @@ async fn a_bad_frame_ends_its_link_after_what_came_before() {
     assert!(matches!(node.entry().await.entry, Some(Entry::Update(u)) if u.user_id == 42));
     assert_closed(&node.entry().await, CloseReason::BadFrame);
     msg_server.closed().await;
-    assert_ends(&mut node, link, 3).await;
+    assert_ends(&mut node, link).await;
 }
 
 /// Promise 5: what a closed link could not be sent goes back.
@@ -224,9 +225,7 @@ async fn deliveries_to_a_link_that_is_gone_are_given_back_until_the_node_knows()
     };
     assert_eq!(back.runs[0].deliveries, late.deliveries);
     assert_eq!((back.runs[0].position, back.last), (7, false));
-    node.confirm(&[(link, 3)]).await;
-    assert!(matches!(node.entry().await.entry, Some(Entry::Returned(back)) if back.last));
-    node.confirm(&[(link, 4)]).await;
+    assert_ends(&mut node, link).await;
     // Forgotten: nothing more comes back.
     node.deliver(late).await;
     node.all_taken().await;
@@ -350,12 +349,13 @@ async fn a_drain_flushes_both_ways_and_closes_with_fin() {
     let entries = vec![
         downlink_entry::Entry::Answer(answer),
         downlink_entry::Entry::Run(run(&[link], 1, std::slice::from_ref(&message))),
+        ended(link),
     ];
-    node.downlink(entries, &[(link, 3)]).await;
+    node.downlink(entries, &[]).await;
     assert_eq!(msg_server.receive().await, message);
     assert_eq!(msg_server.closed().await, b"");
     drop(msg_server);
-    assert_ends(&mut node, link, 3).await;
+    assert_gives_last_back(&mut node, link).await;
     within(gateway.gateway.ended()).await.unwrap();
     assert!(within(gateway.shutdown.finish()).await);
 }
@@ -374,12 +374,20 @@ async fn a_superseded_gateway_gives_up() {
     assert!(within(gateway.gateway.ended()).await.is_err());
 }
 
-/// The node learns that nothing more comes back of the link.
-async fn assert_ends(node: &mut NodeStream, link: u64, closed: u64) {
-    node.confirm(&[(link, closed)]).await;
+/// The node says that it knows the end of the link, and learns that nothing more comes back of it.
+async fn assert_ends(node: &mut NodeStream, link: u64) {
+    node.downlink(vec![ended(link)], &[]).await;
+    assert_gives_last_back(node, link).await;
+}
+
+async fn assert_gives_last_back(node: &mut NodeStream, link: u64) {
     let last = node.entry().await;
     assert!(matches!(last.entry, Some(Entry::Returned(back)) if back.last));
     node.confirm(&[(link, last.sequence)]).await;
+}
+
+fn ended(link: u64) -> downlink_entry::Entry {
+    downlink_entry::Entry::Ended(LinkEnded { link })
 }
 
 fn assert_closed(entry: &UplinkEntry, reason: CloseReason) {

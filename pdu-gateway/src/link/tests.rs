@@ -1,4 +1,4 @@
-use route_proto::v1::{Confirmation, DeliveryRun, LinkOpened};
+use route_proto::v1::{DeliveryRun, LinkOpened};
 
 use super::*;
 use crate::ledger::Keep;
@@ -102,11 +102,6 @@ fn what_comes_after_the_end_is_given_back_until_the_node_knows_of_it() {
     assert_eq!(shut.given_back, 1);
     assert_eq!(late, Delivered::GivenBack { dropped: 0 });
 
-    let confirmation = Confirmation {
-        link: link.number(),
-        sequence: 4,
-    };
-    assert_eq!(uplink.confirm(&[confirmation]), [link.number()]);
     assert!(
         link.end_is_confirmed(&uplink),
         "nothing is left to wait for"
