@@ -48,9 +48,7 @@ fn quiet_run(
 ) -> anyhow::Result<Figures> {
     let mut attempt = 1;
     loop {
-        if !process::wait_for_quiet(options.quiet_wait()) {
-            eprintln!("warning: the machine did not get quiet");
-        }
+        process::wait_for_quiet(options.quiet_wait());
         let (figures, others) = observed_run(workload, spec, options)?;
         if others < options.max_other_cpu || attempt == ATTEMPTS {
             return Ok(figures);

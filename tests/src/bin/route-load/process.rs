@@ -89,8 +89,8 @@ pub(crate) fn machine_busy() -> Duration {
     TICK * ticks
 }
 
-/// Waits until nothing else uses the machine, `limit` at most; says whether it became quiet.
-pub(crate) fn wait_for_quiet(limit: Duration) -> bool {
+/// Waits until nothing else uses the machine, `limit` at most.
+pub(crate) fn wait_for_quiet(limit: Duration) {
     const LOOK: Duration = Duration::from_millis(500);
     const QUIET: Duration = Duration::from_millis(60);
 
@@ -99,8 +99,7 @@ pub(crate) fn wait_for_quiet(limit: Duration) -> bool {
         let before = machine_busy();
         std::thread::sleep(LOOK);
         if machine_busy().saturating_sub(before) < QUIET {
-            return true;
+            return;
         }
     }
-    false
 }

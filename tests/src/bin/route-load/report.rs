@@ -127,13 +127,18 @@ impl fmt::Display for Measured {
 }
 
 impl Measured {
-    /// Every figure that some server has, in order.
+    /// Every figure that some server has, in order; parts by process stand below their whole.
     fn figure_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for (name, _) in self.servers.iter().flat_map(|series| &series.figures) {
-            if !names.contains(&name.as_str()) {
-                names.push(name);
+            if names.contains(&name.as_str()) {
+                continue;
             }
+            let whole = name.split('/').next();
+            let below = names
+                .iter()
+                .rposition(|known| known.split('/').next() == whole);
+            names.insert(below.map_or(names.len(), |at| at + 1), name);
         }
         names
     }
@@ -172,6 +177,15 @@ mod tests {
         let line = text.lines().find(|line| line.contains("us")).unwrap();
         let words: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(words, ["us", "0.500", "2", "4.00×"]);
+    }
+
+    #[test]
+    fn parts_stand_below_their_whole() {
+        let mut measured = measured();
+        let figures = ["lost", "us/node"].map(|name| (name.to_owned(), 1.0));
+        measured.add(1, Figures(figures.to_vec()));
+
+        assert_eq!(measured.figure_names(), ["us", "us/node", "lost"]);
     }
 
     #[test]
