@@ -126,6 +126,7 @@ def test_the_binary_emits_what_is_declared(tmp_path):
         "teamtalk_route_attach_refused_total",
         "teamtalk_route_gaps_total",
         "teamtalk_route_gateways_slow_total",
+        "teamtalk_route_gateways_superseded_total",
         "teamtalk_route_published_total",
         "teamtalk_route_stream_duration_seconds",
     }
