@@ -4,7 +4,7 @@
 //! messages.
 
 // Generated code documents itself in the .proto files and follows prost's style, not ours.
-#![allow(missing_docs, clippy::all, unreachable_pub)]
+#![allow(missing_docs, clippy::all, unreachable_pub, rustdoc::invalid_html_tags)]
 
 /// The public API, package `teamtalk.route.v1`.
 pub mod v1 {
