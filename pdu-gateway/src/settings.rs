@@ -30,7 +30,8 @@ pub struct Settings {
         long,
         env = "TT_GATEWAY_UPSTREAM",
         value_name = "URL",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_parser = upstream
     )]
     pub upstream: Vec<String>,
     /// Address for MsgServers; may be given several times
@@ -157,6 +158,15 @@ pub fn host_name() -> String {
     printable.collect()
 }
 
+/// Only plaintext can be had so far; to accept `https` would be to promise what is not kept.
+fn upstream(text: &str) -> Result<String, &'static str> {
+    match text.split_once("://") {
+        Some(("http", rest)) if !rest.is_empty() => Ok(text.to_owned()),
+        Some(("https", _)) => Err("TLS is not supported yet: write http://host:port"),
+        Some(_) | None => Err("write http://host:port"),
+    }
+}
+
 fn gateway_id(text: &str) -> Result<String, &'static str> {
     let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
     if printable && (1..=128).contains(&text.len()) {
@@ -221,6 +231,10 @@ mod tests {
             Settings::try_parse_from(upstream).unwrap().upstream.len(),
             2
         );
+        for wrong in ["127.0.0.1:50051", "https://a:1", "http://"] {
+            let refused = Settings::try_parse_from(["pdu-gateway", "--upstream", wrong]);
+            assert!(refused.is_err(), "{wrong}");
+        }
         let both = ["pdu-gateway", "--embedded", "--upstream", "http://a:1"];
         assert!(Settings::try_parse_from(both).is_err());
     }

@@ -539,6 +539,7 @@ impl Core {
         effect: Effect,
     ) {
         self.links[slot].reported = true;
+        let unseen = self.takes_hidden_login(slot, user, client_type, status);
         let after = self.step(
             now,
             slot,
@@ -547,7 +548,7 @@ impl Core {
             Step::Report(status),
             ChangeReason::Client,
         );
-        if effect == Effect::Notify && self.links[slot].is_active() {
+        if effect == Effect::Notify && self.links[slot].is_active() && !unseen {
             let id = self.links[slot].id;
             let mut index = 0;
             let known = self.sessions.is_known(user);
@@ -555,6 +556,22 @@ impl Core {
                 self.notify(id, sequence, &mut index, notice);
             }
         }
+    }
+
+    /// A hidden login never causes a notice, its end neither. In broadcast mode it does, for the C++ server does not know
+    /// the client at all and tells everybody that it is gone.
+    fn takes_hidden_login(
+        &self,
+        slot: u32,
+        user: UserId,
+        client_type: ClientType,
+        status: ReportedStatus,
+    ) -> bool {
+        if status != ReportedStatus::Offline || self.settings.fan_out == FanOut::Broadcast {
+            return false;
+        }
+        let logins = self.sessions.logins(slot, user, client_type);
+        logins.visible() == 0 && logins.hidden > 0
     }
 
     /// Changes one session, tells subscribers if the user's summary changed, and returns it.

@@ -353,8 +353,16 @@ fn run(fan_out: FanOut, actions: &[Action]) {
                     },
                 );
                 model.links.get_mut(&number).unwrap().reported = true;
+                let counts = model.links[&number].table.get(&(*user, *kind)).copied();
+                let unseen = fan_out == FanOut::Directed
+                    && *status == ReportedStatus::Offline
+                    && counts.is_some_and(|(online, away, _, left)| online + away + left == 0);
                 model.report(number, *user, *kind, *status);
-                for notice in model.notices(*user, *kind, *status) {
+                let mut notices = model.notices(*user, *kind, *status);
+                if unseen {
+                    notices.clear();
+                }
+                for notice in notices {
                     for target in model.notice_targets(&notice) {
                         let got = (number, sequence, notice.clone());
                         expected.entry(target).or_default().push(got);

@@ -140,8 +140,15 @@ impl Rules {
         };
         let (session, status) = session_and_status(&update, "user_status");
         let user = session.user;
+        let is_unseen = self.fan_out == FanOut::Directed
+            && status == OFFLINE
+            && self.links[&from].holds_hidden_only(&session);
         self.report(from, Some(update), Link::apply_update);
         self.forget_gone(from);
+        if is_unseen {
+            // A hidden login never causes a notice, its end neither.
+            return Vec::new();
+        }
 
         let is_desktop = session.is_desktop();
         let is_offline = status == OFFLINE;
@@ -318,6 +325,11 @@ impl Link {
         if *logins == Logins::default() {
             self.sessions.remove(&session);
         }
+    }
+
+    fn holds_hidden_only(&self, session: &Session) -> bool {
+        let logins = self.sessions.get(session);
+        logins.is_some_and(|logins| logins.visible() == 0)
     }
 
     fn is_in(&self, audience: &Audience) -> bool {
