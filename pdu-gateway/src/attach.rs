@@ -247,6 +247,8 @@ impl Attachment {
             description: self.identity.description.clone(),
             epoch: known.epoch,
             taken: known.taken,
+            // When it is sent.
+            clock_micros: 0,
         };
         let requests = self.gateway.uplink.stream(hello);
         let open = async {
@@ -306,7 +308,11 @@ impl Attachment {
         self.gateway.uplink.resume(&welcome.applied);
         *known = Known {
             attempt: known.attempt,
-            roster: welcome.roster,
+            roster: if welcome.roster.is_empty() {
+                std::mem::take(&mut known.roster)
+            } else {
+                welcome.roster
+            },
             epoch: welcome.epoch,
             taken: 0,
             failures: 0,

@@ -53,6 +53,11 @@ impl Downlink {
                     }
                 }
                 Some(Entry::Ended(ended)) => self.end_is_known(ended.link),
+                Some(Entry::TakenOver(taken)) => {
+                    if let Some(link) = self.gateway.links.get(taken.link) {
+                        link.take_over(&taken.marks);
+                    }
+                }
                 // From a newer node; what it means here is not known.
                 None => debug!("skipping an unknown entry"),
             }

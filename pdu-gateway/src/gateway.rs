@@ -51,7 +51,7 @@ impl Gateway {
     ) -> Arc<Self> {
         Arc::new(Gateway {
             incarnation: new_incarnation(),
-            clock: Clock::start(),
+            clock: uplink.clock(),
             dialect: Arc::new(dialect),
             link_settings,
             links,

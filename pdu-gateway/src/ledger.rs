@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use route_proto::v1::delivery::Payload;
 use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{LinkOpened, StatusQuery, UplinkEntry};
+use route_proto::v1::{LinkOpened, StatusQuery, TakenMark, UplinkEntry};
 
 use crate::table::Table;
 
@@ -84,6 +84,8 @@ pub struct Ledger {
     closed: Option<u64>,
     /// Nothing more will be given back.
     gave_last: bool,
+    /// When the link claimed, as of the cut.
+    claimed_at: u64,
 }
 
 #[derive(Debug)]
@@ -91,13 +93,15 @@ struct Kept {
     /// Number of the entry; of the last one, if several are counted together.
     sequence: u64,
     cost: usize,
+    /// When it was read, microseconds since the gateway started.
+    read_at: u64,
     /// `None` when only counting.
     entry: Option<Entry>,
 }
 
 impl Ledger {
-    /// Begins with the link's first entry, which it returns.
-    pub fn open(link: u64, keep: Keep, opened: LinkOpened) -> (Self, UplinkEntry) {
+    /// Begins with the link's first entry, which it returns. `now` is the time since the gateway started, here and below.
+    pub fn open(now: Duration, link: u64, keep: Keep, opened: LinkOpened) -> (Self, UplinkEntry) {
         let mut ledger = Ledger {
             link,
             keep,
@@ -111,13 +115,14 @@ impl Ledger {
             table: Table::default(),
             closed: None,
             gave_last: false,
+            claimed_at: 0,
         };
-        let entry = ledger.record(Deed::Entry(Entry::Opened(opened)));
+        let entry = ledger.record(now, Deed::Entry(Entry::Opened(opened)));
         (ledger, entry)
     }
 
     /// Numbers what the link did and keeps it. Returns it as it goes up.
-    pub fn record(&mut self, deed: Deed) -> UplinkEntry {
+    pub fn record(&mut self, now: Duration, deed: Deed) -> UplinkEntry {
         self.last += 1;
         let entry = match deed {
             Deed::Entry(entry) => entry,
@@ -135,11 +140,12 @@ impl Ledger {
         if let Entry::Returned(returned) = &entry {
             self.gave_last |= returned.last;
         }
-        self.keep(&entry);
+        self.keep(now, &entry);
         UplinkEntry {
             link: self.link,
             sequence: self.last,
             entry: Some(entry),
+            read_at_micros: 0,
         }
     }
 
@@ -178,10 +184,11 @@ impl Ledger {
     ///
     /// Nothing if the ledger only counts.
     pub fn replay(&self, applied: Option<u64>, out: &mut Vec<UplinkEntry>) {
-        let entry = |sequence, entry| UplinkEntry {
+        let entry = |sequence, entry, read_at_micros| UplinkEntry {
             link: self.link,
             sequence,
             entry: Some(entry),
+            read_at_micros,
         };
         if applied.is_none() && self.cut > 0 && self.keep == Keep::Contents {
             let opened = LinkOpened {
@@ -190,12 +197,14 @@ impl Ledger {
                 reported: self.table.reported,
                 listed: self.table.listed,
                 opaque: self.table.opaque,
+                claimed_at_micros: self.claimed_at,
                 ..self.opened.clone()
             };
-            out.push(entry(self.cut, Entry::Opened(opened)));
+            out.push(entry(self.cut, Entry::Opened(opened), 0));
             // An empty table has one empty part: the node has to know that there is no more of it.
             let parts = self.table.replay();
-            out.extend(parts.into_iter().map(|p| entry(self.cut, Entry::List(p))));
+            let part = |part| entry(self.cut, Entry::List(part), 0);
+            out.extend(parts.into_iter().map(part));
         }
         let applied = applied.unwrap_or(self.cut);
         for kept in &self.window {
@@ -204,7 +213,7 @@ impl Ledger {
             if let Some(content) = &kept.entry
                 && wanted
             {
-                out.push(entry(kept.sequence, content.clone()));
+                out.push(entry(kept.sequence, content.clone(), kept.read_at));
             }
         }
     }
@@ -224,8 +233,9 @@ impl Ledger {
         self.gave_last && self.confirmed == self.last
     }
 
-    fn keep(&mut self, entry: &Entry) {
+    fn keep(&mut self, now: Duration, entry: &Entry) {
         let cost = cost(entry);
+        let read_at = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
         self.bytes += cost;
         let sequence = self.last;
         match (self.keep, self.window.back_mut()) {
@@ -236,11 +246,13 @@ impl Ledger {
             (Keep::Counts, _) => self.window.push_back(Kept {
                 sequence,
                 cost,
+                read_at,
                 entry: None,
             }),
             (Keep::Contents, _) => self.window.push_back(Kept {
                 sequence,
                 cost,
+                read_at,
                 entry: Some(entry.clone()),
             }),
         }
@@ -265,7 +277,11 @@ impl Ledger {
             self.bytes -= kept.cost;
             self.cut = kept.sequence;
             if let Some(entry) = &kept.entry {
+                let claimed = self.table.claimed;
                 self.table.apply(entry);
+                if self.table.claimed && !claimed {
+                    self.claimed_at = kept.read_at;
+                }
             }
         }
     }
@@ -287,12 +303,11 @@ pub fn cost(entry: &Entry) -> usize {
         Entry::Query(query) => 4 * query.user_ids.len(),
         Entry::Returned(returned) => {
             let deliveries = returned.runs.iter().flat_map(|run| &run.deliveries);
-            deliveries
-                .map(|delivery| match &delivery.payload {
-                    Some(Payload::Pdu(pdu)) => ENTRY_COST + pdu.len(),
-                    Some(Payload::DesktopLogin(_) | Payload::Status(_)) | None => ENTRY_COST,
-                })
-                .sum()
+            let costs = deliveries.map(|delivery| match &delivery.payload {
+                Some(Payload::Pdu(pdu)) => ENTRY_COST + pdu.len(),
+                Some(Payload::DesktopLogin(_) | Payload::Status(_)) | None => ENTRY_COST,
+            });
+            costs.sum::<usize>() + returned.taken.len() * size_of::<TakenMark>()
         }
         Entry::Opened(_)
         | Entry::Closed(_)

@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
-use route_proto::v1::CloseReason;
+use route_proto::v1::{CloseReason, DeliveryRun, LinkId, TakenMark};
 
 use crate::codec;
 use crate::output::{Batch, GivenBack, Output};
 use crate::pressure::{Pressure, Turn};
 use crate::run::Run;
-use crate::takeover::{Fresh, TakeOver};
+use crate::takeover::{Fresh, Mark, TakeOver};
 use crate::uplink::Uplink;
 
 /// Time limits are looked at once a second. What is due within half of that is due now; else a heartbeat that was
@@ -51,6 +53,8 @@ struct Outbox {
     ending: Option<CloseReason>,
     /// The task writes no more. What it left, and all that came later, was given back.
     shut: Option<GivenBack>,
+    /// By origin: the first delivery that was given back.
+    given_back: HashMap<LinkId, Mark, RandomState>,
     /// The node knows that the link has ended.
     end_confirmed: bool,
 }
@@ -124,6 +128,7 @@ impl Link {
                 writer: None,
                 ending: None,
                 shut: None,
+                given_back: HashMap::default(),
                 end_confirmed: false,
             }),
             heard: AtomicU64::new(millis(now)),
@@ -192,6 +197,13 @@ impl Link {
         }
     }
 
+    /// The link succeeds others, which were written this.
+    pub fn take_over(&self, marks: &[TakenMark]) {
+        if let Some(takeover) = &mut self.outbox.lock().takeover {
+            takeover.inherit(marks);
+        }
+    }
+
     /// The node originates anew: a new one counts from the beginning.
     pub fn forget_node(&self) {
         if let Some(takeover) = &mut self.outbox.lock().takeover {
@@ -208,7 +220,7 @@ impl Link {
         }
         let complete = outbox.shut.is_some();
         if complete {
-            uplink.give_back(self.number, Vec::new(), true);
+            uplink.finish(self.number, outbox.written());
         } else if let Some(writer) = outbox.writer.take() {
             writer.wake();
         }
@@ -346,10 +358,16 @@ impl Link {
             complete: outbox.end_confirmed,
         };
         outbox.shut = Some(given_back);
+        for run in &runs {
+            outbox.note_given_back(run);
+        }
         // Under the lock, so that nothing that comes later is given back before this.
         match reason {
             Some(reason) => uplink.close(self.number, reason, runs),
-            None => uplink.give_back(self.number, runs, outbox.end_confirmed),
+            None => uplink.give_back(self.number, runs),
+        }
+        if reason.is_none() && outbox.end_confirmed {
+            uplink.finish(self.number, outbox.written());
         }
         shut
     }
@@ -371,7 +389,7 @@ impl Outbox {
         let Some(takeover) = &mut self.takeover else {
             return Some(Arc::clone(run));
         };
-        if run.moved() {
+        if run.late() {
             return Some(Arc::clone(run));
         }
         match takeover.admit(run.origin(), run.first(), run.last()) {
@@ -379,6 +397,35 @@ impl Outbox {
             Fresh::After(mark) => run.after(mark).map(Arc::new),
             Fresh::Nothing => None,
         }
+    }
+
+    fn note_given_back(&mut self, run: &DeliveryRun) {
+        let (Some(origin), Some(first)) = (run.origin, run.deliveries.first()) else {
+            return;
+        };
+        let mark = Mark {
+            sequence: first.sequence,
+            index: first.index,
+        };
+        let noted = self.given_back.entry(origin).or_insert(mark);
+        *noted = mark.min(*noted);
+    }
+
+    /// How far each origin's deliveries were written: as far as they were taken over, but what was given back.
+    fn written(&self) -> Vec<TakenMark> {
+        let Some(takeover) = &self.takeover else {
+            return Vec::new();
+        };
+        let marks = takeover.marks().map(|(origin, taken)| {
+            let given_back = self.given_back.get(&origin);
+            let mark = given_back.map_or(taken, |first| taken.min(first.before()));
+            TakenMark {
+                origin: Some(origin),
+                sequence: mark.sequence,
+                index: mark.index,
+            }
+        });
+        marks.collect()
     }
 
     /// Something was added to the queue.
@@ -401,7 +448,10 @@ impl Outbox {
         given_back.add(run, 0);
         let dropped = given_back.dropped - before;
         let runs = std::mem::take(&mut given_back.runs);
-        uplink.give_back(number, runs, false);
+        for run in &runs {
+            self.note_given_back(run);
+        }
+        uplink.give_back(number, runs);
         dropped
     }
 }

@@ -33,7 +33,7 @@ pub struct Run {
     /// Where the node routed the first one.
     position: u64,
     /// Newer ones of this origin may have come before.
-    moved: bool,
+    late: bool,
     deliveries: Vec<Place>,
     /// All PDUs, one after the other. No PDU is cut by the end of a segment.
     segments: Vec<Bytes>,
@@ -76,7 +76,7 @@ impl Run {
         (!deliveries.is_empty()).then(|| Run {
             origin: run.origin.unwrap_or_default(),
             position: run.position,
-            moved: run.moved,
+            late: run.late,
             deliveries,
             segments,
             bytes,
@@ -88,9 +88,9 @@ impl Run {
         self.origin
     }
 
-    /// They were meant for another link of the MsgServer: newer ones of this origin may have been delivered before.
-    pub fn moved(&self) -> bool {
-        self.moved
+    /// They were meant for another link of the MsgServer, and newer ones of this origin may have been delivered before.
+    pub fn late(&self) -> bool {
+        self.late
     }
 
     /// Mark of the first delivery.
@@ -134,7 +134,7 @@ impl Run {
         let mut run = DeliveryRun {
             origin: Some(self.origin),
             position: self.position,
-            moved: self.moved,
+            late: self.late,
             ..DeliveryRun::default()
         };
         let mut segments = self.segments.iter();

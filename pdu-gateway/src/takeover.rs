@@ -6,7 +6,7 @@
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use route_proto::v1::LinkId;
+use route_proto::v1::{LinkId, TakenMark};
 
 /// Origins that are remembered for one link. At the limit, the half that has been silent longest is forgotten: a
 /// repetition concerns what was on its way a moment ago.
@@ -19,6 +19,28 @@ pub struct Mark {
     pub sequence: u64,
     /// Among the deliveries that the entry caused.
     pub index: u32,
+}
+
+impl Mark {
+    /// The place before this one.
+    pub fn before(self) -> Mark {
+        match self.index.checked_sub(1) {
+            Some(index) => Mark { index, ..self },
+            None => Mark {
+                sequence: self.sequence.saturating_sub(1),
+                index: u32::MAX,
+            },
+        }
+    }
+}
+
+impl From<&TakenMark> for Mark {
+    fn from(mark: &TakenMark) -> Mark {
+        Mark {
+            sequence: mark.sequence,
+            index: mark.index,
+        }
+    }
 }
 
 /// What of a run is new to the link.
@@ -67,6 +89,21 @@ impl TakeOver {
         }
         self.origins.insert(origin, Taken { mark: last, at });
         Fresh::All
+    }
+
+    /// Takes over what other links of the MsgServer were written.
+    pub fn inherit(&mut self, marks: &[TakenMark]) {
+        for mark in marks {
+            let (origin, last) = (mark.origin.unwrap_or_default(), Mark::from(mark));
+            self.admit(origin, last, last);
+        }
+    }
+
+    /// How far each origin's deliveries have come here.
+    pub fn marks(&self) -> impl Iterator<Item = (LinkId, Mark)> + '_ {
+        self.origins
+            .iter()
+            .map(|(origin, taken)| (*origin, taken.mark))
     }
 
     /// Forgets what the node itself originated: a new node counts anew.
@@ -134,6 +171,29 @@ mod tests {
 
         assert!(taken.origins.len() <= MAX_ORIGINS);
         assert_eq!(taken.admit(link(0), mark(1, 0), mark(1, 0)), Fresh::Nothing);
+    }
+
+    #[test]
+    fn what_a_predecessor_was_written_is_not_taken_again() {
+        let mut taken = TakeOver::default();
+        taken.admit(link(2), mark(9, 0), mark(9, 0));
+        let inherited = |number, sequence| TakenMark {
+            origin: Some(link(number)),
+            sequence,
+            index: 0,
+        };
+
+        taken.inherit(&[inherited(1, 5), inherited(2, 7)]);
+
+        assert_eq!(taken.admit(link(1), mark(4, 0), mark(5, 0)), Fresh::Nothing);
+        assert_eq!(taken.admit(link(2), mark(8, 0), mark(9, 0)), Fresh::Nothing);
+        assert_eq!(taken.admit(link(1), mark(6, 0), mark(6, 0)), Fresh::All);
+    }
+
+    #[test]
+    fn marks_have_a_place_before_them() {
+        assert_eq!(mark(7, 2).before(), mark(7, 1));
+        assert_eq!(mark(7, 0).before(), mark(6, u32::MAX));
     }
 
     fn link(number: u64) -> LinkId {

@@ -18,11 +18,12 @@ use parking_lot::Mutex;
 use route_proto::v1::uplink_entry::Entry;
 use route_proto::v1::{
     AttachHello, AttachRequest, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkOpened,
-    Returned, Uplink as UplinkMessage, UplinkEntry, attach_request,
+    Returned, TakenMark, Uplink as UplinkMessage, UplinkEntry, attach_request,
 };
 use tokio::sync::Notify;
 use tokio_stream::Stream;
 
+use crate::clock::Clock;
 use crate::ledger::{Deed, Keep, Ledger, OpenQuery, cost};
 
 /// One message of the stream takes about so many bytes at most, unless a single entry is longer.
@@ -54,6 +55,7 @@ pub enum Room {
 pub struct Uplink {
     windows: Windows,
     keep: Keep,
+    clock: Clock,
     state: Mutex<State>,
     /// A ledger has gone.
     finished: Notify,
@@ -114,16 +116,22 @@ impl Uplink {
         Arc::new(Uplink {
             windows,
             keep,
+            clock: Clock::start(),
             state: Mutex::default(),
             finished: Notify::new(),
         })
+    }
+
+    /// The gateway's clock, which entries refer to.
+    pub fn clock(&self) -> Clock {
+        self.clock
     }
 
     /// A link begins.
     pub fn open(&self, link: u64, opened: LinkOpened) {
         let waker = {
             let mut state = self.state.lock();
-            let (ledger, entry) = Ledger::open(link, self.keep, opened);
+            let (ledger, entry) = Ledger::open(self.clock.now(), link, self.keep, opened);
             state.bytes += ledger.bytes();
             state.ledgers.insert(link, ledger);
             state.queue(entry);
@@ -137,9 +145,10 @@ impl Uplink {
         if deeds.is_empty() {
             return Room::Left;
         }
+        let now = self.clock.now();
         let (room, waker) = {
             let mut state = self.state.lock();
-            state.record(link, deeds.drain(..));
+            state.record(now, link, deeds.drain(..));
             (self.room(&state, link), state.waker.take())
         };
         wake(waker);
@@ -164,21 +173,30 @@ impl Uplink {
         let reason = reason.into();
         let closed = Deed::Entry(Entry::Closed(LinkClosed { reason }));
         self.submit(link, &mut vec![closed]);
-        self.give_back(link, given_back, false);
+        self.give_back(link, given_back);
     }
 
-    /// Deliveries that an ended link cannot be sent; `last`: nothing more will come back of it.
-    pub fn give_back(&self, link: u64, given_back: Vec<DeliveryRun>, last: bool) {
-        let returned = |runs, last| Deed::Entry(Entry::Returned(Returned { runs, last }));
+    /// Deliveries that an ended link cannot be sent.
+    pub fn give_back(&self, link: u64, given_back: Vec<DeliveryRun>) {
         // Each run in a message of its own: it came in one, so it fits into one.
-        let mut deeds: Vec<Deed> = given_back
-            .into_iter()
-            .map(|run| returned(vec![run], false))
-            .collect();
-        if last {
-            deeds.push(returned(Vec::new(), true));
-        }
+        let returned = |run| {
+            Deed::Entry(Entry::Returned(Returned {
+                runs: vec![run],
+                ..Returned::default()
+            }))
+        };
+        let mut deeds = given_back.into_iter().map(returned).collect();
         self.submit(link, &mut deeds);
+    }
+
+    /// Nothing more will come back of an ended link; this is what was written to it.
+    pub fn finish(&self, link: u64, taken: Vec<TakenMark>) {
+        let last = Returned {
+            runs: Vec::new(),
+            last: true,
+            taken,
+        };
+        self.submit(link, &mut vec![Deed::Entry(Entry::Returned(last))]);
     }
 
     /// The node, and all whom it concerns, have taken over what these links did.
@@ -339,7 +357,7 @@ impl Uplink {
 }
 
 impl State {
-    fn record(&mut self, link: u64, deeds: impl Iterator<Item = Deed>) {
+    fn record(&mut self, now: Duration, link: u64, deeds: impl Iterator<Item = Deed>) {
         let State {
             ledgers,
             bytes,
@@ -355,7 +373,7 @@ impl State {
         let before = ledger.bytes();
         let detached = *stream == StreamState::Detached;
         for deed in deeds {
-            let entry = ledger.record(deed);
+            let entry = ledger.record(now, deed);
             if !detached {
                 *queue_bytes += entry.entry.as_ref().map_or(0, cost);
                 queue.push_back(entry);
@@ -463,7 +481,9 @@ impl Stream for UplinkStream {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AttachRequest>> {
         let request = |frame| Poll::Ready(Some(AttachRequest { frame: Some(frame) }));
-        if let Some(hello) = self.hello.take() {
+        if let Some(mut hello) = self.hello.take() {
+            let now = self.uplink.clock.now().as_micros();
+            hello.clock_micros = u64::try_from(now).unwrap_or(u64::MAX);
             return request(attach_request::Frame::Hello(hello));
         }
         let mut state = self.uplink.state.lock();

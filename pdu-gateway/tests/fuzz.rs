@@ -100,7 +100,7 @@ fn check(random: &mut Rng, stream: &[u8]) {
     let (expected, bad) = split(stream);
     let mut forwarded = Vec::new();
     let mut tally = Tally::default();
-    let (mut ledger, _) = Ledger::open(1, Keep::Contents, LinkOpened::default());
+    let (mut ledger, _) = Ledger::open(Duration::ZERO, 1, Keep::Contents, LinkOpened::default());
     let mut result = Ok(());
     let mut rest = stream;
     while result.is_ok() && !rest.is_empty() {
@@ -113,7 +113,7 @@ fn check(random: &mut Rng, stream: &[u8]) {
             if let Deed::Entry(Entry::Envelope(envelope)) = &deed {
                 forwarded.push(envelope.pdu.to_vec());
             }
-            ledger.record(deed);
+            ledger.record(Duration::ZERO, deed);
         }
     }
 

@@ -64,15 +64,8 @@ fn fan_out(c: &mut Criterion) {
             b.iter(|| {
                 for _ in 0..64 {
                     sequence += 1;
-                    core.route(
-                        NOW,
-                        link(1),
-                        sequence,
-                        0x0301,
-                        Audience::Reporters,
-                        pdu.clone(),
-                    )
-                    .unwrap();
+                    core.route(link(1), sequence, 0x0301, Audience::Reporters, pdu.clone())
+                        .unwrap();
                 }
                 black_box(core.outbox().fans().count());
                 core.outbox().clear();
@@ -88,7 +81,6 @@ fn fan_out(c: &mut Criterion) {
                 sequence += 1;
                 let users = [user(i).0, user(sequence * 7919 % 1_000_000).0];
                 core.route(
-                    NOW,
                     link(1),
                     sequence,
                     0x0301,

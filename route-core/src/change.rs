@@ -67,8 +67,8 @@ pub enum CloseReason {
 /// What is restored of a link that a predecessor of this node knew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Restored {
-    /// It had claimed.
-    pub claimed: bool,
+    /// When it had claimed, if it had: microseconds since the node started, negative if that was before.
+    pub claimed_at: Option<i64>,
     /// It had sent a list or an update.
     pub reported: bool,
     /// Its first list was complete.

@@ -1,10 +1,11 @@
 //! The entry points: what links did goes in, deliveries and events come out.
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::collections::{HashSet, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use thiserror::Error;
 
 use crate::change::{Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry};
@@ -13,7 +14,7 @@ use crate::fan_out::{Concern, FanOuter};
 use crate::ids::{ClientType, LinkId, UserId};
 use crate::links::{Link, Links, Part, Phase};
 use crate::notices;
-use crate::outbox::{HeldRun, Item, Outbox, Payload, Target};
+use crate::outbox::{Course, HeldRun, Item, Outbox, Payload, Target};
 use crate::roles::Successions;
 use crate::sessions::{Linger, Logins, SessionState, SessionView, Sessions, Status, Step, Summary};
 
@@ -154,8 +155,10 @@ pub struct Core {
     ending: VecDeque<u32>,
     fan_outer: FanOuter,
     pub(crate) outbox: Outbox,
-    /// How many things were routed.
+    /// Of the last thing that was routed.
     pub(crate) position: u64,
+    /// Gateways that may have links that are not known here.
+    pub(crate) absent_gateways: HashSet<u64, RandomState>,
     pub(crate) stats: Stats,
 }
 
@@ -166,6 +169,12 @@ const FREED_AT_CLOSE: usize = 1024;
 impl Core {
     /// An empty state.
     pub fn new(settings: Settings) -> Self {
+        Core::following(settings, 0)
+    }
+
+    /// An empty state whose positions come after `position`: after those of every node before it, so that what these could
+    /// not deliver is known to be older.
+    pub fn following(settings: Settings, position: u64) -> Self {
         Core {
             settings,
             links: Links::default(),
@@ -178,7 +187,8 @@ impl Core {
             ending: VecDeque::new(),
             fan_outer: FanOuter::new(settings.fan_out),
             outbox: Outbox::default(),
-            position: 0,
+            position,
+            absent_gateways: HashSet::default(),
             stats: Stats::default(),
         }
     }
@@ -234,7 +244,6 @@ impl Core {
     /// [`LinkError::Unknown`] if the link is not open.
     pub fn route(
         &mut self,
-        _now: Duration,
         id: LinkId,
         sequence: u64,
         command: u16,
@@ -242,9 +251,6 @@ impl Core {
         pdu: Bytes,
     ) -> Result<(), LinkError> {
         let slot = self.advance_sequence(id, sequence)?;
-        if self.links[slot].part() == Some(Part::Shadow) {
-            self.reinstate(slot);
-        }
         self.outbox.event(Event::Envelope {
             origin: Some(id),
             command,
@@ -255,7 +261,8 @@ impl Core {
             index: 0,
             payload: Payload::Pdu(pdu),
         };
-        let targets = self.emit(id, Some(slot), Concern::Audience(audience), item);
+        let skipped = [Some(slot), self.stand_in(slot)];
+        let targets = self.emit(id, skipped, Concern::Audience(audience), item);
         self.stats.without_target += u64::from(targets == 0);
         Ok(())
     }
@@ -269,25 +276,19 @@ impl Core {
         self.advance_sequence(id, sequence).map(|_| ())
     }
 
-    /// Routes a PDU that a service publishes; returns to how many links. `sequence` counts what the node originates.
-    pub fn publish(
-        &mut self,
-        sequence: u64,
-        command: u16,
-        audience: Audience<'_>,
-        pdu: Bytes,
-    ) -> usize {
+    /// Routes a PDU that a service publishes; returns to how many links.
+    pub fn publish(&mut self, command: u16, audience: Audience<'_>, pdu: Bytes) -> usize {
         self.outbox.event(Event::Envelope {
             origin: None,
             command,
             pdu: pdu.clone(),
         });
         let item = Item {
-            sequence,
+            sequence: self.position + 1,
             index: 0,
             payload: Payload::Pdu(pdu),
         };
-        let targets = self.emit(LinkId::NODE, None, Concern::Audience(audience), item);
+        let targets = self.emit(LinkId::NODE, [None; 2], Concern::Audience(audience), item);
         self.stats.without_target += u64::from(targets == 0);
         targets
     }
@@ -299,7 +300,13 @@ impl Core {
 
     /// The stream of a gateway broke: its links stay, with their sessions, and are still delivered to.
     pub fn detach_gateway(&mut self, gateway: u64) {
+        self.absent_gateways.insert(gateway);
         self.set_detached(gateway, true);
+    }
+
+    /// The gateway is back and has told everything that happened meanwhile.
+    pub fn gateway_caught_up(&mut self, gateway: u64) {
+        self.absent_gateways.remove(&gateway);
     }
 
     /// The gateway is back.
@@ -336,15 +343,15 @@ impl Core {
     }
 
     /// The same for many users, as the given link may see it: `answer` gets one value an id, in order. A link sees every
-    /// update of its own, even while it waits for its predecessor's end.
+    /// update of its own, even while another one stands in for it.
     pub fn legacy_online_for(&self, link: LinkId, users: &[u32], mut answer: impl FnMut(bool)) {
         let slot = self.links.slot(link);
         match slot.and_then(|slot| Some((slot, self.links[slot].part()?))) {
-            Some((slot, Part::Waiting { predecessor, .. })) => {
+            Some((slot, Part::Waiting { stand_in })) => {
                 for user in users {
                     answer(
                         self.sessions
-                            .legacy_online_as_if(UserId(*user), predecessor, slot),
+                            .legacy_online_as_if(UserId(*user), stand_in, slot),
                     );
                 }
             }
@@ -381,7 +388,7 @@ impl Core {
     pub fn is_holding(&self) -> bool {
         self.links.all().any(|(_, link)| match &link.phase {
             Phase::Open(_) => link.settling.as_ref().is_some_and(|s| s.held.items() > 0),
-            Phase::Seat(seat) => seat.held.items() > 0,
+            Phase::Seat(seat) => seat.held.items() > 0 || !seat.returns.taken.is_empty(),
             Phase::Ended => false,
         })
     }
@@ -451,8 +458,15 @@ impl Core {
             return Err(LinkError::AlreadyOpen(id));
         }
         let slot = self.links.insert(now, id, sequence, peer, restored);
-        self.sessions.add_link(slot, true);
-        self.regroup(peer.ip());
+        // Which part a claimed one plays is decided when its table is there.
+        let decided = !self.links[slot].claimed || self.settings.fan_out == FanOut::Broadcast;
+        self.sessions.add_link(slot, decided);
+        if decided {
+            self.links[slot].serves_from = self.position + 1;
+            self.regroup(peer.ip());
+        } else {
+            self.links[slot].phase = Phase::Open(Part::Shadow);
+        }
         Ok(())
     }
 
@@ -480,6 +494,7 @@ impl Core {
                 ChangeReason::List,
             );
         }
+        self.restored(now, slot);
     }
 
     fn list(&mut self, now: Duration, slot: u32, entries: &[ListEntry], last: bool) {
@@ -513,6 +528,9 @@ impl Core {
                 one,
                 ChangeReason::List,
             );
+            if !first_list && entry.status != ReportedStatus::Offline {
+                self.end_twins(now, slot, entry.user, entry.client_type);
+            }
         }
     }
 
@@ -524,6 +542,15 @@ impl Core {
         if !link.listed {
             link.listed = true;
             self.first_list_is_complete(now, slot, sequence, effect);
+            if self.links.any_detached() {
+                let listed = self.sessions.of_link(slot);
+                let listed: Vec<_> = listed
+                    .map(|(user, client_type, _)| (user, client_type))
+                    .collect();
+                for (user, client_type) in listed {
+                    self.end_twins(now, slot, user, client_type);
+                }
+            }
         }
     }
 
@@ -540,7 +567,7 @@ impl Core {
     ) {
         self.links[slot].reported = true;
         let unseen = self.takes_hidden_login(slot, user, client_type, status);
-        let after = self.step(
+        let mut after = self.step(
             now,
             slot,
             user,
@@ -548,6 +575,10 @@ impl Core {
             Step::Report(status),
             ChangeReason::Client,
         );
+        if status != ReportedStatus::Offline {
+            self.end_twins(now, slot, user, client_type);
+            after = self.sessions.summary(user);
+        }
         if effect == Effect::Notify && self.links[slot].is_active() && !unseen {
             let id = self.links[slot].id;
             let mut index = 0;
@@ -590,25 +621,42 @@ impl Core {
         after
     }
 
+    /// A session that appears on a link ends its twin on a link of the same MsgServer whose gateway is away: that one will
+    /// not tell when the client leaves, and would hide it.
+    fn end_twins(&mut self, now: Duration, slot: u32, user: UserId, client_type: ClientType) {
+        if !self.links.any_detached() || !self.links[slot].is_active() {
+            return;
+        }
+        let (links, ip) = (&self.links, self.links[slot].peer.ip());
+        let mut twins = Vec::new();
+        self.sessions.holders(user, |other| {
+            let link = &links[other];
+            let is_twin = other != slot && link.detached && link.is_active();
+            if is_twin && link.peer.ip() == ip && !twins.contains(&other) {
+                twins.push(other);
+            }
+        });
+        for twin in twins {
+            let reason = ChangeReason::Client;
+            self.step(now, twin, user, client_type, Step::Clear, reason);
+        }
+    }
+
     // ---- pieces that roles use too
 
     /// Routes one item to whom it concerns; returns to how many links and seats.
     pub(crate) fn emit(
         &mut self,
         origin: LinkId,
-        origin_slot: Option<u32>,
+        skipped: [Option<u32>; 2],
         concern: Concern<'_>,
         item: Item,
     ) -> usize {
         self.position += 1;
         let position = self.position;
-        let chosen = self.fan_outer.choose(
-            &self.links,
-            &self.seats,
-            &self.sessions,
-            origin_slot,
-            concern,
-        );
+        let chosen =
+            self.fan_outer
+                .choose(&self.links, &self.seats, &self.sessions, skipped, concern);
         let links = &mut self.links;
         for slot in chosen {
             if let Some(held) = links[*slot].held() {
@@ -624,8 +672,47 @@ impl Core {
             let link = &links[*slot];
             (link.is_open() && link.settling.is_none()).then(|| Target::from(link.id))
         });
-        self.outbox.deliver(origin, position, direct, item, false);
+        self.outbox
+            .deliver(origin, position, direct, item, Course::Direct);
         chosen.len()
+    }
+
+    /// Tells MsgServers what is true of a user, after changes whose notices would not be understood: they are made in
+    /// another order than before. `desktop`: one of these concerned a desktop client.
+    pub fn tell_truth(&mut self, user: UserId, desktop: bool) {
+        let summary = self.sessions.summary(user);
+        let status = match summary.status {
+            _ if !summary.legacy_online => ReportedStatus::Offline,
+            Status::Away => ReportedStatus::Away,
+            Status::Online | Status::Offline => ReportedStatus::Online,
+        };
+        let client_type = if desktop {
+            ClientType(0x01)
+        } else {
+            ClientType(0x11)
+        };
+        let known = self.sessions.is_known(user);
+        let (sequence, mut index) = (self.position + 1, 0);
+        for notice in notices::after_update(user, client_type, status, known, summary) {
+            self.notify(LinkId::NODE, sequence, &mut index, notice);
+        }
+    }
+
+    /// Does a claimed link stand for a MsgServer at this address?
+    pub fn is_claimed(&self, ip: IpAddr) -> bool {
+        let mut group = self.links.group(ip).iter().map(|slot| &self.links[*slot]);
+        group.any(|link| link.claimed && link.is_active())
+    }
+
+    /// Active links with a session of the user; one with several client types comes several times.
+    pub fn active_links_of(&self, user: UserId) -> Vec<LinkId> {
+        let mut links = Vec::new();
+        self.sessions.holders(user, |slot| {
+            if self.links[slot].is_active() {
+                links.push(self.links[slot].id);
+            }
+        });
+        links
     }
 
     /// Sends one notice; `index` counts those of one entry.
@@ -647,7 +734,7 @@ impl Core {
             payload,
         };
         *index += 1;
-        self.emit(origin, None, concern, item);
+        self.emit(origin, [None; 2], concern, item);
     }
 
     /// The link is over; its sessions go, some now and the rest by [`Core::reap`].
@@ -711,7 +798,7 @@ impl Core {
             .map(|(slot, _)| slot)
             .collect();
         for slot in slots {
-            self.links[slot].detached = detached;
+            self.links.set_detached(slot, detached);
         }
     }
 }

@@ -35,22 +35,27 @@ impl FanOuter {
         }
     }
 
-    /// Slots of all links, each once, that get what `origin` sent: open ones in delivery order, then seats.
+    /// Slots of all links, each once, that get what `origin` sent (a link, and another one that stands for the same
+    /// MsgServer): open ones in delivery order, then seats.
     pub(crate) fn choose(
         &mut self,
         links: &Links,
         seats: &[u32],
         sessions: &Sessions,
-        origin: Option<u32>,
+        origin: [Option<u32>; 2],
         concern: Concern<'_>,
     ) -> &[u32] {
         self.chosen.clear();
-        let skipped = origin.filter(|_| spares_origin(self.mode, concern));
+        let skipped = if spares_origin(self.mode, concern) {
+            origin
+        } else {
+            [None; 2]
+        };
         match self.mode {
             FanOut::Broadcast => {
                 let all = links.in_order().map(|(slot, _)| slot);
                 self.chosen
-                    .extend(all.filter(|slot| Some(*slot) != skipped));
+                    .extend(all.filter(|slot| !skipped.contains(&Some(*slot))));
             }
             FanOut::Directed => match concern {
                 Concern::Audience(Audience::Users(users)) => {
@@ -79,7 +84,7 @@ impl FanOuter {
         links: &Links,
         seats: &[u32],
         sessions: &Sessions,
-        skipped: Option<u32>,
+        skipped: [Option<u32>; 2],
         concern: Concern<'_>,
     ) {
         let open = links.in_order().map(|(slot, _)| slot);
@@ -96,13 +101,19 @@ impl FanOuter {
                     // Found through their users, see `holders`.
                     Concern::Audience(Audience::Users(_)) | Concern::DesktopLogin(_) => false,
                 };
-            if wanted && Some(slot) != skipped && receives(&link.phase) {
+            if wanted && !skipped.contains(&Some(slot)) && receives(&link.phase) {
                 self.chosen.push(slot);
             }
         }
     }
 
-    fn holders(&mut self, links: &Links, sessions: &Sessions, skipped: Option<u32>, users: &[u32]) {
+    fn holders(
+        &mut self,
+        links: &Links,
+        sessions: &Sessions,
+        skipped: [Option<u32>; 2],
+        users: &[u32],
+    ) {
         self.stamps.resize(links.slots(), 0);
         self.generation = self.generation.wrapping_add(1);
         if self.generation == 0 {
@@ -119,7 +130,7 @@ impl FanOuter {
             let stamp = &mut stamps[slot as usize];
             if *stamp != *generation {
                 *stamp = *generation;
-                if Some(slot) != skipped && receives(&links[slot].phase) {
+                if !skipped.contains(&Some(slot)) && receives(&links[slot].phase) {
                     chosen.push(slot);
                 }
             }
@@ -151,7 +162,7 @@ fn spares_origin(mode: FanOut, concern: Concern<'_>) -> bool {
     }
 }
 
-/// A seat receives for its successor; a link that waits receives through its predecessor.
+/// A seat receives for its successor; a link that waits receives through its stand-in.
 fn receives(phase: &Phase) -> bool {
     match phase {
         Phase::Open(Part::Active) | Phase::Seat(_) => true,

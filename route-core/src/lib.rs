@@ -35,5 +35,5 @@ pub use core::{
 };
 pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
 pub use ids::{ClientType, LinkId, ParseLinkIdError, UserId};
-pub use outbox::{FanView, Item, Outbox, Payload, ReturnedRun, Target};
+pub use outbox::{Course, FanView, Item, Outbox, Payload, ReturnedRun, Taken, TakenOver, Target};
 pub use sessions::{SessionState, SessionView, Status, Summary};

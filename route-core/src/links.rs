@@ -1,6 +1,6 @@
 //! The links: what is known of each, and which of them share an address.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use foldhash::fast::RandomState;
 
 use crate::change::{CloseReason, Restored};
 use crate::ids::LinkId;
-use crate::outbox::HeldRun;
+use crate::outbox::{HeldRun, Taken};
 
 /// Which part a link plays for its MsgServer. Only in directed mode; in broadcast mode every open link is active.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,13 +17,11 @@ pub(crate) enum Part {
     Active,
     /// It receives nothing, its table is kept silently: another link stands for its MsgServer.
     Shadow,
-    /// It has claimed, but the link that it succeeds is not known to be closed yet. Until it is, this one is a shadow:
-    /// what is routed still goes there and comes back from there. Only its own queries see its own table.
+    /// It has claimed, but was away when another link of its MsgServer began to stand in for it. As long as that one is
+    /// open, this one is a shadow. Only its own queries see its own table.
     Waiting {
-        /// Slot of the link that it succeeds.
-        predecessor: u32,
-        /// When it becomes active whatever happens.
-        until: Duration,
+        /// Slot of the other link.
+        stand_in: u32,
     },
 }
 
@@ -43,16 +41,26 @@ pub(crate) enum Phase {
 pub(crate) struct Seat {
     pub(crate) until: Duration,
     pub(crate) held: Held,
-    /// Everything that could not be written has come back.
-    pub(crate) all_returned: bool,
+    pub(crate) returns: Returns,
 }
 
-/// A successor gets nothing newer until everything that its predecessor could not be sent has come back.
+/// A successor gets nothing newer until everything that its predecessors could not be sent has come back.
 #[derive(Debug)]
 pub(crate) struct Settling {
-    pub(crate) predecessor: LinkId,
     pub(crate) until: Duration,
     pub(crate) held: Held,
+    pub(crate) returns: Returns,
+    /// The link was active before it inherited, and what is older than this position comes late.
+    pub(crate) late_before: u64,
+}
+
+/// What is to come back of closed links of a MsgServer.
+#[derive(Debug, Default)]
+pub(crate) struct Returns {
+    /// Those that may still give something back.
+    pub(crate) awaited: Vec<LinkId>,
+    /// What was written to those that have given back everything.
+    pub(crate) taken: Vec<Taken>,
 }
 
 /// Deliveries that wait, in order of position.
@@ -97,10 +105,14 @@ pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) peer: SocketAddr,
     pub(crate) phase: Phase,
+    /// When it claimed, as in [`Restored`].
+    pub(crate) claimed_at: i64,
     /// Highest sequence applied.
     pub(crate) sequence: u64,
     /// It has sent `IMRoleSet` with a master other than 0.
     pub(crate) claimed: bool,
+    /// It has not claimed, but stands for its MsgServer since the link that had is gone or was away.
+    pub(crate) stands_in: bool,
     /// It has ever sent a list or an update.
     pub(crate) reported: bool,
     /// Its first list is complete.
@@ -113,6 +125,8 @@ pub(crate) struct Link {
     pub(crate) detached: bool,
     /// It claimed while nothing was there to inherit, so the link that it succeeds may be closed late.
     pub(crate) expects: Option<Expectation>,
+    /// The first position that was routed to it since it became active.
+    pub(crate) serves_from: u64,
     /// It has just inherited; what is routed to it waits.
     pub(crate) settling: Option<Settling>,
     pub(crate) opened: Duration,
@@ -131,6 +145,11 @@ impl Link {
 
     pub(crate) fn is_active(&self) -> bool {
         self.part() == Some(Part::Active)
+    }
+
+    /// Its MsgServer has, or seems to have, no better one, and its users are known.
+    pub(crate) fn leads(&self) -> bool {
+        (self.claimed && self.listed) || self.stands_in
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -160,7 +179,13 @@ pub(crate) struct Links {
     /// Open links and seats by IP address, oldest first.
     groups: HashMap<IpAddr, Vec<u32>, RandomState>,
     opaque: usize,
+    detached: usize,
+    /// Addresses that several links have had at a time, up to [`MOST_SHARED`].
+    shared: HashSet<IpAddr, RandomState>,
 }
+
+/// Far more addresses than a site has MsgServers with several connections; those beyond count as having one.
+const MOST_SHARED: usize = 65_536;
 
 impl Links {
     /// Adds an open link. The id must not be taken.
@@ -173,7 +198,7 @@ impl Links {
         restored: Option<Restored>,
     ) -> u32 {
         let restored = restored.unwrap_or(Restored {
-            claimed: false,
+            claimed_at: None,
             reported: false,
             listed: false,
             opaque: false,
@@ -182,14 +207,17 @@ impl Links {
             id,
             peer,
             phase: Phase::Open(Part::Active),
+            claimed_at: restored.claimed_at.unwrap_or_default(),
             sequence,
-            claimed: restored.claimed,
+            claimed: restored.claimed_at.is_some(),
+            stands_in: false,
             reported: restored.reported,
             listed: restored.listed,
             first_list: !restored.listed,
             opaque: restored.opaque,
             detached: false,
             expects: None,
+            serves_from: 0,
             settling: None,
             opened: now,
             ended: CloseReason::Peer,
@@ -211,7 +239,11 @@ impl Links {
         if let Err(place) = self.order.binary_search_by_key(&id, |(id, _)| *id) {
             self.order.insert(place, (id, slot));
         }
-        self.groups.entry(peer.ip()).or_default().push(slot);
+        let group = self.groups.entry(peer.ip()).or_default();
+        group.push(slot);
+        if group.len() > 1 && self.shared.len() < MOST_SHARED {
+            self.shared.insert(peer.ip());
+        }
         slot
     }
 
@@ -219,6 +251,7 @@ impl Links {
     /// [`Links::leave_group`].
     pub(crate) fn end_connection(&mut self, slot: u32, reason: CloseReason) {
         self.set_opaque(slot, false);
+        self.set_detached(slot, false);
         let link = &mut self[slot];
         link.ended = reason;
         let id = link.id;
@@ -226,6 +259,11 @@ impl Links {
         if let Ok(place) = self.order.binary_search_by_key(&id, |(id, _)| *id) {
             self.order.remove(place);
         }
+    }
+
+    /// Several links have had this address at a time.
+    pub(crate) fn had_several(&self, ip: IpAddr) -> bool {
+        self.shared.contains(&ip)
     }
 
     pub(crate) fn leave_group(&mut self, slot: u32) {
@@ -255,6 +293,23 @@ impl Links {
                 self.opaque -= 1;
             }
         }
+    }
+
+    pub(crate) fn set_detached(&mut self, slot: u32, detached: bool) {
+        let link = &mut self[slot];
+        if link.detached != detached {
+            link.detached = detached;
+            if detached {
+                self.detached += 1;
+            } else {
+                self.detached -= 1;
+            }
+        }
+    }
+
+    /// Is any open link's gateway away?
+    pub(crate) fn any_detached(&self) -> bool {
+        self.detached > 0
     }
 
     /// Is any open link opaque?

@@ -80,9 +80,41 @@ pub struct FanView<'a> {
     pub targets: &'a [Target],
     /// In order; never empty.
     pub items: &'a [Item],
-    /// The items were meant for another link of the targets' MsgServer, so newer ones of the same origin may have
-    /// been delivered before them.
-    pub moved: bool,
+    /// How the items come to these targets.
+    pub course: Course,
+}
+
+/// How deliveries come to their targets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Course {
+    /// Routed to them.
+    Direct,
+    /// Meant for another link of their MsgServer, or held for a while; nothing newer of the origin came before.
+    Moved,
+    /// Meant for another link of their MsgServer; newer ones of the same origin may have been delivered before.
+    Late,
+}
+
+/// Up to where the deliveries of one origin were written to a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Taken {
+    /// Whose entries caused them.
+    pub origin: LinkId,
+    /// Sequence of the last one's entry.
+    pub sequence: u64,
+    /// Its index among what that entry caused.
+    pub index: u32,
+}
+
+/// A link succeeds others: what was written to them is not to be written to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TakenOver {
+    /// It comes after so many fans.
+    pub after: usize,
+    /// The successor.
+    pub to: Target,
+    /// By origin.
+    pub taken: Vec<Taken>,
 }
 
 /// Deliveries that a closed link could not be sent any more.
@@ -103,7 +135,7 @@ pub(crate) type HeldRun = ReturnedRun;
 struct Fan {
     origin: LinkId,
     position: u64,
-    moved: bool,
+    course: Course,
     first_target: usize,
     first_item: usize,
     /// End of its targets and items.
@@ -117,6 +149,8 @@ pub struct Outbox {
     targets: Vec<Target>,
     items: Vec<Item>,
     events: Vec<Event>,
+    taken_over: Vec<TakenOver>,
+    closes: Vec<LinkId>,
     /// Fans before this one get no more items.
     sealed: usize,
 }
@@ -129,7 +163,7 @@ impl Outbox {
             position: fan.position,
             targets: &self.targets[fan.first_target..fan.end.0],
             items: &self.items[fan.first_item..fan.end.1],
-            moved: fan.moved,
+            course: fan.course,
         })
     }
 
@@ -140,6 +174,16 @@ impl Outbox {
         self.sealed
     }
 
+    /// Takes what successors are to know, in order.
+    pub fn taken_over(&mut self) -> Vec<TakenOver> {
+        std::mem::take(&mut self.taken_over)
+    }
+
+    /// Takes the links that others have succeeded: their gateways are to close them.
+    pub fn closes(&mut self) -> Vec<LinkId> {
+        std::mem::take(&mut self.closes)
+    }
+
     /// Takes the events, in order.
     pub fn events(&mut self) -> std::vec::Drain<'_, Event> {
         self.events.drain(..)
@@ -147,7 +191,8 @@ impl Outbox {
 
     /// Is there nothing at all?
     pub fn is_empty(&self) -> bool {
-        self.fans.is_empty() && self.events.is_empty()
+        let others = self.taken_over.is_empty() && self.closes.is_empty();
+        self.fans.is_empty() && self.events.is_empty() && others
     }
 
     /// Forgets everything; keeps the memory, unless a burst made it unusually large.
@@ -158,6 +203,8 @@ impl Outbox {
         self.targets.clear();
         self.items.clear();
         self.events.clear();
+        self.taken_over.clear();
+        self.closes.clear();
         self.fans.shrink_to(KEPT);
         self.targets.shrink_to(KEPT);
         self.items.shrink_to(KEPT);
@@ -168,14 +215,29 @@ impl Outbox {
         self.events.push(event);
     }
 
-    /// Adds one item for the given targets (sorted, each once). `moved` as in [`FanView`].
+    /// Asks for the close of a link.
+    pub(crate) fn close(&mut self, link: LinkId) {
+        self.closes.push(link);
+    }
+
+    /// Tells a successor what was written to its predecessors.
+    pub(crate) fn take_over(&mut self, to: LinkId, taken: Vec<Taken>) {
+        if taken.is_empty() {
+            return;
+        }
+        let after = self.seal();
+        let to = to.into();
+        self.taken_over.push(TakenOver { after, to, taken });
+    }
+
+    /// Adds one item for the given targets (sorted, each once).
     pub(crate) fn deliver(
         &mut self,
         origin: LinkId,
         position: u64,
         targets: impl Iterator<Item = Target>,
         item: Item,
-        moved: bool,
+        course: Course,
     ) {
         let first_target = self.targets.len();
         self.targets.extend(targets);
@@ -184,7 +246,7 @@ impl Outbox {
         }
         if let Some(last) = self.fans[self.sealed..].last_mut() {
             let follows = last.origin == origin
-                && last.moved == moved
+                && last.course == course
                 && last.position + (last.end.1 - last.first_item) as u64 == position;
             if follows
                 && self.targets[last.first_target..last.end.0] == self.targets[first_target..]
@@ -200,7 +262,7 @@ impl Outbox {
         self.fans.push(Fan {
             origin,
             position,
-            moved,
+            course,
             first_target,
             first_item,
             end: (self.targets.len(), self.items.len()),
@@ -229,11 +291,23 @@ mod tests {
         let two = [2, 3].map(|number| Target { gateway: 1, number });
         let mut outbox = Outbox::default();
 
-        outbox.deliver(origin, 10, two.into_iter(), item(1), false);
-        outbox.deliver(origin, 11, two.into_iter(), item(2), false);
-        outbox.deliver(origin, 12, two[..1].iter().copied(), item(3), false);
+        outbox.deliver(origin, 10, two.into_iter(), item(1), Course::Direct);
+        outbox.deliver(origin, 11, two.into_iter(), item(2), Course::Direct);
+        outbox.deliver(
+            origin,
+            12,
+            two[..1].iter().copied(),
+            item(3),
+            Course::Direct,
+        );
         // Position 13 went nowhere: the next item may not pretend to follow position 12.
-        outbox.deliver(origin, 14, two[..1].iter().copied(), item(5), false);
+        outbox.deliver(
+            origin,
+            14,
+            two[..1].iter().copied(),
+            item(5),
+            Course::Direct,
+        );
 
         let shapes: Vec<_> = outbox
             .fans()
@@ -250,9 +324,9 @@ mod tests {
         }];
         let mut outbox = Outbox::default();
 
-        outbox.deliver(LinkId::NODE, 1, target.into_iter(), item(1), false);
+        outbox.deliver(LinkId::NODE, 1, target.into_iter(), item(1), Course::Direct);
         assert_eq!(outbox.seal(), 1);
-        outbox.deliver(LinkId::NODE, 2, target.into_iter(), item(2), false);
+        outbox.deliver(LinkId::NODE, 2, target.into_iter(), item(2), Course::Direct);
 
         assert_eq!(outbox.fans().count(), 2);
     }
@@ -261,7 +335,7 @@ mod tests {
     fn an_item_for_nobody_leaves_no_trace() {
         let mut outbox = Outbox::default();
 
-        outbox.deliver(LinkId::NODE, 1, std::iter::empty(), item(1), false);
+        outbox.deliver(LinkId::NODE, 1, std::iter::empty(), item(1), Course::Direct);
 
         assert!(outbox.is_empty());
     }

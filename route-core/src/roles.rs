@@ -13,16 +13,19 @@
 //!   held, its own table replaces the seat's, and notices are made for the differences only. A seat that nobody
 //!   inherits ends as a closed link.
 //!
-//! Two refinements follow from several MsgServers behind one address and from gateways that report at different speed:
+//! Refinements follow from several MsgServers behind one address, and from gateways that report at different speed or are
+//! away for a while:
 //!
-//! - Of several candidates, a claim inherits from the one whose table is most like its own: the tables are what tells
-//!   MsgServers apart.
-//! - A claim may be known before the close that caused it. If the most similar link is still open, the claiming one
-//!   **waits** for it, up to the seat time: deliveries still go to the old link, whose gateway returns what it cannot
-//!   write, and then to the successor.
+//! - The tables tell MsgServers apart. Of several candidates, a claim inherits from the one whose table is most like its
+//!   own. Two tables are **alike** if most of the smaller one is in both.
+//! - A claim may be known before the close that caused it, or its gateway may be away. A MsgServer claims another connection
+//!   when the old one is dead and not before; so the claiming link inherits at once, the old one is a shadow from then on,
+//!   and its gateway is asked to close it.
+//! - If the gateway of a claimed link is lost while its MsgServer does not know, nobody claims. Then an unclaimed link with a
+//!   table like it stands in. When the claimed one comes back it **waits** as a shadow, for as long as its stand-in lives.
 //!
 //! So that order holds, a successor gets nothing newer before all that its predecessor could not be sent has come back
-//! (**settling**, up to the seat time).
+//! (**settling**).
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -32,9 +35,9 @@ use crate::change::{CloseReason, Effect, ReportedStatus};
 use crate::core::{Core, FanOut, tell};
 use crate::event_log::ChangeReason;
 use crate::ids::{ClientType, LinkId, UserId};
-use crate::links::{Expectation, Held, Part, Phase, Seat, Settling};
+use crate::links::{Expectation, Held, Part, Phase, Returns, Seat, Settling};
 use crate::notices;
-use crate::outbox::{ReturnedRun, Target};
+use crate::outbox::{Course, ReturnedRun, Taken, Target};
 
 /// Who inherited from closed links, so that late returns find their way. The oldest are forgotten beyond 1 024, far more
 /// than there are MsgServers.
@@ -47,6 +50,9 @@ pub(crate) struct Successions {
 
 impl Successions {
     const MOST: usize = 1024;
+
+    /// Links that one MsgServer can have had one after the other while something of the first is on its way.
+    const LONGEST: usize = 8;
 
     fn record(&mut self, closed: LinkId, heir: LinkId, position: u64) {
         if self.heirs.insert(closed, (heir, position)).is_none() {
@@ -62,23 +68,47 @@ impl Successions {
     fn heir(&self, closed: LinkId) -> Option<(LinkId, u64)> {
         self.heirs.get(&closed).copied()
     }
+
+    /// Who inherited from this link, and from that one, and so on.
+    fn heirs_of(&self, link: LinkId) -> impl Iterator<Item = LinkId> + '_ {
+        let heir = |link: &LinkId| self.heir(*link).map(|(heir, _)| heir);
+        std::iter::successors(heir(&link), heir).take(Self::LONGEST)
+    }
 }
 
 /// How long after its claim a link may inherit from one that closes: a gateway may take the idle time of 30 s to notice
 /// what the MsgServer noticed at once.
 const LATE_CLOSE: Duration = Duration::from_secs(60);
 
+/// A gateway that is asked to close a link, or told of its end, gives back what could not be written within a round trip; one
+/// that is away, when it is back or, by the node, when it is lost. If neither comes within this time, there is something
+/// wrong with it, and its MsgServer's new link waits no longer.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
+
+/// A moment as in [`Restored`](crate::Restored).
+#[allow(clippy::cast_possible_truncation)] // 292 000 years
+fn micros(now: Duration) -> i64 {
+    now.as_micros() as i64
+}
+
 /// How alike two tables are: common sessions, of all sessions.
 #[derive(Clone, Copy, Debug)]
 struct Likeness {
     common: u64,
     all: u64,
+    /// Sessions of the smaller table.
+    fewer: u64,
 }
 
 impl Likeness {
     fn exceeds(self, other: Likeness) -> bool {
         u128::from(self.common) * u128::from(other.all)
             > u128::from(other.common) * u128::from(self.all)
+    }
+
+    /// Most of the smaller table is common.
+    fn is_great(self) -> bool {
+        self.common * 2 > self.fewer
     }
 }
 
@@ -87,8 +117,7 @@ impl Core {
     /// successor gets what it has not got by itself.
     pub fn returned(&mut self, link: LinkId, mut run: ReturnedRun) {
         let mut closed = link;
-        // A successor may be gone as well; nobody has more than a few.
-        for _ in 0..8 {
+        for _ in 0..Successions::LONGEST {
             if let Some(slot) = self.seat_of(closed) {
                 self.deliver_or_hold(slot, run);
                 return;
@@ -100,9 +129,6 @@ impl Core {
                 .saturating_sub(run.position)
                 .min(run.items.len() as u64);
             run.items.truncate(known as usize);
-            if run.origin == heir {
-                run.items.clear();
-            }
             if let Some(slot) = self.links.slot(heir) {
                 self.deliver_or_hold(slot, run);
                 return;
@@ -112,20 +138,25 @@ impl Core {
         self.stats.returned_dropped += run.items.len() as u64;
     }
 
-    /// Everything that could not be written to this closed link has come back: its successor gets what waited for that.
-    pub fn all_returned(&mut self, link: LinkId) {
-        if let Some(slot) = self.seat_of(link) {
-            if let Phase::Seat(seat) = &mut self.links[slot].phase {
-                seat.all_returned = true;
+    /// Everything that could not be written to this closed link has come back, and this is what was written to it: its
+    /// successor is told, and gets what waited for that.
+    pub fn all_returned(&mut self, link: LinkId, taken: Vec<Taken>) {
+        let Some(slot) = self.stands_for(link) else {
+            return;
+        };
+        let id = self.links[slot].id;
+        let link_or_seat = &mut self.links[slot];
+        if let Phase::Seat(seat) = &mut link_or_seat.phase {
+            seat.returns.awaited.retain(|awaited| *awaited != link);
+            seat.returns.taken.extend(taken);
+            return;
+        }
+        self.outbox.take_over(id, taken);
+        if let Some(settling) = &mut link_or_seat.settling {
+            settling.returns.awaited.retain(|awaited| *awaited != link);
+            if settling.returns.awaited.is_empty() {
+                self.settle(slot);
             }
-        } else if let Some((heir, _)) = self.successions.heir(link)
-            && let Some(slot) = self.links.slot(heir)
-            && self.links[slot]
-                .settling
-                .as_ref()
-                .is_some_and(|settling| settling.predecessor == link)
-        {
-            self.settle(slot);
         }
     }
 
@@ -134,27 +165,51 @@ impl Core {
         seats.find(|slot| self.links[*slot].id == link)
     }
 
+    /// The seat, or the open link, that stands where this closed or succeeded link stood.
+    fn stands_for(&self, link: LinkId) -> Option<u32> {
+        if let Some(seat) = self.seat_of(link) {
+            return Some(seat);
+        }
+        let mut heirs = self.successions.heirs_of(link);
+        heirs.find_map(|heir| self.links.slot(heir).or_else(|| self.seat_of(heir)))
+    }
+
+    /// Another link of the same MsgServer, that receives for this one.
+    pub(crate) fn stand_in(&self, slot: u32) -> Option<u32> {
+        match self.links[slot].part()? {
+            Part::Active => None,
+            Part::Waiting { stand_in } => Some(stand_in),
+            Part::Shadow => self.stands_for(self.links[slot].id),
+        }
+    }
+
     fn deliver_or_hold(&mut self, slot: u32, run: ReturnedRun) {
         let link = &mut self.links[slot];
         let id = link.id;
         match link.held() {
             Some(held) => self.stats.seat_dropped += held.add(self.settings.seat_bytes, run),
-            None => self.deliver_moved(id, run),
+            // Too late for its turn.
+            None => self.deliver_moved(id, run, Course::Late),
         }
     }
 
-    /// The successor gets what waited for its predecessor's returns.
+    /// The successor gets what waited for its predecessors' returns.
     fn settle(&mut self, slot: u32) {
         let link = &mut self.links[slot];
         let id = link.id;
         if let Some(settling) = link.settling.take() {
             for run in settling.held.runs {
-                self.deliver_moved(id, run);
+                let course = if run.position < settling.late_before {
+                    Course::Late
+                } else {
+                    Course::Moved
+                };
+                self.deliver_moved(id, run, course);
             }
         }
     }
 
-    /// Ends what is due: seats without a successor, links that wait for a close or for returns.
+    /// Ends what is due: seats without a successor, and waiting for returns that do not come.
     pub fn advance(&mut self, now: Duration) {
         let due: Vec<u32> = self
             .timed()
@@ -164,17 +219,39 @@ impl Core {
         for slot in due {
             let ip = self.links[slot].peer.ip();
             match &self.links[slot].phase {
-                Phase::Seat(seat) => {
-                    self.stats.seat_dropped += seat.held.items();
-                    self.seats.retain(|seat| *seat != slot);
-                    self.end(slot);
-                }
-                Phase::Open(Part::Waiting { .. }) => self.stand_alone(now, slot),
-                Phase::Open(Part::Active | Part::Shadow) => self.settle(slot),
+                Phase::Seat(_) => self.vacate(now, slot),
+                Phase::Open(_) => self.settle(slot),
                 Phase::Ended => {}
             }
             self.regroup(ip);
         }
+    }
+
+    /// Nobody has claimed: the MsgServer is gone, or does not know that the gateway of its claimed link is.
+    fn vacate(&mut self, now: Duration, slot: u32) {
+        if let Some(stand_in) = self.sibling(slot) {
+            let origin = (LinkId::NODE, self.position + 1);
+            self.inherit(now, slot, stand_in, origin, Effect::Notify);
+            return;
+        }
+        if self.may_have_unknown_links(self.links[slot].peer.ip())
+            && let Phase::Seat(seat) = &mut self.links[slot].phase
+        {
+            seat.until = now + self.settings.seat_hold;
+            return;
+        }
+        if let Phase::Seat(seat) = &self.links[slot].phase {
+            self.stats.seat_dropped += seat.held.items();
+        }
+        self.seats.retain(|seat| *seat != slot);
+        self.end(slot);
+    }
+
+    /// The unclaimed link whose table is most like that of this one, if they are alike.
+    fn sibling(&self, slot: u32) -> Option<u32> {
+        let group = self.links.group(self.links[slot].peer.ip()).iter();
+        let siblings = group.copied().filter(|member| self.may_claim(*member));
+        self.most_alike(slot, siblings)
     }
 
     /// When [`Core::advance`] has something to do next.
@@ -186,7 +263,6 @@ impl Core {
         self.links.all().filter_map(|(slot, link)| {
             let until = match (&link.phase, &link.settling) {
                 (Phase::Seat(Seat { until, .. }), _)
-                | (Phase::Open(Part::Waiting { until, .. }), _)
                 | (Phase::Open(_), Some(Settling { until, .. })) => *until,
                 (Phase::Open(_), None) | (Phase::Ended, _) => return None,
             };
@@ -201,24 +277,98 @@ impl Core {
             return;
         }
         link.claimed = true;
+        link.claimed_at = micros(now);
         if self.settings.fan_out == FanOut::Broadcast {
             return;
         }
         let link = &self.links[slot];
         let (id, ip, listed) = (link.id, link.peer.ip(), link.listed);
+        if let Some(other) = self.waits_for(ip, slot) {
+            // It receives already; now it is the primary one, too.
+            self.links[other].phase = Phase::Open(Part::Shadow);
+            let from = self.links[other].id;
+            self.successions.record(from, id, self.position + 1);
+        }
+        if self.links[slot].stands_in {
+            self.regroup(ip);
+            return;
+        }
         // Before its list, a claim is that of a MsgServer that has just connected: it succeeds nobody.
         match listed.then(|| self.predecessor(slot)).flatten() {
-            Some(from) if !self.links[from].is_open() || self.links[from].detached => {
-                self.inherit(now, from, slot, (id, sequence), effect);
-            }
-            Some(predecessor) => {
-                self.hide(slot);
-                let until = now + self.settings.seat_hold;
-                self.links[slot].phase = Phase::Open(Part::Waiting { predecessor, until });
-            }
+            Some(from) => self.inherit(now, from, slot, (id, sequence), effect),
             None => self.stand_alone(now, slot),
         }
         self.regroup(ip);
+    }
+
+    /// The open link of which this one is the stand-in, because its gateway was lost.
+    fn waits_for(&self, ip: IpAddr, slot: u32) -> Option<u32> {
+        self.links.group(ip).iter().copied().find(|member| {
+            matches!(
+                self.links[*member].phase,
+                Phase::Open(Part::Waiting { stand_in }) if stand_in == slot
+            )
+        })
+    }
+
+    /// A link that a predecessor of this node, or this node until it lost the gateway, knew as claimed is back with its
+    /// table. Which of its MsgServer's links stands for it now?
+    pub(crate) fn restored(&mut self, now: Duration, slot: u32) {
+        let link = &self.links[slot];
+        if self.settings.fan_out == FanOut::Broadcast || !link.claimed {
+            return;
+        }
+        let (ip, claimed_at) = (link.peer.ip(), link.claimed_at);
+        self.stand_alone(now, slot);
+        match self.alike(slot) {
+            // The one that claimed later succeeds the other.
+            Some(other) if self.links[other].claimed => {
+                let (old, new) = if self.links[other].claimed_at > claimed_at {
+                    (slot, other)
+                } else {
+                    (other, slot)
+                };
+                let origin = (self.links[new].id, self.links[new].sequence);
+                self.inherit(now, old, new, origin, Effect::Silent);
+            }
+            // It has served the MsgServer in the meantime, and goes on doing so: two links' reports cannot be compared
+            // in the middle of their streams.
+            Some(other) if self.has_served(other) => {
+                self.hide(slot);
+                self.links[other].stands_in = true;
+                self.links[slot].phase = Phase::Open(Part::Waiting { stand_in: other });
+            }
+            Some(_) | None => {}
+        }
+        self.regroup(ip);
+    }
+
+    /// The link that receives for the same MsgServer as this one, to judge by the tables.
+    fn alike(&self, slot: u32) -> Option<u32> {
+        let group = self.links.group(self.links[slot].peer.ip()).iter().copied();
+        let serving = group.filter(|member| {
+            let link = &self.links[*member];
+            *member != slot && link.is_active() && link.listed
+        });
+        self.most_alike(slot, serving)
+    }
+
+    /// The one whose table is most like that of this link, of those that are alike.
+    fn most_alike(&self, slot: u32, others: impl Iterator<Item = u32>) -> Option<u32> {
+        let mut best: Option<(u32, Likeness)> = None;
+        for other in others {
+            let likeness = self.likeness(other, slot);
+            let better = best.is_none_or(|(_, before)| likeness.exceeds(before));
+            if likeness.is_great() && better {
+                best = Some((other, likeness));
+            }
+        }
+        best.map(|(other, _)| other)
+    }
+
+    fn has_served(&self, slot: u32) -> bool {
+        let link = &self.links[slot];
+        link.is_active() && self.position >= link.serves_from
     }
 
     /// The link is active without having inherited.
@@ -227,6 +377,7 @@ impl Core {
         let from = self.position + 1;
         let link = &mut self.links[slot];
         link.phase = Phase::Open(Part::Active);
+        link.serves_from = from;
         link.expects = link.listed.then_some(Expectation {
             from,
             until: now + LATE_CLOSE,
@@ -250,16 +401,8 @@ impl Core {
         }
     }
 
-    /// A link that sends what MsgServers send on their primary connection only was taken for dead by mistake.
-    pub(crate) fn reinstate(&mut self, slot: u32) {
-        let link = &self.links[slot];
-        if link.claimed && link.listed && !link.detached && link.part() == Some(Part::Shadow) {
-            self.show(slot);
-            self.links[slot].phase = Phase::Open(Part::Active);
-        }
-    }
-
-    /// A link that claimed before its list may be the successor of a seat: a MsgServer that came back.
+    /// A link that claimed before its list may be the successor of a seat, or of a link whose gateway is away: a MsgServer
+    /// that came back.
     pub(crate) fn first_list_is_complete(
         &mut self,
         now: Duration,
@@ -272,18 +415,21 @@ impl Core {
         }
         let (id, ip) = (self.links[slot].id, self.links[slot].peer.ip());
         if self.links[slot].claimed && self.links[slot].part() == Some(Part::Shadow) {
-            self.show(slot);
-            self.links[slot].phase = Phase::Open(Part::Active);
+            self.activate(slot);
         }
-        if self.links[slot].claimed && !self.seats.is_empty() {
+        if self.links[slot].claimed && (!self.seats.is_empty() || self.links.any_detached()) {
             let half = |seat: u32| {
                 let likeness = self.likeness(seat, slot);
                 likeness.common > 0 && likeness.common * 2 >= u64::from(self.sessions.held_by(seat))
             };
             let mut group = self.links.group(ip).iter().rev().copied();
-            let seat = group.find(|member| !self.links[*member].is_open() && half(*member));
-            if let Some(seat) = seat {
-                self.inherit(now, seat, slot, (id, sequence), effect);
+            let vacant = |member: u32| {
+                let link = &self.links[member];
+                !link.is_open() || (link.detached && link.leads() && link.is_active())
+            };
+            let vacant = group.find(|member| *member != slot && vacant(*member) && half(*member));
+            if let Some(vacant) = vacant {
+                self.inherit(now, vacant, slot, (id, sequence), effect);
             }
         }
         self.regroup(ip);
@@ -300,36 +446,83 @@ impl Core {
     ) {
         let link = &self.links[slot];
         let (id, ip) = (link.id, link.peer.ip());
-        let stood = link.is_active() && link.claimed && link.listed;
+        let stood = link.is_active() && link.leads();
         self.links.end_connection(slot, reason);
         if !stood || self.settings.fan_out == FanOut::Broadcast {
             self.end(slot);
         } else if let Some(heir) = self.heir(now, slot) {
             self.inherit(now, slot, heir, (id, sequence), effect);
-        } else if self.may_be_claimed(slot) {
-            self.seats.push(slot);
-            let settling = self.links[slot].settling.take();
-            self.links[slot].phase = Phase::Seat(Seat {
-                until: now + self.settings.seat_hold,
-                held: settling.map_or_else(Held::default, |settling| settling.held),
-                all_returned: false,
-            });
+        } else if self.may_be_claimed(slot) || self.may_have_unknown_links(ip) {
+            self.leave_seat(now, slot);
         } else {
             self.end(slot);
         }
-        self.wait_no_more(now, slot, ip);
+        self.wait_no_more(now, ip, slot);
         self.regroup(ip);
     }
 
-    /// Nobody waits for a link that is closed and was inherited by somebody else, or by nobody.
-    fn wait_no_more(&mut self, now: Duration, closed: u32, ip: IpAddr) {
-        for member in self.links.group(ip).to_vec() {
-            match self.links[member].phase {
-                Phase::Open(Part::Waiting { predecessor, .. }) if predecessor == closed => {
-                    self.stand_alone(now, member);
+    /// A gateway will not come back: its links end, all at once, so that nothing goes to one of them because of the end of
+    /// another.
+    pub fn lose_gateway(&mut self, now: Duration, gateway: u64) {
+        self.absent_gateways.remove(&gateway);
+        let lost: Vec<u32> = self
+            .links
+            .of_gateway(gateway)
+            .map(|(slot, _)| slot)
+            .collect();
+        let (standing, ending): (Vec<u32>, Vec<u32>) = lost.into_iter().partition(|slot| {
+            let link = &self.links[*slot];
+            let directed = self.settings.fan_out == FanOut::Directed;
+            directed && link.is_active() && link.leads()
+        });
+        for slot in &standing {
+            self.links.end_connection(*slot, CloseReason::GatewayLost);
+            self.leave_seat(now, *slot);
+        }
+        for slot in &ending {
+            self.links.end_connection(*slot, CloseReason::GatewayLost);
+            self.links[*slot].phase = Phase::Ended;
+        }
+        for slot in ending {
+            let ip = self.links[slot].peer.ip();
+            self.end(slot);
+            self.wait_no_more(now, ip, slot);
+            self.regroup(ip);
+        }
+        for slot in standing {
+            let ip = self.links[slot].peer.ip();
+            // Who has not claimed another link by now does not know that it should.
+            match self.heir(now, slot) {
+                Some(heir) => {
+                    let origin = (LinkId::NODE, self.position + 1);
+                    self.inherit(now, slot, heir, origin, Effect::Notify);
                 }
-                Phase::Open(_) | Phase::Seat(_) | Phase::Ended => {}
+                None => self.vacate(now, slot),
             }
+            self.wait_no_more(now, ip, slot);
+            self.regroup(ip);
+        }
+    }
+
+    fn leave_seat(&mut self, now: Duration, slot: u32) {
+        self.seats.push(slot);
+        let link = &mut self.links[slot];
+        let (held, mut returns) = match link.settling.take() {
+            Some(settling) => (settling.held, settling.returns),
+            None => (Held::default(), Returns::default()),
+        };
+        returns.awaited.push(link.id);
+        link.phase = Phase::Seat(Seat {
+            until: now + self.settings.seat_hold,
+            held,
+            returns,
+        });
+    }
+
+    /// Whoever waits for a closed link and has not inherited stands for itself.
+    fn wait_no_more(&mut self, now: Duration, ip: IpAddr, closed: u32) {
+        while let Some(waiting) = self.waits_for(ip, closed) {
+            self.stand_alone(now, waiting);
         }
     }
 
@@ -342,7 +535,8 @@ impl Core {
         let stands = |slot: &u32| {
             let link = &self.links[*slot];
             match link.phase {
-                Phase::Open(part) => link.claimed && link.listed && part != Part::Shadow,
+                // One that waits stands through the one that it waits for.
+                Phase::Open(part) => link.leads() && part == Part::Active,
                 Phase::Seat(_) => true,
                 Phase::Ended => false,
             }
@@ -354,29 +548,28 @@ impl Core {
         };
         for slot in group {
             let link = &self.links[slot];
-            if link.is_open() && !link.claimed && link.part() != Some(part) {
+            let follows = link.is_open() && !link.claimed && !link.stands_in;
+            if follows && link.part() != Some(part) {
                 if part == Part::Active {
-                    self.show(slot);
+                    self.activate(slot);
                 } else {
                     self.hide(slot);
+                    self.links[slot].phase = Phase::Open(part);
                 }
-                self.links[slot].phase = Phase::Open(part);
             }
         }
     }
 
     /// From whom a claiming link inherits: the most similar seat or claimed link of its address. An open link counts only
-    /// if there is some likeness at all; of equals, a seat before an open link, the newest before the others.
+    /// if their tables are alike; of equals, a seat before an open link, the newest before the others.
     fn predecessor(&self, slot: u32) -> Option<u32> {
         let mut best: Option<(u32, Likeness)> = None;
         for member in self.links.group(self.links[slot].peer.ip()) {
             let link = &self.links[*member];
-            let stands = link.claimed && link.listed && link.part() != Some(Part::Shadow);
-            if *member == slot || !stands {
-                continue;
-            }
+            let is_seat = matches!(link.phase, Phase::Seat(_));
+            let stands = link.leads() && link.is_active();
             let likeness = self.likeness(*member, slot);
-            if link.is_open() && likeness.common == 0 {
+            if *member == slot || !(is_seat || (stands && likeness.is_great())) {
                 continue;
             }
             let better = match best {
@@ -400,7 +593,7 @@ impl Core {
         let group = self.links.group(self.links[closed].peer.ip());
         let others = || group.iter().copied().filter(|member| *member != closed);
         let expects = |member: u32| match self.links[member].phase {
-            Phase::Open(Part::Waiting { .. }) => true,
+            Phase::Open(Part::Waiting { stand_in }) => stand_in == closed,
             Phase::Open(_) => self.links[member].expects.is_some_and(|e| e.until >= now),
             Phase::Seat(_) | Phase::Ended => false,
         };
@@ -421,15 +614,19 @@ impl Core {
             } else {
                 member != heir
                     && link.is_active()
-                    && link.claimed
-                    && link.listed
+                    && link.leads()
                     && self.likeness(member, heir).exceeds(likeness)
             }
         });
         (!rival).then_some(heir)
     }
 
-    /// Could an unclaimed link of this address be of the same MsgServer?
+    /// A MsgServer of this address has had several links at a time, and a gateway is away that may have one of them.
+    fn may_have_unknown_links(&self, ip: IpAddr) -> bool {
+        !self.absent_gateways.is_empty() && self.links.had_several(ip)
+    }
+
+    /// Could a known unclaimed link of this address be of the same MsgServer?
     fn may_be_claimed(&self, closed: u32) -> bool {
         let group = self.links.group(self.links[closed].peer.ip());
         group
@@ -439,7 +636,7 @@ impl Core {
 
     fn may_claim(&self, slot: u32) -> bool {
         let link = &self.links[slot];
-        link.is_open() && !link.claimed && link.listed
+        link.is_open() && !link.claimed && !link.stands_in && link.listed
     }
 
     fn likeness(&self, a: u32, b: u32) -> Likeness {
@@ -461,6 +658,7 @@ impl Core {
         Likeness {
             common,
             all: all.max(1),
+            fewer: self.sessions.held_by(few).into(),
         }
     }
 
@@ -488,34 +686,63 @@ impl Core {
             Some(expectation) if was_active => expectation.from,
             Some(_) | None => self.position + 1,
         };
+        let late_before = if was_active && self.has_served(to) {
+            position
+        } else {
+            0
+        };
+        let link = &mut self.links[to];
+        if !was_active {
+            link.serves_from = position;
+        }
+        link.stands_in |= !link.claimed;
         self.links[to].phase = Phase::Open(Part::Active);
         let (from_id, to_id) = (self.links[from].id, self.links[to].id);
         self.successions.record(from_id, to_id, position);
         self.stats.successions += 1;
 
-        if self.links[from].is_open() && self.links.slot(from_id) == Some(from) {
-            // Its gateway is detached; whatever it still says is history.
-            self.links[from].phase = Phase::Open(Part::Shadow);
+        let settling = self.links[from].settling.take();
+        let is_open = self.links[from].is_open() && self.links.slot(from_id) == Some(from);
+        // Whatever an open one still says is history.
+        let next = if is_open {
+            Phase::Open(Part::Shadow)
         } else {
-            let phase = std::mem::replace(&mut self.links[from].phase, Phase::Ended);
-            let settling = self.links[from].settling.take();
+            Phase::Ended
+        };
+        let (mut held, mut returns) = match std::mem::replace(&mut self.links[from].phase, next) {
+            Phase::Seat(seat) => (seat.held, seat.returns),
+            Phase::Open(_) | Phase::Ended => {
+                let (held, mut returns) = match settling {
+                    Some(settling) => (settling.held, settling.returns),
+                    None => (Held::default(), Returns::default()),
+                };
+                returns.awaited.push(from_id);
+                (held, returns)
+            }
+        };
+        if is_open {
+            self.outbox.close(from_id);
+        } else {
             self.seats.retain(|seat| *seat != from);
             self.end(from);
-            let (mut held, all_returned) = match phase {
-                Phase::Seat(seat) => (seat.held, seat.all_returned),
-                Phase::Open(_) | Phase::Ended => {
-                    (settling.map_or_else(Held::default, |s| s.held), false)
-                }
-            };
-            held.runs.retain(|run| run.origin != to_id);
-            self.links[to].settling = Some(Settling {
-                predecessor: from_id,
-                until: now + self.settings.seat_hold,
-                held,
-            });
-            if all_returned {
-                self.settle(to);
+        }
+        if let Some(own) = self.links[to].settling.take() {
+            returns.awaited.extend(own.returns.awaited);
+            for run in own.held.runs {
+                self.stats.seat_dropped += held.add(usize::MAX, run);
             }
+        }
+        self.outbox
+            .take_over(to_id, std::mem::take(&mut returns.taken));
+        let all_returned = returns.awaited.is_empty();
+        self.links[to].settling = Some(Settling {
+            until: now + SETTLED_AFTER,
+            held,
+            returns,
+            late_before,
+        });
+        if all_returned {
+            self.settle(to);
         }
 
         if effect == Effect::Notify {
@@ -555,12 +782,20 @@ impl Core {
         gone.chain(come).collect()
     }
 
-    fn deliver_moved(&mut self, to: LinkId, run: ReturnedRun) {
+    fn deliver_moved(&mut self, to: LinkId, run: ReturnedRun, course: Course) {
         for (position, item) in (run.position..).zip(run.items) {
             let target = std::iter::once(Target::from(to));
             self.outbox
-                .deliver(run.origin, position, target, item, true);
+                .deliver(run.origin, position, target, item, course);
         }
+    }
+
+    /// The link becomes active.
+    fn activate(&mut self, slot: u32) {
+        self.show(slot);
+        let link = &mut self.links[slot];
+        link.phase = Phase::Open(Part::Active);
+        link.serves_from = self.position + 1;
     }
 
     fn show(&mut self, slot: u32) {

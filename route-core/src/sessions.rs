@@ -97,6 +97,7 @@ impl Logins {
     fn after(self, step: Step) -> Logins {
         let mut next = self;
         match step {
+            Step::Clear => next = Logins::default(),
             Step::Add(more) => {
                 next.online = next.online.saturating_add(more.online);
                 next.away = next.away.saturating_add(more.away);
@@ -149,6 +150,8 @@ pub(crate) enum Step {
     Add(Logins),
     /// An update.
     Report(ReportedStatus),
+    /// No login is left.
+    Clear,
 }
 
 impl Step {
@@ -157,6 +160,7 @@ impl Step {
         match self {
             Step::Add(more) => more.visible() > 0,
             Step::Report(status) => status != ReportedStatus::Offline,
+            Step::Clear => false,
         }
     }
 }

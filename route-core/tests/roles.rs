@@ -261,7 +261,7 @@ impl World {
         };
         let result = match up {
             Up::AllReturned(link) => {
-                core.all_returned(link);
+                core.all_returned(link, Vec::new());
                 Ok(())
             }
             Up::Returned(link, run) => {
@@ -273,7 +273,7 @@ impl World {
                 let audience = users
                     .as_deref()
                     .map_or(Audience::Reporters, Audience::Users);
-                core.route(now, link, sequence, 0x0301, audience, pdu)
+                core.route(link, sequence, 0x0301, audience, pdu)
             }
             Up::Change(link, told) => {
                 let list;
@@ -325,6 +325,13 @@ impl World {
                 let down = Down::Deliver(target.number, run);
                 self.gateways[gateway].down.push_back(down);
             }
+        }
+        for link in self.core.outbox().closes() {
+            let at = &self.gateways[link.gateway as usize - 1];
+            assert!(
+                !at.open.contains_key(&link.number),
+                "link {link} is to be closed, and is not dead"
+            );
         }
         self.core.outbox().clear();
     }

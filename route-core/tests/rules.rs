@@ -393,7 +393,7 @@ fn run(fan_out: FanOut, actions: &[Action]) {
                     Scope::UnparsedAll => Audience::UnparsedAll,
                     Scope::Sessions => Audience::Sessions,
                 };
-                core.route(NOW, link(number), sequence, 0x0301, audience, pdu.clone())
+                core.route(link(number), sequence, 0x0301, audience, pdu.clone())
                     .unwrap();
                 for target in model.route_targets(number, scope) {
                     let got = (number, sequence, Payload::Pdu(pdu.clone()));

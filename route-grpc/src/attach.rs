@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use route_proto::v1::{
-    AttachHello, AttachRequest, AttachResponse, AttachWelcome, Confirmation, Uplink,
+    AttachHello, AttachRequest, AttachResponse, AttachWelcome, Confirmation, Uplink, UplinkEntry,
     attach_request, attach_response,
 };
 use tokio::sync::oneshot;
@@ -19,6 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
+use crate::clock::micros;
 use crate::gateways::{Admission, Hello, Objection};
 use crate::limits::MAX_ID_BYTES;
 use crate::node::{DRAIN_RETRY, Node, Routing};
@@ -132,7 +133,7 @@ impl Node {
         };
         let description = hello.description.chars().take(256).collect::<String>();
         let roster = std::mem::take(&mut hello.roster);
-        let hello = check_hello(hello, self.epoch)?;
+        let hello = check_hello(hello, self.epoch, self.clock.now())?;
         let session = CancellationToken::new();
         let patience = tokio::time::sleep(ID_IN_USE_PATIENCE);
         tokio::pin!(patience);
@@ -209,11 +210,17 @@ impl Node {
     ) -> Admitted {
         if let Some(cold_start) = &mut routing.cold_start {
             let ids = roster.iter().map(String::as_str);
-            cold_start.attached(&hello.id, ids.filter(|id| id.len() <= MAX_ID_BYTES));
-            let missing = cold_start.missing().into_iter().map(str::to_owned);
-            routing.gateways.wait_for(missing.collect());
+            let ids = ids.filter(|id| id.len() <= MAX_ID_BYTES);
+            cold_start.attached(self.clock.now(), &hello.id, ids);
+            self.chores_changed();
+        } else {
+            routing.gateways.announce_roster(Some(hello.incarnation));
         }
-        routing.gateways.announce_roster(Some(hello.incarnation));
+        // Before it knows all links, it may not know all gateways.
+        let roster = match &routing.cold_start {
+            Some(_) => Vec::new(),
+            None => routing.gateways.roster(),
+        };
         let gateway = routing.gateways.session(hello.incarnation, hello.attempt);
         let applied = gateway
             .iter()
@@ -223,7 +230,7 @@ impl Node {
             applied: applied
                 .map(|(link, sequence)| Confirmation { link, sequence })
                 .collect(),
-            roster: routing.gateways.roster(),
+            roster,
             max_pdu_bytes: u32::try_from(self.settings.pdu_limit).unwrap_or(u32::MAX),
         };
         Admitted {
@@ -284,19 +291,28 @@ impl Node {
                 return (Effects::default(), Ok(Hold::Room));
             };
             gateway.take_over(uplink.taken);
+            let (is_catching_up, caught_up) = (gateway.is_catching_up, uplink.caught_up);
             let (mut entries, mut hold) = (uplink.entries, Hold::Room);
             if let Some(cold_start) = &mut routing.cold_start {
-                entries = cold_start.hold(incarnation, entries);
-                if uplink.caught_up {
+                let read_at = |entry: &UplinkEntry| match entry.read_at_micros {
+                    0 => micros(now),
+                    read_at => gateway.node_micros(read_at),
+                };
+                entries = cold_start.hold(incarnation, entries, read_at);
+                if caught_up {
                     cold_start.caught_up(&hello.id);
+                    self.chores_changed();
                 } else if cold_start.is_full(incarnation) {
                     hold = Hold::Full;
                 }
             }
-            if entries.is_empty() {
-                return (Effects::default(), Ok(hold));
-            }
-            let (effects, result) = routing.apply(now, incarnation, entries, None);
+            let (effects, result) = if is_catching_up {
+                routing.apply_again(now, incarnation, entries, caught_up)
+            } else if entries.is_empty() {
+                (Effects::default(), Ok(()))
+            } else {
+                routing.apply(now, incarnation, entries, None)
+            };
             (effects, result.map(|()| hold))
         });
         self.count(&effects);
@@ -391,7 +407,7 @@ impl Stream for AttachResponses {
     }
 }
 
-fn check_hello(hello: AttachHello, epoch: u64) -> Result<Hello, Refusal> {
+fn check_hello(hello: AttachHello, epoch: u64, now: Duration) -> Result<Hello, Refusal> {
     let id = hello.gateway_id;
     let printable = id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
     if id.is_empty() || id.len() > MAX_ID_BYTES || !printable {
@@ -409,6 +425,8 @@ fn check_hello(hello: AttachHello, epoch: u64) -> Result<Hello, Refusal> {
         incarnation: hello.incarnation,
         attempt: hello.attempt,
         taken: if hello.epoch == epoch { hello.taken } else { 0 },
+        clock_offset: micros(now)
+            .saturating_sub(i64::try_from(hello.clock_micros).unwrap_or(i64::MAX)),
     })
 }
 

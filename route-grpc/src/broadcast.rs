@@ -108,10 +108,7 @@ impl Broadcast {
             };
             // What was logged before: the event comes next, for nothing else happens under this lock.
             let before = self.node.log_extent().0;
-            routing.published += 1;
-            let links = routing
-                .core
-                .publish(routing.published, command, audience, pdu);
+            let links = routing.core.publish(command, audience, pdu);
             (links, before)
         });
         self.node.metrics.published.add(1, &[]);

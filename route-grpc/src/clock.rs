@@ -38,6 +38,12 @@ impl Clock {
     }
 }
 
+/// A time since the start, as the core and gateways' clocks count it: microseconds that may be negative.
+#[allow(clippy::cast_possible_truncation)] // 292 000 years
+pub(crate) fn micros(time: Duration) -> i64 {
+    time.as_micros() as i64
+}
+
 /// Names one life of a process: start time in Unix milliseconds (upper 44 bits) and a random part (lower 20
 /// bits), so ordered and, in practice, unique. Never 0.
 pub(crate) fn new_epoch() -> u64 {

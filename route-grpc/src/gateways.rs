@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use route_core::{FanView, Target};
+use route_core::{FanView, LinkId, Taken, Target};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -18,7 +18,7 @@ use crate::outbound::{Outbound, Queueing, Retention};
 use crate::replays::Replays;
 use crate::sequences::{Mark, Sequences};
 use crate::status::Refusal;
-use crate::uplink::Answer;
+use crate::uplink::{Answer, OpenQuery};
 
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
 pub(crate) const MAX_GATEWAYS: usize = 1024;
@@ -34,6 +34,8 @@ pub(crate) struct Hello {
     pub(crate) attempt: u64,
     /// Number of the last Downlink of this node that it has taken; 0 if there was none.
     pub(crate) taken: u64,
+    /// What its clock has to be set forward by to show the node's time, microseconds.
+    pub(crate) clock_offset: i64,
 }
 
 /// One gateway that is attached, or detached and within its grace.
@@ -48,6 +50,10 @@ pub(crate) struct Gateway {
     /// What waits for it.
     pub(crate) outbound: Arc<Outbound>,
     retention: Retention,
+    /// It has not yet sent again everything that it had read before.
+    pub(crate) is_catching_up: bool,
+    /// Its queries that wait for that.
+    pub(crate) waiting_queries: Vec<OpenQuery>,
     /// How many entries of its queue it has taken.
     taken: u64,
     congested: bool,
@@ -105,8 +111,6 @@ pub(crate) struct Gateways {
     by_incarnation: HashMap<u64, Gateway>,
     by_id: HashMap<String, u64>,
     past: Past,
-    /// Ids of gateways that a predecessor of the node had and that have not come yet.
-    awaited: Vec<String>,
     /// What queues of past gateways had dropped.
     dropped_before: u64,
     /// Gateways whose queue has just become full.
@@ -126,7 +130,6 @@ impl Gateways {
             by_incarnation: HashMap::new(),
             by_id: HashMap::new(),
             past: Past::default(),
-            awaited: Vec::new(),
             dropped_before: 0,
             choked: Vec::new(),
             waits: Vec::new(),
@@ -181,6 +184,8 @@ impl Gateways {
             replays: Replays::default(),
             outbound,
             retention,
+            is_catching_up: true,
+            waiting_queries: Vec::new(),
             taken: 0,
             congested: false,
             throttled: false,
@@ -203,6 +208,7 @@ impl Gateways {
         };
         gateway.end_stream(Some(superseded.into()), &mut self.touched);
         gateway.hello.attempt = hello.attempt;
+        gateway.hello.clock_offset = hello.clock_offset;
         gateway.connection = Connection::Attached { session };
         gateway.taken = gateway.outbound.taken(hello.taken);
         gateway.outbound.open_stream(hello.attempt);
@@ -210,6 +216,8 @@ impl Gateways {
         gateway.congested = false;
         gateway.throttled = false;
         gateway.replays = Replays::default();
+        gateway.is_catching_up = true;
+        gateway.waiting_queries = Vec::new();
         gateway.sequences.resume();
         let confirmed = gateway.sequences.confirmed();
         gateway.confirm(&confirmed);
@@ -244,7 +252,6 @@ impl Gateways {
     pub(crate) fn remove(&mut self, incarnation: u64) -> Option<Gateway> {
         let mut gateway = self.by_incarnation.remove(&incarnation)?;
         self.by_id.remove(&gateway.hello.id);
-        self.dropped_before += gateway.outbound.dropped();
         let superseded = Refusal::AttachSuperseded {
             gateway: gateway.hello.id.clone(),
         };
@@ -252,6 +259,11 @@ impl Gateways {
         self.past.remember(gateway.hello.clone());
         self.relay_congestion();
         Some(gateway)
+    }
+
+    /// What the queue of a removed gateway has dropped in all.
+    pub(crate) fn count_dropped(&mut self, outbound: &Outbound) {
+        self.dropped_before += outbound.dropped();
     }
 
     /// One of the gateways, attached or not.
@@ -287,17 +299,11 @@ impl Gateways {
             .min()
     }
 
-    /// Ids of all gateways that the node has or waits for, sorted.
+    /// Ids of all gateways that the node has, sorted.
     pub(crate) fn roster(&self) -> Vec<String> {
-        let mut ids: Vec<_> = self.by_id.keys().chain(&self.awaited).cloned().collect();
+        let mut ids: Vec<_> = self.by_id.keys().cloned().collect();
         ids.sort_unstable();
-        ids.dedup();
         ids
-    }
-
-    /// The node waits for these gateways.
-    pub(crate) fn wait_for(&mut self, ids: Vec<String>) {
-        self.awaited = ids;
     }
 
     /// Tells all gateways but one, whose welcome says it, which gateways there are.
@@ -343,18 +349,25 @@ impl Gateways {
             };
             match gateway.outbound.deliver(fan, targets) {
                 Queueing::Queued(offset) if gateway.retention == Retention::UntilTaken => {
-                    let wait = Wait {
-                        gateway: incarnation,
-                        offset,
-                    };
-                    match self.waits.iter_mut().find(|w| w.gateway == incarnation) {
-                        Some(earlier) => *earlier = wait,
-                        None => self.waits.push(wait),
-                    }
+                    wait_for(&mut self.waits, incarnation, offset);
                 }
                 Queueing::Choked => self.choked.push(incarnation),
                 Queueing::Queued(_) | Queueing::Dropped => {}
             }
+            touch(&mut self.touched, &gateway.outbound);
+        }
+    }
+
+    /// Tells a link's gateway what was written to the link's predecessors.
+    pub(crate) fn take_over(&mut self, to: Target, taken: &[Taken]) {
+        let Some(gateway) = self.by_incarnation.get(&to.gateway) else {
+            debug_assert!(false, "a successor of unknown gateway {:x}", to.gateway);
+            return;
+        };
+        // Within the process nothing is repeated.
+        if gateway.retention == Retention::UntilTaken {
+            let offset = gateway.outbound.take_over(to.number, taken);
+            wait_for(&mut self.waits, to.gateway, offset);
             touch(&mut self.touched, &gateway.outbound);
         }
     }
@@ -388,6 +401,14 @@ impl Gateways {
             for link in links {
                 gateway.outbound.end_link(*link);
             }
+            touch(&mut self.touched, &gateway.outbound);
+        }
+    }
+
+    /// Asks a gateway to close a link that another one has succeeded.
+    pub(crate) fn close_link(&mut self, link: LinkId) {
+        if let Some(gateway) = self.by_incarnation.get(&link.gateway) {
+            gateway.outbound.close_link(link.number);
             touch(&mut self.touched, &gateway.outbound);
         }
     }
@@ -481,6 +502,12 @@ impl Gateway {
         &self.hello.id
     }
 
+    /// The node's time at a moment of the gateway's clock, microseconds.
+    pub(crate) fn node_micros(&self, gateway_micros: u64) -> i64 {
+        let micros = i64::try_from(gateway_micros).unwrap_or(i64::MAX);
+        micros.saturating_add(self.hello.clock_offset)
+    }
+
     /// Which stream of its life is its last one.
     pub(crate) fn attempt(&self) -> u64 {
         self.hello.attempt
@@ -517,6 +544,15 @@ impl Gateway {
             waker.wake();
         }
         touch(touched, &self.outbound);
+    }
+}
+
+/// What was queued last for a gateway stands when everything before it does.
+fn wait_for(waits: &mut Vec<Wait>, gateway: u64, offset: u64) {
+    let wait = Wait { gateway, offset };
+    match waits.iter_mut().find(|w| w.gateway == gateway) {
+        Some(earlier) => *earlier = wait,
+        None => waits.push(wait),
     }
 }
 

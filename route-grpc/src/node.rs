@@ -5,13 +5,14 @@
 //! which queues deliveries and logs events before the lock is free again: so every queue and the log see the same
 //! order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use parking_lot::Mutex;
-use route_core::{Change, CloseReason, Core, Effect, Event, EventLog, Gap, LinkId};
+use route_core::{Core, Course, Event, EventLog, Gap, LinkId, UserId};
 use route_proto::v1::{UplinkEntry, downlink_entry};
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -28,8 +29,8 @@ use crate::requests::Requests;
 use crate::sequences::Mark;
 use crate::settings::NodeSettings;
 use crate::status::Refusal;
-use crate::sync::{ColdStart, Sync};
-use crate::uplink::{self, Answer, Answers, Effects, OpenQuery};
+use crate::sync::{ColdStart, Sync, Waits};
+use crate::uplink::{self, Again, Answer, Answers, Effects, OpenQuery};
 
 /// Sessions of closed links that are freed under one lock: some hundred microseconds.
 const REAPED_AT_ONCE: usize = 2048;
@@ -68,9 +69,6 @@ pub(crate) struct Routing {
     pub(crate) core: Core,
     /// Who is attached.
     pub(crate) gateways: Gateways,
-    /// Sequence of the next thing that this node originates. Begins with the epoch, so that it goes on where a
-    /// predecessor ended, as far as gateways can see.
-    pub(crate) published: u64,
     /// Answers that wait for the deliveries before them to be queued.
     answers: Vec<Answer>,
     /// What has been applied and waits to be confirmed.
@@ -95,10 +93,24 @@ struct Unsettled {
 impl Node {
     /// A node without gateways. Its chores run on the current runtime until `shutdown` drains.
     pub fn start(settings: NodeSettings, meter: &Meter, shutdown: Shutdown) -> Arc<Self> {
-        let epoch = new_epoch();
+        Self::start_in_epoch(new_epoch(), settings, meter, shutdown)
+    }
+
+    /// As [`start`](Self::start), with the name of this life given: later ones have higher names, a million apart for
+    /// each millisecond.
+    pub fn start_in_epoch(
+        epoch: u64,
+        settings: NodeSettings,
+        meter: &Meter,
+        shutdown: Shutdown,
+    ) -> Arc<Self> {
         let wait = settings.cold_start_wait;
+        let waits = Waits {
+            missing: wait,
+            newcomers: settings.newcomer_wait,
+        };
         let cold_start =
-            (!wait.is_zero()).then(|| ColdStart::new(wait, settings.gateway_queue_bytes));
+            (!wait.is_zero()).then(|| ColdStart::new(waits, settings.gateway_queue_bytes));
         let node = Arc::new(Self {
             clock: Clock::start(),
             epoch,
@@ -109,9 +121,9 @@ impl Node {
             metrics: Metrics::new(meter),
             gateways_changed: Notify::new(),
             routing: Mutex::new(Routing {
-                core: Core::new(settings.core()),
+                // Positions go on where those of a predecessor ended, as far as gateways can see.
+                core: Core::following(settings.core(), epoch),
                 gateways: Gateways::new(settings.detach_grace, settings.gateway_queue_bytes),
-                published: epoch,
                 answers: Vec::new(),
                 confirmations: Confirmations::default(),
                 cold_start,
@@ -256,16 +268,28 @@ impl Node {
         let outbox = core.outbox();
         let mut deliveries = 0;
         let mut moved = false;
+        let mut taken_over = outbox.taken_over().into_iter().peekable();
         let mut answers = answers.drain(..).peekable();
         for (before, fan) in outbox.fans().enumerate() {
             while let Some(answer) = answers.next_if(|answer| answer.after <= before) {
                 gateways.answer(answer);
             }
+            while let Some(next) = taken_over.next_if(|next| next.after <= before) {
+                gateways.take_over(next.to, &next.taken);
+                moved = true;
+            }
             deliveries += (fan.items.len() * fan.targets.len()) as u64;
-            moved |= fan.moved;
+            moved |= fan.course != Course::Direct;
             gateways.deliver(&fan);
         }
+        for last in taken_over {
+            gateways.take_over(last.to, &last.taken);
+            moved = true;
+        }
         answers.for_each(|answer| gateways.answer(answer));
+        for link in outbox.closes() {
+            gateways.close_link(link);
+        }
         self.metrics.deliveries.add(deliveries);
         let mut events = outbox.events().peekable();
         let head = events.peek().is_some().then(|| {
@@ -326,10 +350,15 @@ impl Node {
             after = ?now,
             "all links are known"
         );
+        let contested = routing.contested(&cold_start);
+        let quiet = contested.keys().copied().collect();
         let mut queries = Vec::new();
         for held in cold_start.into_held() {
-            let (effects, result) =
-                routing.apply(now, held.gateway, held.entries, Some(&mut queries));
+            let again = Again {
+                queries: &mut queries,
+                quiet: Some(&quiet),
+            };
+            let (effects, result) = routing.apply(now, held.gateway, held.entries, Some(again));
             self.count(&effects);
             if let Err(refusal) = result {
                 self.metrics.attach_refused(&refusal);
@@ -337,11 +366,10 @@ impl Node {
                 self.gateways_changed.notify_waiters();
             }
         }
-        for query in queries {
-            let answer = uplink::answer(&mut routing.core, &query);
-            routing.answers.push(answer);
+        for (user, desktop) in contested {
+            routing.core.tell_truth(UserId(user), desktop);
         }
-        routing.gateways.wait_for(Vec::new());
+        routing.answer(&queries);
         routing.gateways.announce_roster(None);
         self.metrics.cold_start_ended(now);
         self.sync.reached();
@@ -391,24 +419,49 @@ struct Settled {
 }
 
 impl Routing {
-    /// Applies a batch of one gateway; the end of the transaction sees to its confirmation. Queries are answered, or put
-    /// into `queries`.
+    /// Users who are, or were, on links of several MsgServers, by what a cold start has held of them; and whether that
+    /// concerns a desktop client. The predecessor may have applied it in another order, made other notices of it, and
+    /// numbered them otherwise.
+    fn contested(&self, cold_start: &ColdStart) -> BTreeMap<u32, bool> {
+        let mut contested = BTreeMap::new();
+        for (user, (links, desktop)) in cold_start.reported() {
+            // A shadow says what another link of its MsgServer says, too; so will a new link beside a claimed one.
+            let is_active = |link: &LinkId| match self.core.link(*link) {
+                Some(link) => link.active,
+                None => !cold_start
+                    .peer(*link)
+                    .is_some_and(|ip| self.core.is_claimed(ip)),
+            };
+            let mut active: Vec<LinkId> = links.into_iter().filter(is_active).collect();
+            active.extend(self.core.active_links_of(UserId(user)));
+            active.sort_unstable();
+            active.dedup();
+            if active.len() > 1 {
+                contested.insert(user, desktop);
+            }
+        }
+        contested
+    }
+
+    /// Applies a batch of one gateway; the end of the transaction sees to its confirmation. Queries are answered, or
+    /// kept for later.
     pub(crate) fn apply(
         &mut self,
         now: Duration,
         incarnation: u64,
         entries: Vec<UplinkEntry>,
-        queries: Option<&mut Vec<OpenQuery>>,
+        again: Option<Again<'_>>,
     ) -> (Effects, Result<(), Refusal>) {
         let Some(gateway) = self.gateways.get_mut(incarnation) else {
             return (Effects::default(), Ok(()));
         };
-        let answers = match queries {
-            Some(queries) => Answers::Later(queries),
-            None => Answers::AtOnce(&mut self.answers),
+        let (answers, quiet) = match again {
+            Some(again) => (Answers::Later(again.queries), again.quiet),
+            None => (Answers::AtOnce(&mut self.answers), None),
         };
+        let core = &mut self.core;
         let (mut effects, result) =
-            uplink::apply(&mut self.core, now, incarnation, gateway, entries, answers);
+            uplink::apply(core, now, incarnation, gateway, entries, answers, quiet);
         let outbound = Arc::clone(&gateway.outbound);
         self.unsettled.push(Unsettled {
             gateway: incarnation,
@@ -418,6 +471,46 @@ impl Routing {
         });
         self.gateways.touch(&outbound);
         (effects, result)
+    }
+
+    /// As [`apply`](Self::apply), for a gateway that sends again what it had read before, link by link: its queries wait for
+    /// the rest.
+    pub(crate) fn apply_again(
+        &mut self,
+        now: Duration,
+        incarnation: u64,
+        entries: Vec<UplinkEntry>,
+        caught_up: bool,
+    ) -> (Effects, Result<(), Refusal>) {
+        let mut queries = match self.gateways.get_mut(incarnation) {
+            Some(gateway) => std::mem::take(&mut gateway.waiting_queries),
+            None => Vec::new(),
+        };
+        let again = Again {
+            queries: &mut queries,
+            quiet: None,
+        };
+        let applied = self.apply(now, incarnation, entries, Some(again));
+        if caught_up {
+            self.core.gateway_caught_up(incarnation);
+            self.answer(&queries);
+        }
+        if let Some(gateway) = self.gateways.get_mut(incarnation) {
+            if caught_up {
+                gateway.is_catching_up = false;
+            } else {
+                gateway.waiting_queries = queries;
+            }
+        }
+        applied
+    }
+
+    /// Answers queries as things are now.
+    fn answer(&mut self, queries: &[OpenQuery]) {
+        for query in queries {
+            let answer = uplink::answer(&mut self.core, query);
+            self.answers.push(answer);
+        }
     }
 
     /// A gateway's stream is over. True if the gateway is detached by that.
@@ -455,15 +548,14 @@ impl Routing {
         let Some(gateway) = self.gateways.remove(incarnation) else {
             return;
         };
-        let links: Vec<u64> = gateway.sequences.open_links().collect();
         tracing::warn!(
             gateway = gateway.id(),
-            links = links.len(),
+            links = gateway.sequences.open_links().count(),
             "gateway lost, its links end"
         );
         self.confirmations.forget(incarnation);
         self.lost.push(incarnation);
-        self.end_links(now, incarnation, &links);
+        self.core.lose_gateway(now, incarnation);
         let link = |number| LinkId {
             gateway: incarnation,
             number,
@@ -482,29 +574,11 @@ impl Routing {
             }
         }
         for number in gateway.sequences.unfinished_links() {
-            self.core.all_returned(link(number));
+            self.core.all_returned(link(number), Vec::new());
         }
-        self.gateways.announce_roster(None);
-    }
-
-    /// Ends links of a gateway in its name.
-    pub(crate) fn end_links(&mut self, now: Duration, gateway: u64, links: &[u64]) {
-        let reason = CloseReason::GatewayLost;
-        for &number in links {
-            let link = LinkId { gateway, number };
-            let sequence = self.core.sequence(link).unwrap_or_default();
-            let closed = self.core.apply(
-                now,
-                link,
-                sequence,
-                Change::Closed { reason },
-                Effect::Notify,
-            );
-            debug_assert_eq!(
-                closed,
-                Ok(()),
-                "the gateways and the core know the same links"
-            );
+        self.gateways.count_dropped(&gateway.outbound);
+        if self.cold_start.is_none() {
+            self.gateways.announce_roster(None);
         }
     }
 }

@@ -14,10 +14,11 @@ use std::task::{Context, Poll, Waker};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use route_core::{FanView, Item, LinkId, Payload, ReportedStatus, Target};
+use route_core::{Course, FanView, Item, LinkId, Payload, ReportedStatus, Taken, Target};
 use route_proto::v1::{
-    AttachRoster, Confirmation, Delivery, DeliveryRun, DesktopLoginNotice, Downlink, DownlinkEntry,
-    LinkEnded, LinkId as WireLinkId, StatusAnswer, StatusNotice, delivery, downlink_entry,
+    AttachRoster, CloseLink, Confirmation, Delivery, DeliveryRun, DesktopLoginNotice, Downlink,
+    DownlinkEntry, LinkEnded, LinkId as WireLinkId, StatusAnswer, StatusNotice, TakenMark,
+    TakenOver, delivery, downlink_entry,
 };
 use tonic::Status;
 
@@ -150,15 +151,42 @@ impl Outbound {
         queue.taken
     }
 
-    /// Takes everything that the gateway has not taken, for it will not come back.
+    /// Asks for the close of a link whose MsgServer has claimed another one. Outside the bound: once per link.
+    pub(crate) fn close_link(&self, link: u64) {
+        let reason = "its MsgServer has another connection".to_owned();
+        let close = downlink_entry::Entry::Close(CloseLink { link, reason });
+        self.queue.lock().push(close, OVERHEAD_BYTES);
+    }
+
+    /// Tells the gateway what was written to the predecessors of one of its links. Outside the bound: a mark an origin.
+    pub(crate) fn take_over(&self, link: u64, marks: &[Taken]) -> u64 {
+        let bytes = OVERHEAD_BYTES + marks.len() * size_of::<TakenMark>();
+        let marks = marks.iter().map(|mark| TakenMark {
+            origin: Some(wire_link(mark.origin)),
+            sequence: mark.sequence,
+            index: mark.index,
+        });
+        let marks = marks.collect();
+        let taken_over = downlink_entry::Entry::TakenOver(TakenOver { link, marks });
+        let mut queue = self.queue.lock();
+        queue.push(taken_over, bytes);
+        queue.end
+    }
+
+    /// Takes everything that was never handed out to the gateway, for it will not come back. What was handed out and not
+    /// taken may have been written by it: that is given up, and counted.
     pub(crate) fn take_held(&self) -> Vec<downlink_entry::Entry> {
         let mut queue = self.queue.lock();
         let queue = &mut *queue;
         queue.bytes = 0;
         queue.handed_out.clear();
         queue.taken = queue.end;
-        let held = queue.sent.drain(..).chain(queue.entries.drain(..));
-        held.map(|queued| queued.entry).collect()
+        queue.dropped += queue
+            .sent
+            .drain(..)
+            .map(|sent| deliveries(&sent.entry))
+            .sum::<u64>();
+        queue.entries.drain(..).map(|queued| queued.entry).collect()
     }
 
     /// Confirms links' sequences, outside the bound: one number per link. Returns the number of the Downlink that
@@ -319,7 +347,7 @@ impl Queue {
         };
         let follows = last.bytes + bytes <= RUN_BYTES
             && run.origin == Some(wire_link(fan.origin))
-            && run.moved == fan.moved
+            && run.late == (fan.course == Course::Late)
             && run.position + run.deliveries.len() as u64 == fan.position
             && run.targets.len() == targets.len()
             && run.targets.iter().zip(targets).all(|(a, b)| *a == b.number);
@@ -390,6 +418,17 @@ fn to_usize(count: u64) -> usize {
     count as usize
 }
 
+/// To how many links, and how many things to each.
+fn deliveries(entry: &downlink_entry::Entry) -> u64 {
+    match entry {
+        downlink_entry::Entry::Run(run) => (run.targets.len() * run.deliveries.len()) as u64,
+        downlink_entry::Entry::Answer(_)
+        | downlink_entry::Entry::Close(_)
+        | downlink_entry::Entry::Ended(_)
+        | downlink_entry::Entry::TakenOver(_) => 0,
+    }
+}
+
 fn item_bytes(item: &Item) -> usize {
     item.payload.size() + OVERHEAD_BYTES
 }
@@ -400,7 +439,7 @@ fn new_run(fan: &FanView<'_>, targets: &[Target]) -> DeliveryRun {
         targets: targets.iter().map(|target| target.number).collect(),
         position: fan.position,
         deliveries: fan.items.iter().map(delivery).collect(),
-        moved: fan.moved,
+        late: fan.course == Course::Late,
     }
 }
 

@@ -22,6 +22,9 @@ pub struct NodeSettings {
     /// How long a new node waits for the gateways of its predecessor before it routes and answers; 0s: not at all
     #[arg(long, env = "TT_ROUTE_COLD_START_WAIT", value_name = "TIME", value_parser = duration, default_value = "10s")]
     pub cold_start_wait: Duration,
+    /// How long a new node to which only new gateways have come waits for others, which may have had a predecessor of it
+    #[arg(long, env = "TT_ROUTE_NEWCOMER_WAIT", value_name = "TIME", value_parser = duration, default_value = "1500ms")]
+    pub newcomer_wait: Duration,
     /// How long a MsgServer's users stay when its claimed connection closes while another one lives
     #[arg(long, env = "TT_ROUTE_SEAT_HOLD", value_name = "TIME", value_parser = duration, default_value = "2s")]
     pub seat_hold: Duration,
@@ -158,6 +161,7 @@ impl Default for NodeSettings {
             fan_out: FanOut::Directed,
             detach_grace: Duration::from_secs(10),
             cold_start_wait: Duration::from_secs(10),
+            newcomer_wait: Duration::from_millis(1500),
             seat_hold: Duration::from_secs(2),
             seat_bytes: 64 << 20,
             gateway_queue_bytes: 256 << 20,

@@ -5,14 +5,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use hashbrown::HashSet;
 use route_core::{
     Audience, Change, ClientType, CloseReason, Core, Effect, Item, LinkError, LinkId, ListEntry,
-    Payload, ReportedStatus, Restored, ReturnedRun, TableEntry, UserId,
+    Payload, ReportedStatus, Restored, ReturnedRun, TableEntry, Taken, UserId,
 };
 use route_proto::v1::uplink_entry::Entry;
 use route_proto::v1::{
     AudienceScope, CloseReason as WireCloseReason, DeliveryRun, Envelope, LinkClosed, LinkOpened,
-    SessionList, SessionUpdate, StatusAnswer, StatusQuery, UplinkEntry, delivery,
+    SessionList, SessionUpdate, StatusAnswer, StatusQuery, TakenMark, UplinkEntry, delivery,
 };
 
 use crate::gateways::Gateway;
@@ -69,6 +70,15 @@ pub(crate) enum Answers<'a> {
     Later(&'a mut Vec<OpenQuery>),
 }
 
+/// What is different about entries that are sent again.
+#[derive(Debug)]
+pub(crate) struct Again<'a> {
+    /// Queries, to be answered when everything else has been applied.
+    pub(crate) queries: &'a mut Vec<OpenQuery>,
+    /// Users whose updates make no notices, because somebody else sees to that.
+    pub(crate) quiet: Option<&'a HashSet<u32>>,
+}
+
 /// Applies the entries of one gateway in order. Stops at the first one that breaks the protocol; what came before it
 /// stays applied.
 pub(crate) fn apply(
@@ -78,12 +88,14 @@ pub(crate) fn apply(
     gateway: &mut Gateway,
     entries: Vec<UplinkEntry>,
     answers: Answers<'_>,
+    quiet: Option<&HashSet<u32>>,
 ) -> (Effects, Result<(), Refusal>) {
     let mut batch = Batch {
         core,
         now,
         gateway,
         answers,
+        quiet,
         effects: Effects::default(),
     };
     for entry in entries {
@@ -131,7 +143,7 @@ pub(crate) fn size(entry: &UplinkEntry) -> usize {
                     ENTRY_BYTES
                 }
             });
-            sizes.sum()
+            sizes.sum::<usize>() + returned.taken.len() * size_of::<TakenMark>()
         }
         Some(
             Entry::Opened(_)
@@ -151,6 +163,7 @@ struct Batch<'a> {
     now: Duration,
     gateway: &'a mut Gateway,
     answers: Answers<'a>,
+    quiet: Option<&'a HashSet<u32>>,
     effects: Effects,
 }
 
@@ -199,7 +212,8 @@ impl Batch<'_> {
                     self.returned(link, run)?;
                 }
                 if returned.last {
-                    self.core.all_returned(link);
+                    let taken = returned.taken.iter().map(taken).collect();
+                    self.core.all_returned(link, taken);
                 }
                 Ok(())
             }
@@ -211,8 +225,9 @@ impl Batch<'_> {
             Refusal::protocol(format!("link {link}: {:?} is not ip:port", opened.peer))
         })?;
         if opened.replay {
+            let claimed_at = self.gateway.node_micros(opened.claimed_at_micros);
             let restored = Restored {
-                claimed: opened.claimed,
+                claimed_at: opened.claimed.then_some(claimed_at),
                 reported: opened.reported,
                 listed: opened.listed,
                 opaque: opened.opaque,
@@ -313,7 +328,13 @@ impl Batch<'_> {
             client_type: client_type(link, update.client_type)?,
             status: reported_status(link, update.status)?,
         };
-        self.change(link, sequence, change, Effect::Notify)
+        let quiet = self.quiet.is_some_and(|q| q.contains(&update.user_id));
+        let effect = if quiet {
+            Effect::Silent
+        } else {
+            Effect::Notify
+        };
+        self.change(link, sequence, change, effect)
     }
 
     fn query(&mut self, link: LinkId, sequence: u64, query: StatusQuery) -> Result<(), Refusal> {
@@ -352,7 +373,7 @@ impl Batch<'_> {
         };
         let routed = self
             .core
-            .route(self.now, link, sequence, command, audience, envelope.pdu);
+            .route(link, sequence, command, audience, envelope.pdu);
         routed.map_err(unlike_sequences)
     }
 
@@ -412,6 +433,18 @@ pub(crate) fn returned_run(link: LinkId, run: DeliveryRun) -> Result<ReturnedRun
         position: run.position,
         items,
     })
+}
+
+fn taken(mark: &TakenMark) -> Taken {
+    let origin = mark.origin.unwrap_or_default();
+    Taken {
+        origin: LinkId {
+            gateway: origin.gateway,
+            number: origin.number,
+        },
+        sequence: mark.sequence,
+        index: mark.index,
+    }
 }
 
 fn kind(entry: &Entry) -> Kind {

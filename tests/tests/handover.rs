@@ -78,7 +78,6 @@ fn connections_die() {
 }
 
 #[test]
-#[ignore = "rarely fails: the last notice of a user on two links is not true"]
 fn users_move_while_connections_die() {
     play(Plan {
         dying_links: true,
@@ -88,7 +87,6 @@ fn users_move_while_connections_die() {
 }
 
 #[test]
-#[ignore = "a notice that only the second run of an update causes falls to the take-over filter"]
 fn users_move_while_the_node_crashes() {
     play(Plan {
         node_crashes: true,
@@ -98,7 +96,6 @@ fn users_move_while_the_node_crashes() {
 }
 
 #[test]
-#[ignore = "a new gateway that meets a new node first makes it ready too early"]
 fn a_gateway_comes_while_the_node_crashes() {
     play(Plan {
         node_crashes: true,
@@ -146,7 +143,6 @@ fn a_gateway_is_cut_off_for_longer_than_the_grace() {
 }
 
 #[test]
-#[ignore = "no twin is ended on a detached link"]
 fn gateways_are_lost() {
     play(Plan {
         lost_gateways: true,

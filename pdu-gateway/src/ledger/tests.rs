@@ -1,16 +1,18 @@
 use proptest::prelude::*;
-use route_proto::v1::{Envelope, LinkClosed, Returned, SessionList, SessionUpdate};
+use route_proto::v1::{Envelope, LinkClosed, Returned, RoleReport, SessionList, SessionUpdate};
 
 use super::*;
 
 const LINK: u64 = 7;
+/// Read at the moment when the gateway starts: what is sent again is the same to the last field.
+const NOW: Duration = Duration::ZERO;
 
 #[test]
 fn everything_is_numbered_in_one_sequence() {
     let (mut ledger, opened) = open();
 
-    let first = ledger.record(message("a"));
-    let second = ledger.record(query(0));
+    let first = ledger.record(NOW, message("a"));
+    let second = ledger.record(NOW, query(0));
 
     assert_eq!(
         [opened.sequence, first.sequence, second.sequence],
@@ -20,10 +22,30 @@ fn everything_is_numbered_in_one_sequence() {
 }
 
 #[test]
+fn what_is_sent_again_says_when_it_was_read_and_when_the_link_claimed() {
+    let (mut ledger, _) = open();
+    let at = Duration::from_micros;
+    ledger.record(
+        at(5),
+        Deed::Entry(Entry::Role(RoleReport { claimed: true })),
+    );
+    ledger.record(at(9), message("a"));
+    ledger.confirm(2);
+
+    let replayed = replay(&ledger, None);
+
+    assert!(matches!(
+        &replayed[0].entry,
+        Some(Entry::Opened(opened)) if opened.claimed_at_micros == 5
+    ));
+    assert_eq!(replayed.last().map(|entry| entry.read_at_micros), Some(9));
+}
+
+#[test]
 fn a_node_that_knows_the_link_gets_what_is_newer() {
     let (mut ledger, _) = open();
     let sent: Vec<_> = ["a", "b", "c"]
-        .map(|text| ledger.record(message(text)))
+        .map(|text| ledger.record(NOW, message(text)))
         .into();
     ledger.confirm(2);
 
@@ -35,9 +57,9 @@ fn a_node_that_knows_the_link_gets_what_is_newer() {
 fn a_node_that_knows_nothing_gets_the_table_as_of_the_cut_and_what_came_after() {
     // given
     let (mut ledger, _) = open();
-    ledger.record(Deed::Entry(Entry::List(list(&[8]))));
-    ledger.record(update(9, 1));
-    let unconfirmed = ledger.record(update(9, 2));
+    ledger.record(NOW, Deed::Entry(Entry::List(list(&[8]))));
+    ledger.record(NOW, update(9, 1));
+    let unconfirmed = ledger.record(NOW, update(9, 2));
     ledger.confirm(3);
 
     // when
@@ -62,7 +84,7 @@ fn a_node_that_knows_nothing_gets_the_table_as_of_the_cut_and_what_came_after() 
 #[test]
 fn a_link_of_which_nothing_is_confirmed_is_sent_as_it_was() {
     let (mut ledger, opened) = open();
-    let update = ledger.record(update(9, 1));
+    let update = ledger.record(NOW, update(9, 1));
 
     assert_eq!(replay(&ledger, None), [opened, update]);
 }
@@ -70,7 +92,7 @@ fn a_link_of_which_nothing_is_confirmed_is_sent_as_it_was() {
 #[test]
 fn the_first_answer_wins() {
     let (mut ledger, _) = open();
-    let asked = ledger.record(query(0));
+    let asked = ledger.record(NOW, query(0));
 
     assert!(ledger.answer(asked.sequence).is_some());
     assert!(ledger.answer(asked.sequence).is_none());
@@ -80,8 +102,8 @@ fn the_first_answer_wins() {
 #[test]
 fn the_cut_waits_for_an_answer() {
     let (mut ledger, _) = open();
-    let asked = ledger.record(query(0));
-    let after = ledger.record(message("after"));
+    let asked = ledger.record(NOW, query(0));
+    let after = ledger.record(NOW, message("after"));
     ledger.confirm(3);
 
     let before_answer = replay(&ledger, None);
@@ -100,8 +122,8 @@ fn the_cut_waits_for_an_answer() {
 #[test]
 fn old_queries_are_given_up() {
     let (mut ledger, _) = open();
-    ledger.record(query(1));
-    let young = ledger.record(query(5));
+    ledger.record(NOW, query(1));
+    let young = ledger.record(NOW, query(5));
 
     assert_eq!(ledger.give_up_queries(Duration::from_secs(5)), 1);
 
@@ -112,14 +134,14 @@ fn old_queries_are_given_up() {
 fn a_link_that_ended_is_not_opened_again_for_what_it_gives_back() {
     // given: the end is confirmed, what was given back is not
     let (mut ledger, _) = open();
-    ledger.record(update(9, 1));
-    let closed = ledger.record(Deed::Entry(Entry::Closed(LinkClosed::default())));
+    ledger.record(NOW, update(9, 1));
+    let closed = ledger.record(NOW, Deed::Entry(Entry::Closed(LinkClosed::default())));
     ledger.confirm(closed.sequence);
     let last = Returned {
         last: true,
         ..Returned::default()
     };
-    let returned = ledger.record(Deed::Entry(Entry::Returned(last)));
+    let returned = ledger.record(NOW, Deed::Entry(Entry::Returned(last)));
 
     assert!(!ledger.is_finished());
     let entries = replay(&ledger, None);
@@ -132,9 +154,9 @@ fn a_link_that_ended_is_not_opened_again_for_what_it_gives_back() {
 
 #[test]
 fn an_embedded_ledger_counts_and_keeps_nothing() {
-    let (mut ledger, _) = Ledger::open(LINK, Keep::Counts, LinkOpened::default());
+    let (mut ledger, _) = Ledger::open(NOW, LINK, Keep::Counts, LinkOpened::default());
     for _ in 0..100 {
-        ledger.record(message("a message"));
+        ledger.record(NOW, message("a message"));
     }
 
     assert!(ledger.bytes() >= 100 * "a message".len());
@@ -198,7 +220,7 @@ proptest! {
                     continue;
                 }
             };
-            history.push(ledger.record(deed));
+            history.push(ledger.record(NOW, deed));
 
             let cut = unanswered.first().map_or(confirmed, |query| confirmed.min(query - 1));
             let replayed = replay(&ledger, None);
@@ -278,7 +300,7 @@ fn open() -> (Ledger, UplinkEntry) {
         peer: "10.0.0.1:1".to_owned(),
         ..LinkOpened::default()
     };
-    Ledger::open(LINK, Keep::Contents, opened)
+    Ledger::open(NOW, LINK, Keep::Contents, opened)
 }
 
 fn replay(ledger: &Ledger, applied: Option<u64>) -> Vec<UplinkEntry> {

@@ -159,7 +159,7 @@ async fn a_link_is_finished_when_the_node_knows_that_nothing_more_comes_back() {
         [(1, 1), (1, 2), (1, 3)]
     );
     uplink.confirm(&[confirmation(1, 3)]);
-    uplink.give_back(1, Vec::new(), true);
+    uplink.finish(1, Vec::new());
     assert_eq!(uplink.backlog().ledgers, 1);
     uplink.confirm(&[confirmation(1, 4)]);
 

@@ -334,7 +334,7 @@ pub(crate) fn run(targets: &[u64], first: u64, pdus: &[Vec<u8>]) -> DeliveryRun 
         targets: targets.to_vec(),
         position: first,
         deliveries: deliveries.collect(),
-        moved: false,
+        late: false,
     }
 }
 

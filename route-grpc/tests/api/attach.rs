@@ -13,7 +13,9 @@ use route_proto::v1::{
 use tonic::Code;
 use tonic_types::StatusExt;
 
-use crate::played::{Played, chat, hello, incarnation, kick, list, opened, stream as open_stream};
+use crate::played::{
+    Played, caught_up, chat, hello, incarnation, kick, list, opened, stream as open_stream,
+};
 use crate::presence::Watching;
 use crate::site::{Site, settings, soon};
 
@@ -167,6 +169,7 @@ async fn what_does_not_fit_ends_the_stream() {
         link,
         sequence,
         entry: Some(entry),
+        ..UplinkEntry::default()
     };
     let query = || Entry::Query(StatusQuery::default());
     let uneven = Entry::List(SessionList {
@@ -191,6 +194,7 @@ async fn what_does_not_fit_ends_the_stream() {
             link: 1,
             sequence: 1,
             entry: None,
+            ..UplinkEntry::default()
         }],
     ];
 
@@ -278,12 +282,13 @@ async fn a_lost_answer_is_given_again() {
     drop(a);
     let a = Played::attach_as(&site, hello("a", id, 2)).await;
     let mut a = a.unwrap();
-    a.send_entries(vec![UplinkEntry {
+    let again = UplinkEntry {
         link: 1,
         sequence: asked,
         entry: Some(Entry::Query(StatusQuery { user_ids: vec![7] })),
-    }])
-    .await;
+        ..UplinkEntry::default()
+    };
+    a.send(caught_up(vec![again])).await;
 
     let answer = a.answer().await;
     assert_eq!((answer.sequence, &answer.statuses[..]), (asked, &[1][..]));
@@ -312,6 +317,7 @@ async fn a_link_that_the_node_has_lost_comes_back_silently() {
         link: 1,
         sequence,
         entry: Some(entry),
+        ..UplinkEntry::default()
     };
 
     let envelope = Entry::Envelope(chat(7, 2, b"after the cut"));
@@ -404,11 +410,13 @@ async fn a_gateway_that_takes_nothing_is_ended_and_the_others_go_on() {
                     link: 1,
                     sequence: 1,
                     entry: Some(opened(slow_incarnation, 1)),
+                    ..UplinkEntry::default()
                 },
                 UplinkEntry {
                     link: 1,
                     sequence: 2,
                     entry: Some(list(&[3])),
+                    ..UplinkEntry::default()
                 },
             ],
             ..Uplink::default()

@@ -10,7 +10,7 @@ use route_proto::v1::{
 use tonic::Code;
 
 use crate::attach::reason;
-use crate::played::{Played, chat, hello, incarnation, list, opened};
+use crate::played::{Played, caught_up, chat, hello, incarnation, list, opened};
 use crate::site::{Site, settings, soon};
 
 /// Promise 5: a broken stream between hand-out and take-over.
@@ -100,12 +100,13 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
     let mut a = Played::attach_as(&site, with_roster("a", a_life))
         .await
         .unwrap();
-    assert_eq!(a.welcome.roster, ["a", "b"]);
+    assert!(a.welcome.roster.is_empty(), "it may not know them all");
     let mut entries = replayed(a_life, 1, 5, &[1]);
     entries.push(UplinkEntry {
         link: 1,
         sequence: 6,
         entry: Some(Entry::Envelope(chat(1, 2, b"sent before"))),
+        ..UplinkEntry::default()
     });
     entries.push(UplinkEntry {
         link: 1,
@@ -113,6 +114,7 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
         entry: Some(Entry::Query(route_proto::v1::StatusQuery {
             user_ids: vec![7, 8],
         })),
+        ..UplinkEntry::default()
     });
     a.send(caught_up(entries)).await;
     let mut presence = site.presence().await;
@@ -137,6 +139,7 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
             client_type: 1,
             status: 1,
         })),
+        ..UplinkEntry::default()
     });
     b.send(caught_up(entries)).await;
 
@@ -185,6 +188,7 @@ async fn half_a_table_is_nobody_s_presence_and_nobody_s_absence() {
         link: 1,
         sequence: 6,
         entry: Some(list(&[])),
+        ..UplinkEntry::default()
     });
     a.send_entries(entries).await;
     a.until(|a| a.confirmed_so_far(1) == 6).await;
@@ -193,9 +197,9 @@ async fn half_a_table_is_nobody_s_presence_and_nobody_s_absence() {
 
 /// Promise 5: what a lost gateway has not taken goes to the next link of its MsgServer.
 #[tokio::test]
-async fn a_successor_gets_what_a_lost_gateway_was_handed() {
+async fn what_a_lost_gateway_was_never_handed_goes_to_who_stands_in() {
     let site = Site::with(NodeSettings {
-        detach_grace: Duration::from_millis(50),
+        detach_grace: Duration::from_secs(1),
         ..settings()
     })
     .await;
@@ -210,25 +214,17 @@ async fn a_successor_gets_what_a_lost_gateway_was_handed() {
     c.send_entries(vec![second, same]).await;
     c.confirmed(1).await;
 
+    // Whether it was written nobody knows: it does not go anywhere else.
     b.takes_nothing();
     a.route(1, chat(1, 2, b"handed out")).await;
     b.delivery().await;
     drop(b);
-    let held = a.route(1, chat(1, 2, b"held")).await;
+    site.shows("teamtalk_route_gateways_detached 1").await;
+    a.route(1, chat(1, 2, b"held")).await;
     a.until(|a| a.roster == ["a", "c"]).await;
-    assert!(
-        a.confirmed_so_far(1) + 1 < held,
-        "a seat dies with its node"
-    );
-    c.tell(
-        1,
-        Entry::Role(route_proto::v1::RoleReport { claimed: true }),
-    )
-    .await;
 
-    let delivered = c.deliveries(2).await;
-    assert_eq!(delivered[0].pdu(), &chat(1, 2, b"handed out").pdu);
-    assert_eq!(delivered[1].pdu(), &chat(1, 2, b"held").pdu);
+    let delivered = c.delivery().await;
+    assert_eq!(delivered.pdu(), &chat(1, 2, b"held").pdu);
     a.confirmed(1).await;
 }
 
@@ -305,14 +301,6 @@ async fn cold_site(cold_start_wait: Duration) -> Site {
     .await
 }
 
-fn caught_up(entries: Vec<UplinkEntry>) -> Uplink {
-    Uplink {
-        entries,
-        caught_up: true,
-        ..Uplink::default()
-    }
-}
-
 /// A claimed link with its table as of a cut.
 fn replayed(incarnation: u64, link: u64, cut: u64, users: &[u32]) -> Vec<UplinkEntry> {
     let mut opened = opened(incarnation, link);
@@ -332,6 +320,7 @@ fn replayed(incarnation: u64, link: u64, cut: u64, users: &[u32]) -> Vec<UplinkE
         link,
         sequence: cut,
         entry: Some(entry),
+        ..UplinkEntry::default()
     };
     vec![at_the_cut(opened), at_the_cut(table)]
 }

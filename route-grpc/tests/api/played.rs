@@ -72,6 +72,15 @@ impl Delivered {
     }
 }
 
+/// Everything that has to be sent again.
+pub(crate) fn caught_up(entries: Vec<UplinkEntry>) -> Uplink {
+    Uplink {
+        entries,
+        caught_up: true,
+        ..Uplink::default()
+    }
+}
+
 pub(crate) struct Played {
     pub(crate) incarnation: u64,
     pub(crate) welcome: AttachWelcome,
@@ -92,10 +101,12 @@ pub(crate) struct Played {
 }
 
 impl Played {
+    /// A gateway that has nothing to send again.
     pub(crate) async fn attach(site: &Site, id: &str) -> Self {
-        Self::attach_as(site, hello(id, incarnation(), 1))
-            .await
-            .unwrap()
+        let hello = hello(id, incarnation(), 1);
+        let attached = Self::attach_as(site, hello).await.unwrap();
+        attached.send(caught_up(Vec::new())).await;
+        attached
     }
 
     pub(crate) async fn attach_as(site: &Site, hello: AttachHello) -> Result<Self, Status> {
@@ -161,6 +172,7 @@ impl Played {
             link,
             sequence: *sequence,
             entry: Some(entry),
+            ..UplinkEntry::default()
         }
     }
 
@@ -227,6 +239,7 @@ impl Played {
                 downlink_entry::Entry::Run(run) => self.sort_run(run),
                 downlink_entry::Entry::Answer(answer) => self.answers.push(answer),
                 downlink_entry::Entry::Ended(ended) => self.ended.push(ended.link),
+                downlink_entry::Entry::TakenOver(_) => {}
                 downlink_entry::Entry::Close(close) => panic!("asked to close: {close:?}"),
             }
         }

@@ -69,6 +69,16 @@ impl Site {
         }
     }
 
+    /// Waits until a metric line, without its help, reads like this.
+    pub(crate) async fn shows(&self, line: &str) {
+        let shown = async {
+            while !self.metrics.render().lines().any(|l| l == line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(line, shown).await;
+    }
+
     pub(crate) async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
         soon("a connection", endpoint.connect()).await.unwrap()

@@ -122,11 +122,13 @@ pub(crate) struct NodeHost {
 }
 
 impl NodeHost {
-    pub(crate) fn start() -> Self {
+    /// `life` counts the nodes of a schedule, from 1.
+    pub(crate) fn start(life: u64) -> Self {
         let shutdown = Shutdown::new(Duration::from_secs(25));
         let meter = opentelemetry::global::meter("simulation");
+        let settings = NodeSettings::default();
         Self {
-            node: Node::start(NodeSettings::default(), &meter, shutdown.clone()),
+            node: Node::start_in_epoch(life << 40, settings, &meter, shutdown.clone()),
             shutdown,
         }
     }

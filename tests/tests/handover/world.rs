@@ -416,8 +416,10 @@ impl World {
                 }
                 Written::Ends(reason) => {
                     moved = true;
-                    self.violate(format!("connection {number} was broken: {reason:?}"));
-                    self.lose_connection(number);
+                    if connection.gone.is_none() {
+                        self.violate(format!("connection {number} was broken: {reason:?}"));
+                        self.lose_connection(number);
+                    }
                     self.end(number, reason);
                 }
             }
@@ -855,7 +857,8 @@ impl World {
 
     fn start_node(&mut self) {
         self.node_starts = None;
-        self.node = Some(NodeHost::start());
+        self.lives += 1;
+        self.node = Some(NodeHost::start(self.lives));
         self.say(|| "the node starts".to_owned());
     }
 
