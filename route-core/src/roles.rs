@@ -333,7 +333,7 @@ impl Core {
             }
             // It has served the MsgServer in the meantime, and goes on doing so: two links' reports cannot be compared
             // in the middle of their streams.
-            Some(other) if self.has_served(other) => {
+            Some(other) if self.links[other].stands_in || self.has_served(other) => {
                 self.hide(slot);
                 self.links[other].stands_in = true;
                 self.links[slot].phase = Phase::Open(Part::Waiting { stand_in: other });
@@ -600,7 +600,8 @@ impl Core {
         let mut best: Option<(u32, Likeness)> = None;
         for member in others().filter(|member| expects(*member)) {
             let likeness = self.likeness(closed, member);
-            if best.is_none_or(|(_, before)| likeness.exceeds(before)) {
+            let may_be = likeness.common > 0 || likeness.fewer == 0;
+            if may_be && best.is_none_or(|(_, before)| likeness.exceeds(before)) {
                 best = Some((member, likeness));
             }
         }
@@ -779,7 +780,10 @@ impl Core {
             let changed = new.visible() > old.visible() || (new.online == 0) != (old.online == 0);
             (!was_active && new.visible() > 0 && changed).then_some((user, kind, status))
         });
-        gone.chain(come).collect()
+        let mut differences: Vec<_> = gone.chain(come).collect();
+        // A node that does this again has to number the notices as its predecessor did.
+        differences.sort_unstable_by_key(|(user, client_type, _)| (*user, *client_type));
+        differences
     }
 
     fn deliver_moved(&mut self, to: LinkId, run: ReturnedRun, course: Course) {

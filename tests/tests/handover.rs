@@ -134,7 +134,6 @@ fn the_node_crashes_while_connections_die() {
 }
 
 #[test]
-#[ignore = "the sibling's notices are made again"]
 fn a_gateway_is_cut_off_for_longer_than_the_grace() {
     play(Plan {
         long_partitions: true,

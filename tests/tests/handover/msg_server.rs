@@ -44,6 +44,9 @@ pub(crate) struct MsgServer {
     pub(crate) interrupted: bool,
     /// What a lost gateway held for it is lost.
     pub(crate) lossy: bool,
+    /// Until then one of its gateways was cut off for longer than the grace. What was on its way to that one when the node
+    /// gave it up, and another connection began to stand in, may still arrive, after newer messages.
+    pub(crate) cut_off_until: Duration,
     pub(crate) messages: BTreeMap<u32, usize>,
     /// By user: what it was told, 1 online, 2 offline.
     pub(crate) notices: BTreeMap<u32, Vec<bool>>,
@@ -66,6 +69,7 @@ impl MsgServer {
             online: BTreeSet::new(),
             interrupted: false,
             lossy: false,
+            cut_off_until: Duration::ZERO,
             messages: BTreeMap::new(),
             notices: BTreeMap::new(),
             logins: BTreeMap::new(),

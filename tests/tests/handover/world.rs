@@ -48,6 +48,7 @@ pub(crate) struct Message {
     pub(crate) accepted: bool,
     /// It was with a gateway that was lost.
     pub(crate) lost: bool,
+    sent: Duration,
 }
 
 #[derive(Debug)]
@@ -570,6 +571,7 @@ impl World {
             to,
             accepted: false,
             lost: false,
+            sent: self.now(),
         });
         self.say(|| format!("s{server} c{connection} sends message {id} to {to:?}"));
         self.tell(connection, &pdu, Some(id));
@@ -748,7 +750,7 @@ impl World {
     fn got_message(&mut self, server: usize, number: usize, id: u32) {
         self.say(|| format!("s{server} c{number} gets message {id}"));
         let message = &self.messages[id as usize];
-        let (origin, from) = (message.connection, message.server);
+        let (origin, from, sent) = (message.connection, message.server, message.sent);
         if from == server {
             self.violate(format!("message {id} came back to MsgServer {server}"));
         }
@@ -761,7 +763,7 @@ impl World {
         *newest = id.max(newer);
         if again {
             self.violate(format!("message {id} came twice to MsgServer {server}"));
-        } else if id < newer {
+        } else if id < newer && sent > it.cut_off_until {
             self.violate(format!(
                 "message {id} came to MsgServer {server} after {newer}"
             ));
@@ -836,7 +838,10 @@ impl World {
                 if long {
                     self.next_disturbance = until + Duration::from_secs(5);
                     for server in &mut self.servers {
-                        server.lossy |= server.gateways.contains(&gateway);
+                        if server.gateways.contains(&gateway) {
+                            server.lossy = true;
+                            server.cut_off_until = until;
+                        }
                     }
                 }
             }
