@@ -85,7 +85,7 @@ def test_pages_quote_defaults_that_are_true():
         for flag, value in re.findall(r"`--([a-z-]+)` \((\d+ ?\w+)\)", page.read_text()):
             env = flag.replace("-", "_").upper()
             [default] = re.findall(rf'TT_(?:ROUTE|GATEWAY)_{env}".*?default_value(?:_t)? = "?([\w]+)', code, re.DOTALL)[:1]
-            assert default == value.replace(" ", ""), f"{page.name}: {flag}"
+            assert default.replace("_", "") == value.replace(" ", ""), f"{page.name}: {flag}"
 
 
 # Units
