@@ -29,7 +29,8 @@ def our_flags():
 
 
 def command_flags():
-    return sources.flags(*(ROOT / "route-grpc/src/commands").glob("*.rs"))
+    load_tool = ROOT / "tests/src/bin/route-load/cli.rs"
+    return sources.flags(*(ROOT / "route-grpc/src/commands").glob("*.rs"), load_tool)
 
 
 @every_page
