@@ -63,13 +63,21 @@ pub(super) struct CheckArgs {
     #[arg(long, requires = "pdu")]
     query_only: bool,
     /// The first of two user ids that nobody has
-    #[arg(long, value_name = "USER", default_value_t = 4_294_967_040, value_parser = clap::value_parser!(u32).range(..i64::from(u32::MAX)))]
+    #[arg(long, value_name = "USER", value_parser = first_of_two, default_value = "4294967040")]
     reserved_users: u32,
     /// How long the whole check may take
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
     deadline: Duration,
     #[command(flatten)]
     client: ClientArgs,
+}
+
+fn first_of_two(text: &str) -> Result<u32, String> {
+    let user: u32 = text.parse().map_err(|_| "not a user id".to_owned())?;
+    match user.checked_add(1) {
+        Some(_) => Ok(user),
+        None => Err("there is none after it".to_owned()),
+    }
 }
 
 /// What is wrong; each has an exit code of its own, see `--help`.
