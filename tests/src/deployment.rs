@@ -94,7 +94,7 @@ impl Deployment {
         self.grpc
     }
 
-    /// All admin ports: the gateway's first.
+    /// The admin ports: the gateway's first.
     pub fn admin(&self) -> &[SocketAddr] {
         &self.admin
     }

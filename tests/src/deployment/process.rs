@@ -155,10 +155,11 @@ impl fmt::Debug for Process {
     }
 }
 
-/// `target/<profile>/<binary>`, where this executable is `target/<profile>/deps/<test>` or beside it.
+/// Where one of the workspace's binaries is: `target/<profile>/<binary>`, where this executable is
+/// `target/<profile>/deps/<test>` or beside it.
 ///
 /// # Errors
-/// A sentence that says what to build, if there is no such binary.
+/// A sentence that says what to build, if it is not there.
 pub fn binary(binary: &str) -> Result<PathBuf, String> {
     if let Some(folder) = std::env::var_os(FOLDER_VARIABLE) {
         return existing(&PathBuf::from(folder).join(binary), binary);
