@@ -79,6 +79,9 @@ async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
     ];
     assert_eq!(steps, expected);
 
+    // The node gets to know of the end of a connection after the check does.
+    gone(&servers).await;
+
     // Its two commands are all that subscribers have seen: no status changed. What follows stands behind them.
     stage.send("elsewhere", messages::p2p(1, 2, "end")).await;
     let mut kinds = Vec::new();
@@ -99,8 +102,6 @@ async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
     stage.sync("beside").await;
     assert_eq!(stage["elsewhere"].count(), copies);
     assert_eq!(stage["beside"].count(), copies + 1, "the one that follows");
-    // The node gets to know of the end of a connection after the check does.
-    gone(&servers).await;
 }
 
 /// Waits until the bystanders' links and sessions are all that there are.
@@ -130,6 +131,17 @@ async fn a_node_can_be_checked_alone() {
     assert_eq!(found.code, 0, "{found:?}");
     let last = found.steps().pop().expect("steps");
     assert_eq!(summary(&last), "pdu skipped");
+}
+
+#[tokio::test]
+async fn two_at_the_same_time_do_not_disturb_each_other() {
+    let servers = embedded(&[]).await;
+    let (node, pdu) = reach(&servers);
+    let arguments: [&str; 2] = [&node, &pdu];
+
+    for found in <[Found; 2]>::from(tokio::join!(check(&arguments), check(&arguments))) {
+        assert_eq!(found.code, 0, "{found:?}");
+    }
 }
 
 #[tokio::test]
@@ -200,10 +212,7 @@ async fn behind_the_address_of_a_claimed_connection_only_queries_come_back() {
     stage.send("beside", messages::role(1)).await;
     stage.send("beside", messages::list(&[])).await;
     stage.sync("beside").await;
-    let (node, pdu) = (
-        at(servers.grpc_address()),
-        format!("--pdu={}", servers.pdu_address()),
-    );
+    let (node, pdu) = reach(&servers);
 
     let found = check(&[&node, &pdu, "--deadline=1s"]).await;
     assert_eq!(found.code, 5, "{found:?}");
@@ -225,10 +234,7 @@ async fn users_that_somebody_has_are_left_alone() {
     let online = (RESERVED + 1, Status::Online, Client::Windows);
     stage.send("elsewhere", messages::list(&[online])).await;
     stage.sync("elsewhere").await;
-    let (node, pdu) = (
-        at(servers.grpc_address()),
-        format!("--pdu={}", servers.pdu_address()),
-    );
+    let (node, pdu) = reach(&servers);
 
     let found = check(&[&node, &pdu]).await;
     assert_eq!(found.code, 5, "{found:?}");
@@ -307,6 +313,12 @@ async fn check(arguments: &[&str]) -> Found {
 async fn embedded(flags: &[&str]) -> Deployment {
     let servers = Deployment::start_with(Setup::Embedded, FanOut::Directed, flags).await;
     servers.expect("ready servers")
+}
+
+/// The flags for a server's node and gateway.
+fn reach(servers: &Deployment) -> (String, String) {
+    let pdu = format!("--pdu={}", servers.pdu_address());
+    (at(servers.grpc_address()), pdu)
 }
 
 fn at(grpc: SocketAddr) -> String {
