@@ -157,6 +157,20 @@ async fn nobody_there_is_unreachable() {
     found.says(&format!("no gateway takes connections at {nobody}"));
 }
 
+#[test]
+fn the_exit_code_does_not_depend_on_a_reader() {
+    let [nobody] = ports::free().expect("a free port");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+
+    let status = Command::new(binary("route-grpc").expect("a built node"))
+        .args(["check", &at(nobody)])
+        .stdout(writer)
+        .status();
+
+    assert_eq!(status.expect("it starts").code(), Some(3));
+}
+
 #[tokio::test]
 async fn a_node_that_waits_for_its_gateways_is_unhealthy() {
     let [grpc, admin] = ports::free().expect("free ports");

@@ -341,11 +341,19 @@ impl Steps {
             if !detail.is_empty() {
                 object["detail"] = json!(detail);
             }
-            return show::line(&object.to_string());
+            return say(&object.to_string());
         }
         let took = millis.map_or_else(String::new, |millis| format!("{millis:.1} ms"));
         let text = format!("{result:<8}{name:<44}{took:>11}  {detail}");
-        show::line(text.trim_end())
+        say(text.trim_end())
+    }
+}
+
+/// The exit code is the answer: a check goes on if nobody reads its lines.
+fn say(line: &str) -> Result<(), Failure> {
+    match show::line(line) {
+        Err(Failure::OutputClosed) => Ok(()),
+        said => said,
     }
 }
 
