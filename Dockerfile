@@ -3,6 +3,13 @@
 #
 #     docker build -t teamtalk-route:0.1.0 .        (or buildah, podman)
 #     docker run -p 8200:8200 teamtalk-route:0.1.0
+#
+# The same sources make the same image, if its times are fixed too:
+#
+#     buildah build --timestamp "$(git log -1 --format=%ct)" -t teamtalk-route:0.1.0 .
+#
+# Static against musl, not glibc: glibc's static binaries still load its shared parts to resolve names, which an empty image
+# does not have, and gateways find their node by name. It costs some CPU: docs/capacity.md.
 
 FROM docker.io/library/rust:1.95.0-slim-bookworm AS build
 

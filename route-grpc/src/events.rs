@@ -3,7 +3,7 @@
 //! Reading is lenient: whatever the API can show is shown, and what cannot be read is marked `unparsed`. Writing is
 //! strict: MsgServers drop a PDU with a missing field or an unknown enum value without a word.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use hashbrown::HashSet;
 use prost::Message;
 use route_core::{Audience, ChangeReason, Event, Status, Summary};
@@ -23,10 +23,8 @@ use route_proto::v1::{
 };
 
 use crate::limits::check_ids;
+use crate::pdu::{self, HEADER};
 use crate::status::Refusal;
-
-/// Length of a PDU's header, bytes.
-const HEADER: usize = 16;
 
 /// A kind of PDU: service id, command id, kind of event. Only the command id selects a handler in a MsgServer.
 struct Command {
@@ -514,21 +512,10 @@ fn session_type(
     }
 }
 
-/// Header (version 1, flag 0, sequence 0, reserved 0) and body.
 fn write(command: &Command, concerned: Concerned, body: &impl Message) -> Publication {
-    let length = HEADER + body.encoded_len();
-    let mut pdu = BytesMut::with_capacity(length);
-    // Longer than any PDU limit: the caller refuses it by its real length.
-    pdu.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    pdu.put_u16(1);
-    pdu.put_u16(0);
-    pdu.put_u16(command.service);
-    pdu.put_u16(command.id);
-    pdu.put_u32(0);
-    pdu.put_slice(&body.encode_to_vec());
     Publication {
         command: command.id,
-        pdu: pdu.freeze(),
+        pdu: pdu::encode(command.service, command.id, 0, body),
         concerned,
     }
 }

@@ -17,6 +17,7 @@
 //! | `confirmations`, `replays` | what may be confirmed; links that are being restored: pure |
 //! | `presence`, `watch`, `snapshot` | PresenceService |
 //! | `broadcast`, `subscription`, `requests`, `events` | BroadcastService |
+//! | [`pdu`] | the frame of PDUs that are written here |
 //! | `reader`, `resume`, `position` | reading the log, where to begin, how places in it are named |
 //! | [`server`], `link`, `calls`, `health` | the gRPC server around them |
 //! | [`settings`], `limits`, `metrics`, `status`, `clock` | flags, bounds, instruments, errors, time |
@@ -34,6 +35,7 @@ mod link;
 mod metrics;
 pub mod node;
 mod outbound;
+pub mod pdu;
 mod position;
 mod presence;
 mod reader;

@@ -81,7 +81,7 @@ def flags(*paths):
     names = set()
     for path in paths:
         for attribute, field in re.findall(
-            r"#\[arg\(((?:[^()]|\([^()]*\))*)\)\]\s*(?:#\[[^\]]*\]\s*)*pub(?:\([a-z]+\))? (\w+):", production(path)
+            r"#\[arg\(((?:[^()]|\([^()]*\))*)\)\]\s*(?:#\[[^\]]*\]\s*)*(?:pub(?:\([a-z]+\))? )?(\w+):", production(path)
         ):
             if re.search(r"\blong\b", attribute):
                 given = re.search(r'long = "([^"]+)"', attribute)

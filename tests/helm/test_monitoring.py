@@ -80,7 +80,7 @@ def test_queries_name_metrics_that_exist(query):
 @pytest.mark.parametrize("query", EXPRESSIONS + queries())
 def test_queries_name_labels_that_exist(query):
     documented = set(re.findall(r"^\| `(\w+)` \| ", METRICS_PAGE.read_text().split("generated")[0], re.MULTILINE))
-    assert labels_in(query) <= documented | {"job", "instance", "namespace", "le", "alertname"}
+    assert labels_in(query) <= documented | {"job", "instance", "namespace", "le", "alertname", "alertstate", "severity"}
 
 
 def test_documented_label_values_are_those_of_the_gateway():

@@ -1,9 +1,14 @@
 """The binaries take what the chart gives them, and answer its probes."""
 
+import os
+import pathlib
+import re
+import subprocess
+
 import pytest
 
 import pods
-from chart import SCENARIOS, objects_of
+from chart import SCENARIOS, container, find, objects_of
 
 pytestmark = pods.needs_binaries
 
@@ -28,3 +33,33 @@ def test_a_gateway_without_its_node_lives_but_is_not_ready(tmp_path):
         assert not gateway.probe("readiness")
         assert "cannot attach" in gateway.log.read_text()
         assert gateway.end() == 0
+
+
+@pytest.mark.parametrize("scenario", RUNNABLE)
+def test_helm_test_says_what_is_so(scenario, tmp_path):
+    objects = objects_of(scenario)
+    with pods.started(objects, tmp_path) as running:
+        for pod in running:
+            pods.wait_until(pod, "readiness")
+        command = container(find(objects, "Pod", "-check"))
+        words = [through_services(word, objects, running) for word in command["command"] + command["args"]]
+        words[0] = str(pathlib.Path(os.environ["TT_BIN_DIR"]) / words[0].removeprefix("/"))
+        checked = subprocess.run(words, capture_output=True, text=True, env={}, timeout=pods.PATIENCE)
+    # In one scenario the gateways' allow-list does not have this machine.
+    assert checked.returncode == (5 if scenario == "everything" else 0), checked.stdout + checked.stderr
+    assert ("--allow-cidr" in checked.stderr) == (scenario == "everything")
+
+
+def through_services(word, objects, running):
+    """An argument with this machine's address instead of a Service's name and port."""
+    for service in (it for it in objects if it["kind"] == "Service"):
+        [port] = service["spec"]["ports"]
+        [pod] = [
+            it
+            for it in running
+            if service["spec"]["selector"].items() <= it.workload["spec"]["template"]["metadata"]["labels"].items()
+        ]
+        [target] = [it["containerPort"] for it in container(pod.workload)["ports"] if it["name"] == port["targetPort"]]
+        address = f"{service['metadata']['name']}:{port['port']}"
+        word = re.sub(rf"(?<![\w-]){re.escape(address)}$", f"{pods.HOST}:{pod.ports[target]}", word)
+    return word

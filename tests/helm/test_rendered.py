@@ -379,7 +379,7 @@ def test_the_check_asks_services_of_this_release(scenario):
 
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
     assert pod["metadata"]["labels"]["route.teamtalk/grpc-client"] == "true"
-    assert flags(pod)["gateway"][0] in hosts
+    assert flags(pod)["pdu"][0] in hosts
     if scenario != "gateways":
         assert flags(pod)["address"][0].removeprefix("http://") in hosts
 
@@ -388,10 +388,8 @@ def test_commands_exist():
     pods = [it for scenario in SCENARIOS for it in objects_of(scenario) if it["kind"] in ("Deployment", "Pod")]
     commands = {(container(it)["command"][0], container(it)["args"][0]) for it in pods}
     assert {binary for binary, _ in commands} == {"/route-grpc", "/pdu-gateway"}
-    missing = {command for binary, command in commands if binary == "/route-grpc"} - sources.subcommands()
-    if missing == {"check"}:
-        pytest.xfail("`route-grpc check`, for `helm test`, does not exist yet")
-    assert missing == set()
+    assert {command for binary, command in commands if binary == "/route-grpc"} == {"serve", "check"}
+    assert {"serve", "check"} <= sources.subcommands()
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,11 @@ impl Deployment {
         self.grpc
     }
 
+    /// The admin ports: the gateway's first.
+    pub fn admin(&self) -> &[SocketAddr] {
+        &self.admin
+    }
+
     /// The gateway's admin port.
     pub fn gateway_admin(&self) -> SocketAddr {
         self.admin[0]

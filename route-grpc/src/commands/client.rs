@@ -10,6 +10,8 @@ use route_grpc::settings::duration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 
+use super::check::Trouble;
+
 /// How long a connection may take to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 
@@ -77,6 +79,8 @@ pub(super) enum Failure {
     Unreachable { address: String, problem: String },
     /// The node, or the connection to it, said no.
     Refused(Box<Status>),
+    /// `check` has found something.
+    Check { trouble: Trouble, problem: String },
     /// Nobody reads our output any more: no failure at all.
     OutputClosed,
     /// Anything else.
@@ -90,6 +94,7 @@ impl Failure {
             Self::OutputClosed => ExitCode::SUCCESS,
             Self::Refused(_) | Self::Other(_) => ExitCode::from(1),
             Self::Unreachable { .. } => ExitCode::from(3),
+            Self::Check { trouble, .. } => ExitCode::from(trouble.exit_code()),
         }
     }
 }
@@ -104,6 +109,7 @@ impl fmt::Display for Failure {
             Self::Refused(status) => {
                 write!(f, "{}: {}", code_name(status.code()), status.message())
             }
+            Self::Check { trouble, problem } => write!(f, "{trouble}: {problem}"),
             Self::OutputClosed => f.write_str("nobody reads the output"),
             Self::Other(error) => write!(f, "{error:#}"),
         }

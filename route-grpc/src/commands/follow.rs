@@ -92,7 +92,7 @@ fn passes(failure: &Failure) -> bool {
     match failure {
         Failure::Unreachable { .. } => true,
         Failure::Refused(status) => may_pass(status),
-        Failure::OutputClosed | Failure::Other(_) => false,
+        Failure::Check { .. } | Failure::OutputClosed | Failure::Other(_) => false,
     }
 }
 

@@ -3,6 +3,7 @@
 // Output is what a command is for.
 #![allow(clippy::print_stderr)]
 
+mod check;
 mod client;
 mod follow;
 mod json;
@@ -25,7 +26,8 @@ Exit codes:
   0  done
   1  the node refused the call, or something else went wrong
   2  the command line is wrong
-  3  no node could be reached";
+  3  no node could be reached
+`check` has more: see its own help";
 
 /// The node of TeamTalk Route, and commands for its operators.
 #[derive(Debug, Parser)]
@@ -51,6 +53,8 @@ enum Command {
     Subscribe(subscribe::SubscribeArgs),
     /// Route something
     Publish(publish::PublishArgs),
+    /// Check a node, and a gateway, end to end
+    Check(check::CheckArgs),
 }
 
 /// Runs one command.
@@ -61,6 +65,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Watch(args) => client::block_on(watch::run(args)),
         Command::Subscribe(args) => client::block_on(subscribe::run(args)),
         Command::Publish(args) => client::block_on(publish::run(args)),
+        Command::Check(args) => client::block_on(check::run(args)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

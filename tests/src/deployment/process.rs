@@ -32,7 +32,7 @@ impl Process {
     /// # Errors
     /// A sentence that says what to build, if there is no such binary.
     pub fn start(binary: &str, arguments: &[String]) -> Result<Self, String> {
-        let path = find(binary)?;
+        let path = self::binary(binary)?;
         let mut command = Command::new(&path);
         command.args(arguments);
         // The settings of whoever runs the tests are not part of them.
@@ -155,8 +155,12 @@ impl fmt::Debug for Process {
     }
 }
 
-/// `target/<profile>/<binary>`, where this executable is `target/<profile>/deps/<test>` or beside it.
-fn find(binary: &str) -> Result<PathBuf, String> {
+/// Where one of the workspace's binaries is: `target/<profile>/<binary>`, where this executable is
+/// `target/<profile>/deps/<test>` or beside it.
+///
+/// # Errors
+/// A sentence that says what to build, if it is not there.
+pub fn binary(binary: &str) -> Result<PathBuf, String> {
     if let Some(folder) = std::env::var_os(FOLDER_VARIABLE) {
         return existing(&PathBuf::from(folder).join(binary), binary);
     }

@@ -1,0 +1,370 @@
+//! `route-grpc check`: does it work, end to end? For scripts, probes from outside, and `helm test`.
+//!
+//! It disturbs nobody and leaves nothing behind: two played MsgServers (see [`msg_server`]) hold one reserved user each,
+//! unseen, and send each other a command that no other MsgServer has a use for.
+
+mod msg_server;
+
+use std::fmt;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use clap::Args;
+use route_grpc::settings::duration;
+use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
+use route_proto::v1::subscribe_response::Message;
+use route_proto::v1::{
+    EventKind, SubscribeRequest, SubscribeResponse, broadcast_service_server, link_service_server,
+    presence_service_server,
+};
+use serde_json::json;
+use tokio::time::{Instant, timeout_at};
+use tonic::Streaming;
+use tonic::transport::Channel;
+use tonic_health::ServingStatus;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::client::{ClientArgs, Failure};
+use super::show;
+use msg_server::MsgServer;
+
+const HELP: &str = "\
+Disturbs nobody: its two MsgServers hold users that nobody has, invisibly, and do not claim. Run it where no MsgServer \
+connects from the same address, or with --query-only: a MsgServer's claimed connection stands for all of its address.
+
+Exit codes:
+  0  all is well
+  1  something else went wrong
+  2  the command line is wrong
+  3  unreachable: the node, or the gateway, takes no connection
+  4  unhealthy: the node says so, or does not answer
+  5  the PDU round trip failed: no answer, or no delivery
+  6  the subscription failed: refused, ended, or blind to what was routed";
+
+/// Names that a node must be serving under.
+const HEALTH: [&str; 5] = [
+    "liveness",
+    "readiness",
+    presence_service_server::SERVICE_NAME,
+    broadcast_service_server::SERVICE_NAME,
+    link_service_server::SERVICE_NAME,
+];
+
+/// Flags of `check`.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(super) struct CheckArgs {
+    /// Where a gateway listens for MsgServers; without it, only the node is checked
+    #[arg(long, value_name = "HOST:PORT")]
+    pdu: Option<String>,
+    /// Ask the gateway, but send nothing through it
+    #[arg(long, requires = "pdu")]
+    query_only: bool,
+    /// The first of two user ids that nobody has
+    #[arg(long, value_name = "USER", value_parser = first_of_two, default_value = "4294967040")]
+    reserved_users: u32,
+    /// How long the whole check may take
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "10s")]
+    deadline: Duration,
+    #[command(flatten)]
+    client: ClientArgs,
+}
+
+fn first_of_two(text: &str) -> Result<u32, String> {
+    let user: u32 = text.parse().map_err(|_| "not a user id".to_owned())?;
+    match user.checked_add(1) {
+        Some(_) => Ok(user),
+        None => Err("there is none after it".to_owned()),
+    }
+}
+
+/// What is wrong; each has an exit code of its own, see `--help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// No connection to the node or the gateway.
+    Unreachable,
+    /// The node does not serve.
+    Unhealthy,
+    /// A PDU did not come back.
+    RoundTrip,
+    /// A subscriber does not see what is routed.
+    Subscription,
+}
+
+impl Trouble {
+    /// As `--help` says.
+    pub(super) fn exit_code(self) -> u8 {
+        match self {
+            Self::Unreachable => 3,
+            Self::Unhealthy => 4,
+            Self::RoundTrip => 5,
+            Self::Subscription => 6,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "unreachable",
+            Self::Unhealthy => "unhealthy",
+            Self::RoundTrip => "the round trip failed",
+            Self::Subscription => "the subscription failed",
+        })
+    }
+}
+
+/// Checks one thing after the other, and stops at the first that is wrong.
+pub(super) async fn run(args: CheckArgs) -> Result<(), Failure> {
+    let steps = Steps {
+        json: args.client.json,
+        deadline: Instant::now() + args.deadline,
+        limit: args.deadline,
+    };
+    let channel = steps
+        .take("node", Trouble::Unreachable, connect(&args.client))
+        .await?;
+    for name in HEALTH {
+        let step = format!("health {name}");
+        let serves = serves(&args.client, channel.clone(), name);
+        steps.take(&step, Trouble::Unhealthy, serves).await?;
+    }
+    let users = [args.reserved_users, args.reserved_users + 1];
+    let subscribing = Subscriber::start(channel, users);
+    let mut subscriber = steps
+        .take("subscribe", Trouble::Subscription, subscribing)
+        .await?;
+    let Some(address) = &args.pdu else {
+        return steps.skip("pdu", "without --pdu");
+    };
+
+    let connecting = connect_both(address, users);
+    let mut msg_servers = steps
+        .take("gateway", Trouble::Unreachable, connecting)
+        .await?;
+    let nonce = format!("{:016x}", fastrand::u64(..));
+    let asking = ask(&mut msg_servers, users, &nonce);
+    steps.take("query", Trouble::RoundTrip, asking).await?;
+    if args.query_only {
+        steps.skip("delivery", "because of --query-only")?;
+    } else {
+        // Both ways: behind one address there may be several gateways.
+        for (from, to) in [(0, 1), (1, 0)] {
+            let sending = send(&mut msg_servers, users, (from, to), &nonce);
+            let sent = steps.take("delivery", Trouble::RoundTrip, sending).await?;
+            let seeing = subscriber.sees(&sent);
+            steps.take("event", Trouble::Subscription, seeing).await?;
+        }
+    }
+    for msg_server in msg_servers {
+        msg_server.close().await;
+    }
+    Ok(())
+}
+
+async fn connect(client: &ClientArgs) -> anyhow::Result<Channel> {
+    let connected = client.connect().await;
+    connected.map_err(|failure| anyhow::anyhow!("{failure}"))
+}
+
+async fn serves(client: &ClientArgs, channel: Channel, name: &str) -> anyhow::Result<()> {
+    let request = client.request(HealthCheckRequest {
+        service: name.to_owned(),
+    });
+    let answer = HealthClient::new(channel).check(request).await;
+    let status = answer.map_err(Failure::from);
+    let status = status.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+    ensure!(
+        status.get_ref().status == ServingStatus::Serving as i32,
+        "not serving"
+    );
+    Ok(())
+}
+
+async fn connect_both(address: &str, users: [u32; 2]) -> anyhow::Result<[MsgServer; 2]> {
+    let mut connected = Vec::with_capacity(users.len());
+    for user in users {
+        let problem = || format!("no gateway takes connections at {address}");
+        connected.push(
+            MsgServer::connect(address, user)
+                .await
+                .with_context(problem)?,
+        );
+    }
+    connected
+        .try_into()
+        .map_err(|_| anyhow::anyhow!("one connection for each user"))
+}
+
+/// Each reports its user and asks for both. The answer also says that the report has been applied.
+async fn ask(msg_servers: &mut [MsgServer; 2], users: [u32; 2], nonce: &str) -> anyhow::Result<()> {
+    for msg_server in msg_servers {
+        let asked = async {
+            // Before anything is reported of a user who exists after all.
+            in_use(&msg_server.online(&users, nonce).await?)?;
+            msg_server.list().await?;
+            in_use(&msg_server.online(&users, nonce).await?)
+        };
+        let hint = "a status query was not answered as it should be; if the connection was closed at once, see \
+                    --allow-cidr and --max-connections of the gateway";
+        asked.await.context(hint)?;
+    }
+    Ok(())
+}
+
+fn in_use(online: &[u32]) -> anyhow::Result<()> {
+    let Some(user) = online.first() else {
+        return Ok(());
+    };
+    bail!("user {user} is online, so this id is not free: give others with --reserved-users")
+}
+
+/// One sends a command to the other's user.
+async fn send(
+    msg_servers: &mut [MsgServer; 2],
+    users: [u32; 2],
+    (from, to): (usize, usize),
+    nonce: &str,
+) -> anyhow::Result<Bytes> {
+    let text = json!({ "routeCheck": nonce }).to_string();
+    let sent = msg_servers[from].command(users[to], &text).await?;
+    msg_servers[to].gets(&sent).await?;
+    Ok(sent)
+}
+
+/// A service that reads commands between the reserved users.
+struct Subscriber {
+    events: Streaming<SubscribeResponse>,
+}
+
+impl Subscriber {
+    /// Returns when the stream has begun: nothing that follows is missed.
+    async fn start(channel: Channel, users: [u32; 2]) -> anyhow::Result<Self> {
+        let request = SubscribeRequest {
+            kinds: vec![EventKind::P2pCommand.into()],
+            user_ids: users.to_vec(),
+            include_raw: true,
+            ..SubscribeRequest::default()
+        };
+        let mut broadcast = BroadcastServiceClient::new(channel);
+        let events = broadcast.subscribe(request).await.map_err(Failure::from);
+        let events = events.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        let mut this = Self {
+            events: events.into_inner(),
+        };
+        let first = this.next().await?;
+        ensure!(
+            matches!(first, Message::Subscribed(_)),
+            "the stream begins with {first:?}"
+        );
+        Ok(this)
+    }
+
+    /// Waits for the event that was this PDU.
+    async fn sees(&mut self, pdu: &Bytes) -> anyhow::Result<()> {
+        loop {
+            match self.next().await? {
+                Message::Event(event) if event.raw_pdu == pdu => return Ok(()),
+                Message::Event(_) | Message::Watermark(_) => {}
+                Message::Draining(_) => bail!("the node drains"),
+                Message::Gap(gap) => bail!("the stream has a gap of {} events", gap.missed),
+                other @ (Message::Subscribed(_) | Message::Resumed(_)) => {
+                    bail!("the stream goes on with {other:?}")
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self) -> anyhow::Result<Message> {
+        let next = self.events.message().await.map_err(Failure::from);
+        let next = next.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        let response = next.context("the stream has ended")?;
+        response.message.context("an empty response")
+    }
+}
+
+/// Takes one step after the other, within one deadline, and tells of each.
+struct Steps {
+    json: bool,
+    deadline: Instant,
+    limit: Duration,
+}
+
+impl Steps {
+    async fn take<T>(
+        &self,
+        name: &str,
+        trouble: Trouble,
+        work: impl Future<Output = anyhow::Result<T>>,
+    ) -> Result<T, Failure> {
+        let begun = Instant::now();
+        let done = match timeout_at(self.deadline, work).await {
+            Ok(done) => done,
+            Err(_) => Err(anyhow::anyhow!("not within {:?}{}", self.limit, hint(name))),
+        };
+        let took = begun.elapsed();
+        match done {
+            Ok(value) => {
+                self.tell(name, "ok", Some(took), "")?;
+                Ok(value)
+            }
+            Err(error) => {
+                let problem = format!("{error:#}");
+                self.tell(name, "failed", Some(took), &problem)?;
+                Err(Failure::Check {
+                    trouble,
+                    problem: format!("{name}: {problem}"),
+                })
+            }
+        }
+    }
+
+    fn skip(&self, name: &str, why: &str) -> Result<(), Failure> {
+        self.tell(name, "skipped", None, why)
+    }
+
+    fn tell(
+        &self,
+        name: &str,
+        result: &str,
+        took: Option<Duration>,
+        detail: &str,
+    ) -> Result<(), Failure> {
+        let millis = took.map(|took| took.as_secs_f64() * 1000.0);
+        if self.json {
+            let mut object = json!({ "step": name, "result": result });
+            if let Some(millis) = millis {
+                object["millis"] = json!((millis * 1000.0).round() / 1000.0);
+            }
+            if !detail.is_empty() {
+                object["detail"] = json!(detail);
+            }
+            return say(&object.to_string());
+        }
+        let took = millis.map_or_else(String::new, |millis| format!("{millis:.1} ms"));
+        let text = format!("{result:<8}{name:<44}{took:>11}  {detail}");
+        say(text.trim_end())
+    }
+}
+
+/// The exit code is the answer: a check goes on if nobody reads its lines.
+fn say(line: &str) -> Result<(), Failure> {
+    match show::line(line) {
+        Err(Failure::OutputClosed) => Ok(()),
+        said => said,
+    }
+}
+
+/// Why something may not come.
+fn hint(step: &str) -> &'static str {
+    match step {
+        "delivery" => {
+            "; if a MsgServer connects from this address too, its claimed connection stands for all of that address: \
+             check from elsewhere, or with --query-only"
+        }
+        "query" => "; does the gateway have a node?",
+        _ => "",
+    }
+}

@@ -1,0 +1,169 @@
+//! A MsgServer, as far as a check needs one.
+//!
+//! It holds one user by a *hidden login*, that is, its first list says OFFLINE: it gets what is for the user, and nobody
+//! is shown, notified or told. It never claims: that would make standby connections of all others from this address.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use bytes::Bytes;
+use prost::Message;
+use route_grpc::pdu::{self, HEADER, Header};
+use route_proto::legacy::im::base_define::{ClientType, ServerUserStat, UserStatType};
+use route_proto::legacy::im::buddy::{ImUsersStatReq, ImUsersStatRsp};
+use route_proto::legacy::im::server::ImOnlineUserInfo;
+use route_proto::legacy::im::switch_service::Imp2pCmdMsg;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+const LIST: u16 = 0x0708;
+const STATUS_REQUEST: u16 = 0x020a;
+const STATUS_ANSWER: u16 = 0x020b;
+const P2P_COMMAND: u16 = 0x0601;
+
+/// The gateways' limit is 16 MiB unless set; what is longer is not theirs.
+const LONGEST: u32 = 256 << 20;
+
+/// PDUs for us that may wait. Beyond it reading pauses; a check makes a handful.
+const WAITING: usize = 64;
+
+/// How long the gateway may take to answer our FIN with its own.
+const CLOSING: Duration = Duration::from_secs(1);
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct MsgServer {
+    user: u32,
+    writer: OwnedWriteHalf,
+    arrived: mpsc::Receiver<(Header, Bytes)>,
+    reader: JoinHandle<()>,
+    sequence: u16,
+}
+
+impl MsgServer {
+    /// Connects. From now on everything that comes is read, so that no gateway waits for us.
+    pub(super) async fn connect(address: &str, user: u32) -> std::io::Result<Self> {
+        let socket = TcpStream::connect(address).await?;
+        socket.set_nodelay(true)?;
+        let (reader, writer) = socket.into_split();
+        let (arrives, arrived) = mpsc::channel(WAITING);
+        Ok(Self {
+            user,
+            writer,
+            arrived,
+            reader: tokio::spawn(read(reader, arrives)),
+            sequence: 0,
+        })
+    }
+
+    /// Reports the user, as hidden, on a mobile client: those get no notices of others.
+    pub(super) async fn list(&mut self) -> anyhow::Result<()> {
+        let entry = ServerUserStat {
+            user_id: self.user,
+            status: UserStatType::UserStatusOffline.into(),
+            client_type: ClientType::Ios.into(),
+        };
+        let list = ImOnlineUserInfo {
+            user_stat_list: vec![entry],
+        };
+        self.send(&pdu::encode(7, LIST, 0, &list)).await
+    }
+
+    /// Asks for the status of users; checks that the answer is the one to this question, and says who is online.
+    pub(super) async fn online(&mut self, users: &[u32], nonce: &str) -> anyhow::Result<Vec<u32>> {
+        self.sequence += 1;
+        let request = ImUsersStatReq {
+            user_id: self.user,
+            user_id_list: users.to_vec(),
+            attach_data: Some(Bytes::copy_from_slice(nonce.as_bytes())),
+        };
+        self.send(&pdu::encode(2, STATUS_REQUEST, self.sequence, &request))
+            .await?;
+        let (header, answer) = self.receive(STATUS_ANSWER).await?;
+        let body = answer.slice(HEADER..);
+        let answer = ImUsersStatRsp::decode(body).context("the answer cannot be read")?;
+        ensure!(
+            header.sequence == self.sequence && answer.attach_data == request.attach_data,
+            "the answer is to another question"
+        );
+        let answered = answer.user_stat_list.iter().map(|entry| entry.user_id);
+        ensure!(
+            answered.eq(users.iter().copied()),
+            "the answer names other users than the question"
+        );
+        let online = answer
+            .user_stat_list
+            .iter()
+            .filter(|entry| entry.status() != UserStatType::UserStatusOffline);
+        Ok(online.map(|entry| entry.user_id).collect())
+    }
+
+    /// Sends a command from this user to another one; these are its bytes. MsgServers ignore one for users they do not
+    /// have.
+    pub(super) async fn command(&mut self, to: u32, text: &str) -> anyhow::Result<Bytes> {
+        let body = Imp2pCmdMsg {
+            from_user_id: self.user,
+            to_user_id: to,
+            cmd_msg_data: text.to_owned(),
+        };
+        let command = pdu::encode(6, P2P_COMMAND, 0, &body);
+        self.send(&command).await?;
+        Ok(command)
+    }
+
+    /// Waits for these bytes. Others are those of another check.
+    pub(super) async fn gets(&mut self, wanted: &Bytes) -> anyhow::Result<()> {
+        while self.receive(P2P_COMMAND).await?.1 != wanted {}
+        Ok(())
+    }
+
+    /// Ends the connection, and waits until the gateway has.
+    pub(super) async fn close(mut self) {
+        if self.writer.shutdown().await.is_ok() {
+            // One that does not end is left to the end of this process.
+            let _ = tokio::time::timeout(CLOSING, &mut self.reader).await;
+        }
+    }
+
+    async fn send(&mut self, pdu: &[u8]) -> anyhow::Result<()> {
+        let sent = self.writer.write_all(pdu).await;
+        sent.context("the gateway has closed the connection")
+    }
+
+    async fn receive(&mut self, command: u16) -> anyhow::Result<(Header, Bytes)> {
+        while let Some((header, pdu)) = self.arrived.recv().await {
+            if header.command == command {
+                return Ok((header, pdu));
+            }
+        }
+        bail!("the gateway has closed the connection")
+    }
+}
+
+/// Reads to the end, and hands on what may be for a check.
+async fn read(mut socket: OwnedReadHalf, arrives: mpsc::Sender<(Header, Bytes)>) {
+    let mut head = [0; HEADER];
+    while socket.read_exact(&mut head).await.is_ok() {
+        let header = Header::parse(&head);
+        let Some(rest) = header.length.checked_sub(HEADER as u32) else {
+            return;
+        };
+        if header.length > LONGEST {
+            return;
+        }
+        let mut pdu = head.to_vec();
+        // Not reserved before it is there.
+        let mut body = (&mut socket).take(u64::from(rest));
+        if !matches!(body.read_to_end(&mut pdu).await, Ok(read) if read as u64 == u64::from(rest)) {
+            return;
+        }
+        let ours = matches!(header.command, STATUS_ANSWER | P2P_COMMAND);
+        if ours {
+            // Fails when nobody asks any more; what still comes is read all the same.
+            let _ = arrives.send((header, pdu.into())).await;
+        }
+    }
+}

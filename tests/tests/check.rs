@@ -1,0 +1,374 @@
+//! `route-grpc check`: what it finds, by exit code, and that it disturbs nobody and leaves nothing behind.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use route_proto::v1;
+use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
+use route_proto::v1::subscribe_response::Message;
+use serde_json::Value as Json;
+use system_tests::deployment::admin::metric;
+use system_tests::deployment::process::{Process, binary};
+use system_tests::deployment::{Deployment, FanOut, Setup, ports};
+use system_tests::player::connection::Options;
+use system_tests::player::messages::{self, Client, Status};
+use system_tests::player::stage::Stage;
+use tokio::net::TcpListener;
+use tokio::time::timeout;
+use tonic::Streaming;
+use tonic::transport::Endpoint;
+
+/// No wait here takes longer, unless something is broken.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// The first of the two users that a check holds.
+const RESERVED: u32 = 4_294_967_040;
+
+#[tokio::test]
+async fn all_is_well_embedded() {
+    for fan_out in [FanOut::Directed, FanOut::Broadcast] {
+        finds_all_well_and_leaves_no_trace(Setup::Embedded, fan_out).await;
+    }
+}
+
+#[tokio::test]
+async fn all_is_well_in_two_processes() {
+    for fan_out in [FanOut::Directed, FanOut::Broadcast] {
+        finds_all_well_and_leaves_no_trace(Setup::TwoProcesses, fan_out).await;
+    }
+}
+
+async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
+    let servers = Deployment::start(setup, fan_out)
+        .await
+        .expect("ready servers");
+    let mut stage = Stage::new("check", servers.pdu_address());
+    // One MsgServer elsewhere, as most are; one on the check's own machine, which has not claimed.
+    let bystanders = [("elsewhere", 2, true), ("beside", 1, false)];
+    for (user, (name, last, claims)) in (1..).zip(bystanders) {
+        stage.open_with(name, from(last)).await.expect("accepted");
+        if claims {
+            stage.send(name, messages::role(1)).await;
+        }
+        let online = (user, Status::Online, Client::Windows);
+        stage.send(name, messages::list(&[online])).await;
+        stage.sync(name).await;
+    }
+    let mut everything = subscribe(&servers).await;
+
+    let (pdu, grpc) = (servers.pdu_address(), servers.grpc_address());
+    let found = check(&[&at(grpc), &format!("--pdu={pdu}"), "--json"]).await;
+
+    assert_eq!(found.code, 0, "{found:?}");
+    let steps: Vec<_> = found.steps().iter().map(summary).collect();
+    let expected = [
+        "node ok",
+        "health liveness ok",
+        "health readiness ok",
+        "health teamtalk.route.v1.PresenceService ok",
+        "health teamtalk.route.v1.BroadcastService ok",
+        "health teamtalk.route.v1.LinkService ok",
+        "subscribe ok",
+        "gateway ok",
+        "query ok",
+        "delivery ok",
+        "event ok",
+        "delivery ok",
+        "event ok",
+    ];
+    assert_eq!(steps, expected);
+
+    // The node gets to know of the end of a connection after the check does.
+    gone(&servers).await;
+
+    // Its two commands are all that subscribers have seen: no status changed. What follows stands behind them.
+    stage.send("elsewhere", messages::p2p(1, 2, "end")).await;
+    let mut kinds = Vec::new();
+    loop {
+        let event = event(&mut everything).await;
+        kinds.push(event.kind());
+        if matches!(&event.event, Some(v1::event::Event::P2pCommand(p2p)) if p2p.to_user_id == 2) {
+            break;
+        }
+    }
+    assert_eq!(kinds, [v1::EventKind::P2pCommand; 3]);
+    // Broadcast is what it says; a MsgServer ignores commands for users it does not have.
+    let copies = match fan_out {
+        FanOut::Directed => 0,
+        FanOut::Broadcast => 2,
+    };
+    stage.sync("elsewhere").await;
+    stage.sync("beside").await;
+    assert_eq!(stage["elsewhere"].count(), copies);
+    assert_eq!(stage["beside"].count(), copies + 1, "the one that follows");
+}
+
+/// Waits until the bystanders' links and sessions are all that there are.
+async fn gone(servers: &Deployment) {
+    let node = servers.admin().last().expect("the node's admin port");
+    let all_gone = async {
+        loop {
+            let links = metric(*node, "teamtalk_route_links").await.expect("served");
+            let sessions = metric(*node, "teamtalk_route_sessions")
+                .await
+                .expect("served");
+            if (links, sessions) == (2.0, 2.0) {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, all_gone).await.expect("nothing left behind");
+}
+
+#[tokio::test]
+async fn a_node_can_be_checked_alone() {
+    let servers = embedded(&[]).await;
+
+    let found = check(&[&at(servers.grpc_address()), "--json"]).await;
+
+    assert_eq!(found.code, 0, "{found:?}");
+    let last = found.steps().pop().expect("steps");
+    assert_eq!(summary(&last), "pdu skipped");
+}
+
+#[tokio::test]
+async fn two_at_the_same_time_do_not_disturb_each_other() {
+    let servers = embedded(&[]).await;
+    let (node, pdu) = reach(&servers);
+    let arguments: [&str; 2] = [&node, &pdu];
+
+    for found in <[Found; 2]>::from(tokio::join!(check(&arguments), check(&arguments))) {
+        assert_eq!(found.code, 0, "{found:?}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_is_unreachable() {
+    let [nobody] = ports::free().expect("a free port");
+    let found = check(&[&at(nobody)]).await;
+    assert_eq!(found.code, 3, "{found:?}");
+    found.says(&format!("no node answers at http://{nobody}"));
+
+    let servers = embedded(&[]).await;
+    let found = check(&[&at(servers.grpc_address()), &format!("--pdu={nobody}")]).await;
+    assert_eq!(found.code, 3, "{found:?}");
+    found.says(&format!("no gateway takes connections at {nobody}"));
+}
+
+#[test]
+fn the_exit_code_does_not_depend_on_a_reader() {
+    let [nobody] = ports::free().expect("a free port");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+
+    let status = Command::new(binary("route-grpc").expect("a built node"))
+        .args(["check", &at(nobody)])
+        .stdout(writer)
+        .status();
+
+    assert_eq!(status.expect("it starts").code(), Some(3));
+}
+
+#[tokio::test]
+async fn a_node_that_waits_for_its_gateways_is_unhealthy() {
+    let [grpc, admin] = ports::free().expect("free ports");
+    let flags = [
+        "serve".to_owned(),
+        format!("--listen={grpc}"),
+        format!("--admin-listen={admin}"),
+        "--cold-start-wait=1h".to_owned(),
+    ];
+    let node = Process::start("route-grpc", &flags).expect("a built node");
+    let listens = async {
+        while !node.has_said("node started") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(LIMIT, listens).await.expect("a node that listens");
+
+    let found = check(&[&at(grpc)]).await;
+
+    assert_eq!(found.code, 4, "{found:?}");
+    found.says("unhealthy: health readiness: not serving");
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_answer_fails_the_round_trip() {
+    let servers = embedded(&[]).await;
+    let mute = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = mute.local_addr().expect("its address");
+
+    let pdu = format!("--pdu={address}");
+    let found = check(&[&at(servers.grpc_address()), &pdu, "--deadline=500ms"]).await;
+
+    assert_eq!(found.code, 5, "{found:?}");
+    found.says("query: not within 500ms");
+}
+
+#[tokio::test]
+async fn a_gateway_that_does_not_admit_fails_the_round_trip() {
+    let servers = embedded(&["--allow-cidr=10.0.0.0/8"]).await;
+
+    let pdu = format!("--pdu={}", servers.pdu_address());
+    let found = check(&[&at(servers.grpc_address()), &pdu]).await;
+
+    assert_eq!(found.code, 5, "{found:?}");
+    found.says("--allow-cidr");
+}
+
+#[tokio::test]
+async fn behind_the_address_of_a_claimed_connection_only_queries_come_back() {
+    let servers = embedded(&[]).await;
+    let mut stage = Stage::new("check", servers.pdu_address());
+    stage.open_with("beside", from(1)).await.expect("accepted");
+    stage.send("beside", messages::role(1)).await;
+    stage.send("beside", messages::list(&[])).await;
+    stage.sync("beside").await;
+    let (node, pdu) = reach(&servers);
+
+    let found = check(&[&node, &pdu, "--deadline=1s"]).await;
+    assert_eq!(found.code, 5, "{found:?}");
+    found.says("--query-only");
+
+    let found = check(&[&node, &pdu, "--query-only"]).await;
+    assert_eq!(found.code, 0, "{found:?}");
+    assert_eq!(stage["beside"].count(), 0);
+}
+
+#[tokio::test]
+async fn users_that_somebody_has_are_left_alone() {
+    let servers = embedded(&[]).await;
+    let mut stage = Stage::new("check", servers.pdu_address());
+    stage
+        .open_with("elsewhere", from(2))
+        .await
+        .expect("accepted");
+    let online = (RESERVED + 1, Status::Online, Client::Windows);
+    stage.send("elsewhere", messages::list(&[online])).await;
+    stage.sync("elsewhere").await;
+    let (node, pdu) = reach(&servers);
+
+    let found = check(&[&node, &pdu]).await;
+    assert_eq!(found.code, 5, "{found:?}");
+    found.says(&format!("user {} is online", RESERVED + 1));
+    assert_eq!(stage["elsewhere"].count(), 0);
+
+    let found = check(&[&node, &pdu, "--reserved-users=4294967050"]).await;
+    assert_eq!(found.code, 0, "{found:?}");
+}
+
+#[tokio::test]
+async fn a_node_without_a_stream_to_spare_fails_the_subscription() {
+    let servers = embedded(&["--max-streams=1"]).await;
+    let _taken = subscribe(&servers).await;
+
+    let pdu = format!("--pdu={}", servers.pdu_address());
+    let found = check(&[&at(servers.grpc_address()), &pdu]).await;
+
+    assert_eq!(found.code, 6, "{found:?}");
+    found.says("subscribe: ResourceExhausted");
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_told_from_a_wrong_server() {
+    for wrong in ["--query-only", "--reserved-users=4294967295", "--nothing"] {
+        assert_eq!(check(&[wrong]).await.code, 2, "{wrong}");
+    }
+}
+
+/// What a check has found.
+#[derive(Debug)]
+struct Found {
+    code: i32,
+    stdout: String,
+    stderr: String,
+}
+
+impl Found {
+    /// The steps of `--json`.
+    fn steps(&self) -> Vec<Json> {
+        let lines = self.stdout.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect("an object a line"))
+            .collect()
+    }
+
+    /// The closing sentence contains this.
+    fn says(&self, text: &str) {
+        assert!(self.stderr.contains(text), "not said: {text}\n{self:?}");
+    }
+}
+
+fn summary(step: &Json) -> String {
+    let text = |field: &str| step[field].as_str().expect("a text").to_owned();
+    format!("{} {}", text("step"), text("result"))
+}
+
+/// Runs the command to its end.
+async fn check(arguments: &[&str]) -> Found {
+    let mut command = Command::new(binary("route-grpc").expect("a built node"));
+    command
+        .arg("check")
+        .args(arguments)
+        .env_remove("TT_ROUTE_ADDRESS")
+        .env_remove("TT_ROUTE_TIMEOUT")
+        .stdin(Stdio::null());
+    let ended = tokio::task::spawn_blocking(move || command.output()).await;
+    let output = ended.expect("no panic").expect("it starts");
+    Found {
+        code: output.status.code().expect("no signal"),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+async fn embedded(flags: &[&str]) -> Deployment {
+    let servers = Deployment::start_with(Setup::Embedded, FanOut::Directed, flags).await;
+    servers.expect("ready servers")
+}
+
+/// The flags for a server's node and gateway.
+fn reach(servers: &Deployment) -> (String, String) {
+    let pdu = format!("--pdu={}", servers.pdu_address());
+    (at(servers.grpc_address()), pdu)
+}
+
+fn at(grpc: SocketAddr) -> String {
+    format!("--address=http://{grpc}")
+}
+
+/// Connects from this loopback address; a check comes from 127.0.0.1.
+fn from(last: u8) -> Options {
+    Options {
+        source: Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))),
+        ..Options::default()
+    }
+}
+
+/// A subscription to everything, begun.
+async fn subscribe(servers: &Deployment) -> Streaming<v1::SubscribeResponse> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", servers.grpc_address()));
+    let channel = endpoint.expect("a URL").connect().await.expect("a node");
+    let request = v1::SubscribeRequest::default();
+    let opened = BroadcastServiceClient::new(channel)
+        .subscribe(request)
+        .await;
+    let mut events = opened.expect("a stream").into_inner();
+    let first = timeout(LIMIT, events.message()).await.expect("in time");
+    let first = first.expect("no error").and_then(|first| first.message);
+    assert!(matches!(first, Some(Message::Subscribed(_))), "{first:?}");
+    events
+}
+
+/// The next event.
+async fn event(events: &mut Streaming<v1::SubscribeResponse>) -> v1::Event {
+    loop {
+        let next = timeout(LIMIT, events.message()).await.expect("in time");
+        let next = next.expect("no error").expect("a stream that goes on");
+        if let Some(Message::Event(event)) = next.message {
+            return event;
+        }
+    }
+}
