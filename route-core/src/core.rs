@@ -304,9 +304,13 @@ impl Core {
         self.set_detached(gateway, true);
     }
 
-    /// The gateway is back and has told everything that happened meanwhile.
-    pub fn gateway_caught_up(&mut self, gateway: u64) {
-        self.absent_gateways.remove(&gateway);
+    /// The gateway is there and has told everything that has happened, or it may be about to be lost.
+    pub fn gateway_is_there(&mut self, gateway: u64, is_there: bool) {
+        if is_there {
+            self.absent_gateways.remove(&gateway);
+        } else {
+            self.absent_gateways.insert(gateway);
+        }
     }
 
     /// The gateway is back.

@@ -23,6 +23,10 @@ use crate::uplink::{Answer, OpenQuery};
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
 pub(crate) const MAX_GATEWAYS: usize = 1024;
 
+/// A gateway that has taken nothing of what it was handed for so long is silent. One that is there takes it within a round
+/// trip.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// Who wants to attach: the checked contents of `AttachHello`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hello {
@@ -56,6 +60,8 @@ pub(crate) struct Gateway {
     pub(crate) waiting_queries: Vec<OpenQuery>,
     /// How many entries of its queue it has taken.
     taken: u64,
+    /// The same when it was looked at last, and when that was.
+    taken_before: (u64, Duration),
     congested: bool,
     throttled: bool,
 }
@@ -187,6 +193,7 @@ impl Gateways {
             is_catching_up: true,
             waiting_queries: Vec::new(),
             taken: 0,
+            taken_before: (0, Duration::ZERO),
             congested: false,
             throttled: false,
             hello,
@@ -281,6 +288,22 @@ impl Gateways {
     pub(crate) fn session(&mut self, incarnation: u64, attempt: u64) -> Option<&mut Gateway> {
         let gateway = self.by_incarnation.get_mut(&incarnation)?;
         (gateway.hello.attempt == attempt && gateway.is_attached()).then_some(gateway)
+    }
+
+    /// Incarnations of attached gateways, and whether nothing has been heard of them for a while although something should
+    /// have been: their streams may be about to break.
+    pub(crate) fn silent(&mut self, now: Duration) -> Vec<(u64, bool)> {
+        let attached = self.by_incarnation.values_mut().filter(|g| g.is_attached());
+        let looked_at = attached.filter_map(|gateway| {
+            let (taken, at) = gateway.taken_before;
+            if now < at + SILENCE {
+                return None;
+            }
+            gateway.taken_before = (gateway.taken, now);
+            let silent = gateway.taken == taken && gateway.outbound.awaits_taking();
+            Some((gateway.hello.incarnation, silent || gateway.is_catching_up))
+        });
+        looked_at.collect()
     }
 
     /// Gateways whose grace is over.

@@ -381,6 +381,9 @@ impl Node {
         let draining = self.draining();
         loop {
             let due = self.transact(|routing, now| {
+                for (gateway, silent) in routing.gateways.silent(now) {
+                    routing.core.gateway_is_there(gateway, !silent);
+                }
                 routing.core.advance(now);
                 for gateway in routing.gateways.lost(now) {
                     routing.lose_gateway(now, gateway);
@@ -492,7 +495,7 @@ impl Routing {
         };
         let applied = self.apply(now, incarnation, entries, Some(again));
         if caught_up {
-            self.core.gateway_caught_up(incarnation);
+            self.core.gateway_is_there(incarnation, true);
             self.answer(&queries);
         }
         if let Some(gateway) = self.gateways.get_mut(incarnation) {

@@ -268,6 +268,12 @@ impl Outbound {
         self.bytes() > self.limit_bytes / 2
     }
 
+    /// Something is there and not taken.
+    pub(crate) fn awaits_taking(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.taken < queue.end
+    }
+
     /// Entries that were handed out more than once.
     pub(crate) fn resent(&self) -> u64 {
         self.queue.lock().resent
