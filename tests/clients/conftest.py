@@ -1,34 +1,16 @@
 """What the client tests share: generated stubs, a running server, users that no other test has."""
 
 import itertools
-import pathlib
-import subprocess
-import sys
-import tempfile
 
 import pytest
+import stubs
 
 from server import Server
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-
-# Stubs live as long as the test run.
-_stubs = tempfile.TemporaryDirectory(prefix="route-stubs-")
-
 
 def pytest_configure():
-    """Generates stubs before the test files import them, from the .proto files alone."""
-    generate(ROOT / "proto", "teamtalk/route/v1/*.proto", grpc=True)
-    generate(ROOT / "proto" / "legacy", "IM.*.proto", grpc=False)
-    sys.path.insert(0, _stubs.name)
-
-
-def generate(include, pattern, grpc):
-    files = sorted(str(file.relative_to(include)) for file in include.glob(pattern))
-    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{include}", f"--python_out={_stubs.name}"]
-    if grpc:
-        command.append(f"--grpc_python_out={_stubs.name}")
-    subprocess.run(command + files, check=True, stdin=subprocess.DEVNULL)
+    """Generates stubs before the test files import them."""
+    stubs.generate()
 
 
 @pytest.fixture(scope="session")

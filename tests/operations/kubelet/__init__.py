@@ -1,0 +1,4 @@
+"""The parts of Kubernetes that a release meets, played: kubelet, Deployments, Services.
+
+They read rendered manifests and run the real binaries. `manifest.py` says what is different from a cluster.
+"""

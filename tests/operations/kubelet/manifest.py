@@ -1,0 +1,118 @@
+"""A Deployment's pods, as the kubelet reads them.
+
+A process here gets the command, arguments and environment of its manifest, and listens on the ports of its manifest.
+What is different from a cluster stands in `Here`, and nowhere else.
+"""
+
+import dataclasses
+import re
+
+import yaml
+from binaries import binary
+
+WILDCARD = "0.0.0.0:"
+
+
+@dataclasses.dataclass(frozen=True)
+class Here:
+    """One pod's place on this machine: pods share its network and its host name, and it has no DNS of the cluster.
+
+    - A pod listens on an address of its own, where in a cluster the wildcard address would be its own.
+    - Names of Services are replaced by the address of the one pod behind them; `test_names.py` has the rest.
+    - A gateway is told its id, which it would make of its pod's name.
+    - The image's folder is that of the binaries under test.
+    """
+
+    pod: str
+    address: str
+    names: dict
+
+    def argument(self, word):
+        word = word.replace("=" + WILDCARD, f"={self.address}:")
+        return re.sub(r"//([^:/]+)", lambda found: "//" + self.names.get(found[1], found[1]), word)
+
+    def environment(self):
+        return {"TT_GATEWAY_GATEWAY_ID": self.pod}
+
+    def executable(self, path):
+        return str(binary(path.removeprefix("/")))
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """One probe of a container; what the manifest leaves out is as Kubernetes has it."""
+
+    kind: str
+    grpc: dict | None
+    http: dict | None
+    period: float
+    timeout: float
+    failures: int
+    grace: float | None
+
+    @classmethod
+    def read(cls, kind, manifest):
+        known = {"grpc", "httpGet", "periodSeconds", "timeoutSeconds", "failureThreshold"}
+        known.add("terminationGracePeriodSeconds")
+        assert set(manifest) <= known, f"{kind} probe: {set(manifest) - known} is not played"
+        return cls(
+            kind=kind,
+            grpc=manifest.get("grpc"),
+            http=manifest.get("httpGet"),
+            period=manifest.get("periodSeconds", 10),
+            timeout=manifest.get("timeoutSeconds", 1),
+            failures=manifest.get("failureThreshold", 3),
+            grace=manifest.get("terminationGracePeriodSeconds"),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class PodManifest:
+    """A pod with one container."""
+
+    labels: dict
+    command: list
+    env: list
+    ports: dict
+    probes: dict
+    pre_stop: float
+    grace: float
+
+    @classmethod
+    def of(cls, deployment):
+        template = deployment["spec"]["template"]
+        spec = template["spec"]
+        [container] = spec["containers"]
+        assert not container.get("volumeMounts"), "mounted files are not played"
+        return cls(
+            labels=template["metadata"]["labels"],
+            command=container["command"] + container.get("args", []),
+            env=container.get("env", []),
+            ports={port["name"]: port["containerPort"] for port in container["ports"]},
+            probes={kind: Probe.read(kind, container[f"{kind}Probe"]) for kind in ("startup", "liveness", "readiness")},
+            pre_stop=container["lifecycle"]["preStop"]["sleep"]["seconds"],
+            grace=spec["terminationGracePeriodSeconds"],
+        )
+
+    def process(self, here):
+        """The command line and the environment of its container."""
+        environment = {entry["name"]: self._value(entry, here) for entry in self.env}
+        words = [expanded(word, environment) for word in self.command]
+        command = [here.executable(words[0])] + [here.argument(word) for word in words[1:]]
+        return command, {**here.environment(), **environment}
+
+    def _value(self, entry, here):
+        if "value" in entry:
+            return entry["value"]
+        assert entry["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP", entry
+        return here.address
+
+
+def expanded(word, environment):
+    """`$(NAME)` as the kubelet reads it: a variable of the container, or nothing special."""
+    return re.sub(r"\$\((\w+)\)", lambda found: environment.get(found[1], found[0]), word)
+
+
+def documents(text):
+    """The objects of a stream of YAML."""
+    return [document for document in yaml.safe_load_all(text) if document]

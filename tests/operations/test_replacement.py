@@ -1,0 +1,46 @@
+"""Replacing the node, as `helm upgrade` does, while MsgServers and subscribers are at work."""
+
+import pytest
+from expectations import assert_ended_well, assert_probes_failed_in_their_windows_only
+from releases import installed, scenario
+from subscribers import Subscriber, Watcher
+from traffic import Traffic
+
+
+@pytest.mark.parametrize("name", ["default", "ha"])
+def test_the_node_is_replaced_and_no_msgserver_notices(name, tmp_path, msgservers, followers):
+    with installed(scenario(name), tmp_path) as cluster:
+        pdu, grpc = cluster.service("-pdu-gateway"), cluster.service("-route-grpc")
+        at_work = msgservers(4, gateway=pdu.connect)
+        for it in at_work:
+            it.wait_until_connected()
+        followers += [
+            subscriber := Subscriber(grpc.endpoint),
+            watcher := Watcher(grpc.endpoint, [it.users[0] for it in at_work]),
+        ]
+        subscriber.wait(lambda: subscriber.marks, "subscribed")
+        watcher.wait(lambda: "snapshot_end" in watcher.marks, "given a snapshot")
+
+        with Traffic(at_work) as traffic:
+            traffic.wait_for_more()
+            [old] = cluster.deployments["route-grpc"].replace()
+            traffic.wait_for_more()
+            traffic.stop()
+            traffic.wait_until_arrived()
+
+        traffic.assert_each_message_came_once()
+        traffic.assert_each_notice_came_once()
+        traffic.assert_nobody_was_called_offline()
+        for it in at_work:
+            assert (it.connects["gateway"], it.ends) == (1, []), it.name
+
+        subscriber.wait(lambda: subscriber.saw_the_last(traffic.sent), "given the last events")
+        assert subscriber.marks == ["subscribed", "draining", "gap"]
+        assert subscriber.gap_reasons == ["GAP_REASON_EPOCH_CHANGED"]
+        subscriber.assert_nothing_came_twice()
+        subscriber.assert_nothing_is_missing()
+        assert watcher.went_offline == []
+        assert all(users == set(watcher.users) for users in watcher.snapshots) and len(watcher.snapshots) == 2
+
+        assert_ended_well(cluster, old)
+        assert_probes_failed_in_their_windows_only(cluster)
