@@ -49,6 +49,22 @@ seccompProfile:
     fieldRef:
       fieldPath: status.podIP
 {{- end }}
+{{- with .root.Values.monitoring.traces }}
+{{- if .endpoint }}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: OTEL_TRACES_SAMPLER
+  value: parentbased_traceidratio
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .ratio | quote }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: {{ printf "service.namespace=%s,k8s.namespace.name=%s,k8s.pod.name=$(POD_NAME)" (include "route.fullname" $.root) $.root.Release.Namespace | quote }}
+{{- end }}
+{{- end }}
 {{- with .extra }}
 {{ toYaml . }}
 {{- end }}

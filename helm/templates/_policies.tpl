@@ -36,6 +36,23 @@
 {{- default $private $given | toJson -}}
 {{- end }}
 
+{{/* Egress to the collector of traces, and to DNS for a pod that needs none otherwise: (dict "root" . "dns" true). */}}
+{{- define "route.collectorEgress" -}}
+{{- with .root.Values.monitoring.traces.endpoint }}
+{{- if $.dns }}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end }}
+# The collector, whose address is not known here.
+- ports:
+    - port: {{ regexFind "[0-9]+$" (trimSuffix "/" .) }}
+      protocol: TCP
+{{- end }}
+{{- end }}
+
 {{/* The ports of gateway.upstreams, as a JSON array. */}}
 {{- define "route.upstreamPorts" -}}
 {{- $ports := list -}}

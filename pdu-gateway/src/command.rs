@@ -33,10 +33,65 @@ pub const DESKTOP_LOGIN_NOTICE: u16 = 0x070e;
 /// `IMUserStatNotify`: made by the RouteServer only.
 pub const STATUS_NOTICE: u16 = 0x0203;
 
+/// Names of the commands that MsgServers send, for metrics and traces, and their ids. What is no command here comes last.
+pub const NAMES: [(&str, u16); 14] = [
+    ("heartbeat", HEARTBEAT),
+    ("role_set", ROLE_SET),
+    ("online_user_list", ONLINE_USER_LIST),
+    ("user_status_update", USER_STATUS_UPDATE),
+    ("users_status_query", USERS_STATUS_QUERY),
+    ("message", MESSAGE),
+    ("read_receipt", READ_RECEIPT),
+    ("p2p_command", P2P_COMMAND),
+    ("conversation_removed", CONVERSATION_REMOVED),
+    ("kick_user", KICK_USER),
+    ("group_changed", GROUP_CHANGED),
+    ("file_notice", FILE_NOTICE),
+    ("signature_changed", SIGNATURE_CHANGED),
+    ("other", 0),
+];
+
+/// The place of a command among [`NAMES`].
+pub fn place(command: u16) -> usize {
+    match command {
+        HEARTBEAT => 0,
+        ROLE_SET => 1,
+        ONLINE_USER_LIST => 2,
+        USER_STATUS_UPDATE => 3,
+        USERS_STATUS_QUERY => 4,
+        MESSAGE => 5,
+        READ_RECEIPT => 6,
+        P2P_COMMAND => 7,
+        CONVERSATION_REMOVED => 8,
+        KICK_USER => 9,
+        GROUP_CHANGED => 10,
+        FILE_NOTICE => 11,
+        SIGNATURE_CHANGED => 12,
+        _ => 13,
+    }
+}
+
+/// The name of a command.
+pub fn name(command: u16) -> &'static str {
+    NAMES[place(command)].0
+}
+
 /// Service ids, the other half of the legacy numbering. Written, never checked.
 pub mod service {
     /// Contacts and status.
     pub const BUDDY_LIST: u16 = 2;
     /// Between servers.
     pub const OTHER: u16 = 7;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_its_place() {
+        for (index, (label, command)) in NAMES.into_iter().enumerate() {
+            assert_eq!((place(command), name(command)), (index, label));
+        }
+    }
 }

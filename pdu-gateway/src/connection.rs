@@ -31,6 +31,7 @@ use crate::links::Place;
 use crate::output::Batch;
 use crate::pressure::Turn;
 use crate::session::{Session, Tally};
+use crate::trace::Sampling;
 use crate::uplink::Room;
 
 /// Most that one read takes, bytes. More gains nothing and keeps the others waiting.
@@ -82,6 +83,7 @@ pub async fn serve(gateway: Arc<Gateway>, stream: TcpStream, place: Place) {
         let (input, output) = stream.into_split();
         let mut connection = Connection {
             session: Session::new(Arc::clone(&gateway.dialect), gateway.pdu_limit()),
+            sampling: Sampling::default(),
             input,
             output,
             batch: Batch::default(),
@@ -109,6 +111,7 @@ struct Connection {
     gateway: Arc<Gateway>,
     link: Arc<Link>,
     session: Session,
+    sampling: Sampling,
     input: OwnedReadHalf,
     output: OwnedWriteHalf,
     batch: Batch,
@@ -122,6 +125,7 @@ impl Connection {
             gateway: &self.gateway,
             link: &self.link,
             session: &mut self.session,
+            sampling: &mut self.sampling,
             room: &mut self.room,
         };
         let mut writer = Writer {
@@ -175,6 +179,7 @@ impl Connection {
             gateway: &self.gateway,
             link: &self.link,
             session: &mut self.session,
+            sampling: &mut self.sampling,
             room: &mut self.room,
         };
         for _ in 0..LAST_READS {
@@ -212,6 +217,7 @@ struct Reader<'a> {
     gateway: &'a Gateway,
     link: &'a Link,
     session: &'a mut Session,
+    sampling: &'a mut Sampling,
     room: &'a mut Room,
 }
 
@@ -266,8 +272,11 @@ impl Reader<'_> {
                 .receive(now, data, &mut scratch.deeds, &mut tally);
             self.link.heard(now, self.session.awaits_first_pdu());
             self.gateway.counters.received(&tally, bytes);
+            let (link, deeds) = (self.link.number(), &mut scratch.deeds);
+            let age = || self.gateway.clock.now().saturating_sub(now);
+            let spans = self.sampling.begin(link, deeds, age);
             let uplink = &self.gateway.uplink;
-            *self.room = uplink.submit(self.link.number(), &mut scratch.deeds);
+            *self.room = uplink.submit_traced(link, deeds, spans);
             received?;
             Poll::Ready(Ok(bytes))
         })

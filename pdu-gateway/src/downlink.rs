@@ -13,9 +13,11 @@ use route_proto::v1::{
 use tracing::{debug, info};
 
 use crate::codec::{self, AnswerTo};
+use crate::command;
 use crate::gateway::Gateway;
 use crate::link::Delivered;
 use crate::run::Run;
+use crate::trace::Arriving;
 
 /// Distributes messages of one gateway's stream.
 #[derive(Debug)]
@@ -41,7 +43,7 @@ impl Downlink {
         for entry in message.entries {
             match entry.entry {
                 Some(Entry::Run(run)) => bytes += self.deliver(now, run),
-                Some(Entry::Answer(answer)) => self.answer(now, &answer),
+                Some(Entry::Answer(answer)) => self.answer(now, answer),
                 Some(Entry::Close(close)) => {
                     info!(
                         link = close.link,
@@ -66,7 +68,11 @@ impl Downlink {
             writer.wake();
         }
         // After the entries: what is confirmed here has caused nothing that is still to come.
-        self.gateway.uplink.confirm(&message.confirmations);
+        for timing in self.gateway.uplink.confirm(&message.confirmations) {
+            let command = u16::try_from(timing.command).unwrap_or_default();
+            let time = now.saturating_sub(timing.read_at);
+            self.gateway.counters.taken_over(command, time);
+        }
         if let Some(pause) = message.throttle {
             info!(pause, "the node paces this gateway");
             self.gateway.throttle.node(now, pause);
@@ -118,7 +124,7 @@ impl Downlink {
         run.bytes()
     }
 
-    fn answer(&mut self, now: Duration, answer: &StatusAnswer) {
+    fn answer(&mut self, now: Duration, answer: StatusAnswer) {
         let Some(query) = self.gateway.uplink.answer(answer.link, answer.sequence) else {
             debug!(link = answer.link, "an answer to no open query");
             return;
@@ -132,13 +138,17 @@ impl Downlink {
             user_ids: &query.user_ids,
             attach_data: &query.attach_data,
         };
-        let turn = link.send(now, &mut self.wake, |out| {
+        let traced = Arriving::now(answer.traceparent);
+        let turn = link.send(now, &mut self.wake, traced, |out| {
             codec::status_answer(out, answer_to, &answer.statuses);
         });
         if let Some(turn) = turn {
             self.gateway.turn(turn);
         }
-        self.gateway.counters.answered.add(1);
+        let counters = &self.gateway.counters;
+        counters.answered.add(1);
+        let time = now.saturating_sub(query.asked_at);
+        counters.taken_over(command::USERS_STATUS_QUERY, time);
     }
 
     fn end_is_known(&self, number: u64) {

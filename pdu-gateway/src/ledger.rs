@@ -22,6 +22,9 @@ use crate::table::Table;
 /// What an entry costs beside its payload, bytes: its structs and its place in the window, roughly.
 const ENTRY_COST: usize = 128;
 
+/// The way of a link's entries is measured at most so often: often enough, and it costs nothing.
+const MEASURED_EVERY: Duration = Duration::from_millis(100);
+
 /// Embedded: entries up to this cost share one record.
 const COUNTED_TOGETHER: usize = 64 << 10;
 
@@ -43,6 +46,26 @@ pub enum Deed {
     Query(OpenQuery),
 }
 
+impl Deed {
+    /// The legacy command, if it is one that is forwarded.
+    pub fn command(&self) -> Option<u32> {
+        match self {
+            Deed::Entry(Entry::Envelope(envelope)) => Some(envelope.command),
+            Deed::Entry(_) | Deed::Query(_) => None,
+        }
+    }
+}
+
+/// An entry whose way is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// Its legacy command.
+    pub command: u32,
+    /// When it was read, since the gateway started.
+    pub read_at: Duration,
+    sequence: u64,
+}
+
 /// A query that waits for its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenQuery {
@@ -56,6 +79,8 @@ pub struct OpenQuery {
     pub attach_data: Bytes,
     /// When it was read, since the gateway started.
     pub asked_at: Duration,
+    /// Empty if it is not traced.
+    pub traceparent: String,
 }
 
 impl OpenQuery {
@@ -86,6 +111,10 @@ pub struct Ledger {
     gave_last: bool,
     /// When the link claimed, as of the cut.
     claimed_at: u64,
+    /// What is being measured.
+    timing: Option<Timing>,
+    /// When measuring began the last time.
+    measured_at: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -116,6 +145,8 @@ impl Ledger {
             closed: None,
             gave_last: false,
             claimed_at: 0,
+            timing: None,
+            measured_at: None,
         };
         let entry = ledger.record(now, Deed::Entry(Entry::Opened(opened)));
         (ledger, entry)
@@ -127,10 +158,13 @@ impl Ledger {
         let entry = match deed {
             Deed::Entry(entry) => entry,
             Deed::Query(query) => {
-                let user_ids = query.user_ids.clone();
+                let up = StatusQuery {
+                    user_ids: query.user_ids.clone(),
+                    traceparent: query.traceparent.clone(),
+                };
                 self.bytes += query.cost();
                 self.queries.push_back((self.last, query));
-                Entry::Query(StatusQuery { user_ids })
+                Entry::Query(up)
             }
         };
         if let Entry::Closed(_) = entry {
@@ -149,10 +183,26 @@ impl Ledger {
         }
     }
 
-    /// The node has taken over everything up to `sequence`. Less than before changes nothing.
-    pub fn confirm(&mut self, sequence: u64) {
+    /// The last entry was read then: its way is measured, if none was for a while.
+    pub fn measure(&mut self, read_at: Duration, command: u32) {
+        let due = |at: Duration| read_at.saturating_sub(at) >= MEASURED_EVERY;
+        if self.timing.is_none() && self.measured_at.is_none_or(due) {
+            self.measured_at = Some(read_at);
+            self.timing = Some(Timing {
+                command,
+                read_at,
+                sequence: self.last,
+            });
+        }
+    }
+
+    /// The node has taken over everything up to `sequence`. Less than before changes nothing. Returns what was measured
+    /// and has come to its end.
+    pub fn confirm(&mut self, sequence: u64) -> Option<Timing> {
         self.confirmed = self.confirmed.max(sequence.min(self.last));
         self.advance_cut();
+        let confirmed = self.confirmed;
+        self.timing.take_if(|timing| timing.sequence <= confirmed)
     }
 
     /// The query with this number, if it has not been answered: the first answer wins.

@@ -31,7 +31,7 @@
 //! | [`run`], [`output`], [`pressure`] | what is written to a link, and how it copes |
 //! | [`link`], [`links`], [`connection`], [`listener`], [`tick`], [`throttle`] | MsgServers' connections |
 //! | [`uplink`], [`downlink`], [`attach`], [`embedded`] | the node's side |
-//! | [`gateway`], [`clock`], [`metrics`], [`settings`] | what all share; instruments; flags |
+//! | [`gateway`], [`clock`], [`metrics`], [`trace`], [`settings`] | what all share; instruments; flags |
 
 pub mod attach;
 pub mod clock;
@@ -56,6 +56,7 @@ pub mod table;
 pub mod takeover;
 pub mod throttle;
 pub mod tick;
+pub mod trace;
 pub mod translate;
 pub mod uplink;
 pub mod wire;

@@ -20,6 +20,7 @@ use crate::output::{Batch, GivenBack, Output};
 use crate::pressure::{Pressure, Turn};
 use crate::run::Run;
 use crate::takeover::{Fresh, Mark, TakeOver};
+use crate::trace::Arriving;
 use crate::uplink::Uplink;
 
 /// Time limits are looked at once a second. What is due within half of that is due now; else a heartbeat that was
@@ -175,6 +176,7 @@ impl Link {
         &self,
         now: Duration,
         wake: &mut Vec<Waker>,
+        traced: Option<Arriving>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Option<Turn> {
         let mut outbox = self.outbox.lock();
@@ -182,6 +184,9 @@ impl Link {
             return None;
         }
         outbox.output.push_own(encode);
+        if let Some(arriving) = traced {
+            outbox.output.trace(arriving);
+        }
         outbox.pushed(now, wake)
     }
 
@@ -340,6 +345,9 @@ impl Link {
         let mut outbox = self.outbox.lock();
         outbox.sent = now;
         outbox.output.written(bytes);
+        while let Some(arrived) = outbox.output.arrived() {
+            arrived.written(self.number);
+        }
         let queued = outbox.output.bytes();
         outbox.pressure.wrote(now, bytes, queued)
     }

@@ -13,8 +13,11 @@ use route_runtime::telemetry::{self, Metrics};
 use route_runtime::{admin, listen, workers};
 use tracing::{error, info};
 
-/// For the last log lines.
+/// For the last log lines; for the last traces; for the last metrics. Together with the drain less than the grace.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
+
+const NAME: &str = "pdu-gateway";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
     let settings = Settings::parse();
@@ -44,12 +47,16 @@ fn run(settings: &Settings) -> anyhow::Result<()> {
     // On a worker like everything else: the main thread would be one more to be woken.
     let settings = settings.clone();
     let served = runtime.block_on(async { tokio::spawn(serve(settings)).await });
+    telemetry::finish(FLUSH_TIME);
     runtime.shutdown_background();
     served?
 }
 
 async fn serve(settings: Settings) -> anyhow::Result<()> {
-    let metrics = Metrics::new("pdu-gateway", env!("CARGO_PKG_VERSION"))?;
+    let metrics = Metrics::new(NAME, VERSION)?;
+    if let Err(error) = telemetry::init_traces(NAME, VERSION) {
+        error!(%error, "no traces will be sent");
+    }
     let readiness = Readiness::new();
     let shutdown = Shutdown::new(settings.drain_deadline);
     let admin = listen::bind(settings.admin_listen).await?;

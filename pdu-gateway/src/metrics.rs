@@ -3,13 +3,21 @@
 //! Hot paths add to plain counters, once a batch; the instruments read them when they are scraped. Labels are closed
 //! sets: no addresses, no users.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{Histogram, Meter};
 
-use crate::session::{KINDS, Tally};
+use crate::command;
+use crate::session::{KINDS, RECEIVED, Tally};
+
+/// Bounds of the ways of PDUs in seconds: from what one process takes to what a hand-over does.
+const WAY_SECONDS: [f64; 17] = [
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0, 30.0,
+];
 
 /// Why a connection was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +65,8 @@ impl Counter {
 /// Everything that is counted.
 #[derive(Debug, Default)]
 pub struct Counters {
-    received: [Counter; KINDS.len()],
+    received: [Counter; RECEIVED.len()],
+    ways: OnceLock<Ways>,
     /// Bytes read from MsgServers.
     pub received_bytes: Counter,
     /// Bytes written to MsgServers.
@@ -96,6 +105,14 @@ impl Counters {
         }
     }
 
+    /// A PDU was read so long ago, and now everybody whom it concerns has taken it; or it has been answered.
+    pub fn taken_over(&self, command: u16, after: Duration) {
+        if let Some(ways) = self.ways.get() {
+            let labels = &ways.labels[command::place(command)];
+            ways.seconds.record(after.as_secs_f64(), labels);
+        }
+    }
+
     /// A connection was refused.
     pub fn refused(&self, reason: Refused) {
         self.refused[reason as usize].add(1);
@@ -116,6 +133,14 @@ impl Counters {
         let closed: u64 = self.closed.iter().map(Counter::get).sum();
         self.opened.get().saturating_sub(closed)
     }
+}
+
+/// How long PDUs take.
+#[derive(Debug)]
+struct Ways {
+    seconds: Histogram<f64>,
+    /// By the command's place.
+    labels: [[KeyValue; 1]; command::NAMES.len()],
 }
 
 /// What is measured when somebody looks.
@@ -142,15 +167,32 @@ pub fn observe(
     levels: impl Fn() -> Levels + Send + Sync + 'static,
 ) {
     let levels = Arc::new(levels);
-    labelled(
-        meter,
-        counters,
-        "teamtalk.pdu.received",
-        "{pdu}",
-        "PDUs read from MsgServers",
-        ("kind", &KINDS),
-        |counters| &counters.received,
-    );
+    let received = Arc::clone(counters);
+    let labels = RECEIVED.map(|(kind, command)| {
+        [
+            KeyValue::new("kind", KINDS[kind as usize]),
+            KeyValue::new("command", command::name(command)),
+        ]
+    });
+    meter
+        .u64_observable_counter("teamtalk.pdu.received")
+        .with_unit("{pdu}")
+        .with_description("PDUs read from MsgServers")
+        .with_callback(move |observer| {
+            for (counter, labels) in received.received.iter().zip(&labels) {
+                observer.observe(counter.get(), labels);
+            }
+        })
+        .build();
+    let seconds = meter
+        .f64_histogram("teamtalk.pdu.duration")
+        .with_unit("s")
+        .with_description("From reading a PDU until everybody whom it concerns has taken it, or the query is answered")
+        .with_boundaries(WAY_SECONDS.to_vec())
+        .build();
+    let labels = command::NAMES.map(|(name, _)| [KeyValue::new("command", name)]);
+    // A second registration counts into the first one's instrument.
+    let _ = counters.ways.set(Ways { seconds, labels });
     labelled(
         meter,
         counters,
@@ -357,7 +399,7 @@ mod tests {
     use route_runtime::telemetry::Metrics;
 
     use super::*;
-    use crate::session::Kind;
+    use crate::session::{Kind, place};
 
     #[test]
     fn what_is_counted_can_be_scraped() {
@@ -369,8 +411,9 @@ mod tests {
         });
 
         let mut tally = Tally::default();
-        tally[Kind::Query as usize] = 3;
+        tally[place(Kind::Query, command::USERS_STATUS_QUERY)] = 3;
         counters.received(&tally, 100);
+        counters.taken_over(command::MESSAGE, Duration::from_millis(3));
         counters.opened();
         counters.opened();
         counters.closed(CloseReason::SlowReader);
@@ -378,7 +421,8 @@ mod tests {
 
         let text = metrics.render();
         for line in [
-            "teamtalk_pdu_received_total{kind=\"query\"} 3",
+            "teamtalk_pdu_received_total{command=\"users_status_query\",kind=\"query\"} 3",
+            "teamtalk_pdu_duration_seconds_bucket{command=\"message\",le=\"0.005\"} 1",
             "teamtalk_pdu_received_size_bytes_total 100",
             "teamtalk_pdu_links 1",
             "teamtalk_pdu_links_closed_total{reason=\"slow_reader\"} 1",

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use route_proto::v1::DeliveryRun;
 
 use crate::run::Run;
+use crate::trace::Arriving;
 
 /// Own PDUs are gathered in pieces of about this, bytes.
 const OWN_PIECE: usize = 64 << 10;
@@ -33,11 +34,19 @@ pub struct Output {
     bytes: usize,
     /// Memory for the next own piece.
     spare: Vec<u8>,
+    /// Written since the start.
+    written: u64,
+    /// What is traced, by how much has to be written since the start.
+    traced: VecDeque<(u64, Arriving)>,
 }
 
 impl Output {
     /// Appends a run.
     pub fn push_run(&mut self, run: Arc<Run>) {
+        for (end, arriving) in run.traced() {
+            let end = self.written + (self.bytes + end) as u64;
+            self.traced.push_back((end, arriving.clone()));
+        }
         self.bytes += run.bytes();
         self.items.push_back(Item::Run(run));
     }
@@ -55,6 +64,19 @@ impl Output {
         }
     }
 
+    /// What was pushed last is traced.
+    pub fn trace(&mut self, arriving: Arriving) {
+        let end = self.written + self.bytes as u64;
+        self.traced.push_back((end, arriving));
+    }
+
+    /// The next traced thing that has been written.
+    pub fn arrived(&mut self) -> Option<Arriving> {
+        let written = self.written;
+        let (_, arriving) = self.traced.pop_front_if(|(end, _)| *end <= written)?;
+        Some(arriving)
+    }
+
     /// Moves everything that waits to `batch`, which is done.
     pub fn take(&mut self, batch: &mut Batch) {
         debug_assert!(batch.is_done());
@@ -67,6 +89,7 @@ impl Output {
     /// The writer has written so much of what it took.
     pub fn written(&mut self, bytes: usize) {
         self.bytes -= bytes;
+        self.written += bytes as u64;
     }
 
     /// Not yet written, what the writer has taken included.

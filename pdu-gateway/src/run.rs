@@ -12,6 +12,7 @@ use crate::codec;
 use crate::command;
 use crate::frame::{HEADER_LEN, Header};
 use crate::takeover::Mark;
+use crate::trace::Arriving;
 use crate::wire::{Fields, Value, low32};
 
 /// Longest block that small PDUs are copied into, bytes: more gains nothing, and larger blocks cost the allocator.
@@ -38,6 +39,8 @@ pub struct Run {
     /// All PDUs, one after the other. No PDU is cut by the end of a segment.
     segments: Vec<Bytes>,
     bytes: usize,
+    /// Deliveries that are traced, by where they end.
+    traced: Vec<(usize, Arriving)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +65,7 @@ impl Run {
                 .sum(),
             ..Builder::default()
         };
+        let mut traced = Vec::new();
         let mut deliveries = Vec::with_capacity(run.deliveries.len());
         for delivery in run.deliveries {
             let mark = Mark {
@@ -69,6 +73,9 @@ impl Run {
                 index: delivery.index,
             };
             let length = builder.add(delivery.payload);
+            if let Some(arriving) = Arriving::now(delivery.traceparent) {
+                traced.push((builder.bytes, arriving));
+            }
             let length = u32::try_from(length).expect("a message of Attach has less than 4 GiB");
             deliveries.push(Place { mark, length });
         }
@@ -80,6 +87,7 @@ impl Run {
             deliveries,
             segments,
             bytes,
+            traced,
         })
     }
 
@@ -118,6 +126,11 @@ impl Run {
         self.bytes
     }
 
+    /// Deliveries that are traced, by where in the run they end.
+    pub fn traced(&self) -> &[(usize, Arriving)] {
+        &self.traced
+    }
+
     /// The deliveries after a mark, as a run of their own.
     pub fn after(&self, mark: Mark) -> Option<Run> {
         let rest = self.rest(|place, _| place.mark > mark);
@@ -127,6 +140,11 @@ impl Run {
     /// As the node sent it, without targets, and without the deliveries of which all bytes are `written`.
     pub fn unwritten(&self, written: usize) -> DeliveryRun {
         self.rest(|_, end| end > written)
+    }
+
+    fn traceparent(&self, end: usize) -> String {
+        let traced = self.traced.iter().find(|(at, _)| *at == end);
+        traced.map_or_else(String::new, |(_, it)| it.traceparent().to_owned())
     }
 
     /// From the first delivery on for which `begins` is true, given where in the run it ends.
@@ -154,7 +172,7 @@ impl Run {
                 sequence: place.mark.sequence,
                 index: place.mark.index,
                 payload: Some(payload(pdu)),
-                traceparent: String::new(),
+                traceparent: self.traceparent(end),
             });
         }
         run

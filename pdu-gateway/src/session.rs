@@ -8,6 +8,7 @@ use route_proto::v1::uplink_entry::Entry;
 use route_proto::v1::{Envelope, RoleReport, Unreadable};
 use tracing::{debug, warn};
 
+use crate::command;
 use crate::frame::{FrameError, Framer, Pdu};
 use crate::ledger::{Deed, OpenQuery};
 use crate::translate::{BodyError, Dialect, Meaning, translate};
@@ -49,8 +50,50 @@ pub const KINDS: [&str; 9] = [
     "unknown",
 ];
 
-/// How many PDUs of each kind.
-pub type Tally = [u64; KINDS.len()];
+/// What can be received: kinds, and the commands that can be of that kind.
+pub const RECEIVED: [(Kind, u16); 26] = [
+    (Kind::Heartbeat, command::HEARTBEAT),
+    (Kind::Role, command::ROLE_SET),
+    (Kind::List, command::ONLINE_USER_LIST),
+    (Kind::Update, command::USER_STATUS_UPDATE),
+    (Kind::Query, command::USERS_STATUS_QUERY),
+    (Kind::Envelope, command::MESSAGE),
+    (Kind::Envelope, command::READ_RECEIPT),
+    (Kind::Envelope, command::P2P_COMMAND),
+    (Kind::Envelope, command::CONVERSATION_REMOVED),
+    (Kind::Envelope, command::KICK_USER),
+    (Kind::Envelope, command::GROUP_CHANGED),
+    (Kind::Envelope, command::FILE_NOTICE),
+    (Kind::Envelope, command::SIGNATURE_CHANGED),
+    (Kind::UnreadEnvelope, command::MESSAGE),
+    (Kind::UnreadEnvelope, command::READ_RECEIPT),
+    (Kind::UnreadEnvelope, command::P2P_COMMAND),
+    (Kind::UnreadEnvelope, command::CONVERSATION_REMOVED),
+    (Kind::UnreadEnvelope, command::KICK_USER),
+    (Kind::UnreadEnvelope, command::GROUP_CHANGED),
+    (Kind::UnreadEnvelope, command::FILE_NOTICE),
+    (Kind::UnreadEnvelope, command::SIGNATURE_CHANGED),
+    (Kind::Unreadable, command::ROLE_SET),
+    (Kind::Unreadable, command::ONLINE_USER_LIST),
+    (Kind::Unreadable, command::USER_STATUS_UPDATE),
+    (Kind::Unreadable, command::USERS_STATUS_QUERY),
+    (Kind::Unknown, 0),
+];
+
+/// The place of a PDU among [`RECEIVED`].
+pub fn place(kind: Kind, command: u16) -> usize {
+    match kind {
+        Kind::Heartbeat | Kind::Role | Kind::List | Kind::Update | Kind::Query => kind as usize,
+        // Forwarded commands come after the five others, in the same order everywhere.
+        Kind::Envelope => command::place(command),
+        Kind::UnreadEnvelope => command::place(command) + 8,
+        Kind::Unreadable => command::place(command) + 20,
+        Kind::Unknown => RECEIVED.len() - 1,
+    }
+}
+
+/// How many PDUs, in the order of [`RECEIVED`].
+pub type Tally = [u64; RECEIVED.len()];
 
 /// The receiving end of one connection.
 #[derive(Debug)]
@@ -82,8 +125,9 @@ impl Session {
     ) -> Result<(), FrameError> {
         while let Some(pdu) = self.framer.next(&mut data)? {
             self.complete = true;
+            let command = pdu.header().command;
             let kind = self.take(now, pdu, deeds);
-            tally[kind as usize] += 1;
+            tally[place(kind, command)] += 1;
         }
         Ok(())
     }
@@ -114,6 +158,7 @@ impl Session {
                     user_ids: query.user_ids,
                     attach_data: bytes::Bytes::copy_from_slice(query.attach_data),
                     asked_at: now,
+                    traceparent: String::new(),
                 };
                 (Kind::Query, Deed::Query(query))
             }
@@ -178,7 +223,6 @@ mod tests {
     use route_proto::v1::{AudienceScope, SessionUpdate};
 
     use super::*;
-    use crate::command;
     use crate::frame::{HEADER_LEN, Header};
 
     const NOW: Duration = Duration::from_secs(3);
@@ -212,6 +256,7 @@ mod tests {
                     user_ids: vec![9],
                     attach_data: bytes::Bytes::from_static(b"x"),
                     asked_at: NOW,
+                    traceparent: String::new(),
                 }),
                 Deed::Entry(Entry::Envelope(Envelope {
                     command: u32::from(command::P2P_COMMAND),
@@ -222,7 +267,13 @@ mod tests {
                 })),
             ]
         );
-        assert_eq!(tally, [0, 1, 0, 1, 1, 1, 0, 0, 0]);
+        let expected = [
+            (Kind::Role, command::ROLE_SET, 1),
+            (Kind::Update, command::USER_STATUS_UPDATE, 1),
+            (Kind::Query, command::USERS_STATUS_QUERY, 1),
+            (Kind::Envelope, command::P2P_COMMAND, 1),
+        ];
+        assert_eq!(counted(&tally), expected);
     }
 
     #[test]
@@ -239,7 +290,20 @@ mod tests {
 
         assert_eq!(result, Ok(()));
         assert_eq!(deeds, []);
-        assert_eq!(tally, [1, 1, 0, 0, 0, 0, 0, 1, 1]);
+        let expected = [
+            (Kind::Heartbeat, command::HEARTBEAT, 1),
+            (Kind::Role, command::ROLE_SET, 1),
+            (Kind::Unreadable, command::ROLE_SET, 1),
+            (Kind::Unknown, 0, 1),
+        ];
+        assert_eq!(counted(&tally), expected);
+    }
+
+    #[test]
+    fn everything_that_is_counted_has_its_place() {
+        for (index, (kind, command)) in RECEIVED.into_iter().enumerate() {
+            assert_eq!(place(kind, command), index, "{kind:?} {command:#x}");
+        }
     }
 
     #[test]
@@ -274,6 +338,13 @@ mod tests {
 
     fn session() -> Session {
         Session::new(Arc::new(Dialect::strict()), 1 << 20)
+    }
+
+    fn counted(tally: &Tally) -> Vec<(Kind, u16, u64)> {
+        let all = RECEIVED.into_iter().zip(tally);
+        all.filter(|(_, count)| **count > 0)
+            .map(|((kind, command), count)| (kind, command, *count))
+            .collect()
     }
 
     fn receive(session: &mut Session, data: &[u8]) -> (Vec<Deed>, Result<(), FrameError>, Tally) {

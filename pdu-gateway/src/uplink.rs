@@ -20,17 +20,21 @@ use route_proto::v1::{
     AttachHello, AttachRequest, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkOpened,
     Returned, TakenMark, Uplink as UplinkMessage, UplinkEntry, attach_request,
 };
+use route_runtime::telemetry::Span;
 use tokio::sync::Notify;
 use tokio_stream::Stream;
 
 use crate::clock::Clock;
-use crate::ledger::{Deed, Keep, Ledger, OpenQuery, cost};
+use crate::ledger::{Deed, Keep, Ledger, OpenQuery, Timing, cost};
 
 /// One message of the stream takes about so many bytes at most, unless a single entry is longer.
 const MESSAGE_BYTES: usize = 512 << 10;
 
 /// ... and so many entries.
 const MESSAGE_ENTRIES: usize = 4096;
+
+/// Spans that wait for a stream; those of what is read while there is none for long end early.
+const MAX_SPANS: usize = 1024;
 
 /// What may be unconfirmed before reading stops, bytes. Exceeded by what one read brings.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +74,8 @@ struct State {
     waiting: Vec<Waker>,
     queue: VecDeque<UplinkEntry>,
     queue_bytes: usize,
+    /// Of traced entries, until the stream takes them.
+    spans: Vec<Span>,
     stream: StreamState,
     /// So many entries at the head of the queue were sent before, on earlier streams; `None` once the node has been
     /// told that there are no more.
@@ -142,13 +148,21 @@ impl Uplink {
 
     /// What a link did goes up, in this order. Leaves `deeds` empty.
     pub fn submit(&self, link: u64, deeds: &mut Vec<Deed>) -> Room {
+        self.submit_traced(link, deeds, Vec::new())
+    }
+
+    /// The same; the spans end when it has gone.
+    pub fn submit_traced(&self, link: u64, deeds: &mut Vec<Deed>, spans: Vec<Span>) -> Room {
         if deeds.is_empty() {
             return Room::Left;
         }
         let now = self.clock.now();
         let (room, waker) = {
             let mut state = self.state.lock();
-            state.record(now, link, deeds.drain(..));
+            state.record(now, link, deeds);
+            if !spans.is_empty() && state.spans.len() < MAX_SPANS {
+                state.spans.extend(spans);
+            }
             (self.room(&state, link), state.waker.take())
         };
         wake(waker);
@@ -199,8 +213,9 @@ impl Uplink {
         self.submit(link, &mut vec![Deed::Entry(Entry::Returned(last))]);
     }
 
-    /// The node, and all whom it concerns, have taken over what these links did.
-    pub fn confirm(&self, confirmations: &[Confirmation]) {
+    /// The node, and all whom it concerns, have taken over what these links did. Returns what was measured.
+    pub fn confirm(&self, confirmations: &[Confirmation]) -> Vec<Timing> {
+        let mut timings = Vec::new();
         let mut released = Vec::new();
         let mut any_finished = false;
         {
@@ -216,7 +231,7 @@ impl Uplink {
                     continue;
                 };
                 let before = ledger.bytes();
-                ledger.confirm(confirmation.sequence);
+                timings.extend(ledger.confirm(confirmation.sequence));
                 *bytes -= before - ledger.bytes();
                 if ledger.is_finished() {
                     ledgers.remove(&confirmation.link);
@@ -233,6 +248,7 @@ impl Uplink {
         if any_finished {
             self.finished.notify_waiters();
         }
+        timings
     }
 
     /// The query with this number, if it is open: the first answer wins.
@@ -357,7 +373,7 @@ impl Uplink {
 }
 
 impl State {
-    fn record(&mut self, now: Duration, link: u64, deeds: impl Iterator<Item = Deed>) {
+    fn record(&mut self, now: Duration, link: u64, deeds: &mut Vec<Deed>) {
         let State {
             ledgers,
             bytes,
@@ -372,12 +388,16 @@ impl State {
         };
         let before = ledger.bytes();
         let detached = *stream == StreamState::Detached;
-        for deed in deeds {
+        let last = deeds.last().map(Deed::command);
+        for deed in deeds.drain(..) {
             let entry = ledger.record(now, deed);
             if !detached {
                 *queue_bytes += entry.entry.as_ref().map_or(0, cost);
                 queue.push_back(entry);
             }
+        }
+        if let Some(Some(command)) = last {
+            ledger.measure(now, command);
         }
         // What a closed link drops may be more than its last entry adds.
         *bytes = *bytes + ledger.bytes() - before;
@@ -422,6 +442,10 @@ impl State {
         self.taken_told = self.taken;
         self.congested_told = self.congested;
         let entries = self.take_entries();
+        if !self.spans.is_empty() {
+            // Some may be those of a later message of a burst: that is near enough.
+            self.spans = Vec::new();
+        }
         let to_resend = self
             .to_resend
             .map(|left| left.saturating_sub(entries.len()));

@@ -75,6 +75,7 @@ async fn deliveries_notices_and_answers_come_down_in_order() {
         link,
         sequence: asked.sequence,
         statuses: vec![1].into(),
+        traceparent: String::new(),
     };
     let entries = vec![
         downlink_entry::Entry::Run(deliveries),
@@ -344,6 +345,7 @@ async fn a_drain_flushes_both_ways_and_closes_with_fin() {
         link,
         sequence: asked.sequence,
         statuses: vec![2].into(),
+        traceparent: String::new(),
     };
     let message = pdu(command::MESSAGE, 0, b"last");
     let entries = vec![

@@ -4,11 +4,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
-use route_core::Audience;
+use route_core::{Audience, LinkId};
 use route_proto::v1::broadcast_service_server::BroadcastService;
 use route_proto::v1::publish_request::Audience as WireAudience;
 use route_proto::v1::{PublishRequest, PublishResponse, SubscribeRequest, SubscribeResponse};
+use route_runtime::telemetry;
 use tonic::{Request, Response, Status};
+use tracing::debug;
 
 use crate::events::{self, Publication};
 use crate::limits::{MAX_ID_BYTES, check_ids};
@@ -108,10 +110,14 @@ impl Broadcast {
             };
             // What was logged before: the event comes next, for nothing else happens under this lock.
             let before = self.node.log_extent().0;
+            if let Some(parent) = telemetry::current() {
+                routing.traced.begin(LinkId::NODE, 0, parent);
+            }
             let links = routing.core.publish(command, audience, pdu);
             (links, before)
         });
         self.node.metrics.published.add(1, &[]);
+        debug!(links, "published");
         PublishResponse {
             links: u32::try_from(links).unwrap_or(u32::MAX),
             position: self.node.position(before + 1).token(),

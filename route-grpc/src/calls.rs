@@ -8,7 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::future::Either;
+use opentelemetry::Context as TraceContext;
 use opentelemetry::KeyValue;
+use opentelemetry::trace::FutureExt as _;
+use opentelemetry::trace::{Status as SpanStatus, TraceContextExt};
+use route_runtime::telemetry::{Span, traces};
 use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
@@ -82,7 +87,20 @@ where
         let deadline = deadline(request.headers());
         let started = Instant::now();
         let node = Arc::clone(&self.node);
-        let answer = self.inner.call(request);
+        let span = method.and_then(|method| {
+            let caller = request.headers().get("traceparent");
+            traces()?.call(caller.and_then(|it| it.to_str().ok()), method)
+        });
+        let span = span.map(Span::into_context);
+        let answer = match &span {
+            Some(span) => {
+                let entered = span.clone().attach();
+                let answer = self.inner.call(request);
+                drop(entered);
+                Either::Left(answer.with_context(span.clone()))
+            }
+            None => Either::Right(self.inner.call(request)),
+        };
         Box::pin(async move {
             let mut response = match deadline {
                 Some(deadline) => match tokio::time::timeout(deadline, answer).await {
@@ -102,10 +120,34 @@ where
                 node.metrics
                     .calls
                     .record(started.elapsed().as_secs_f64(), &labels);
+                if let Some(span) = span {
+                    finish(&span, method, code(response.headers()));
+                }
             }
             Ok(response)
         })
     }
+}
+
+/// Ends the span of a call.
+fn finish(span: &TraceContext, method: &'static str, code: &'static str) {
+    let span = span.span();
+    span.set_attribute(KeyValue::new("rpc.system.name", "grpc"));
+    span.set_attribute(KeyValue::new("rpc.method", method));
+    span.set_attribute(KeyValue::new("rpc.response.status_code", code));
+    // By OpenTelemetry's conventions; the others are the caller's errors.
+    if matches!(
+        code,
+        "UNKNOWN"
+            | "DEADLINE_EXCEEDED"
+            | "UNIMPLEMENTED"
+            | "INTERNAL"
+            | "UNAVAILABLE"
+            | "DATA_LOSS"
+    ) {
+        span.set_status(SpanStatus::error(code));
+    }
+    span.end();
 }
 
 /// The caller's `grpc-timeout`: up to 8 digits and a unit.

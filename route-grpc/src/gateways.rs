@@ -18,6 +18,7 @@ use crate::outbound::{Outbound, Queueing, Retention};
 use crate::replays::Replays;
 use crate::sequences::{Mark, Sequences};
 use crate::status::Refusal;
+use crate::trace::Traced;
 use crate::uplink::{Answer, OpenQuery};
 
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
@@ -361,7 +362,7 @@ impl Gateways {
     }
 
     /// Queues one fan for the gateways of its targets (sorted by gateway).
-    pub(crate) fn deliver(&mut self, fan: &FanView<'_>) {
+    pub(crate) fn deliver(&mut self, fan: &FanView<'_>, traced: &Traced) {
         let same_gateway = |a: &Target, b: &Target| a.gateway == b.gateway;
         for targets in fan.targets.chunk_by(same_gateway) {
             let incarnation = targets[0].gateway;
@@ -370,7 +371,7 @@ impl Gateways {
                 debug_assert!(false, "a target of unknown gateway {incarnation:x}");
                 continue;
             };
-            match gateway.outbound.deliver(fan, targets) {
+            match gateway.outbound.deliver(fan, targets, traced) {
                 Queueing::Queued(offset) if gateway.retention == Retention::UntilTaken => {
                     wait_for(&mut self.waits, incarnation, offset);
                 }

@@ -49,6 +49,7 @@ mod snapshot;
 mod status;
 mod subscription;
 mod sync;
+mod trace;
 mod uplink;
 mod watch;
 

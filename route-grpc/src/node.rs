@@ -30,6 +30,7 @@ use crate::sequences::Mark;
 use crate::settings::NodeSettings;
 use crate::status::Refusal;
 use crate::sync::{ColdStart, Sync, Waits};
+use crate::trace::{Hop, Traced};
 use crate::uplink::{self, Again, Answer, Answers, Effects, OpenQuery};
 
 /// Sessions of closed links that are freed under one lock: some hundred microseconds.
@@ -79,6 +80,8 @@ pub(crate) struct Routing {
     unsettled: Vec<Unsettled>,
     /// Gateways that were lost in the present transaction.
     lost: Vec<u64>,
+    /// What is traced in the present transaction.
+    pub(crate) traced: Traced,
 }
 
 /// One applied batch of a gateway.
@@ -129,6 +132,7 @@ impl Node {
                 cold_start,
                 unsettled: Vec::new(),
                 lost: Vec::new(),
+                traced: Traced::default(),
             }),
             log: Mutex::new(EventLog::new(settings.log())),
             head: watch::Sender::new(0),
@@ -263,6 +267,7 @@ impl Node {
             confirmations,
             unsettled,
             lost,
+            traced,
             ..
         } = routing;
         let outbox = core.outbox();
@@ -280,7 +285,7 @@ impl Node {
             }
             deliveries += (fan.items.len() * fan.targets.len()) as u64;
             moved |= fan.course != Course::Direct;
-            gateways.deliver(&fan);
+            gateways.deliver(&fan, traced);
         }
         for last in taken_over {
             gateways.take_over(last.to, &last.taken);
@@ -338,6 +343,7 @@ impl Node {
         Settled {
             touched: gateways.take_touched(),
             head,
+            _hops: traced.take(),
         }
     }
 
@@ -419,6 +425,8 @@ impl Node {
 struct Settled {
     touched: Vec<Arc<Outbound>>,
     head: Option<u64>,
+    /// End with the rest.
+    _hops: Vec<Hop>,
 }
 
 impl Routing {
@@ -462,9 +470,17 @@ impl Routing {
             Some(again) => (Answers::Later(again.queries), again.quiet),
             None => (Answers::AtOnce(&mut self.answers), None),
         };
-        let core = &mut self.core;
-        let (mut effects, result) =
-            uplink::apply(core, now, incarnation, gateway, entries, answers, quiet);
+        let (core, traced) = (&mut self.core, &mut self.traced);
+        let (mut effects, result) = uplink::apply(
+            core,
+            now,
+            incarnation,
+            gateway,
+            entries,
+            answers,
+            quiet,
+            traced,
+        );
         let outbound = Arc::clone(&gateway.outbound);
         self.unsettled.push(Unsettled {
             gateway: incarnation,

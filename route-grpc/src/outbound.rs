@@ -23,6 +23,7 @@ use route_proto::v1::{
 use tonic::Status;
 
 use crate::sequences::Mark;
+use crate::trace::Traced;
 
 /// Most bytes of payload in one Downlink, unless a single PDU is longer: large enough to pay for a message, small
 /// enough to interleave with other streams.
@@ -112,14 +113,19 @@ impl Outbound {
     }
 
     /// Queues one fan for some links of this gateway.
-    pub(crate) fn deliver(&self, fan: &FanView<'_>, targets: &[Target]) -> Queueing {
+    pub(crate) fn deliver(
+        &self,
+        fan: &FanView<'_>,
+        targets: &[Target],
+        traced: &Traced,
+    ) -> Queueing {
         let bytes = fan.items.iter().map(item_bytes).sum();
         let mut queue = self.queue.lock();
         if let Err(full) = queue.make_room(bytes, self.limit_bytes, fan.items.len()) {
             return full;
         }
-        if !queue.extend_last_run(fan, targets, bytes) {
-            let run = downlink_entry::Entry::Run(new_run(fan, targets));
+        if !queue.extend_last_run(fan, targets, traced, bytes) {
+            let run = downlink_entry::Entry::Run(new_run(fan, targets, traced));
             let bytes = bytes + OVERHEAD_BYTES + size_of_val(targets);
             queue.push(run, bytes);
         }
@@ -344,7 +350,13 @@ impl Queue {
     }
 
     /// Adds the fan's items to the last run, if it goes to the same links and they follow without a hole.
-    fn extend_last_run(&mut self, fan: &FanView<'_>, targets: &[Target], bytes: usize) -> bool {
+    fn extend_last_run(
+        &mut self,
+        fan: &FanView<'_>,
+        targets: &[Target],
+        traced: &Traced,
+        bytes: usize,
+    ) -> bool {
         let Some(last) = self.entries.back_mut() else {
             return false;
         };
@@ -358,7 +370,7 @@ impl Queue {
             && run.targets.len() == targets.len()
             && run.targets.iter().zip(targets).all(|(a, b)| *a == b.number);
         if follows {
-            run.deliveries.extend(fan.items.iter().map(delivery));
+            run.deliveries.extend(deliveries_of(fan, traced));
             last.bytes += bytes;
             self.bytes += bytes;
         }
@@ -439,12 +451,12 @@ fn item_bytes(item: &Item) -> usize {
     item.payload.size() + OVERHEAD_BYTES
 }
 
-fn new_run(fan: &FanView<'_>, targets: &[Target]) -> DeliveryRun {
+fn new_run(fan: &FanView<'_>, targets: &[Target], traced: &Traced) -> DeliveryRun {
     DeliveryRun {
         origin: Some(wire_link(fan.origin)),
         targets: targets.iter().map(|target| target.number).collect(),
         position: fan.position,
-        deliveries: fan.items.iter().map(delivery).collect(),
+        deliveries: deliveries_of(fan, traced).collect(),
         late: fan.course == Course::Late,
     }
 }
@@ -456,7 +468,17 @@ fn wire_link(link: LinkId) -> WireLinkId {
     }
 }
 
-fn delivery(item: &Item) -> Delivery {
+fn deliveries_of<'a>(
+    fan: &FanView<'a>,
+    traced: &'a Traced,
+) -> impl ExactSizeIterator<Item = Delivery> + 'a {
+    let origin = fan.origin;
+    fan.items
+        .iter()
+        .map(move |item| delivery(item, traced.traceparent(origin, item.sequence)))
+}
+
+fn delivery(item: &Item, traceparent: String) -> Delivery {
     let payload = match &item.payload {
         Payload::Pdu(pdu) => delivery::Payload::Pdu(pdu.clone()),
         Payload::DesktopLogin { user, on } => delivery::Payload::DesktopLogin(DesktopLoginNotice {
@@ -476,7 +498,7 @@ fn delivery(item: &Item) -> Delivery {
         sequence: item.sequence,
         index: item.index,
         payload: Some(payload),
-        traceparent: String::new(),
+        traceparent,
     }
 }
 

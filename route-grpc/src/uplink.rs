@@ -19,6 +19,7 @@ use route_proto::v1::{
 use crate::gateways::Gateway;
 use crate::sequences::{Kind, Step};
 use crate::status::Refusal;
+use crate::trace::{self, Traced};
 
 /// What an entry takes beside its payload until it is confirmed, bytes (about).
 const ENTRY_BYTES: usize = 128;
@@ -81,6 +82,7 @@ pub(crate) struct Again<'a> {
 
 /// Applies the entries of one gateway in order. Stops at the first one that breaks the protocol; what came before it
 /// stays applied.
+#[allow(clippy::too_many_arguments)] // what one transaction consists of
 pub(crate) fn apply(
     core: &mut Core,
     now: Duration,
@@ -89,6 +91,7 @@ pub(crate) fn apply(
     entries: Vec<UplinkEntry>,
     answers: Answers<'_>,
     quiet: Option<&HashSet<u32>>,
+    traced: &mut Traced,
 ) -> (Effects, Result<(), Refusal>) {
     let mut batch = Batch {
         core,
@@ -96,6 +99,7 @@ pub(crate) fn apply(
         gateway,
         answers,
         quiet,
+        traced,
         effects: Effects::default(),
     };
     for entry in entries {
@@ -109,8 +113,10 @@ pub(crate) fn apply(
 /// Answers a query as things are now.
 pub(crate) fn answer(core: &mut Core, open: &OpenQuery) -> Answer {
     let mut statuses = Vec::with_capacity(open.query.user_ids.len());
-    core.legacy_online_for(open.link, &open.query.user_ids, |online| {
-        statuses.push(if online { 1 } else { 2 });
+    let ((), traceparent) = trace::answer(&open.query.traceparent, || {
+        core.legacy_online_for(open.link, &open.query.user_ids, |online| {
+            statuses.push(if online { 1 } else { 2 });
+        });
     });
     Answer {
         gateway: open.link.gateway,
@@ -119,6 +125,7 @@ pub(crate) fn answer(core: &mut Core, open: &OpenQuery) -> Answer {
             link: open.link.number,
             sequence: open.sequence,
             statuses: statuses.into(),
+            traceparent,
         },
     }
 }
@@ -164,6 +171,7 @@ struct Batch<'a> {
     gateway: &'a mut Gateway,
     answers: Answers<'a>,
     quiet: Option<&'a HashSet<u32>>,
+    traced: &'a mut Traced,
     effects: Effects,
 }
 
@@ -371,6 +379,9 @@ impl Batch<'_> {
                 return Err(Refusal::protocol(problem));
             }
         };
+        if !envelope.traceparent.is_empty() {
+            self.traced.begin(link, sequence, envelope.traceparent);
+        }
         let routed = self
             .core
             .route(link, sequence, command, audience, envelope.pdu);

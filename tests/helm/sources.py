@@ -14,7 +14,7 @@ COMMANDS = ROOT / "route-grpc/src/commands/mod.rs"
 INSTRUMENT_FILES = {
     "node": ["route-grpc/src/metrics.rs"],
     "gateway": ["pdu-gateway/src/metrics.rs"],
-    "both": ["route-grpc/runtime/src/telemetry/metrics.rs", "route-grpc/runtime/src/telemetry/process.rs"],
+    "both": [f"route-grpc/runtime/src/telemetry/{it}.rs" for it in ("metrics", "process", "runtime", "spans_out")],
 }
 
 # As opentelemetry-prometheus does: a unit in braces adds nothing.

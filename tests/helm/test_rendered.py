@@ -311,6 +311,22 @@ def test_the_node_connects_to_nobody_and_gateways_to_the_node():
     assert [port["port"] for rule in elsewhere for port in rule["ports"]] == [53, 53, 50051, 50052, 4317]
 
 
+def test_traces_go_to_the_collector_and_may():
+    objects = objects_of("monitoring")
+    for workload in workloads(objects):
+        env = {it["name"]: it.get("value") for it in container(workload)["env"]}
+        assert env.pop("OTEL_RESOURCE_ATTRIBUTES").endswith(",k8s.pod.name=$(POD_NAME)")
+        assert env == {
+            "POD_NAME": None,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector.monitoring:4317",
+            "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+            "OTEL_TRACES_SAMPLER_ARG": "0.01",
+        }
+        egress = find(objects, "NetworkPolicy", workload["metadata"]["name"])["spec"]["egress"]
+        ports = [port["port"] for rule in egress for port in rule["ports"]]
+        assert ports.count(53) == 2 and ports[-1] == 4317
+
+
 def ingress(policy):
     for rule in policy["spec"].get("ingress", []):
         for port in rule["ports"]:

@@ -92,6 +92,8 @@ def test_the_scenarios_use_every_value():
         (["gateway.upstreams={https://node:1}", "mode=gateways"], "gateway.upstreams.0: Does not match pattern"),
         (["gateway.service.port=0"], "gateway.service.port: Must be greater than or equal to 1"),
         (["image.digest=latest"], "image.digest: Does not match pattern"),
+        (["monitoring.traces.endpoint=https://collector:4317"], "monitoring.traces.endpoint: Does not match pattern"),
+        (["monitoring.traces.ratio=2"], "monitoring.traces.ratio: Must be less than or equal to 1"),
         (["pods.bindAddress=localhost"], "pods.bindAddress must be one of the following"),
         (["mode=embedded", "gateway.replicas=2"], "gateway.replicas is 2, but mode is embedded"),
         (["mode=embedded", "gateway.autoscaling.enabled=true"], "autoscaling.enabled is true, but mode is embedded"),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use process::Process;
+use process::{Process, Surroundings};
 
 /// How long the servers may take to get ready.
 const READY_LIMIT: Duration = Duration::from_secs(20);
@@ -74,9 +74,22 @@ impl Deployment {
         fan_out: FanOut,
         gateway_flags: &[&str],
     ) -> Result<Self, StartError> {
+        Self::start_in(&Surroundings::default(), setup, fan_out, gateway_flags).await
+    }
+
+    /// The same in surroundings of their own.
+    ///
+    /// # Errors
+    /// A sentence with the servers' output if they do not get ready.
+    pub async fn start_in(
+        surroundings: &Surroundings,
+        setup: Setup,
+        fan_out: FanOut,
+        gateway_flags: &[&str],
+    ) -> Result<Self, StartError> {
         let mut failure = None;
         for _ in 0..ATTEMPTS {
-            match Self::try_start(setup, fan_out, gateway_flags).await {
+            match Self::try_start(surroundings, setup, fan_out, gateway_flags).await {
                 Ok(deployment) => return Ok(deployment),
                 Err(error) => failure = Some(error),
             }
@@ -131,6 +144,7 @@ impl Deployment {
     }
 
     async fn try_start(
+        surroundings: &Surroundings,
         setup: Setup,
         fan_out: FanOut,
         gateway_flags: &[&str],
@@ -161,12 +175,14 @@ impl Deployment {
                     format!("--fan-out={}", fan_out.flag()),
                 ];
                 gateway_args.push(format!("--upstream=http://{grpc}"));
-                let node = Process::start("route-grpc", &node_args).map_err(StartError)?;
+                let node = Process::start_in(surroundings, "route-grpc", &node_args);
+                let node = node.map_err(StartError)?;
                 deployment.processes.push(node);
                 deployment.admin.push(node_admin);
             }
         }
-        let gateway = Process::start("pdu-gateway", &gateway_args).map_err(StartError)?;
+        let gateway = Process::start_in(surroundings, "pdu-gateway", &gateway_args);
+        let gateway = gateway.map_err(StartError)?;
         deployment.processes.insert(0, gateway);
         deployment.ready().await?;
         Ok(deployment)

@@ -90,6 +90,34 @@ fn a_link_of_which_nothing_is_confirmed_is_sent_as_it_was() {
 }
 
 #[test]
+fn a_way_is_measured_until_it_is_confirmed_and_then_not_for_a_while() {
+    let at = Duration::from_millis;
+    let (mut ledger, _) = open();
+    let measured = |timing: Option<Timing>| timing.map(|it| (it.command, it.read_at));
+    let mut read = |millis, command| {
+        ledger.record(at(millis), message("a"));
+        ledger.measure(at(millis), command);
+        ledger.confirm(ledger.last)
+    };
+
+    assert_eq!(measured(read(1000, 1)), Some((1, at(1000))));
+    assert_eq!(measured(read(1050, 2)), None);
+    assert_eq!(measured(read(1100, 3)), Some((3, at(1100))));
+}
+
+#[test]
+fn what_is_confirmed_before_does_not_end_a_measurement() {
+    let (mut ledger, _) = open();
+    ledger.record(Duration::ZERO, message("a"));
+    ledger.record(Duration::ZERO, message("b"));
+    ledger.measure(Duration::ZERO, 7);
+
+    assert_eq!(ledger.confirm(2), None);
+    assert!(ledger.confirm(3).is_some());
+    assert_eq!(ledger.confirm(3), None);
+}
+
+#[test]
 fn the_first_answer_wins() {
     let (mut ledger, _) = open();
     let asked = ledger.record(NOW, query(0));
@@ -341,5 +369,6 @@ fn query(asked_at: u64) -> Deed {
         user_ids: vec![3],
         attach_data: Bytes::new(),
         asked_at: Duration::from_secs(asked_at),
+        traceparent: String::new(),
     })
 }

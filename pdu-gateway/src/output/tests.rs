@@ -114,6 +114,30 @@ proptest! {
 }
 
 /// A socket that takes at most so much, three slices at a time.
+#[test]
+fn what_is_traced_has_arrived_with_its_last_byte() {
+    let mut output = Output::default();
+    let mut batch = Batch::default();
+    output.push_own(|out| out.extend_from_slice(b"untraced"));
+    for name in ["one", "two"] {
+        output.push_own(|out| out.extend_from_slice(&[0; 10]));
+        output.trace(Arriving::from_hop(name));
+    }
+    output.take(&mut batch);
+
+    let mut arrived = |bytes| {
+        write(&mut output, &mut batch, bytes);
+        let arrived = std::iter::from_fn(|| output.arrived());
+        arrived
+            .map(|it| it.traceparent().to_owned())
+            .collect::<Vec<_>>()
+    };
+
+    assert!(arrived(17).is_empty());
+    assert_eq!(arrived(1), ["one"]);
+    assert_eq!(arrived(10), ["two"]);
+}
+
 fn write(output: &mut Output, batch: &mut Batch, most: usize) -> Vec<u8> {
     let mut sent = Vec::new();
     while !batch.is_done() && sent.len() < most {

@@ -245,5 +245,6 @@ fn query(users: u32) -> Deed {
         user_ids: (0..users).collect(),
         attach_data: Bytes::new(),
         asked_at: Duration::ZERO,
+        traceparent: String::new(),
     })
 }

@@ -1,7 +1,7 @@
 //! What both binaries need to start, to be watched, and to stop.
 //!
-//! One file per subject: [`workers`] (the tokio runtime), [`listen`] (TCP listeners), [`telemetry`] (logs and
-//! metrics), [`readiness`] and [`admin`] (the port that probes and Prometheus ask), [`shutdown`] (drain, then end by
+//! One file per subject: [`workers`] (the tokio runtime), [`listen`] (TCP listeners), [`telemetry`] (logs,
+//! metrics, traces), [`readiness`] and [`admin`] (the port that probes and Prometheus ask), [`shutdown`] (drain, then end by
 //! a deadline).
 //!
 //! **Architecture invariant:** nothing here knows the protocol, presence or a service. A change to what is routed

@@ -8,18 +8,23 @@ use route_grpc::Node;
 use route_grpc::settings::ServeArgs;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
-use route_runtime::telemetry::{Metrics, flush_logs, init_logs};
+use route_runtime::telemetry::{self, Metrics, flush_logs, init_logs};
 use route_runtime::{admin, listen, workers};
-use tracing::info;
+use tracing::{error, info};
 
-/// How long the last log lines may take.
+/// How long the last log lines may take, the last traces, and the last metrics. Together with the drain less than the
+/// grace.
 const FLUSH: Duration = Duration::from_secs(1);
+
+const NAME: &str = "route-grpc";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs until the process is told to end and everything has ended, or the deadline is over.
 pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     init_logs(args.log.log_format, &args.log.log_filter)?;
     let runtime = workers::runtime(args.worker_threads).context("cannot start")?;
     let served = runtime.block_on(runtime.spawn(serve(args)));
+    telemetry::finish(FLUSH);
     // What has not ended by its deadline is not waited for.
     runtime.shutdown_background();
     flush_logs(FLUSH);
@@ -27,7 +32,10 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(args: ServeArgs) -> anyhow::Result<()> {
-    let metrics = Metrics::new("route-grpc", env!("CARGO_PKG_VERSION"))?;
+    let metrics = Metrics::new(NAME, VERSION)?;
+    if let Err(error) = telemetry::init_traces(NAME, VERSION) {
+        error!(%error, "no traces will be sent");
+    }
     let shutdown = Shutdown::new(args.shutdown_deadline);
     let readiness = Readiness::new();
     let listener = listen::bind(args.listen).await?;

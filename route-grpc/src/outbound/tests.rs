@@ -161,7 +161,7 @@ fn deliver(outbound: &Outbound, position: u64, targets: &[Target], pdu: &[u8]) -
         items: &items,
         course: Course::Direct,
     };
-    outbound.deliver(&fan, targets)
+    outbound.deliver(&fan, targets, &Traced::default())
 }
 
 fn poll(outbound: &Outbound, attempt: u64) -> Poll<Option<Result<Downlink, Status>>> {

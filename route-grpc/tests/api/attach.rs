@@ -285,7 +285,10 @@ async fn a_lost_answer_is_given_again() {
     let again = UplinkEntry {
         link: 1,
         sequence: asked,
-        entry: Some(Entry::Query(StatusQuery { user_ids: vec![7] })),
+        entry: Some(Entry::Query(StatusQuery {
+            user_ids: vec![7],
+            ..StatusQuery::default()
+        })),
         ..UplinkEntry::default()
     };
     a.send(caught_up(vec![again])).await;

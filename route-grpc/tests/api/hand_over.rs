@@ -113,6 +113,7 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
         sequence: 7,
         entry: Some(Entry::Query(route_proto::v1::StatusQuery {
             user_ids: vec![7, 8],
+            traceparent: String::new(),
         })),
         ..UplinkEntry::default()
     });

@@ -209,8 +209,14 @@ impl Played {
 
     pub(crate) async fn ask(&mut self, link: u64, user_ids: &[u32]) -> u64 {
         let user_ids = user_ids.to_vec();
-        self.tell(link, Entry::Query(StatusQuery { user_ids }))
-            .await
+        self.tell(
+            link,
+            Entry::Query(StatusQuery {
+                user_ids,
+                traceparent: String::new(),
+            }),
+        )
+        .await
     }
 
     pub(crate) async fn route(&mut self, link: u64, envelope: Envelope) -> u64 {

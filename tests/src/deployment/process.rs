@@ -4,19 +4,45 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
 
 /// Names the folder of the binaries, where they are not beside the tests.
 const FOLDER_VARIABLE: &str = "TT_BIN_DIR";
 /// Lines kept of a process; older ones are forgotten.
 const LINES: usize = 400;
+/// How often an ending process is asked whether it has ended: tokio would have to own the child to tell.
+const END_POLL: Duration = Duration::from_millis(5);
 /// Length of a tick in `/proc/<pid>/stat`: USER_HZ is 100 on every Linux that we run on.
 const TICK: Duration = Duration::from_millis(10);
+
+/// What a server finds around it.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// More environment variables.
+    pub variables: Vec<(&'static str, String)>,
+    /// Who reads its standard output.
+    pub stdout: Reader,
+}
+
+/// Who reads standard output.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Reader {
+    /// The test keeps the last lines.
+    #[default]
+    Test,
+    /// The reader is asleep: the pipe fills.
+    Asleep,
+    /// The reader is gone: writing fails.
+    Gone,
+}
 
 /// A running (or ended) server. Dropping it kills it; if the test panics, what it printed is printed.
 pub struct Process {
@@ -24,6 +50,7 @@ pub struct Process {
     pid: u32,
     child: Mutex<Child>,
     lines: Arc<Mutex<VecDeque<String>>>,
+    _unread: Option<ChildStdout>,
 }
 
 impl Process {
@@ -32,14 +59,29 @@ impl Process {
     /// # Errors
     /// A sentence that says what to build, if there is no such binary.
     pub fn start(binary: &str, arguments: &[String]) -> Result<Self, String> {
+        Self::start_in(&Surroundings::default(), binary, arguments)
+    }
+
+    /// The same in surroundings of its own.
+    ///
+    /// # Errors
+    /// A sentence that says what to build, if there is no such binary.
+    pub fn start_in(
+        surroundings: &Surroundings,
+        binary: &str,
+        arguments: &[String],
+    ) -> Result<Self, String> {
         let path = self::binary(binary)?;
         let mut command = Command::new(&path);
         command.args(arguments);
         // The settings of whoever runs the tests are not part of them.
         for (name, _) in std::env::vars() {
-            if name.starts_with("TT_") {
+            if name.starts_with("TT_") || name.starts_with("OTEL_") {
                 command.env_remove(name);
             }
+        }
+        for (name, value) in &surroundings.variables {
+            command.env(name, value);
         }
         command
             .stdin(Stdio::null())
@@ -49,8 +91,15 @@ impl Process {
             .spawn()
             .map_err(|error| format!("{} does not start: {error}", path.display()))?;
         let lines = Arc::new(Mutex::new(VecDeque::new()));
-        if let Some(output) = child.stdout.take() {
-            keep_lines(output, Arc::clone(&lines));
+        let mut unread = child.stdout.take();
+        match surroundings.stdout {
+            Reader::Test => {
+                if let Some(output) = unread.take() {
+                    keep_lines(output, Arc::clone(&lines));
+                }
+            }
+            Reader::Asleep => {}
+            Reader::Gone => unread = None,
         }
         if let Some(output) = child.stderr.take() {
             keep_lines(output, Arc::clone(&lines));
@@ -60,6 +109,7 @@ impl Process {
             pid: child.id(),
             child: Mutex::new(child),
             lines,
+            _unread: unread,
         })
     }
 
@@ -84,6 +134,26 @@ impl Process {
         // Both fail only for a process that has ended already.
         let _ = child.kill();
         let _ = child.wait();
+    }
+
+    /// Asks it to end, by SIGTERM.
+    pub fn terminate(&self) {
+        if self.is_alive() {
+            // Fails only for a process that has ended.
+            let _ = signal::kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGTERM);
+        }
+    }
+
+    /// How it ended; `None` if it still runs after `limit`.
+    pub async fn ended(&self, limit: Duration) -> Option<ExitStatus> {
+        let limit = Instant::now() + limit;
+        loop {
+            let status = self.exit_status();
+            if status.is_some() || Instant::now() > limit {
+                return status;
+            }
+            sleep(END_POLL).await;
+        }
     }
 
     /// Whether a line of its output contains `text`.

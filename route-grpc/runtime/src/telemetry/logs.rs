@@ -1,14 +1,21 @@
 //! Set-up of `tracing` for a process: text for a person at a terminal, JSON for everything else.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use opentelemetry::Context;
+use opentelemetry::trace::TraceContextExt;
+use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::log_writer::LogWriter;
@@ -88,6 +95,7 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
         registry.with(lines.with_ansi(colours)).try_init()
     } else {
         let json = lines.json().flatten_event(true).with_span_list(false);
+        let json = json.map_event_format(TraceIds);
         registry.with(json).try_init()
     };
     set.map_err(|_| LogError::AlreadySet)?;
@@ -102,6 +110,40 @@ pub fn flush_logs(within: Duration) -> bool {
 /// How many lines were lost, because standard output was full or closed.
 pub fn lost_log_lines() -> u64 {
     WRITER.get().map_or(0, |writer| writer.lost_lines())
+}
+
+/// JSON with the ids of the trace and the span that a line belongs to, if there is one that is sent to a collector.
+struct TraceIds<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for TraceIds<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let traced = Context::map_current(|context| {
+            let span = context.span();
+            let it = span.span_context();
+            it.is_sampled().then(|| (it.trace_id(), it.span_id()))
+        });
+        let Some((trace, span)) = traced else {
+            return self.0.format_event(context, writer, event);
+        };
+        let mut line = String::new();
+        self.0
+            .format_event(context, Writer::new(&mut line), event)?;
+        let object = line.trim_end().strip_suffix('}').ok_or(fmt::Error)?;
+        writeln!(
+            writer,
+            r#"{object},"trace_id":"{trace}","span_id":"{span}"}}"#
+        )
+    }
 }
 
 #[cfg(test)]

@@ -1,17 +1,23 @@
-//! Metrics: instruments of OpenTelemetry, read by Prometheus.
+//! Metrics: instruments of OpenTelemetry, read by Prometheus, and sent to a collector where that is asked for.
 
-use opentelemetry::KeyValue;
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use opentelemetry::metrics::{Meter, MeterProvider};
-use opentelemetry_sdk::Resource;
+use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::error::OTelSdkError;
-use opentelemetry_sdk::metrics::SdkMeterProvider;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use prometheus::{Encoder, Registry, TextEncoder};
 use tracing::warn;
 
-use super::{logs, process};
+use super::otel::{self, Signal};
+use super::{logs, process, runtime, spans_out};
 
 /// Media type of [`Metrics::render`]; Prometheus 3 refuses a scrape without the version.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+/// What is sent to a collector, to be finished; only if it is.
+static SENT: OnceLock<SdkMeterProvider> = OnceLock::new();
 
 /// All instruments of one process. Clones share them.
 #[derive(Debug, Clone)]
@@ -26,8 +32,15 @@ pub struct Metrics {
 #[error("cannot set up metrics: {0}")]
 pub struct MetricsError(#[from] OTelSdkError);
 
+/// Sends the last values, for at most so long. False: they were not taken.
+pub(super) fn finish(within: Duration) -> bool {
+    SENT.get()
+        .is_none_or(|provider| provider.shutdown_with_timeout(within).is_ok())
+}
+
 impl Metrics {
-    /// No instruments yet, but for those of the process itself (`process.*`) and of its log.
+    /// No instruments yet, but for those of the process itself (`process.*`), of the runtime on which this is called, and
+    /// of the rest of telemetry.
     pub fn new(service_name: &'static str, version: &'static str) -> Result<Self, MetricsError> {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
@@ -35,20 +48,26 @@ impl Metrics {
             // One scope per process: its name as a label of every series would tell nobody anything.
             .scope_info_enabled(false)
             .build()?;
-        let resource = Resource::builder_empty()
-            .with_service_name(service_name)
-            .with_attribute(KeyValue::new("service.version", version))
-            .build();
-        let provider = SdkMeterProvider::builder()
+        let mut provider = SdkMeterProvider::builder()
             .with_reader(exporter)
-            .with_resource(resource)
-            .build();
+            .with_resource(otel::resource(service_name, version));
+        let collector = collector();
+        let is_sent = collector.is_some();
+        if let Some(collector) = collector {
+            provider = provider.with_reader(PeriodicReader::builder(collector).build());
+        }
+        let provider = provider.build();
+        if is_sent {
+            let _ = SENT.set(provider.clone());
+        }
         let metrics = Self {
             service_name,
             provider,
             registry,
         };
         process::observe(&metrics.meter());
+        runtime::observe(&metrics.meter());
+        spans_out::observe(&metrics.meter());
         observe_log(&metrics.meter());
         Ok(metrics)
     }
@@ -71,6 +90,20 @@ impl Metrics {
     }
 }
 
+/// Where metrics are sent, if the `OTEL_*` variables ask for that.
+fn collector() -> Option<MetricExporter> {
+    if !otel::is_sent(Signal::Metrics) {
+        return None;
+    }
+    match MetricExporter::builder().with_tonic().build() {
+        Ok(collector) => Some(collector),
+        Err(error) => {
+            tracing::error!(%error, "no metrics will be sent");
+            None
+        }
+    }
+}
+
 fn observe_log(meter: &Meter) {
     meter
         .u64_observable_counter("teamtalk.log.lost")
@@ -82,6 +115,8 @@ fn observe_log(meter: &Meter) {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry::KeyValue;
+
     use super::*;
 
     #[test]
@@ -111,6 +146,22 @@ mod tests {
         );
     }
 
+    #[tokio::test]
+    async fn the_runtime_describes_itself() {
+        let metrics = Metrics::new("test", "1.2.3").unwrap();
+
+        let text = metrics.render();
+
+        for line in [
+            "teamtalk_runtime_workers 1\n",
+            "teamtalk_runtime_tasks 0\n",
+            "teamtalk_runtime_queued 0\n",
+            "# TYPE teamtalk_runtime_busy_time_seconds_total counter\n",
+        ] {
+            assert!(text.contains(line), "no {line} in {text}");
+        }
+    }
+
     #[test]
     fn the_process_describes_itself() {
         let metrics = Metrics::new("test", "1.2.3").unwrap();
@@ -124,6 +175,7 @@ mod tests {
             "# TYPE process_unix_file_descriptor_count gauge\n",
             "# TYPE process_uptime_seconds gauge\n",
             "teamtalk_log_lost_total 0\n",
+            "teamtalk_trace_spans_total{outcome=\"dropped\"} 0\n",
         ] {
             assert!(text.contains(line), "no {line} in {text}");
         }
