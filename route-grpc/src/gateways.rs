@@ -294,14 +294,17 @@ impl Gateways {
     /// Incarnations of attached gateways, and whether nothing has been heard of them for a while although something should
     /// have been: their streams may be about to break.
     pub(crate) fn silent(&mut self, now: Duration) -> Vec<(u64, bool)> {
-        let attached = self.by_incarnation.values_mut().filter(|g| g.is_attached());
+        // Within the process nobody is silent.
+        let attached = self.by_incarnation.values_mut();
+        let attached = attached.filter(|g| g.is_attached() && g.retention == Retention::UntilTaken);
         let looked_at = attached.filter_map(|gateway| {
             let (taken, at) = gateway.taken_before;
             if now < at + SILENCE {
                 return None;
             }
             gateway.taken_before = (gateway.taken, now);
-            let silent = gateway.taken == taken && gateway.outbound.awaits_taking();
+            let silent = gateway.outbound.awaits_taking() && gateway.taken == taken;
+            touch(&mut self.touched, &gateway.outbound);
             Some((gateway.hello.incarnation, silent || gateway.is_catching_up))
         });
         looked_at.collect()

@@ -66,6 +66,10 @@ struct Queue {
     /// How many entries were ever queued; how many of them were taken.
     end: u64,
     taken: u64,
+    /// Number of the last Downlink that was taken.
+    taken_number: u64,
+    /// One is to be sent although there is nothing in it.
+    beat: bool,
     /// Entries that had to be handed out again.
     resent: u64,
     /// Of `entries` and `sent`.
@@ -219,6 +223,7 @@ impl Outbound {
         let mut queue = self.queue.lock();
         queue.stream = attempt;
         queue.hand_out_again();
+        queue.taken_number = queue.number;
         // The new stream is told everything that still matters.
         queue.confirmations.clear();
         queue.throttle = None;
@@ -274,10 +279,12 @@ impl Outbound {
         self.bytes() > self.limit_bytes / 2
     }
 
-    /// Something is there and not taken.
+    /// Something is there and not taken. If there is nothing, an empty Downlink will ask whether the gateway is there.
     pub(crate) fn awaits_taking(&self) -> bool {
-        let queue = self.queue.lock();
-        queue.taken < queue.end
+        let mut queue = self.queue.lock();
+        let awaits = queue.taken < queue.end || queue.taken_number < queue.number;
+        queue.beat = !awaits;
+        awaits
     }
 
     /// Entries that were handed out more than once.
@@ -302,6 +309,7 @@ impl Queue {
             && self.confirmations.is_empty()
             && self.throttle.is_none()
             && self.roster.is_none()
+            && !self.beat
     }
 
     fn make_room(&mut self, bytes: usize, limit: usize, things: usize) -> Result<(), Queueing> {
@@ -324,6 +332,7 @@ impl Queue {
     }
 
     fn taken_up_to(&mut self, number: u64) {
+        self.taken_number = self.taken_number.max(number);
         while let Some((_, end)) = self.handed_out.pop_front_if(|(n, _)| *n <= number) {
             for taken in self.sent.drain(..to_usize(end - self.taken)) {
                 self.bytes -= taken.bytes;
@@ -400,6 +409,7 @@ impl Queue {
             }
         }
         self.number += 1;
+        self.beat = false;
         match retention {
             Retention::UntilTaken => {
                 let end = self.end - self.entries.len() as u64;

@@ -39,6 +39,8 @@ pub(crate) struct Connection {
     pub(crate) server: usize,
     pub(crate) link: Arc<Link>,
     pub(crate) opened: Duration,
+    /// The node has heard of it.
+    pub(crate) known: bool,
     session: Session,
     batch: Batch,
     room: Room,
@@ -97,6 +99,7 @@ impl Connection {
             server,
             link,
             opened: opened_at,
+            known: false,
             session: Session::new(Arc::clone(&gateway.dialect), gateway.pdu_limit()),
             batch: Batch::default(),
             room: Room::Left,

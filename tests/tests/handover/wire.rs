@@ -186,6 +186,11 @@ impl Wire {
         matches!(self.lines.as_slice(), [line] if !line.cut)
     }
 
+    /// One stream is open, nothing is on its way, and something could be.
+    pub(crate) fn is_clear(&self, now: Duration) -> bool {
+        self.is_quiet() && now >= self.stalled_until
+    }
+
     /// One stream is open, and nothing is on its way.
     pub(crate) fn is_quiet(&self) -> bool {
         let [line] = self.lines.as_slice() else {

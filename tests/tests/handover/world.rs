@@ -259,10 +259,19 @@ impl World {
                 moved |= self.write(gateway, usize::MAX);
             }
             if !moved {
+                self.note_what_is_known();
                 return;
             }
         }
         self.violate("it does not settle".to_owned());
+    }
+
+    fn note_what_is_known(&mut self) {
+        let now = self.now();
+        for connection in self.connections.values_mut() {
+            let host = self.gateways[connection.gateway].as_ref();
+            connection.known |= host.is_some_and(|host| host.wire.is_clear(now));
+        }
     }
 
     /// Waits until everything is at rest.
@@ -647,7 +656,8 @@ impl World {
         self.say(|| format!("s{server} reads nothing for a while"));
     }
 
-    /// A connection dies; its MsgServer claims another one at once, the gateway notices in its own time.
+    /// A connection dies; its MsgServer claims another one at once, the gateway notices in its own time. The node has heard of
+    /// both: nobody can succeed whom it does not know, and a stream that stalls for so long is rare enough.
     fn die(&mut self, server: usize) {
         if !self.plan.dying_links || !self.dice.once_in(4) {
             return;
@@ -657,7 +667,7 @@ impl World {
         let live: Vec<usize> = it.live().collect();
         let old = |number: &usize| {
             let connection = &self.connections[number];
-            connection.opened + BETWEEN_DEATHS < now && connection.is_read()
+            connection.known && connection.opened + BETWEEN_DEATHS < now && connection.is_read()
         };
         let enough = live.len() == it.gateways.len() && live.iter().all(old);
         if !enough || now < it.died + BETWEEN_DEATHS {
