@@ -45,7 +45,8 @@ const SLICES: usize = 512;
 /// For writes of few slices, which need no room for many.
 const FEW_SLICES: usize = 16;
 
-/// How long a draining link is written what waits for it, and how long it may take to close after our FIN.
+/// How long a link that drains, or sent a bad frame, is written what is still due to it, and how long it may take to
+/// close after our FIN.
 const FLUSH: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -139,12 +140,20 @@ impl Connection {
 
     /// Tells the node, gives back what could not be written, closes.
     async fn end(&mut self, reason: CloseReason) {
-        let told = if reason == CloseReason::Drain {
-            self.drain().await;
-            None
-        } else {
-            Some(reason)
+        let concluded = match reason {
+            CloseReason::Drain => {
+                self.read_rest().await;
+                self.conclude(reason).await
+            }
+            // What came before it is owed an answer.
+            CloseReason::BadFrame => self.conclude(reason).await,
+            CloseReason::Unspecified
+            | CloseReason::Peer
+            | CloseReason::Idle
+            | CloseReason::SlowReader
+            | CloseReason::Requested => Concluded::NotTold,
         };
+        let told = (concluded == Concluded::NotTold).then_some(reason);
         let shut = self.link.shut(&mut self.batch, told, &self.gateway.uplink);
         let counters = &self.gateway.counters;
         counters.closed(reason);
@@ -167,10 +176,13 @@ impl Connection {
         } else {
             info!(reason, given_back = shut.given_back, "link closed");
         }
+        if concluded == Concluded::Written {
+            self.close().await;
+        }
     }
 
-    /// Handles what has arrived, says that the link ends, writes until the node knows that, then closes our side.
-    async fn drain(&mut self) {
+    /// Handles what has arrived.
+    async fn read_rest(&mut self) {
         let mut reader = Reader {
             gateway: &self.gateway,
             link: &self.link,
@@ -187,16 +199,38 @@ impl Connection {
                 break;
             }
         }
+    }
+
+    /// Writes until everything that the link asked is answered; then tells the node that it ends, and writes until the node
+    /// knows that, so that nothing more comes.
+    async fn conclude(&mut self, reason: CloseReason) -> Concluded {
         let (uplink, number) = (&self.gateway.uplink, self.link.number());
-        uplink.close(number, CloseReason::Drain, Vec::new());
         let mut writer = Writer {
             gateway: &self.gateway,
             link: &self.link,
             batch: &mut self.batch,
         };
-        let flushed = timeout(FLUSH, writer.flush(&mut self.output)).await;
-        if !matches!(flushed, Ok(Ok(()))) || self.output.shutdown().await.is_err() {
+        let mut concluded = Concluded::NotTold;
+        let conclude = async {
+            tokio::select! {
+                written = writer.flush(&mut self.output) => written?,
+                () = poll_fn(|cx| uplink.poll_answered(cx, number)) => {}
+            }
+            uplink.close(number, reason, Vec::new());
+            concluded = Concluded::Told;
+            writer.flush(&mut self.output).await
+        };
+        if matches!(timeout(FLUSH, conclude).await, Ok(Ok(()))) {
+            concluded = Concluded::Written;
+        } else {
             debug!("not everything could be written before the end");
+        }
+        concluded
+    }
+
+    /// Closes our side, then waits for the other to do the same.
+    async fn close(&mut self) {
+        if self.output.shutdown().await.is_err() {
             return;
         }
         // Closing while something unread is there would reset the connection, and what was written might be lost.
@@ -206,6 +240,17 @@ impl Connection {
             debug!("the MsgServer did not close in time");
         }
     }
+}
+
+/// How far the orderly end of a link has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Concluded {
+    /// The node does not know yet that it ends.
+    NotTold,
+    /// It does, but not everything could be written.
+    Told,
+    /// Everything is written.
+    Written,
 }
 
 struct Reader<'a> {

@@ -167,6 +167,11 @@ impl Ledger {
         Some(query)
     }
 
+    /// Something that the link asked has not been answered.
+    pub fn has_open_queries(&self) -> bool {
+        !self.queries.is_empty()
+    }
+
     /// Gives up queries that were read before `moment`. Returns how many.
     pub fn give_up_queries(&mut self, moment: Duration) -> usize {
         let mut given_up = 0;

@@ -66,7 +66,7 @@ struct State {
     ledgers: HashMap<u64, Ledger, RandomState>,
     /// Of all ledgers.
     bytes: usize,
-    /// Readers that wait for room, each once.
+    /// Readers that wait for room, or for their last answer, each once.
     waiting: Vec<Waker>,
     queue: VecDeque<UplinkEntry>,
     queue_bytes: usize,
@@ -161,10 +161,18 @@ impl Uplink {
         if self.room(&state, link) == Room::Left {
             return Poll::Ready(());
         }
-        let waker = cx.waker();
-        if !state.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            state.waiting.push(waker.clone());
+        state.wait(cx.waker());
+        Poll::Pending
+    }
+
+    /// Ready when everything that the link has asked is answered, or given up. Wakes the task when that may be so.
+    pub fn poll_answered(&self, cx: &Context<'_>, link: u64) -> Poll<()> {
+        let mut state = self.state.lock();
+        let ledger = state.ledgers.get(&link);
+        if !ledger.is_some_and(Ledger::has_open_queries) {
+            return Poll::Ready(());
         }
+        state.wait(cx.waker());
         Poll::Pending
     }
 
@@ -381,6 +389,13 @@ impl State {
         }
         // What a closed link drops may be more than its last entry adds.
         *bytes = *bytes + ledger.bytes() - before;
+    }
+
+    /// Whoever waits is woken when a ledger has become smaller.
+    fn wait(&mut self, waker: &Waker) {
+        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            self.waiting.push(waker.clone());
+        }
     }
 
     fn queue(&mut self, entry: UplinkEntry) {
