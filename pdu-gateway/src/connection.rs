@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use route_proto::v1::{CloseReason, LinkOpened};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,6 +26,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::frame::FrameError;
 use crate::gateway::{Gateway, unix_millis};
+use crate::host::Host;
 use crate::ledger::Deed;
 use crate::link::{Link, Next};
 use crate::links::Place;
@@ -49,6 +51,9 @@ const FEW_SLICES: usize = 16;
 /// close after our FIN.
 const FLUSH: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long the kernel goes on trying to deliver what it has of a connection that we have closed.
+const LEFTOVERS: Duration = Duration::from_secs(15);
 
 /// Reads before a draining link stops reading: what has arrived is handled, but not for ever.
 const LAST_READS: usize = 64;
@@ -129,6 +134,7 @@ impl Connection {
             gateway: &self.gateway,
             link: &self.link,
             batch: &mut self.batch,
+            host: Host::default(),
         };
         tokio::select! {
             // Writing first: what waits there has come the whole way.
@@ -179,6 +185,11 @@ impl Connection {
         if concluded == Concluded::Written {
             self.close().await;
         }
+        // A host that does not take it would have it kept for minutes.
+        let socket = SockRef::from(self.output.as_ref());
+        if let Err(error) = socket.set_tcp_user_timeout(Some(LEFTOVERS)) {
+            debug!(%error, "cannot limit the time of what is left");
+        }
     }
 
     /// Handles what has arrived.
@@ -209,6 +220,7 @@ impl Connection {
             gateway: &self.gateway,
             link: &self.link,
             batch: &mut self.batch,
+            host: Host::default(),
         };
         let mut concluded = Concluded::NotTold;
         let conclude = async {
@@ -340,23 +352,35 @@ struct Writer<'a> {
     gateway: &'a Gateway,
     link: &'a Link,
     batch: &'a mut Batch,
+    host: Host,
 }
 
 impl Writer<'_> {
     /// Writes what the link holds, until it is to end or its connection breaks.
     async fn write(&mut self, output: &mut OwnedWriteHalf) -> CloseReason {
         loop {
-            match poll_fn(|cx| self.link.poll_next(cx, self.batch)).await {
-                Next::End(reason) => return reason,
-                Next::Write => {}
-            }
-            while !self.batch.is_done() {
+            let mut next = poll_fn(|cx| self.link.poll_next(cx, self.batch)).await;
+            loop {
+                match next {
+                    Next::End(reason) => return reason,
+                    Next::Look if self.host.has_vanished(output.as_ref()) => {
+                        warn!("the host has vanished");
+                        return CloseReason::Idle;
+                    }
+                    Next::Look | Next::Write => {}
+                }
+                if self.batch.is_done() {
+                    break;
+                }
                 let written = poll_fn(|cx| match self.poll_write(cx, output) {
-                    Poll::Pending => self.link.poll_ending(cx).map(Err),
+                    Poll::Pending => self.link.poll_urgent(cx).map(Err),
                     Poll::Ready(written) => Poll::Ready(Ok(written)),
                 });
                 match written.await {
-                    Err(reason) => return reason,
+                    Err(urgent) => {
+                        next = urgent;
+                        continue;
+                    }
                     Ok(Ok(bytes)) if bytes >= TURN => yield_now().await,
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => {
@@ -364,6 +388,7 @@ impl Writer<'_> {
                         return CloseReason::Peer;
                     }
                 }
+                next = Next::Write;
             }
         }
     }

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use route_proto::v1::{CloseReason, DeliveryRun, LinkId, TakenMark};
 
 use crate::codec;
+use crate::host::LOOK_AFTER;
 use crate::output::{Batch, GivenBack, Output};
 use crate::pressure::{Pressure, Turn};
 use crate::run::Run;
@@ -50,6 +51,8 @@ struct Outbox {
     sent: Duration,
     /// The task that writes, when it waits.
     writer: Option<Waker>,
+    /// It is to look whether the host is there.
+    look: bool,
     ending: Option<CloseReason>,
     /// The task writes no more. What it left, and all that came later, was given back.
     shut: Option<GivenBack>,
@@ -92,6 +95,8 @@ pub struct Shut {
 pub enum Next {
     /// Write the batch.
     Write,
+    /// Look whether the host is still there.
+    Look,
     /// End.
     End(CloseReason),
 }
@@ -126,6 +131,7 @@ impl Link {
                 takeover: settings.remember_taken.then(TakeOver::default),
                 sent: now,
                 writer: None,
+                look: false,
                 ending: None,
                 shut: None,
                 given_back: HashMap::default(),
@@ -255,6 +261,9 @@ impl Link {
         if let Some(reason) = reason {
             outbox.ending.get_or_insert(reason);
             wake.extend(outbox.writer.take());
+        } else if now.saturating_sub(heard) >= LOOK_AFTER {
+            outbox.look = true;
+            wake.extend(outbox.writer.take());
         }
         if now.saturating_sub(outbox.sent) + HALF_A_TICK >= settings.heartbeat_interval {
             outbox.sent = now;
@@ -297,8 +306,8 @@ impl Link {
     /// For the writer: waits for something to do. Fills `batch`, which is done.
     pub fn poll_next(&self, cx: &Context<'_>, batch: &mut Batch) -> Poll<Next> {
         let mut outbox = self.outbox.lock();
-        if let Some(reason) = outbox.ending {
-            return Poll::Ready(Next::End(reason));
+        if let Some(next) = outbox.urgent() {
+            return Poll::Ready(next);
         }
         if outbox.output.is_empty() {
             outbox.writer = Some(cx.waker().clone());
@@ -308,11 +317,11 @@ impl Link {
         Poll::Ready(Next::Write)
     }
 
-    /// For the writer, while its socket takes nothing: ready when the link is to end.
-    pub fn poll_ending(&self, cx: &Context<'_>) -> Poll<CloseReason> {
+    /// For the writer, while its socket takes nothing: waits for something to do but write.
+    pub fn poll_urgent(&self, cx: &Context<'_>) -> Poll<Next> {
         let mut outbox = self.outbox.lock();
-        match outbox.ending {
-            Some(reason) => Poll::Ready(reason),
+        match outbox.urgent() {
+            Some(next) => Poll::Ready(next),
             None => {
                 outbox.writer = Some(cx.waker().clone());
                 Poll::Pending
@@ -384,6 +393,14 @@ impl Link {
 }
 
 impl Outbox {
+    /// What comes before writing.
+    fn urgent(&mut self) -> Option<Next> {
+        if let Some(reason) = self.ending {
+            return Some(Next::End(reason));
+        }
+        std::mem::take(&mut self.look).then_some(Next::Look)
+    }
+
     /// What of a run the link has not taken over before.
     fn fresh(&mut self, run: &Arc<Run>) -> Option<Arc<Run>> {
         let Some(takeover) = &mut self.takeover else {
