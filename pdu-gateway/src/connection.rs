@@ -200,6 +200,8 @@ impl Connection {
             session: &mut self.session,
             room: &mut self.room,
         };
+        // What the kernel has may not be known here yet.
+        yield_now().await;
         for _ in 0..LAST_READS {
             // Nothing there now is the end, as much as the end is.
             let read = poll_fn(|cx| {
@@ -213,7 +215,7 @@ impl Connection {
     }
 
     /// Writes until everything that the link asked is answered; then tells the node that it ends, and writes until the node
-    /// knows that, so that nothing more comes.
+    /// knows that, so that nothing more comes. Without a node, writes what there is.
     async fn conclude(&mut self, reason: CloseReason) -> Concluded {
         let (uplink, number) = (&self.gateway.uplink, self.link.number());
         let mut writer = Writer {
@@ -222,15 +224,24 @@ impl Connection {
             batch: &mut self.batch,
             host: Host::default(),
         };
+        let given_up = &self.gateway.given_up;
         let mut concluded = Concluded::NotTold;
         let conclude = async {
-            tokio::select! {
-                written = writer.flush(&mut self.output) => written?,
-                () = poll_fn(|cx| uplink.poll_answered(cx, number)) => {}
+            // A node that is away for a moment may answer when that is over, but we may not be there any more.
+            if uplink.is_attached() || reason != CloseReason::Drain {
+                tokio::select! {
+                    written = writer.flush(&mut self.output) => written?,
+                    () = poll_fn(|cx| uplink.poll_answered(cx, number)) => {}
+                    () = given_up.cancelled() => {}
+                }
             }
             uplink.close(number, reason, Vec::new());
             concluded = Concluded::Told;
-            writer.flush(&mut self.output).await
+            tokio::select! {
+                written = writer.flush(&mut self.output) => return written,
+                () = given_up.cancelled() => {}
+            }
+            writer.write_rest(&mut self.output).await
         };
         if matches!(timeout(FLUSH, conclude).await, Ok(Ok(()))) {
             concluded = Concluded::Written;
@@ -400,6 +411,18 @@ impl Writer<'_> {
                 poll_fn(|cx| self.poll_write(cx, output)).await?;
             }
             if !poll_fn(|cx| self.link.poll_flush(cx, self.batch)).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes what the link holds now.
+    async fn write_rest(&mut self, output: &mut OwnedWriteHalf) -> io::Result<()> {
+        loop {
+            while !self.batch.is_done() {
+                poll_fn(|cx| self.poll_write(cx, output)).await?;
+            }
+            if !self.link.take_rest(self.batch) {
                 return Ok(());
             }
         }

@@ -344,6 +344,16 @@ impl Link {
         Poll::Pending
     }
 
+    /// For the writer whose link ends: whether there was something more, which is in `batch` now.
+    pub fn take_rest(&self, batch: &mut Batch) -> bool {
+        let mut outbox = self.outbox.lock();
+        let more = !outbox.output.is_empty();
+        if more {
+            outbox.output.take(batch);
+        }
+        more
+    }
+
     /// For the writer: so many bytes were written.
     pub fn wrote(&self, now: Duration, bytes: usize) -> Option<Turn> {
         let mut outbox = self.outbox.lock();

@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -32,6 +32,10 @@ use crate::uplink::{Uplink, Windows};
 
 /// File descriptors that are kept for everything but MsgServers: listeners, the node, probes, logs.
 const RESERVED_FILES: u64 = 64;
+
+/// A node that was away for so long while we drain will hardly be back before our deadline. What we hold for it is lost, as if
+/// we had crashed.
+const COMES_BACK: Duration = Duration::from_secs(10);
 
 /// Of the drain deadline, what is left for the end of the stream and of an embedded node.
 const LAST_STEPS: Duration = Duration::from_secs(4);
@@ -222,7 +226,7 @@ impl Lifetime {
         }
         let end = match lost {
             None => {
-                drain(&self.gateway, self.shutdown.remaining()).await;
+                drain(&self.gateway, self.door, self.shutdown.remaining()).await;
                 self.finished.cancel();
                 attached.await.unwrap_or(Ok(()))
             }
@@ -239,18 +243,46 @@ impl Lifetime {
     }
 }
 
-/// Ends all links, and waits until the node knows everything that they did.
-async fn drain(gateway: &Gateway, remaining: Duration) {
+/// Ends all links, and waits until the node knows everything that they did, if there is a node, or one may come back in
+/// time and there is something to tell it.
+async fn drain(gateway: &Gateway, mut door: watch::Receiver<Door>, remaining: Duration) {
     info!(links = gateway.counters.open_links(), "closing all links");
     gateway.links.drain();
+    let uplink = &gateway.uplink;
     let time = remaining.saturating_sub(LAST_STEPS);
-    if timeout(time, gateway.uplink.all_finished()).await.is_err() {
-        let backlog = gateway.uplink.backlog();
+    let problem = tokio::select! {
+        () = uplink.all_finished() => return,
+        () = no_use_in_waiting(uplink, &mut door) => "no node is there",
+        () = sleep(time) => "the node has not confirmed everything in time",
+    };
+    let lost = uplink.owed();
+    if lost > 0 {
         warn!(
-            entries = backlog.entries,
-            bytes = backlog.bytes,
-            "the node has not confirmed everything in time"
+            entries = lost,
+            "{problem}; what MsgServers did last is lost"
         );
+    } else {
+        info!("{problem}, nor anything to be confirmed but the end of links");
+    }
+    gateway.given_up.cancel();
+}
+
+/// Returns when there is no node, and either nothing to tell it or no hope that it comes back.
+async fn no_use_in_waiting(uplink: &Uplink, door: &mut watch::Receiver<Door>) {
+    loop {
+        let state = *door.borrow_and_update();
+        let changed = match state {
+            Door::Shut => return,
+            Door::Open => door.changed().await,
+            Door::Held => tokio::select! {
+                changed = door.changed() => changed,
+                () = uplink.nothing_owed() => return,
+                () = sleep(COMES_BACK) => return,
+            },
+        };
+        if changed.is_err() {
+            return;
+        }
     }
 }
 

@@ -57,8 +57,8 @@ pub struct Uplink {
     keep: Keep,
     clock: Clock,
     state: Mutex<State>,
-    /// A ledger has gone.
-    finished: Notify,
+    /// A link has ended, or its ledger has gone.
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -118,7 +118,7 @@ impl Uplink {
             keep,
             clock: Clock::start(),
             state: Mutex::default(),
-            finished: Notify::new(),
+            ended: Notify::new(),
         })
     }
 
@@ -182,6 +182,7 @@ impl Uplink {
         let closed = Deed::Entry(Entry::Closed(LinkClosed { reason }));
         self.submit(link, &mut vec![closed]);
         self.give_back(link, given_back);
+        self.ended.notify_waiters();
     }
 
     /// Deliveries that an ended link cannot be sent.
@@ -239,7 +240,7 @@ impl Uplink {
             waker.wake();
         }
         if any_finished {
-            self.finished.notify_waiters();
+            self.ended.notify_waiters();
         }
     }
 
@@ -324,13 +325,32 @@ impl Uplink {
 
     /// Waits until every link has ended and the node knows everything about it.
     pub async fn all_finished(&self) {
+        self.every_ledger(|_| false).await;
+    }
+
+    /// Waits until every link has ended, and no node has to be told anything but that.
+    pub async fn nothing_owed(&self) {
+        self.every_ledger(Ledger::owes_nothing).await;
+    }
+
+    /// Entries of MsgServers that no node has confirmed.
+    pub fn owed(&self) -> usize {
+        self.state.lock().ledgers.values().map(Ledger::owed).sum()
+    }
+
+    async fn every_ledger(&self, is_done: impl Fn(&Ledger) -> bool) {
         loop {
-            let finished = self.finished.notified();
-            if self.state.lock().ledgers.is_empty() {
+            let ended = self.ended.notified();
+            if self.state.lock().ledgers.values().all(&is_done) {
                 return;
             }
-            finished.await;
+            ended.await;
         }
+    }
+
+    /// A node takes what goes up.
+    pub fn is_attached(&self) -> bool {
+        self.state.lock().stream != StreamState::Detached
     }
 
     /// How much waits.

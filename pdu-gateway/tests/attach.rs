@@ -374,6 +374,47 @@ async fn a_drain_flushes_both_ways_and_closes_with_fin() {
     assert!(within(gateway.shutdown.finish()).await);
 }
 
+/// A node that is away when a gateway drains may come back in time, and is told what it has missed.
+#[tokio::test]
+async fn a_drain_waits_for_a_node_that_comes_back() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut first = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut first).await;
+    first.confirm(&[(link, 1)]).await;
+    first.all_taken().await;
+    first.refuse(Status::unavailable("restarts")).await;
+    let (stream, _) = gateway.attaching().await;
+    msg_server.send(&update(42, 1)).await;
+
+    gateway.shutdown.begin();
+
+    let mut second = gateway.welcomed(stream, 2, &[(link, 1)]).await;
+    assert!(matches!(second.entry().await.entry, Some(Entry::Update(u)) if u.user_id == 42));
+    assert_closed(&second.entry().await, CloseReason::Drain);
+    assert_ends(&mut second, link).await;
+    assert_eq!(msg_server.closed().await, b"");
+    within(gateway.gateway.ended()).await.unwrap();
+}
+
+/// With a node that is away, and nothing to tell it but that links end, there is nothing to wait for.
+#[tokio::test]
+async fn a_drain_does_not_wait_for_a_node_that_misses_nothing() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    node.confirm(&[(link, 1)]).await;
+    node.all_taken().await;
+    node.refuse(Status::unavailable("gone")).await;
+    let (_never_welcomed, _) = gateway.attaching().await;
+
+    gateway.shutdown.begin();
+
+    assert_eq!(msg_server.closed().await, b"");
+    drop(msg_server);
+    within(gateway.gateway.ended()).await.unwrap();
+    assert!(within(gateway.shutdown.finish()).await);
+}
+
 /// The node has the last word about which life of a gateway is the one.
 #[tokio::test]
 async fn a_superseded_gateway_gives_up() {

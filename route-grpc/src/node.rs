@@ -551,11 +551,13 @@ impl Routing {
         let Some(gateway) = self.gateways.remove(incarnation) else {
             return;
         };
-        tracing::warn!(
-            gateway = gateway.id(),
-            links = gateway.sequences.open_links().count(),
-            "gateway lost, its links end"
-        );
+        let id = gateway.id();
+        let links = gateway.sequences.open_links().count();
+        if links == 0 {
+            tracing::info!(gateway = id, "gateway forgotten, it had no links");
+        } else {
+            tracing::warn!(gateway = id, links, "gateway lost, its links end");
+        }
         self.confirmations.forget(incarnation);
         self.lost.push(incarnation);
         self.core.lose_gateway(now, incarnation);

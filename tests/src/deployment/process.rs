@@ -9,12 +9,17 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
 use parking_lot::Mutex;
+use tokio::time::{Instant, sleep};
 
 /// Names the folder of the binaries, where they are not beside the tests.
 const FOLDER_VARIABLE: &str = "TT_BIN_DIR";
 /// Lines kept of a process; older ones are forgotten.
 const LINES: usize = 400;
+/// How often an ending process is asked whether it has ended: tokio would have to own the child to tell.
+const END_POLL: Duration = Duration::from_millis(5);
 /// Length of a tick in `/proc/<pid>/stat`: USER_HZ is 100 on every Linux that we run on.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -84,6 +89,26 @@ impl Process {
         // Both fail only for a process that has ended already.
         let _ = child.kill();
         let _ = child.wait();
+    }
+
+    /// Asks it to end, by SIGTERM.
+    pub fn terminate(&self) {
+        if self.is_alive() {
+            // Fails only for a process that has ended.
+            let _ = signal::kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGTERM);
+        }
+    }
+
+    /// How it ended; `None` if it still runs after `limit`.
+    pub async fn ended(&self, limit: Duration) -> Option<ExitStatus> {
+        let limit = Instant::now() + limit;
+        loop {
+            let status = self.exit_status();
+            if status.is_some() || Instant::now() > limit {
+                return status;
+            }
+            sleep(END_POLL).await;
+        }
     }
 
     /// Whether a line of its output contains `text`.
