@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use route_proto::v1::CloseReason;
+use route_runtime::files;
 use route_runtime::listen::{self, BindError};
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
-use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::attach::{Attachment, Identity, Lost, Remote, Upstream};
-use crate::embedded::EmbeddedNode;
+use crate::embedded::{EmbeddedNode, NodeSettings};
 use crate::gateway::Gateway;
 use crate::ledger::Keep;
 use crate::link::LinkSettings;
@@ -30,8 +30,8 @@ use crate::tick;
 use crate::translate::Dialect;
 use crate::uplink::{Uplink, Windows};
 
-/// File descriptors that are kept for everything but MsgServers: listeners, the node, probes, logs.
-const RESERVED_FILES: u64 = 64;
+/// Of the connections that the process can afford, the part that an embedded node may have, if they are few.
+const NODE_PART: usize = 4;
 
 /// A node that was away for so long while we drain will hardly be back before our deadline. What we hold for it is lost, as if
 /// we had crashed.
@@ -133,13 +133,17 @@ pub fn start(
             host_name()
         ),
     };
-    let gateway = gateway(settings);
+    let places = Places::new(settings);
+    let gateway = gateway(settings, places.msg_servers);
     observe(meter, &gateway, &readiness);
 
     let (node, upstreams) = match (settings.embedded, sockets.grpc) {
         (true, Some(grpc)) => {
             let node = EmbeddedNode::start(
-                settings.node.clone(),
+                NodeSettings {
+                    max_grpc_connections: places.grpc,
+                    ..settings.node.clone()
+                },
                 settings.max_pdu_bytes,
                 meter,
                 grpc,
@@ -286,22 +290,44 @@ async fn no_use_in_waiting(uplink: &Uplink, door: &mut watch::Receiver<Door>) {
     }
 }
 
-fn gateway(settings: &Settings) -> Arc<Gateway> {
+/// Connections that there may be, so that no port is short of file descriptors because of another.
+struct Places {
+    msg_servers: usize,
+    grpc: usize,
+}
+
+impl Places {
+    fn new(settings: &Settings) -> Self {
+        let affordable = files::affordable_connections();
+        let grpc = match settings.embedded {
+            true => settings
+                .node
+                .max_grpc_connections
+                .min(affordable / NODE_PART),
+            false => 0,
+        };
+        let msg_servers = settings.max_connections.min(affordable - grpc);
+        if msg_servers < settings.max_connections
+            || settings.embedded && grpc < settings.node.max_grpc_connections
+        {
+            warn!(
+                msg_servers,
+                grpc, "the process may open few files; taking fewer connections than configured"
+            );
+        }
+        Places { msg_servers, grpc }
+    }
+}
+
+fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
     let keep = match settings.embedded {
         true => Keep::Counts,
         false => Keep::Contents,
     };
     let limits = ConnectionLimits {
-        total: settings.max_connections.min(affordable_connections()),
+        total: connections,
         per_source: settings.max_connections_per_source,
     };
-    if limits.total < settings.max_connections {
-        warn!(
-            connections = limits.total,
-            configured = settings.max_connections,
-            "the process may open few files; taking fewer connections"
-        );
-    }
     let windows = Windows {
         link: settings.window_bytes as usize,
         total: settings.window_total_bytes as usize,
@@ -321,13 +347,6 @@ fn gateway(settings: &Settings) -> Arc<Gateway> {
         Uplink::new(windows, keep),
         settings.max_pdu_bytes,
     )
-}
-
-/// Connections that leave enough file descriptors for everything else.
-fn affordable_connections() -> usize {
-    let files = getrlimit(Resource::Nofile).current;
-    let connections = files.map(|files| files.saturating_sub(RESERVED_FILES));
-    connections.map_or(usize::MAX, |c| usize::try_from(c).unwrap_or(usize::MAX))
 }
 
 fn remotes(settings: &Settings) -> Result<Vec<Box<dyn Upstream>>, StartError> {

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, new_epoch};
 use crate::confirmations::{Confirmations, Patience, Wait};
+use crate::connections::Connections;
 use crate::gateways::Gateways;
 use crate::limits::{SNAPSHOTS_AT_ONCE, Streams};
 use crate::metrics::Metrics;
@@ -49,6 +50,7 @@ pub struct Node {
     pub(crate) epoch: u64,
     pub(crate) sync: Sync,
     pub(crate) streams: Streams,
+    pub(crate) connections: Connections,
     pub(crate) snapshots: Arc<Semaphore>,
     pub(crate) requests: Mutex<Requests>,
     pub(crate) metrics: Metrics,
@@ -116,6 +118,7 @@ impl Node {
             epoch,
             sync: Sync::new(cold_start.is_none()),
             streams: Streams::new(settings.max_streams),
+            connections: Connections::new(settings.max_grpc_connections),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             requests: Mutex::default(),
             metrics: Metrics::new(meter),

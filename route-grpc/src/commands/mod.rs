@@ -16,7 +16,8 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use route_grpc::settings::ServeArgs;
 
 use client::Failure;
@@ -60,7 +61,14 @@ enum Command {
 /// Runs one command.
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
-        Command::Serve(args) => serve::run(*args).map_err(Failure::from),
+        Command::Serve(args) => {
+            if let Err(problem) = args.check() {
+                Cli::command()
+                    .error(ErrorKind::ValueValidation, problem)
+                    .exit();
+            }
+            serve::run(*args).map_err(Failure::from)
+        }
         Command::Status(args) => client::block_on(status::run(args)),
         Command::Watch(args) => client::block_on(watch::run(args)),
         Command::Subscribe(args) => client::block_on(subscribe::run(args)),
@@ -78,8 +86,6 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
