@@ -28,7 +28,7 @@ use crate::frame::FrameError;
 use crate::gateway::{Gateway, unix_millis};
 use crate::host::Host;
 use crate::ledger::Deed;
-use crate::link::{Link, Next};
+use crate::link::{Link, Next, Shut};
 use crate::links::Place;
 use crate::output::Batch;
 use crate::pressure::Turn;
@@ -171,17 +171,7 @@ impl Connection {
         if shut.complete {
             self.gateway.links.forget(self.link.number());
         }
-        let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
-        if shut.dropped > 0 {
-            warn!(
-                reason,
-                given_back = shut.given_back,
-                dropped = shut.dropped,
-                "link closed"
-            );
-        } else {
-            info!(reason, given_back = shut.given_back, "link closed");
-        }
+        log_end(reason, shut);
         if concluded == Concluded::Written {
             self.close().await;
         }
@@ -262,6 +252,24 @@ impl Connection {
         if !matches!(discarded.await, Ok(Ok(_))) {
             debug!("the MsgServer did not close in time");
         }
+    }
+}
+
+/// What we end, and what is lost, is worth somebody's attention.
+fn log_end(reason: CloseReason, shut: Shut) {
+    let why = match reason {
+        CloseReason::Idle => Some("nothing came from it for too long"),
+        CloseReason::BadFrame => Some("it sent what is no PDU, or did not end its first one"),
+        CloseReason::SlowReader => Some("it does not take what it is sent"),
+        CloseReason::Requested => Some("it has to turn elsewhere"),
+        CloseReason::Unspecified | CloseReason::Peer | CloseReason::Drain => None,
+    };
+    let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
+    let (given_back, dropped) = (shut.given_back, shut.dropped);
+    if why.is_some() || dropped > 0 {
+        warn!(reason, why, given_back, dropped, "link closed");
+    } else {
+        info!(reason, given_back, "link closed");
     }
 }
 

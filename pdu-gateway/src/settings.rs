@@ -14,19 +14,30 @@ use route_runtime::telemetry::LogArgs;
 use crate::embedded::NodeSettings;
 use crate::frame::HEADER_LEN;
 
+const USAGE: &str = "\
+pdu-gateway --embedded [OPTIONS]
+       pdu-gateway --upstream <URL>... [OPTIONS]";
+
+const UNITS: &str = "\
+TIME is a whole number and ms, s, m or h. BYTES is a whole number and KiB, MiB, GiB or nothing.
+In the environment, a switch is true or false, and lists are separated by commas.";
+
 /// The legacy gateway of TeamTalk Route.
 ///
-/// MsgServers connect to it as to a RouteServer (RouteServerIP1, RouteServerPort1). With --embedded it is the whole
-/// server in one process; with --upstream it attaches to a route-grpc.
+/// MsgServers connect to it as to a RouteServer (RouteServerIP1, RouteServerPort1), and exchange frames with it, called
+/// PDUs. With --embedded it is the whole server in one process, and flags under "Node" count; with --upstream it
+/// attaches to a node, which is a `route-grpc serve` that has these flags itself.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "pdu-gateway",
     version,
+    override_usage = USAGE,
+    after_help = UNITS,
     mut_arg("log_format", |arg| arg.env("TT_GATEWAY_LOG_FORMAT")),
     mut_arg("log_filter", |arg| arg.env("TT_GATEWAY_LOG_FILTER")),
 )]
 pub struct Settings {
-    /// Runs the node in this process too
+    /// Run the node in this process too
     #[arg(long, env = "TT_GATEWAY_EMBEDDED", value_parser = BoolishValueParser::new())]
     pub embedded: bool,
     /// Address of a route-grpc, such as http://127.0.0.1:50051; several are tried in turn
@@ -91,7 +102,7 @@ pub struct Settings {
         help_heading = "MsgServers"
     )]
     pub allow_cidr: Vec<IpNet>,
-    /// Connections in all; fewer, if the process may not have that many files open
+    /// Connections of MsgServers in all; fewer, if the process may not have that many files open
     #[arg(
         long,
         env = "TT_GATEWAY_MAX_CONNECTIONS",
@@ -117,10 +128,10 @@ pub struct Settings {
     /// What may wait to be written to one MsgServer; beyond, it is disconnected
     #[arg(long, env = "TT_GATEWAY_LINK_QUEUE_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "64MiB", help_heading = "MsgServers")]
     pub link_queue_bytes: u32,
-    /// What one link may have unconfirmed by the node before it is no longer read from
+    /// What one MsgServer may have sent without a confirmation by the node, before it is no longer read from
     #[arg(long, env = "TT_GATEWAY_WINDOW_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "8MiB", help_heading = "MsgServers")]
     pub window_bytes: u32,
-    /// The same for all links together
+    /// The same for all MsgServers together
     #[arg(long, env = "TT_GATEWAY_WINDOW_TOTAL_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "256MiB", help_heading = "MsgServers")]
     pub window_total_bytes: u32,
     /// A MsgServer from which nothing came for so long is disconnected

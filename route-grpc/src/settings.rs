@@ -39,7 +39,7 @@ pub struct NodeSettings {
     /// Whether MsgServers are told of users that vanish with a lost connection or gateway; the C++ RouteServer does not
     #[arg(long, env = "TT_ROUTE_NOTIFY_ON_LOSS", value_enum, default_value_t = NotifyOnLoss::None)]
     pub notify_on_loss: NotifyOnLoss,
-    /// Longest PDU that gateways may send up, or services publish
+    /// Longest PDU, a frame of the MsgServers' protocol, that gateways may send up or services publish
     #[arg(long, env = "TT_ROUTE_PDU_LIMIT", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "16MiB")]
     pub pdu_limit: usize,
     /// Events kept for subscribers that come back or fall behind
@@ -63,6 +63,9 @@ pub struct NodeSettings {
         default_value = "1000"
     )]
     pub max_streams: usize,
+    /// Age at which such a stream is asked to come back, less up to a fifth by chance
+    #[arg(long, env = "TT_ROUTE_MAX_STREAM_AGE", value_name = "TIME", value_parser = duration, default_value = "30m")]
+    pub max_stream_age: Duration,
     /// Connections to the gRPC port; fewer, if the process may not have that many files open
     #[arg(
         long,
@@ -72,9 +75,6 @@ pub struct NodeSettings {
         default_value = "1024"
     )]
     pub max_grpc_connections: usize,
-    /// Age at which such a stream is asked to come back, less up to a fifth by chance
-    #[arg(long, env = "TT_ROUTE_MAX_STREAM_AGE", value_name = "TIME", value_parser = duration, default_value = "30m")]
-    pub max_stream_age: Duration,
     /// Over what time open streams are ended when the node stops; 0s: all at once
     #[arg(long, env = "TT_ROUTE_DRAIN_WINDOW", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
     pub drain_window: Duration,

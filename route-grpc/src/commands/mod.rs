@@ -30,7 +30,12 @@ Exit codes:
   3  no node could be reached
 `check` has more: see its own help";
 
+const UNITS: &str = "\
+TIME is a whole number and ms, s, m or h. BYTES is a whole number and KiB, MiB, GiB or nothing.";
+
 /// The node of TeamTalk Route, and commands for its operators.
+///
+/// `serve` runs a node. All other commands ask a running one, at --address.
 #[derive(Debug, Parser)]
 #[command(name = "route-grpc", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -42,6 +47,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Run a node
     #[command(
+        after_help = UNITS,
         mut_arg("log_format", |arg| arg.env("TT_ROUTE_LOG_FORMAT")),
         mut_arg("log_filter", |arg| arg.env("TT_ROUTE_LOG_FILTER")),
     )]
