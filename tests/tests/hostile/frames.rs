@@ -58,8 +58,8 @@ async fn slow_headers_two_processes() {
     slow_headers(Setup::TwoProcesses).await;
 }
 
-/// Every length below 16 and some beyond the limit: what came before is handled, then that connection is closed, and
-/// counted. A PDU of exactly the limit passes.
+/// Every length below 16 and some beyond the limit: what came before is handled and answered, then that connection is closed,
+/// and counted. A PDU of exactly the limit passes.
 async fn impossible_lengths(setup: Setup) {
     let siege = Siege::begin(setup, &[]).await;
     let witness = siege.connect().await;
@@ -73,12 +73,16 @@ async fn impossible_lengths(setup: Setup) {
         let good = messages::kick(number, Client::Mac);
         let bad = Pdu::new(command::MESSAGE, vec![0; 64]).encode_claiming(length);
         // The server may close before all of it is written.
-        let _ = hostile.write(&[good.encode(), bad].concat()).await;
+        let question = messages::query(number, &[number], None).encode();
+        let _ = hostile
+            .write(&[good.encode(), question, bad].concat())
+            .await;
 
         assert!(
             hostile.closes(CLOSE_LIMIT).await,
             "length {length} is accepted"
         );
+        assert_eq!(hostile.count(), 1, "answers before length {length}");
         count += 1;
         assert!(
             witness.counts(count, BARRIER_LIMIT).await,
