@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use route_proto::v1::link_service_client::LinkServiceClient;
 use route_proto::v1::{
-    AttachHello, AttachResponse, AttachWelcome, CloseReason, Downlink as Message, attach_response,
+    AttachHello, AttachResponse, AttachWelcome, CloseReason, Downlink as Message, ErrorReason,
+    attach_response,
 };
 use route_runtime::readiness::Readiness;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use tracing::{debug, error, info, warn};
 
 use crate::downlink::Downlink;
@@ -106,6 +108,21 @@ fn reasons(error: &dyn std::error::Error) -> String {
 }
 
 impl AttachError {
+    /// The node ends, and says so: another one is to be expected.
+    fn is_drain(&self) -> bool {
+        let AttachError::Ended(status) = self else {
+            return false;
+        };
+        let details = status.get_error_details();
+        let reason = details.error_info().map(|info| info.reason.as_str());
+        reason
+            == Some(
+                ErrorReason::Draining
+                    .as_str_name()
+                    .trim_start_matches("ERROR_REASON_"),
+            )
+    }
+
     fn code(&self) -> Option<Code> {
         match self {
             AttachError::Ended(status) => Some(status.code()),
@@ -343,7 +360,12 @@ impl Attachment {
         gateway.throttle.node(now, false);
         self.readiness.set(false, "no node is attached");
         if known.epoch != 0 && known.away_since.is_none() {
-            warn!(node = name, %error, "detached; MsgServers stay connected");
+            let what = "detached; MsgServers stay connected";
+            if error.is_drain() {
+                info!(node = name, %error, "{what}");
+            } else {
+                warn!(node = name, %error, "{what}");
+            }
             known.away_since = Some(now);
             self.doors.send_replace(Door::Held);
         } else if known.failures == 0 || is_refusal(&error) {

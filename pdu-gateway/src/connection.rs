@@ -16,6 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use route_proto::v1::{CloseReason, LinkOpened};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,8 +26,9 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::frame::FrameError;
 use crate::gateway::{Gateway, unix_millis};
+use crate::host::Host;
 use crate::ledger::Deed;
-use crate::link::{Link, Next};
+use crate::link::{Link, Next, Shut};
 use crate::links::Place;
 use crate::output::Batch;
 use crate::pressure::Turn;
@@ -46,9 +48,13 @@ const SLICES: usize = 512;
 /// For writes of few slices, which need no room for many.
 const FEW_SLICES: usize = 16;
 
-/// How long a draining link is written what waits for it, and how long it may take to close after our FIN.
+/// How long a link that drains, or sent a bad frame, is written what is still due to it, and how long it may take to
+/// close after our FIN.
 const FLUSH: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long the kernel goes on trying to deliver what it has of a connection that we have closed.
+const LEFTOVERS: Duration = Duration::from_secs(15);
 
 /// Reads before a draining link stops reading: what has arrived is handled, but not for ever.
 const LAST_READS: usize = 64;
@@ -132,6 +138,7 @@ impl Connection {
             gateway: &self.gateway,
             link: &self.link,
             batch: &mut self.batch,
+            host: Host::default(),
         };
         tokio::select! {
             // Writing first: what waits there has come the whole way.
@@ -143,12 +150,20 @@ impl Connection {
 
     /// Tells the node, gives back what could not be written, closes.
     async fn end(&mut self, reason: CloseReason) {
-        let told = if reason == CloseReason::Drain {
-            self.drain().await;
-            None
-        } else {
-            Some(reason)
+        let concluded = match reason {
+            CloseReason::Drain => {
+                self.read_rest().await;
+                self.conclude(reason).await
+            }
+            // What came before it is owed an answer.
+            CloseReason::BadFrame => self.conclude(reason).await,
+            CloseReason::Unspecified
+            | CloseReason::Peer
+            | CloseReason::Idle
+            | CloseReason::SlowReader
+            | CloseReason::Requested => Concluded::NotTold,
         };
+        let told = (concluded == Concluded::NotTold).then_some(reason);
         let shut = self.link.shut(&mut self.batch, told, &self.gateway.uplink);
         let counters = &self.gateway.counters;
         counters.closed(reason);
@@ -160,21 +175,19 @@ impl Connection {
         if shut.complete {
             self.gateway.links.forget(self.link.number());
         }
-        let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
-        if shut.dropped > 0 {
-            warn!(
-                reason,
-                given_back = shut.given_back,
-                dropped = shut.dropped,
-                "link closed"
-            );
-        } else {
-            info!(reason, given_back = shut.given_back, "link closed");
+        log_end(reason, shut);
+        if concluded == Concluded::Written {
+            self.close().await;
+        }
+        // A host that does not take it would have it kept for minutes.
+        let socket = SockRef::from(self.output.as_ref());
+        if let Err(error) = socket.set_tcp_user_timeout(Some(LEFTOVERS)) {
+            debug!(%error, "cannot limit the time of what is left");
         }
     }
 
-    /// Handles what has arrived, says that the link ends, writes until the node knows that, then closes our side.
-    async fn drain(&mut self) {
+    /// Handles what has arrived.
+    async fn read_rest(&mut self) {
         let mut reader = Reader {
             gateway: &self.gateway,
             link: &self.link,
@@ -182,6 +195,8 @@ impl Connection {
             sampling: &mut self.sampling,
             room: &mut self.room,
         };
+        // What the kernel has may not be known here yet.
+        yield_now().await;
         for _ in 0..LAST_READS {
             // Nothing there now is the end, as much as the end is.
             let read = poll_fn(|cx| {
@@ -192,16 +207,48 @@ impl Connection {
                 break;
             }
         }
+    }
+
+    /// Writes until everything that the link asked is answered; then tells the node that it ends, and writes until the node
+    /// knows that, so that nothing more comes. Without a node, writes what there is.
+    async fn conclude(&mut self, reason: CloseReason) -> Concluded {
         let (uplink, number) = (&self.gateway.uplink, self.link.number());
-        uplink.close(number, CloseReason::Drain, Vec::new());
         let mut writer = Writer {
             gateway: &self.gateway,
             link: &self.link,
             batch: &mut self.batch,
+            host: Host::default(),
         };
-        let flushed = timeout(FLUSH, writer.flush(&mut self.output)).await;
-        if !matches!(flushed, Ok(Ok(()))) || self.output.shutdown().await.is_err() {
+        let given_up = &self.gateway.given_up;
+        let mut concluded = Concluded::NotTold;
+        let conclude = async {
+            // A node that is away for a moment may answer when that is over, but we may not be there any more.
+            if uplink.is_attached() || reason != CloseReason::Drain {
+                tokio::select! {
+                    written = writer.flush(&mut self.output) => written?,
+                    () = poll_fn(|cx| uplink.poll_answered(cx, number)) => {}
+                    () = given_up.cancelled() => {}
+                }
+            }
+            uplink.close(number, reason, Vec::new());
+            concluded = Concluded::Told;
+            tokio::select! {
+                written = writer.flush(&mut self.output) => return written,
+                () = given_up.cancelled() => {}
+            }
+            writer.write_rest(&mut self.output).await
+        };
+        if matches!(timeout(FLUSH, conclude).await, Ok(Ok(()))) {
+            concluded = Concluded::Written;
+        } else {
             debug!("not everything could be written before the end");
+        }
+        concluded
+    }
+
+    /// Closes our side, then waits for the other to do the same.
+    async fn close(&mut self) {
+        if self.output.shutdown().await.is_err() {
             return;
         }
         // Closing while something unread is there would reset the connection, and what was written might be lost.
@@ -211,6 +258,35 @@ impl Connection {
             debug!("the MsgServer did not close in time");
         }
     }
+}
+
+/// What we end, and what is lost, is worth somebody's attention.
+fn log_end(reason: CloseReason, shut: Shut) {
+    let why = match reason {
+        CloseReason::Idle => Some("nothing came from it for too long"),
+        CloseReason::BadFrame => Some("it sent what is no PDU, or did not end its first one"),
+        CloseReason::SlowReader => Some("it does not take what it is sent"),
+        CloseReason::Requested => Some("it has to turn elsewhere"),
+        CloseReason::Unspecified | CloseReason::Peer | CloseReason::Drain => None,
+    };
+    let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
+    let (given_back, dropped) = (shut.given_back, shut.dropped);
+    if why.is_some() || dropped > 0 {
+        warn!(reason, why, given_back, dropped, "link closed");
+    } else {
+        info!(reason, given_back, "link closed");
+    }
+}
+
+/// How far the orderly end of a link has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Concluded {
+    /// The node does not know yet that it ends.
+    NotTold,
+    /// It does, but not everything could be written.
+    Told,
+    /// Everything is written.
+    Written,
 }
 
 struct Reader<'a> {
@@ -304,23 +380,35 @@ struct Writer<'a> {
     gateway: &'a Gateway,
     link: &'a Link,
     batch: &'a mut Batch,
+    host: Host,
 }
 
 impl Writer<'_> {
     /// Writes what the link holds, until it is to end or its connection breaks.
     async fn write(&mut self, output: &mut OwnedWriteHalf) -> CloseReason {
         loop {
-            match poll_fn(|cx| self.link.poll_next(cx, self.batch)).await {
-                Next::End(reason) => return reason,
-                Next::Write => {}
-            }
-            while !self.batch.is_done() {
+            let mut next = poll_fn(|cx| self.link.poll_next(cx, self.batch)).await;
+            loop {
+                match next {
+                    Next::End(reason) => return reason,
+                    Next::Look if self.host.has_vanished(output.as_ref()) => {
+                        warn!("the host has vanished");
+                        return CloseReason::Idle;
+                    }
+                    Next::Look | Next::Write => {}
+                }
+                if self.batch.is_done() {
+                    break;
+                }
                 let written = poll_fn(|cx| match self.poll_write(cx, output) {
-                    Poll::Pending => self.link.poll_ending(cx).map(Err),
+                    Poll::Pending => self.link.poll_urgent(cx).map(Err),
                     Poll::Ready(written) => Poll::Ready(Ok(written)),
                 });
                 match written.await {
-                    Err(reason) => return reason,
+                    Err(urgent) => {
+                        next = urgent;
+                        continue;
+                    }
                     Ok(Ok(bytes)) if bytes >= TURN => yield_now().await,
                     Ok(Ok(_)) => {}
                     Ok(Err(error)) => {
@@ -328,6 +416,7 @@ impl Writer<'_> {
                         return CloseReason::Peer;
                     }
                 }
+                next = Next::Write;
             }
         }
     }
@@ -339,6 +428,18 @@ impl Writer<'_> {
                 poll_fn(|cx| self.poll_write(cx, output)).await?;
             }
             if !poll_fn(|cx| self.link.poll_flush(cx, self.batch)).await {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes what the link holds now.
+    async fn write_rest(&mut self, output: &mut OwnedWriteHalf) -> io::Result<()> {
+        loop {
+            while !self.batch.is_done() {
+                poll_fn(|cx| self.poll_write(cx, output)).await?;
+            }
+            if !self.link.take_rest(self.batch) {
                 return Ok(());
             }
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -34,6 +35,8 @@ pub struct Gateway {
     pub throttle: Throttle,
     /// A link became congested.
     pub pressed: Notify,
+    /// We end, and there is no node that will know.
+    pub given_up: CancellationToken,
     /// What is counted.
     pub counters: Arc<Counters>,
     /// Longest PDU that is taken from MsgServers, bytes.
@@ -58,6 +61,7 @@ impl Gateway {
             uplink,
             throttle: Throttle::default(),
             pressed: Notify::new(),
+            given_up: CancellationToken::new(),
             counters: Arc::default(),
             pdu_limit: AtomicU32::new(pdu_limit),
         })

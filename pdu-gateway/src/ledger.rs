@@ -217,6 +217,11 @@ impl Ledger {
         Some(query)
     }
 
+    /// Something that the link asked has not been answered.
+    pub fn has_open_queries(&self) -> bool {
+        !self.queries.is_empty()
+    }
+
     /// Gives up queries that were read before `moment`. Returns how many.
     pub fn give_up_queries(&mut self, moment: Duration) -> usize {
         let mut given_up = 0;
@@ -281,6 +286,32 @@ impl Ledger {
     /// The link has ended, has given back everything, and the node knows: the ledger can go.
     pub fn is_finished(&self) -> bool {
         self.gave_last && self.confirmed == self.last
+    }
+
+    /// What the MsgServer has done and the node has not confirmed: everything but that the link began and ended, and what
+    /// it could not be written.
+    pub fn owed(&self) -> usize {
+        let is_owed = |kept: &&Kept| match kept.entry {
+            Some(Entry::Opened(_) | Entry::Closed(_) | Entry::Returned(_)) => false,
+            Some(
+                Entry::List(_)
+                | Entry::Update(_)
+                | Entry::Role(_)
+                | Entry::Query(_)
+                | Entry::Envelope(_)
+                | Entry::Unreadable(_),
+            ) => true,
+            // Only counted: its node is in this process, and confirms.
+            None => false,
+        };
+        let newest_first = self.window.iter().rev();
+        let unconfirmed = newest_first.take_while(|kept| kept.sequence > self.confirmed);
+        unconfirmed.filter(is_owed).count()
+    }
+
+    /// The link has ended, and no node has to be told more than that.
+    pub fn owes_nothing(&self) -> bool {
+        self.closed.is_some() && self.owed() == 0
     }
 
     fn keep(&mut self, now: Duration, entry: &Entry) {

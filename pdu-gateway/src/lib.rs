@@ -29,7 +29,7 @@
 //! | [`translate`], [`session`] | what a PDU means; one connection's input |
 //! | [`ledger`], [`table`], [`takeover`] | what has to survive a broken stream |
 //! | [`run`], [`output`], [`pressure`] | what is written to a link, and how it copes |
-//! | [`link`], [`links`], [`connection`], [`listener`], [`tick`], [`throttle`] | MsgServers' connections |
+//! | [`link`], [`links`], [`connection`], [`listener`], [`host`], [`tick`], [`throttle`] | MsgServers' connections |
 //! | [`uplink`], [`downlink`], [`attach`], [`embedded`] | the node's side |
 //! | [`gateway`], [`clock`], [`metrics`], [`trace`], [`settings`] | what all share; instruments; flags |
 
@@ -42,6 +42,7 @@ pub mod downlink;
 pub mod embedded;
 pub mod frame;
 pub mod gateway;
+pub mod host;
 pub mod ledger;
 pub mod link;
 pub mod links;

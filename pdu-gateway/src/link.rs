@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use route_proto::v1::{CloseReason, DeliveryRun, LinkId, TakenMark};
 
 use crate::codec;
+use crate::host::LOOK_AFTER;
 use crate::output::{Batch, GivenBack, Output};
 use crate::pressure::{Pressure, Turn};
 use crate::run::Run;
@@ -51,6 +52,8 @@ struct Outbox {
     sent: Duration,
     /// The task that writes, when it waits.
     writer: Option<Waker>,
+    /// It is to look whether the host is there.
+    look: bool,
     ending: Option<CloseReason>,
     /// The task writes no more. What it left, and all that came later, was given back.
     shut: Option<GivenBack>,
@@ -93,6 +96,8 @@ pub struct Shut {
 pub enum Next {
     /// Write the batch.
     Write,
+    /// Look whether the host is still there.
+    Look,
     /// End.
     End(CloseReason),
 }
@@ -127,6 +132,7 @@ impl Link {
                 takeover: settings.remember_taken.then(TakeOver::default),
                 sent: now,
                 writer: None,
+                look: false,
                 ending: None,
                 shut: None,
                 given_back: HashMap::default(),
@@ -260,6 +266,9 @@ impl Link {
         if let Some(reason) = reason {
             outbox.ending.get_or_insert(reason);
             wake.extend(outbox.writer.take());
+        } else if now.saturating_sub(heard) >= LOOK_AFTER {
+            outbox.look = true;
+            wake.extend(outbox.writer.take());
         }
         if now.saturating_sub(outbox.sent) + HALF_A_TICK >= settings.heartbeat_interval {
             outbox.sent = now;
@@ -302,8 +311,8 @@ impl Link {
     /// For the writer: waits for something to do. Fills `batch`, which is done.
     pub fn poll_next(&self, cx: &Context<'_>, batch: &mut Batch) -> Poll<Next> {
         let mut outbox = self.outbox.lock();
-        if let Some(reason) = outbox.ending {
-            return Poll::Ready(Next::End(reason));
+        if let Some(next) = outbox.urgent() {
+            return Poll::Ready(next);
         }
         if outbox.output.is_empty() {
             outbox.writer = Some(cx.waker().clone());
@@ -313,11 +322,11 @@ impl Link {
         Poll::Ready(Next::Write)
     }
 
-    /// For the writer, while its socket takes nothing: ready when the link is to end.
-    pub fn poll_ending(&self, cx: &Context<'_>) -> Poll<CloseReason> {
+    /// For the writer, while its socket takes nothing: waits for something to do but write.
+    pub fn poll_urgent(&self, cx: &Context<'_>) -> Poll<Next> {
         let mut outbox = self.outbox.lock();
-        match outbox.ending {
-            Some(reason) => Poll::Ready(reason),
+        match outbox.urgent() {
+            Some(next) => Poll::Ready(next),
             None => {
                 outbox.writer = Some(cx.waker().clone());
                 Poll::Pending
@@ -338,6 +347,16 @@ impl Link {
         }
         outbox.writer = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// For the writer whose link ends: whether there was something more, which is in `batch` now.
+    pub fn take_rest(&self, batch: &mut Batch) -> bool {
+        let mut outbox = self.outbox.lock();
+        let more = !outbox.output.is_empty();
+        if more {
+            outbox.output.take(batch);
+        }
+        more
     }
 
     /// For the writer: so many bytes were written.
@@ -392,6 +411,14 @@ impl Link {
 }
 
 impl Outbox {
+    /// What comes before writing.
+    fn urgent(&mut self) -> Option<Next> {
+        if let Some(reason) = self.ending {
+            return Some(Next::End(reason));
+        }
+        std::mem::take(&mut self.look).then_some(Next::Look)
+    }
+
     /// What of a run the link has not taken over before.
     fn fresh(&mut self, run: &Arc<Run>) -> Option<Arc<Run>> {
         let Some(takeover) = &mut self.takeover else {

@@ -4,7 +4,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::Parser;
 use pdu_gateway::Sockets;
 use pdu_gateway::settings::Settings;
 use route_runtime::readiness::Readiness;
@@ -20,7 +19,7 @@ const NAME: &str = "pdu-gateway";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
-    let settings = Settings::parse();
+    let settings = Settings::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let end = run(&settings);
     if let Err(error) = &end {
         // In a log for those who collect logs, for a person at the terminal anyway.

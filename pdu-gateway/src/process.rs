@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use route_proto::v1::CloseReason;
+use route_runtime::files;
 use route_runtime::listen::{self, BindError};
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
-use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::attach::{Attachment, Identity, Lost, Remote, Upstream};
-use crate::embedded::EmbeddedNode;
+use crate::embedded::{EmbeddedNode, NodeSettings};
 use crate::gateway::Gateway;
 use crate::ledger::Keep;
 use crate::link::LinkSettings;
@@ -30,8 +30,12 @@ use crate::tick;
 use crate::translate::Dialect;
 use crate::uplink::{Uplink, Windows};
 
-/// File descriptors that are kept for everything but MsgServers: listeners, the node, probes, logs.
-const RESERVED_FILES: u64 = 64;
+/// Of the connections that the process can afford, the part that an embedded node may have, if they are few.
+const NODE_PART: usize = 4;
+
+/// A node that was away for so long while we drain will hardly be back before our deadline. What we hold for it is lost, as if
+/// we had crashed.
+const COMES_BACK: Duration = Duration::from_secs(10);
 
 /// Of the drain deadline, what is left for the end of the stream and of an embedded node.
 const LAST_STEPS: Duration = Duration::from_secs(4);
@@ -129,13 +133,17 @@ pub fn start(
             host_name()
         ),
     };
-    let gateway = gateway(settings);
+    let places = Places::new(settings);
+    let gateway = gateway(settings, places.msg_servers);
     observe(meter, &gateway, &readiness);
 
     let (node, upstreams) = match (settings.embedded, sockets.grpc) {
         (true, Some(grpc)) => {
             let node = EmbeddedNode::start(
-                settings.node.clone(),
+                NodeSettings {
+                    max_grpc_connections: places.grpc,
+                    ..settings.node.clone()
+                },
                 settings.max_pdu_bytes,
                 meter,
                 grpc,
@@ -222,7 +230,7 @@ impl Lifetime {
         }
         let end = match lost {
             None => {
-                drain(&self.gateway, self.shutdown.remaining()).await;
+                drain(&self.gateway, self.door, self.shutdown.remaining()).await;
                 self.finished.cancel();
                 attached.await.unwrap_or(Ok(()))
             }
@@ -239,37 +247,87 @@ impl Lifetime {
     }
 }
 
-/// Ends all links, and waits until the node knows everything that they did.
-async fn drain(gateway: &Gateway, remaining: Duration) {
+/// Ends all links, and waits until the node knows everything that they did, if there is a node, or one may come back in
+/// time and there is something to tell it.
+async fn drain(gateway: &Gateway, mut door: watch::Receiver<Door>, remaining: Duration) {
     info!(links = gateway.counters.open_links(), "closing all links");
     gateway.links.drain();
+    let uplink = &gateway.uplink;
     let time = remaining.saturating_sub(LAST_STEPS);
-    if timeout(time, gateway.uplink.all_finished()).await.is_err() {
-        let backlog = gateway.uplink.backlog();
+    let problem = tokio::select! {
+        () = uplink.all_finished() => return,
+        () = no_use_in_waiting(uplink, &mut door) => "no node is there",
+        () = sleep(time) => "the node has not confirmed everything in time",
+    };
+    let lost = uplink.owed();
+    if lost > 0 {
         warn!(
-            entries = backlog.entries,
-            bytes = backlog.bytes,
-            "the node has not confirmed everything in time"
+            entries = lost,
+            "{problem}; what MsgServers did last is lost"
         );
+    } else {
+        info!("{problem}, nor anything to be confirmed but the end of links");
+    }
+    gateway.given_up.cancel();
+}
+
+/// Returns when there is no node, and either nothing to tell it or no hope that it comes back.
+async fn no_use_in_waiting(uplink: &Uplink, door: &mut watch::Receiver<Door>) {
+    loop {
+        let state = *door.borrow_and_update();
+        let changed = match state {
+            Door::Shut => return,
+            Door::Open => door.changed().await,
+            Door::Held => tokio::select! {
+                changed = door.changed() => changed,
+                () = uplink.nothing_owed() => return,
+                () = sleep(COMES_BACK) => return,
+            },
+        };
+        if changed.is_err() {
+            return;
+        }
     }
 }
 
-fn gateway(settings: &Settings) -> Arc<Gateway> {
+/// Connections that there may be, so that no port is short of file descriptors because of another.
+struct Places {
+    msg_servers: usize,
+    grpc: usize,
+}
+
+impl Places {
+    fn new(settings: &Settings) -> Self {
+        let affordable = files::affordable_connections();
+        let grpc = match settings.embedded {
+            true => settings
+                .node
+                .max_grpc_connections
+                .min(affordable / NODE_PART),
+            false => 0,
+        };
+        let msg_servers = settings.max_connections.min(affordable - grpc);
+        if msg_servers < settings.max_connections
+            || settings.embedded && grpc < settings.node.max_grpc_connections
+        {
+            warn!(
+                msg_servers,
+                grpc, "the process may open few files; taking fewer connections than configured"
+            );
+        }
+        Places { msg_servers, grpc }
+    }
+}
+
+fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
     let keep = match settings.embedded {
         true => Keep::Counts,
         false => Keep::Contents,
     };
     let limits = ConnectionLimits {
-        total: settings.max_connections.min(affordable_connections()),
+        total: connections,
         per_source: settings.max_connections_per_source,
     };
-    if limits.total < settings.max_connections {
-        warn!(
-            connections = limits.total,
-            configured = settings.max_connections,
-            "the process may open few files; taking fewer connections"
-        );
-    }
     let windows = Windows {
         link: settings.window_bytes as usize,
         total: settings.window_total_bytes as usize,
@@ -289,13 +347,6 @@ fn gateway(settings: &Settings) -> Arc<Gateway> {
         Uplink::new(windows, keep),
         settings.max_pdu_bytes,
     )
-}
-
-/// Connections that leave enough file descriptors for everything else.
-fn affordable_connections() -> usize {
-    let files = getrlimit(Resource::Nofile).current;
-    let connections = files.map(|files| files.saturating_sub(RESERVED_FILES));
-    connections.map_or(usize::MAX, |c| usize::try_from(c).unwrap_or(usize::MAX))
 }
 
 fn remotes(settings: &Settings) -> Result<Vec<Box<dyn Upstream>>, StartError> {

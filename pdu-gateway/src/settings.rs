@@ -1,29 +1,44 @@
 //! Flags of the gateway.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{ArgGroup, Parser};
+use clap::builder::BoolishValueParser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use ipnet::IpNet;
+use route_runtime::flags::{bytes, count, duration};
 use route_runtime::telemetry::LogArgs;
 
 use crate::embedded::NodeSettings;
+use crate::frame::HEADER_LEN;
+
+const USAGE: &str = "\
+pdu-gateway --embedded [OPTIONS]
+       pdu-gateway --upstream <URL>... [OPTIONS]";
+
+const UNITS: &str = "\
+TIME is a whole number and ms, s, m or h. BYTES is a whole number and KiB, MiB, GiB or nothing.
+In the environment, a switch is true or false, and lists are separated by commas.";
 
 /// The legacy gateway of TeamTalk Route.
 ///
-/// MsgServers connect to it as to a RouteServer (RouteServerIP1, RouteServerPort1). With --embedded it is the whole
-/// server in one process; with --upstream it attaches to a route-grpc.
+/// MsgServers connect to it as to a RouteServer (RouteServerIP1, RouteServerPort1), and exchange frames with it, called
+/// PDUs. With --embedded it is the whole server in one process, and flags under "Node" count; with --upstream it
+/// attaches to a node, which is a `route-grpc serve` that has these flags itself.
 #[derive(Debug, Clone, Parser)]
 #[command(
     name = "pdu-gateway",
     version,
-    group = ArgGroup::new("node").required(true).args(["embedded", "upstream"]),
+    override_usage = USAGE,
+    after_help = UNITS,
     mut_arg("log_format", |arg| arg.env("TT_GATEWAY_LOG_FORMAT")),
     mut_arg("log_filter", |arg| arg.env("TT_GATEWAY_LOG_FILTER")),
 )]
 pub struct Settings {
-    /// Runs the node in this process too
-    #[arg(long, env = "TT_GATEWAY_EMBEDDED")]
+    /// Run the node in this process too
+    #[arg(long, env = "TT_GATEWAY_EMBEDDED", value_parser = BoolishValueParser::new())]
     pub embedded: bool,
     /// Address of a route-grpc, such as http://127.0.0.1:50051; several are tried in turn
     #[arg(
@@ -67,7 +82,8 @@ pub struct Settings {
         long,
         env = "TT_GATEWAY_WORKER_THREADS",
         value_name = "COUNT",
-        default_value_t = 1
+        value_parser = count,
+        default_value = "1"
     )]
     pub worker_threads: usize,
     /// How long the node may be away before MsgServers are disconnected
@@ -86,12 +102,13 @@ pub struct Settings {
         help_heading = "MsgServers"
     )]
     pub allow_cidr: Vec<IpNet>,
-    /// Connections in all; fewer, if the process may not have that many files open
+    /// Connections of MsgServers in all; fewer, if the process may not have that many files open
     #[arg(
         long,
         env = "TT_GATEWAY_MAX_CONNECTIONS",
         value_name = "COUNT",
-        default_value_t = 4096,
+        value_parser = count,
+        default_value = "4096",
         help_heading = "MsgServers"
     )]
     pub max_connections: usize,
@@ -100,21 +117,22 @@ pub struct Settings {
         long,
         env = "TT_GATEWAY_MAX_CONNECTIONS_PER_SOURCE",
         value_name = "COUNT",
-        default_value_t = 1024,
+        value_parser = count,
+        default_value = "1024",
         help_heading = "MsgServers"
     )]
     pub max_connections_per_source: usize,
     /// Longest PDU; a longer one ends its connection
-    #[arg(long, env = "TT_GATEWAY_MAX_PDU_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "16MiB", help_heading = "MsgServers")]
+    #[arg(long, env = "TT_GATEWAY_MAX_PDU_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "16MiB", help_heading = "MsgServers")]
     pub max_pdu_bytes: u32,
     /// What may wait to be written to one MsgServer; beyond, it is disconnected
-    #[arg(long, env = "TT_GATEWAY_LINK_QUEUE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "64MiB", help_heading = "MsgServers")]
+    #[arg(long, env = "TT_GATEWAY_LINK_QUEUE_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "64MiB", help_heading = "MsgServers")]
     pub link_queue_bytes: u32,
-    /// What one link may have unconfirmed by the node before it is no longer read from
-    #[arg(long, env = "TT_GATEWAY_WINDOW_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "8MiB", help_heading = "MsgServers")]
+    /// What one MsgServer may have sent without a confirmation by the node, before it is no longer read from
+    #[arg(long, env = "TT_GATEWAY_WINDOW_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "8MiB", help_heading = "MsgServers")]
     pub window_bytes: u32,
-    /// The same for all links together
-    #[arg(long, env = "TT_GATEWAY_WINDOW_TOTAL_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "256MiB", help_heading = "MsgServers")]
+    /// The same for all MsgServers together
+    #[arg(long, env = "TT_GATEWAY_WINDOW_TOTAL_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "256MiB", help_heading = "MsgServers")]
     pub window_total_bytes: u32,
     /// A MsgServer from which nothing came for so long is disconnected
     #[arg(long, env = "TT_GATEWAY_IDLE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "30s", help_heading = "MsgServers")]
@@ -132,7 +150,7 @@ pub struct Settings {
     #[arg(long, env = "TT_GATEWAY_CLIENT_TYPES", value_name = "TYPES", value_parser = client_type, value_delimiter = ',', help_heading = "MsgServers")]
     pub client_types: Vec<u8>,
     /// Reads missing numbers as 0, as forks that speak proto3 send them
-    #[arg(long, env = "TT_GATEWAY_LENIENT", help_heading = "MsgServers")]
+    #[arg(long, env = "TT_GATEWAY_LENIENT", value_parser = BoolishValueParser::new(), help_heading = "MsgServers")]
     pub lenient: bool,
     /// How the embedded node routes and what it may use.
     #[command(flatten)]
@@ -143,6 +161,49 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Reads the command line, then the environment. Fails also if the flags do not fit together.
+    pub fn read<I, T>(arguments: I) -> Result<Self, clap::Error>
+    where
+        I: IntoIterator<Item = T>,
+        T: Into<OsString> + Clone,
+    {
+        let settings = Settings::try_parse_from(arguments)?;
+        let wrong = |problem| Settings::command().error(ErrorKind::ValueValidation, problem);
+        settings.check().map_err(wrong)?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        // Not a group of clap's, for which TT_GATEWAY_EMBEDDED=false would count as given.
+        match (self.embedded, self.upstream.is_empty()) {
+            (false, true) => {
+                return Err("either --embedded or --upstream <URL> is needed: \
+                    does the node run in this process, or where?"
+                    .to_owned());
+            }
+            (true, false) => {
+                return Err("--embedded and --upstream cannot be used together".to_owned());
+            }
+            (true, true) => self.node.check()?,
+            (false, false) => {}
+        }
+        if (self.max_pdu_bytes as usize) < HEADER_LEN {
+            return Err(format!(
+                "--max-pdu-bytes has to be at least {HEADER_LEN}, a header"
+            ));
+        }
+        if self.link_queue_bytes < self.max_pdu_bytes {
+            return Err(
+                "--link-queue-bytes has to be at least --max-pdu-bytes, for one PDU to fit"
+                    .to_owned(),
+            );
+        }
+        if self.window_total_bytes < self.window_bytes {
+            return Err("--window-total-bytes has to be at least --window-bytes".to_owned());
+        }
+        Ok(())
+    }
+
     /// The gateway's id: as it was set, or from the host name and the first PDU address as bound.
     pub fn id(&self, bound: SocketAddr) -> String {
         let from_host = || format!("{}:{}", host_name(), bound.port());
@@ -184,32 +245,8 @@ fn client_type(text: &str) -> Result<u8, &'static str> {
     parsed.map_err(|_| "a client type is a number from 0 to 0xff")
 }
 
-/// Reads a time: a whole number and `ms`, `s`, `m` or `h`.
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
-    quantity(text, &units)
-        .map(Duration::from_millis)
-        .ok_or("a time is a whole number and ms, s, m or h, such as 10s")
-}
-
-/// Reads a size below 4 GiB: a whole number, and `KiB`, `MiB` or nothing for bytes.
-fn bytes(text: &str) -> Result<u32, &'static str> {
-    quantity(text, &[("", 1), ("KiB", 1 << 10), ("MiB", 1 << 20)])
-        .and_then(|bytes| u32::try_from(bytes).ok())
-        .ok_or("a size is a whole number below 4 GiB and KiB, MiB or nothing, such as 64MiB")
-}
-
-fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit)?;
-    number.parse::<u64>().ok()?.checked_mul(*factor)
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -219,24 +256,21 @@ mod tests {
 
     #[test]
     fn a_node_has_to_be_named() {
-        assert!(Settings::try_parse_from(["pdu-gateway"]).is_err());
-        assert!(Settings::try_parse_from(["pdu-gateway", "--embedded"]).is_ok());
+        assert!(Settings::read(["pdu-gateway"]).is_err());
+        assert!(Settings::read(["pdu-gateway", "--embedded"]).is_ok());
         let upstream = [
             "pdu-gateway",
             "--upstream",
             "http://a:1",
             "--upstream=http://b:1",
         ];
-        assert_eq!(
-            Settings::try_parse_from(upstream).unwrap().upstream.len(),
-            2
-        );
+        assert_eq!(Settings::read(upstream).unwrap().upstream.len(), 2);
         for wrong in ["127.0.0.1:50051", "https://a:1", "http://"] {
-            let refused = Settings::try_parse_from(["pdu-gateway", "--upstream", wrong]);
+            let refused = Settings::read(["pdu-gateway", "--upstream", wrong]);
             assert!(refused.is_err(), "{wrong}");
         }
         let both = ["pdu-gateway", "--embedded", "--upstream", "http://a:1"];
-        assert!(Settings::try_parse_from(both).is_err());
+        assert!(Settings::read(both).is_err());
     }
 
     #[test]
@@ -274,12 +308,5 @@ mod tests {
         assert_eq!(client_type("0x21"), Ok(0x21));
         assert_eq!(client_type("19"), Ok(0x13));
         assert!(client_type("0x100").is_err() && client_type("web").is_err());
-    }
-
-    #[test]
-    fn times_and_sizes_have_units() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(bytes("16MiB"), Ok(16 << 20));
-        assert!(duration("10").is_err() && bytes("4096MiB").is_err());
     }
 }

@@ -61,8 +61,8 @@ pub struct Uplink {
     keep: Keep,
     clock: Clock,
     state: Mutex<State>,
-    /// A ledger has gone.
-    finished: Notify,
+    /// A link has ended, or its ledger has gone.
+    ended: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -70,7 +70,7 @@ struct State {
     ledgers: HashMap<u64, Ledger, RandomState>,
     /// Of all ledgers.
     bytes: usize,
-    /// Readers that wait for room, each once.
+    /// Readers that wait for room, or for their last answer, each once.
     waiting: Vec<Waker>,
     queue: VecDeque<UplinkEntry>,
     queue_bytes: usize,
@@ -124,7 +124,7 @@ impl Uplink {
             keep,
             clock: Clock::start(),
             state: Mutex::default(),
-            finished: Notify::new(),
+            ended: Notify::new(),
         })
     }
 
@@ -175,10 +175,18 @@ impl Uplink {
         if self.room(&state, link) == Room::Left {
             return Poll::Ready(());
         }
-        let waker = cx.waker();
-        if !state.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            state.waiting.push(waker.clone());
+        state.wait(cx.waker());
+        Poll::Pending
+    }
+
+    /// Ready when everything that the link has asked is answered, or given up. Wakes the task when that may be so.
+    pub fn poll_answered(&self, cx: &Context<'_>, link: u64) -> Poll<()> {
+        let mut state = self.state.lock();
+        let ledger = state.ledgers.get(&link);
+        if !ledger.is_some_and(Ledger::has_open_queries) {
+            return Poll::Ready(());
         }
+        state.wait(cx.waker());
         Poll::Pending
     }
 
@@ -188,6 +196,7 @@ impl Uplink {
         let closed = Deed::Entry(Entry::Closed(LinkClosed { reason }));
         self.submit(link, &mut vec![closed]);
         self.give_back(link, given_back);
+        self.ended.notify_waiters();
     }
 
     /// Deliveries that an ended link cannot be sent.
@@ -246,7 +255,7 @@ impl Uplink {
             waker.wake();
         }
         if any_finished {
-            self.finished.notify_waiters();
+            self.ended.notify_waiters();
         }
         timings
     }
@@ -332,13 +341,32 @@ impl Uplink {
 
     /// Waits until every link has ended and the node knows everything about it.
     pub async fn all_finished(&self) {
+        self.every_ledger(|_| false).await;
+    }
+
+    /// Waits until every link has ended, and no node has to be told anything but that.
+    pub async fn nothing_owed(&self) {
+        self.every_ledger(Ledger::owes_nothing).await;
+    }
+
+    /// Entries of MsgServers that no node has confirmed.
+    pub fn owed(&self) -> usize {
+        self.state.lock().ledgers.values().map(Ledger::owed).sum()
+    }
+
+    async fn every_ledger(&self, is_done: impl Fn(&Ledger) -> bool) {
         loop {
-            let finished = self.finished.notified();
-            if self.state.lock().ledgers.is_empty() {
+            let ended = self.ended.notified();
+            if self.state.lock().ledgers.values().all(&is_done) {
                 return;
             }
-            finished.await;
+            ended.await;
         }
+    }
+
+    /// A node takes what goes up.
+    pub fn is_attached(&self) -> bool {
+        self.state.lock().stream != StreamState::Detached
     }
 
     /// How much waits.
@@ -401,6 +429,13 @@ impl State {
         }
         // What a closed link drops may be more than its last entry adds.
         *bytes = *bytes + ledger.bytes() - before;
+    }
+
+    /// Whoever waits is woken when a ledger has become smaller.
+    fn wait(&mut self, waker: &Waker) {
+        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            self.waiting.push(waker.clone());
+        }
     }
 
     fn queue(&mut self, entry: UplinkEntry) {

@@ -204,8 +204,8 @@ async fn a_bad_frame_ends_its_link_after_what_came_before() {
 
     assert!(matches!(node.entry().await.entry, Some(Entry::Update(u)) if u.user_id == 42));
     assert_closed(&node.entry().await, CloseReason::BadFrame);
-    msg_server.closed().await;
     assert_ends(&mut node, link).await;
+    msg_server.closed().await;
 }
 
 /// Promise 5: what a closed link could not be sent goes back.
@@ -319,14 +319,32 @@ async fn silent_and_dripping_connections_are_closed() {
     let (mut silent, second) = gateway.msg_server(&mut node).await;
     dripping.send(&update(42, 1)[..5]).await;
 
-    dripping.closed().await;
-    silent.closed().await;
-
     for (link, reason) in [(first, CloseReason::BadFrame), (second, CloseReason::Idle)] {
         let closed = node.entry().await;
         assert_eq!(closed.link, link);
         assert_closed(&closed, reason);
+        assert_ends(&mut node, link).await;
     }
+    dripping.closed().await;
+    silent.closed().await;
+}
+
+/// A bad frame ends its connection, but what came before it is answered, though the answer comes later.
+#[tokio::test]
+async fn what_was_asked_before_a_bad_frame_is_answered() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+
+    msg_server.send(&[query(5, 42), vec![0; 16]].concat()).await;
+
+    let asked = node.entry().await;
+    node.downlink(vec![answer(link, asked.sequence)], &[]).await;
+    assert_closed(&node.entry().await, CloseReason::BadFrame);
+    assert_eq!(msg_server.receive().await[10..14], [0x02, 0x0b, 0, 5]);
+    node.downlink(vec![ended(link)], &[]).await;
+    assert_eq!(msg_server.closed().await, b"");
+    assert_gives_last_back(&mut node, link).await;
 }
 
 /// Drain: everything is handled and written, then connections end with FIN.
@@ -340,16 +358,11 @@ async fn a_drain_flushes_both_ways_and_closes_with_fin() {
 
     gateway.shutdown.begin();
 
+    node.downlink(vec![answer(link, asked.sequence)], &[]).await;
+    assert_eq!(msg_server.receive().await[10..14], [0x02, 0x0b, 0, 5]);
     assert_closed(&node.entry().await, CloseReason::Drain);
-    let answer = StatusAnswer {
-        link,
-        sequence: asked.sequence,
-        statuses: vec![2].into(),
-        traceparent: String::new(),
-    };
     let message = pdu(command::MESSAGE, 0, b"last");
     let entries = vec![
-        downlink_entry::Entry::Answer(answer),
         downlink_entry::Entry::Run(run(&[link], 1, std::slice::from_ref(&message))),
         ended(link),
     ];
@@ -358,6 +371,47 @@ async fn a_drain_flushes_both_ways_and_closes_with_fin() {
     assert_eq!(msg_server.closed().await, b"");
     drop(msg_server);
     assert_gives_last_back(&mut node, link).await;
+    within(gateway.gateway.ended()).await.unwrap();
+    assert!(within(gateway.shutdown.finish()).await);
+}
+
+/// A node that is away when a gateway drains may come back in time, and is told what it has missed.
+#[tokio::test]
+async fn a_drain_waits_for_a_node_that_comes_back() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut first = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut first).await;
+    first.confirm(&[(link, 1)]).await;
+    first.all_taken().await;
+    first.refuse(Status::unavailable("restarts")).await;
+    let (stream, _) = gateway.attaching().await;
+    msg_server.send(&update(42, 1)).await;
+
+    gateway.shutdown.begin();
+
+    let mut second = gateway.welcomed(stream, 2, &[(link, 1)]).await;
+    assert!(matches!(second.entry().await.entry, Some(Entry::Update(u)) if u.user_id == 42));
+    assert_closed(&second.entry().await, CloseReason::Drain);
+    assert_ends(&mut second, link).await;
+    assert_eq!(msg_server.closed().await, b"");
+    within(gateway.gateway.ended()).await.unwrap();
+}
+
+/// With a node that is away, and nothing to tell it but that links end, there is nothing to wait for.
+#[tokio::test]
+async fn a_drain_does_not_wait_for_a_node_that_misses_nothing() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    node.confirm(&[(link, 1)]).await;
+    node.all_taken().await;
+    node.refuse(Status::unavailable("gone")).await;
+    let (_never_welcomed, _) = gateway.attaching().await;
+
+    gateway.shutdown.begin();
+
+    assert_eq!(msg_server.closed().await, b"");
+    drop(msg_server);
     within(gateway.gateway.ended()).await.unwrap();
     assert!(within(gateway.shutdown.finish()).await);
 }
@@ -390,6 +444,15 @@ async fn assert_gives_last_back(node: &mut NodeStream, link: u64) {
 
 fn ended(link: u64) -> downlink_entry::Entry {
     downlink_entry::Entry::Ended(LinkEnded { link })
+}
+
+fn answer(link: u64, sequence: u64) -> downlink_entry::Entry {
+    downlink_entry::Entry::Answer(StatusAnswer {
+        link,
+        sequence,
+        statuses: vec![2].into(),
+        traceparent: String::new(),
+    })
 }
 
 fn assert_closed(entry: &UplinkEntry, reason: CloseReason) {

@@ -92,7 +92,12 @@ impl Node {
         let (admitted_gateway, session) = match admission {
             Ok(admission) => admission,
             Err(refusal) => {
-                warn!(reason = refusal.reason().as_str_name(), "attach refused");
+                let reason = refusal.reason().as_str_name();
+                if matches!(refusal, Refusal::Draining { .. }) {
+                    info!(reason, "attach refused");
+                } else {
+                    warn!(reason, "attach refused");
+                }
                 self.metrics.attach_refused(&refusal);
                 // Nobody listens if the stream was abandoned meanwhile.
                 let _ = admitted.send(Err(refusal.into()));
@@ -325,17 +330,22 @@ impl Node {
             self.metrics.attach_refused(refusal);
         }
         let reason = refusal.as_ref().map(Refusal::to_string);
-        let detached = self.transact(|routing, now| {
-            routing.detach(now, hello.incarnation, hello.attempt, refusal)
+        let draining = self.draining().is_cancelled();
+        let (detached, links) = self.transact(|routing, now| {
+            let gateway = routing.gateways.get_mut(hello.incarnation);
+            let links = gateway.map_or(0, |gateway| gateway.sequences.open_links().count());
+            let detached = routing.detach(now, hello.incarnation, hello.attempt, refusal);
+            (detached, links)
         });
         if detached {
+            let (gateway, attempt) = (&hello.id, hello.attempt);
             let reason = reason.as_deref().unwrap_or("its stream ended");
-            warn!(
-                gateway = hello.id,
-                attempt = hello.attempt,
-                reason,
-                "gateway detached"
-            );
+            // Our own end, and that of a gateway that has ended its links before, are in order.
+            if draining || links == 0 {
+                info!(gateway, attempt, links, reason, "gateway detached");
+            } else {
+                warn!(gateway, attempt, links, reason, "gateway detached");
+            }
             self.gateways_changed.notify_waiters();
             self.chores_changed();
         }

@@ -27,6 +27,7 @@ mod broadcast;
 mod calls;
 mod clock;
 mod confirmations;
+mod connections;
 mod events;
 mod gateways;
 mod health;

@@ -36,6 +36,10 @@ pub(crate) struct Metrics {
     pub(crate) deliveries: Tally,
     /// User ids that legacy queries asked for.
     pub(crate) asked: Tally,
+    /// gRPC connections beyond the limit.
+    pub(crate) refused_connections: Tally,
+    /// gRPC connections that never spoke HTTP/2.
+    pub(crate) silent_connections: Tally,
     /// Published events routed.
     pub(crate) published: Counter<u64>,
     /// Gateways whose queue was full.
@@ -113,6 +117,18 @@ impl Metrics {
                 "teamtalk.route.queried",
                 "{user}",
                 "Users whose status MsgServers asked for",
+            ),
+            refused_connections: Tally::declare(
+                meter,
+                "teamtalk.route.connections.refused",
+                "{connection}",
+                "gRPC connections refused, because there were as many as there may be",
+            ),
+            silent_connections: Tally::declare(
+                meter,
+                "teamtalk.route.connections.silent",
+                "{connection}",
+                "gRPC connections closed, because they did not begin to speak HTTP/2 in time",
             ),
             published: counter(
                 "teamtalk.route.published",
@@ -284,6 +300,12 @@ pub(crate) fn observe(meter: &Meter, node: &Arc<Node>) {
         "{session}",
         "Logins by connection, user and client type, hidden ones included",
         |node| node.look(|core, _| core.stats().sessions as u64),
+    );
+    gauge(
+        "teamtalk.route.connections",
+        "{connection}",
+        "Open gRPC connections",
+        |node| node.connections.in_use() as u64,
     );
     gauge(
         "teamtalk.route.streams.open",

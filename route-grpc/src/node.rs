@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, new_epoch};
 use crate::confirmations::{Confirmations, Patience, Wait};
+use crate::connections::Connections;
 use crate::gateways::Gateways;
 use crate::limits::{SNAPSHOTS_AT_ONCE, Streams};
 use crate::metrics::Metrics;
@@ -50,6 +51,7 @@ pub struct Node {
     pub(crate) epoch: u64,
     pub(crate) sync: Sync,
     pub(crate) streams: Streams,
+    pub(crate) connections: Connections,
     pub(crate) snapshots: Arc<Semaphore>,
     pub(crate) requests: Mutex<Requests>,
     pub(crate) metrics: Metrics,
@@ -119,6 +121,7 @@ impl Node {
             epoch,
             sync: Sync::new(cold_start.is_none()),
             streams: Streams::new(settings.max_streams),
+            connections: Connections::new(settings.max_grpc_connections),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             requests: Mutex::default(),
             metrics: Metrics::new(meter),
@@ -567,11 +570,13 @@ impl Routing {
         let Some(gateway) = self.gateways.remove(incarnation) else {
             return;
         };
-        tracing::warn!(
-            gateway = gateway.id(),
-            links = gateway.sequences.open_links().count(),
-            "gateway lost, its links end"
-        );
+        let id = gateway.id();
+        let links = gateway.sequences.open_links().count();
+        if links == 0 {
+            tracing::info!(gateway = id, "gateway forgotten, it had no links");
+        } else {
+            tracing::warn!(gateway = id, links, "gateway lost, its links end");
+        }
         self.confirmations.forget(incarnation);
         self.lost.push(incarnation);
         self.core.lose_gateway(now, incarnation);

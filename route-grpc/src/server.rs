@@ -1,20 +1,18 @@
 //! The gRPC server: every service of a node on one listener, until the process drains.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{self, Stream};
 use route_proto::v1::broadcast_service_server::BroadcastServiceServer;
 use route_proto::v1::link_service_server::LinkServiceServer;
 use route_proto::v1::presence_service_server::PresenceServiceServer;
-use route_runtime::listen;
 use route_runtime::readiness::Readiness;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tonic::transport::Server;
 
 use crate::broadcast::Broadcast;
 use crate::calls::CallsLayer;
+use crate::connections::incoming;
 use crate::health;
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::link::Link;
@@ -94,7 +92,7 @@ pub async fn serve(
         .add_service(presence)
         .add_service(broadcast)
         .add_service(links)
-        .serve_with_incoming_shutdown(connections(listener), drained);
+        .serve_with_incoming_shutdown(incoming(listener, Arc::clone(&node)), drained);
 
     let given_up = async move {
         node.drained().await;
@@ -113,16 +111,4 @@ fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(route_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-}
-
-fn connections(listener: TcpListener) -> impl Stream<Item = io::Result<TcpStream>> {
-    stream::unfold(listener, |listener| async move {
-        let accepted = listen::accept(&listener).await;
-        let connection = accepted.and_then(|(connection, _)| {
-            // A batch is written as a whole: waiting for more would only delay it.
-            connection.set_nodelay(true)?;
-            Ok(connection)
-        });
-        Some((connection, listener))
-    })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use route_core::{LogLimits, Settings};
+use route_runtime::flags::{bytes, count, duration, duration_or_zero};
 use route_runtime::telemetry::LogArgs;
 
 use crate::limits::ATTACH_OVERHEAD_BYTES;
@@ -20,50 +21,62 @@ pub struct NodeSettings {
     #[arg(long, env = "TT_ROUTE_DETACH_GRACE", value_name = "TIME", value_parser = duration, default_value = "10s")]
     pub detach_grace: Duration,
     /// How long a new node waits for the gateways of its predecessor before it routes and answers; 0s: not at all
-    #[arg(long, env = "TT_ROUTE_COLD_START_WAIT", value_name = "TIME", value_parser = duration, default_value = "10s")]
+    #[arg(long, env = "TT_ROUTE_COLD_START_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "10s")]
     pub cold_start_wait: Duration,
-    /// How long a new node to which only new gateways have come waits for others, which may have had a predecessor of it
-    #[arg(long, env = "TT_ROUTE_NEWCOMER_WAIT", value_name = "TIME", value_parser = duration, default_value = "1500ms")]
+    /// How long a new node to which only new gateways have come waits for others, which may have had a predecessor of it; 0s: not
+    /// at all
+    #[arg(long, env = "TT_ROUTE_NEWCOMER_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "1500ms")]
     pub newcomer_wait: Duration,
-    /// How long a MsgServer's users stay when its claimed connection closes while another one lives
-    #[arg(long, env = "TT_ROUTE_SEAT_HOLD", value_name = "TIME", value_parser = duration, default_value = "2s")]
+    /// How long a MsgServer's users stay when its claimed connection closes while another one lives; 0s: not at all
+    #[arg(long, env = "TT_ROUTE_SEAT_HOLD", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
     pub seat_hold: Duration,
     /// What is held for such a MsgServer; beyond, deliveries are dropped and counted
-    #[arg(long, env = "TT_ROUTE_SEAT_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "64MiB")]
+    #[arg(long, env = "TT_ROUTE_SEAT_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "64MiB")]
     pub seat_bytes: usize,
     /// What may wait for one gateway; beyond, its stream is ended
-    #[arg(long, env = "TT_ROUTE_GATEWAY_QUEUE_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "256MiB")]
+    #[arg(long, env = "TT_ROUTE_GATEWAY_QUEUE_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "256MiB")]
     pub gateway_queue_bytes: usize,
     /// Whether MsgServers are told of users that vanish with a lost connection or gateway; the C++ RouteServer does not
     #[arg(long, env = "TT_ROUTE_NOTIFY_ON_LOSS", value_enum, default_value_t = NotifyOnLoss::None)]
     pub notify_on_loss: NotifyOnLoss,
-    /// Longest PDU that gateways may send up, or services publish
-    #[arg(long, env = "TT_ROUTE_PDU_LIMIT", value_name = "BYTES", value_parser = bytes, default_value = "16MiB")]
+    /// Longest PDU, a frame of the MsgServers' protocol, that gateways may send up or services publish
+    #[arg(long, env = "TT_ROUTE_PDU_LIMIT", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "16MiB")]
     pub pdu_limit: usize,
     /// Events kept for subscribers that come back or fall behind
     #[arg(
         long,
         env = "TT_ROUTE_LOG_EVENTS",
         value_name = "COUNT",
-        default_value_t = 65_536
+        value_parser = count,
+        default_value = "65536"
     )]
     pub log_events: usize,
     /// Bytes kept for them
-    #[arg(long, env = "TT_ROUTE_LOG_BYTES", value_name = "BYTES", value_parser = bytes, default_value = "32MiB")]
+    #[arg(long, env = "TT_ROUTE_LOG_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "32MiB")]
     pub log_bytes: usize,
     /// Streams (watch, subscribe) that may be open at a time
     #[arg(
         long,
         env = "TT_ROUTE_MAX_STREAMS",
         value_name = "COUNT",
-        default_value_t = 1000
+        value_parser = count,
+        default_value = "1000"
     )]
     pub max_streams: usize,
     /// Age at which such a stream is asked to come back, less up to a fifth by chance
     #[arg(long, env = "TT_ROUTE_MAX_STREAM_AGE", value_name = "TIME", value_parser = duration, default_value = "30m")]
     pub max_stream_age: Duration,
-    /// Over what time open streams are ended when the node stops
-    #[arg(long, env = "TT_ROUTE_DRAIN_WINDOW", value_name = "TIME", value_parser = duration, default_value = "2s")]
+    /// Connections to the gRPC port; fewer, if the process may not have that many files open
+    #[arg(
+        long,
+        env = "TT_ROUTE_MAX_GRPC_CONNECTIONS",
+        value_name = "COUNT",
+        value_parser = count,
+        default_value = "1024"
+    )]
+    pub max_grpc_connections: usize,
+    /// Over what time open streams are ended when the node stops; 0s: all at once
+    #[arg(long, env = "TT_ROUTE_DRAIN_WINDOW", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
     pub drain_window: Duration,
 }
 
@@ -109,7 +122,8 @@ pub struct ServeArgs {
         long,
         env = "TT_ROUTE_WORKER_THREADS",
         value_name = "COUNT",
-        default_value_t = 1
+        value_parser = count,
+        default_value = "1"
     )]
     pub worker_threads: usize,
     /// From SIGTERM to the exit at the latest
@@ -123,7 +137,32 @@ pub struct ServeArgs {
     pub log: LogArgs,
 }
 
+impl ServeArgs {
+    /// What is wrong with the flags together.
+    pub fn check(&self) -> Result<(), String> {
+        if self.node.drain_window >= self.shutdown_deadline {
+            return Err("--drain-window has to be shorter than --shutdown-deadline".to_owned());
+        }
+        self.node.check()
+    }
+}
+
 impl NodeSettings {
+    /// What is wrong with the flags together.
+    pub fn check(&self) -> Result<(), String> {
+        for (flag, bytes) in [
+            ("--gateway-queue-bytes", self.gateway_queue_bytes),
+            ("--seat-bytes", self.seat_bytes),
+        ] {
+            if bytes < self.pdu_limit {
+                return Err(format!(
+                    "{flag} has to be at least --pdu-limit, for one PDU to fit"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// What concerns the core.
     pub(crate) fn core(&self) -> Settings {
         Settings {
@@ -170,41 +209,11 @@ impl Default for NodeSettings {
             log_events: 65_536,
             log_bytes: 32 << 20,
             max_streams: 1000,
+            max_grpc_connections: 1024,
             max_stream_age: Duration::from_secs(30 * 60),
             drain_window: Duration::from_secs(2),
         }
     }
-}
-
-/// Reads a time: a whole number and `ms`, `s`, `m` or `h`.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
-    let millis = quantity(text, &UNITS);
-    millis
-        .map(Duration::from_millis)
-        .ok_or_else(|| "a time is a whole number and ms, s, m or h, such as 10s".to_owned())
-}
-
-/// Reads a size: a whole number, and `KiB`, `MiB` or `GiB`, or nothing for bytes.
-pub fn bytes(text: &str) -> Result<usize, String> {
-    const UNITS: [(&str, u64); 4] = [
-        ("", 1),
-        ("KiB", 1 << 10),
-        ("MiB", 1 << 20),
-        ("GiB", 1 << 30),
-    ];
-    quantity(text, &UNITS)
-        .and_then(|bytes| usize::try_from(bytes).ok())
-        .ok_or_else(|| {
-            "a size is a whole number and KiB, MiB, GiB or nothing, such as 64MiB".to_owned()
-        })
-}
-
-fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
-    number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 #[cfg(test)]
@@ -227,20 +236,5 @@ mod tests {
             format!("{flags:?}"),
             format!("{:?}", NodeSettings::default())
         );
-    }
-
-    #[test]
-    fn times_and_sizes_have_units() {
-        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
-        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
-        assert_eq!(bytes("64MiB"), Ok(64 << 20));
-        assert_eq!(bytes("1000"), Ok(1000));
-        for bad in ["", "10", "s", "-1s", "1.5s", "99999999999999999999h"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-        for bad in ["", "MiB", "1MB", "99999999999GiB"] {
-            assert!(bytes(bad).is_err(), "{bad}");
-        }
     }
 }

@@ -56,10 +56,15 @@ def chat_body(sender, receiver, text, msg_id=1):
 class MsgServer:
     """One link. It claims and lists its users at once, as a real one does."""
 
-    def __init__(self, address, users=()):
-        high, low = divmod(next(_hosts), 250)
-        own_address = (f"127.1.{high}.{low + 1}", 0)
-        self._socket = socket.create_connection(address, READ_LIMIT, source_address=own_address)
+    def __init__(self, address, users=(), own_address=True, receive_buffer=None):
+        self._socket = socket.socket()
+        self._socket.settimeout(READ_LIMIT)
+        if receive_buffer:
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if own_address:
+            high, low = divmod(next(_hosts), 250)
+            self._socket.bind((f"127.1.{high}.{low + 1}", 0))
+        self._socket.connect(address)
         self._received = b""
         self._inbox = collections.deque()
         self.send(ROLE_SET, legacy("Server").IMRoleSet(master=1).SerializeToString())

@@ -1,5 +1,6 @@
 """An embedded server as a child process, on ports of its own."""
 
+import json
 import os
 import pathlib
 import random
@@ -21,6 +22,7 @@ START_LIMIT = 20
 STOP_LIMIT = 15
 # A process outside has no event for readiness: it is asked.
 READY_POLL = 0.02
+LOG_POLL = 0.2
 
 # Below the range from which the kernel takes ports for outgoing connections.
 PORTS = range(12_000, 32_000)
@@ -32,28 +34,30 @@ class Server:
     """A running `pdu-gateway --embedded`."""
 
     @classmethod
-    def start(cls, folder):
-        """Starts one and waits until it is ready. It logs into `folder`."""
+    def start(cls, folder, hosts=("127.0.0.1",), run_by=(), flags=()):
+        """Starts one and waits until it is ready. It logs into `folder`, listens for MsgServers on all `hosts`."""
         for attempt in range(START_ATTEMPTS):
-            server = cls(folder / f"{attempt}.log")
+            server = cls(folder / f"{attempt}.log", hosts, run_by, flags)
             if server._wait_until_ready():
                 return server
             server._process.kill()
             server._process.wait()
         raise AssertionError(f"the server does not get ready:\n{server.log()}")
 
-    def __init__(self, log):
+    def __init__(self, log, hosts, run_by, flags):
         binary = pathlib.Path(os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER)) / "pdu-gateway"
-        self.pdu, grpc_port, admin = (("127.0.0.1", port) for port in free_ports(3))
+        self.pdu, grpc_port, admin = ((hosts[0], port) for port in free_ports(3))
         self.grpc = "%s:%d" % grpc_port
         self.admin = "http://%s:%d" % admin
         self._log = log
         command = [
+            *run_by,
             str(binary),
             "--embedded",
-            "--listen=%s:%d" % self.pdu,
+            *("--listen=%s:%d" % (host, self.pdu[1]) for host in hosts),
             f"--grpc-listen={self.grpc}",
             "--admin-listen=%s:%d" % admin,
+            *flags,
         ]
         # The settings of whoever runs the tests are not part of them.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("TT_")}
@@ -77,6 +81,17 @@ class Server:
 
     def log(self):
         return self._log.read_text(errors="replace")
+
+    def logged(self, matches, within):
+        """Waits for a line of its log, which is JSON, that matches."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            # What follows the last line break is half written.
+            for line in self.log().split("\n")[:-1]:
+                if matches(line := json.loads(line)):
+                    return line
+            time.sleep(LOG_POLL)
+        raise AssertionError(f"not logged within {within} s:\n{self.log()}")
 
     def close(self):
         """Stops it, if it runs; prints what it said, which a failed test shows."""

@@ -24,6 +24,8 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 const CLOSED: &str = "teamtalk_pdu_links_closed_total";
 /// Its label for lengths that cannot be.
 const BAD_FRAME: &str = "reason=\"bad_frame\"";
+/// How often it has slowed down senders, because a reader was behind.
+const CONGESTIONS: &str = "teamtalk_pdu_congestions_total";
 /// Its label for readers that did not read.
 const SLOW_READER: &str = "reason=\"slow_reader\"";
 /// The pair's messages may take this long at worst: nobody waits for the attack to end. How long they do take is measured by
@@ -74,6 +76,16 @@ impl Siege {
         metric.expect("the admin port answers")
     }
 
+    /// The gateway's log has a line that somebody will look at, with this in it.
+    fn assert_warned(&self, text: &str) {
+        let gateway = &self.servers.processes()[0];
+        let lines = gateway.to_string();
+        let warned = lines
+            .lines()
+            .any(|line| line.contains("\"WARN\"") && line.contains(text));
+        assert!(warned, "no warning with {text} in\n{lines}");
+    }
+
     /// The pair has got everything in time, the servers live, and have grown by less than `growth` bytes.
     async fn end(self, growth: u64) {
         let report = self.pair.stop().await;
@@ -89,8 +101,20 @@ impl Siege {
             .servers
             .resident_bytes()
             .saturating_sub(self.resident_before);
+        show(&format!(
+            "{} rounds of the pair, the longest took {:?}; memory grew by {} MiB",
+            report.rounds,
+            report.worst_round,
+            grown >> 20
+        ));
         assert!(grown < growth, "memory grew by {} MiB", grown >> 20);
     }
+}
+
+/// For a person who runs one of these alone, with --nocapture.
+#[allow(clippy::print_stdout)]
+fn show(figures: &str) {
+    println!("{figures}");
 }
 
 async fn connect(address: SocketAddr) -> Connection {

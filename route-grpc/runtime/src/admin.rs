@@ -8,6 +8,7 @@
 //!
 //! It is served through the whole drain, so that the drain can be watched.
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
@@ -19,18 +20,19 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::listen;
 use crate::readiness::Readiness;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{CONTENT_TYPE, Metrics};
 
-/// Connections served at a time; more wait in the kernel's backlog. Probes and scrapes are a handful.
-const MAX_CONNECTIONS: usize = 64;
+/// Connections served at a time. Probes and scrapes are a handful. When there are more, the oldest goes: peers that say nothing
+/// must not keep a probe waiting.
+pub const MAX_CONNECTIONS: usize = 32;
 
 /// From accept to the end of the answer. A connection carries one request, so no peer holds a place for longer.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
@@ -45,17 +47,28 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let finished = shutdown.finished();
+    let dropped = metrics.dropped_admin_connections();
     let router = router(metrics, readiness, shutdown.draining());
     let mut connections = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         tokio::select! {
             // The end first; then places are freed before new connections take them.
             biased;
             () = finished.cancelled() => return Ok(()),
-            Some(_) = connections.join_next() => {}
-            accepted = listen::accept(&listener), if connections.len() < MAX_CONNECTIONS => {
-                let (stream, _) = accepted?;
-                connections.spawn(answer(stream, router.clone()));
+            Some(_) = connections.join_next() => {
+                oldest_first.retain(|connection| !connection.is_finished());
+            }
+            accepted = listen::accept(&listener) => {
+                let (stream, peer) = accepted?;
+                if oldest_first.len() >= MAX_CONNECTIONS
+                    && let Some(oldest) = oldest_first.pop_front()
+                {
+                    oldest.abort();
+                    dropped.add(1, &[]);
+                    warn!(%peer, "too many admin connections, the oldest is dropped for a new one");
+                }
+                oldest_first.push_back(connections.spawn(answer(stream, router.clone())));
             }
         }
     }
@@ -105,6 +118,7 @@ mod tests {
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::JoinHandle;
+    use tokio::time::Instant;
 
     use super::*;
 
@@ -160,6 +174,23 @@ mod tests {
         let read = silent.read(&mut [0; 16]).await;
 
         assert!(matches!(read, Ok(0) | Err(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn peers_that_say_nothing_keep_no_probe_waiting() {
+        let port = Port::open().await;
+        let before = Instant::now();
+        let mut silent = Vec::new();
+        for _ in 0..2 * MAX_CONNECTIONS {
+            silent.push(TcpStream::connect(port.address).await.unwrap());
+        }
+
+        assert!(port.get("/livez").await.starts_with("HTTP/1.1 200 "));
+
+        assert!(before.elapsed() < CONNECTION_TIME, "it waited for a place");
+        assert!(matches!(silent[0].read(&mut [0; 16]).await, Ok(0) | Err(_)));
+        let text = port.get("/metrics").await;
+        assert!(text.contains("teamtalk_admin_dropped_total "), "{text}");
     }
 
     struct Port {

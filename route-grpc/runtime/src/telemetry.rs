@@ -4,6 +4,7 @@ mod log_writer;
 mod logs;
 mod metrics;
 mod otel;
+mod panics;
 mod process;
 mod runtime;
 mod spans_out;

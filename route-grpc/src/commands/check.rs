@@ -11,13 +11,13 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use clap::Args;
-use route_grpc::settings::duration;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
     EventKind, SubscribeRequest, SubscribeResponse, broadcast_service_server, link_service_server,
     presence_service_server,
 };
+use route_runtime::flags::duration;
 use serde_json::json;
 use tokio::time::{Instant, timeout_at};
 use tonic::Streaming;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
-use route_grpc::settings::duration;
+use route_runtime::flags::duration;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 

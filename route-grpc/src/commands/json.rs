@@ -1,6 +1,9 @@
 //! The API's messages as JSON, the way protobuf writes it: lowerCamelCase names, enum values by name, bytes in
 //! base64, 64-bit integers as text. Fields that are empty are left out where protobuf would.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -242,11 +245,11 @@ pub(super) fn parse_event(value: &Value) -> anyhow::Result<Event> {
             // What a subscriber sees may be published again.
             continue;
         }
-        let value = value.as_object();
-        let fields = Fields(value.with_context(|| format!("{name} is not an object"))?);
+        let fields = Fields::of(name, value)?;
         if typed.replace(parse_typed(name, &fields)?).is_some() {
             bail!("more than one event");
         }
+        fields.all_known()?;
     }
     Ok(Event {
         event: Some(typed.context("no event in it")?),
@@ -303,7 +306,7 @@ fn parse_typed(name: &str, fields: &Fields<'_>) -> anyhow::Result<Typed> {
             task_id: fields.text("taskId")?,
             servers: fields.servers()?,
             transfer_mode: fields.number("transferMode")?,
-            offline_ready: match fields.0.get("offlineReady") {
+            offline_ready: match fields.get("offlineReady") {
                 None => false,
                 Some(value) => value.as_bool().context("offlineReady is true or false")?,
             },
@@ -321,16 +324,52 @@ fn parse_typed(name: &str, fields: &Fields<'_>) -> anyhow::Result<Typed> {
     })
 }
 
-/// The fields of one message.
-struct Fields<'a>(&'a Map<String, Value>);
+/// The fields of one message. What is not asked for is not known.
+struct Fields<'a> {
+    message: &'a str,
+    values: &'a Map<String, Value>,
+    asked: RefCell<HashSet<&'static str>>,
+}
 
-impl Fields<'_> {
-    fn number(&self, name: &str) -> anyhow::Result<u32> {
-        self.0.get(name).map_or(Ok(0), |value| number(name, value))
+impl<'a> Fields<'a> {
+    fn of(message: &'a str, value: &'a Value) -> anyhow::Result<Self> {
+        let values = value.as_object();
+        Ok(Self {
+            message,
+            values: values.with_context(|| format!("{message} is not an object"))?,
+            asked: RefCell::default(),
+        })
     }
 
-    fn numbers(&self, name: &str) -> anyhow::Result<Vec<u32>> {
-        let Some(value) = self.0.get(name) else {
+    fn get(&self, name: &'static str) -> Option<&'a Value> {
+        self.asked.borrow_mut().insert(name);
+        self.values.get(name)
+    }
+
+    /// Refuses what was not asked for: a slip of the pen would be published as 0 or nothing.
+    fn all_known(&self) -> anyhow::Result<()> {
+        let asked = self.asked.borrow();
+        let unknown = self
+            .values
+            .keys()
+            .find(|name| !asked.contains(name.as_str()));
+        match unknown {
+            None => Ok(()),
+            Some(name) => {
+                let mut known: Vec<_> = asked.iter().copied().collect();
+                known.sort_unstable();
+                let (message, known) = (self.message, known.join(", "));
+                bail!("{message} has no field {name:?}; it has {known}")
+            }
+        }
+    }
+
+    fn number(&self, name: &'static str) -> anyhow::Result<u32> {
+        self.get(name).map_or(Ok(0), |value| number(name, value))
+    }
+
+    fn numbers(&self, name: &'static str) -> anyhow::Result<Vec<u32>> {
+        let Some(value) = self.get(name) else {
             return Ok(Vec::new());
         };
         let values = value
@@ -339,8 +378,8 @@ impl Fields<'_> {
         values.iter().map(|value| number(name, value)).collect()
     }
 
-    fn text(&self, name: &str) -> anyhow::Result<String> {
-        let Some(value) = self.0.get(name) else {
+    fn text(&self, name: &'static str) -> anyhow::Result<String> {
+        let Some(value) = self.get(name) else {
             return Ok(String::new());
         };
         let text = value
@@ -349,7 +388,7 @@ impl Fields<'_> {
         Ok(text.to_owned())
     }
 
-    fn bytes(&self, name: &str) -> anyhow::Result<Bytes> {
+    fn bytes(&self, name: &'static str) -> anyhow::Result<Bytes> {
         let bytes = BASE64.decode(self.text(name)?);
         Ok(bytes.with_context(|| format!("{name} is base64"))?.into())
     }
@@ -363,16 +402,18 @@ impl Fields<'_> {
     }
 
     fn servers(&self) -> anyhow::Result<Vec<FileServer>> {
-        let Some(value) = self.0.get("servers") else {
+        let Some(value) = self.get("servers") else {
             return Ok(Vec::new());
         };
         let servers = value.as_array().context("servers is a list")?;
         let server = |value: &Value| {
-            let fields = Fields(value.as_object().context("a server is an object")?);
-            Ok(FileServer {
+            let fields = Fields::of("a server", value)?;
+            let server = FileServer {
                 ip: fields.text("ip")?,
                 port: fields.number("port")?,
-            })
+            };
+            fields.all_known()?;
+            Ok(server)
         };
         servers.iter().map(server).collect()
     }
@@ -420,6 +461,25 @@ mod tests {
             json!({"groupChange": {"memberIds": [1, "2"]}}),
         ] {
             assert!(parse_event(&wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_field_is_refused_by_its_name() {
+        for (wrong, problem) in [
+            (
+                json!({"kick": {"userId": 7, "client_type": 1}}),
+                "kick has no field \"client_type\"; it has clientType, reason, userId",
+            ),
+            (
+                json!({"fileNotice": {"servers": [{"ip": "10.0.0.1", "prot": 1}]}}),
+                "a server has no field \"prot\"; it has ip, port",
+            ),
+            (json!({"kick": {}, "kik": {}}), "kik cannot be published"),
+        ] {
+            let error = parse_event(&wrong).expect_err("a field is unknown");
+
+            assert_eq!(error.to_string(), problem);
         }
     }
 

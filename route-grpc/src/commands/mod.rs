@@ -16,7 +16,8 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use route_grpc::settings::ServeArgs;
 
 use client::Failure;
@@ -29,7 +30,12 @@ Exit codes:
   3  no node could be reached
 `check` has more: see its own help";
 
+const UNITS: &str = "\
+TIME is a whole number and ms, s, m or h. BYTES is a whole number and KiB, MiB, GiB or nothing.";
+
 /// The node of TeamTalk Route, and commands for its operators.
+///
+/// `serve` runs a node. All other commands ask a running one, at --address.
 #[derive(Debug, Parser)]
 #[command(name = "route-grpc", version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
@@ -41,6 +47,7 @@ pub(crate) struct Cli {
 enum Command {
     /// Run a node
     #[command(
+        after_help = UNITS,
         mut_arg("log_format", |arg| arg.env("TT_ROUTE_LOG_FORMAT")),
         mut_arg("log_filter", |arg| arg.env("TT_ROUTE_LOG_FILTER")),
     )]
@@ -60,7 +67,14 @@ enum Command {
 /// Runs one command.
 pub(crate) fn run(cli: Cli) -> ExitCode {
     let done = match cli.command {
-        Command::Serve(args) => serve::run(*args).map_err(Failure::from),
+        Command::Serve(args) => {
+            if let Err(problem) = args.check() {
+                Cli::command()
+                    .error(ErrorKind::ValueValidation, problem)
+                    .exit();
+            }
+            serve::run(*args).map_err(Failure::from)
+        }
         Command::Status(args) => client::block_on(status::run(args)),
         Command::Watch(args) => client::block_on(watch::run(args)),
         Command::Subscribe(args) => client::block_on(subscribe::run(args)),
@@ -78,8 +92,6 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -28,7 +28,13 @@ pub(super) struct PublishArgs {
     #[arg(long, global = true, conflicts_with = "to_users")]
     everyone: bool,
     /// Route it once, however often it is published with this id
-    #[arg(long, global = true, value_name = "ID", default_value = "")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "ID",
+        default_value = "",
+        hide_default_value = true
+    )]
     request_id: String,
     #[command(flatten)]
     client: ClientArgs,

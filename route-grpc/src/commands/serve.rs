@@ -9,8 +9,8 @@ use route_grpc::settings::ServeArgs;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::{self, Metrics, flush_logs, init_logs};
-use route_runtime::{admin, listen, workers};
-use tracing::{error, info};
+use route_runtime::{admin, files, listen, workers};
+use tracing::{error, info, warn};
 
 /// How long the last log lines may take, the last traces, and the last metrics. Together with the drain less than the
 /// grace.
@@ -31,7 +31,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     served.context("the node's task ended")?
 }
 
-async fn serve(args: ServeArgs) -> anyhow::Result<()> {
+async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
     let metrics = Metrics::new(NAME, VERSION)?;
     if let Err(error) = telemetry::init_traces(NAME, VERSION) {
         error!(%error, "no traces will be sent");
@@ -48,6 +48,15 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         shutdown.clone(),
     ));
 
+    let affordable = files::affordable_connections();
+    if affordable < args.node.max_grpc_connections {
+        warn!(
+            connections = affordable,
+            configured = args.node.max_grpc_connections,
+            "the process may open few files; taking fewer connections"
+        );
+        args.node.max_grpc_connections = affordable;
+    }
     let fan_out = args.node.fan_out;
     let node = Node::start(args.node, &metrics.meter(), shutdown.clone());
     let server = shutdown.tracker().spawn(route_grpc::serve(

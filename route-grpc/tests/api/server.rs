@@ -6,6 +6,7 @@ use route_grpc::settings::NodeSettings;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::watch_user_status_response::Event;
 use route_proto::v1::{BatchGetUserStatusRequest, SubscribeRequest, WatchUserStatusRequest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
 use tonic::Code;
@@ -164,6 +165,39 @@ async fn streams_are_counted_and_a_closed_one_makes_room() {
         }
     };
     soon("room", opened).await;
+}
+
+/// Paused time goes on when everybody waits: a test that waits for ever fails by its limit.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_does_not_speak_http2_is_closed_and_makes_room() {
+    let site = Site::with(NodeSettings {
+        max_grpc_connections: 1,
+        ..settings()
+    })
+    .await;
+    let mut silent = TcpStream::connect(site.address).await.unwrap();
+    silent.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+    let mut refused = TcpStream::connect(site.address).await.unwrap();
+
+    assert_eq!(soon("a refusal", ended(&mut refused)).await, 0);
+    assert_eq!(soon("the end", ended(&mut silent)).await, 0);
+
+    let text = site.metrics.render();
+    for count in [
+        "teamtalk_route_connections_refused_total 1",
+        "teamtalk_route_connections_silent_total 1",
+    ] {
+        assert!(text.contains(count), "{text}");
+    }
+    site.user(1).await;
+}
+
+/// Reads to the end, and says how much that was. A reset is an end too.
+async fn ended(stream: &mut TcpStream) -> usize {
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest).await;
+    // What the server says by itself are its HTTP/2 settings.
+    rest.len() * usize::from(!rest.starts_with(&[0, 0]))
 }
 
 /// Every stream and every connection that could hold the server is open.

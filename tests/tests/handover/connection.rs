@@ -207,7 +207,8 @@ impl Connection {
     pub(crate) fn write(&mut self, gateway: &Gateway, world: Duration, most: usize) -> Written {
         let now = gateway.clock.now();
         let cx = Context::from_waker(Waker::noop());
-        if let Poll::Ready(reason) = self.link.poll_ending(&cx) {
+        // Looking whether its host is there is for the kernel.
+        if let Poll::Ready(Next::End(reason)) = self.link.poll_urgent(&cx) {
             return Written::Ends(reason);
         }
         if world < self.slow_until || self.gone.is_some() {
@@ -217,6 +218,7 @@ impl Connection {
             match self.link.poll_next(&cx, &mut self.batch) {
                 Poll::Pending => return Written::Nothing,
                 Poll::Ready(Next::End(reason)) => return Written::Ends(reason),
+                Poll::Ready(Next::Look) => return Written::Nothing,
                 Poll::Ready(Next::Write) => {}
             }
         }

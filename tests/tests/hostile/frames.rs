@@ -39,6 +39,16 @@ async fn truncated_pdus_two_processes() {
 }
 
 #[tokio::test]
+async fn headers_that_never_end_embedded() {
+    headers_that_never_end(Setup::Embedded).await;
+}
+
+#[tokio::test]
+async fn headers_that_never_end_two_processes() {
+    headers_that_never_end(Setup::TwoProcesses).await;
+}
+
+#[tokio::test]
 async fn slow_headers_embedded() {
     slow_headers(Setup::Embedded).await;
 }
@@ -48,8 +58,8 @@ async fn slow_headers_two_processes() {
     slow_headers(Setup::TwoProcesses).await;
 }
 
-/// Every length below 16 and some beyond the limit: what came before is handled, then that connection is closed, and
-/// counted. A PDU of exactly the limit passes.
+/// Every length below 16 and some beyond the limit: what came before is handled and answered, then that connection is closed,
+/// and counted. A PDU of exactly the limit passes.
 async fn impossible_lengths(setup: Setup) {
     let siege = Siege::begin(setup, &[]).await;
     let witness = siege.connect().await;
@@ -63,12 +73,16 @@ async fn impossible_lengths(setup: Setup) {
         let good = messages::kick(number, Client::Mac);
         let bad = Pdu::new(command::MESSAGE, vec![0; 64]).encode_claiming(length);
         // The server may close before all of it is written.
-        let _ = hostile.write(&[good.encode(), bad].concat()).await;
+        let question = messages::query(number, &[number], None).encode();
+        let _ = hostile
+            .write(&[good.encode(), question, bad].concat())
+            .await;
 
         assert!(
             hostile.closes(CLOSE_LIMIT).await,
             "length {length} is accepted"
         );
+        assert_eq!(hostile.count(), 1, "answers before length {length}");
         count += 1;
         assert!(
             witness.counts(count, BARRIER_LIMIT).await,
@@ -79,6 +93,7 @@ async fn impossible_lengths(setup: Setup) {
 
     let closed = siege.metric(crate::CLOSED, crate::BAD_FRAME).await - closed_before;
     assert_eq!(closed, count as f64, "connections closed for a bad frame");
+    siege.assert_warned("closing the connection");
     let sender = siege.connect().await;
     let largest = Pdu::new(command::KICK, vec![0; LIMIT as usize - HEADER]).encode();
     sender
@@ -122,6 +137,33 @@ async fn truncated_pdus(setup: Setup) {
 
     witness.barrier(BARRIER_LIMIT).await;
     assert_eq!(witness.count(), 0, "something is forwarded");
+    siege.end(GROWTH).await;
+}
+
+/// Many connections that send the first bytes of a header, and one more now and then: they are closed when their time is over,
+/// counted, and logged.
+async fn headers_that_never_end(setup: Setup) {
+    let siege = Siege::begin(setup, &["--first-pdu-timeout=1s"]).await;
+    let closed_before = siege.metric(crate::CLOSED, crate::BAD_FRAME).await;
+    let mut lorises = Vec::new();
+    for _ in 0..LORISES {
+        let connection = siege.connect().await;
+        connection.write(&[0]).await.expect("an open connection");
+        lorises.push(connection);
+    }
+
+    for connection in &lorises {
+        // It may be closed already.
+        let _ = connection.write(&[0]).await;
+        assert!(connection.closes(CLOSE_LIMIT).await, "it is never closed");
+    }
+
+    let closed = siege.metric(crate::CLOSED, crate::BAD_FRAME).await - closed_before;
+    assert_eq!(
+        closed, LORISES as f64,
+        "connections closed for their header"
+    );
+    siege.assert_warned("did not end its first one");
     siege.end(GROWTH).await;
 }
 

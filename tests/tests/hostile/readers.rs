@@ -71,6 +71,7 @@ async fn a_reader_that_never_reads(setup: Setup) {
         (cut_off - 1.0).abs() < f64::EPSILON,
         "{cut_off} connections were cut off"
     );
+    siege.assert_warned("SLOW_READER");
     siege.end(GROWTH).await;
 }
 
@@ -96,6 +97,11 @@ async fn a_reader_slower_than_a_burst(setup: Setup) {
         read >= burst.len(),
         "the reader was cut off after {read} bytes"
     );
+    // None on a machine on which the server itself is slower than the reader; `pressure` has tests of when there is one.
+    let slowed = siege.metric(crate::CONGESTIONS, "").await;
+    crate::show(&format!("senders were slowed down {slowed} times"));
+    let cut_off = siege.metric(crate::CLOSED, crate::SLOW_READER).await;
+    assert!(cut_off < 1.0, "{cut_off} connections were cut off");
     siege.end(GROWTH).await;
 }
 

@@ -19,6 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::log_writer::LogWriter;
+use super::panics;
 
 /// Bytes of log lines that wait for standard output; a line beyond is lost, and counted. Some 10 000 lines.
 const BACKLOG_BYTES: usize = 4 << 20;
@@ -68,7 +69,8 @@ pub enum LogError {
     AlreadySet,
 }
 
-/// Sends what `tracing` reports in this process to standard output.
+/// Sends what `tracing` reports in this process to standard output. A panic is reported too, and ends the process with
+/// exit code 101, whichever thread or task it happens in.
 ///
 /// Logging never waits for standard output and never ends the process: a line that finds 4 MiB waiting, or an output
 /// that is closed, is lost and [counted](lost_log_lines). Call [`flush_logs`] before the process ends.
@@ -99,7 +101,9 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
         registry.with(json).try_init()
     };
     set.map_err(|_| LogError::AlreadySet)?;
-    WRITER.set(writer).map_err(|_| LogError::AlreadySet)
+    WRITER.set(writer).map_err(|_| LogError::AlreadySet)?;
+    panics::end_the_process();
+    Ok(())
 }
 
 /// Waits until every line so far is written, at most for `within`: then false. True if logging is not set up.

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use opentelemetry::metrics::{Meter, MeterProvider};
+use opentelemetry::metrics::{Counter, Meter, MeterProvider};
 use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::error::OTelSdkError;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
@@ -75,6 +75,17 @@ impl Metrics {
     /// Where instruments are made. Give each a unit (UCUM) and a description: both appear in the scrape.
     pub fn meter(&self) -> Meter {
         self.provider.meter(self.service_name)
+    }
+
+    /// Connections to the admin port that were dropped for newer ones.
+    pub(crate) fn dropped_admin_connections(&self) -> Counter<u64> {
+        self.meter()
+            .u64_counter("teamtalk.admin.dropped")
+            .with_unit("{connection}")
+            .with_description(
+                "Admin connections dropped for newer ones, because there were too many",
+            )
+            .build()
     }
 
     /// All instruments as of now, in Prometheus' text format ([`CONTENT_TYPE`]).

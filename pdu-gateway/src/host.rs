@@ -1,0 +1,126 @@
+//! Whether the host at the other end of a connection is still there.
+//!
+//! A MsgServer's host that has vanished is to be noticed within 15 s; one that is there, while its MsgServer does not read,
+//! has the whole write time limit. TCP_USER_TIMEOUT cannot tell them apart: Linux counts the time for which the window
+//! stays closed, though each of its probes is acknowledged. So the kernel is asked for what it knows (TCP_INFO): a host
+//! that is there acknowledges what it is sent, and answers probes of its window.
+//!
+//! While the window is closed the kernel asks at growing intervals, so a host that vanishes then is noticed when it has
+//! left a probe without an answer; within the write time limit, these are at most 13 s apart.
+
+use std::time::Duration;
+
+use nix::sys::socket::getsockopt;
+use nix::{getsockopt_impl, libc, sockopt_impl};
+use tokio::net::TcpStream;
+
+/// A connection on which nothing came for so long is looked at once a second.
+pub const LOOK_AFTER: Duration = Duration::from_secs(11);
+
+/// A host that owes us an answer and has been silent for so long is gone. A look comes up to a second later.
+const VANISHED_AFTER: Duration = Duration::from_secs(13);
+
+sockopt_impl!(
+    /// What the kernel knows of a connection.
+    TcpInfo,
+    GetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    Info
+);
+
+/// The beginning of Linux' `struct tcp_info`, which has not changed since 2.6. Times are in milliseconds.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Info {
+    state: [u8; 3],
+    /// Probes of a closed window, or of a silent host, that were not answered.
+    probes: u8,
+    options: [u8; 4],
+    sizes: [u32; 4],
+    /// Segments that were sent and not acknowledged.
+    unacknowledged: u32,
+    counts: [u32; 4],
+    last_data_sent: u32,
+    last_ack_sent: u32,
+    last_data_received: u32,
+    last_ack_received: u32,
+}
+
+/// Follows one connection's host.
+#[derive(Debug, Default)]
+pub struct Host {
+    owed: bool,
+}
+
+impl Host {
+    /// Looks. True if the host has vanished; false also if the kernel does not tell.
+    pub fn has_vanished(&mut self, stream: &TcpStream) -> bool {
+        getsockopt(stream, TcpInfo).is_ok_and(|info| self.judge(&info))
+    }
+
+    /// What was sent a moment ago may still be on its way, so an answer has to be owed twice in a row.
+    fn judge(&mut self, info: &Info) -> bool {
+        let owes = info.unacknowledged > 0 || info.probes > 0;
+        let owed = std::mem::replace(&mut self.owed, owes);
+        let silent = info.last_data_received.min(info.last_ack_received);
+        owes && owed && Duration::from_millis(silent.into()) >= VANISHED_AFTER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[test]
+    fn a_host_that_owes_an_answer_and_says_nothing_has_vanished() {
+        for (what, info) in [
+            ("data", silent(13_000, 1, 0)),
+            ("a probe", silent(13_000, 0, 1)),
+        ] {
+            let mut host = Host::default();
+
+            assert!(!host.judge(&info), "{what} may be on its way");
+            assert!(host.judge(&info), "{what} is not answered");
+        }
+    }
+
+    #[test]
+    fn a_host_that_answers_or_owes_nothing_is_there() {
+        for (what, info) in [
+            ("it is asked seldom", silent(40_000, 0, 0)),
+            ("it has just answered", silent(100, 3, 0)),
+            ("it has a moment left", silent(12_999, 3, 1)),
+        ] {
+            let mut host = Host::default();
+
+            assert!(!host.judge(&info) && !host.judge(&info), "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_kernel_tells() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+
+        let info = getsockopt(&stream, TcpInfo).unwrap();
+
+        const ESTABLISHED: u8 = 1;
+        assert_eq!(info.state[0], ESTABLISHED);
+        assert!(info.last_ack_received < 10_000, "{info:?}");
+    }
+
+    fn silent(millis: u32, unacknowledged: u32, probes: u8) -> Info {
+        Info {
+            probes,
+            unacknowledged,
+            last_data_received: millis + 7000,
+            last_ack_received: millis,
+            ..Info::default()
+        }
+    }
+}

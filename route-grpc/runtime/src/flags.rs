@@ -1,0 +1,87 @@
+//! Values of flags: times, sizes, counts. None of them may be 0 unless 0 means something, for a limit of 0 is a slip of the
+//! pen that would only show when nothing works.
+
+use std::time::Duration;
+
+const TIMES: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
+
+const SIZES: [(&str, u64); 4] = [
+    ("", 1),
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+];
+
+/// Reads a time: a whole number and `ms`, `s`, `m` or `h`; more than 0.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    duration_or_zero(text).and_then(|time| match time {
+        Duration::ZERO => Err("a time of 0 makes no sense here".to_owned()),
+        time => Ok(time),
+    })
+}
+
+/// Reads a time that may be 0.
+pub fn duration_or_zero(text: &str) -> Result<Duration, String> {
+    quantity(text, &TIMES)
+        .map(Duration::from_millis)
+        .ok_or_else(|| "a time is a whole number and ms, s, m or h, such as 10s".to_owned())
+}
+
+/// Reads a size: a whole number, and `KiB`, `MiB` or `GiB`, or nothing for bytes; more than 0, and what fits into `T`.
+pub fn bytes<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    let bytes = quantity(text, &SIZES).ok_or_else(|| {
+        "a size is a whole number and KiB, MiB, GiB or nothing, such as 64MiB".to_owned()
+    })?;
+    if bytes == 0 {
+        return Err("a size of 0 makes no sense here".to_owned());
+    }
+    T::try_from(bytes).map_err(|_| {
+        let most = (1_u128 << (8 * size_of::<T>())) - 1;
+        format!("at most {most} bytes")
+    })
+}
+
+/// Reads a number of at least 1.
+pub fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1".to_owned()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("a whole number is needed".to_owned()),
+    }
+}
+
+fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes_have_units() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(bytes("64MiB"), Ok(64_usize << 20));
+        assert_eq!(bytes("1000"), Ok(1000_u32));
+        for bad in ["", "10", "s", "-1s", "1.5s", "99999999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "MiB", "1MB", "99999999999GiB", "4GiB"] {
+            assert!(bytes::<u32>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn zero_is_refused_unless_it_means_something() {
+        assert!(duration("0s").is_err());
+        assert!(bytes::<u32>("0MiB").is_err());
+        assert_eq!(count("0"), Err("must be at least 1".to_owned()));
+        assert_eq!(count("1"), Ok(1));
+        assert_eq!(duration_or_zero("0s"), Ok(Duration::ZERO));
+    }
+}

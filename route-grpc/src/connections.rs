@@ -1,0 +1,207 @@
+//! Connections to the gRPC port: how many there may be, and how long one may take to say that it speaks HTTP/2.
+//!
+//! Whoever opens connections and says nothing would otherwise use up the process's file descriptors, and with them the
+//! other ports. A peer that has begun and then vanishes is found by HTTP/2 keepalive.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_util::stream::{self, Stream};
+use route_runtime::listen;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep, sleep};
+use tonic::transport::server::{Connected, TcpConnectInfo};
+use tracing::{debug, warn};
+
+use crate::node::Node;
+
+/// Bytes with which a client begins HTTP/2.
+const PREFACE_BYTES: usize = 24;
+
+/// From the accept to the end of those.
+const PREFACE_TIME: Duration = Duration::from_secs(10);
+
+/// Refusals are counted one by one, and logged together.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The places for connections.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    free: Arc<Semaphore>,
+    limit: usize,
+}
+
+impl Connections {
+    /// All are free.
+    pub(crate) fn new(limit: usize) -> Self {
+        let limit = limit.min(Semaphore::MAX_PERMITS);
+        Self {
+            free: Arc::new(Semaphore::new(limit)),
+            limit,
+        }
+    }
+
+    /// How many are taken.
+    pub(crate) fn in_use(&self) -> usize {
+        self.limit.saturating_sub(self.free.available_permits())
+    }
+
+    fn take(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.free).try_acquire_owned().ok()
+    }
+}
+
+/// Takes connections; those beyond the limit are closed at once, counted and logged. Ends when the listener breaks.
+pub(crate) fn incoming(
+    listener: TcpListener,
+    node: Arc<Node>,
+) -> impl Stream<Item = io::Result<Connection>> {
+    let refusals = Refusals::default();
+    stream::unfold(
+        (listener, node, refusals),
+        async |(listener, node, mut refusals)| {
+            loop {
+                let (stream, peer) = match listen::accept(&listener).await {
+                    Ok(accepted) => accepted,
+                    Err(error) => return Some((Err(error), (listener, node, refusals))),
+                };
+                let Some(place) = node.connections.take() else {
+                    node.metrics.refused_connections.add(1);
+                    refusals.log(peer, node.connections.limit);
+                    continue;
+                };
+                // A batch is written as a whole: waiting for more would only delay it.
+                if let Err(error) = stream.set_nodelay(true) {
+                    debug!(%peer, %error, "a connection broke before it was served");
+                    continue;
+                }
+                let connection = Connection {
+                    stream,
+                    preface: Some(Preface {
+                        missing: PREFACE_BYTES,
+                        deadline: Box::pin(sleep(PREFACE_TIME)),
+                        peer,
+                        node: Arc::clone(&node),
+                    }),
+                    _place: place,
+                };
+                return Some((Ok(connection), (listener, node, refusals)));
+            }
+        },
+    )
+}
+
+/// Refusals that are not logged yet.
+#[derive(Debug, Default)]
+struct Refusals {
+    count: u64,
+    logged: Option<Instant>,
+}
+
+impl Refusals {
+    fn log(&mut self, peer: SocketAddr, limit: usize) {
+        self.count += 1;
+        let now = Instant::now();
+        if self
+            .logged
+            .is_none_or(|logged| now - logged >= LOG_INTERVAL)
+        {
+            warn!(%peer, limit, refused = self.count, "too many gRPC connections");
+            (self.count, self.logged) = (0, Some(now));
+        }
+    }
+}
+
+/// One connection; its place is free again when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    preface: Option<Preface>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What a connection still owes before it is known to speak HTTP/2.
+#[derive(Debug)]
+struct Preface {
+    missing: usize,
+    deadline: Pin<Box<Sleep>>,
+    peer: SocketAddr,
+    node: Arc<Node>,
+}
+
+impl Preface {
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        ready!(self.deadline.as_mut().poll(cx));
+        self.node.metrics.silent_connections.add(1);
+        debug!(peer = %self.peer, "a connection did not begin to speak HTTP/2 in time");
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let Some(preface) = &mut self.preface else {
+            return read;
+        };
+        preface.missing = preface
+            .missing
+            .saturating_sub(buffer.filled().len() - before);
+        if preface.missing == 0 {
+            self.preface = None;
+        } else if let Poll::Ready(late) = preface.poll_late(cx) {
+            return Poll::Ready(Err(late));
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, data)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = TcpConnectInfo;
+
+    fn connect_info(&self) -> TcpConnectInfo {
+        self.stream.connect_info()
+    }
+}

@@ -1,0 +1,202 @@
+//! What operators meet: settings that cannot be meant, and ends that are in order.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use system_tests::deployment::process::{Process, binary};
+use system_tests::deployment::{Deployment, FanOut, Setup};
+use system_tests::player::connection::{Connection, Options};
+use system_tests::player::messages::{self, Client, Status};
+use system_tests::player::stage::BARRIER_LIMIT;
+use tokio::sync::watch;
+
+/// What clap, and every shell, says of a wrong command line.
+const WRONG_USAGE: i32 = 2;
+/// No end takes that long unless something is broken, and less than the drain deadlines.
+const SOON: Duration = Duration::from_secs(15);
+/// Ends the process right after its flags have been read.
+const NO_FILTER: &str = "--log-filter=route=loud";
+
+#[test]
+fn flags_that_cannot_be_meant_are_refused_by_their_name() {
+    let gateway: &[&[&str]] = &[
+        &["--max-connections=0"],
+        &["--max-connections-per-source=0"],
+        &["--worker-threads=0"],
+        &["--max-pdu-bytes=0"],
+        &["--link-queue-bytes=0"],
+        &["--window-bytes=0"],
+        &["--window-total-bytes=0"],
+        &["--upstream-lost=0s"],
+        &["--drain-deadline=0s"],
+        &["--idle-timeout=0s"],
+        &["--heartbeat-interval=0s"],
+        &["--write-timeout=0s"],
+        &["--first-pdu-timeout=0s"],
+        &["--max-pdu-bytes=15"],
+        &["--link-queue-bytes=1MiB"],
+        &["--window-total-bytes=1MiB"],
+    ];
+    let node: &[&[&str]] = &[
+        &["--max-grpc-connections=0"],
+        &["--max-streams=0"],
+        &["--max-stream-age=0s"],
+        &["--detach-grace=0s"],
+        &["--gateway-queue-bytes=0"],
+        &["--gateway-queue-bytes=1MiB"],
+        &["--seat-bytes=0"],
+        &["--seat-bytes=1MiB"],
+        &["--pdu-limit=0"],
+        &["--log-events=0"],
+        &["--log-bytes=0"],
+    ];
+    let serve: &[&[&str]] = &[
+        &["--worker-threads=0"],
+        &["--shutdown-deadline=0s"],
+        &["--drain-window=25s"],
+    ];
+
+    for flags in gateway.iter().chain(node) {
+        let output = run("pdu-gateway", &[&["--embedded"], *flags].concat(), &[]);
+        assert_refused(&output, flags[0]);
+    }
+    for flags in serve.iter().chain(node) {
+        let output = run("route-grpc", &[&["serve"], *flags].concat(), &[]);
+        assert_refused(&output, flags[0]);
+    }
+    let output = run("route-grpc", &["status", "--timeout=0s", "1"], &[]);
+    assert_refused(&output, "--timeout=0s");
+}
+
+#[test]
+fn zero_is_taken_where_it_means_something() {
+    let flags = [
+        "serve",
+        "--cold-start-wait=0s",
+        "--seat-hold=0s",
+        "--drain-window=0s",
+        NO_FILTER,
+    ];
+
+    assert_accepted(&run("route-grpc", &flags, &[]));
+}
+
+#[test]
+fn switches_in_the_environment_can_be_off() {
+    let upstream = ["--upstream=http://127.0.0.1:1", NO_FILTER];
+    for off in ["false", "0", "no", "off"] {
+        let off = [("TT_GATEWAY_EMBEDDED", off), ("TT_GATEWAY_LENIENT", off)];
+
+        assert_refused(&run("pdu-gateway", &[NO_FILTER], &off), "--embedded");
+        assert_accepted(&run("pdu-gateway", &upstream, &off));
+    }
+    for on in ["true", "1", "yes", "on"] {
+        let on = [("TT_GATEWAY_EMBEDDED", on), ("TT_GATEWAY_LENIENT", on)];
+
+        assert_accepted(&run("pdu-gateway", &[NO_FILTER], &on));
+        assert_refused(&run("pdu-gateway", &upstream, &on), "--embedded");
+    }
+    for (name, flag) in [
+        ("TT_GATEWAY_EMBEDDED", "--embedded"),
+        ("TT_GATEWAY_LENIENT", "--lenient"),
+    ] {
+        assert_refused(
+            &run("pdu-gateway", &[NO_FILTER], &[(name, "perhaps")]),
+            flag,
+        );
+    }
+}
+
+/// A gateway that ends while its node goes on, and a node that ends before its gateway: nobody has to look.
+#[tokio::test]
+async fn an_orderly_stop_warns_nobody() {
+    for order in [[0, 1], [1, 0]] {
+        let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
+        let servers = servers.expect("ready servers");
+        let msg_server = msg_server(&servers).await;
+        msg_server.barrier(BARRIER_LIMIT).await;
+
+        // A gateway that starts before its node says so.
+        let before = loud(&servers.output());
+        for number in order {
+            assert_ends_well(&servers.processes()[number]).await;
+        }
+
+        let output = servers.output();
+        assert_eq!(loud(&output), before, "{output}");
+    }
+}
+
+/// The node is gone for good, and the gateway holds nothing that only a node could save.
+#[tokio::test]
+async fn a_gateway_does_not_wait_for_a_node_that_is_gone() {
+    let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
+    let servers = servers.expect("ready servers");
+    let msg_server = msg_server(&servers).await;
+    msg_server.barrier(BARRIER_LIMIT).await;
+    let [gateway, node] = servers.processes() else {
+        panic!("two processes");
+    };
+
+    node.kill();
+    assert_ends_well(gateway).await;
+
+    assert!(
+        msg_server.closes(BARRIER_LIMIT).await,
+        "its connection ends"
+    );
+}
+
+/// Lines that somebody has to look at.
+fn loud(output: &str) -> usize {
+    let loud = |line: &&str| line.contains("\"WARN\"") || line.contains("\"ERROR\"");
+    output.lines().filter(loud).count()
+}
+
+async fn msg_server(servers: &Deployment) -> Connection {
+    let address = servers.pdu_address();
+    let connection = Connection::open(address, Options::default(), watch::Sender::new(())).await;
+    let connection = connection.expect("the server accepts");
+    let list = messages::list(&[(1, Status::Online, Client::Windows)]);
+    connection
+        .write(&list.encode())
+        .await
+        .expect("an open connection");
+    connection
+}
+
+async fn assert_ends_well(process: &Process) {
+    process.terminate();
+    let end = process.ended(SOON).await;
+    assert_eq!(
+        end.and_then(|end| end.code()),
+        Some(0),
+        "{end:?}: {process}"
+    );
+}
+
+fn run(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(binary(name).expect("a built binary"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TT_")) {
+        command.env_remove(name);
+    }
+    let output = command
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output();
+    output.expect("the binary runs")
+}
+
+fn assert_refused(output: &Output, flag: &str) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(WRONG_USAGE), "{flag}: {said}");
+    let name = flag.split('=').next().unwrap_or(flag);
+    assert!(said.contains(name), "{name} is not named: {said}");
+}
+
+/// The flags are taken; it is the log filter that is not.
+fn assert_accepted(output: &Output) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("invalid log filter"), "{said}");
+}
