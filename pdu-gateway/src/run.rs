@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use route_proto::v1::delivery::Payload;
 use route_proto::v1::{Delivery, DeliveryRun, DesktopLoginNotice, LinkId, StatusNotice};
+use smallvec::SmallVec;
 
 use crate::codec;
 use crate::command;
@@ -34,9 +35,10 @@ pub struct Run {
     position: u64,
     /// Newer ones of this origin may have come before.
     late: bool,
-    deliveries: Vec<Place>,
+    /// One of each is the usual case of a message between two users: no allocations of their own.
+    deliveries: SmallVec<[Place; 1]>,
     /// All PDUs, one after the other. No PDU is cut by the end of a segment.
-    segments: Vec<Bytes>,
+    segments: SmallVec<[Bytes; 1]>,
     bytes: usize,
 }
 
@@ -62,7 +64,7 @@ impl Run {
                 .sum(),
             ..Builder::default()
         };
-        let mut deliveries = Vec::with_capacity(run.deliveries.len());
+        let mut deliveries = SmallVec::with_capacity(run.deliveries.len());
         for delivery in run.deliveries {
             let mark = Mark {
                 sequence: delivery.sequence,
@@ -213,7 +215,7 @@ struct Builder {
     /// Bytes to be copied that are not in a block yet, so that a block is no longer than it has to be.
     unseen: usize,
     block: Vec<u8>,
-    segments: Vec<Bytes>,
+    segments: SmallVec<[Bytes; 1]>,
     bytes: usize,
 }
 
@@ -259,7 +261,7 @@ impl Builder {
         }
     }
 
-    fn finish(mut self) -> (Vec<Bytes>, usize) {
+    fn finish(mut self) -> (SmallVec<[Bytes; 1]>, usize) {
         self.end_block();
         (self.segments, self.bytes)
     }
