@@ -453,13 +453,18 @@ impl Writer<'_> {
     ) -> Poll<io::Result<usize>> {
         let mut few = [IoSlice::new(&[]); FEW_SLICES];
         let filled = self.batch.slices(&mut few);
-        let bytes = if filled < FEW_SLICES {
-            ready!(Pin::new(output).poll_write_vectored(cx, &few[..filled]))?
-        } else {
-            let mut many = [IoSlice::new(&[]); SLICES];
-            let filled = self.batch.slices(&mut many);
-            ready!(Pin::new(output).poll_write_vectored(cx, &many[..filled]))?
+        let output = Pin::new(output);
+        let written = match filled {
+            // `send` costs the kernel less than `writev`.
+            1 => output.poll_write(cx, &few[0]),
+            0..FEW_SLICES => output.poll_write_vectored(cx, &few[..filled]),
+            _ => {
+                let mut many = [IoSlice::new(&[]); SLICES];
+                let filled = self.batch.slices(&mut many);
+                output.poll_write_vectored(cx, &many[..filled])
+            }
         };
+        let bytes = ready!(written)?;
         if bytes == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use route_proto::v1::delivery::Payload;
 use route_proto::v1::{Delivery, DeliveryRun, DesktopLoginNotice, LinkId, StatusNotice};
+use smallvec::SmallVec;
 
 use crate::codec;
 use crate::command;
@@ -35,9 +36,10 @@ pub struct Run {
     position: u64,
     /// Newer ones of this origin may have come before.
     late: bool,
-    deliveries: Vec<Place>,
+    /// One of each is the usual case of a message between two users: no allocations of their own.
+    deliveries: SmallVec<[Place; 1]>,
     /// All PDUs, one after the other. No PDU is cut by the end of a segment.
-    segments: Vec<Bytes>,
+    segments: SmallVec<[Bytes; 1]>,
     bytes: usize,
     /// Deliveries that are traced, by where they end.
     traced: Vec<(usize, Arriving)>,
@@ -66,7 +68,7 @@ impl Run {
             ..Builder::default()
         };
         let mut traced = Vec::new();
-        let mut deliveries = Vec::with_capacity(run.deliveries.len());
+        let mut deliveries = SmallVec::with_capacity(run.deliveries.len());
         for delivery in run.deliveries {
             let mark = Mark {
                 sequence: delivery.sequence,
@@ -231,7 +233,7 @@ struct Builder {
     /// Bytes to be copied that are not in a block yet, so that a block is no longer than it has to be.
     unseen: usize,
     block: Vec<u8>,
-    segments: Vec<Bytes>,
+    segments: SmallVec<[Bytes; 1]>,
     bytes: usize,
 }
 
@@ -277,7 +279,7 @@ impl Builder {
         }
     }
 
-    fn finish(mut self) -> (Vec<Bytes>, usize) {
+    fn finish(mut self) -> (SmallVec<[Bytes; 1]>, usize) {
         self.end_block();
         (self.segments, self.bytes)
     }

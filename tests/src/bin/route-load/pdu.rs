@@ -11,7 +11,7 @@ pub(crate) const STATUS_ANSWER: u16 = 0x020b;
 pub(crate) const MESSAGE: u16 = 0x0301;
 pub(crate) const HEARTBEAT: u16 = 0x0701;
 const ROLE_SET: u16 = 0x0707;
-const ONLINE_LIST: u16 = 0x0708;
+pub(crate) const ONLINE_LIST: u16 = 0x0708;
 const STATUS_UPDATE: u16 = 0x070a;
 
 pub(crate) const ONLINE: u32 = 1;
@@ -51,6 +51,35 @@ pub(crate) fn message(kind: Kind, from: u32, to: u32, data: &[u8]) -> Vec<u8> {
     pdu(MESSAGE, 0, &body.encode_to_vec())
 }
 
+/// The user to whom a chat message goes; `None` for a group, and for what is not as [`message`] makes it.
+///
+/// Reads no more than it has to: it is a part of the limit.
+pub(crate) fn receiver(pdu: &[u8]) -> Option<u32> {
+    let mut body = pdu.get(HEADER_BYTES..)?;
+    let mut fields = [0; 5];
+    for (number, field) in (1..).zip(&mut fields) {
+        let tag = body.split_off_first()?;
+        *field = varint(&mut body)?;
+        if *tag != number << 3 {
+            return None;
+        }
+    }
+    let [_, to, _, _, kind] = fields;
+    (kind == Kind::Single as u32).then_some(to)
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u32> {
+    let mut value = 0;
+    for shift in (0..32).step_by(7) {
+        let byte = *bytes.split_off_first()?;
+        value |= u32::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
 /// Asks for the status of `users`, with 12 bytes of attached data, as a MsgServer does.
 pub(crate) fn status_request(sequence: u16, users: Vec<u32>) -> Vec<u8> {
     let body = buddy::ImUsersStatReq {
@@ -88,6 +117,15 @@ pub(crate) fn online_list(users: impl Iterator<Item = u32>) -> Vec<u8> {
         user_stat_list: users.map(entry).collect(),
     };
     pdu(ONLINE_LIST, 0, &body.encode_to_vec())
+}
+
+/// The users in the body of an [`online_list`].
+pub(crate) fn listed(body: &[u8]) -> Vec<u32> {
+    let list = server::ImOnlineUserInfo::decode(body).unwrap_or_default();
+    list.user_stat_list
+        .iter()
+        .map(|user| user.user_id)
+        .collect()
 }
 
 /// One user's PC client came or went.
@@ -158,5 +196,20 @@ mod tests {
     #[test]
     fn the_data_of_a_message_ends_it() {
         assert!(message(Kind::Group, 1, 2, b"payload").ends_with(b"payload"));
+    }
+    #[test]
+    fn a_message_to_a_user_has_a_receiver_and_one_to_a_group_has_none() {
+        let (user, group) = (9_000_017, 900);
+
+        assert_eq!(
+            receiver(&message(Kind::Single, 1, user, b"data")),
+            Some(user)
+        );
+        assert_eq!(receiver(&message(Kind::Group, 1, group, b"data")), None);
+        assert_eq!(receiver(&status_request(7, vec![1, 2])), None);
+        assert_eq!(
+            listed(&online_list([5, 6].into_iter())[HEADER_BYTES..]),
+            [5, 6]
+        );
     }
 }

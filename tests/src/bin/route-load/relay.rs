@@ -1,8 +1,10 @@
-//! The physical limit: copies every message to every other connection and knows nothing else.
+//! The physical limit: copies every message to every other connection and knows nothing else, except where each user is
+//! who was listed: a message to one of them is copied once.
 //!
 //! It answers status requests with nothing, so that a workload can wait until its connections are served. It serves
-//! forward, flood, latency and rate; the other workloads need a RouteServer.
+//! forward, flood, latency, rate and bytes; the other workloads need a RouteServer.
 
+use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Range;
 use std::time::Duration;
@@ -39,6 +41,10 @@ struct Turn {
     messages: Vec<u8>,
     /// Who sent which part of `messages`.
     parts: Vec<(usize, Range<usize>)>,
+    /// To whom alone which part of `messages` goes.
+    addressed: Vec<(usize, Range<usize>)>,
+    /// On which connection each user was listed.
+    homes: HashMap<u32, usize>,
     /// Who asks, with which sequence number.
     questions: Vec<(usize, u16)>,
 }
@@ -51,10 +57,19 @@ impl Turn {
                 let start = self.messages.len();
                 self.messages.extend_from_slice(frame.bytes);
                 let end = self.messages.len();
+                let home = pdu::receiver(frame.bytes).and_then(|user| self.homes.get(&user));
+                if let Some(home) = home {
+                    self.addressed.push((*home, start..end));
+                    return;
+                }
                 match self.parts.last_mut() {
                     Some((last, part)) if *last == from => part.end = end,
                     _ => self.parts.push((from, start..end)),
                 }
+            }
+            pdu::ONLINE_LIST => {
+                let users = pdu::listed(frame.body()).into_iter();
+                self.homes.extend(users.map(|user| (user, from)));
             }
             pdu::STATUS_REQUEST => self.questions.push((from, frame.sequence)),
             _ => {}
@@ -66,6 +81,9 @@ impl Turn {
             for to in (0..mesh.len()).filter(|to| *to != from) {
                 mesh.queue(to, &self.messages[part.clone()]);
             }
+        }
+        for (to, part) in self.addressed.drain(..) {
+            mesh.queue(to, &self.messages[part]);
         }
         self.messages.clear();
         for (to, sequence) in self.questions.drain(..) {

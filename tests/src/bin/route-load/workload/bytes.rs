@@ -31,7 +31,7 @@ impl Workload for Bytes {
     }
 
     fn needs_presence(&self) -> bool {
-        true
+        false
     }
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {

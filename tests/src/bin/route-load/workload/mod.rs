@@ -37,7 +37,7 @@ pub(crate) trait Workload {
     /// Names the workload and its parameters.
     fn label(&self) -> String;
 
-    /// Whether it needs a server that knows who is online; the relay does not.
+    /// Whether it needs a server that says who is online; the relay does not.
     fn needs_presence(&self) -> bool;
 
     /// Uses the server once and says what was seen. An error if the server does not play along.
