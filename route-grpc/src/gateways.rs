@@ -55,6 +55,8 @@ pub(crate) struct Gateway {
     /// What waits for it.
     pub(crate) outbound: Arc<Outbound>,
     retention: Retention,
+    /// The node lost this life of the gateway before, and had then applied so much of its links: that has had its effects.
+    seen_before: HashMap<u64, u64>,
     /// It has not yet sent again everything that it had read before.
     pub(crate) is_catching_up: bool,
     /// Its queries that wait for that.
@@ -186,6 +188,7 @@ impl Gateways {
         outbound.open_stream(hello.attempt);
         self.by_id.insert(hello.id.clone(), hello.incarnation);
         let gateway = Gateway {
+            seen_before: self.past.seen_of(hello.incarnation),
             connection: Connection::Attached { session },
             sequences: Sequences::default(),
             replays: Replays::default(),
@@ -264,7 +267,8 @@ impl Gateways {
             gateway: gateway.hello.id.clone(),
         };
         gateway.end_stream(Some(superseded.into()), &mut self.touched);
-        self.past.remember(gateway.hello.clone());
+        let seen = gateway.sequences.applied().collect();
+        self.past.remember(gateway.hello.clone(), seen);
         self.relay_congestion();
         Some(gateway)
     }
@@ -535,6 +539,12 @@ impl Gateway {
         micros.saturating_add(self.hello.clock_offset)
     }
 
+    /// The entry had its effects before the node lost the gateway, which sends it again.
+    pub(crate) fn has_seen(&self, link: u64, sequence: u64) -> bool {
+        let seen = self.seen_before.get(&link);
+        seen.is_some_and(|seen| sequence <= *seen)
+    }
+
     /// Which stream of its life is its last one.
     pub(crate) fn attempt(&self) -> u64 {
         self.hello.attempt
@@ -597,14 +607,23 @@ fn touch(touched: &mut Vec<Arc<Outbound>>, outbound: &Arc<Outbound>) {
 /// The last life of each gateway that is gone: what is older may not come back.
 #[derive(Debug, Default)]
 struct Past {
-    last: HashMap<String, (u64, u64)>,
+    last: HashMap<String, PastLife>,
     order: VecDeque<String>,
 }
 
+#[derive(Debug)]
+struct PastLife {
+    /// Incarnation and attempt.
+    life: (u64, u64),
+    /// How much was applied of its links.
+    seen: HashMap<u64, u64>,
+}
+
 impl Past {
-    fn remember(&mut self, hello: Hello) {
+    fn remember(&mut self, hello: Hello, seen: HashMap<u64, u64>) {
         let life = (hello.incarnation, hello.attempt);
-        if self.last.insert(hello.id.clone(), life).is_none() {
+        let past = PastLife { life, seen };
+        if self.last.insert(hello.id.clone(), past).is_none() {
             self.order.push_back(hello.id);
         }
         if self.order.len() > MAX_GATEWAYS
@@ -616,7 +635,14 @@ impl Past {
 
     fn has_newer(&self, hello: &Hello) -> bool {
         let newest = self.last.get(&hello.id);
-        newest.is_some_and(|newest| (hello.incarnation, hello.attempt) <= *newest)
+        newest.is_some_and(|newest| (hello.incarnation, hello.attempt) <= newest.life)
+    }
+
+    /// What was applied of this life, which is back.
+    fn seen_of(&mut self, incarnation: u64) -> HashMap<u64, u64> {
+        let mut lives = self.last.values_mut();
+        let past = lives.find(|past| past.life.0 == incarnation);
+        past.map_or_else(HashMap::new, |past| std::mem::take(&mut past.seen))
     }
 }
 

@@ -101,6 +101,7 @@ pub(crate) fn apply(
         quiet,
         traced,
         effects: Effects::default(),
+        effect: Effect::Notify,
     };
     for entry in entries {
         if let Err(refusal) = batch.entry(incarnation, entry) {
@@ -173,6 +174,8 @@ struct Batch<'a> {
     quiet: Option<&'a HashSet<u32>>,
     traced: &'a mut Traced,
     effects: Effects,
+    /// Of the present entry.
+    effect: Effect,
 }
 
 impl Batch<'_> {
@@ -199,6 +202,11 @@ impl Batch<'_> {
             }
         }
         let link = LinkId { gateway, number };
+        self.effect = if self.gateway.has_seen(number, sequence) {
+            Effect::Silent
+        } else {
+            Effect::Notify
+        };
         match entry {
             Entry::Opened(opened) => self.opened(link, sequence, &opened),
             Entry::Closed(closed) => {
@@ -210,13 +218,14 @@ impl Batch<'_> {
             Entry::Update(update) => self.update(link, sequence, update),
             Entry::Role(role) => {
                 let claimed = role.claimed;
-                self.change(link, sequence, Change::Role { claimed }, Effect::Notify)
+                self.change(link, sequence, Change::Role { claimed }, self.effect)
             }
             Entry::Query(query) => self.query(link, sequence, query),
             Entry::Envelope(envelope) => self.envelope(link, sequence, envelope),
-            Entry::Unreadable(_) => self.change(link, sequence, Change::Unreadable, Effect::Notify),
+            Entry::Unreadable(_) => self.change(link, sequence, Change::Unreadable, self.effect),
             Entry::Returned(returned) => {
-                for run in returned.runs {
+                let news = self.effect == Effect::Notify;
+                for run in returned.runs.into_iter().filter(|_| news) {
                     self.returned(link, run)?;
                 }
                 if returned.last {
@@ -248,7 +257,7 @@ impl Batch<'_> {
             link,
             sequence,
             Change::Opened { peer, restored },
-            Effect::Notify,
+            self.effect,
         )
     }
 
@@ -261,7 +270,7 @@ impl Batch<'_> {
             WireCloseReason::Drain => CloseReason::Drain,
             WireCloseReason::Requested => CloseReason::Requested,
         };
-        self.change(link, sequence, Change::Closed { reason }, Effect::Notify)
+        self.change(link, sequence, Change::Closed { reason }, self.effect)
     }
 
     fn table(&mut self, link: LinkId, sequence: u64, list: &SessionList) -> Result<(), Refusal> {
@@ -322,7 +331,7 @@ impl Batch<'_> {
             entries: &entries,
             last: list.last,
         };
-        self.change(link, sequence, change, Effect::Notify)
+        self.change(link, sequence, change, self.effect)
     }
 
     fn update(
@@ -337,11 +346,7 @@ impl Batch<'_> {
             status: reported_status(link, update.status)?,
         };
         let quiet = self.quiet.is_some_and(|q| q.contains(&update.user_id));
-        let effect = if quiet {
-            Effect::Silent
-        } else {
-            Effect::Notify
-        };
+        let effect = if quiet { Effect::Silent } else { self.effect };
         self.change(link, sequence, change, effect)
     }
 
@@ -361,6 +366,9 @@ impl Batch<'_> {
     }
 
     fn envelope(&mut self, link: LinkId, sequence: u64, envelope: Envelope) -> Result<(), Refusal> {
+        if self.effect == Effect::Silent {
+            return self.core.pass(link, sequence).map_err(unlike_sequences);
+        }
         self.effects.envelopes += 1;
         let command = u16::try_from(envelope.command).map_err(|_| {
             Refusal::protocol(format!(

@@ -114,7 +114,6 @@ fn a_gateway_comes_while_connections_die() {
 }
 
 #[test]
-#[ignore = "what comes late of a link that was succeeded goes to its own MsgServer"]
 fn streams_break_while_connections_die() {
     play(Plan {
         broken_streams: true,
@@ -124,7 +123,6 @@ fn streams_break_while_connections_die() {
 }
 
 #[test]
-#[ignore = "returned deliveries are judged by positions of another node"]
 fn the_node_crashes_while_connections_die() {
     play(Plan {
         node_crashes: true,
