@@ -26,6 +26,8 @@ use crate::wire::Move;
 const RECONNECT_AFTER: Duration = Duration::from_secs(4);
 /// A connection does not die before it has been open for so long, nor two of a MsgServer within this time.
 const BETWEEN_DEATHS: Duration = Duration::from_secs(4);
+/// So long after a death, what it caused may not be confirmed.
+const CLAIM_IN_DOUBT: Duration = Duration::from_secs(2);
 /// After the last event, everything has to be at rest within this time.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
 const STEPS: usize = 600;
@@ -882,6 +884,9 @@ impl World {
             return;
         }
         let now = self.now();
+        for server in &mut self.servers {
+            server.claim_in_doubt |= now < server.died + CLAIM_IN_DOUBT;
+        }
         for host in self.gateways.iter_mut().flatten() {
             host.wire.node_died(&mut self.dice, now);
         }
