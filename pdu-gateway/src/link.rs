@@ -375,7 +375,7 @@ impl Link {
     /// telling the node of the end (`reason`; `None` if it was told before).
     pub fn shut(&self, batch: &mut Batch, reason: Option<CloseReason>, uplink: &Uplink) -> Shut {
         let mut outbox = self.outbox.lock();
-        let mut given_back = GivenBack::default();
+        let mut given_back = GivenBack::new(outbox.limit);
         given_back.collect(batch, &mut outbox.output);
         let runs = std::mem::take(&mut given_back.runs);
         let shut = Shut {

@@ -125,10 +125,10 @@ impl Links {
         }
     }
 
-    /// Asks all links to end, those of connections that are just being taken too.
-    pub fn drain(&self) {
+    /// From now on connections that are just being taken end at once. Returns the links that there are, the oldest first.
+    pub fn close(&self) -> Vec<Arc<Link>> {
         self.state.lock().closing = true;
-        self.end_all(CloseReason::Drain);
+        self.all()
     }
 
     /// Bytes that wait to be written to any of them.

@@ -16,9 +16,6 @@ use crate::trace::Arriving;
 /// Own PDUs are gathered in pieces of about this, bytes.
 const OWN_PIECE: usize = 64 << 10;
 
-/// Deliveries that are given back, most bytes in all; more are dropped, and counted.
-pub const MAX_GIVEN_BACK: usize = 4 << 20;
-
 #[derive(Debug)]
 enum Item {
     Run(Arc<Run>),
@@ -205,9 +202,11 @@ impl Batch {
 }
 
 /// Deliveries that could not be written.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 pub struct GivenBack {
-    /// In order, up to [`MAX_GIVEN_BACK`].
+    /// Most bytes in all; more are dropped, and counted.
+    limit: usize,
+    /// In order, up to the limit.
     pub runs: Vec<DeliveryRun>,
     /// PDU bytes in them.
     pub bytes: usize,
@@ -216,6 +215,16 @@ pub struct GivenBack {
 }
 
 impl GivenBack {
+    /// Nothing yet. A link's queue is the limit: nobody else can have been sent more.
+    pub fn new(limit: usize) -> Self {
+        GivenBack {
+            limit,
+            runs: Vec::new(),
+            bytes: 0,
+            dropped: 0,
+        }
+    }
+
     /// Takes what the writer and the queue still have. The link's own PDUs are of no use to anybody else.
     pub fn collect(&mut self, batch: &mut Batch, output: &mut Output) {
         let mut begun = batch.begun();
@@ -235,7 +244,7 @@ impl GivenBack {
         let left = run.unwritten(written);
         let bytes = run.bytes() - written;
         // Once something is missing, nothing that comes later may take its place.
-        if self.dropped > 0 || self.bytes + bytes > MAX_GIVEN_BACK {
+        if self.dropped > 0 || self.bytes + bytes > self.limit {
             self.dropped += left.deliveries.len();
             return;
         }

@@ -176,6 +176,7 @@ pub fn start(
         node,
         finished,
         shutdown: shutdown.clone(),
+        close_window: settings.close_window,
     };
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -200,6 +201,7 @@ struct Lifetime {
     node: Option<EmbeddedNode>,
     finished: CancellationToken,
     shutdown: Shutdown,
+    close_window: Duration,
 }
 
 impl Lifetime {
@@ -230,6 +232,9 @@ impl Lifetime {
         }
         let end = match lost {
             None => {
+                let remaining = self.shutdown.remaining();
+                let window = self.close_window.min(remaining / 2);
+                close_links(&self.gateway, window).await;
                 drain(&self.gateway, self.door, self.shutdown.remaining()).await;
                 self.finished.cancel();
                 attached.await.unwrap_or(Ok(()))
@@ -247,11 +252,22 @@ impl Lifetime {
     }
 }
 
-/// Ends all links, and waits until the node knows everything that they did, if there is a node, or one may come back in
-/// time and there is something to tell it.
+/// Ends all links, one after the other, so that their MsgServers turn elsewhere one after the other.
+async fn close_links(gateway: &Gateway, window: Duration) {
+    let links = gateway.links.close();
+    info!(links = links.len(), ?window, "closing all links");
+    let pause = window / u32::try_from(links.len()).unwrap_or(u32::MAX).max(1);
+    for (place, link) in links.into_iter().enumerate() {
+        if place > 0 {
+            sleep(pause).await;
+        }
+        link.end(CloseReason::Drain);
+    }
+}
+
+/// Waits until the node knows everything that links did, if there is a node, or one may come back in time and there is
+/// something to tell it.
 async fn drain(gateway: &Gateway, mut door: watch::Receiver<Door>, remaining: Duration) {
-    info!(links = gateway.counters.open_links(), "closing all links");
-    gateway.links.drain();
     let uplink = &gateway.uplink;
     let time = remaining.saturating_sub(LAST_STEPS);
     let problem = tokio::select! {

@@ -92,6 +92,9 @@ pub struct Settings {
     /// From SIGTERM to the exit at the latest
     #[arg(long, env = "TT_GATEWAY_DRAIN_DEADLINE", value_name = "TIME", value_parser = duration, default_value = "25s")]
     pub drain_deadline: Duration,
+    /// Over what time the connections of MsgServers are closed at SIGTERM, so that they do not all come back at once
+    #[arg(long, env = "TT_GATEWAY_CLOSE_WINDOW", value_name = "TIME", value_parser = duration, default_value = "2s")]
+    pub close_window: Duration,
     /// Networks whose MsgServers may connect; 0.0.0.0/0 and ::/0 for all
     #[arg(
         long,

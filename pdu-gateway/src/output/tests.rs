@@ -4,6 +4,8 @@ use route_proto::v1::delivery::Payload;
 use route_proto::v1::{Delivery, LinkId};
 
 use super::*;
+
+const LIMIT: usize = 4 << 20;
 use crate::codec;
 use crate::frame::HEADER_LEN;
 
@@ -44,7 +46,7 @@ fn what_is_not_wholly_written_is_given_back() {
     output.push_run(run(4, &[16]));
     write(&mut output, &mut batch, 150);
 
-    let mut back = GivenBack::default();
+    let mut back = GivenBack::new(LIMIT);
     back.collect(&mut batch, &mut output);
 
     let sequences: Vec<Vec<u64>> = back
@@ -59,8 +61,8 @@ fn what_is_not_wholly_written_is_given_back() {
 
 #[test]
 fn what_is_given_back_is_bounded_and_has_no_holes() {
-    let mut back = GivenBack::default();
-    let large = run(1, &[MAX_GIVEN_BACK - 100]);
+    let mut back = GivenBack::new(LIMIT);
+    let large = run(1, &[LIMIT - 100]);
     let small = run(9, &[50, 50]);
 
     back.add(&large, 0);
