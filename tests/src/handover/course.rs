@@ -26,8 +26,8 @@ const LIMIT: Duration = Duration::from_secs(30);
 const LONGEST_ABSENCE: Duration = Duration::from_millis(500);
 /// How long a node lives that is killed before it is ready, at most.
 const SHORTEST_LIFE: Duration = Duration::from_millis(300);
-/// How much later one gateway may find the new node.
-const LATEST_GATEWAY: Duration = Duration::from_millis(1500);
+/// How much later one gateway may find the new node: longer than a node waits for gateways that nobody has told it of.
+const LATEST_GATEWAY: Duration = Duration::from_secs(4);
 /// Between an interruption and the next one: messages, as a share of those of a second.
 const STEADY: std::ops::Range<f64> = 0.2..0.8;
 
