@@ -3,6 +3,7 @@
 //! Nothing here polls: a barrier, a count or a close is awaited as an event of the read loop.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::sync::Arc;
@@ -75,7 +76,7 @@ struct Record {
 }
 
 /// What becomes of the PDUs that come.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Default)]
 enum Keep {
     #[default]
     All,
@@ -83,6 +84,21 @@ enum Keep {
     Count,
     /// Those that match are counted; all are forgotten.
     CountMatching(fn(&[u8]) -> bool),
+    /// Counted, shown, and forgotten.
+    Show(Observer),
+}
+
+type Observer = Box<dyn FnMut(&[u8]) + Send>;
+
+impl fmt::Debug for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "All",
+            Self::Count => "Count",
+            Self::CountMatching(_) => "CountMatching",
+            Self::Show(_) => "Show",
+        })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -198,6 +214,11 @@ impl Connection {
     /// From now on only PDUs that match are counted, and none are kept: for connections that also get noise.
     pub fn count_matching(&self, matches: fn(&[u8]) -> bool) {
         self.record.seen.lock().keep = Keep::CountMatching(matches);
+    }
+
+    /// From now on PDUs are shown to `observer` as they come, and not kept: for plays that judge on the way.
+    pub fn show_to(&self, observer: impl FnMut(&[u8]) + Send + 'static) {
+        self.record.seen.lock().keep = Keep::Show(Box::new(observer));
     }
 
     /// Ends the connection from this side and stops reading.
@@ -379,13 +400,17 @@ impl Seen {
     }
 
     fn keep(&mut self, raw: &[u8]) {
-        match self.keep {
+        match &mut self.keep {
             Keep::All => {
                 self.count += 1;
                 self.pdus.push(Bytes::copy_from_slice(raw));
             }
             Keep::Count => self.count += 1,
             Keep::CountMatching(matches) => self.count += usize::from(matches(raw)),
+            Keep::Show(observer) => {
+                self.count += 1;
+                observer(raw);
+            }
         }
     }
 }

@@ -41,6 +41,9 @@ pub(crate) enum Task {
     Demo(DemoOptions),
     /// Run route-grpc and a pdu-gateway attached to it as one command, for --spawn; SIGTERM ends both.
     Pair(PairOptions),
+    /// Interrupt a node of our own while played MsgServers work through two gateways: nothing may be lost, come twice or
+    /// out of order, no user be falsely offline.
+    Handover(HandoverOptions),
 }
 
 #[derive(Debug, Args)]
@@ -140,6 +143,49 @@ pub(crate) struct PairOptions {
     /// Also sets --fan-out of the node. Everything else is set by environment: TT_ROUTE_… and TT_GATEWAY_….
     #[arg(long, value_name = "MODE")]
     pub(crate) fan_out: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HandoverOptions {
+    /// How often the node is killed (SIGKILL) and another one started.
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    pub(crate) kills: usize,
+
+    /// How often the node is ended by SIGTERM and another one started.
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    pub(crate) terminations: usize,
+
+    /// How often gateways are cut off from the node.
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub(crate) cuts: usize,
+
+    /// Messages that the four MsgServers send together, in a second.
+    #[arg(long, value_name = "COUNT", default_value_t = 5000)]
+    pub(crate) messages: u64,
+
+    /// Logins and logouts, in a second.
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub(crate) updates: u64,
+
+    /// Status queries, in a second.
+    #[arg(long, value_name = "COUNT", default_value_t = 200)]
+    pub(crate) queries: u64,
+
+    /// The longest cut, seconds; a gateway that is away for longer than the node's grace (10 s) loses its links.
+    #[arg(long, value_name = "SECONDS", default_value_t = 6.0)]
+    pub(crate) longest_cut: f64,
+
+    /// Let some users move between MsgServers.
+    #[arg(long)]
+    pub(crate) roamers: bool,
+
+    /// If something goes wrong, write what the processes said last to this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) server_log: Option<PathBuf>,
+
+    /// Seed of the dice; another one each time unless given.
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
 }
 
 impl LoadOptions {

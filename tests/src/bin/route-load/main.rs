@@ -15,6 +15,7 @@
 mod cli;
 mod demo;
 mod figures;
+mod handover;
 mod measure;
 mod mesh;
 mod pair;
@@ -50,6 +51,7 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
     match cli.task {
         Some(Task::Demo(options)) => demo::run(&options),
         Some(Task::Pair(options)) => pair::run(&options),
+        Some(Task::Handover(options)) => handover::run(&options),
         None => match cli.relay {
             Some(address) => relay::serve(address).map(|()| true),
             None => load(&cli.load),

@@ -1,0 +1,219 @@
+//! The judge sees what it is there for.
+
+use route_proto::legacy::im::base_define::UserStat;
+
+use super::*;
+
+#[test]
+fn what_arrives_as_it_is_due_is_right() {
+    let mut play = Play::new();
+    play.messages(20);
+    play.updates(20);
+    let question = play.state.query(0, &mut play.dice);
+    let answer = play.right_answer(&question);
+
+    play.everything_arrives();
+    play.state.arrived(0, &answer);
+
+    assert!(play.state.is_quiet());
+    let tally = play.state.conclude();
+    assert_eq!(tally.deviations, Vec::<String>::new());
+    assert_eq!((tally.messages, tally.queries), (20, 1));
+}
+
+#[test]
+fn what_does_not_arrive_is_lost() {
+    let mut play = Play::new();
+    play.messages(10);
+    let due = play.due(1, 0);
+    play.state.routes[1][0].due.pop_back();
+
+    play.everything_arrives();
+    play.state.routes[1][0]
+        .due
+        .push_back(due.last().unwrap().clone());
+
+    assert!(!play.state.is_quiet());
+    assert_eq!(play.state.conclude().lost, 1);
+    assert!(play.state.is_quiet(), "it is told once");
+}
+
+#[test]
+fn what_arrives_again_is_told() {
+    let mut play = Play::new();
+    play.messages(10);
+    let first = play.due(1, 0).remove(0);
+    play.everything_arrives();
+
+    play.state.arrived(1, &first.raw);
+
+    assert_eq!(play.state.conclude().twice, 1);
+}
+
+#[test]
+fn what_is_overtaken_is_told_when_it_comes() {
+    let mut play = Play::new();
+    play.messages(10);
+    let due = play.due(1, 0);
+
+    for place in [1, 0] {
+        play.state.arrived(1, &due[place].raw);
+    }
+    play.everything_arrives();
+
+    let tally = play.state.conclude();
+    assert_eq!((tally.disordered, tally.lost, tally.twice), (1, 0, 0));
+}
+
+#[test]
+fn notices_are_due_once_each() {
+    let mut play = Play::new();
+    play.updates(10);
+    let notice = play.due(1, 0).remove(0);
+    play.everything_arrives();
+    play.state.arrived(1, &notice.raw);
+    assert_eq!(play.state.conclude().wrong_notices, 1, "again");
+
+    play.updates(10);
+    let missing = play.due(2, 0).len() as u64;
+    play.state.routes[2][0].due.drain(..).for_each(drop);
+    play.updates(10);
+    let missing_too = play.due(2, 0).len() as u64;
+    assert!(missing > 0 && missing_too > 0);
+    assert!(play.state.conclude().wrong_notices >= missing_too, "never");
+}
+
+#[test]
+fn an_answer_of_offline_for_somebody_who_stays_is_false() {
+    let mut play = Play::new();
+    let question = play.state.query(0, &mut play.dice);
+    let offline = play.answer(&question, |_| false);
+
+    play.state.arrived(0, &offline);
+
+    let tally = play.state.conclude();
+    assert!(tally.false_offline >= SERVERS as u64, "{tally:?}");
+}
+
+#[test]
+fn answers_come_once_and_in_order() {
+    let mut play = Play::new();
+    let questions = [(); 2].map(|()| play.state.query(0, &mut play.dice));
+    let [first, second] = questions.map(|question| play.right_answer(&question));
+
+    for answer in [&second, &first, &first, &second] {
+        play.state.arrived(0, answer);
+    }
+
+    assert_eq!(play.state.conclude().wrong_answers, 2);
+}
+
+#[test]
+fn what_is_known_of_a_user_is_what_was_known_when_it_was_asked() {
+    let mut play = Play::new();
+    play.updates(200);
+    let asked = play.state.population.ask();
+    play.everything_arrives();
+    let later = play.state.population.ask();
+
+    let population = &play.state.population;
+    let known =
+        |asked| (1003..1033).filter(move |user| population.answer(*user, 1, asked).is_some());
+
+    assert!(known(asked).count() < known(later).count());
+    assert_eq!(known(later).count(), 30);
+}
+
+#[test]
+fn routes_are_restored_when_something_new_has_come_on_each() {
+    let mut play = Play::new();
+    play.messages(10);
+    play.state.interrupt();
+    play.everything_arrives();
+    assert_eq!(play.state.restored(), None, "that was sent before");
+
+    for origin in 0..SERVERS {
+        play.messages_of(origin, 20);
+    }
+    play.everything_arrives();
+
+    assert!(play.state.restored().is_some());
+}
+
+struct Play {
+    state: State,
+    dice: Rng,
+}
+
+impl Play {
+    fn new() -> Self {
+        let judge = Judge::new(Population::new(false));
+        Self {
+            state: judge.state.into_inner(),
+            dice: Rng::with_seed(1),
+        }
+    }
+
+    fn messages(&mut self, count: usize) {
+        self.messages_of(0, count);
+    }
+
+    fn messages_of(&mut self, origin: usize, count: usize) {
+        for _ in 0..count {
+            // A moment that is after any interruption.
+            let now = Instant::now() + Duration::from_nanos(1);
+            self.state.message(origin, now, &mut self.dice);
+        }
+    }
+
+    fn updates(&mut self, count: usize) {
+        for _ in 0..count {
+            self.state.update(0, Instant::now(), &mut self.dice);
+        }
+    }
+
+    fn due(&self, target: usize, origin: usize) -> Vec<Due> {
+        self.state.routes[target][origin]
+            .due
+            .iter()
+            .cloned()
+            .collect()
+    }
+
+    fn everything_arrives(&mut self) {
+        for target in 0..SERVERS {
+            for origin in 0..SERVERS {
+                for due in self.due(target, origin) {
+                    self.state.arrived(target, &due.raw);
+                }
+            }
+        }
+    }
+
+    /// The answer that MsgServer 0 must get.
+    fn right_answer(&self, question: &Bytes) -> Vec<u8> {
+        let now = u64::MAX;
+        self.answer(question, |user| {
+            self.state.population.answer(user, 0, now).unwrap_or(true)
+        })
+    }
+
+    fn answer(&self, question: &Bytes, online: impl Fn(u32) -> bool) -> Vec<u8> {
+        use route_proto::legacy::im::buddy::ImUsersStatReq;
+
+        let pdu = Pdu::parse(question);
+        let question = ImUsersStatReq::decode(pdu.body.clone()).unwrap();
+        let status = |user_id| UserStat {
+            user_id,
+            status: if online(user_id) { 1 } else { 2 },
+        };
+        let answer = ImUsersStatRsp {
+            user_id: question.user_id,
+            user_stat_list: question.user_id_list.iter().copied().map(status).collect(),
+            attach_data: question.attach_data,
+        };
+        messages::encoded(command::STATUS_ANSWER, &answer)
+            .sequence(pdu.sequence)
+            .encode()
+    }
+}

@@ -1,0 +1,334 @@
+//! Users of the played MsgServers: who logs in and out where, which notices that causes, what may be answered of whom.
+//!
+//! Notices are those of the written [`Rules`], which know neither gateways nor nodes. So what users do concurrently has
+//! to have one outcome: a user stays with one MsgServer, or is a *roamer*, who does nothing before everybody has been
+//! told of what he did last.
+
+use fastrand::Rng;
+
+use crate::deployment::FanOut;
+use crate::player::messages::{self, Client, Status};
+use crate::player::pdu::Pdu;
+use crate::rules::{Delivery, Rules};
+
+/// MsgServers that take part.
+pub const SERVERS: usize = 4;
+/// Users of each MsgServer who are logged in from the start and for good.
+const STAYING: u32 = 3;
+/// Users of each MsgServer who come and go.
+const RESTLESS: u32 = 30;
+/// Users who are now at one MsgServer, now at another, now at two.
+const ROAMERS: u32 = 12;
+/// Number of the first roamer.
+const FIRST_ROAMER: u32 = 9000;
+/// What restless users log in with.
+const CLIENTS: [Client; 3] = [Client::Windows, Client::Mac, Client::Android];
+
+/// Everybody, as the MsgServers have reported them.
+#[derive(Debug)]
+pub(super) struct Population {
+    rules: Rules,
+    /// Moves with everything that is reported or asked, so that moments can be compared.
+    clock: u64,
+    /// Of each MsgServer.
+    restless: Vec<Vec<Restless>>,
+    roamers: Vec<Roamer>,
+}
+
+/// What a MsgServer reports.
+#[derive(Debug)]
+pub(super) struct Report {
+    /// As it goes up.
+    pub(super) update: Pdu,
+    /// What it causes.
+    pub(super) notices: Vec<Delivery>,
+    /// What is proved when the notices have arrived.
+    pub(super) change: Change,
+}
+
+/// One user's change of status, as MsgServers see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Change {
+    user: u32,
+    at: u64,
+}
+
+#[derive(Debug)]
+struct Restless {
+    clients: [Presence; CLIENTS.len()],
+    shown: Shown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    Gone,
+    Here,
+    Away,
+}
+
+/// What queries may be answered of one user.
+#[derive(Debug, Default)]
+struct Shown {
+    online: bool,
+    /// Since it was reported.
+    since: u64,
+    /// Since when it is known to have been applied.
+    proved: Option<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Roamer {
+    /// MsgServers that hold him.
+    at: Vec<usize>,
+    shown: Shown,
+    /// What he did last: when, and where.
+    last: Option<(u64, usize)>,
+    /// Notices of that which have not arrived.
+    pending: usize,
+}
+
+impl Population {
+    /// The MsgServers have said hello with their lists.
+    pub(super) fn new(with_roamers: bool) -> Self {
+        let mut population = Self {
+            rules: Rules::new(FanOut::Directed),
+            clock: 1,
+            restless: Vec::new(),
+            roamers: Vec::new(),
+        };
+        if with_roamers {
+            population.roamers = (0..ROAMERS).map(|_| Roamer::default()).collect();
+        }
+        for server in 0..SERVERS {
+            population.rules.open(server);
+            let restless = (0..RESTLESS).map(Restless::new).collect();
+            population.restless.push(restless);
+        }
+        for server in 0..SERVERS {
+            population.rules.handle(server, &messages::role(1));
+            let list = population.list(server);
+            population.rules.handle(server, &list);
+        }
+        population
+    }
+
+    /// 0x0708 of a MsgServer, as it was when it connected.
+    pub(super) fn list(&self, server: usize) -> Pdu {
+        let online = |user| (user, Status::Online, Client::Windows);
+        let staying = (0..STAYING).map(|number| online(staying(server, number)));
+        let restless = (0..RESTLESS).filter(|number| Restless::begins_online(*number));
+        let restless = restless.map(|number| online(restless_user(server, number)));
+        let entries: Vec<_> = staying.chain(restless).collect();
+        messages::list(&entries)
+    }
+
+    /// A user of the MsgServer does something.
+    pub(super) fn act(&mut self, server: usize, dice: &mut Rng) -> Report {
+        self.clock += 1;
+        let report = match self.roam(server, dice) {
+            Some(report) => report,
+            None => self.stir(server, dice),
+        };
+        let (user, update) = report;
+        let notices = self.rules.handle(server, &update);
+        if let Some(roamer) = self.roamer(user) {
+            roamer.pending = notices.len();
+        }
+        Report {
+            update,
+            notices,
+            change: Change {
+                user,
+                at: self.clock,
+            },
+        }
+    }
+
+    /// The moment of a question.
+    pub(super) fn ask(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// Some users to ask about: all who must be online, and some others.
+    pub(super) fn some_users(&self, dice: &mut Rng) -> Vec<u32> {
+        let mut users: Vec<u32> = (0..SERVERS)
+            .map(|server| staying(server, dice.u32(..STAYING)))
+            .collect();
+        for server in 0..SERVERS {
+            users.push(restless_user(server, dice.u32(..RESTLESS)));
+        }
+        if !self.roamers.is_empty() {
+            users.push(FIRST_ROAMER + dice.u32(..ROAMERS));
+        }
+        dice.shuffle(&mut users);
+        users
+    }
+
+    /// A notice of this change has arrived at `target`, whose MsgServer reported it if that is `origin`.
+    pub(super) fn told(&mut self, change: Change, target: usize, origin: usize) {
+        if let Some(roamer) = self.roamer(change.user) {
+            if roamer.last.is_some_and(|(at, _)| at == change.at) {
+                roamer.pending -= 1;
+            }
+            return;
+        }
+        self.clock += 1;
+        let now = self.clock;
+        if target == origin
+            && let Some(user) = self.restless(change.user)
+            && user.shown.since == change.at
+        {
+            user.shown.proved.get_or_insert(now);
+        }
+    }
+
+    /// A query of `server` of this moment has been answered: everything that it reported before has been applied.
+    pub(super) fn answered(&mut self, server: usize, asked: u64) {
+        self.clock += 1;
+        for roamer in &mut self.roamers {
+            let is_settled = roamer.pending == 0;
+            if is_settled
+                && roamer
+                    .last
+                    .is_some_and(|(at, by)| by == server && at < asked)
+            {
+                roamer.last = None;
+                roamer.shown.proved.get_or_insert(self.clock);
+            }
+        }
+    }
+
+    /// What `server` must now be answered to a question of that moment; `None` if both are right.
+    pub(super) fn answer(&self, user: u32, server: usize, asked: u64) -> Option<bool> {
+        let home = home(user);
+        let (shown, is_own) = match home {
+            None => (&self.roamers[(user - FIRST_ROAMER) as usize].shown, false),
+            Some((_, number)) if number < STAYING => return Some(true),
+            Some((home, number)) => {
+                let user = &self.restless[home][(number - STAYING) as usize];
+                (&user.shown, home == server)
+            }
+        };
+        let known_since = if is_own {
+            Some(shown.since)
+        } else {
+            shown.proved
+        };
+        let is_known = known_since.is_some_and(|since| since < asked);
+        is_known.then_some(shown.online)
+    }
+
+    /// A user who stays with his MsgServer does something.
+    fn stir(&mut self, server: usize, dice: &mut Rng) -> (u32, Pdu) {
+        let number = dice.u32(..RESTLESS);
+        let user = &mut self.restless[server][number as usize];
+        let client = dice.usize(..CLIENTS.len());
+        let (presence, status) = match user.clients[client] {
+            Presence::Gone => (Presence::Here, Status::Online),
+            Presence::Here if dice.u8(..4) == 0 => (Presence::Away, Status::Leave),
+            Presence::Away if dice.u8(..2) == 0 => (Presence::Here, Status::Online),
+            Presence::Here | Presence::Away => (Presence::Gone, Status::Offline),
+        };
+        user.clients[client] = presence;
+        let online = user.has_desktop();
+        user.shown.becomes(online, self.clock);
+        let id = restless_user(server, number);
+        (id, messages::update(id, status, CLIENTS[client]))
+    }
+
+    /// A roamer comes to the MsgServer or leaves it, if one is free to and the dice say so.
+    fn roam(&mut self, server: usize, dice: &mut Rng) -> Option<(u32, Pdu)> {
+        if self.roamers.is_empty() || dice.u8(..4) != 0 {
+            return None;
+        }
+        let number = dice.usize(..self.roamers.len());
+        let roamer = &mut self.roamers[number];
+        if roamer.last.is_some() {
+            return None;
+        }
+        let status = match roamer.at.iter().position(|at| *at == server) {
+            Some(place) => {
+                roamer.at.remove(place);
+                Status::Offline
+            }
+            None if roamer.at.len() < 2 => {
+                roamer.at.push(server);
+                Status::Online
+            }
+            None => return None,
+        };
+        roamer.last = Some((self.clock, server));
+        roamer.shown.becomes(!roamer.at.is_empty(), self.clock);
+        let id = FIRST_ROAMER + number as u32;
+        Some((id, messages::update(id, status, Client::Windows)))
+    }
+
+    fn roamer(&mut self, user: u32) -> Option<&mut Roamer> {
+        let number = user.checked_sub(FIRST_ROAMER)?;
+        self.roamers.get_mut(number as usize)
+    }
+
+    fn restless(&mut self, user: u32) -> Option<&mut Restless> {
+        let (server, number) = home(user)?;
+        let number = number.checked_sub(STAYING)?;
+        self.restless.get_mut(server)?.get_mut(number as usize)
+    }
+}
+
+impl Restless {
+    fn new(number: u32) -> Self {
+        let online = Self::begins_online(number);
+        let mut clients = [Presence::Gone; CLIENTS.len()];
+        if online {
+            clients[0] = Presence::Here;
+        }
+        Self {
+            clients,
+            shown: Shown {
+                online,
+                since: 0,
+                proved: Some(0),
+            },
+        }
+    }
+
+    fn begins_online(number: u32) -> bool {
+        number.is_multiple_of(2)
+    }
+
+    fn has_desktop(&self) -> bool {
+        self.clients[..2].iter().any(|p| *p != Presence::Gone)
+    }
+}
+
+impl Shown {
+    fn becomes(&mut self, online: bool, now: u64) {
+        if self.online != online {
+            *self = Self {
+                online,
+                since: now,
+                proved: None,
+            };
+        }
+    }
+}
+
+/// A user who is always logged in at this MsgServer.
+pub(super) fn some_staying_user(server: usize, dice: &mut Rng) -> u32 {
+    staying(server, dice.u32(..STAYING))
+}
+
+/// The MsgServer of a user who stays with one, and which of its users that is.
+pub(super) fn home(user: u32) -> Option<(usize, u32)> {
+    let server = (user / 1000).checked_sub(1)? as usize;
+    (server < SERVERS).then_some((server, user % 1000))
+}
+
+fn staying(server: usize, number: u32) -> u32 {
+    (server as u32 + 1) * 1000 + number
+}
+
+fn restless_user(server: usize, number: u32) -> u32 {
+    staying(server, STAYING + number)
+}
