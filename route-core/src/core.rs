@@ -708,17 +708,6 @@ impl Core {
         group.any(|link| link.claimed && link.is_active())
     }
 
-    /// Active links with a session of the user; one with several client types comes several times.
-    pub fn active_links_of(&self, user: UserId) -> Vec<LinkId> {
-        let mut links = Vec::new();
-        self.sessions.holders(user, |slot| {
-            if self.links[slot].is_active() {
-                links.push(self.links[slot].id);
-            }
-        });
-        links
-    }
-
     /// Sends one notice; `index` counts those of one entry.
     pub(crate) fn notify(
         &mut self,

@@ -433,28 +433,17 @@ struct Settled {
 }
 
 impl Routing {
-    /// Users who are, or were, on links of several MsgServers, by what a cold start has held of them; and whether that
+    /// Users of whom several MsgServers reported at about the same time, by what a cold start has held; and whether that
     /// concerns a desktop client. The predecessor may have applied it in another order, made other notices of it, and
     /// numbered them otherwise.
     fn contested(&self, cold_start: &ColdStart) -> BTreeMap<u32, bool> {
-        let mut contested = BTreeMap::new();
-        for (user, (links, desktop)) in cold_start.reported() {
-            // A shadow says what another link of its MsgServer says, too; so will a new link beside a claimed one.
-            let is_active = |link: &LinkId| match self.core.link(*link) {
-                Some(link) => link.active,
-                None => !cold_start
-                    .peer(*link)
-                    .is_some_and(|ip| self.core.is_claimed(ip)),
-            };
-            let mut active: Vec<LinkId> = links.into_iter().filter(is_active).collect();
-            active.extend(self.core.active_links_of(UserId(user)));
-            active.sort_unstable();
-            active.dedup();
-            if active.len() > 1 {
-                contested.insert(user, desktop);
-            }
-        }
-        contested
+        cold_start.contested(|link| match self.core.link(link) {
+            Some(link) => link.active,
+            // A new link beside a claimed one will be a shadow.
+            None => !cold_start
+                .peer(link)
+                .is_some_and(|ip| self.core.is_claimed(ip)),
+        })
     }
 
     /// Applies a batch of one gateway; the end of the transaction sees to its confirmation. Queries are answered, or

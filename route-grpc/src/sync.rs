@@ -28,6 +28,9 @@ use crate::uplink;
 /// How long a call waits for the node before it is refused with NOT_SYNCED.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// What two gateways have read within so many microseconds may have reached the predecessor in the other order.
+const SAME_TIME: i64 = 500_000;
+
 /// How long a new node waits, since its start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Waits {
@@ -190,22 +193,36 @@ impl ColdStart {
         opened.peer.parse::<SocketAddr>().ok().map(|peer| peer.ip())
     }
 
-    /// Users of whom updates wait: on which links, and whether one of them is of a desktop client.
-    pub(crate) fn reported(&self) -> BTreeMap<u32, (Vec<LinkId>, bool)> {
-        let mut reported: BTreeMap<u32, (Vec<LinkId>, bool)> = BTreeMap::new();
+    /// Users of whom updates of several links wait that were read at about the same time, and whether one of these is of a
+    /// desktop client. `is_active` says whether a link stands for its MsgServer: a shadow says what another link says, too.
+    pub(crate) fn contested(&self, is_active: impl Fn(LinkId) -> bool) -> BTreeMap<u32, bool> {
+        let mut reported: BTreeMap<u32, Vec<(i64, LinkId, bool)>> = BTreeMap::new();
         for (&gateway, held) in &self.held {
-            for HeldEntry { entry, .. } in &held.entries {
+            for HeldEntry { entry, read_at } in &held.entries {
                 let Some(Entry::Update(update)) = &entry.entry else {
                     continue;
                 };
-                let (links, desktop) = reported.entry(update.user_id).or_default();
                 let number = entry.link;
-                links.push(LinkId { gateway, number });
                 let class = u8::try_from(update.client_type).map(ClientType);
-                *desktop |= class.is_ok_and(ClientType::is_desktop);
+                reported.entry(update.user_id).or_default().push((
+                    *read_at,
+                    LinkId { gateway, number },
+                    class.is_ok_and(ClientType::is_desktop),
+                ));
             }
         }
-        reported
+        let mut contested = BTreeMap::new();
+        for (user, mut updates) in reported {
+            updates.sort_unstable();
+            updates.retain(|(_, link, _)| is_active(*link));
+            let close = |pair: &[(i64, LinkId, bool)]| {
+                pair[0].1 != pair[1].1 && pair[1].0 - pair[0].0 < SAME_TIME
+            };
+            if updates.windows(2).any(close) {
+                contested.insert(user, updates.iter().any(|(_, _, desktop)| *desktop));
+            }
+        }
+        contested
     }
 
     /// What waits, in the order in which the gateways read it; of one link, as it was numbered.

@@ -51,7 +51,7 @@ pub(crate) fn message(kind: Kind, from: u32, to: u32, data: &[u8]) -> Vec<u8> {
     pdu(MESSAGE, 0, &body.encode_to_vec())
 }
 
-/// The user to whom a chat message goes; `None` for a group, and for what is not as [`message`] makes it.
+/// The user to whom a chat message goes; `None` for a group, and for what is not as [`message()`] makes it.
 ///
 /// Reads no more than it has to: it is a part of the limit.
 pub(crate) fn receiver(pdu: &[u8]) -> Option<u32> {
