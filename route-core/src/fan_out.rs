@@ -1,9 +1,10 @@
 //! From an audience to target links.
 
-use crate::core::{Audience, FanOut};
+use crate::core::Audience;
 use crate::ids::UserId;
 use crate::links::{Links, Part, Phase};
 use crate::sessions::Sessions;
+use crate::settings::FanOut;
 
 /// Whom something concerns: an envelope's audience, or what a notice is about.
 #[derive(Clone, Copy, Debug)]

@@ -12,10 +12,14 @@
 //! | `sessions` | the table: every login by (link, user, client type) |
 //! | `links` | the links, their roles' inputs, who shares an address |
 //! | `roles` | active, shadow, waiting, seat: which link stands for a MsgServer |
+//! | `likeness` | how alike two links' tables are |
+//! | `succession` | what moves when one link takes another one's place |
 //! | `fan_out` | from an audience to target links |
 //! | `notices` | the legacy rules for 0x070e and 0x0203 |
 //! | [`outbox`] | what the last calls produced |
 //! | [`event_log`] | the bounded ring that subscribers read |
+//! | [`settings`] | how it behaves |
+//! | [`view`] | what can be seen from outside |
 //! | [`core`](mod@core) | the entry points that tie these together |
 
 pub mod change;
@@ -23,17 +27,21 @@ pub mod core;
 pub mod event_log;
 mod fan_out;
 pub mod ids;
+mod likeness;
 mod links;
 mod notices;
 pub mod outbox;
 mod roles;
 mod sessions;
+pub mod settings;
+mod succession;
+pub mod view;
 
 pub use change::{Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry};
-pub use core::{
-    Audience, Core, FanOut, LinkError, LinkView, NotifyOnLoss, Settings, Stats, UserView,
-};
+pub use core::{Audience, Core, LinkError};
 pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
 pub use ids::{ClientType, LinkId, ParseLinkIdError, UserId};
 pub use outbox::{Course, FanView, Item, Outbox, Payload, ReturnedRun, Taken, TakenOver, Target};
 pub use sessions::{SessionState, SessionView, Status, Summary};
+pub use settings::{FanOut, NotifyOnLoss, Settings};
+pub use view::{LinkView, Stats, UserView};

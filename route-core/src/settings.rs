@@ -1,0 +1,48 @@
+//! How the core behaves.
+
+use std::time::Duration;
+
+/// Who gets what is routed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum FanOut {
+    /// Exactly the links whose MsgServer would do something with it.
+    #[default]
+    Directed,
+    /// Every link, as the C++ RouteServer does. Roles have no effect.
+    Broadcast,
+}
+
+/// Whom MsgServers are told of when a link ends without having said that its users leave.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum NotifyOnLoss {
+    /// Of nobody, as the C++ RouteServer does: the MsgServer comes back in a moment, with its users.
+    #[default]
+    None,
+    /// Of every user who was seen by legacy clients and is not any more.
+    All,
+}
+
+/// How the core behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// Who gets what is routed.
+    pub fan_out: FanOut,
+    /// How long the seat of a closed claimed link waits for the MsgServer's next claim. MsgServers claim within
+    /// milliseconds; 2 s allow for slow ones.
+    pub seat_hold: Duration,
+    /// Most bytes of deliveries that one seat holds; what comes beyond is dropped and counted.
+    pub seat_bytes: usize,
+    /// Who is told of users that vanish with their link.
+    pub notify_on_loss: NotifyOnLoss,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            fan_out: FanOut::Directed,
+            seat_hold: Duration::from_secs(2),
+            seat_bytes: 64 * 1024 * 1024,
+            notify_on_loss: NotifyOnLoss::None,
+        }
+    }
+}
