@@ -56,6 +56,8 @@ pub struct Core {
     pub(crate) sessions: Sessions,
     pub(crate) seats: Vec<u32>,
     pub(crate) successions: Successions,
+    /// There is a seat or a settling link, or was a moment ago.
+    pub(crate) may_hold: bool,
     /// Ended links whose sessions are still to be removed.
     ending: VecDeque<u32>,
     fan_outer: FanOuter,
@@ -89,6 +91,7 @@ impl Core {
             }),
             seats: Vec::new(),
             successions: Successions::default(),
+            may_hold: false,
             ending: VecDeque::new(),
             fan_outer: FanOuter::new(settings.fan_out),
             outbox: Outbox::default(),
@@ -251,13 +254,28 @@ impl Core {
         &mut self.outbox
     }
 
-    /// Deliveries are held for a successor that has not come, or not settled. Costs a walk over the links.
-    pub fn is_holding(&self) -> bool {
-        self.links.all().any(|(_, link)| match &link.phase {
-            Phase::Open(_) => link.settling.as_ref().is_some_and(|s| s.held.items() > 0),
-            Phase::Seat(seat) => seat.held.items() > 0 || !seat.returns.taken.is_empty(),
-            Phase::Ended => false,
-        })
+    /// Deliveries are held for a successor that has not come, or not settled. Costs a walk over the links, but only while
+    /// there are seats or settling links.
+    pub fn is_holding(&mut self) -> bool {
+        if !self.may_hold {
+            return false;
+        }
+        let (mut may_hold, mut holds) = (false, false);
+        for (_, link) in self.links.all() {
+            match (&link.phase, &link.settling) {
+                (Phase::Seat(seat), _) => {
+                    may_hold = true;
+                    holds |= seat.held.items() > 0 || !seat.returns.taken.is_empty();
+                }
+                (Phase::Open(_), Some(settling)) => {
+                    may_hold = true;
+                    holds |= settling.held.items() > 0;
+                }
+                (Phase::Open(_), None) | (Phase::Ended, _) => {}
+            }
+        }
+        self.may_hold = may_hold;
+        holds
     }
 
     // ---- what links do

@@ -333,6 +333,7 @@ impl Core {
 
     fn leave_seat(&mut self, now: Duration, slot: u32) {
         self.seats.push(slot);
+        self.may_hold = true;
         let link = &mut self.links[slot];
         let (held, mut returns) = match link.settling.take() {
             Some(settling) => (settling.held, settling.returns),

@@ -227,6 +227,7 @@ impl Core {
         self.outbox
             .take_over(to_id, std::mem::take(&mut returns.taken));
         let all_returned = returns.awaited.is_empty();
+        self.may_hold = true;
         self.links[to].settling = Some(Settling {
             until: now + SETTLED_AFTER,
             held,
