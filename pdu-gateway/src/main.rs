@@ -46,7 +46,7 @@ fn run(settings: &Settings) -> anyhow::Result<()> {
     // On a worker like everything else: the main thread would be one more to be woken.
     let settings = settings.clone();
     let served = runtime.block_on(async { tokio::spawn(serve(settings)).await });
-    telemetry::finish(FLUSH_TIME);
+    runtime.block_on(telemetry::finish(FLUSH_TIME));
     runtime.shutdown_background();
     served?
 }

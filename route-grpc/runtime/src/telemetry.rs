@@ -18,10 +18,12 @@ pub use opentelemetry::trace::SpanKind;
 pub use traces::{Roots, Span, Traces, current, init_traces, traces};
 
 /// Sends what the collector has not got yet, for at most `within` each for traces and metrics. Call it when nothing more
-/// is to be told, on a thread that may wait, while the runtime still runs.
-pub fn finish(within: Duration) {
-    let traces = traces::finish(within);
-    let metrics = metrics::finish(within);
+/// is to be told.
+pub async fn finish(within: Duration) {
+    // Exporters wait, and what they wait for runs on this runtime.
+    let sent =
+        tokio::task::spawn_blocking(move || (traces::finish(within), metrics::finish(within)));
+    let (traces, metrics) = sent.await.unwrap_or_default();
     if !(traces && metrics) {
         tracing::warn!(
             traces,

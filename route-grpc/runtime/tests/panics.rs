@@ -43,7 +43,7 @@ fn a_panic_in_a_task_that_nobody_waits_for_ends_the_process() {
 
 fn panic_in_a_task() {
     init_logs(LogFormat::Json, "info").expect("a log");
-    let runtime = workers::runtime(1).expect("workers");
+    let runtime = workers::runtime(2).expect("workers");
     let number = 7;
     runtime.spawn(async move { panic!("a bug in number {number}") });
     // Nobody waits for the task, and this never ends by itself.

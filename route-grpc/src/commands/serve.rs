@@ -24,7 +24,7 @@ pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
     init_logs(args.log.log_format, &args.log.log_filter)?;
     let runtime = workers::runtime(args.worker_threads).context("cannot start")?;
     let served = runtime.block_on(runtime.spawn(serve(args)));
-    telemetry::finish(FLUSH);
+    runtime.block_on(telemetry::finish(FLUSH));
     // What has not ended by its deadline is not waited for.
     runtime.shutdown_background();
     flush_logs(FLUSH);
