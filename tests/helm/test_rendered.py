@@ -413,6 +413,8 @@ def test_commands_exist():
     [
         ([], "one node, 1 gateway."),
         (["gateway.replicas=3"], "one node, 3 gateways."),
+        (["gateway.replicas=0"], "the port for MsgServers is closed"),
+        (["mode=embedded", "gateway.replicas=0"], "the port for MsgServers is closed"),
         (["mode=embedded"], "one pod, gateway and node in one process."),
         ([], "gRPC knows neither TLS nor tokens yet. What guards it is the NetworkPolicy"),
         (["networkPolicy.enabled=false"], "WARNING: networkPolicy.enabled is false"),
