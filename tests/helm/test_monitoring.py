@@ -24,7 +24,7 @@ NOT_OURS = {"up", "ALERTS"}
 # Everything else in a query that looks like a name.
 WORDS = set(
     "and or unless on by without ignoring group_left bool vector rate increase resets sum avg min max count "
-    "histogram_quantile max_over_time min_over_time avg_over_time label_values".split()
+    "histogram_quantile max_over_time min_over_time avg_over_time last_over_time group label_values".split()
 )
 METRIC = re.compile(r"\b(?:teamtalk|process|rpc)_[a-z0-9_]+")
 
