@@ -34,6 +34,9 @@ have the address (docs/migration.md); the steps below are for then.
      kubectl -n {{ .Release.Namespace }} get service {{ $name }}-pdu-gateway -o jsonpath='{.status.loadBalancer.ingress[0]}'
 {{- end }}
 
+   Gateways admit {{ include "route.allowedRanges" . | fromJsonArray | join ", " }}. Whoever is admitted
+   is believed to be a MsgServer: narrow this by gateway.flags.allow-cidr.
+
    Migrate from the C++ RouteServer one MsgServer at a time: docs/migration.md.
 
 {{- if ne .Values.mode "gateways" }}

@@ -421,6 +421,8 @@ def test_commands_exist():
         ([], "helm test -n im tt"),
         ([], "RouteServerIP1"),
         ([], "is in no registry"),
+        ([], "Gateways admit 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, fc00::/7."),
+        (["gateway.flags.allow-cidr=10.1.0.0/16"], "Gateways admit 10.1.0.0/16."),
         (["gateway.service.type=LoadBalancer"], "loadBalancer.ingress"),
         (["gateway.service.type=NodePort"], "nodePort"),
     ],
