@@ -2,6 +2,11 @@
 {{- $name := include "route.fullname" . }}
 {{- $service := .Values.gateway.service }}
 TeamTalk Route {{ .Chart.AppVersion }}: {{ if eq .Values.mode "embedded" }}one pod, gateway and node in one process{{ else }}{{ if eq .Values.mode "separate" }}one node, {{ end }}{{ if .Values.gateway.autoscaling.enabled }}{{ .Values.gateway.autoscaling.minReplicas }} to {{ .Values.gateway.autoscaling.maxReplicas }} gateways{{ else }}{{ .Values.gateway.replicas }} gateway{{ if ne (int .Values.gateway.replicas) 1 }}s{{ end }}{{ end }}{{ end }}.
+{{- if and (eq (int .Values.gateway.replicas) 0) (not .Values.gateway.autoscaling.enabled) }}
+
+gateway.replicas is 0, so the port for MsgServers is closed: connections to it are refused. Open it when all MsgServers
+have the address (docs/migration.md); the steps below are for then.
+{{- end }}
 
 1. Wait until it runs:
 
@@ -15,8 +20,10 @@ TeamTalk Route {{ .Chart.AppVersion }}: {{ if eq .Values.mode "embedded" }}one p
 
 {{- if eq $service.type "ClusterIP" }}
    In this cluster: {{ if $service.clusterIP }}{{ $service.clusterIP }}{{ else }}the address that this prints{{ end }}, port {{ $service.port }}. For MsgServers elsewhere set gateway.service.type.
+{{- if not $service.clusterIP }}
 
      kubectl -n {{ .Release.Namespace }} get service {{ $name }}-pdu-gateway -o jsonpath='{.spec.clusterIP}'
+{{- end }}
 {{- else if eq $service.type "NodePort" }}
    The address of a machine that runs a gateway, and the port that this prints:
 
@@ -26,6 +33,9 @@ TeamTalk Route {{ .Chart.AppVersion }}: {{ if eq .Values.mode "embedded" }}one p
 
      kubectl -n {{ .Release.Namespace }} get service {{ $name }}-pdu-gateway -o jsonpath='{.status.loadBalancer.ingress[0]}'
 {{- end }}
+
+   Gateways admit {{ include "route.allowedRanges" . | fromJsonArray | join ", " }}. Whoever is admitted
+   is believed to be a MsgServer: narrow this by gateway.flags.allow-cidr.
 
    Migrate from the C++ RouteServer one MsgServer at a time: docs/migration.md.
 

@@ -2,7 +2,7 @@
 
 {{- define "route.rules" -}}
 {{- if eq .Values.mode "embedded" }}
-{{- if ne (int .Values.gateway.replicas) 1 }}
+{{- if gt (int .Values.gateway.replicas) 1 }}
 {{- fail (printf "gateway.replicas is %d, but mode is embedded: that pod is the node too, and there is one node. Use mode: separate for several gateways." (int .Values.gateway.replicas)) }}
 {{- end }}
 {{- if .Values.gateway.autoscaling.enabled }}
@@ -25,6 +25,13 @@
 {{- end }}
 {{- if and .Values.gateway.service.nodePort (eq .Values.gateway.service.type "ClusterIP") }}
 {{- fail "gateway.service.nodePort needs gateway.service.type: NodePort or LoadBalancer." }}
+{{- end }}
+{{- range $where, $labels := dict "commonLabels" .Values.commonLabels "node.podLabels" .Values.node.podLabels "gateway.podLabels" .Values.gateway.podLabels }}
+{{- range $label, $_ := $labels }}
+{{- if has $label (list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "helm.sh/chart") }}
+{{- fail (printf "%s has %s, which the chart sets itself: Services and policies find their pods by it." $where $label) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- $longest := 0 }}
 {{- range list (index .Values.node.flags "shutdown-deadline") (index .Values.gateway.flags "drain-deadline") }}

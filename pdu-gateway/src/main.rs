@@ -12,6 +12,11 @@ use route_runtime::telemetry::{self, Metrics};
 use route_runtime::{admin, listen, workers};
 use tracing::{error, info};
 
+// musl's own makes everything slower: docs/capacity.md.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 /// For the last log lines; for the last traces; for the last metrics. Together with the drain less than the grace.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 

@@ -8,9 +8,22 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, ObservableGauge};
+use route_proto::v1::ErrorReason;
 
 use crate::node::Node;
 use crate::status::Refusal;
+use crate::{subscription, watch};
+
+/// Why an Attach stream may be refused or ended.
+const ATTACH_REASONS: [ErrorReason; 7] = [
+    ErrorReason::FieldInvalid,
+    ErrorReason::TooLarge,
+    ErrorReason::AttachProtocol,
+    ErrorReason::AttachSuperseded,
+    ErrorReason::GatewayIdInUse,
+    ErrorReason::SlowConsumer,
+    ErrorReason::Draining,
+];
 
 /// Bounds of call durations in seconds, as OpenTelemetry's conventions have them, and finer ones below.
 const CALL_SECONDS: [f64; 17] = [
@@ -87,7 +100,7 @@ impl Metrics {
                 .with_description(text)
                 .build()
         };
-        Self {
+        let metrics = Self {
             entries: Tally::declare(
                 meter,
                 "teamtalk.route.uplink.entries",
@@ -173,6 +186,22 @@ impl Metrics {
                 .with_description("From the start of the node until all links were known")
                 .with_boundaries(CALL_SECONDS.to_vec())
                 .build(),
+        };
+        metrics.begin_with_zero();
+        metrics
+    }
+
+    /// Prometheus sees no increase in a series that begins with its first event, and alerts go by increases.
+    fn begin_with_zero(&self) {
+        for counter in [&self.published, &self.slow_gateways, &self.superseded] {
+            counter.add(0, &[]);
+        }
+        for method in [subscription::METHOD, watch::METHOD] {
+            self.gaps.add(0, &[KeyValue::new("rpc.method", method)]);
+        }
+        for reason in ATTACH_REASONS {
+            self.refused
+                .add(0, &[KeyValue::new("reason", reason.as_str_name())]);
         }
     }
 

@@ -17,7 +17,7 @@ use crate::reader::{Reader, Turn};
 use crate::resume::{self, Start};
 use crate::status::Refusal;
 
-const METHOD: &str = "teamtalk.route.v1.BroadcastService/Subscribe";
+pub(crate) const METHOD: &str = "teamtalk.route.v1.BroadcastService/Subscribe";
 
 /// The stream's state.
 #[derive(Debug)]

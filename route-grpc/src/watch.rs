@@ -19,7 +19,7 @@ use crate::resume::{self, Start};
 use crate::snapshot::Snapshot;
 use crate::status::Refusal;
 
-const METHOD: &str = "teamtalk.route.v1.PresenceService/WatchUserStatus";
+pub(crate) const METHOD: &str = "teamtalk.route.v1.PresenceService/WatchUserStatus";
 
 /// The stream's state.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ import os
 import pathlib
 import re
 import subprocess
+import time
 
 import pytest
 
@@ -31,7 +32,11 @@ def test_a_gateway_without_its_node_lives_but_is_not_ready(tmp_path):
     with pods.started(objects_of("gateways"), tmp_path) as [gateway]:
         pods.wait_until(gateway, "liveness")
         assert not gateway.probe("readiness")
-        assert "cannot attach" in gateway.log.read_text()
+        deadline = time.monotonic() + pods.PATIENCE
+        while "cannot attach" not in gateway.log.read_text():
+            assert time.monotonic() < deadline, "it does not say that it finds no node"
+            time.sleep(0.05)
+        assert not gateway.probe("readiness")
         assert gateway.end() == 0
 
 

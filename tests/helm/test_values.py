@@ -1,6 +1,7 @@
 """Values: what is described, what is accepted, what is refused, and how readably."""
 
 import json
+import re
 
 import pytest
 import yaml
@@ -54,6 +55,20 @@ def test_the_schema_knows_exactly_the_flags_that_the_binaries_have():
     assert OWN_GATEWAY_FLAGS | UNSUITABLE <= gateway
 
 
+def test_the_schema_takes_a_time_of_zero_where_the_binaries_do():
+    code = sources.NODE_SETTINGS.read_text() + sources.GATEWAY_SETTINGS.read_text()
+    parsers = re.findall(r'env = "TT_(?:ROUTE|GATEWAY)_(\w+)"[^)]*?value_parser = (duration\w*)', code)
+    flags = {name.lower().replace("_", "-"): parser for name, parser in parsers}
+    kinds = {"time": "duration", "timeOrZero": "duration_or_zero"}
+    schema = {
+        name: kinds[kind.get("$ref").removeprefix("#/definitions/")]
+        for component in ("node", "gateway")
+        for name, kind in SCHEMA["properties"][component]["properties"]["flags"]["properties"].items()
+        if kind.get("$ref", "").removeprefix("#/definitions/") in kinds
+    }
+    assert schema == flags
+
+
 def test_flags_of_the_process_are_those_that_the_embedded_node_does_not_have():
     serve = sources.production(sources.NODE_SETTINGS).split("pub struct ServeArgs")[1]
     own = {"listen", "admin-listen", "worker-threads", "shutdown-deadline"}
@@ -95,6 +110,13 @@ def test_the_scenarios_use_every_value():
         (["monitoring.traces.endpoint=https://collector:4317"], "monitoring.traces.endpoint: Does not match pattern"),
         (["monitoring.traces.ratio=2"], "monitoring.traces.ratio: Must be less than or equal to 1"),
         (["pods.bindAddress=localhost"], "pods.bindAddress must be one of the following"),
+        (["gateway.flags.drain-deadline=0s"], "gateway.flags.drain-deadline: Does not match pattern"),
+        (["node.flags.log-bytes=0MiB"], "node.flags.log-bytes: Does not match pattern"),
+        (["gateway.flags.allow-cidr=10.0.0.0/33"], "gateway.flags.allow-cidr: Does not match pattern"),
+        (["gateway.flags.allow-cidr=fd00::/129"], "gateway.flags.allow-cidr: Does not match pattern"),
+        (["fullnameOverride=Im_Route"], "fullnameOverride: Does not match pattern"),
+        ([r"commonLabels.app\.kubernetes\.io/name=x"], "commonLabels has app.kubernetes.io/name, which the chart sets"),
+        ([r"node.podLabels.app\.kubernetes\.io/component=x"], "node.podLabels has app.kubernetes.io/component"),
         (["mode=embedded", "gateway.replicas=2"], "gateway.replicas is 2, but mode is embedded"),
         (["mode=embedded", "gateway.autoscaling.enabled=true"], "autoscaling.enabled is true, but mode is embedded"),
         (["gateway.upstreams={http://node:1}"], "gateway.upstreams is set, but mode is separate"),
@@ -119,7 +141,9 @@ def test_wrong_values_are_refused_with_a_reason(settings, reason):
     "settings",
     [
         ["global.anything=1"],
+        ["mode=embedded", "gateway.replicas=0"],
         ["node.flags.seat-bytes=1GiB"],
+        ["node.flags.seat-hold=0s"],
         ["node.flags.seat-bytes=1048576"],
         ["gateway.flags.allow-cidr={0.0.0.0/0,::/0}"],
         ["gateway.flags.allow-cidr=10.0.0.0/8"],

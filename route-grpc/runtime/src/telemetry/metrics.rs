@@ -79,13 +79,17 @@ impl Metrics {
 
     /// Connections to the admin port that were dropped for newer ones.
     pub(crate) fn dropped_admin_connections(&self) -> Counter<u64> {
-        self.meter()
+        let dropped = self
+            .meter()
             .u64_counter("teamtalk.admin.dropped")
             .with_unit("{connection}")
             .with_description(
                 "Admin connections dropped for newer ones, because there were too many",
             )
-            .build()
+            .build();
+        // An increase is seen from a value that was there before.
+        dropped.add(0, &[]);
+        dropped
     }
 
     /// All instruments as of now, in Prometheus' text format ([`CONTENT_TYPE`]).
