@@ -208,7 +208,7 @@ async fn reserve(address: SocketAddr) -> Port {
 }
 
 async fn lost(error: &BindError) -> Port {
-    warn!(%error, "trying again");
+    warn!(%error, cause = %error.source, "trying again");
     sleep(RETRY).await;
     Port::Lost
 }

@@ -31,6 +31,7 @@ pub(super) struct ClientArgs {
         global = true,
         env = "TT_ROUTE_ADDRESS",
         value_name = "URL",
+        value_parser = address,
         default_value = "http://127.0.0.1:50051"
     )]
     pub(super) address: String,
@@ -69,6 +70,15 @@ impl ClientArgs {
         let mut request = tonic::Request::new(message);
         request.set_timeout(self.timeout);
         request
+    }
+}
+
+/// Without its scheme an address fails only when it is connected to, as if nobody answered there.
+fn address(text: &str) -> Result<String, &'static str> {
+    match text.split_once("://") {
+        Some(("http", rest)) if !rest.is_empty() => Ok(text.to_owned()),
+        Some(("https", _)) => Err("TLS is not supported yet: write http://host:port"),
+        Some(_) | None => Err("write http://host:port"),
     }
 }
 

@@ -109,6 +109,26 @@ mod tests {
     }
 
     #[test]
+    fn an_address_without_a_scheme_is_a_wrong_command_line() {
+        let parse =
+            |address| Cli::try_parse_from(["route-grpc", "status", "--address", address, "1001"]);
+
+        assert!(parse("http://127.0.0.1:50051").is_ok());
+        for wrong in [
+            "127.0.0.1:50051",
+            "http://",
+            "ftp://node",
+            "https://node:50051",
+        ] {
+            let Err(error) = parse(wrong) else {
+                panic!("{wrong} was taken");
+            };
+            assert_eq!(error.exit_code(), 2, "{wrong}");
+            assert!(error.to_string().contains("http://host:port"), "{error}");
+        }
+    }
+
+    #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }

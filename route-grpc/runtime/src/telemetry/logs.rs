@@ -54,7 +54,7 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// The filter is not one.
-    #[error("invalid log filter `{filter}`: {source}")]
+    #[error("invalid log filter `{filter}`")]
     Filter {
         /// As it was given.
         filter: String,
