@@ -18,6 +18,8 @@ mod host;
 mod msg_server;
 #[path = "handover/plan.rs"]
 mod plan;
+#[path = "handover/subscriber.rs"]
+mod subscriber;
 #[path = "handover/wire.rs"]
 mod wire;
 #[path = "handover/world.rs"]

@@ -20,6 +20,7 @@ use crate::dice::Dice;
 use crate::host::{GatewayHost, NodeHost};
 use crate::msg_server::{MOVERS, MsgServer, STABLE, USERS, home, is_stable, user};
 use crate::plan::Plan;
+use crate::subscriber::Subscriber;
 use crate::wire::Move;
 
 /// MsgServers come back 4 s after they lost a connection, at the earliest.
@@ -50,7 +51,7 @@ pub(crate) struct Message {
     pub(crate) accepted: bool,
     /// It was with a gateway that was lost.
     pub(crate) lost: bool,
-    sent: Duration,
+    pub(crate) sent: Duration,
 }
 
 #[derive(Debug)]
@@ -65,6 +66,7 @@ pub(crate) struct World {
     gateways: Vec<Option<GatewayHost>>,
     gateway_starts: Vec<Option<Duration>>,
     lives: u64,
+    lives_of_nodes: u64,
     pub(crate) servers: Vec<MsgServer>,
     connections: BTreeMap<usize, Connection>,
     next_connection: usize,
@@ -72,6 +74,9 @@ pub(crate) struct World {
     /// Of users who stay with one MsgServer: logins and logouts, in order.
     pub(crate) changes: BTreeMap<u32, Vec<bool>>,
     pub(crate) began_online: BTreeSet<u32>,
+    pub(crate) subscriber: Subscriber,
+    /// From here on every MsgServer that is not late is known to the node.
+    pub(crate) all_known_since: Duration,
     next_disturbance: Duration,
     trace: bool,
     /// Of the trace, whether it is shown or not.
@@ -107,23 +112,27 @@ impl World {
                 servers[at].online.insert(MOVERS + number);
             }
         }
+        let began = Instant::now();
         let began_online = servers.iter().flat_map(|s| s.online.clone()).collect();
         World {
             plan,
             dice,
-            began: Instant::now(),
+            began,
             node: None,
             node_exits: None,
             node_starts: None,
             gateways: (0..gateways).map(|_| None).collect(),
             gateway_starts: vec![None; gateways],
             lives: 0,
+            lives_of_nodes: 0,
             servers,
             connections: BTreeMap::new(),
             next_connection: 0,
             messages: Vec::new(),
             changes: BTreeMap::new(),
             began_online,
+            subscriber: Subscriber::new(began),
+            all_known_since: Duration::MAX,
             next_disturbance: Duration::ZERO,
             trace,
             fingerprint: 0xcbf2_9ce4_8422_2325,
@@ -153,6 +162,7 @@ impl World {
             return;
         }
         self.say(|| "everybody is connected".to_owned());
+        self.all_known_since = self.now();
         for _ in 0..STEPS {
             self.step().await;
         }
@@ -230,6 +240,9 @@ impl World {
         if self.now() >= self.next_disturbance {
             self.disturb();
         }
+        if self.dice.once_in(30) {
+            self.break_subscriptions();
+        }
         if self.dice.once_in(8) {
             self.settle().await;
         }
@@ -295,6 +308,7 @@ impl World {
         let present = |number: &usize| Some(*number) != without;
         self.node.is_some()
             && self.node_exits.is_none()
+            && self.subscriber.follows(self.lives_of_nodes)
             && (0..self.gateways.len()).filter(present).all(|number| {
                 let host = self.gateways[number].as_ref();
                 host.is_some_and(GatewayHost::is_quiet)
@@ -875,8 +889,20 @@ impl World {
     fn start_node(&mut self) {
         self.node_starts = None;
         self.lives += 1;
-        self.node = Some(NodeHost::start(self.lives));
+        let host = NodeHost::start(self.lives);
+        self.lives_of_nodes += 1;
+        self.subscriber.follow(&host.node, self.lives_of_nodes);
+        self.node = Some(host);
         self.say(|| "the node starts".to_owned());
+    }
+
+    /// The subscriber loses its connections, and comes back to the positions that it has.
+    fn break_subscriptions(&mut self) {
+        let Some(host) = &self.node else {
+            return;
+        };
+        self.subscriber.follow(&host.node, self.lives_of_nodes);
+        self.say(|| "the subscriber comes back".to_owned());
     }
 
     fn crash_node(&mut self) {
@@ -890,6 +916,7 @@ impl World {
         for host in self.gateways.iter_mut().flatten() {
             host.wire.node_died(&mut self.dice, now);
         }
+        self.subscriber.leave();
         self.node = None;
         self.node_starts = Some(now + self.dice.millis(20..3000));
         self.say(|| "the node is gone".to_owned());
