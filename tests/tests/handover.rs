@@ -150,6 +150,16 @@ fn gateways_are_lost() {
 }
 
 #[test]
+fn windows_are_full_while_the_node_crashes() {
+    play(Plan {
+        node_crashes: true,
+        broken_streams: true,
+        small_windows: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
 fn the_same_seed_is_the_same_run() {
     let plan = Plan {
         broken_streams: true,

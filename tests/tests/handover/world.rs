@@ -31,6 +31,12 @@ const BETWEEN_DEATHS: Duration = Duration::from_secs(4);
 const CLAIM_IN_DOUBT: Duration = Duration::from_secs(2);
 /// After the last event, everything has to be at rest within this time.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
+/// From SIGTERM to the end of every Attach stream.
+const STREAMS_END_WITHIN: Duration = Duration::from_millis(200);
+/// Bytes of one read.
+const MOST_READ: usize = 256;
+/// What is kept of one read, at most: a short PDU costs several times its length.
+const COST_OF_READ: usize = 6 * MOST_READ;
 const STEPS: usize = 600;
 /// Users who move.
 const MOVING: u32 = 3;
@@ -60,6 +66,8 @@ pub(crate) struct World {
     dice: Dice,
     began: Instant,
     node: Option<NodeHost>,
+    /// When the streams of a draining node have to be over.
+    streams_end: Option<Duration>,
     /// When a draining node exits.
     node_exits: Option<Duration>,
     node_starts: Option<Duration>,
@@ -119,6 +127,7 @@ impl World {
             dice,
             began,
             node: None,
+            streams_end: None,
             node_exits: None,
             node_starts: None,
             gateways: (0..gateways).map(|_| None).collect(),
@@ -207,6 +216,12 @@ impl World {
         tokio::time::advance(time).await;
         idle().await;
         let now = self.now();
+        if self.streams_end.take_if(|at| *at <= now).is_some() {
+            let mut hosts = self.gateways.iter_mut().flatten();
+            if !hosts.all(|host| host.wire.node_has_ended(now)) {
+                self.violate("a draining node keeps a stream".to_owned());
+            }
+        }
         if self.node_exits.is_some_and(|at| at <= now) {
             self.node_exits = None;
             self.crash_node();
@@ -273,12 +288,30 @@ impl World {
                 }
                 moved |= self.write(gateway, usize::MAX);
             }
+            self.check_bounds();
             if !moved {
                 self.note_what_is_known();
                 return;
             }
         }
         self.violate("it does not settle".to_owned());
+    }
+
+    /// Promise 8: what a gateway keeps for the node to confirm has a limit, which one read of each link may exceed.
+    fn check_bounds(&mut self) {
+        for number in 0..self.gateways.len() {
+            let Some(host) = &self.gateways[number] else {
+                continue;
+            };
+            let links = self.connections.values().filter(|c| c.gateway == number);
+            let limit = host.windows.total + links.count() * COST_OF_READ;
+            let bytes = host.gateway.uplink.backlog().bytes;
+            if bytes > limit {
+                self.violate(format!(
+                    "gateway {number} keeps {bytes} bytes, {limit} are allowed"
+                ));
+            }
+        }
     }
 
     fn note_what_is_known(&mut self) {
@@ -398,7 +431,7 @@ impl World {
             let bytes = if most == 1 {
                 1 + self.dice.roll(200)
             } else {
-                most
+                MOST_READ
             };
             let Some(connection) = self.connections.get_mut(&number) else {
                 continue;
@@ -879,7 +912,8 @@ impl World {
             Disturbance::NodeDrain => {
                 if let (Some(host), None) = (&self.node, self.node_exits) {
                     host.drain();
-                    self.node_exits = Some(now + self.dice.millis(200..600));
+                    self.streams_end = Some(now + STREAMS_END_WITHIN);
+                    self.node_exits = Some(now + self.dice.millis(300..600));
                 }
             }
             Disturbance::GatewayLoss => self.lose_gateway(gateway),
@@ -925,7 +959,7 @@ impl World {
     fn start_gateway(&mut self, number: usize) {
         self.gateway_starts[number] = None;
         self.lives += 1;
-        self.gateways[number] = Some(GatewayHost::start(number, self.lives));
+        self.gateways[number] = Some(GatewayHost::start(number, self.lives, self.plan.windows()));
         self.say(|| format!("g{number} starts"));
     }
 
