@@ -180,7 +180,10 @@ impl Book {
                 Watched::Gap(gap) => Beginning::of(gap),
                 // A node that drains at once.
                 Watched::Draining(_) => return,
-                _ => Beginning::Nonsense,
+                Watched::Snapshot(_)
+                | Watched::SnapshotEnd(_)
+                | Watched::Change(_)
+                | Watched::Watermark(_) => Beginning::Nonsense,
             };
             self.begins("status", self.status.expected(life), beginning);
         }
@@ -222,7 +225,9 @@ impl Book {
                 Message::Subscribed(_) => Beginning::Fresh,
                 Message::Resumed(_) => Beginning::Resumed,
                 Message::Gap(gap) => Beginning::of(gap),
-                _ => Beginning::Nonsense,
+                // A node that drains at once.
+                Message::Draining(_) => return,
+                Message::Event(_) | Message::Watermark(_) => Beginning::Nonsense,
             };
             self.begins("messages", self.routed.expected(life), beginning);
             self.routed.follows = life;
@@ -295,7 +300,9 @@ impl Beginning {
     fn of(gap: &Gap) -> Self {
         match gap.reason() {
             GapReason::EpochChanged => Self::Gap,
-            _ => Self::Nonsense,
+            GapReason::Unspecified | GapReason::Compacted | GapReason::SlowConsumer => {
+                Self::Nonsense
+            }
         }
     }
 }
