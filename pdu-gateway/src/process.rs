@@ -13,7 +13,7 @@ use route_runtime::shutdown::Shutdown;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -257,11 +257,12 @@ async fn close_links(gateway: &Gateway, window: Duration) {
     let links = gateway.links.close();
     info!(links = links.len(), ?window, "closing all links");
     let pause = window / u32::try_from(links.len()).unwrap_or(u32::MAX).max(1);
-    for (place, link) in links.into_iter().enumerate() {
-        if place > 0 {
-            sleep(pause).await;
-        }
+    let mut at = Instant::now();
+    for link in links {
+        // A pause may be shorter than a timer can be: by the moment, not by the pause, or the window would grow.
+        sleep_until(at).await;
         link.end(CloseReason::Drain);
+        at += pause;
     }
 }
 

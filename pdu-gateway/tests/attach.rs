@@ -7,6 +7,8 @@
 
 mod harness;
 
+use std::time::{Duration, Instant};
+
 use harness::{Harness, NodeStream, pdu, run, within};
 use pdu_gateway::command;
 use route_proto::v1::uplink_entry::Entry;
@@ -375,6 +377,37 @@ async fn a_drain_flushes_both_ways_and_closes_with_fin() {
     assert!(within(gateway.shutdown.finish()).await);
 }
 
+/// MsgServers are sent elsewhere one after the other, and until then they are served.
+#[tokio::test]
+async fn a_drain_closes_connections_over_a_window() {
+    const WINDOW: Duration = Duration::from_millis(1200);
+    let mut gateway = Harness::start(&["--close-window", "1200ms"]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (mut first, first_link) = gateway.msg_server(&mut node).await;
+    let (mut second, second_link) = gateway.msg_server(&mut node).await;
+    let (mut last, last_link) = gateway.msg_server(&mut node).await;
+    let began = Instant::now();
+
+    gateway.shutdown.begin();
+
+    assert_drains(&mut node, first_link).await;
+    first.finished().await;
+    last.send(&update(42, 1)).await;
+    let entry = node.entry().await;
+    assert!(matches!(entry.entry, Some(Entry::Update(u)) if u.user_id == 42));
+    assert_eq!(entry.link, last_link);
+    assert!(gateway.connect().await.is_err(), "it takes no more");
+    assert_drains(&mut node, second_link).await;
+    assert!(began.elapsed() >= WINDOW / 3);
+    second.finished().await;
+    assert_drains(&mut node, last_link).await;
+    assert!(began.elapsed() >= WINDOW / 3 * 2);
+    last.finished().await;
+    drop((first, second, last));
+    within(gateway.gateway.ended()).await.unwrap();
+    assert!(within(gateway.shutdown.finish()).await);
+}
+
 /// A node that is away when a gateway drains may come back in time, and is told what it has missed.
 #[tokio::test]
 async fn a_drain_waits_for_a_node_that_comes_back() {
@@ -434,6 +467,14 @@ async fn a_superseded_gateway_gives_up() {
 async fn assert_ends(node: &mut NodeStream, link: u64) {
     node.downlink(vec![ended(link)], &[]).await;
     assert_gives_last_back(node, link).await;
+}
+
+/// The link ends because the gateway does, and the node says that it knows.
+async fn assert_drains(node: &mut NodeStream, link: u64) {
+    let closed = node.entry().await;
+    assert_eq!(closed.link, link);
+    assert_closed(&closed, CloseReason::Drain);
+    assert_ends(node, link).await;
 }
 
 async fn assert_gives_last_back(node: &mut NodeStream, link: u64) {

@@ -39,11 +39,9 @@ impl BroadcastService for Broadcast {
         &self,
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
-        let request = request.into_inner();
-        check_ids(&request.user_ids, "user_ids")?;
-        self.node.admit_call().await?;
-        let subscription = Subscription::open(Arc::clone(&self.node), &request)?;
-        Ok(Response::new(Box::pin(subscription.into_stream())))
+        let node = Arc::clone(&self.node);
+        let responses = node.subscribe(request.into_inner()).await?;
+        Ok(Response::new(Box::pin(responses)))
     }
 
     async fn publish(
@@ -72,6 +70,18 @@ impl BroadcastService for Broadcast {
         let response =
             self.publish_once(request.request_id, request.audience.as_ref(), publication);
         Ok(Response::new(response))
+    }
+}
+
+impl Node {
+    /// `Subscribe`, for callers with and without a network between.
+    pub async fn subscribe(
+        self: Arc<Self>,
+        request: SubscribeRequest,
+    ) -> Result<impl Stream<Item = Result<SubscribeResponse, Status>> + Send, Status> {
+        check_ids(&request.user_ids, "user_ids")?;
+        self.admit_call().await?;
+        Ok(Subscription::open(self, &request)?.into_stream())
     }
 }
 

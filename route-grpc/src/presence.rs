@@ -79,11 +79,21 @@ impl PresenceService for Presence {
         &self,
         request: Request<WatchUserStatusRequest>,
     ) -> Result<Response<Self::WatchUserStatusStream>, Status> {
-        let request = request.into_inner();
+        let node = Arc::clone(&self.node);
+        let responses = node.watch_user_status(request.into_inner()).await?;
+        Ok(Response::new(Box::pin(responses)))
+    }
+}
+
+impl Node {
+    /// `WatchUserStatus`, for callers with and without a network between.
+    pub async fn watch_user_status(
+        self: Arc<Self>,
+        request: WatchUserStatusRequest,
+    ) -> Result<impl Stream<Item = Result<WatchUserStatusResponse, Status>> + Send, Status> {
         check_ids(&request.user_ids, "user_ids")?;
-        self.node.admit_call().await?;
-        let watch = Watch::open(Arc::clone(&self.node), &request)?;
-        Ok(Response::new(Box::pin(watch.into_stream())))
+        self.admit_call().await?;
+        Ok(Watch::open(self, &request)?.into_stream())
     }
 }
 

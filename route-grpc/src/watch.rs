@@ -100,7 +100,7 @@ impl Watch {
         match snapshot {
             Ok(snapshot) => {
                 self.phase = Phase::Snapshot(snapshot);
-                vec![Ok(inside_snapshot(Message::SnapshotBegin(
+                vec![Ok(without_position(Message::SnapshotBegin(
                     SnapshotBegin {},
                 )))]
             }
@@ -116,7 +116,7 @@ impl Watch {
             }
             Ok(users) => {
                 self.phase = Phase::Snapshot(snapshot);
-                vec![Ok(inside_snapshot(Message::Snapshot(StatusSnapshot {
+                vec![Ok(without_position(Message::Snapshot(StatusSnapshot {
                     users,
                 })))]
             }
@@ -179,11 +179,7 @@ impl Watch {
 
     fn say_gap(&self, gap: Gap) -> Page {
         self.reader.count_gap();
-        let position = gap.to.clone();
-        vec![Ok(WatchUserStatusResponse {
-            position,
-            event: Some(Message::Gap(gap)),
-        })]
+        vec![Ok(without_position(Message::Gap(gap)))]
     }
 
     fn say(&self, seq: u64, message: Message) -> Page {
@@ -203,8 +199,8 @@ impl Watch {
     }
 }
 
-/// Nobody can resume inside a snapshot.
-fn inside_snapshot(message: Message) -> WatchUserStatusResponse {
+/// Nobody can resume inside a snapshot, nor between a gap and the snapshot that makes up for it.
+fn without_position(message: Message) -> WatchUserStatusResponse {
     WatchUserStatusResponse {
         position: String::new(),
         event: Some(message),

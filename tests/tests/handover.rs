@@ -18,6 +18,8 @@ mod host;
 mod msg_server;
 #[path = "handover/plan.rs"]
 mod plan;
+#[path = "handover/subscriber.rs"]
+mod subscriber;
 #[path = "handover/wire.rs"]
 mod wire;
 #[path = "handover/world.rs"]
@@ -143,6 +145,16 @@ fn a_gateway_is_cut_off_for_longer_than_the_grace() {
 fn gateways_are_lost() {
     play(Plan {
         lost_gateways: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn windows_are_full_while_the_node_crashes() {
+    play(Plan {
+        node_crashes: true,
+        broken_streams: true,
+        small_windows: true,
         ..Plan::default()
     });
 }

@@ -265,14 +265,27 @@ impl MsgServer {
 
     /// Waits for the gateway to close. Returns what it wrote before, without heartbeats.
     pub(crate) async fn closed(&mut self) -> Vec<u8> {
-        let mut rest = Vec::new();
         // A reset is an end too.
-        let _ = within(self.stream.read_to_end(&mut rest)).await;
-        rest.chunks_exact(HEADER_LEN)
+        self.end().await.0
+    }
+
+    /// Waits for the gateway to close with FIN, without a word before it.
+    pub(crate) async fn finished(&mut self) {
+        let (rest, end) = self.end().await;
+        end.unwrap();
+        assert_eq!(rest, b"");
+    }
+
+    async fn end(&mut self) -> (Vec<u8>, std::io::Result<usize>) {
+        let mut rest = Vec::new();
+        let end = within(self.stream.read_to_end(&mut rest)).await;
+        let rest = rest
+            .chunks_exact(HEADER_LEN)
             .filter(|chunk| *chunk != pdu_gateway::codec::HEARTBEAT)
             .flatten()
             .copied()
-            .collect()
+            .collect();
+        (rest, end)
     }
 
     pub(crate) fn set_small_receive_buffer(&self) {

@@ -179,7 +179,9 @@ async fn a_position_that_is_no_longer_held_is_a_gap_and_a_snapshot() {
         .await
         .unwrap();
 
-    let Some(Event::Gap(gap)) = next(&mut stream).await.event else {
+    let message = next(&mut stream).await;
+    assert_eq!(message.position, "", "what it made up for is to come");
+    let Some(Event::Gap(gap)) = message.event else {
         panic!("no gap");
     };
     assert_eq!((gap.reason(), gap.missed), (GapReason::Compacted, 6));

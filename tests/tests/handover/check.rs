@@ -1,5 +1,7 @@
 //! What has to be true at the end of every schedule, beside what is checked on the way.
 
+use std::collections::BTreeSet;
+
 use crate::msg_server::{MOVERS, home, is_stable};
 use crate::world::{To, World};
 
@@ -8,6 +10,7 @@ pub(crate) fn all(world: &mut World) {
     messages(world);
     notices(world);
     logins(world);
+    subscriber(world);
 }
 
 /// Promise 5: what a gateway has read reaches everybody who should have it. That nothing comes twice or out of order was
@@ -108,5 +111,47 @@ fn logins(world: &mut World) {
             ));
         }
     }
+    wrong.into_iter().for_each(|what| world.violate(what));
+}
+
+/// Promises 6 and 9 for a service that follows over the API: it is never told that somebody is offline who is not, in the
+/// end it knows what MsgServers reported, and it saw each message since its last gap, once, in order per origin.
+fn subscriber(world: &mut World) {
+    let book = world.subscriber.book();
+    let mut wrong = book.wrong.clone();
+    let strict = |user: u32| is_stable(user) && world.servers[home(user)].is_strict();
+    for (at, user) in &book.offline {
+        if strict(*user) {
+            wrong.push(format!("the subscriber saw {user} go offline at {at:?}"));
+        }
+    }
+    for (at, online) in &book.snapshots {
+        if *at < world.all_known_since {
+            continue;
+        }
+        let all = world.servers.iter().flat_map(|server| &server.online);
+        for user in all.filter(|user| strict(**user) && !online.contains(user)) {
+            wrong.push(format!("the subscriber's snapshot of {at:?} lacks {user}"));
+        }
+    }
+    let reported: BTreeSet<u32> = world
+        .servers
+        .iter()
+        .flat_map(|s| s.online.clone())
+        .collect();
+    if book.online != reported {
+        let online = &book.online;
+        wrong.push(format!(
+            "the subscriber has {online:?}, online are {reported:?}"
+        ));
+    }
+    for (id, message) in (0u32..).zip(&world.messages) {
+        let due =
+            message.accepted && !message.lost && book.since.is_some_and(|at| message.sent > at);
+        if due && !book.seen.contains(&id) {
+            wrong.push(format!("message {id} is lost for the subscriber"));
+        }
+    }
+    drop(book);
     wrong.into_iter().for_each(|what| world.violate(what));
 }

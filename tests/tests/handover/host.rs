@@ -27,19 +27,16 @@ use crate::wire::Wire;
 pub(crate) struct GatewayHost {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) wire: Wire,
+    pub(crate) windows: Windows,
     door: watch::Receiver<Door>,
     tasks: [JoinHandle<()>; 2],
 }
 
 impl GatewayHost {
-    pub(crate) fn start(number: usize, life: u64) -> Self {
+    pub(crate) fn start(number: usize, life: u64, windows: Windows) -> Self {
         let limits = ConnectionLimits {
             total: 1000,
             per_source: 1000,
-        };
-        let windows = Windows {
-            link: 8 << 20,
-            total: 256 << 20,
         };
         let link_settings = LinkSettings {
             queue_bytes: 64 << 20,
@@ -86,6 +83,7 @@ impl GatewayHost {
             ],
             gateway,
             wire,
+            windows,
             door,
         }
     }

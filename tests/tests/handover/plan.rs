@@ -1,5 +1,7 @@
 //! Kinds of schedules: what may go wrong in one.
 
+use pdu_gateway::uplink::Windows;
+
 use crate::world::Disturbance;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,9 +22,26 @@ pub(crate) struct Plan {
     pub(crate) long_partitions: bool,
     /// A gateway's process dies.
     pub(crate) lost_gateways: bool,
+    /// Gateways may keep so little that MsgServers are not read now and then.
+    pub(crate) small_windows: bool,
 }
 
 impl Plan {
+    /// What a gateway keeps for the node to confirm.
+    pub(crate) fn windows(&self) -> Windows {
+        if self.small_windows {
+            Windows {
+                link: 600,
+                total: 1500,
+            }
+        } else {
+            Windows {
+                link: 8 << 20,
+                total: 256 << 20,
+            }
+        }
+    }
+
     pub(crate) fn disturbances(&self) -> Vec<Disturbance> {
         use Disturbance::{
             Cut, GatewayLoss, LongPartition, NodeCrash, NodeDrain, Partition, Stall,

@@ -181,6 +181,15 @@ impl Wire {
         self.calls.lock().clear();
     }
 
+    /// The node has ended every stream; what it has said is on its way.
+    pub(crate) fn node_has_ended(&mut self, now: Duration) -> bool {
+        for line in &mut self.lines {
+            while line.leave_node(now) {}
+            self.refusals.extend(line.refusal.take());
+        }
+        self.lines.iter().all(|line| line.responses.is_none())
+    }
+
     /// One stream is open, as far as anybody can tell.
     pub(crate) fn is_whole(&self) -> bool {
         matches!(self.lines.as_slice(), [line] if !line.cut)

@@ -20,6 +20,7 @@ use crate::dice::Dice;
 use crate::host::{GatewayHost, NodeHost};
 use crate::msg_server::{MOVERS, MsgServer, STABLE, USERS, home, is_stable, user};
 use crate::plan::Plan;
+use crate::subscriber::Subscriber;
 use crate::wire::Move;
 
 /// MsgServers come back 4 s after they lost a connection, at the earliest.
@@ -30,6 +31,12 @@ const BETWEEN_DEATHS: Duration = Duration::from_secs(4);
 const CLAIM_IN_DOUBT: Duration = Duration::from_secs(2);
 /// After the last event, everything has to be at rest within this time.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);
+/// From SIGTERM to the end of every Attach stream.
+const STREAMS_END_WITHIN: Duration = Duration::from_millis(200);
+/// Bytes of one read.
+const MOST_READ: usize = 256;
+/// What is kept of one read, at most: a short PDU costs several times its length.
+const COST_OF_READ: usize = 6 * MOST_READ;
 const STEPS: usize = 600;
 /// Users who move.
 const MOVING: u32 = 3;
@@ -50,7 +57,7 @@ pub(crate) struct Message {
     pub(crate) accepted: bool,
     /// It was with a gateway that was lost.
     pub(crate) lost: bool,
-    sent: Duration,
+    pub(crate) sent: Duration,
 }
 
 #[derive(Debug)]
@@ -59,12 +66,15 @@ pub(crate) struct World {
     dice: Dice,
     began: Instant,
     node: Option<NodeHost>,
+    /// When the streams of a draining node have to be over.
+    streams_end: Option<Duration>,
     /// When a draining node exits.
     node_exits: Option<Duration>,
     node_starts: Option<Duration>,
     gateways: Vec<Option<GatewayHost>>,
     gateway_starts: Vec<Option<Duration>>,
     lives: u64,
+    lives_of_nodes: u64,
     pub(crate) servers: Vec<MsgServer>,
     connections: BTreeMap<usize, Connection>,
     next_connection: usize,
@@ -72,6 +82,9 @@ pub(crate) struct World {
     /// Of users who stay with one MsgServer: logins and logouts, in order.
     pub(crate) changes: BTreeMap<u32, Vec<bool>>,
     pub(crate) began_online: BTreeSet<u32>,
+    pub(crate) subscriber: Subscriber,
+    /// From here on every MsgServer that is not late is known to the node.
+    pub(crate) all_known_since: Duration,
     next_disturbance: Duration,
     trace: bool,
     /// Of the trace, whether it is shown or not.
@@ -107,23 +120,28 @@ impl World {
                 servers[at].online.insert(MOVERS + number);
             }
         }
+        let began = Instant::now();
         let began_online = servers.iter().flat_map(|s| s.online.clone()).collect();
         World {
             plan,
             dice,
-            began: Instant::now(),
+            began,
             node: None,
+            streams_end: None,
             node_exits: None,
             node_starts: None,
             gateways: (0..gateways).map(|_| None).collect(),
             gateway_starts: vec![None; gateways],
             lives: 0,
+            lives_of_nodes: 0,
             servers,
             connections: BTreeMap::new(),
             next_connection: 0,
             messages: Vec::new(),
             changes: BTreeMap::new(),
             began_online,
+            subscriber: Subscriber::new(began),
+            all_known_since: Duration::MAX,
             next_disturbance: Duration::ZERO,
             trace,
             fingerprint: 0xcbf2_9ce4_8422_2325,
@@ -153,6 +171,7 @@ impl World {
             return;
         }
         self.say(|| "everybody is connected".to_owned());
+        self.all_known_since = self.now();
         for _ in 0..STEPS {
             self.step().await;
         }
@@ -197,6 +216,12 @@ impl World {
         tokio::time::advance(time).await;
         idle().await;
         let now = self.now();
+        if self.streams_end.take_if(|at| *at <= now).is_some() {
+            let mut hosts = self.gateways.iter_mut().flatten();
+            if !hosts.all(|host| host.wire.node_has_ended(now)) {
+                self.violate("a draining node keeps a stream".to_owned());
+            }
+        }
         if self.node_exits.is_some_and(|at| at <= now) {
             self.node_exits = None;
             self.crash_node();
@@ -230,6 +255,9 @@ impl World {
         if self.now() >= self.next_disturbance {
             self.disturb();
         }
+        if self.dice.once_in(30) {
+            self.break_subscriptions();
+        }
         if self.dice.once_in(8) {
             self.settle().await;
         }
@@ -260,12 +288,30 @@ impl World {
                 }
                 moved |= self.write(gateway, usize::MAX);
             }
+            self.check_bounds();
             if !moved {
                 self.note_what_is_known();
                 return;
             }
         }
         self.violate("it does not settle".to_owned());
+    }
+
+    /// Promise 8: what a gateway keeps for the node to confirm has a limit, which one read of each link may exceed.
+    fn check_bounds(&mut self) {
+        for number in 0..self.gateways.len() {
+            let Some(host) = &self.gateways[number] else {
+                continue;
+            };
+            let links = self.connections.values().filter(|c| c.gateway == number);
+            let limit = host.windows.total + links.count() * COST_OF_READ;
+            let bytes = host.gateway.uplink.backlog().bytes;
+            if bytes > limit {
+                self.violate(format!(
+                    "gateway {number} keeps {bytes} bytes, {limit} are allowed"
+                ));
+            }
+        }
     }
 
     fn note_what_is_known(&mut self) {
@@ -295,6 +341,7 @@ impl World {
         let present = |number: &usize| Some(*number) != without;
         self.node.is_some()
             && self.node_exits.is_none()
+            && self.subscriber.follows(self.lives_of_nodes)
             && (0..self.gateways.len()).filter(present).all(|number| {
                 let host = self.gateways[number].as_ref();
                 host.is_some_and(GatewayHost::is_quiet)
@@ -384,7 +431,7 @@ impl World {
             let bytes = if most == 1 {
                 1 + self.dice.roll(200)
             } else {
-                most
+                MOST_READ
             };
             let Some(connection) = self.connections.get_mut(&number) else {
                 continue;
@@ -865,7 +912,8 @@ impl World {
             Disturbance::NodeDrain => {
                 if let (Some(host), None) = (&self.node, self.node_exits) {
                     host.drain();
-                    self.node_exits = Some(now + self.dice.millis(200..600));
+                    self.streams_end = Some(now + STREAMS_END_WITHIN);
+                    self.node_exits = Some(now + self.dice.millis(300..600));
                 }
             }
             Disturbance::GatewayLoss => self.lose_gateway(gateway),
@@ -875,8 +923,20 @@ impl World {
     fn start_node(&mut self) {
         self.node_starts = None;
         self.lives += 1;
-        self.node = Some(NodeHost::start(self.lives));
+        let host = NodeHost::start(self.lives);
+        self.lives_of_nodes += 1;
+        self.subscriber.follow(&host.node, self.lives_of_nodes);
+        self.node = Some(host);
         self.say(|| "the node starts".to_owned());
+    }
+
+    /// The subscriber loses its connections, and comes back to the positions that it has.
+    fn break_subscriptions(&mut self) {
+        let Some(host) = &self.node else {
+            return;
+        };
+        self.subscriber.follow(&host.node, self.lives_of_nodes);
+        self.say(|| "the subscriber comes back".to_owned());
     }
 
     fn crash_node(&mut self) {
@@ -890,6 +950,7 @@ impl World {
         for host in self.gateways.iter_mut().flatten() {
             host.wire.node_died(&mut self.dice, now);
         }
+        self.subscriber.leave();
         self.node = None;
         self.node_starts = Some(now + self.dice.millis(20..3000));
         self.say(|| "the node is gone".to_owned());
@@ -898,7 +959,7 @@ impl World {
     fn start_gateway(&mut self, number: usize) {
         self.gateway_starts[number] = None;
         self.lives += 1;
-        self.gateways[number] = Some(GatewayHost::start(number, self.lives));
+        self.gateways[number] = Some(GatewayHost::start(number, self.lives, self.plan.windows()));
         self.say(|| format!("g{number} starts"));
     }
 
