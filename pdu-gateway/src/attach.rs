@@ -322,7 +322,11 @@ impl Attachment {
         if welcome.max_pdu_bytes > 0 {
             self.gateway.limit_pdus(welcome.max_pdu_bytes);
         }
-        self.gateway.uplink.resume(&welcome.applied);
+        for link in self.gateway.uplink.resume(&welcome.applied) {
+            if let Some(link) = self.gateway.links.get(link) {
+                link.reopen_end();
+            }
+        }
         *known = Known {
             attempt: known.attempt,
             roster: if welcome.roster.is_empty() {

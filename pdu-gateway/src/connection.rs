@@ -172,9 +172,6 @@ impl Connection {
         if shut.congested {
             self.gateway.turn(Turn::Relieved);
         }
-        if shut.complete {
-            self.gateway.links.forget(self.link.number());
-        }
         log_end(reason, shut);
         if concluded == Concluded::Written {
             self.close().await;

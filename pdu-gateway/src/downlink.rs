@@ -68,7 +68,11 @@ impl Downlink {
             writer.wake();
         }
         // After the entries: what is confirmed here has caused nothing that is still to come.
-        for timing in self.gateway.uplink.confirm(&message.confirmations) {
+        let confirmed = self.gateway.uplink.confirm(&message.confirmations);
+        for link in confirmed.finished {
+            self.gateway.links.forget(link);
+        }
+        for timing in confirmed.timings {
             let command = u16::try_from(timing.command).unwrap_or_default();
             let time = now.saturating_sub(timing.read_at);
             self.gateway.counters.taken_over(command, time);
@@ -155,8 +159,6 @@ impl Downlink {
         let Some(link) = self.gateway.links.get(number) else {
             return;
         };
-        if link.end_is_confirmed(&self.gateway.uplink) {
-            self.gateway.links.forget(number);
-        }
+        link.end_is_confirmed(&self.gateway.uplink);
     }
 }

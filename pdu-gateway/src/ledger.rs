@@ -273,6 +273,22 @@ impl Ledger {
         }
     }
 
+    /// A node that knows nothing of the link may route to it once more what its predecessor had routed elsewhere. So the last
+    /// word about what could not be written is taken back, if nobody has confirmed it; its number is used again. True if
+    /// there was one.
+    pub fn reopen_end(&mut self) -> bool {
+        if !self.gave_last || self.is_finished() || self.keep == Keep::Counts {
+            return false;
+        }
+        if let Some(last) = self.window.pop_back() {
+            debug_assert_eq!(last.sequence, self.last, "nothing follows the last word");
+            self.bytes -= last.cost;
+            self.last -= 1;
+        }
+        self.gave_last = false;
+        true
+    }
+
     /// Bytes that are kept, beside the table.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -2,7 +2,8 @@
 //!
 //! The connection's own task ([`connection`](crate::connection)) takes from here what it writes. A link ends in two
 //! steps that may come in either order: its task stops writing and gives back what is left (*shut*), and the node
-//! confirms that it knows of the end. What arrives between is given back too. After both, the link is forgotten.
+//! confirms that it knows of the end. What arrives between is given back too. After both, the gateway says that nothing more
+//! comes back, and when the node has confirmed that, the link is forgotten.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -87,8 +88,6 @@ pub struct Shut {
     pub dropped: usize,
     /// Others were paused for this link until now.
     pub congested: bool,
-    /// The node knew of the end already: the link can be forgotten.
-    pub complete: bool,
 }
 
 /// What the writer has to do next.
@@ -215,6 +214,11 @@ impl Link {
         }
     }
 
+    /// A new node will say again that it knows of the end, behind what it still sends for the link.
+    pub fn reopen_end(&self) {
+        self.outbox.lock().end_confirmed = false;
+    }
+
     /// The node originates anew: a new one counts from the beginning.
     pub fn forget_node(&self) {
         if let Some(takeover) = &mut self.outbox.lock().takeover {
@@ -222,20 +226,18 @@ impl Link {
         }
     }
 
-    /// The node knows that the link has ended. True if that was the last thing to wait for; then what is given back is
-    /// complete, and says so.
-    pub fn end_is_confirmed(&self, uplink: &Uplink) -> bool {
+    /// The node knows that the link has ended. If that was the last thing to wait for, what is given back is complete, and
+    /// says so.
+    pub fn end_is_confirmed(&self, uplink: &Uplink) {
         let mut outbox = self.outbox.lock();
         if std::mem::replace(&mut outbox.end_confirmed, true) {
-            return false;
+            return;
         }
-        let complete = outbox.shut.is_some();
-        if complete {
+        if outbox.shut.is_some() {
             uplink.finish(self.number, outbox.written());
         } else if let Some(writer) = outbox.writer.take() {
             writer.wake();
         }
-        complete
     }
 
     /// Heartbeats and time limits, once a second.
@@ -382,7 +384,6 @@ impl Link {
             given_back: runs.iter().map(|run| run.deliveries.len()).sum(),
             dropped: given_back.dropped,
             congested: outbox.pressure.is_congested(),
-            complete: outbox.end_confirmed,
         };
         outbox.shut = Some(given_back);
         for run in &runs {

@@ -88,7 +88,8 @@ impl Links {
         link
     }
 
-    /// Forgets a link that has ended and that the node knows to have ended.
+    /// Forgets a link that has ended, and of which the node knows everything. Until then a new node may still send it
+    /// something.
     pub fn forget(&self, number: u64) {
         self.state.lock().links.remove(&number);
     }

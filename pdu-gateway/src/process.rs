@@ -142,6 +142,8 @@ pub fn start(
             let node = EmbeddedNode::start(
                 NodeSettings {
                     max_grpc_connections: places.grpc,
+                    // Nobody has had this node before: its own gateway is all that it has to know.
+                    newcomer_wait: Duration::ZERO,
                     ..settings.node.clone()
                 },
                 settings.max_pdu_bytes,

@@ -103,6 +103,15 @@ enum StreamState {
     Ending,
 }
 
+/// What a confirmation brought.
+#[derive(Debug, Default)]
+pub struct Confirmed {
+    /// Entries whose way was timed.
+    pub timings: Vec<Timing>,
+    /// Links of which the node knows everything, their end included: they can be forgotten.
+    pub finished: Vec<u64>,
+}
+
 /// How much waits, for metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Backlog {
@@ -223,10 +232,9 @@ impl Uplink {
     }
 
     /// The node, and all whom it concerns, have taken over what these links did. Returns what was measured.
-    pub fn confirm(&self, confirmations: &[Confirmation]) -> Vec<Timing> {
-        let mut timings = Vec::new();
+    pub fn confirm(&self, confirmations: &[Confirmation]) -> Confirmed {
+        let mut confirmed = Confirmed::default();
         let mut released = Vec::new();
-        let mut any_finished = false;
         {
             let mut state = self.state.lock();
             let State {
@@ -240,11 +248,13 @@ impl Uplink {
                     continue;
                 };
                 let before = ledger.bytes();
-                timings.extend(ledger.confirm(confirmation.sequence));
+                confirmed
+                    .timings
+                    .extend(ledger.confirm(confirmation.sequence));
                 *bytes -= before - ledger.bytes();
                 if ledger.is_finished() {
                     ledgers.remove(&confirmation.link);
-                    any_finished = true;
+                    confirmed.finished.push(confirmation.link);
                 }
             }
             if *bytes < self.windows.total {
@@ -254,10 +264,10 @@ impl Uplink {
         for waker in released {
             waker.wake();
         }
-        if any_finished {
+        if !confirmed.finished.is_empty() {
             self.ended.notify_waiters();
         }
-        timings
+        confirmed
     }
 
     /// The query with this number, if it is open: the first answer wins.
@@ -300,7 +310,10 @@ impl Uplink {
     }
 
     /// The newest stream was welcomed by a node that has applied so much of these links, and knows no others.
-    pub fn resume(&self, applied: &[Confirmation]) {
+    ///
+    /// Returns ended links whose last word was taken back ([`Ledger::reopen_end`]): it has to be said again.
+    pub fn resume(&self, applied: &[Confirmation]) -> Vec<u64> {
+        let mut reopened = Vec::new();
         let waker = {
             let mut state = self.state.lock();
             let known: HashMap<u64, u64, RandomState> =
@@ -309,8 +322,12 @@ impl Uplink {
             links.sort_unstable();
             let mut entries = Vec::new();
             for link in links {
+                let applied = known.get(&link).copied();
+                if applied.is_none() && state.settle(link, Ledger::reopen_end) == Some(true) {
+                    reopened.push(link);
+                }
                 if let Some(ledger) = state.ledgers.get(&link) {
-                    ledger.replay(known.get(&link).copied(), &mut entries);
+                    ledger.replay(applied, &mut entries);
                 }
             }
             state.resent += entries.len() as u64;
@@ -327,6 +344,7 @@ impl Uplink {
             state.waker.take()
         };
         wake(waker);
+        reopened
     }
 
     /// The stream broke: what is not confirmed waits in the ledgers.

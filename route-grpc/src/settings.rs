@@ -24,7 +24,7 @@ pub struct NodeSettings {
     #[arg(long, env = "TT_ROUTE_COLD_START_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "10s")]
     pub cold_start_wait: Duration,
     /// How long a new node to which only new gateways have come waits for others, which may have had a predecessor of it; 0s: not
-    /// at all
+    /// at all, as an embedded node
     #[arg(long, env = "TT_ROUTE_NEWCOMER_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "1500ms")]
     pub newcomer_wait: Duration,
     /// How long a MsgServer's users stay when its claimed connection closes while another one lives; 0s: not at all

@@ -42,6 +42,27 @@ fn what_is_sent_again_says_when_it_was_read_and_when_the_link_claimed() {
 }
 
 #[test]
+fn a_new_node_is_not_told_that_nothing_more_comes_back_before_it_has_said_so() {
+    let (mut ledger, _) = open();
+    ledger.record(NOW, Deed::Entry(Entry::Closed(LinkClosed::default())));
+    let last = Entry::Returned(Returned {
+        last: true,
+        ..Returned::default()
+    });
+    let said = ledger.record(NOW, Deed::Entry(last.clone()));
+    ledger.confirm(2);
+
+    assert!(ledger.reopen_end());
+    let numbers: Vec<_> = replay(&ledger, None).iter().map(|e| e.sequence).collect();
+    let again = ledger.record(NOW, Deed::Entry(last));
+
+    assert_eq!(numbers.last(), Some(&2), "closed, and no more");
+    assert_eq!(again, said);
+    ledger.confirm(3);
+    assert!(ledger.is_finished() && !ledger.reopen_end());
+}
+
+#[test]
 fn a_node_that_knows_the_link_gets_what_is_newer() {
     let (mut ledger, _) = open();
     let sent: Vec<_> = ["a", "b", "c"]

@@ -249,8 +249,5 @@ impl Connection {
         if shut.congested {
             gateway.turn(Turn::Relieved);
         }
-        if shut.complete {
-            gateway.links.forget(self.link.number());
-        }
     }
 }
