@@ -175,7 +175,7 @@ impl Core {
         Ok(())
     }
 
-    /// Notes that a link sent something that concerns nobody else (a query), so that [`Core::sequence`] counts it.
+    /// Notes that a link sent something that concerns nobody else (a query), so that its number is known.
     ///
     /// # Errors
     ///
@@ -201,11 +201,6 @@ impl Core {
         targets
     }
 
-    /// Highest sequence applied of an open link.
-    pub fn sequence(&self, id: LinkId) -> Option<u64> {
-        self.links.slot(id).map(|slot| self.links[slot].sequence)
-    }
-
     /// The stream of a gateway broke: its links stay, with their sessions, and are still delivered to.
     pub fn detach_gateway(&mut self, gateway: u64) {
         self.absent_gateways.insert(gateway);
@@ -224,14 +219,6 @@ impl Core {
     /// The gateway is back.
     pub fn reattach_gateway(&mut self, gateway: u64) {
         self.set_detached(gateway, false);
-    }
-
-    /// Open links of a gateway: number and highest sequence applied.
-    pub fn gateway_links(&self, gateway: u64) -> Vec<(u64, u64)> {
-        self.links
-            .of_gateway(gateway)
-            .map(|(_, link)| (link.id.number, link.sequence))
-            .collect()
     }
 
     /// Removes up to `budget` sessions of links that have ended. True while there are more.
