@@ -945,7 +945,8 @@ impl World {
         }
         let now = self.now();
         for server in &mut self.servers {
-            server.claim_in_doubt |= now < server.died + CLAIM_IN_DOUBT;
+            let has_lost_one = server.died > Duration::ZERO;
+            server.claim_in_doubt |= has_lost_one && now < server.died + CLAIM_IN_DOUBT;
         }
         for host in self.gateways.iter_mut().flatten() {
             host.wire.node_died(&mut self.dice, now);
