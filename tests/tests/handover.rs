@@ -6,20 +6,34 @@
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
+#[path = "handover/acts.rs"]
+mod acts;
+#[path = "handover/bounds.rs"]
+mod bounds;
+#[path = "handover/chance.rs"]
+mod chance;
 #[path = "handover/check.rs"]
 mod check;
 #[path = "handover/connection.rs"]
 mod connection;
 #[path = "handover/dice.rs"]
 mod dice;
+#[path = "handover/disturbances.rs"]
+mod disturbances;
 #[path = "handover/host.rs"]
 mod host;
+#[path = "handover/moves.rs"]
+mod moves;
 #[path = "handover/msg_server.rs"]
 mod msg_server;
 #[path = "handover/plan.rs"]
 mod plan;
 #[path = "handover/subscriber.rs"]
 mod subscriber;
+#[path = "handover/time.rs"]
+mod time;
+#[path = "handover/told.rs"]
+mod told;
 #[path = "handover/wire.rs"]
 mod wire;
 #[path = "handover/world.rs"]

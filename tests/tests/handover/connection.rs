@@ -17,6 +17,9 @@ use pdu_gateway::uplink::Room;
 use route_proto::v1::{CloseReason, LinkOpened};
 use system_tests::player::pdu::{Pdu, Splitter};
 
+/// Bytes of one read.
+pub(crate) const MOST_READ: usize = 256;
+
 /// How a MsgServer's end went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gone {

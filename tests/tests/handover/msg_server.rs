@@ -10,6 +10,8 @@ pub(crate) const STABLE: u32 = 2;
 pub(crate) const USERS: u32 = 5;
 /// Users of this number and above are now at one MsgServer, now at another.
 pub(crate) const MOVERS: u32 = 9000;
+/// How many of them there are.
+pub(crate) const MOVING: u32 = 3;
 
 /// A user of a MsgServer.
 pub(crate) fn user(server: usize, number: u32) -> u32 {

@@ -2,7 +2,7 @@
 
 use pdu_gateway::uplink::Windows;
 
-use crate::world::Disturbance;
+use crate::disturbances::Disturbance;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Plan {

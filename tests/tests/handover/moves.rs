@@ -1,0 +1,127 @@
+//! What moves: messages between gateway and node, bytes between MsgServer and gateway.
+
+use route_proto::v1::CloseReason;
+use tonic::Code;
+
+use crate::connection::{MOST_READ, Written};
+use crate::wire::Move;
+use crate::world::{World, idle};
+
+impl World {
+    pub(crate) async fn move_wire(&mut self, gateway: usize, what: Move) -> bool {
+        let now = self.now();
+        let Some(host) = &mut self.gateways[gateway] else {
+            return false;
+        };
+        let node = self.node.as_ref().map(|host| &host.node);
+        let moved = host.wire.step(now, what, node);
+        let refusals = host.wire.refusals();
+        for status in refusals {
+            // The node and its gateways always understand each other.
+            if status.code() == Code::FailedPrecondition {
+                self.violate(format!(
+                    "the node refuses gateway {gateway}: {}",
+                    status.message()
+                ));
+            } else {
+                self.say(|| format!("g{gateway} is refused: {}", status.message()));
+            }
+        }
+        if moved {
+            self.say(|| format!("g{gateway} {what:?}"));
+            idle().await;
+        }
+        moved
+    }
+
+    /// Connections of a gateway: all, or a random one.
+    pub(crate) fn some_of(&mut self, gateway: usize, most: usize) -> Vec<usize> {
+        let mut of: Vec<usize> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.gateway == gateway)
+            .map(|(number, _)| *number)
+            .collect();
+        if most == 1 && !of.is_empty() {
+            let one = of[self.dice.roll(of.len())];
+            of = vec![one];
+        }
+        of
+    }
+
+    pub(crate) fn read(&mut self, gateway: usize, most: usize) -> bool {
+        let mut moved = false;
+        for number in self.some_of(gateway, most) {
+            let Some(host) = &self.gateways[gateway] else {
+                return false;
+            };
+            let now = self.began.elapsed();
+            let bytes = if most == 1 {
+                1 + self.dice.roll(200)
+            } else {
+                MOST_READ
+            };
+            let Some(connection) = self.connections.get_mut(&number) else {
+                continue;
+            };
+            let read = connection.read(&host.gateway, now, bytes);
+            moved |= read.moved || read.over;
+            for message in &read.accepted {
+                self.messages[*message as usize].accepted = true;
+            }
+            if read.over {
+                self.end(number, CloseReason::Peer);
+            } else if !read.accepted.is_empty() {
+                self.say(|| format!("c{number} accepted {:?}", read.accepted));
+            }
+        }
+        moved
+    }
+
+    pub(crate) fn write(&mut self, gateway: usize, most: usize) -> bool {
+        let mut moved = false;
+        for number in self.some_of(gateway, most) {
+            let Some(host) = &self.gateways[gateway] else {
+                return false;
+            };
+            let now = self.began.elapsed();
+            let bytes = if most == 1 {
+                1 + self.dice.roll(200)
+            } else {
+                1 << 20
+            };
+            let Some(connection) = self.connections.get_mut(&number) else {
+                continue;
+            };
+            match connection.write(&host.gateway, now, bytes) {
+                Written::Nothing => {}
+                Written::Pdus(pdus) => {
+                    moved = true;
+                    for pdu in pdus {
+                        self.receive(number, &pdu);
+                    }
+                }
+                Written::Ends(reason) => {
+                    moved = true;
+                    if connection.gone.is_none() {
+                        self.violate(format!("connection {number} was broken: {reason:?}"));
+                        self.lose_connection(number);
+                    }
+                    self.end(number, reason);
+                }
+            }
+        }
+        moved
+    }
+
+    /// The gateway ends a connection.
+    pub(crate) fn end(&mut self, number: usize, reason: CloseReason) {
+        let Some(mut connection) = self.connections.remove(&number) else {
+            return;
+        };
+        if let Some(host) = &self.gateways[connection.gateway] {
+            connection.end(&host.gateway, reason);
+        }
+        self.say(|| format!("c{number} ended"));
+    }
+}
