@@ -21,6 +21,7 @@ use tracing::{info, warn};
 
 use crate::clock::micros;
 use crate::gateways::{Admission, Hello, Objection};
+use crate::hangup::Hangup;
 use crate::limits::MAX_ID_BYTES;
 use crate::node::{DRAIN_RETRY, Node, Routing};
 use crate::outbound::{Outbound, Retention};
@@ -41,12 +42,12 @@ impl Node {
     /// Serves one gateway's stream: takes its requests, returns its responses. The first request is `hello`, the
     /// first response `welcome`, or the status that refuses the stream.
     ///
-    /// The gateway is detached when either of the two ends.
-    pub fn attach<S>(self: &Arc<Self>, requests: S) -> AttachResponses
+    /// The gateway is detached when either of the two ends. `hangup` is what the connection under them knows of its end.
+    pub fn attach<S>(self: &Arc<Self>, requests: S, hangup: Hangup) -> AttachResponses
     where
         S: Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
     {
-        self.attach_with(requests, Retention::UntilTaken)
+        self.attach_with(requests, hangup, Retention::UntilTaken)
     }
 
     /// The same for a gateway in this process: what it is handed is not lost unless the process is, so nothing is kept
@@ -55,18 +56,23 @@ impl Node {
     where
         S: Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
     {
-        self.attach_with(requests, Retention::None)
+        self.attach_with(requests, Hangup::default(), Retention::None)
     }
 
-    fn attach_with<S>(self: &Arc<Self>, requests: S, retention: Retention) -> AttachResponses
+    fn attach_with<S>(
+        self: &Arc<Self>,
+        requests: S,
+        hangup: Hangup,
+        retention: Retention,
+    ) -> AttachResponses
     where
         S: Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
     {
         let (admitted, admission) = oneshot::channel();
         let abandoned = CancellationToken::new();
         let node = Arc::clone(self);
-        let uplinks =
-            node.serve_gateway(Box::pin(requests), retention, admitted, abandoned.clone());
+        let requests = Box::pin(requests);
+        let uplinks = node.serve_gateway(requests, hangup, retention, admitted, abandoned.clone());
         self.shutdown.tracker().spawn(uplinks);
         AttachResponses {
             state: State::Waiting(admission),
@@ -77,6 +83,7 @@ impl Node {
     async fn serve_gateway<S>(
         self: Arc<Self>,
         mut requests: Pin<Box<S>>,
+        hangup: Hangup,
         retention: Retention,
         admitted: oneshot::Sender<Result<Admitted, Status>>,
         abandoned: CancellationToken,
@@ -115,7 +122,7 @@ impl Node {
             () = self.shutdown.draining().cancelled_owned() => Err(DRAINING),
             end = self.take_uplinks(&hello, &mut requests) => end,
         };
-        self.detach(&hello, end.err());
+        self.detach(&hello, end.err(), &hangup);
     }
 
     /// Reads the hello and decides about it. A gateway whose id is in use gets a second chance when the other stream
@@ -325,7 +332,7 @@ impl Node {
     }
 
     /// The stream is over, for a reason of the node's or none.
-    fn detach(&self, hello: &Hello, refusal: Option<Refusal>) {
+    fn detach(&self, hello: &Hello, refusal: Option<Refusal>, hangup: &Hangup) {
         if let Some(refusal) = &refusal {
             self.metrics.attach_refused(refusal);
         }
@@ -335,6 +342,9 @@ impl Node {
             let gateway = routing.gateways.get_mut(hello.incarnation);
             let links = gateway.map_or(0, |gateway| gateway.sequences.open_links().count());
             let detached = routing.detach(now, hello.incarnation, hello.attempt, refusal);
+            if detached && hangup.has_happened() {
+                routing.gateways.hung_up(now, hello.incarnation);
+            }
             (detached, links)
         });
         if detached {

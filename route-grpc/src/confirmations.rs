@@ -41,6 +41,32 @@ impl Wait {
     };
 }
 
+/// A queue that deliveries have left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Left {
+    gateway: u64,
+    /// It is no more: if its gateway comes back, it has a new one.
+    all: bool,
+}
+
+impl Left {
+    /// The core has let go of something.
+    pub(crate) const CORE: Self = Self::some(Wait::HELD.gateway);
+
+    /// Some have left the queue of this gateway.
+    pub(crate) const fn some(gateway: u64) -> Self {
+        Self {
+            gateway,
+            all: false,
+        }
+    }
+
+    /// All have.
+    pub(crate) const fn all(gateway: u64) -> Self {
+        Self { gateway, all: true }
+    }
+}
+
 /// How urgent a confirmation is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Patience {
@@ -91,14 +117,17 @@ impl Confirmations {
         }
     }
 
-    /// Deliveries that stood in the queues of these gateways, or with the core ([`Wait::HELD`]), stand in other places now.
-    /// The queues are no more: if such a gateway comes back, it has a new one.
-    pub(crate) fn moved(&mut self, from: &[u64], to: &[Wait]) {
+    /// Deliveries that stood in these places stand in those now.
+    pub(crate) fn moved(&mut self, from: &[Left], to: &[Wait]) {
         let batches = self.origins.values_mut().flat_map(|p| &mut p.batches);
         for batch in batches {
-            if batch.waits.iter().any(|wait| from.contains(&wait.gateway)) {
-                let stays = |wait: &Wait| *wait == Wait::HELD || !from.contains(&wait.gateway);
-                batch.waits.retain(stays);
+            let concerns = |left: &Left| batch.waits.iter().any(|w| w.gateway == left.gateway);
+            if from.iter().any(concerns) {
+                let is_gone = |wait: &Wait| {
+                    let mut left = from.iter();
+                    left.any(|left| left.gateway == wait.gateway && left.all)
+                };
+                batch.waits.retain(|wait| !is_gone(wait));
                 batch.waits.extend_from_slice(to);
             }
         }
@@ -202,7 +231,7 @@ mod tests {
         confirmations.add(A, vec![(1, 1)], &[Wait::HELD], 10);
         confirmations.add(A, vec![(1, 2)], &[wait(2, 1)], 10);
 
-        confirmations.moved(&[Wait::HELD.gateway], &[wait(3, 4)]);
+        confirmations.moved(&[Left::CORE], &[wait(3, 4)]);
 
         let let_go = (Wait::HELD.gateway, Wait::HELD.offset);
         assert_eq!(next(&mut confirmations, &[let_go, (2, 1)]), None);
@@ -216,9 +245,21 @@ mod tests {
         confirmations.add(A, vec![(1, 1)], &[wait(2, 1)], 10);
         confirmations.add(A, vec![(1, 2)], &[], 10);
 
-        confirmations.moved(&[2], &[Wait::HELD]);
+        confirmations.moved(&[Left::all(2)], &[Wait::HELD]);
 
         assert_eq!(next(&mut confirmations, &[(2, u64::MAX)]), None);
+    }
+
+    #[test]
+    fn what_has_left_a_queue_is_followed_and_the_rest_waited_for() {
+        let mut confirmations = Confirmations::default();
+        confirmations.add(A, vec![(1, 1)], &[wait(2, 1)], 10);
+
+        confirmations.moved(&[Left::some(2)], &[wait(3, 4)]);
+
+        assert_eq!(next(&mut confirmations, &[(2, 1)]), None);
+        let first = next(&mut confirmations, &[(3, 4), (2, 1)]);
+        assert_eq!(first, Some((A, vec![(1, 1)])));
     }
 
     #[test]
@@ -227,7 +268,7 @@ mod tests {
         confirmations.add(A, vec![(1, 1)], &[wait(3, 1)], 10);
         confirmations.add(A, vec![(1, 2)], &[wait(2, 9)], 10);
 
-        confirmations.moved(&[2], &[]);
+        confirmations.moved(&[Left::all(2)], &[]);
 
         // Gateway 2 is back, and its new queue is short.
         let taken = [(3, 1), (2, 1)];

@@ -17,9 +17,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
+use crate::hangup::Hangup;
 use crate::node::Node;
 
 /// Bytes with which a client begins HTTP/2.
@@ -90,6 +91,7 @@ pub(crate) fn incoming(
                         peer,
                         node: Arc::clone(&node),
                     }),
+                    hangup: Hangup::default(),
                     _place: place,
                 };
                 return Some((Ok(connection), (listener, node, refusals)));
@@ -124,6 +126,7 @@ impl Refusals {
 pub(crate) struct Connection {
     stream: TcpStream,
     preface: Option<Preface>,
+    hangup: Hangup,
     _place: OwnedSemaphorePermit,
 }
 
@@ -145,6 +148,15 @@ impl Preface {
     }
 }
 
+impl Connection {
+    fn note_hangup<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if let Poll::Ready(Err(error)) = &written {
+            self.hangup.note_error(error);
+        }
+        written
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -152,7 +164,15 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
+        let room = buffer.remaining();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        match &read {
+            Poll::Ready(Ok(())) if room > 0 && buffer.filled().len() == before => {
+                self.hangup.note();
+            }
+            Poll::Ready(Err(error)) => self.hangup.note_error(error),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
         let Some(preface) = &mut self.preface else {
             return read;
         };
@@ -174,7 +194,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, data)
+        let written = Pin::new(&mut self.stream).poll_write(cx, data);
+        self.note_hangup(written)
     }
 
     fn poll_write_vectored(
@@ -182,7 +203,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.note_hangup(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -199,9 +221,9 @@ impl AsyncWrite for Connection {
 }
 
 impl Connected for Connection {
-    type ConnectInfo = TcpConnectInfo;
+    type ConnectInfo = Hangup;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> Hangup {
+        self.hangup.clone()
     }
 }

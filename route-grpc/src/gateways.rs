@@ -74,7 +74,11 @@ enum Connection {
     /// Its stream ends when the token is cancelled.
     Attached { session: CancellationToken },
     /// It is lost if it has not come back by then.
-    Detached { until: Duration },
+    Detached {
+        until: Duration,
+        /// From then on nobody waits for what it might give back: it has hung up, as a process that is gone does.
+        departs: Option<Duration>,
+    },
 }
 
 /// What an accepted hello means.
@@ -101,6 +105,17 @@ pub(crate) enum Objection {
     TooMany,
 }
 
+/// What all gateways may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GatewayLimits {
+    /// How long a detached one is kept.
+    pub(crate) grace: Duration,
+    /// How long others wait for what one that has hung up may give back.
+    pub(crate) departed_wait: Duration,
+    /// What waits for one, bytes.
+    pub(crate) queue_bytes: usize,
+}
+
 /// How many gateways there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Census {
@@ -115,8 +130,7 @@ pub(crate) struct Census {
 /// All gateways of the node.
 #[derive(Debug)]
 pub(crate) struct Gateways {
-    grace: Duration,
-    queue_bytes: usize,
+    limits: GatewayLimits,
     by_incarnation: HashMap<u64, Gateway>,
     by_id: HashMap<String, u64>,
     past: Past,
@@ -131,11 +145,10 @@ pub(crate) struct Gateways {
 }
 
 impl Gateways {
-    /// None yet. A detached one is kept for `grace`; its queue holds `queue_bytes`.
-    pub(crate) fn new(grace: Duration, queue_bytes: usize) -> Self {
+    /// None yet.
+    pub(crate) fn new(limits: GatewayLimits) -> Self {
         Self {
-            grace,
-            queue_bytes,
+            limits,
             by_incarnation: HashMap::new(),
             by_id: HashMap::new(),
             past: Past::default(),
@@ -184,7 +197,7 @@ impl Gateways {
         session: CancellationToken,
         retention: Retention,
     ) {
-        let outbound = Arc::new(Outbound::new(self.queue_bytes, retention));
+        let outbound = Arc::new(Outbound::new(self.limits.queue_bytes, retention));
         outbound.open_stream(hello.attempt);
         self.by_id.insert(hello.id.clone(), hello.incarnation);
         let gateway = Gateway {
@@ -252,11 +265,21 @@ impl Gateways {
         }
         gateway.end_stream(reason, &mut self.touched);
         gateway.connection = Connection::Detached {
-            until: now + self.grace,
+            until: now + self.limits.grace,
+            departs: None,
         };
         gateway.congested = false;
         self.relay_congestion();
         true
+    }
+
+    /// A gateway that has just been detached has closed the connection itself.
+    pub(crate) fn hung_up(&mut self, now: Duration, incarnation: u64) {
+        if let Some(gateway) = self.by_incarnation.get_mut(&incarnation)
+            && let Connection::Detached { departs, .. } = &mut gateway.connection
+        {
+            *departs = Some(now + self.limits.departed_wait);
+        }
     }
 
     /// Takes a gateway away; its links are to be closed. A stream that is still open ends.
@@ -322,12 +345,19 @@ impl Gateways {
         gateways.filter(lost).map(incarnation).collect()
     }
 
-    /// When the next grace is over.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        self.by_incarnation
-            .values()
-            .filter_map(Gateway::until)
-            .min()
+    /// Gateways that have hung up and should have been back by now, if they live.
+    pub(crate) fn departed(&self, now: Duration) -> Vec<u64> {
+        let departed = |gateway: &&Gateway| gateway.departs().is_some_and(|departs| departs <= now);
+        let incarnation = |gateway: &Gateway| gateway.hello.incarnation;
+        let gateways = self.by_incarnation.values();
+        gateways.filter(departed).map(incarnation).collect()
+    }
+
+    /// When the next gateway departs or is lost.
+    pub(crate) fn next_deadline(&self, now: Duration) -> Option<Duration> {
+        let gateways = self.by_incarnation.values();
+        let deadlines = gateways.flat_map(|gateway| [gateway.departs(), gateway.until()]);
+        deadlines.flatten().filter(|at| *at > now).min()
     }
 
     /// Ids of all gateways that the node has, sorted.
@@ -568,7 +598,14 @@ impl Gateway {
     fn until(&self) -> Option<Duration> {
         match self.connection {
             Connection::Attached { .. } => None,
-            Connection::Detached { until } => Some(until),
+            Connection::Detached { until, .. } => Some(until),
+        }
+    }
+
+    fn departs(&self) -> Option<Duration> {
+        match self.connection {
+            Connection::Attached { .. } => None,
+            Connection::Detached { departs, .. } => departs,
         }
     }
 

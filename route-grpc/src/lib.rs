@@ -30,6 +30,7 @@ mod confirmations;
 mod connections;
 mod events;
 mod gateways;
+pub mod hangup;
 mod health;
 mod limits;
 mod link;

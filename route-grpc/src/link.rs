@@ -7,6 +7,7 @@ use route_proto::v1::link_service_server::LinkService;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::attach::AttachResponses;
+use crate::hangup::Hangup;
 use crate::node::Node;
 
 /// The service, for one node.
@@ -30,6 +31,9 @@ impl LinkService for Link {
         &self,
         request: Request<Streaming<AttachRequest>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
-        Ok(Response::new(self.node.attach(request.into_inner())))
+        let hangup = request.extensions().get::<Hangup>().cloned();
+        let hangup = hangup.unwrap_or_default();
+        let responses = self.node.attach(request.into_inner(), hangup);
+        Ok(Response::new(responses))
     }
 }

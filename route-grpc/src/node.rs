@@ -13,15 +13,15 @@ use std::time::Duration;
 use opentelemetry::metrics::Meter;
 use parking_lot::Mutex;
 use route_core::{Core, Course, Event, EventLog, Gap, LinkId, UserId};
-use route_proto::v1::{UplinkEntry, downlink_entry};
+use route_proto::v1::{DeliveryRun, UplinkEntry};
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, new_epoch};
-use crate::confirmations::{Confirmations, Patience, Wait};
+use crate::confirmations::{Confirmations, Left, Patience, Wait};
 use crate::connections::Connections;
-use crate::gateways::Gateways;
+use crate::gateways::{GatewayLimits, Gateways};
 use crate::limits::{SNAPSHOTS_AT_ONCE, Streams};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
@@ -80,8 +80,8 @@ pub(crate) struct Routing {
     pub(crate) cold_start: Option<ColdStart>,
     /// Batches of the present transaction, whose deliveries are not queued yet.
     unsettled: Vec<Unsettled>,
-    /// Gateways that were lost in the present transaction.
-    lost: Vec<u64>,
+    /// Queues that deliveries have left in the present transaction.
+    left: Vec<Left>,
     /// What is traced in the present transaction.
     pub(crate) traced: Traced,
 }
@@ -129,12 +129,16 @@ impl Node {
             routing: Mutex::new(Routing {
                 // Positions go on where those of a predecessor ended, as far as gateways can see.
                 core: Core::following(settings.core(), epoch),
-                gateways: Gateways::new(settings.detach_grace, settings.gateway_queue_bytes),
+                gateways: Gateways::new(GatewayLimits {
+                    grace: settings.detach_grace,
+                    departed_wait: settings.departed_wait,
+                    queue_bytes: settings.gateway_queue_bytes,
+                }),
                 answers: Vec::new(),
                 confirmations: Confirmations::default(),
                 cold_start,
                 unsettled: Vec::new(),
-                lost: Vec::new(),
+                left: Vec::new(),
                 traced: Traced::default(),
             }),
             log: Mutex::new(EventLog::new(settings.log())),
@@ -273,7 +277,7 @@ impl Node {
             answers,
             confirmations,
             unsettled,
-            lost,
+            left,
             traced,
             ..
         } = routing;
@@ -319,11 +323,11 @@ impl Node {
             waits.push(Wait::HELD);
         }
         if moved {
-            lost.push(Wait::HELD.gateway);
+            left.push(Left::CORE);
         }
-        if !lost.is_empty() {
-            confirmations.moved(lost, &waits);
-            lost.clear();
+        if !left.is_empty() {
+            confirmations.moved(left, &waits);
+            left.clear();
         }
         for batch in unsettled.drain(..) {
             gateways.end_links(batch.gateway, &batch.ended);
@@ -398,13 +402,16 @@ impl Node {
                     routing.core.gateway_is_there(gateway, !silent);
                 }
                 routing.core.advance(now);
+                for gateway in routing.gateways.departed(now) {
+                    routing.give_up_returns(gateway);
+                }
                 for gateway in routing.gateways.lost(now) {
                     routing.lose_gateway(now, gateway);
                     self.gateways_changed.notify_waiters();
                 }
                 let deadlines = [
                     routing.core.next_deadline(),
-                    routing.gateways.next_deadline(),
+                    routing.gateways.next_deadline(now),
                     routing.cold_start.as_ref().map(ColdStart::until),
                 ];
                 let next = deadlines.into_iter().flatten().min();
@@ -571,31 +578,63 @@ impl Routing {
             tracing::warn!(gateway = id, links, "gateway lost, its links end");
         }
         self.confirmations.forget(incarnation);
-        self.lost.push(incarnation);
+        self.left.push(Left::all(incarnation));
         self.core.lose_gateway(now, incarnation);
-        let link = |number| LinkId {
-            gateway: incarnation,
-            number,
-        };
-        for held in gateway.outbound.take_held() {
-            let downlink_entry::Entry::Run(mut run) = held else {
-                continue;
+        self.take_back(incarnation, gateway.outbound.take_held());
+        for number in gateway.sequences.unfinished_links() {
+            let link = LinkId {
+                gateway: incarnation,
+                number,
             };
+            self.core.all_returned(link, Vec::new());
+        }
+        self.gateways.count_dropped(&gateway.outbound);
+        if self.cold_start.is_none() {
+            self.gateways.announce_roster(None);
+        }
+    }
+
+    /// A gateway has hung up and is not back. Of its links, those whose MsgServers have turned to others are closed, however
+    /// it has ended: their successors get at once what it was not handed, and do not wait for what it may have been.
+    ///
+    /// If it does live, what it gives back when it returns comes late.
+    fn give_up_returns(&mut self, incarnation: u64) {
+        let awaited = self.core.awaited_of(incarnation);
+        if awaited.is_empty() {
+            return;
+        }
+        let Some(gateway) = self.gateways.get_mut(incarnation) else {
+            return;
+        };
+        tracing::warn!(
+            gateway = gateway.id(),
+            links = awaited.len(),
+            "gateway has hung up, its MsgServers' new connections do not wait for it"
+        );
+        let numbers: Vec<u64> = awaited.iter().map(|link| link.number).collect();
+        let held = gateway.outbound.take_held_for(&numbers);
+        self.left.push(Left::some(incarnation));
+        self.take_back(incarnation, held);
+        for link in awaited {
+            self.core.all_returned(link, Vec::new());
+        }
+    }
+
+    /// What was not handed out to a gateway goes to the successors of its links.
+    fn take_back(&mut self, incarnation: u64, held: Vec<DeliveryRun>) {
+        for mut run in held {
             let targets = std::mem::take(&mut run.targets);
             let Ok(run) = uplink::returned_run(LinkId::NODE, run) else {
                 debug_assert!(false, "the node has made this run itself");
                 continue;
             };
             for number in targets {
-                self.core.returned(link(number), run.clone());
+                let link = LinkId {
+                    gateway: incarnation,
+                    number,
+                };
+                self.core.returned(link, run.clone());
             }
-        }
-        for number in gateway.sequences.unfinished_links() {
-            self.core.all_returned(link(number), Vec::new());
-        }
-        self.gateways.count_dropped(&gateway.outbound);
-        if self.cold_start.is_none() {
-            self.gateways.announce_roster(None);
         }
     }
 }

@@ -185,7 +185,7 @@ impl Outbound {
 
     /// Takes everything that was never handed out to the gateway, for it will not come back. What was handed out and not
     /// taken may have been written by it: that is given up, and counted.
-    pub(crate) fn take_held(&self) -> Vec<downlink_entry::Entry> {
+    pub(crate) fn take_held(&self) -> Vec<DeliveryRun> {
         let mut queue = self.queue.lock();
         let queue = &mut *queue;
         queue.bytes = 0;
@@ -196,7 +196,47 @@ impl Outbound {
             .drain(..)
             .map(|sent| deliveries(&sent.entry))
             .sum::<u64>();
-        queue.entries.drain(..).map(|queued| queued.entry).collect()
+        let held = queue.entries.drain(..);
+        let runs = held.filter_map(|queued| match queued.entry {
+            downlink_entry::Entry::Run(run) => Some(run),
+            downlink_entry::Entry::Answer(_)
+            | downlink_entry::Entry::Close(_)
+            | downlink_entry::Entry::Ended(_)
+            | downlink_entry::Entry::TakenOver(_) => None,
+        });
+        runs.collect()
+    }
+
+    /// Takes what waits for these links and was never handed out to the gateway.
+    pub(crate) fn take_held_for(&self, links: &[u64]) -> Vec<DeliveryRun> {
+        let mut queue = self.queue.lock();
+        let queue = &mut *queue;
+        let mut runs = Vec::new();
+        for queued in &mut queue.entries {
+            let downlink_entry::Entry::Run(run) = &mut queued.entry else {
+                continue;
+            };
+            let taken: Vec<u64> = run.targets.extract_if(.., |t| links.contains(t)).collect();
+            if taken.is_empty() {
+                continue;
+            }
+            let mut run_taken = DeliveryRun {
+                targets: taken,
+                ..DeliveryRun::default()
+            };
+            if run.targets.is_empty() {
+                // Its place stays, because places are counted.
+                queue.bytes -= queued.bytes - OVERHEAD_BYTES;
+                queued.bytes = OVERHEAD_BYTES;
+                run_taken.deliveries = std::mem::take(&mut run.deliveries);
+            } else {
+                run_taken.deliveries.clone_from(&run.deliveries);
+            }
+            run_taken.origin = run.origin;
+            run_taken.position = run.position;
+            runs.push(run_taken);
+        }
+        runs
     }
 
     /// Confirms links' sequences, outside the bound: one number per link. Returns the number of the Downlink that

@@ -20,6 +20,10 @@ pub struct NodeSettings {
     /// How long the links of a gateway stay when its stream breaks
     #[arg(long, env = "TT_ROUTE_DETACH_GRACE", value_name = "TIME", value_parser = duration, default_value = "10s")]
     pub detach_grace: Duration,
+    /// How long a MsgServer that has turned to another gateway waits for what the gateway that it has left, and that has closed
+    /// its connection to the node, may give back; 0s: not at all
+    #[arg(long, env = "TT_ROUTE_DEPARTED_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "1s")]
+    pub departed_wait: Duration,
     /// How long a new node waits for the gateways of its predecessor before it routes and answers; 0s: not at all
     #[arg(long, env = "TT_ROUTE_COLD_START_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "10s")]
     pub cold_start_wait: Duration,
@@ -199,6 +203,7 @@ impl Default for NodeSettings {
         Self {
             fan_out: FanOut::Directed,
             detach_grace: Duration::from_secs(10),
+            departed_wait: Duration::from_secs(1),
             cold_start_wait: Duration::from_secs(10),
             newcomer_wait: Duration::from_millis(1500),
             seat_hold: Duration::from_secs(2),

@@ -1,6 +1,12 @@
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(10);
+const DEPARTED_WAIT: Duration = Duration::from_secs(1);
+const LIMITS: GatewayLimits = GatewayLimits {
+    grace: GRACE,
+    departed_wait: DEPARTED_WAIT,
+    queue_bytes: 1000,
+};
 const NOW: Duration = Duration::from_secs(100);
 
 #[test]
@@ -66,18 +72,36 @@ fn an_incarnation_belongs_to_one_id() {
 fn a_detached_gateway_is_lost_when_its_grace_is_over() {
     let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
 
-    assert_eq!(gateways.next_deadline(), None);
+    assert_eq!(gateways.next_deadline(NOW), None);
     gateways.detach(NOW, 7, 1, None);
 
-    assert_eq!(gateways.next_deadline(), Some(NOW + GRACE));
+    assert_eq!(gateways.next_deadline(NOW), Some(NOW + GRACE));
     assert!(gateways.lost(NOW + GRACE / 2).is_empty());
     assert_eq!(gateways.lost(NOW + GRACE), [7]);
 }
 
 #[test]
+fn one_that_has_hung_up_departs_sooner_unless_it_comes_back() {
+    let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1), ("c", 9, 1)]);
+    let departed = NOW + DEPARTED_WAIT;
+
+    gateways.detach(NOW, 7, 1, None);
+    gateways.hung_up(NOW, 7);
+    gateways.detach(NOW, 8, 1, None);
+    gateways.detach(NOW, 9, 1, None);
+    gateways.hung_up(NOW, 9);
+    gateways.resume(&hello("c", 9, 2), CancellationToken::new());
+
+    assert_eq!(gateways.next_deadline(NOW), Some(departed));
+    assert!(gateways.departed(NOW).is_empty());
+    assert_eq!(gateways.departed(departed), [7]);
+    assert_eq!(gateways.next_deadline(departed), Some(NOW + GRACE));
+}
+
+#[test]
 fn a_new_stream_ends_the_old_one_and_the_old_one_cannot_detach_it() {
     let old = CancellationToken::new();
-    let mut gateways = Gateways::new(GRACE, 1000);
+    let mut gateways = Gateways::new(LIMITS);
     gateways.insert(hello("a", 7, 1), old.clone(), Retention::UntilTaken);
 
     gateways.resume(&hello("a", 7, 2), CancellationToken::new());
@@ -114,7 +138,7 @@ fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
 }
 
 fn attached(which: &[(&str, u64, u64)]) -> Gateways {
-    let mut gateways = Gateways::new(GRACE, 1000);
+    let mut gateways = Gateways::new(LIMITS);
     for (id, incarnation, attempt) in which {
         let hello = hello(id, *incarnation, *attempt);
         gateways.insert(hello, CancellationToken::new(), Retention::UntilTaken);

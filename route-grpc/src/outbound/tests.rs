@@ -106,16 +106,35 @@ fn what_a_lost_gateway_was_never_handed_can_be_had_back() {
     take(&outbound);
     deliver(&outbound, 5, &targets(&[1]), b"waiting");
 
-    let positions = outbound.take_held().into_iter().map(|entry| match entry {
-        downlink_entry::Entry::Run(run) => run.position,
-        downlink_entry::Entry::Answer(_)
-        | downlink_entry::Entry::Close(_)
-        | downlink_entry::Entry::Ended(_)
-        | downlink_entry::Entry::TakenOver(_) => panic!("no run"),
-    });
+    let held = outbound.take_held();
+    let positions: Vec<_> = held.iter().map(|run| run.position).collect();
 
-    assert_eq!(positions.collect::<Vec<_>>(), [5]);
+    assert_eq!(positions, [5]);
     assert_eq!(outbound.dropped(), 1, "the other one may have been written");
+    assert_eq!(outbound.bytes(), 0);
+}
+
+#[test]
+fn what_waits_for_some_links_can_be_had_and_the_rest_stays() {
+    let outbound = open(1 << 20);
+    deliver(&outbound, 1, &targets(&[1]), b"handed out");
+    take(&outbound);
+    deliver(&outbound, 5, &targets(&[1]), b"for one");
+    deliver(&outbound, 6, &targets(&[1, 2]), b"for both");
+    deliver(&outbound, 7, &targets(&[2]), b"for the other");
+    let before = outbound.bytes();
+
+    let had = outbound.take_held_for(&[1]);
+
+    let had: Vec<_> = had.iter().map(|r| (r.position, &r.targets[..])).collect();
+    assert_eq!(had, [(5, &[1][..]), (6, &[1][..])]);
+    assert!(outbound.bytes() < before);
+    outbound.open_stream(1);
+    let again = take(&outbound);
+    let again: Vec<_> = runs(&again).iter().map(|r| &r.targets[..]).collect();
+    // What was handed out, the place of what was taken, and the rest.
+    assert_eq!(again, [&[1][..], &[], &[2], &[2]]);
+    outbound.taken(2);
     assert_eq!(outbound.bytes(), 0);
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use route_grpc::settings::{NodeSettings, NotifyOnLoss};
 use route_proto::v1::uplink_entry::Entry;
 use route_proto::v1::{
-    AttachHello, GetUserStatusRequest, SessionList, StatusNotice, Uplink, UplinkEntry, delivery,
+    AttachHello, GetUserStatusRequest, RoleReport, SessionList, Status, StatusNotice, Uplink,
+    UplinkEntry, delivery,
 };
 use tonic::Code;
 
@@ -227,6 +228,41 @@ async fn what_a_lost_gateway_was_never_handed_goes_to_who_stands_in() {
     let delivered = c.delivery().await;
     assert_eq!(delivered.pdu(), &chat(1, 2, b"held").pdu);
     a.confirmed(1).await;
+}
+
+/// A process that is gone gives nothing back, and need not be waited for until its grace is over.
+#[tokio::test]
+async fn a_gateway_that_has_hung_up_holds_up_its_msgservers_other_connections_for_a_moment_only() {
+    let site = Site::with(NodeSettings {
+        detach_grace: Duration::from_secs(3600),
+        departed_wait: Duration::from_millis(100),
+        ..settings()
+    })
+    .await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    let mut c = Played::attach(&site, "c").await;
+    a.open_with(1, &[1]).await;
+    b.open_with(1, &[2]).await;
+    b.open_with(2, &[3]).await;
+    let second = c.entry(1, opened(b.incarnation, 1));
+    let same = c.entry(1, list(&[2]));
+    c.send_entries(vec![second, same]).await;
+    c.confirmed(1).await;
+
+    drop(b);
+    site.shows("teamtalk_route_gateways_detached 1").await;
+    a.route(1, chat(1, 2, b"held")).await;
+    a.route(1, chat(1, 3, b"for one who may be back")).await;
+    let claim = c.entry(1, Entry::Role(RoleReport { claimed: true }));
+    c.send_entries(vec![claim]).await;
+    c.confirmed(1).await;
+    a.route(1, chat(1, 2, b"newer")).await;
+
+    let delivered = c.deliveries(2).await;
+    assert_eq!(delivered[0].pdu(), &chat(1, 2, b"held").pdu);
+    assert_eq!(delivered[1].pdu(), &chat(1, 2, b"newer").pdu);
+    assert_eq!(site.user(3).await.status(), Status::Online);
 }
 
 #[tokio::test]

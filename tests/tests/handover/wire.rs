@@ -15,6 +15,7 @@ use pdu_gateway::attach::{AttachError, Responses, Upstream};
 use pdu_gateway::uplink::UplinkStream;
 use route_grpc::Node;
 use route_grpc::attach::AttachResponses;
+use route_grpc::hangup::Hangup;
 use route_proto::v1::{AttachRequest, AttachResponse};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
@@ -75,6 +76,9 @@ struct Line {
     requests: Option<UplinkStream>,
     up: VecDeque<AttachRequest>,
     to_node: Option<mpsc::UnboundedSender<Up>>,
+    hangup: Hangup,
+    /// The gateway's process is gone; its kernel says so.
+    gateway_is_gone: bool,
     responses: Option<AttachResponses>,
     down: VecDeque<Down>,
     to_gateway: Option<mpsc::UnboundedSender<Down>>,
@@ -174,6 +178,7 @@ impl Wire {
     pub(crate) fn gateway_died(&mut self, dice: &mut Dice, now: Duration, hears: Duration) {
         for line in &mut self.lines {
             line.cut(dice, now + hears, now);
+            line.gateway_is_gone = true;
             line.down.clear();
             line.to_gateway = None;
             line.requests = None;
@@ -237,11 +242,15 @@ impl Wire {
         let (to_gateway, from_node) = mpsc::unbounded_channel();
         let responses = Box::pin(UnboundedReceiverStream::new(from_node)) as Responses;
         if call.answer.send(Ok(responses)).is_ok() {
+            let hangup = Hangup::default();
+            let requests = UnboundedReceiverStream::new(from_gateway);
             self.lines.push(Line {
                 requests: Some(call.requests),
                 up: VecDeque::new(),
                 to_node: Some(to_node),
-                responses: Some(node.attach(UnboundedReceiverStream::new(from_gateway))),
+                responses: Some(node.attach(requests, hangup.clone())),
+                hangup,
+                gateway_is_gone: false,
                 down: VecDeque::new(),
                 to_gateway: Some(to_gateway),
                 cut: false,
@@ -281,6 +290,9 @@ impl Line {
             && now >= self.node_hears
             && let Some(to_node) = self.to_node.take()
         {
+            if self.gateway_is_gone {
+                self.hangup.note();
+            }
             let _ = to_node.send(Err(broken()));
             self.responses = None;
             told = true;
