@@ -5,6 +5,7 @@
 //! moment, and are refused when it has never been there or stays away; then links are ended too, so that their
 //! MsgServers turn to another RouteServer.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use route_proto::v1::link_service_client::LinkServiceClient;
 use route_proto::v1::{
     AttachHello, AttachResponse, AttachWelcome, CloseReason, Downlink as Message, ErrorReason,
-    attach_response,
+    attach_response, downlink_entry::Entry,
 };
 use route_runtime::readiness::Readiness;
 use tokio::sync::watch;
@@ -29,6 +30,7 @@ use tracing::{debug, error, info, warn};
 use crate::downlink::Downlink;
 use crate::gateway::Gateway;
 use crate::listener::Door;
+use crate::told::Notices;
 use crate::uplink::UplinkStream;
 
 /// To connect to a node.
@@ -231,6 +233,8 @@ struct Known {
     epoch: u64,
     /// Number of the last Downlink taken from that node since its last welcome: an earlier one it has been told of.
     taken: u64,
+    /// Notices of all nodes so far.
+    notices: Notices,
     failures: u32,
     /// Since when there is no node, if there has been one.
     away_since: Option<Duration>,
@@ -299,7 +303,7 @@ impl Attachment {
             let Some(attach_response::Frame::Downlink(message)) = message.frame else {
                 return Err(AttachError::Protocol);
             };
-            if take(&mut downlink, message, known) >= TURN {
+            if self.take(&mut downlink, message, known) >= TURN {
                 tokio::task::yield_now().await;
             }
         }
@@ -322,7 +326,13 @@ impl Attachment {
         if welcome.max_pdu_bytes > 0 {
             self.gateway.limit_pdus(welcome.max_pdu_bytes);
         }
-        for link in self.gateway.uplink.resume(&welcome.applied) {
+        // Only a node that does not know everybody yet has use for it.
+        let told = if welcome.roster.is_empty() {
+            known.notices.told()
+        } else {
+            VecDeque::new()
+        };
+        for link in self.gateway.uplink.resume(&welcome.applied, told) {
             if let Some(link) = self.gateway.links.get(link) {
                 link.reopen_end();
             }
@@ -336,12 +346,32 @@ impl Attachment {
             },
             epoch: welcome.epoch,
             taken: 0,
+            notices: std::mem::take(&mut known.notices),
             failures: 0,
             away_since: None,
         };
         self.gateway.counters.attached.add(1);
         self.readiness.set(true, "attached to a node");
         self.doors.send_replace(Door::Open);
+    }
+
+    fn take(&self, downlink: &mut Downlink, mut message: Message, known: &mut Known) -> usize {
+        if let Some(roster) = message.roster.take() {
+            known.roster = roster.gateway_ids;
+        }
+        // A node in this process has no successor.
+        if !self.embedded {
+            let now = self.gateway.clock.now();
+            for entry in &message.entries {
+                if let Some(Entry::Run(run)) = &entry.entry {
+                    known.notices.note(now, run);
+                }
+            }
+        }
+        let number = message.number;
+        let work = downlink.take(message);
+        known.taken = number;
+        work
     }
 
     /// Notes that there is no node, and what follows from that.
@@ -421,16 +451,6 @@ impl Attachment {
             _ => std::future::pending().await,
         }
     }
-}
-
-fn take(downlink: &mut Downlink, mut message: Message, known: &mut Known) -> usize {
-    if let Some(roster) = message.roster.take() {
-        known.roster = roster.gateway_ids;
-    }
-    let number = message.number;
-    let work = downlink.take(message);
-    known.taken = number;
-    work
 }
 
 /// The node has said no, and will say so again.

@@ -57,6 +57,7 @@ pub mod table;
 pub mod takeover;
 pub mod throttle;
 pub mod tick;
+pub mod told;
 pub mod trace;
 pub mod translate;
 pub mod uplink;

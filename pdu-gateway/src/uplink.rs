@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use route_proto::v1::uplink_entry::Entry;
 use route_proto::v1::{
     AttachHello, AttachRequest, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkOpened,
-    Returned, TakenMark, Uplink as UplinkMessage, UplinkEntry, attach_request,
+    Returned, TakenMark, Told, Uplink as UplinkMessage, UplinkEntry, attach_request,
 };
 use route_runtime::telemetry::Span;
 use tokio::sync::Notify;
@@ -80,6 +80,8 @@ struct State {
     /// So many entries at the head of the queue were sent before, on earlier streams; `None` once the node has been
     /// told that there are no more.
     to_resend: Option<usize>,
+    /// Messages about earlier nodes that go before everything else.
+    told: VecDeque<Vec<Told>>,
     /// Counts streams, so that an old one ends.
     generation: u64,
     waker: Option<Waker>,
@@ -309,10 +311,11 @@ impl Uplink {
         }
     }
 
-    /// The newest stream was welcomed by a node that has applied so much of these links, and knows no others.
+    /// The newest stream was welcomed by a node that has applied so much of these links, and knows no others. `told`
+    /// is what it is to know of earlier ones.
     ///
     /// Returns ended links whose last word was taken back ([`Ledger::reopen_end`]): it has to be said again.
-    pub fn resume(&self, applied: &[Confirmation]) -> Vec<u64> {
+    pub fn resume(&self, applied: &[Confirmation], told: VecDeque<Vec<Told>>) -> Vec<u64> {
         let mut reopened = Vec::new();
         let waker = {
             let mut state = self.state.lock();
@@ -338,6 +341,7 @@ impl Uplink {
                 .map(cost)
                 .sum();
             state.queue = entries.into();
+            state.told = told;
             state.stream = StreamState::Attached;
             (state.taken, state.taken_told) = (0, 0);
             state.congested_told = false;
@@ -481,10 +485,18 @@ impl State {
         self.stream = StreamState::Detached;
         self.queue = VecDeque::new();
         self.queue_bytes = 0;
+        self.told = VecDeque::new();
     }
 
     /// Everything that is ready, within the limits of a message.
     fn take(&mut self) -> Option<UplinkMessage> {
+        if let Some(told) = self.told.pop_front() {
+            return Some(UplinkMessage {
+                told,
+                taken: self.taken,
+                ..UplinkMessage::default()
+            });
+        }
         let news = self.taken != self.taken_told
             || self.congested != self.congested_told
             || self.to_resend.is_some();
@@ -509,6 +521,7 @@ impl State {
             taken: self.taken,
             congested,
             caught_up,
+            told: Vec::new(),
         })
     }
 

@@ -1,7 +1,7 @@
 //! The entry points: what links did goes in, deliveries and events come out.
 
 use std::collections::{HashSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use crate::ids::{ClientType, LinkId, UserId};
 use crate::links::{Links, Part, Phase};
 use crate::notices;
 use crate::outbox::{Course, HeldRun, Item, Outbox, Payload, Target};
-use crate::sessions::{Linger, Logins, Sessions, Status, Step, Summary};
+use crate::sessions::{Linger, Logins, Sessions, Step, Summary};
 use crate::settings::{FanOut, NotifyOnLoss, Settings};
 use crate::succession::Successions;
 use crate::view::Stats;
@@ -496,33 +496,6 @@ impl Core {
         self.outbox
             .deliver(origin, position, direct, item, Course::Direct);
         chosen.len()
-    }
-
-    /// Tells MsgServers what is true of a user, after changes whose notices would not be understood: they are made in
-    /// another order than before. `desktop`: one of these concerned a desktop client.
-    pub fn tell_truth(&mut self, user: UserId, desktop: bool) {
-        let summary = self.sessions.summary(user);
-        let status = match summary.status {
-            _ if !summary.legacy_online => ReportedStatus::Offline,
-            Status::Away => ReportedStatus::Away,
-            Status::Online | Status::Offline => ReportedStatus::Online,
-        };
-        let client_type = if desktop {
-            ClientType(0x01)
-        } else {
-            ClientType(0x11)
-        };
-        let known = self.sessions.is_known(user);
-        let (sequence, mut index) = (self.position + 1, 0);
-        for notice in notices::after_update(user, client_type, status, known, summary) {
-            self.notify(LinkId::NODE, sequence, &mut index, notice);
-        }
-    }
-
-    /// Does a claimed link stand for a MsgServer at this address?
-    pub fn is_claimed(&self, ip: IpAddr) -> bool {
-        let mut group = self.links.group(ip).iter().map(|slot| &self.links[*slot]);
-        group.any(|link| link.claimed && link.is_active())
     }
 
     /// Sends one notice; `index` counts those of one entry.

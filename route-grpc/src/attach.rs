@@ -306,6 +306,7 @@ impl Node {
             let (is_catching_up, caught_up) = (gateway.is_catching_up, uplink.caught_up);
             let (mut entries, mut hold) = (uplink.entries, Hold::Room);
             if let Some(cold_start) = &mut routing.cold_start {
+                cold_start.told(uplink.told);
                 let read_at = |entry: &UplinkEntry| match entry.read_at_micros {
                     0 => micros(now),
                     read_at => gateway.node_micros(read_at),

@@ -5,14 +5,13 @@
 //! which queues deliveries and logs events before the lock is free again: so every queue and the log see the same
 //! order.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use parking_lot::Mutex;
-use route_core::{Core, Course, Event, EventLog, Gap, LinkId, UserId};
+use route_core::{Core, Course, Event, EventLog, Gap, LinkId};
 use route_proto::v1::{DeliveryRun, UplinkEntry};
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -32,7 +31,7 @@ use crate::settings::NodeSettings;
 use crate::status::Refusal;
 use crate::sync::{ColdStart, Sync, Waits};
 use crate::trace::{Hop, Traced};
-use crate::uplink::{self, Again, Answer, Answers, Effects, OpenQuery};
+use crate::uplink::{self, Answer, Answers, Effects, OpenQuery};
 
 /// Sessions of closed links that are freed under one lock: some hundred microseconds.
 const REAPED_AT_ONCE: usize = 2048;
@@ -367,24 +366,16 @@ impl Node {
             after = ?now,
             "all links are known"
         );
-        let contested = routing.contested(&cold_start);
-        let quiet = contested.keys().copied().collect();
         let mut queries = Vec::new();
         for held in cold_start.into_held() {
-            let again = Again {
-                queries: &mut queries,
-                quiet: Some(&quiet),
-            };
-            let (effects, result) = routing.apply(now, held.gateway, held.entries, Some(again));
+            let later = Some(&mut queries);
+            let (effects, result) = routing.apply(now, held.gateway, held.entries, later);
             self.count(&effects);
             if let Err(refusal) = result {
                 self.metrics.attach_refused(&refusal);
                 routing.refuse(now, held.gateway, refusal);
                 self.gateways_changed.notify_waiters();
             }
-        }
-        for (user, desktop) in contested {
-            routing.core.tell_truth(UserId(user), desktop);
         }
         routing.answer(&queries);
         routing.gateways.announce_roster(None);
@@ -444,46 +435,25 @@ struct Settled {
 }
 
 impl Routing {
-    /// Users of whom several MsgServers reported at about the same time, by what a cold start has held; and whether that
-    /// concerns a desktop client. The predecessor may have applied it in another order, made other notices of it, and
-    /// numbered them otherwise.
-    fn contested(&self, cold_start: &ColdStart) -> BTreeMap<u32, bool> {
-        cold_start.contested(|link| match self.core.link(link) {
-            Some(link) => link.active,
-            // A new link beside a claimed one will be a shadow.
-            None => !cold_start
-                .peer(link)
-                .is_some_and(|ip| self.core.is_claimed(ip)),
-        })
-    }
-
     /// Applies a batch of one gateway; the end of the transaction sees to its confirmation. Queries are answered, or
-    /// kept for later.
+    /// kept in `later`.
     pub(crate) fn apply(
         &mut self,
         now: Duration,
         incarnation: u64,
         entries: Vec<UplinkEntry>,
-        again: Option<Again<'_>>,
+        later: Option<&mut Vec<OpenQuery>>,
     ) -> (Effects, Result<(), Refusal>) {
         let Some(gateway) = self.gateways.get_mut(incarnation) else {
             return (Effects::default(), Ok(()));
         };
-        let (answers, quiet) = match again {
-            Some(again) => (Answers::Later(again.queries), again.quiet),
-            None => (Answers::AtOnce(&mut self.answers), None),
+        let answers = match later {
+            Some(queries) => Answers::Later(queries),
+            None => Answers::AtOnce(&mut self.answers),
         };
         let (core, traced) = (&mut self.core, &mut self.traced);
-        let (mut effects, result) = uplink::apply(
-            core,
-            now,
-            incarnation,
-            gateway,
-            entries,
-            answers,
-            quiet,
-            traced,
-        );
+        let (mut effects, result) =
+            uplink::apply(core, now, incarnation, gateway, entries, answers, traced);
         let outbound = Arc::clone(&gateway.outbound);
         self.unsettled.push(Unsettled {
             gateway: incarnation,
@@ -508,11 +478,7 @@ impl Routing {
             Some(gateway) => std::mem::take(&mut gateway.waiting_queries),
             None => Vec::new(),
         };
-        let again = Again {
-            queries: &mut queries,
-            quiet: None,
-        };
-        let applied = self.apply(now, incarnation, entries, Some(again));
+        let applied = self.apply(now, incarnation, entries, Some(&mut queries));
         if caught_up {
             self.core.gateway_is_there(incarnation, true);
             self.answer(&queries);

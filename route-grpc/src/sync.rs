@@ -2,22 +2,20 @@
 //!
 //! The predecessor's gateways say in their hello which gateways there were (roster). A new node is synced when every one
 //! of them has attached and has sent again what was unconfirmed, or when it has waited for long enough. Until then tables
-//! are restored, silently; everything else is held here, and calls wait. What is held is applied in the order in which the
-//! gateways had read it, which is about that of the predecessor.
+//! are restored, silently; everything else is held here, and calls wait. What is held is applied in the order of the
+//! predecessor, as far as gateways know it.
 //!
 //! [`ColdStart`] is pure; [`Sync`] is the state for those who wait.
 //!
 //! Bounded: a gateway has no more unconfirmed than its window, and nothing is confirmed meanwhile. Of one that does not
 //! keep to that no more is read ([`ColdStart::is_full`]).
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
-use route_core::{ClientType, LinkId};
-use route_proto::v1::UplinkEntry;
+use route_core::LinkId;
 use route_proto::v1::uplink_entry::Entry;
+use route_proto::v1::{Told, UplinkEntry};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -28,8 +26,14 @@ use crate::uplink;
 /// How long a call waits for the node before it is refused with NOT_SYNCED.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Notices of earlier nodes that are looked at, of all gateways together; each gateway tells 65 536 at most.
+const MOST_TOLD: usize = 1 << 20;
+
 /// What two gateways have read within so many microseconds may have reached the predecessor in the other order.
-const SAME_TIME: i64 = 500_000;
+const SAME_TIME: i64 = 1_000_000;
+
+/// The place of what nobody has seen anything of.
+const UNSEEN: u64 = u64::MAX;
 
 /// How long a new node waits, since its start.
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +58,9 @@ pub(crate) struct ColdStart {
     /// Ids of those that have.
     caught_up: HashSet<String>,
     held: HashMap<u64, HeldOfGateway>,
+    /// By origin and sequence: where earlier nodes routed the first notice of an entry.
+    told: HashMap<LinkId, HashMap<u64, u64>>,
+    told_count: usize,
 }
 
 #[derive(Debug, Default)]
@@ -89,6 +96,8 @@ impl ColdStart {
             missing: HashSet::new(),
             caught_up: HashSet::new(),
             held: HashMap::new(),
+            told: HashMap::new(),
+            told_count: 0,
         }
     }
 
@@ -123,6 +132,26 @@ impl ColdStart {
             self.missing.insert(id.to_owned());
         }
         self.held.remove(&gateway);
+    }
+
+    /// Keeps what a gateway has been told by nodes before this one.
+    pub(crate) fn told(&mut self, told: Vec<Told>) {
+        for told in told {
+            let origin = told.origin.unwrap_or_default();
+            let origin = LinkId {
+                gateway: origin.gateway,
+                number: origin.number,
+            };
+            let places = self.told.entry(origin).or_default();
+            for (sequence, position) in told.sequences.into_iter().zip(told.positions) {
+                if self.told_count < MOST_TOLD {
+                    self.told_count += 1;
+                    // Of several nodes that have routed it, the last one counts.
+                    let place = places.entry(sequence).or_insert(position);
+                    *place = position.max(*place);
+                }
+            }
+        }
     }
 
     /// Keeps entries for later; returns those of tables, which are applied at once. `read_at` says when the gateway read
@@ -183,63 +212,22 @@ impl ColdStart {
         self.held.values().map(|held| held.entries.len()).sum()
     }
 
-    /// Address of the MsgServer of a link whose opening waits.
-    pub(crate) fn peer(&self, link: LinkId) -> Option<IpAddr> {
-        let held = &self.held.get(&link.gateway)?.entries;
-        let mut of_link = held.iter().filter(|held| held.entry.link == link.number);
-        let Some(Entry::Opened(opened)) = &of_link.next()?.entry.entry else {
-            return None;
-        };
-        opened.peer.parse::<SocketAddr>().ok().map(|peer| peer.ip())
-    }
-
-    /// Users of whom updates of several links wait that were read at about the same time, and whether one of these is of a
-    /// desktop client. `is_active` says whether a link stands for its MsgServer: a shadow says what another link says, too.
-    pub(crate) fn contested(&self, is_active: impl Fn(LinkId) -> bool) -> BTreeMap<u32, bool> {
-        let mut reported: BTreeMap<u32, Vec<(i64, LinkId, bool)>> = BTreeMap::new();
-        for (&gateway, held) in &self.held {
-            for HeldEntry { entry, read_at } in &held.entries {
-                let Some(Entry::Update(update)) = &entry.entry else {
-                    continue;
-                };
-                let number = entry.link;
-                let class = u8::try_from(update.client_type).map(ClientType);
-                reported.entry(update.user_id).or_default().push((
-                    *read_at,
-                    LinkId { gateway, number },
-                    class.is_ok_and(ClientType::is_desktop),
-                ));
-            }
-        }
-        let mut contested = BTreeMap::new();
-        for (user, mut updates) in reported {
-            updates.sort_unstable();
-            updates.retain(|(_, link, _)| is_active(*link));
-            let close = |pair: &[(i64, LinkId, bool)]| {
-                pair[0].1 != pair[1].1 && pair[1].0 - pair[0].0 < SAME_TIME
-            };
-            if updates.windows(2).any(close) {
-                contested.insert(user, updates.iter().any(|(_, _, desktop)| *desktop));
-            }
-        }
-        contested
-    }
-
-    /// What waits, in the order in which the gateways read it; of one link, as it was numbered.
-    pub(crate) fn into_held(self) -> Vec<Held> {
-        let mut all = Vec::new();
-        for (gateway, held) in self.held {
-            let mut last: HashMap<u64, i64> = HashMap::new();
-            for HeldEntry { read_at, entry } in held.entries {
-                let last = last.entry(entry.link).or_insert(read_at);
-                *last = read_at.max(*last);
-                all.push((*last, gateway, entry));
-            }
-        }
-        // Stable: entries of one link that were read at the same time stay in order.
-        all.sort_by_key(|(read_at, gateway, _)| (*read_at, *gateway));
+    /// What waits, in the order in which the gateways read it; but of what gateways have seen notices of, in the order in
+    /// which the predecessor routed these, and before what concerns the same user and has not been seen.
+    ///
+    /// So each entry makes the notices again that were seen of it, and what comes last of a user is made of the state in
+    /// the end. Entries of one link stay in their order.
+    pub(crate) fn into_held(mut self) -> Vec<Held> {
+        let held = std::mem::take(&mut self.held);
+        let mut all: Vec<Waiting> = held
+            .into_iter()
+            .flat_map(|(gateway, held)| self.waiting(gateway, held.entries))
+            .collect();
+        keep_to_places(&mut all);
+        // Stable: entries of one link stay in order.
+        all.sort_by_key(|waiting| (waiting.turn, waiting.place, waiting.gateway));
         let mut merged: Vec<Held> = Vec::new();
-        for (_, gateway, entry) in all {
+        for Waiting { gateway, entry, .. } in all {
             match merged.last_mut() {
                 Some(held) if held.gateway == gateway => held.entries.push(entry),
                 Some(_) | None => merged.push(Held {
@@ -250,6 +238,104 @@ impl ColdStart {
         }
         merged
     }
+
+    /// The entries of one gateway, each with its place and, as its turn, the time when it was read.
+    fn waiting(&self, gateway: u64, entries: Vec<HeldEntry>) -> Vec<Waiting> {
+        let mut last: HashMap<u64, i64> = HashMap::new();
+        let waiting = entries.into_iter().map(|HeldEntry { read_at, entry }| {
+            // A clock may have gone back.
+            let last = last.entry(entry.link).or_insert(read_at);
+            *last = read_at.max(*last);
+            let number = entry.link;
+            Waiting {
+                gateway,
+                seen: self.place_of(LinkId { gateway, number }, entry.sequence),
+                place: UNSEEN,
+                turn: *last,
+                entry,
+            }
+        });
+        let mut waiting: Vec<Waiting> = waiting.collect();
+        let mut before: HashMap<u64, u64> = HashMap::new();
+        for waiting in waiting.iter_mut().rev() {
+            let before = before.entry(waiting.entry.link).or_insert(UNSEEN);
+            *before = waiting.seen.map_or(*before, |seen| seen.min(*before));
+            waiting.place = *before;
+        }
+        waiting
+    }
+
+    /// Where the predecessor, or an earlier one, routed the first notice of an entry.
+    fn place_of(&self, link: LinkId, sequence: u64) -> Option<u64> {
+        self.told.get(&link)?.get(&sequence).copied()
+    }
+}
+
+/// An entry on its way into the order of all.
+#[derive(Debug)]
+struct Waiting {
+    gateway: u64,
+    /// Where the predecessor routed its first notice.
+    seen: Option<u64>,
+    /// The same of the next seen entry of its link, this one included: it was applied before that.
+    place: u64,
+    /// When it is to be applied, as if it had been read then.
+    turn: i64,
+    entry: UplinkEntry,
+}
+
+impl Waiting {
+    /// The user of whom it tells something, if it is an update.
+    fn user(&self) -> Option<u32> {
+        match &self.entry.entry {
+            Some(Entry::Update(update)) => Some(update.user_id),
+            _ => None,
+        }
+    }
+}
+
+/// Puts turns off so that seen entries keep to their places, and unseen updates come after seen ones of the same user that
+/// were read at about the same time; or after a seen entry of another kind, as a claim, which may concern any user.
+fn keep_to_places(all: &mut [Waiting]) {
+    let mut seen: Vec<usize> = (0..all.len()).filter(|i| all[*i].seen.is_some()).collect();
+    seen.sort_unstable_by_key(|i| all[*i].seen);
+    let mut turn = i64::MIN;
+    // By user; of none: of any.
+    let mut told: HashMap<Option<u32>, Vec<Precedent>> = HashMap::new();
+    for i in seen {
+        let waiting = &mut all[i];
+        let read_at = waiting.turn;
+        turn = turn.max(waiting.turn);
+        waiting.turn = turn;
+        told.entry(waiting.user()).or_default().push(Precedent {
+            read_at,
+            turn,
+            place: waiting.place,
+        });
+    }
+    let mut last: HashMap<(u64, u64), i64> = HashMap::new();
+    for waiting in all {
+        let user = waiting.user().filter(|_| waiting.seen.is_none());
+        let precedents = user.into_iter().flat_map(|user| [Some(user), None]);
+        for precedent in precedents.filter_map(|user| told.get(&user)).flatten() {
+            let close = (0..SAME_TIME).contains(&(precedent.read_at - waiting.turn));
+            if close && precedent.place < waiting.place {
+                waiting.turn = waiting.turn.max(precedent.turn);
+            }
+        }
+        let link = (waiting.gateway, waiting.entry.link);
+        let last = last.entry(link).or_insert(waiting.turn);
+        *last = waiting.turn.max(*last);
+        waiting.turn = *last;
+    }
+}
+
+/// An entry of which notices were seen.
+#[derive(Debug, Clone, Copy)]
+struct Precedent {
+    read_at: i64,
+    turn: i64,
+    place: u64,
 }
 
 /// The state, for those who wait for it.
@@ -286,7 +372,9 @@ impl Sync {
 
 #[cfg(test)]
 mod tests {
-    use route_proto::v1::{LinkOpened, SessionList, StatusQuery};
+    use route_proto::v1::{
+        LinkId as WireLinkId, LinkOpened, RoleReport, SessionList, SessionUpdate, StatusQuery,
+    };
 
     use super::*;
 
@@ -405,6 +493,79 @@ mod tests {
                 (7, vec![(2, 2)])
             ]
         );
+    }
+
+    #[test]
+    fn what_somebody_has_seen_keeps_to_the_order_of_the_predecessor() {
+        let mut start = cold_start(1000);
+        start.hold(7, vec![query(1, 2), query(1, 3)], |_| 10);
+        // The second entry was seen, and before that of link 7/1 although it was read later.
+        start.hold(8, vec![query(1, 5), query(1, 6), query(1, 7)], |_| 30);
+        start.hold(9, vec![query(1, 2)], |_| 20);
+        start.told(vec![told(7, 2, 120), told(8, 6, 110)]);
+        // A later node has routed it again.
+        start.told(vec![told(7, 2, 220), told(9, 1, 1)]);
+
+        let order = order(start);
+
+        let of_links = |gateway| order.iter().filter(move |(g, _)| *g == gateway);
+        assert!(of_links(7).is_sorted() && of_links(8).is_sorted());
+        assert_eq!(order, [(9, 2), (8, 5), (8, 6), (7, 2), (7, 3), (8, 7)]);
+    }
+
+    #[test]
+    fn what_nobody_has_seen_of_a_user_comes_after_what_somebody_has() {
+        let close = SAME_TIME / 2;
+        let mut start = cold_start(1000);
+        start.hold(7, vec![update(1, 2, 55), query(1, 3)], |_| 0);
+        start.hold(8, vec![update(1, 2, 55)], |_| close);
+        // Another user's, and one that was long before.
+        start.hold(9, vec![update(1, 2, 66), update(2, 2, 55)], |entry| {
+            if entry.link == 1 {
+                0
+            } else {
+                close - SAME_TIME
+            }
+        });
+        start.told(vec![told(8, 2, 100)]);
+
+        assert_eq!(order(start), [(9, 2), (9, 2), (8, 2), (7, 2), (7, 3)]);
+    }
+
+    #[test]
+    fn a_seen_claim_comes_before_what_nobody_has_seen() {
+        let mut start = cold_start(1000);
+        let claim = Entry::Role(RoleReport { claimed: true });
+        start.hold(7, vec![update(1, 2, 55)], |_| 0);
+        start.hold(8, vec![entry(1, 2, claim)], |_| 10);
+        start.told(vec![told(8, 2, 100)]);
+
+        assert_eq!(order(start), [(8, 2), (7, 2)]);
+    }
+
+    fn order(start: ColdStart) -> Vec<(u64, u64)> {
+        let held = start.into_held().into_iter();
+        let order = held.flat_map(|held| {
+            let gateway = held.gateway;
+            held.entries.into_iter().map(move |e| (gateway, e.sequence))
+        });
+        order.collect()
+    }
+
+    fn told(gateway: u64, sequence: u64, position: u64) -> Told {
+        Told {
+            origin: Some(WireLinkId { gateway, number: 1 }),
+            sequences: vec![sequence],
+            positions: vec![position],
+        }
+    }
+
+    fn update(link: u64, sequence: u64, user_id: u32) -> UplinkEntry {
+        let update = SessionUpdate {
+            user_id,
+            ..SessionUpdate::default()
+        };
+        entry(link, sequence, Entry::Update(update))
     }
 
     fn cold_start(held_bytes: usize) -> ColdStart {

@@ -5,7 +5,6 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use hashbrown::HashSet;
 use route_core::{
     Audience, Change, ClientType, CloseReason, Core, Effect, Item, LinkError, LinkId, ListEntry,
     Payload, ReportedStatus, Restored, ReturnedRun, TableEntry, Taken, UserId,
@@ -71,15 +70,6 @@ pub(crate) enum Answers<'a> {
     Later(&'a mut Vec<OpenQuery>),
 }
 
-/// What is different about entries that are sent again.
-#[derive(Debug)]
-pub(crate) struct Again<'a> {
-    /// Queries, to be answered when everything else has been applied.
-    pub(crate) queries: &'a mut Vec<OpenQuery>,
-    /// Users whose updates make no notices, because somebody else sees to that.
-    pub(crate) quiet: Option<&'a HashSet<u32>>,
-}
-
 /// Applies the entries of one gateway in order. Stops at the first one that breaks the protocol; what came before it
 /// stays applied.
 #[allow(clippy::too_many_arguments)] // what one transaction consists of
@@ -90,7 +80,6 @@ pub(crate) fn apply(
     gateway: &mut Gateway,
     entries: Vec<UplinkEntry>,
     answers: Answers<'_>,
-    quiet: Option<&HashSet<u32>>,
     traced: &mut Traced,
 ) -> (Effects, Result<(), Refusal>) {
     let mut batch = Batch {
@@ -98,7 +87,6 @@ pub(crate) fn apply(
         now,
         gateway,
         answers,
-        quiet,
         traced,
         effects: Effects::default(),
         effect: Effect::Notify,
@@ -171,7 +159,6 @@ struct Batch<'a> {
     now: Duration,
     gateway: &'a mut Gateway,
     answers: Answers<'a>,
-    quiet: Option<&'a HashSet<u32>>,
     traced: &'a mut Traced,
     effects: Effects,
     /// Of the present entry.
@@ -345,9 +332,7 @@ impl Batch<'_> {
             client_type: client_type(link, update.client_type)?,
             status: reported_status(link, update.status)?,
         };
-        let quiet = self.quiet.is_some_and(|q| q.contains(&update.user_id));
-        let effect = if quiet { Effect::Silent } else { self.effect };
-        self.change(link, sequence, change, effect)
+        self.change(link, sequence, change, self.effect)
     }
 
     fn query(&mut self, link: LinkId, sequence: u64, query: StatusQuery) -> Result<(), Refusal> {

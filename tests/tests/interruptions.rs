@@ -18,7 +18,6 @@ async fn msg_servers_do_not_notice_what_happens_to_the_node() {
         messages: 2000,
         updates: 40,
         queries: 80,
-        roamers: false,
         longest_cut: Duration::from_secs(1),
         seed: fastrand::u64(..),
     };

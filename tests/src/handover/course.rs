@@ -42,8 +42,6 @@ pub struct Course {
     pub updates: u64,
     /// Queries of all MsgServers together, in a second.
     pub queries: u64,
-    /// Users also move between MsgServers.
-    pub roamers: bool,
     /// The longest cut; less than the grace of nodes.
     pub longest_cut: Duration,
     /// Of the dice.
@@ -115,7 +113,7 @@ struct Play<'a> {
 impl<'a> Play<'a> {
     async fn start(course: &'a Course) -> anyhow::Result<Self> {
         let site = Site::start().await?;
-        let population = Population::new(course.roamers);
+        let population = Population::new();
         let lists: Vec<_> = (0..SERVERS).map(|number| population.list(number)).collect();
         let judge = Arc::new(Judge::new(population));
         let mut servers = Vec::new();

@@ -89,16 +89,13 @@ struct Roamer {
 
 impl Population {
     /// The MsgServers have said hello with their lists.
-    pub(super) fn new(with_roamers: bool) -> Self {
+    pub(super) fn new() -> Self {
         let mut population = Self {
             rules: Rules::new(FanOut::Directed),
             clock: 1,
             restless: Vec::new(),
-            roamers: Vec::new(),
+            roamers: (0..ROAMERS).map(|_| Roamer::default()).collect(),
         };
-        if with_roamers {
-            population.roamers = (0..ROAMERS).map(|_| Roamer::default()).collect();
-        }
         for server in 0..SERVERS {
             population.rules.open(server);
             let restless = (0..RESTLESS).map(Restless::new).collect();
@@ -158,9 +155,7 @@ impl Population {
         for server in 0..SERVERS {
             users.push(restless_user(server, dice.u32(..RESTLESS)));
         }
-        if !self.roamers.is_empty() {
-            users.push(FIRST_ROAMER + dice.u32(..ROAMERS));
-        }
+        users.push(FIRST_ROAMER + dice.u32(..ROAMERS));
         dice.shuffle(&mut users);
         users
     }
@@ -239,7 +234,7 @@ impl Population {
 
     /// A roamer comes to the MsgServer or leaves it, if one is free to and the dice say so.
     fn roam(&mut self, server: usize, dice: &mut Rng) -> Option<(u32, Pdu)> {
-        if self.roamers.is_empty() || dice.u8(..4) != 0 {
+        if dice.u8(..4) != 0 {
             return None;
         }
         let number = dice.usize(..self.roamers.len());

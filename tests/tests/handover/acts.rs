@@ -62,6 +62,9 @@ impl World {
             Status::Offline
         };
         self.say(|| format!("s{server} user {user} {status:?}"));
+        if user >= MOVERS {
+            *self.moves.entry(user).or_default() += 1;
+        }
         for connection in self.connections.values_mut() {
             connection.may_change(user);
         }

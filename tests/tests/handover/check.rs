@@ -64,6 +64,10 @@ fn notices(world: &mut World) {
                 if told.last().is_some_and(|last| *last != online) {
                     wrong.push(of(&format!("in the end it is {online}")));
                 }
+                let moves = world.moves.get(&user).copied().unwrap_or_default();
+                if told.len() > moves && !world.servers.iter().any(|s| s.lossy) {
+                    wrong.push(of(&format!("there were {moves} changes")));
+                }
                 continue;
             }
             let holder = &world.servers[home(user)];
@@ -80,7 +84,7 @@ fn notices(world: &mut World) {
             let began = world.began_online.contains(&user);
             let mut last = began;
             for next in told {
-                if *next == last && !holder.claim_in_doubt {
+                if *next == last {
                     wrong.push(of(&format!("it began as {began}")));
                     break;
                 }

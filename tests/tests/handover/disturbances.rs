@@ -8,8 +8,6 @@ use crate::world::World;
 
 /// From SIGTERM to the end of every Attach stream.
 const STREAMS_END_WITHIN: Duration = Duration::from_millis(200);
-/// So long after a death, what it caused may not be confirmed.
-const CLAIM_IN_DOUBT: Duration = Duration::from_secs(2);
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,10 +115,6 @@ impl World {
             return;
         }
         let now = self.now();
-        for server in &mut self.servers {
-            let has_lost_one = server.died > Duration::ZERO;
-            server.claim_in_doubt |= has_lost_one && now < server.died + CLAIM_IN_DOUBT;
-        }
         for host in self.gateways.iter_mut().flatten() {
             host.wire.node_died(&mut self.dice, now);
         }

@@ -41,9 +41,6 @@ pub(crate) struct MsgServer {
     /// Which of them it has claimed.
     pub(crate) primary: Option<usize>,
     pub(crate) died: Duration,
-    /// The node crashed just after one of its connections had died: the next one may see the claim and the last reports of
-    /// the old connection in another order, and tell a change twice.
-    pub(crate) claim_in_doubt: bool,
     pub(crate) online: BTreeSet<u32>,
     /// It has been without a connection since the schedule began, or came late: what was routed meanwhile is not for it.
     pub(crate) interrupted: bool,
@@ -71,7 +68,6 @@ impl MsgServer {
             gateways,
             primary: None,
             died: Duration::ZERO,
-            claim_in_doubt: false,
             online: BTreeSet::new(),
             interrupted: false,
             lossy: false,

@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) messages: Vec<Message>,
     /// Of users who stay with one MsgServer: logins and logouts, in order.
     pub(crate) changes: BTreeMap<u32, Vec<bool>>,
+    /// Of users who move: how many there were.
+    pub(crate) moves: BTreeMap<u32, usize>,
     pub(crate) began_online: BTreeSet<u32>,
     pub(crate) subscriber: Subscriber,
     /// From here on every MsgServer that is not late is known to the node.
@@ -114,6 +116,7 @@ impl World {
             next_connection: 0,
             messages: Vec::new(),
             changes: BTreeMap::new(),
+            moves: BTreeMap::new(),
             began_online,
             subscriber: Subscriber::new(began),
             all_known_since: Duration::MAX,

@@ -175,10 +175,6 @@ pub(crate) struct HandoverOptions {
     #[arg(long, value_name = "SECONDS", default_value_t = 6.0)]
     pub(crate) longest_cut: f64,
 
-    /// Let some users move between MsgServers.
-    #[arg(long)]
-    pub(crate) roamers: bool,
-
     /// If something goes wrong, write what the processes said last to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) server_log: Option<PathBuf>,

@@ -19,7 +19,6 @@ pub(crate) fn run(options: &HandoverOptions) -> anyhow::Result<bool> {
         messages: options.messages,
         updates: options.updates,
         queries: options.queries,
-        roamers: options.roamers,
         longest_cut: Duration::try_from_secs_f64(options.longest_cut)?,
         seed: options.seed.unwrap_or_else(|| fastrand::u64(..)),
     };

@@ -147,7 +147,7 @@ struct Play {
 
 impl Play {
     fn new() -> Self {
-        let judge = Judge::new(Population::new(false));
+        let judge = Judge::new(Population::new());
         Self {
             state: judge.state.into_inner(),
             dice: Rng::with_seed(1),
