@@ -23,3 +23,8 @@ impl Clock {
         self.started.elapsed()
     }
 }
+
+/// A time since the start in microseconds, to be compared with times that may be before it.
+pub fn micros(time: Duration) -> i64 {
+    i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
+}

@@ -12,9 +12,11 @@ use route_proto::v1::{
 };
 use tracing::{debug, info};
 
+use crate::clock::micros;
 use crate::codec::{self, AnswerTo};
 use crate::command;
 use crate::gateway::Gateway;
+use crate::kick::{self, OldKick};
 use crate::link::Delivered;
 use crate::run::Run;
 use crate::trace::Arriving;
@@ -81,19 +83,37 @@ impl Downlink {
             info!(pause, "the node paces this gateway");
             self.gateway.throttle.node(now, pause);
         }
-        self.gateway.uplink.took_over(message.number);
+        self.gateway.uplink.took_over(now, message.number);
         bytes
     }
 
-    fn deliver(&mut self, now: Duration, mut run: DeliveryRun) -> usize {
+    fn deliver(&mut self, now: Duration, run: DeliveryRun) -> usize {
+        let gateway = &self.gateway;
+        let moment = micros(now).saturating_sub(micros(gateway.link_settings.kick_age));
+        if !kick::is_any_old(&run, moment) {
+            return self.deliver_run(now, run, None);
+        }
+        let parts = kick::cut(&gateway.dialect, run, moment).into_iter();
+        parts
+            .map(|(part, old_kick)| self.deliver_run(now, part, old_kick))
+            .sum()
+    }
+
+    fn deliver_run(
+        &mut self,
+        now: Duration,
+        mut run: DeliveryRun,
+        old_kick: Option<OldKick>,
+    ) -> usize {
         let targets = std::mem::take(&mut run.targets);
         let Some(run) = Run::prepare(run, targets.len()) else {
             return 0;
         };
-        let run = Arc::new(run);
+        let run = Arc::new(run.of_old_kick(old_kick));
         let deliveries = run.deliveries();
         let gateway = &self.gateway;
         let (mut delivered, mut given_back, mut repeated, mut lost) = (0, 0, 0, 0);
+        let mut spared = 0;
         let mut turns = Vec::new();
         let unknown = gateway.links.visit(&targets, |link| {
             let (outcome, turn) = link.deliver(&run, now, &gateway.uplink, &mut self.wake);
@@ -103,6 +123,7 @@ impl Downlink {
                     delivered += deliveries - again;
                     repeated += again;
                 }
+                Delivered::Spared => spared += deliveries,
                 Delivered::GivenBack { dropped } => {
                     given_back += deliveries - dropped;
                     lost += dropped;
@@ -120,6 +141,7 @@ impl Downlink {
             (&counters.repeated, repeated),
             (&counters.given_back, given_back),
             (&counters.lost, lost),
+            (&counters.kicks_dropped, spared),
         ] {
             if count > 0 {
                 counter.add(count as u64);

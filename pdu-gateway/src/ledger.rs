@@ -17,6 +17,8 @@ use route_proto::v1::delivery::Payload;
 use route_proto::v1::uplink_entry::Entry;
 use route_proto::v1::{LinkOpened, StatusQuery, TakenMark, UplinkEntry};
 
+use crate::kick::OldKick;
+use crate::recent_logins::{Clients, RecentLogins};
 use crate::table::Table;
 
 /// What an entry costs beside its payload, bytes: its structs and its place in the window, roughly.
@@ -24,6 +26,9 @@ const ENTRY_COST: usize = 128;
 
 /// The way of a link's entries is measured at most so often: often enough, and it costs nothing.
 const MEASURED_EVERY: Duration = Duration::from_millis(100);
+
+/// The status of an update that begins a session.
+const ONLINE: u32 = 1;
 
 /// Embedded: entries up to this cost share one record.
 const COUNTED_TOGETHER: usize = 64 << 10;
@@ -115,6 +120,7 @@ pub struct Ledger {
     timing: Option<Timing>,
     /// When measuring began the last time.
     measured_at: Option<Duration>,
+    logins: RecentLogins,
 }
 
 #[derive(Debug)]
@@ -147,6 +153,7 @@ impl Ledger {
             claimed_at: 0,
             timing: None,
             measured_at: None,
+            logins: RecentLogins::default(),
         };
         let entry = ledger.record(now, Deed::Entry(Entry::Opened(opened)));
         (ledger, entry)
@@ -174,6 +181,12 @@ impl Ledger {
         if let Entry::Returned(returned) = &entry {
             self.gave_last |= returned.last;
         }
+        if let Entry::Update(update) = &entry
+            && update.status == ONLINE
+        {
+            let clients = Clients::like(update.user_id, update.client_type);
+            self.logins.note(now, clients);
+        }
         self.keep(now, &entry);
         UplinkEntry {
             link: self.link,
@@ -181,6 +194,11 @@ impl Ledger {
             entry: Some(entry),
             read_at_micros: 0,
         }
+    }
+
+    /// A session that this kick would end has begun after the kick was read.
+    pub fn is_spared(&self, kick: OldKick) -> bool {
+        self.logins.any_after(kick.clients, kick.read_at)
     }
 
     /// The last entry was read then: its way is measured, if none was for a while.

@@ -28,6 +28,7 @@
 //! | [`frame`], [`wire`], [`command`], [`codec`] | the legacy protocol: headers and framing, bodies, ids, own PDUs |
 //! | [`translate`], [`session`] | what a PDU means; one connection's input |
 //! | [`ledger`], [`table`], [`takeover`] | what has to survive a broken stream |
+//! | [`kick`], [`recent_logins`] | kicks that come late, and whom they must not throw out |
 //! | [`run`], [`output`], [`pressure`] | what is written to a link, and how it copes |
 //! | [`link`], [`links`], [`connection`], [`listener`], [`host`], [`tick`], [`throttle`] | MsgServers' connections |
 //! | [`uplink`], [`downlink`], [`attach`], [`embedded`] | the node's side |
@@ -43,6 +44,7 @@ pub mod embedded;
 pub mod frame;
 pub mod gateway;
 pub mod host;
+pub mod kick;
 pub mod ledger;
 pub mod link;
 pub mod links;
@@ -50,6 +52,7 @@ pub mod listener;
 pub mod metrics;
 pub mod output;
 pub mod pressure;
+pub mod recent_logins;
 pub mod run;
 pub mod session;
 pub mod settings;

@@ -72,6 +72,8 @@ pub enum Delivered {
         /// Taken over before.
         repeated: usize,
     },
+    /// It was an old kick, and the user has logged in since: it counts as taken over, and goes nowhere.
+    Spared,
     /// The link has ended; it was given back, except so many deliveries beyond the limit.
     GivenBack {
         /// Lost.
@@ -114,6 +116,8 @@ pub struct LinkSettings {
     pub write_timeout: Duration,
     /// Its first PDU has to be complete so long after its first byte.
     pub first_pdu_timeout: Duration,
+    /// A kick that is older spares clients which have logged in since it was read.
+    pub kick_age: Duration,
     /// What it takes over has to be remembered, because the node may repeat it.
     pub remember_taken: bool,
 }
@@ -153,7 +157,8 @@ impl Link {
         self.peer
     }
 
-    /// Puts a run into the queue, or gives it back. The writer is not woken but appended to `wake`.
+    /// Puts a run into the queue, or gives it back, or drops it if it is an old kick that would hit somebody new. The
+    /// writer is not woken but appended to `wake`.
     pub fn deliver(
         &self,
         run: &Arc<Run>,
@@ -166,6 +171,12 @@ impl Link {
         let Some(run) = outbox.fresh(run) else {
             return (Delivered::Queued { repeated: all }, None);
         };
+        if run
+            .old_kick()
+            .is_some_and(|kick| uplink.is_spared(self.number, kick))
+        {
+            return (Delivered::Spared, None);
+        }
         if outbox.shut.is_some() {
             let dropped = outbox.give_back(&run, self.number, uplink);
             return (Delivered::GivenBack { dropped }, None);

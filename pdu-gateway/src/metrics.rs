@@ -83,6 +83,8 @@ pub struct Counters {
     pub given_back: Counter,
     /// Deliveries of an ended link that were lost, because too much would have come back or it was forgotten.
     pub lost: Counter,
+    /// Kicks that were dropped because they were old and their user had logged in since.
+    pub kicks_dropped: Counter,
     refused: [Counter; REFUSALS.len()],
     opened: Counter,
     closed: [Counter; CLOSE_REASONS.len()],
@@ -247,7 +249,7 @@ type ReadCounter = fn(&Counters) -> &Counter;
 
 type ReadLevel = fn(&Levels) -> u64;
 
-const COUNTERS: [Named<ReadCounter>; 12] = [
+const COUNTERS: [Named<ReadCounter>; 13] = [
     (
         "teamtalk.pdu.received.size",
         "By",
@@ -295,6 +297,12 @@ const COUNTERS: [Named<ReadCounter>; 12] = [
         "{delivery}",
         "Deliveries of ended links beyond what is given back",
         |c| &c.lost,
+    ),
+    (
+        "teamtalk.pdu.kicks.dropped",
+        "{kick}",
+        "Kicks dropped because they were old and their user had logged in since",
+        |c| &c.kicks_dropped,
     ),
     (
         "teamtalk.pdu.links.opened",

@@ -357,6 +357,7 @@ fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
         idle_timeout: settings.idle_timeout,
         write_timeout: settings.write_timeout,
         first_pdu_timeout: settings.first_pdu_timeout,
+        kick_age: settings.kick_age,
         remember_taken: !settings.embedded,
     };
     Gateway::new(

@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 use crate::codec;
 use crate::command;
 use crate::frame::{HEADER_LEN, Header};
+use crate::kick::OldKick;
 use crate::takeover::Mark;
 use crate::trace::Arriving;
 use crate::wire::{Fields, Value, low32};
@@ -43,6 +44,10 @@ pub struct Run {
     bytes: usize,
     /// Deliveries that are traced, by where they end.
     traced: Vec<(usize, Arriving)>,
+    /// When those were read whose age matters, by where they end.
+    read_at: Vec<(usize, i64)>,
+    /// It is nothing but this.
+    old_kick: Option<OldKick>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -67,7 +72,7 @@ impl Run {
                 .sum(),
             ..Builder::default()
         };
-        let mut traced = Vec::new();
+        let (mut traced, mut read_at) = (Vec::new(), Vec::new());
         let mut deliveries = SmallVec::with_capacity(run.deliveries.len());
         for delivery in run.deliveries {
             let mark = Mark {
@@ -77,6 +82,9 @@ impl Run {
             let length = builder.add(delivery.payload);
             if let Some(arriving) = Arriving::now(delivery.traceparent) {
                 traced.push((builder.bytes, arriving));
+            }
+            if delivery.read_at_micros != 0 {
+                read_at.push((builder.bytes, delivery.read_at_micros));
             }
             let length = u32::try_from(length).expect("a message of Attach has less than 4 GiB");
             deliveries.push(Place { mark, length });
@@ -90,7 +98,23 @@ impl Run {
             segments,
             bytes,
             traced,
+            read_at,
+            old_kick: None,
         })
+    }
+
+    /// The same run, which is nothing but this kick.
+    pub fn of_old_kick(self, kick: Option<OldKick>) -> Run {
+        debug_assert!(kick.is_none() || self.deliveries.len() == 1);
+        Run {
+            old_kick: kick,
+            ..self
+        }
+    }
+
+    /// The old kick that the run is.
+    pub fn old_kick(&self) -> Option<OldKick> {
+        self.old_kick
     }
 
     /// Whose deliveries these are.
@@ -149,6 +173,11 @@ impl Run {
         traced.map_or_else(String::new, |(_, it)| it.traceparent().to_owned())
     }
 
+    fn read_at(&self, end: usize) -> i64 {
+        let read = self.read_at.iter().find(|(at, _)| *at == end);
+        read.map_or(0, |(_, read_at)| *read_at)
+    }
+
     /// From the first delivery on for which `begins` is true, given where in the run it ends.
     fn rest(&self, begins: impl Fn(&Place, usize) -> bool) -> DeliveryRun {
         let mut run = DeliveryRun {
@@ -175,6 +204,7 @@ impl Run {
                 index: place.mark.index,
                 payload: Some(payload(pdu)),
                 traceparent: self.traceparent(end),
+                read_at_micros: self.read_at(end),
             });
         }
         run
@@ -373,6 +403,9 @@ mod tests {
             let returned: Vec<_> =
                 back.deliveries.iter().map(|delivery| delivery.payload.clone().unwrap()).collect();
             prop_assert_eq!(&returned[..], &payloads[done..]);
+            for delivery in &back.deliveries {
+                prop_assert_eq!(delivery.read_at_micros, read_at(delivery.sequence));
+            }
             prop_assert_eq!(back.position, 100 + done as u64);
             prop_assert_eq!(back.origin, Some(ORIGIN));
             let total: usize = run.segments().iter().map(Bytes::len).sum();
@@ -397,6 +430,7 @@ mod tests {
             sequence,
             index: 0,
             payload: Some(payload),
+            read_at_micros: read_at(sequence),
             ..Delivery::default()
         });
         let run = DeliveryRun {
@@ -406,6 +440,11 @@ mod tests {
             ..DeliveryRun::default()
         };
         Run::prepare(run, links).unwrap()
+    }
+
+    /// Of some it matters.
+    fn read_at(sequence: u64) -> i64 {
+        if sequence.is_multiple_of(3) { -5 } else { 0 }
     }
 
     fn pdu(length: usize) -> Bytes {

@@ -174,12 +174,18 @@ impl Session {
                         Kind::UnreadEnvelope
                     }
                 };
+                let read_at_micros = match header.command {
+                    // 0 would say that its age does not matter.
+                    command::KICK_USER => u64::try_from(now.as_micros()).unwrap_or(u64::MAX).max(1),
+                    _ => 0,
+                };
                 let envelope = Envelope {
                     command: u32::from(header.command),
                     scope: scope.into(),
                     user_ids,
                     pdu: pdu.into_bytes(),
                     traceparent: String::new(),
+                    read_at_micros,
                 };
                 (kind, Deed::Entry(Entry::Envelope(envelope)))
             }
@@ -264,6 +270,7 @@ mod tests {
                     user_ids: vec![1, 2],
                     pdu: p2p.into(),
                     traceparent: String::new(),
+                    read_at_micros: 0,
                 })),
             ]
         );
@@ -274,6 +281,16 @@ mod tests {
             (Kind::Envelope, command::P2P_COMMAND, 1),
         ];
         assert_eq!(counted(&tally), expected);
+    }
+
+    #[test]
+    fn a_kick_says_when_it_was_read() {
+        let (deeds, ..) = receive(&mut session(), &pdu(command::KICK_USER, b""));
+
+        let [Deed::Entry(Entry::Envelope(kick))] = &deeds[..] else {
+            panic!("a kick is forwarded, not {deeds:?}");
+        };
+        assert_eq!(kick.read_at_micros, 3_000_000);
     }
 
     #[test]

@@ -149,6 +149,9 @@ pub struct Settings {
     /// A new connection has so long from its first byte to its first complete PDU
     #[arg(long, env = "TT_GATEWAY_FIRST_PDU_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "10s", help_heading = "MsgServers")]
     pub first_pdu_timeout: Duration,
+    /// A kick that is older when it arrives spares clients that have logged in since it was sent
+    #[arg(long, env = "TT_GATEWAY_KICK_AGE", value_name = "TIME", value_parser = duration, default_value = "2s", help_heading = "MsgServers")]
+    pub kick_age: Duration,
     /// Client types of a TeamTalk fork beside Windows, Mac, iOS and Android, such as 0x13,0x21
     #[arg(long, env = "TT_GATEWAY_CLIENT_TYPES", value_name = "TYPES", value_parser = client_type, value_delimiter = ',', help_heading = "MsgServers")]
     pub client_types: Vec<u8>,

@@ -7,6 +7,7 @@
 use route_proto::v1::{AudienceScope, SessionList, SessionUpdate};
 
 use crate::command;
+use crate::recent_logins::Clients;
 use crate::wire::{self, Fields, Value, WireError};
 
 /// Entries of one part of a list; a longer list becomes several. Keeps single Attach messages and the time that a
@@ -167,6 +168,14 @@ pub fn translate<'a>(dialect: &Dialect, command: u16, body: &'a [u8]) -> Meaning
         },
         _ => Meaning::Unknown,
     }
+}
+
+/// Whose clients a kick's body names, if it can be read.
+pub fn kicked(dialect: &Dialect, body: &[u8]) -> Option<Clients> {
+    const KICK: [Kind; 3] = [Kind::Number, Kind::ClientType, Kind::Number];
+    let reader = BodyReader { dialect, body };
+    let fields = reader.read(body, &KICK, ignore).ok()?;
+    Some(Clients::like(fields[1], fields[2]))
 }
 
 struct BodyReader<'d, 'a> {

@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use tokio_stream::Stream;
 
 use crate::clock::Clock;
+use crate::kick::OldKick;
 use crate::ledger::{Deed, Keep, Ledger, OpenQuery, Timing, cost};
 
 /// One message of the stream takes about so many bytes at most, unless a single entry is longer.
@@ -32,6 +33,9 @@ const MESSAGE_BYTES: usize = 512 << 10;
 
 /// ... and so many entries.
 const MESSAGE_ENTRIES: usize = 4096;
+
+/// How often the node is told what our clock shows.
+const CLOCK_TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// Spans that wait for a stream; those of what is read while there is none for long end early.
 const MAX_SPANS: usize = 1024;
@@ -88,6 +92,9 @@ struct State {
     /// Downlink messages that were taken over, and as last told.
     taken: u64,
     taken_told: u64,
+    /// When the last of them came, and as last told.
+    clock: Duration,
+    clock_told: Duration,
     /// Whether a link here is congested, and as last told.
     congested: bool,
     congested_told: bool,
@@ -287,9 +294,19 @@ impl Uplink {
         given_up.sum()
     }
 
-    /// Everything up to this downlink message stands in the links' output queues.
-    pub fn took_over(&self, number: u64) {
-        self.tell(|state| state.taken = number);
+    /// The link has reported a login that this kick came before.
+    pub fn is_spared(&self, link: u64, kick: OldKick) -> bool {
+        let state = self.state.lock();
+        let ledger = state.ledgers.get(&link);
+        ledger.is_some_and(|ledger| ledger.is_spared(kick))
+    }
+
+    /// Everything up to this downlink message, which came at `now`, stands in the links' output queues.
+    pub fn took_over(&self, now: Duration, number: u64) {
+        self.tell(|state| {
+            state.taken = number;
+            state.clock = now;
+        });
     }
 
     /// Some link here takes less than it is sent, or none does.
@@ -344,6 +361,8 @@ impl Uplink {
             state.told = told;
             state.stream = StreamState::Attached;
             (state.taken, state.taken_told) = (0, 0);
+            // What it showed before the break is of no use, and the hello has just told.
+            state.clock_told = state.clock;
             state.congested_told = false;
             state.waker.take()
         };
@@ -505,6 +524,10 @@ impl State {
         }
         let congested = (self.congested != self.congested_told).then_some(self.congested);
         self.taken_told = self.taken;
+        let clock_is_due = self.clock >= self.clock_told + CLOCK_TOLD_EVERY;
+        if clock_is_due {
+            self.clock_told = self.clock;
+        }
         self.congested_told = self.congested;
         let entries = self.take_entries();
         if !self.spans.is_empty() {
@@ -522,6 +545,10 @@ impl State {
             congested,
             caught_up,
             told: Vec::new(),
+            clock_micros: match clock_is_due {
+                true => u64::try_from(self.clock.as_micros()).unwrap_or(u64::MAX),
+                false => 0,
+            },
         })
     }
 

@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod harness;
+#[path = "attach/kicks.rs"]
+mod kicks;
 
 use std::time::{Duration, Instant};
 

@@ -64,8 +64,15 @@ fn fan_out(c: &mut Criterion) {
             b.iter(|| {
                 for _ in 0..64 {
                     sequence += 1;
-                    core.route(link(1), sequence, 0x0301, Audience::Reporters, pdu.clone())
-                        .unwrap();
+                    core.route(
+                        link(1),
+                        sequence,
+                        0x0301,
+                        Audience::Reporters,
+                        pdu.clone(),
+                        None,
+                    )
+                    .unwrap();
                 }
                 black_box(core.outbox().fans().count());
                 core.outbox().clear();
@@ -86,6 +93,7 @@ fn fan_out(c: &mut Criterion) {
                     0x0301,
                     Audience::Users(&users),
                     pdu.clone(),
+                    None,
                 )
                 .unwrap();
             }

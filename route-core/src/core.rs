@@ -145,7 +145,7 @@ impl Core {
         Ok(())
     }
 
-    /// Routes a PDU that a link sent.
+    /// Routes a PDU that a link sent. `read_at`: as in [`Perishable`](crate::outbox::Perishable).
     ///
     /// # Errors
     ///
@@ -157,6 +157,7 @@ impl Core {
         command: u16,
         audience: Audience<'_>,
         pdu: Bytes,
+        read_at: Option<i64>,
     ) -> Result<(), LinkError> {
         let slot = self.advance_sequence(id, sequence)?;
         self.outbox.event(Event::Envelope {
@@ -167,7 +168,7 @@ impl Core {
         let item = Item {
             sequence,
             index: 0,
-            payload: Payload::Pdu(pdu),
+            payload: Payload::of_pdu(pdu, read_at),
         };
         let skipped = [Some(slot), self.stand_in(slot)];
         let targets = self.emit(id, skipped, Concern::Audience(audience), item);
@@ -184,8 +185,15 @@ impl Core {
         self.advance_sequence(id, sequence).map(|_| ())
     }
 
-    /// Routes a PDU that a service publishes; returns to how many links.
-    pub fn publish(&mut self, command: u16, audience: Audience<'_>, pdu: Bytes) -> usize {
+    /// Routes a PDU that a service publishes; returns to how many links. `read_at`: as in
+    /// [`Perishable`](crate::outbox::Perishable).
+    pub fn publish(
+        &mut self,
+        command: u16,
+        audience: Audience<'_>,
+        pdu: Bytes,
+        read_at: Option<i64>,
+    ) -> usize {
         self.outbox.event(Event::Envelope {
             origin: None,
             command,
@@ -194,7 +202,7 @@ impl Core {
         let item = Item {
             sequence: self.position + 1,
             index: 0,
-            payload: Payload::Pdu(pdu),
+            payload: Payload::of_pdu(pdu, read_at),
         };
         let targets = self.emit(LinkId::NODE, [None; 2], Concern::Audience(audience), item);
         self.stats.without_target += u64::from(targets == 0);
@@ -509,7 +517,7 @@ impl Core {
         let concern = match &payload {
             Payload::DesktopLogin { user, .. } => Concern::DesktopLogin(*user),
             Payload::Status { .. } => Concern::Status,
-            Payload::Pdu(_) => Concern::Audience(Audience::Everyone),
+            Payload::Pdu(_) | Payload::Perishable(_) => Concern::Audience(Audience::Everyone),
         };
         let item = Item {
             sequence,

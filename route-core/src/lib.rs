@@ -41,7 +41,9 @@ pub use change::{Change, CloseReason, Effect, ListEntry, ReportedStatus, Restore
 pub use core::{Audience, Core, LinkError};
 pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
 pub use ids::{ClientType, LinkId, ParseLinkIdError, UserId};
-pub use outbox::{Course, FanView, Item, Outbox, Payload, ReturnedRun, Taken, TakenOver, Target};
+pub use outbox::{
+    Course, FanView, Item, Outbox, Payload, Perishable, ReturnedRun, Taken, TakenOver, Target,
+};
 pub use sessions::{SessionState, SessionView, Status, Summary};
 pub use settings::{FanOut, NotifyOnLoss, Settings};
 pub use view::{LinkView, Stats, UserView};

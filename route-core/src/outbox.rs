@@ -32,6 +32,8 @@ impl From<LinkId> for Target {
 pub enum Payload {
     /// A PDU, byte for byte as it came in.
     Pdu(Bytes),
+    /// The same, of a kind that a link may have to be spared when it comes late. In a box: they are few.
+    Perishable(Box<Perishable>),
     /// Legacy 0x070e.
     DesktopLogin {
         /// Whose.
@@ -48,11 +50,29 @@ pub enum Payload {
     },
 }
 
+/// A PDU whose age matters, to somebody else.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Perishable {
+    /// Byte for byte as it came in.
+    pub pdu: Bytes,
+    /// When it was read: microseconds since the node started, negative if that was before. Means nothing here.
+    pub read_at: i64,
+}
+
 impl Payload {
+    /// A PDU; `read_at` if its age matters, as in [`Perishable`].
+    pub fn of_pdu(pdu: Bytes, read_at: Option<i64>) -> Self {
+        match read_at {
+            None => Payload::Pdu(pdu),
+            Some(read_at) => Payload::Perishable(Box::new(Perishable { pdu, read_at })),
+        }
+    }
+
     /// About what it takes in a queue, bytes.
     pub fn size(&self) -> usize {
         match self {
             Payload::Pdu(pdu) => pdu.len(),
+            Payload::Perishable(perishable) => perishable.pdu.len(),
             Payload::DesktopLogin { .. } | Payload::Status { .. } => 32,
         }
     }

@@ -273,7 +273,7 @@ impl World {
                 let audience = users
                     .as_deref()
                     .map_or(Audience::Reporters, Audience::Users);
-                core.route(link, sequence, 0x0301, audience, pdu)
+                core.route(link, sequence, 0x0301, audience, pdu, None)
             }
             Up::Change(link, told) => {
                 let list;
@@ -435,7 +435,7 @@ impl MsgServer {
             Payload::Status { user, status } => {
                 self.notices.entry(user.0).or_default().push(status);
             }
-            Payload::DesktopLogin { .. } => {}
+            Payload::DesktopLogin { .. } | Payload::Perishable(_) => {}
         }
     }
 }

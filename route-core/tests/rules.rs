@@ -183,7 +183,7 @@ impl Model {
         self.targets(None, |link| match notice {
             Payload::DesktopLogin { user, .. } => link.table.keys().any(|(u, _)| *u == user.0),
             Payload::Status { .. } => link.table.keys().any(|(_, kind)| kind & 0x10 == 0),
-            Payload::Pdu(_) => false,
+            Payload::Pdu(_) | Payload::Perishable(_) => false,
         })
     }
 
@@ -393,7 +393,7 @@ fn run(fan_out: FanOut, actions: &[Action]) {
                     Scope::UnparsedAll => Audience::UnparsedAll,
                     Scope::Sessions => Audience::Sessions,
                 };
-                core.route(link(number), sequence, 0x0301, audience, pdu.clone())
+                core.route(link(number), sequence, 0x0301, audience, pdu.clone(), None)
                     .unwrap();
                 for target in model.route_targets(number, scope) {
                     let got = (number, sequence, Payload::Pdu(pdu.clone()));

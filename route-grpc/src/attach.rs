@@ -20,6 +20,7 @@ use tonic::{Code, Status};
 use tracing::{info, warn};
 
 use crate::clock::micros;
+use crate::gateway_clock::signed;
 use crate::gateways::{Admission, Hello, Objection};
 use crate::hangup::Hangup;
 use crate::limits::MAX_ID_BYTES;
@@ -303,13 +304,16 @@ impl Node {
                 return (Effects::default(), Ok(Hold::Room));
             };
             gateway.take_over(uplink.taken);
+            if uplink.clock_micros != 0 {
+                gateway.clock.read(now, uplink.clock_micros);
+            }
             let (is_catching_up, caught_up) = (gateway.is_catching_up, uplink.caught_up);
             let (mut entries, mut hold) = (uplink.entries, Hold::Room);
             if let Some(cold_start) = &mut routing.cold_start {
                 cold_start.told(uplink.told);
                 let read_at = |entry: &UplinkEntry| match entry.read_at_micros {
                     0 => micros(now),
-                    read_at => gateway.node_micros(read_at),
+                    read_at => gateway.clock.node_micros(signed(read_at)),
                 };
                 entries = cold_start.hold(incarnation, entries, read_at);
                 if caught_up {
@@ -446,8 +450,7 @@ fn check_hello(hello: AttachHello, epoch: u64, now: Duration) -> Result<Hello, R
         incarnation: hello.incarnation,
         attempt: hello.attempt,
         taken: if hello.epoch == epoch { hello.taken } else { 0 },
-        clock_offset: micros(now)
-            .saturating_sub(i64::try_from(hello.clock_micros).unwrap_or(i64::MAX)),
+        clock_offset: micros(now).saturating_sub(signed(hello.clock_micros)),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::Stream;
 use route_core::{Audience, LinkId};
@@ -12,6 +13,7 @@ use route_runtime::telemetry;
 use tonic::{Request, Response, Status};
 use tracing::debug;
 
+use crate::clock::micros;
 use crate::events::{self, Publication};
 use crate::limits::{MAX_ID_BYTES, check_ids};
 use crate::node::Node;
@@ -66,9 +68,10 @@ impl BroadcastService for Broadcast {
             let problem = format!("a PDU of {length} bytes, the limit is {limit}");
             return Err(Refusal::TooLarge { problem }.into());
         }
+        let called_at = self.node.clock.now();
         self.node.admit_call().await?;
-        let response =
-            self.publish_once(request.request_id, request.audience.as_ref(), publication);
+        let audience = request.audience.as_ref();
+        let response = self.publish_once(called_at, request.request_id, audience, publication);
         Ok(Response::new(response))
     }
 }
@@ -89,29 +92,37 @@ impl Broadcast {
     /// Routes it, unless the same request was carried out before. Equal requests wait for each other.
     fn publish_once(
         &self,
+        called_at: Duration,
         request_id: String,
         audience: Option<&WireAudience>,
         publication: Publication,
     ) -> PublishResponse {
         if request_id.is_empty() {
-            return self.route(audience, publication);
+            return self.route(called_at, audience, publication);
         }
         let now = self.node.clock.now();
         let mut requests = self.node.requests.lock();
         if let Some(answer) = requests.answer(now, &request_id) {
             return answer;
         }
-        let response = self.route(audience, publication);
+        let response = self.route(called_at, audience, publication);
         requests.remember(now, request_id, response.clone());
         response
     }
 
-    fn route(&self, audience: Option<&WireAudience>, publication: Publication) -> PublishResponse {
+    fn route(
+        &self,
+        called_at: Duration,
+        audience: Option<&WireAudience>,
+        publication: Publication,
+    ) -> PublishResponse {
         let Publication {
             command,
             pdu,
             concerned,
+            perishable,
         } = publication;
+        let read_at = perishable.then(|| micros(called_at));
         let (links, before) = self.node.transact(|routing, _| {
             let audience = match audience {
                 Some(WireAudience::Users(users)) => Audience::Users(&users.user_ids),
@@ -123,7 +134,7 @@ impl Broadcast {
             if let Some(parent) = telemetry::current() {
                 routing.traced.begin(LinkId::NODE, 0, parent);
             }
-            let links = routing.core.publish(command, audience, pdu);
+            let links = routing.core.publish(command, audience, pdu, read_at);
             (links, before)
         });
         self.node.metrics.published.add(1, &[]);

@@ -345,6 +345,8 @@ pub(crate) struct Publication {
     pub(crate) pdu: Bytes,
     /// Who gets it if the request does not say.
     pub(crate) concerned: Concerned,
+    /// A link may have to be spared it when it comes late.
+    pub(crate) perishable: bool,
 }
 
 /// Turns a typed event into the PDU that a MsgServer would have sent.
@@ -451,7 +453,10 @@ fn write_kick(kick: Kick) -> Result<Publication, Refusal> {
         client_type: client_type.into(),
         reason: kick.reason,
     };
-    Ok(write(&KICK, Concerned::Everyone, &body))
+    Ok(Publication {
+        perishable: true,
+        ..write(&KICK, Concerned::Everyone, &body)
+    })
 }
 
 fn write_group_change(group: GroupChange) -> Result<Publication, Refusal> {
@@ -517,6 +522,7 @@ fn write(command: &Command, concerned: Concerned, body: &impl Message) -> Public
         command: command.id,
         pdu: pdu::encode(command.service, command.id, 0, body),
         concerned,
+        perishable: false,
     }
 }
 

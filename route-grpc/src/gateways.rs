@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::confirmations::{Patience, Wait};
+use crate::gateway_clock::GatewayClock;
 use crate::outbound::{Outbound, Queueing, Retention};
 use crate::replays::Replays;
 use crate::sequences::{Mark, Sequences};
@@ -48,6 +49,8 @@ pub(crate) struct Hello {
 pub(crate) struct Gateway {
     hello: Hello,
     connection: Connection,
+    /// How its times are told from the node's.
+    pub(crate) clock: GatewayClock,
     /// What has been applied of its links.
     pub(crate) sequences: Sequences,
     /// Links that are being restored.
@@ -203,6 +206,7 @@ impl Gateways {
         let gateway = Gateway {
             seen_before: self.past.seen_of(hello.incarnation),
             connection: Connection::Attached { session },
+            clock: GatewayClock::new(hello.clock_offset),
             sequences: Sequences::default(),
             replays: Replays::default(),
             outbound,
@@ -232,7 +236,7 @@ impl Gateways {
         };
         gateway.end_stream(Some(superseded.into()), &mut self.touched);
         gateway.hello.attempt = hello.attempt;
-        gateway.hello.clock_offset = hello.clock_offset;
+        gateway.clock.greeted(hello.clock_offset);
         gateway.connection = Connection::Attached { session };
         gateway.taken = gateway.outbound.taken(hello.taken);
         gateway.outbound.open_stream(hello.attempt);
@@ -408,7 +412,10 @@ impl Gateways {
                 debug_assert!(false, "a target of unknown gateway {incarnation:x}");
                 continue;
             };
-            match gateway.outbound.deliver(fan, targets, traced) {
+            match gateway
+                .outbound
+                .deliver(fan, targets, gateway.clock, traced)
+            {
                 Queueing::Queued(offset) if gateway.retention == Retention::UntilTaken => {
                     wait_for(&mut self.waits, incarnation, offset);
                 }
@@ -561,12 +568,6 @@ impl Gateway {
     /// Its stable name.
     pub(crate) fn id(&self) -> &str {
         &self.hello.id
-    }
-
-    /// The node's time at a moment of the gateway's clock, microseconds.
-    pub(crate) fn node_micros(&self, gateway_micros: u64) -> i64 {
-        let micros = i64::try_from(gateway_micros).unwrap_or(i64::MAX);
-        micros.saturating_add(self.hello.clock_offset)
     }
 
     /// The entry had its effects before the node lost the gateway, which sends it again.

@@ -15,6 +15,7 @@
 //! | [`attach`], `uplink`, `outbound` | a gateway's stream, what comes up, what goes down |
 //! | `gateways`, `sequences`, `sync` | who is attached; how far with each link; whether all are known: pure |
 //! | `confirmations`, `replays` | what may be confirmed; links that are being restored: pure |
+//! | `gateway_clock` | by how much a gateway's clock differs: pure |
 //! | `presence`, `watch`, `snapshot` | PresenceService |
 //! | `broadcast`, `subscription`, `requests`, `events` | BroadcastService |
 //! | [`pdu`] | the frame of PDUs that are written here |
@@ -29,6 +30,7 @@ mod clock;
 mod confirmations;
 mod connections;
 mod events;
+mod gateway_clock;
 mod gateways;
 pub mod hangup;
 mod health;

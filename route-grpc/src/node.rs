@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{Clock, new_epoch};
 use crate::confirmations::{Confirmations, Left, Patience, Wait};
 use crate::connections::Connections;
+use crate::gateway_clock::GatewayClock;
 use crate::gateways::{GatewayLimits, Gateways};
 use crate::limits::{SNAPSHOTS_AT_ONCE, Streams};
 use crate::metrics::Metrics;
@@ -546,7 +547,7 @@ impl Routing {
         self.confirmations.forget(incarnation);
         self.left.push(Left::all(incarnation));
         self.core.lose_gateway(now, incarnation);
-        self.take_back(incarnation, gateway.outbound.take_held());
+        self.take_back(incarnation, gateway.clock, gateway.outbound.take_held());
         for number in gateway.sequences.unfinished_links() {
             let link = LinkId {
                 gateway: incarnation,
@@ -579,18 +580,19 @@ impl Routing {
         );
         let numbers: Vec<u64> = awaited.iter().map(|link| link.number).collect();
         let held = gateway.outbound.take_held_for(&numbers);
+        let clock = gateway.clock;
         self.left.push(Left::some(incarnation));
-        self.take_back(incarnation, held);
+        self.take_back(incarnation, clock, held);
         for link in awaited {
             self.core.all_returned(link, Vec::new());
         }
     }
 
-    /// What was not handed out to a gateway goes to the successors of its links.
-    fn take_back(&mut self, incarnation: u64, held: Vec<DeliveryRun>) {
+    /// What was not handed out to a gateway, whose clock this is, goes to the successors of its links.
+    fn take_back(&mut self, incarnation: u64, clock: GatewayClock, held: Vec<DeliveryRun>) {
         for mut run in held {
             let targets = std::mem::take(&mut run.targets);
-            let Ok(run) = uplink::returned_run(LinkId::NODE, run) else {
+            let Ok(run) = uplink::returned_run(LinkId::NODE, run, clock) else {
                 debug_assert!(false, "the node has made this run itself");
                 continue;
             };

@@ -22,6 +22,7 @@ use route_proto::v1::{
 };
 use tonic::Status;
 
+use crate::gateway_clock::GatewayClock;
 use crate::sequences::Mark;
 use crate::trace::Traced;
 
@@ -116,11 +117,12 @@ impl Outbound {
         }
     }
 
-    /// Queues one fan for some links of this gateway.
+    /// Queues one fan for some links of this gateway, whose clock this is.
     pub(crate) fn deliver(
         &self,
         fan: &FanView<'_>,
         targets: &[Target],
+        clock: GatewayClock,
         traced: &Traced,
     ) -> Queueing {
         let bytes = fan.items.iter().map(item_bytes).sum();
@@ -128,8 +130,8 @@ impl Outbound {
         if let Err(full) = queue.make_room(bytes, self.limit_bytes, fan.items.len()) {
             return full;
         }
-        if !queue.extend_last_run(fan, targets, traced, bytes) {
-            let run = downlink_entry::Entry::Run(new_run(fan, targets, traced));
+        if !queue.extend_last_run(fan, targets, clock, traced, bytes) {
+            let run = downlink_entry::Entry::Run(new_run(fan, targets, clock, traced));
             let bytes = bytes + OVERHEAD_BYTES + size_of_val(targets);
             queue.push(run, bytes);
         }
@@ -403,6 +405,7 @@ impl Queue {
         &mut self,
         fan: &FanView<'_>,
         targets: &[Target],
+        clock: GatewayClock,
         traced: &Traced,
         bytes: usize,
     ) -> bool {
@@ -419,7 +422,7 @@ impl Queue {
             && run.targets.len() == targets.len()
             && run.targets.iter().zip(targets).all(|(a, b)| *a == b.number);
         if follows {
-            run.deliveries.extend(deliveries_of(fan, traced));
+            run.deliveries.extend(deliveries_of(fan, clock, traced));
             last.bytes += bytes;
             self.bytes += bytes;
         }
@@ -501,12 +504,17 @@ fn item_bytes(item: &Item) -> usize {
     item.payload.size() + OVERHEAD_BYTES
 }
 
-fn new_run(fan: &FanView<'_>, targets: &[Target], traced: &Traced) -> DeliveryRun {
+fn new_run(
+    fan: &FanView<'_>,
+    targets: &[Target],
+    clock: GatewayClock,
+    traced: &Traced,
+) -> DeliveryRun {
     DeliveryRun {
         origin: Some(wire_link(fan.origin)),
         targets: targets.iter().map(|target| target.number).collect(),
         position: fan.position,
-        deliveries: deliveries_of(fan, traced).collect(),
+        deliveries: deliveries_of(fan, clock, traced).collect(),
         late: fan.course == Course::Late,
     }
 }
@@ -520,17 +528,27 @@ fn wire_link(link: LinkId) -> WireLinkId {
 
 fn deliveries_of<'a>(
     fan: &FanView<'a>,
+    clock: GatewayClock,
     traced: &'a Traced,
 ) -> impl ExactSizeIterator<Item = Delivery> + 'a {
     let origin = fan.origin;
     fan.items
         .iter()
-        .map(move |item| delivery(item, traced.traceparent(origin, item.sequence)))
+        .map(move |item| delivery(item, clock, traced.traceparent(origin, item.sequence)))
 }
 
-fn delivery(item: &Item, traceparent: String) -> Delivery {
+fn delivery(item: &Item, clock: GatewayClock, traceparent: String) -> Delivery {
+    let mut read_at_micros = 0;
     let payload = match &item.payload {
         Payload::Pdu(pdu) => delivery::Payload::Pdu(pdu.clone()),
+        Payload::Perishable(perishable) => {
+            read_at_micros = match clock.gateway_micros(perishable.read_at) {
+                // On the wire 0 says that there is none.
+                0 => 1,
+                read_at => read_at,
+            };
+            delivery::Payload::Pdu(perishable.pdu.clone())
+        }
         Payload::DesktopLogin { user, on } => delivery::Payload::DesktopLogin(DesktopLoginNotice {
             user_id: user.0,
             logged_in: *on,
@@ -549,6 +567,7 @@ fn delivery(item: &Item, traceparent: String) -> Delivery {
         index: item.index,
         payload: Some(payload),
         traceparent,
+        read_at_micros,
     }
 }
 

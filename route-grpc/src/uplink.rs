@@ -15,6 +15,8 @@ use route_proto::v1::{
     SessionList, SessionUpdate, StatusAnswer, StatusQuery, TakenMark, UplinkEntry, delivery,
 };
 
+use crate::clock::micros;
+use crate::gateway_clock::{GatewayClock, signed};
 use crate::gateways::Gateway;
 use crate::sequences::{Kind, Step};
 use crate::status::Refusal;
@@ -229,7 +231,8 @@ impl Batch<'_> {
             Refusal::protocol(format!("link {link}: {:?} is not ip:port", opened.peer))
         })?;
         if opened.replay {
-            let claimed_at = self.gateway.node_micros(opened.claimed_at_micros);
+            let claimed_at = signed(opened.claimed_at_micros);
+            let claimed_at = self.gateway.clock.node_micros(claimed_at);
             let restored = Restored {
                 claimed_at: opened.claimed.then_some(claimed_at),
                 reported: opened.reported,
@@ -375,14 +378,26 @@ impl Batch<'_> {
         if !envelope.traceparent.is_empty() {
             self.traced.begin(link, sequence, envelope.traceparent);
         }
+        let read_at = match envelope.read_at_micros {
+            0 => None,
+            // Not after it has arrived, whatever is known of the gateway's clock.
+            read_at => Some(
+                self.gateway
+                    .clock
+                    .node_micros(signed(read_at))
+                    .min(micros(self.now)),
+            ),
+        };
+        let pdu = envelope.pdu;
         let routed = self
             .core
-            .route(link, sequence, command, audience, envelope.pdu);
+            .route(link, sequence, command, audience, pdu, read_at);
         routed.map_err(unlike_sequences)
     }
 
     fn returned(&mut self, link: LinkId, run: DeliveryRun) -> Result<(), Refusal> {
-        self.core.returned(link, returned_run(link, run)?);
+        let run = returned_run(link, run, self.gateway.clock)?;
+        self.core.returned(link, run);
         Ok(())
     }
 
@@ -400,15 +415,25 @@ impl Batch<'_> {
     }
 }
 
-/// Deliveries of a link as the core takes them back.
-pub(crate) fn returned_run(link: LinkId, run: DeliveryRun) -> Result<ReturnedRun, Refusal> {
+/// Deliveries of a link as the core takes them back; their times are those of this clock.
+pub(crate) fn returned_run(
+    link: LinkId,
+    run: DeliveryRun,
+    clock: GatewayClock,
+) -> Result<ReturnedRun, Refusal> {
     let origin = run.origin.unwrap_or_default();
     let items = run
         .deliveries
         .into_iter()
         .map(|delivery| {
             let payload = match delivery.payload {
-                Some(delivery::Payload::Pdu(pdu)) => Payload::Pdu(pdu),
+                Some(delivery::Payload::Pdu(pdu)) => Payload::of_pdu(
+                    pdu,
+                    match delivery.read_at_micros {
+                        0 => None,
+                        read_at => Some(clock.node_micros(read_at)),
+                    },
+                ),
                 Some(delivery::Payload::DesktopLogin(notice)) => Payload::DesktopLogin {
                     user: UserId(notice.user_id),
                     on: notice.logged_in,

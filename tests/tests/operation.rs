@@ -33,6 +33,7 @@ fn flags_that_cannot_be_meant_are_refused_by_their_name() {
         &["--heartbeat-interval=0s"],
         &["--write-timeout=0s"],
         &["--first-pdu-timeout=0s"],
+        &["--kick-age=0s"],
         &["--max-pdu-bytes=15"],
         &["--link-queue-bytes=1MiB"],
         &["--window-total-bytes=1MiB"],

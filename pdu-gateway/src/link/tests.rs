@@ -10,6 +10,7 @@ const SETTINGS: LinkSettings = LinkSettings {
     idle_timeout: Duration::from_secs(30),
     write_timeout: Duration::from_secs(60),
     first_pdu_timeout: Duration::from_secs(10),
+    kick_age: Duration::from_secs(2),
     remember_taken: true,
 };
 

@@ -3,6 +3,7 @@ use route_proto::v1::Envelope;
 
 use super::*;
 
+const NOW: Duration = Duration::from_millis(500);
 const WINDOWS: Windows = Windows {
     link: 10_000,
     total: 15_000,
@@ -15,7 +16,7 @@ async fn all_that_is_ready_goes_up_as_one_message() {
 
     uplink.open(1, LinkOpened::default());
     uplink.submit(1, &mut vec![message(10), message(10)]);
-    uplink.took_over(5);
+    uplink.took_over(NOW, 5);
 
     let message = next(&mut stream).unwrap();
     assert_eq!(sequences(&message), [(1, 1), (1, 2), (1, 3)]);
@@ -61,7 +62,7 @@ fn an_empty_queue_weighs_nothing_after_a_flood() {
             while next(&mut stream).is_some() {}
             uplink.confirm(&[confirmed]);
 
-            uplink.took_over(round);
+            uplink.took_over(NOW, round);
 
             let news = next(&mut stream).expect("there is something to tell");
             assert_eq!((news.entries.len(), news.taken), (0, round));
@@ -179,10 +180,30 @@ fn congestion_is_told_when_it_changes() {
 
     uplink.set_congested(true);
     assert_eq!(next(&mut stream).unwrap().congested, Some(true));
-    uplink.took_over(1);
+    uplink.took_over(NOW, 1);
     assert_eq!(next(&mut stream).unwrap().congested, None);
     uplink.set_congested(false);
     assert_eq!(next(&mut stream).unwrap().congested, Some(false));
+}
+
+#[test]
+fn the_clock_is_told_once_a_second() {
+    let uplink = Uplink::new(WINDOWS, Keep::Contents);
+    let mut stream = attached(&uplink);
+    let mut number = 0;
+    let mut told = |stream: &mut UplinkStream, millis| {
+        number += 1;
+        uplink.took_over(Duration::from_millis(millis), number);
+        next(stream).unwrap().clock_micros
+    };
+
+    let first = [500, 1000, 1999].map(|millis| told(&mut stream, millis));
+    assert_eq!(first, [0, 1_000_000, 0]);
+
+    // The hello of the next stream tells it.
+    let mut stream = attached(&uplink);
+    let then = [2500, 2999].map(|millis| told(&mut stream, millis));
+    assert_eq!(then, [0, 2_999_000]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod attach;
 mod broadcast;
 mod hand_over;
+mod kicks;
 mod played;
 mod presence;
 mod server;

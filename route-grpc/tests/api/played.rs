@@ -61,6 +61,7 @@ pub(crate) struct Delivered {
     pub(crate) sequence: u64,
     pub(crate) index: u32,
     pub(crate) payload: delivery::Payload,
+    pub(crate) read_at_micros: i64,
 }
 
 impl Delivered {
@@ -268,6 +269,7 @@ impl Played {
                 sequence: delivery.sequence,
                 index: delivery.index,
                 payload: delivery.payload.unwrap(),
+                read_at_micros: delivery.read_at_micros,
             });
         }
     }
@@ -394,7 +396,7 @@ pub(crate) fn chat(from: u32, to: u32, content: &[u8]) -> Envelope {
         scope: AudienceScope::Users.into(),
         user_ids: vec![from, to],
         pdu: pdu(0x0301, &body.encode_to_vec()),
-        traceparent: String::new(),
+        ..Envelope::default()
     }
 }
 

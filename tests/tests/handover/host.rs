@@ -45,6 +45,7 @@ impl GatewayHost {
             idle_timeout: Duration::from_secs(24 * 3600),
             write_timeout: Duration::from_secs(30),
             first_pdu_timeout: Duration::from_secs(24 * 3600),
+            kick_age: Duration::from_secs(2),
             remember_taken: true,
         };
         let mut gateway = Gateway::new(
