@@ -320,7 +320,7 @@ impl Attachment {
         );
         if welcome.epoch != known.epoch {
             for link in self.gateway.links.all() {
-                link.forget_node();
+                link.new_node(welcome.epoch);
             }
         }
         if welcome.max_pdu_bytes > 0 {

@@ -47,6 +47,7 @@ pub fn cut(
                     position,
                     deliveries: vec![delivery],
                     late: run.late,
+                    routed_before: run.routed_before,
                 };
                 parts.push((part, kick));
             }

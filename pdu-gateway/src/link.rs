@@ -230,10 +230,10 @@ impl Link {
         self.outbox.lock().end_confirmed = false;
     }
 
-    /// The node originates anew: a new one counts from the beginning.
-    pub fn forget_node(&self) {
+    /// Another node than before, in this epoch.
+    pub fn new_node(&self, epoch: u64) {
         if let Some(takeover) = &mut self.outbox.lock().takeover {
-            takeover.forget_node();
+            takeover.new_node(epoch);
         }
     }
 
@@ -439,6 +439,10 @@ impl Outbox {
         if run.late() {
             return Some(Arc::clone(run));
         }
+        if run.routed_before().is_some_and(|at| takeover.had(at)) {
+            return None;
+        }
+        takeover.came_to(run.last_position());
         match takeover.admit(run.origin(), run.first(), run.last()) {
             Fresh::All => Some(Arc::clone(run)),
             Fresh::After(mark) => run.after(mark).map(Arc::new),

@@ -4,6 +4,8 @@
 //! (origin, sequence, index) as before. Each origin's deliveries to a link come in rising order, so one mark per origin
 //! is enough: no window of ids.
 
+use std::collections::VecDeque;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use route_proto::v1::{LinkId, TakenMark};
@@ -59,7 +61,21 @@ pub enum Fresh {
 pub struct TakeOver {
     origins: HashMap<LinkId, Taken, RandomState>,
     clock: u64,
+    /// The node now, and those before it.
+    nodes: VecDeque<OfNode>,
 }
+
+/// How far the deliveries of one node have come.
+#[derive(Debug, Clone, Copy, Default)]
+struct OfNode {
+    /// Its positions are above this.
+    from: u64,
+    /// The highest of a delivery that has come.
+    last: u64,
+}
+
+/// Nodes that are remembered: an entry is unconfirmed through two or three of them, at most.
+const MAX_NODES: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
 struct Taken {
@@ -91,6 +107,23 @@ impl TakeOver {
         Fresh::All
     }
 
+    /// Deliveries up to this position have come; those of a link come in order.
+    pub fn came_to(&mut self, position: u64) {
+        if self.nodes.is_empty() {
+            self.nodes.push_back(OfNode::default());
+        }
+        if let Some(node) = self.nodes.back_mut() {
+            node.last = node.last.max(position);
+        }
+    }
+
+    /// What was routed at this position by an earlier node, and meant for this link, has come, since something later has.
+    pub fn had(&self, position: u64) -> bool {
+        let earlier = self.nodes.iter().rev().skip(1);
+        let mut routed_by = earlier.filter(|node| node.from < position);
+        routed_by.next().is_some_and(|node| node.last >= position)
+    }
+
     /// Takes over what other links of the MsgServer were written.
     pub fn inherit(&mut self, marks: &[TakenMark]) {
         for mark in marks {
@@ -106,9 +139,18 @@ impl TakeOver {
             .map(|(origin, taken)| (*origin, taken.mark))
     }
 
-    /// Forgets what the node itself originated: a new node counts anew.
-    pub fn forget_node(&mut self) {
+    /// A new node, whose positions begin with its epoch. What it originates itself it counts anew.
+    pub fn new_node(&mut self, epoch: u64) {
         self.origins.retain(|origin, _| origin.gateway != 0);
+        if self.nodes.is_empty() {
+            self.nodes.push_back(OfNode::default());
+        } else if self.nodes.len() == MAX_NODES {
+            self.nodes.pop_front();
+        }
+        self.nodes.push_back(OfNode {
+            from: epoch,
+            last: 0,
+        });
     }
 
     fn forget_the_silent(&mut self) {
@@ -123,6 +165,23 @@ impl TakeOver {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_earlier_node_routed_has_come_if_something_later_of_it_has() {
+        let mut taken = TakeOver::default();
+        taken.came_to(105);
+        taken.came_to(103);
+        assert!(!taken.had(105), "the present node does not repeat itself");
+
+        taken.new_node(1000);
+        taken.came_to(1007);
+        assert!(taken.had(105) && !taken.had(106));
+        assert!(!taken.had(1007));
+
+        taken.new_node(2000);
+        assert!(taken.had(105) && taken.had(1007));
+        assert!(!taken.had(106), "whatever came of the one after it");
+    }
 
     #[test]
     fn what_was_taken_over_is_not_taken_again() {
@@ -155,7 +214,7 @@ mod tests {
         taken.admit(node, mark(9, 0), mark(9, 0));
         taken.admit(link(1), mark(9, 0), mark(9, 0));
 
-        taken.forget_node();
+        taken.new_node(1 << 40);
 
         assert_eq!(taken.admit(node, mark(1, 0), mark(1, 0)), Fresh::All);
         assert_eq!(taken.admit(link(1), mark(9, 0), mark(9, 0)), Fresh::Nothing);

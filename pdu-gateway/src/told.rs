@@ -4,8 +4,8 @@
 //! other notices in another order, so the successor has to keep to the order of its predecessor, as far as anybody has
 //! seen anything of it. That is what gateways know: each notice came with its place in that order.
 //!
-//! Bounded: the notices of [`REMEMBERED`] before the last one, and [`MOST`] of them. Of what is older, or more, the successor
-//! goes by the time of reading.
+//! Bounded: the notices of 30 s before the last one, and 65 536 of them. Of what is older, or more, the successor goes by the
+//! time of reading.
 
 use std::collections::VecDeque;
 use std::time::Duration;

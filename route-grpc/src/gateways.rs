@@ -402,8 +402,8 @@ impl Gateways {
         }
     }
 
-    /// Queues one fan for the gateways of its targets (sorted by gateway).
-    pub(crate) fn deliver(&mut self, fan: &FanView<'_>, traced: &Traced) {
+    /// Queues one fan for the gateways of its targets (sorted by gateway). `place`: where an earlier node had routed it.
+    pub(crate) fn deliver(&mut self, fan: &FanView<'_>, place: Option<u64>, traced: &Traced) {
         let same_gateway = |a: &Target, b: &Target| a.gateway == b.gateway;
         for targets in fan.targets.chunk_by(same_gateway) {
             let incarnation = targets[0].gateway;
@@ -414,7 +414,7 @@ impl Gateways {
             };
             match gateway
                 .outbound
-                .deliver(fan, targets, gateway.clock, traced)
+                .deliver(fan, targets, place, gateway.clock, traced)
             {
                 Queueing::Queued(offset) if gateway.retention == Retention::UntilTaken => {
                     wait_for(&mut self.waits, incarnation, offset);

@@ -5,6 +5,7 @@
 //! which queues deliveries and logs events before the lock is free again: so every queue and the log see the same
 //! order.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -80,10 +81,23 @@ pub(crate) struct Routing {
     pub(crate) cold_start: Option<ColdStart>,
     /// Batches of the present transaction, whose deliveries are not queued yet.
     unsettled: Vec<Unsettled>,
+    /// What of the present transaction was routed before.
+    repeated: Vec<Repeated>,
     /// Queues that deliveries have left in the present transaction.
     left: Vec<Left>,
     /// What is traced in the present transaction.
     pub(crate) traced: Traced,
+}
+
+/// Notices that an earlier node had routed.
+#[derive(Debug)]
+struct Repeated {
+    /// Whose entry caused them.
+    origin: LinkId,
+    /// Among these of the present transaction.
+    fans: Range<usize>,
+    /// Where it had.
+    place: u64,
 }
 
 /// One applied batch of a gateway.
@@ -138,6 +152,7 @@ impl Node {
                 confirmations: Confirmations::default(),
                 cold_start,
                 unsettled: Vec::new(),
+                repeated: Vec::new(),
                 left: Vec::new(),
                 traced: Traced::default(),
             }),
@@ -277,6 +292,7 @@ impl Node {
             answers,
             confirmations,
             unsettled,
+            repeated,
             left,
             traced,
             ..
@@ -286,7 +302,12 @@ impl Node {
         let mut moved = false;
         let mut taken_over = outbox.taken_over().into_iter().peekable();
         let mut answers = answers.drain(..).peekable();
+        let mut repeated = repeated.drain(..).peekable();
         for (before, fan) in outbox.fans().enumerate() {
+            while repeated.next_if(|it| it.fans.end <= before).is_some() {}
+            let repeats = |it: &&Repeated| it.fans.contains(&before) && it.origin == fan.origin;
+            let place = repeated.peek().filter(repeats).map(|it| it.place);
+            let place = place.filter(|_| fan.course == Course::Direct);
             while let Some(answer) = answers.next_if(|answer| answer.after <= before) {
                 gateways.answer(answer);
             }
@@ -296,7 +317,7 @@ impl Node {
             }
             deliveries += (fan.items.len() * fan.targets.len()) as u64;
             moved |= fan.course != Course::Direct;
-            gateways.deliver(&fan, traced);
+            gateways.deliver(&fan, place, traced);
         }
         for last in taken_over {
             gateways.take_over(last.to, &last.taken);
@@ -370,7 +391,22 @@ impl Node {
         let mut queries = Vec::new();
         for held in cold_start.into_held() {
             let later = Some(&mut queries);
+            let repeats = held.place.zip(held.entries.first()).map(|(place, entry)| {
+                let origin = LinkId {
+                    gateway: held.gateway,
+                    number: entry.link,
+                };
+                (origin, place, routing.core.outbox().seal())
+            });
             let (effects, result) = routing.apply(now, held.gateway, held.entries, later);
+            if let Some((origin, place, first)) = repeats {
+                let fans = first..routing.core.outbox().seal();
+                routing.repeated.push(Repeated {
+                    origin,
+                    fans,
+                    place,
+                });
+            }
             self.count(&effects);
             if let Err(refusal) = result {
                 self.metrics.attach_refused(&refusal);

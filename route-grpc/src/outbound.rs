@@ -117,11 +117,12 @@ impl Outbound {
         }
     }
 
-    /// Queues one fan for some links of this gateway, whose clock this is.
+    /// Queues one fan for some links of this gateway, whose clock this is. `place`: where an earlier node had routed it.
     pub(crate) fn deliver(
         &self,
         fan: &FanView<'_>,
         targets: &[Target],
+        place: Option<u64>,
         clock: GatewayClock,
         traced: &Traced,
     ) -> Queueing {
@@ -130,8 +131,10 @@ impl Outbound {
         if let Err(full) = queue.make_room(bytes, self.limit_bytes, fan.items.len()) {
             return full;
         }
-        if !queue.extend_last_run(fan, targets, clock, traced, bytes) {
-            let run = downlink_entry::Entry::Run(new_run(fan, targets, clock, traced));
+        if place.is_some() || !queue.extend_last_run(fan, targets, clock, traced, bytes) {
+            let mut run = new_run(fan, targets, clock, traced);
+            run.routed_before = place.unwrap_or_default();
+            let run = downlink_entry::Entry::Run(run);
             let bytes = bytes + OVERHEAD_BYTES + size_of_val(targets);
             queue.push(run, bytes);
         }
@@ -418,6 +421,7 @@ impl Queue {
         let follows = last.bytes + bytes <= RUN_BYTES
             && run.origin == Some(wire_link(fan.origin))
             && run.late == (fan.course == Course::Late)
+            && run.routed_before == 0
             && run.position + run.deliveries.len() as u64 == fan.position
             && run.targets.len() == targets.len()
             && run.targets.iter().zip(targets).all(|(a, b)| *a == b.number);
@@ -516,6 +520,7 @@ fn new_run(
         position: fan.position,
         deliveries: deliveries_of(fan, clock, traced).collect(),
         late: fan.course == Course::Late,
+        routed_before: 0,
     }
 }
 

@@ -83,6 +83,8 @@ pub(crate) struct Held {
     pub(crate) gateway: u64,
     /// In order.
     pub(crate) entries: Vec<UplinkEntry>,
+    /// It is one entry, whose first notice an earlier node had routed there.
+    pub(crate) place: Option<u64>,
 }
 
 impl ColdStart {
@@ -227,12 +229,21 @@ impl ColdStart {
         // Stable: entries of one link stay in order.
         all.sort_by_key(|waiting| (waiting.turn, waiting.place, waiting.gateway));
         let mut merged: Vec<Held> = Vec::new();
-        for Waiting { gateway, entry, .. } in all {
+        for Waiting {
+            gateway,
+            entry,
+            seen,
+            ..
+        } in all
+        {
             match merged.last_mut() {
-                Some(held) if held.gateway == gateway => held.entries.push(entry),
+                Some(held) if held.gateway == gateway && held.place.is_none() && seen.is_none() => {
+                    held.entries.push(entry);
+                }
                 Some(_) | None => merged.push(Held {
                     gateway,
                     entries: vec![entry],
+                    place: seen,
                 }),
             }
         }

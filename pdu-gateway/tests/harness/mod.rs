@@ -347,7 +347,7 @@ pub(crate) fn run(targets: &[u64], first: u64, pdus: &[Vec<u8>]) -> DeliveryRun 
         targets: targets.to_vec(),
         position: first,
         deliveries: deliveries.collect(),
-        late: false,
+        ..DeliveryRun::default()
     }
 }
 

@@ -180,7 +180,13 @@ fn deliver(outbound: &Outbound, position: u64, targets: &[Target], pdu: &[u8]) -
         items: &items,
         course: Course::Direct,
     };
-    outbound.deliver(&fan, targets, GatewayClock::new(0), &Traced::default())
+    outbound.deliver(
+        &fan,
+        targets,
+        None,
+        GatewayClock::new(0),
+        &Traced::default(),
+    )
 }
 
 fn poll(outbound: &Outbound, attempt: u64) -> Poll<Option<Result<Downlink, Status>>> {

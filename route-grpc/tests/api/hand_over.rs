@@ -5,8 +5,8 @@ use std::time::Duration;
 use route_grpc::settings::{NodeSettings, NotifyOnLoss};
 use route_proto::v1::uplink_entry::Entry;
 use route_proto::v1::{
-    AttachHello, GetUserStatusRequest, RoleReport, SessionList, Status, StatusNotice, Uplink,
-    UplinkEntry, delivery,
+    AttachHello, GetUserStatusRequest, LinkId, RoleReport, SessionList, Status, StatusNotice, Told,
+    Uplink, UplinkEntry, delivery,
 };
 use tonic::Code;
 
@@ -153,6 +153,61 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
     assert_eq!((answer.sequence, &answer.statuses[..]), (7, &[1, 2][..]));
     a.until(|a| a.confirmed_so_far(1) == 7).await;
     assert_eq!(site.user(7).await.sessions.len(), 1);
+}
+
+/// Promise 6: a new node's tables may be newer than an entry that it applies again. Who has had the notices of that entry is
+/// not told what the tables add.
+#[tokio::test]
+async fn what_a_predecessor_routed_is_told_with_its_place() {
+    let site = cold_site(Duration::from_secs(60)).await;
+    let [a_life, b_life] = [incarnation(), incarnation()];
+    let with_roster = |id: &str, incarnation| AttachHello {
+        roster: vec!["a".to_owned(), "b".to_owned()],
+        ..hello(id, incarnation, 2)
+    };
+    let mut a = Played::attach_as(&site, with_roster("a", a_life))
+        .await
+        .unwrap();
+    let b = Played::attach_as(&site, with_roster("b", b_life))
+        .await
+        .unwrap();
+
+    // 7 logged in on b, then on a; only the second is confirmed, both were told everybody.
+    a.send(caught_up(replayed(a_life, 1, 5, &[7]))).await;
+    let mut entries = replayed(b_life, 1, 3, &[]);
+    for (sequence, user_id) in [(4, 7), (5, 8)] {
+        let login = Entry::Update(route_proto::v1::SessionUpdate {
+            user_id,
+            client_type: 1,
+            status: 1,
+        });
+        entries.push(UplinkEntry {
+            link: 1,
+            sequence,
+            entry: Some(login),
+            ..UplinkEntry::default()
+        });
+    }
+    let told = Told {
+        origin: Some(LinkId {
+            gateway: b_life,
+            number: 1,
+        }),
+        sequences: vec![4],
+        positions: vec![900],
+    };
+    b.send(Uplink {
+        told: vec![told],
+        ..caught_up(entries)
+    })
+    .await;
+
+    let delivered = a.deliveries(3).await;
+    let places: Vec<_> = delivered
+        .iter()
+        .map(|delivered| (delivered.sequence, delivered.routed_before))
+        .collect();
+    assert_eq!(places, [(4, 900), (4, 900), (5, 0)]);
 }
 
 #[tokio::test]

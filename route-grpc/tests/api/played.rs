@@ -61,6 +61,7 @@ pub(crate) struct Delivered {
     pub(crate) sequence: u64,
     pub(crate) index: u32,
     pub(crate) payload: delivery::Payload,
+    pub(crate) routed_before: u64,
     pub(crate) read_at_micros: i64,
 }
 
@@ -270,6 +271,7 @@ impl Played {
                 index: delivery.index,
                 payload: delivery.payload.unwrap(),
                 read_at_micros: delivery.read_at_micros,
+                routed_before: run.routed_before,
             });
         }
     }
