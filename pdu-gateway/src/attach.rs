@@ -17,6 +17,7 @@ use route_proto::v1::{
     AttachHello, AttachResponse, AttachWelcome, CloseReason, Downlink as Message, ErrorReason,
     attach_response, downlink_entry::Entry,
 };
+use route_runtime::http2;
 use route_runtime::readiness::Readiness;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -33,26 +34,11 @@ use crate::listener::Door;
 use crate::told::Notices;
 use crate::uplink::UplinkStream;
 
-/// To connect to a node.
-const CONNECT_TIME: Duration = Duration::from_secs(3);
-
-/// To be welcomed. A node may keep a restarted gateway waiting until its old stream breaks.
-const WELCOME_TIME: Duration = Duration::from_secs(10);
-
-/// Back-off between attempts: full jitter, doubling from the first to the last.
+/// Before the second attempt, at most; it doubles up to [`Patience::back_off`], with full jitter.
 const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
-const LAST_BACK_OFF: Duration = Duration::from_secs(1);
 
-/// Before a refusal is tried again that another attempt will hardly change.
-const AFTER_REFUSAL: Duration = Duration::from_secs(1);
-
-/// A silent node is asked whether it is there, and has so long to answer.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// What a node may send before it waits for us, bytes: a burst of many MsgServers.
-const STREAM_WINDOW: u32 = 16 << 20;
-const CONNECTION_WINDOW: u32 = 32 << 20;
+/// What may come on a connection before it is read: so many streams' worth.
+const STREAMS_AT_ONCE: u32 = 2;
 
 /// HTTP/2 frames up to this length: fewer headers and wake-ups.
 const FRAME_BYTES: u32 = 1 << 20;
@@ -147,6 +133,19 @@ pub enum Lost {
     Embedded(AttachError),
 }
 
+/// Bounds of a connection to a node.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionSettings {
+    /// To connect.
+    pub connect_timeout: Duration,
+    /// A node that is silent for so long is asked whether it is there.
+    pub keepalive_interval: Duration,
+    /// It has so long to answer.
+    pub keepalive_timeout: Duration,
+    /// What a node may send before it waits for us, bytes: a burst of many MsgServers.
+    pub stream_bytes: u32,
+}
+
 /// A node behind a network address.
 #[derive(Debug)]
 pub struct Remote {
@@ -157,15 +156,19 @@ pub struct Remote {
 
 impl Remote {
     /// A node at this URL that takes PDUs up to this limit.
-    pub fn new(url: &str, pdu_limit: u32) -> Result<Self, tonic::transport::Error> {
+    pub fn new(
+        url: &str,
+        pdu_limit: u32,
+        settings: &ConnectionSettings,
+    ) -> Result<Self, tonic::transport::Error> {
         let endpoint = Endpoint::from_shared(url.to_owned())?
-            .connect_timeout(CONNECT_TIME)
+            .connect_timeout(settings.connect_timeout)
             .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .http2_keep_alive_interval(settings.keepalive_interval)
+            .keep_alive_timeout(settings.keepalive_timeout)
             .keep_alive_while_idle(true)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_stream_window_size(settings.stream_bytes)
+            .initial_connection_window_size(http2::windows(settings.stream_bytes, STREAMS_AT_ONCE))
             .max_frame_size(FRAME_BYTES);
         Ok(Remote {
             name: url.to_owned(),
@@ -204,6 +207,17 @@ pub struct Identity {
     pub description: String,
 }
 
+/// How long is waited for nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// To be welcomed, from the connecting on. A node may keep a restarted gateway waiting until its old stream breaks.
+    pub welcome: Duration,
+    /// Longest pause between two attempts; also after a refusal that another attempt will hardly change.
+    pub back_off: Duration,
+    /// Links are ended when the node has been away for so long.
+    pub lost: Duration,
+}
+
 /// Keeps the gateway attached.
 #[derive(Debug)]
 pub struct Attachment {
@@ -215,8 +229,8 @@ pub struct Attachment {
     pub embedded: bool,
     /// Who we are.
     pub identity: Identity,
-    /// Links are ended when the node has been away for so long.
-    pub upstream_lost: Duration,
+    /// How long it waits.
+    pub patience: Patience,
     /// For the listeners.
     pub doors: watch::Sender<Door>,
     /// For probes.
@@ -281,7 +295,7 @@ impl Attachment {
             }
         };
         let opened = tokio::select! {
-            opened = timeout(WELCOME_TIME, open) => opened.map_err(|_| AttachError::Slow)?,
+            opened = timeout(self.patience.welcome, open) => opened.map_err(|_| AttachError::Slow)?,
             () = self.away_for_too_long(known) => Err(AttachError::Slow),
             () = self.finished.cancelled() => return Ok(()),
         };
@@ -322,6 +336,9 @@ impl Attachment {
             for link in self.gateway.links.all() {
                 link.new_node(welcome.epoch);
             }
+        }
+        if let Some(problem) = self.gateway.uplink.windows().misfit(&welcome) {
+            warn!(node = name, "{problem}");
         }
         if welcome.max_pdu_bytes > 0 {
             self.gateway.limit_pdus(welcome.max_pdu_bytes);
@@ -422,9 +439,9 @@ impl Attachment {
     async fn wait(&self, error: &AttachError, known: &Known) {
         let most = FIRST_BACK_OFF
             .saturating_mul(1 << known.failures.min(10))
-            .min(LAST_BACK_OFF);
+            .min(self.patience.back_off);
         let time = if is_refusal(error) {
-            AFTER_REFUSAL
+            self.patience.back_off
         } else {
             most.mul_f64(fastrand::f64())
         };
@@ -438,7 +455,7 @@ impl Attachment {
         let now = self.gateway.clock.now();
         known
             .away_since
-            .is_some_and(|since| now.saturating_sub(since) >= self.upstream_lost)
+            .is_some_and(|since| now.saturating_sub(since) >= self.patience.lost)
     }
 
     /// Returns at the moment when links have to be ended; never if they have been, or there is nothing to end.
@@ -446,7 +463,7 @@ impl Attachment {
         match known.away_since {
             Some(since) if *self.doors.borrow() != Door::Shut => {
                 let away = self.gateway.clock.now().saturating_sub(since);
-                sleep(self.upstream_lost.saturating_sub(away)).await;
+                sleep(self.patience.lost.saturating_sub(away)).await;
             }
             _ => std::future::pending().await,
         }

@@ -48,13 +48,8 @@ const SLICES: usize = 512;
 /// For writes of few slices, which need no room for many.
 const FEW_SLICES: usize = 16;
 
-/// How long a link that drains, or sent a bad frame, is written what is still due to it, and how long it may take to
-/// close after our FIN.
-const FLUSH: Duration = Duration::from_secs(5);
+/// How long a link may take to close after our FIN.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// How long the kernel goes on trying to deliver what it has of a connection that we have closed.
-const LEFTOVERS: Duration = Duration::from_secs(15);
 
 /// Reads before a draining link stops reading: what has arrived is handled, but not for ever.
 const LAST_READS: usize = 64;
@@ -138,7 +133,7 @@ impl Connection {
             gateway: &self.gateway,
             link: &self.link,
             batch: &mut self.batch,
-            host: Host::default(),
+            host: Host::new(self.gateway.link_settings.host_timeout),
         };
         tokio::select! {
             // Writing first: what waits there has come the whole way.
@@ -176,9 +171,10 @@ impl Connection {
         if concluded == Concluded::Written {
             self.close().await;
         }
-        // A host that does not take it would have it kept for minutes.
+        // A host that does not take what the kernel has would have it kept for minutes.
+        let leftovers = Some(self.gateway.link_settings.host_timeout);
         let socket = SockRef::from(self.output.as_ref());
-        if let Err(error) = socket.set_tcp_user_timeout(Some(LEFTOVERS)) {
+        if let Err(error) = socket.set_tcp_user_timeout(leftovers) {
             debug!(%error, "cannot limit the time of what is left");
         }
     }
@@ -214,9 +210,10 @@ impl Connection {
             gateway: &self.gateway,
             link: &self.link,
             batch: &mut self.batch,
-            host: Host::default(),
+            host: Host::new(self.gateway.link_settings.host_timeout),
         };
         let given_up = &self.gateway.given_up;
+        let close_timeout = self.gateway.link_settings.close_timeout;
         let mut concluded = Concluded::NotTold;
         let conclude = async {
             // A node that is away for a moment may answer when that is over, but we may not be there any more.
@@ -235,7 +232,7 @@ impl Connection {
             }
             writer.write_rest(&mut self.output).await
         };
-        if matches!(timeout(FLUSH, conclude).await, Ok(Ok(()))) {
+        if matches!(timeout(close_timeout, conclude).await, Ok(Ok(()))) {
             concluded = Concluded::Written;
         } else {
             debug!("not everything could be written before the end");

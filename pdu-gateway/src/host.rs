@@ -1,12 +1,12 @@
 //! Whether the host at the other end of a connection is still there.
 //!
-//! A MsgServer's host that has vanished is to be noticed within 15 s; one that is there, while its MsgServer does not read,
-//! has the whole write time limit. TCP_USER_TIMEOUT cannot tell them apart: Linux counts the time for which the window
+//! A MsgServer's host that has vanished is to be noticed within `--host-timeout`; one that is there, while its MsgServer does
+//! not read, has the whole write time limit. TCP_USER_TIMEOUT cannot tell them apart: Linux counts the time for which the window
 //! stays closed, though each of its probes is acknowledged. So the kernel is asked for what it knows (TCP_INFO): a host
 //! that is there acknowledges what it is sent, and answers probes of its window.
 //!
 //! While the window is closed the kernel asks at growing intervals, so a host that vanishes then is noticed when it has
-//! left a probe without an answer; within the write time limit, these are at most 13 s apart.
+//! left a probe without an answer; within a write time limit of 30 s, these are at most 13 s apart.
 
 use std::time::Duration;
 
@@ -14,11 +14,16 @@ use nix::sys::socket::getsockopt;
 use nix::{getsockopt_impl, libc, sockopt_impl};
 use tokio::net::TcpStream;
 
-/// A connection on which nothing came for so long is looked at once a second.
-pub const LOOK_AFTER: Duration = Duration::from_secs(11);
+/// Below, a network that loses a few packets in a row would count as a host that has vanished.
+pub const SHORTEST_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// A host that owes us an answer and has been silent for so long is gone. A look comes up to a second later.
-const VANISHED_AFTER: Duration = Duration::from_secs(13);
+/// How long before its time a host's silence is an answer: a look comes up to a second later, and takes two.
+const IN_TIME: Duration = Duration::from_secs(2);
+
+/// A connection on which nothing came for so long is looked at once a second.
+pub fn look_after(timeout: Duration) -> Duration {
+    timeout.saturating_sub(2 * IN_TIME)
+}
 
 sockopt_impl!(
     /// What the kernel knows of a connection.
@@ -48,12 +53,21 @@ pub struct Info {
 }
 
 /// Follows one connection's host.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Host {
+    vanished_after: Duration,
     owed: bool,
 }
 
 impl Host {
+    /// One that has vanished when it owes us an answer for about so long.
+    pub fn new(timeout: Duration) -> Self {
+        Host {
+            vanished_after: timeout.saturating_sub(IN_TIME),
+            owed: false,
+        }
+    }
+
     /// Looks. True if the host has vanished; false also if the kernel does not tell.
     pub fn has_vanished(&mut self, stream: &TcpStream) -> bool {
         getsockopt(stream, TcpInfo).is_ok_and(|info| self.judge(&info))
@@ -64,7 +78,7 @@ impl Host {
         let owes = info.unacknowledged > 0 || info.probes > 0;
         let owed = std::mem::replace(&mut self.owed, owes);
         let silent = info.last_data_received.min(info.last_ack_received);
-        owes && owed && Duration::from_millis(silent.into()) >= VANISHED_AFTER
+        owes && owed && Duration::from_millis(silent.into()) >= self.vanished_after
     }
 }
 
@@ -74,13 +88,15 @@ mod tests {
 
     use super::*;
 
+    const TIMEOUT: Duration = Duration::from_secs(15);
+
     #[test]
     fn a_host_that_owes_an_answer_and_says_nothing_has_vanished() {
         for (what, info) in [
             ("data", silent(13_000, 1, 0)),
             ("a probe", silent(13_000, 0, 1)),
         ] {
-            let mut host = Host::default();
+            let mut host = Host::new(TIMEOUT);
 
             assert!(!host.judge(&info), "{what} may be on its way");
             assert!(host.judge(&info), "{what} is not answered");
@@ -94,9 +110,24 @@ mod tests {
             ("it has just answered", silent(100, 3, 0)),
             ("it has a moment left", silent(12_999, 3, 1)),
         ] {
-            let mut host = Host::default();
+            let mut host = Host::new(TIMEOUT);
 
             assert!(!host.judge(&info) && !host.judge(&info), "{what}");
+        }
+    }
+
+    #[test]
+    fn it_is_looked_at_early_enough_for_two_looks_in_time() {
+        for timeout in [SHORTEST_TIMEOUT, TIMEOUT] {
+            let mut host = Host::new(timeout);
+            let vanished = u32::try_from((timeout - Duration::from_secs(2)).as_millis()).unwrap();
+
+            assert!(look_after(timeout) < host.vanished_after);
+            assert!(
+                !host.judge(&silent(vanished - 1, 1, 0))
+                    && !host.judge(&silent(vanished - 1, 1, 0))
+            );
+            assert!(host.judge(&silent(vanished, 1, 0)));
         }
     }
 

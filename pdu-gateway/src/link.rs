@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use route_proto::v1::{CloseReason, DeliveryRun, LinkId, TakenMark};
 
 use crate::codec;
-use crate::host::LOOK_AFTER;
+use crate::host;
 use crate::output::{Batch, GivenBack, Output};
 use crate::pressure::{Pressure, Turn};
 use crate::run::Run;
@@ -118,8 +118,12 @@ pub struct LinkSettings {
     pub first_pdu_timeout: Duration,
     /// A kick that is older spares clients which have logged in since it was read.
     pub kick_age: Duration,
-    /// What it takes over has to be remembered, because the node may repeat it.
-    pub remember_taken: bool,
+    /// It ends when its host has not answered for so long.
+    pub host_timeout: Duration,
+    /// When we end it in order, it has so long to take what is due to it.
+    pub close_timeout: Duration,
+    /// Of so many origins it is remembered what it has taken over, because the node may repeat it; `None`: it does not.
+    pub remembered_origins: Option<usize>,
 }
 
 impl Link {
@@ -132,7 +136,7 @@ impl Link {
                 output: Output::default(),
                 limit: settings.queue_bytes,
                 pressure: Pressure::new(settings.queue_bytes),
-                takeover: settings.remember_taken.then(TakeOver::default),
+                takeover: settings.remembered_origins.map(TakeOver::new),
                 sent: now,
                 writer: None,
                 look: false,
@@ -279,7 +283,7 @@ impl Link {
         if let Some(reason) = reason {
             outbox.ending.get_or_insert(reason);
             wake.extend(outbox.writer.take());
-        } else if now.saturating_sub(heard) >= LOOK_AFTER {
+        } else if now.saturating_sub(heard) >= host::look_after(settings.host_timeout) {
             outbox.look = true;
             wake.extend(outbox.writer.take());
         }

@@ -29,10 +29,7 @@ use crate::metrics::Refused;
 /// Connections that the kernel may hold for us.
 const BACKLOG: u32 = 1024;
 
-/// A silent peer is asked whether it is there: after 5 s, then every 3 s, three times. That is while nothing is on its way
-/// to it; else [`host`](crate::host) notices that it has vanished.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(5);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+/// How often a silent peer is asked whether it is there, before it is given up.
 const KEEPALIVE_PROBES: u32 = 3;
 
 /// Before an address is tried again that could not be reserved or listened on.
@@ -195,7 +192,7 @@ impl Listener {
             return Err(Refused::Address);
         }
         let place = self.gateway.links.place(peer.ip().to_canonical())?;
-        set_up(stream).map_err(|_| Refused::Broken)?;
+        set_up(stream, self.gateway.link_settings.host_timeout).map_err(|_| Refused::Broken)?;
         Ok(place)
     }
 }
@@ -213,15 +210,22 @@ async fn lost(error: &BindError) -> Port {
     Port::Lost
 }
 
-fn set_up(stream: &TcpStream) -> io::Result<()> {
+fn set_up(stream: &TcpStream, host_timeout: Duration) -> io::Result<()> {
     let socket = SockRef::from(stream);
     // A batch is written as a whole: waiting for more would only delay it.
     socket.set_tcp_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_IDLE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_PROBES);
-    socket.set_tcp_keepalive(&keepalive)
+    socket.set_tcp_keepalive(&keepalive(host_timeout))
+}
+
+/// Asks a silent peer whether it is there, so that one that is not is given up in time. That is while nothing is on its way
+/// to it; else [`host`](crate::host) notices that it has vanished.
+fn keepalive(host_timeout: Duration) -> TcpKeepalive {
+    // The kernel counts seconds: of 15, it asks after 5, then every 3.
+    let seconds = |part| Duration::from_secs(host_timeout.as_secs() / part);
+    TcpKeepalive::new()
+        .with_time(seconds(3))
+        .with_interval(seconds(5))
+        .with_retries(KEEPALIVE_PROBES)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::attach::{Attachment, Identity, Lost, Remote, Upstream};
+use crate::attach::{Attachment, ConnectionSettings, Identity, Lost, Patience, Remote, Upstream};
 use crate::embedded::{EmbeddedNode, NodeSettings};
 use crate::gateway::Gateway;
 use crate::ledger::Keep;
@@ -32,10 +32,6 @@ use crate::uplink::{Uplink, Windows};
 
 /// Of the connections that the process can afford, the part that an embedded node may have, if they are few.
 const NODE_PART: usize = 4;
-
-/// A node that was away for so long while we drain will hardly be back before our deadline. What we hold for it is lost, as if
-/// we had crashed.
-const COMES_BACK: Duration = Duration::from_secs(10);
 
 /// Of the drain deadline, what is left for the end of the stream and of an embedded node.
 const LAST_STEPS: Duration = Duration::from_secs(4);
@@ -165,7 +161,11 @@ pub fn start(
         upstreams,
         embedded: settings.embedded,
         identity,
-        upstream_lost: settings.upstream_lost,
+        patience: Patience {
+            welcome: settings.upstream_welcome_timeout,
+            back_off: settings.upstream_back_off,
+            lost: settings.upstream_lost,
+        },
         doors,
         readiness,
         finished: finished.clone(),
@@ -179,6 +179,8 @@ pub fn start(
         finished,
         shutdown: shutdown.clone(),
         close_window: settings.close_window,
+        drain_wait: settings.upstream_drain_wait,
+        query_timeout: settings.query_timeout,
     };
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -204,11 +206,13 @@ struct Lifetime {
     finished: CancellationToken,
     shutdown: Shutdown,
     close_window: Duration,
+    drain_wait: Duration,
+    query_timeout: Duration,
 }
 
 impl Lifetime {
     async fn live(self, attachment: Attachment) -> Result<(), Lost> {
-        let ticking = tokio::spawn(tick::run(Arc::clone(&self.gateway)));
+        let ticking = tokio::spawn(tick::run(Arc::clone(&self.gateway), self.query_timeout));
         let listeners: Vec<_> = self
             .sockets
             .into_iter()
@@ -237,7 +241,8 @@ impl Lifetime {
                 let remaining = self.shutdown.remaining();
                 let window = self.close_window.min(remaining / 2);
                 close_links(&self.gateway, window).await;
-                drain(&self.gateway, self.door, self.shutdown.remaining()).await;
+                let remaining = self.shutdown.remaining();
+                drain(&self.gateway, self.door, remaining, self.drain_wait).await;
                 self.finished.cancel();
                 attached.await.unwrap_or(Ok(()))
             }
@@ -269,13 +274,19 @@ async fn close_links(gateway: &Gateway, window: Duration) {
 }
 
 /// Waits until the node knows everything that links did, if there is a node, or one may come back in time and there is
-/// something to tell it.
-async fn drain(gateway: &Gateway, mut door: watch::Receiver<Door>, remaining: Duration) {
+/// something to tell it: one that was away for so long will hardly be back before our deadline, and what we hold for it is
+/// lost, as if we had crashed.
+async fn drain(
+    gateway: &Gateway,
+    mut door: watch::Receiver<Door>,
+    remaining: Duration,
+    wait: Duration,
+) {
     let uplink = &gateway.uplink;
     let time = remaining.saturating_sub(LAST_STEPS);
     let problem = tokio::select! {
         () = uplink.all_finished() => return,
-        () = no_use_in_waiting(uplink, &mut door) => "no node is there",
+        () = no_use_in_waiting(uplink, &mut door, wait) => "no node is there",
         () = sleep(time) => "the node has not confirmed everything in time",
     };
     let lost = uplink.owed();
@@ -291,7 +302,7 @@ async fn drain(gateway: &Gateway, mut door: watch::Receiver<Door>, remaining: Du
 }
 
 /// Returns when there is no node, and either nothing to tell it or no hope that it comes back.
-async fn no_use_in_waiting(uplink: &Uplink, door: &mut watch::Receiver<Door>) {
+async fn no_use_in_waiting(uplink: &Uplink, door: &mut watch::Receiver<Door>, wait: Duration) {
     loop {
         let state = *door.borrow_and_update();
         let changed = match state {
@@ -300,7 +311,7 @@ async fn no_use_in_waiting(uplink: &Uplink, door: &mut watch::Receiver<Door>) {
             Door::Held => tokio::select! {
                 changed = door.changed() => changed,
                 () = uplink.nothing_owed() => return,
-                () = sleep(COMES_BACK) => return,
+                () = sleep(wait) => return,
             },
         };
         if changed.is_err() {
@@ -358,7 +369,9 @@ fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
         write_timeout: settings.write_timeout,
         first_pdu_timeout: settings.first_pdu_timeout,
         kick_age: settings.kick_age,
-        remember_taken: !settings.embedded,
+        host_timeout: settings.host_timeout,
+        close_timeout: settings.close_timeout,
+        remembered_origins: (!settings.embedded).then_some(settings.remembered_origins),
     };
     Gateway::new(
         Dialect::new(&settings.client_types, settings.lenient),
@@ -370,7 +383,13 @@ fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
 }
 
 fn remotes(settings: &Settings) -> Result<Vec<Box<dyn Upstream>>, StartError> {
-    let remote = |url: &String| match Remote::new(url, settings.max_pdu_bytes) {
+    let connection = ConnectionSettings {
+        connect_timeout: settings.upstream_connect_timeout,
+        keepalive_interval: settings.upstream_keepalive_interval,
+        keepalive_timeout: settings.upstream_keepalive_timeout,
+        stream_bytes: settings.upstream_stream_bytes,
+    };
+    let remote = |url: &String| match Remote::new(url, settings.max_pdu_bytes, &connection) {
         Ok(remote) => Ok(Box::new(remote) as Box<dyn Upstream>),
         Err(source) => Err(StartError::Upstream {
             url: url.clone(),

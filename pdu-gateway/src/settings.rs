@@ -8,11 +8,13 @@ use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use ipnet::IpNet;
-use route_runtime::flags::{bytes, count, duration};
+use route_runtime::flags::{bytes, count, duration, duration_or_zero};
+use route_runtime::http2;
 use route_runtime::telemetry::LogArgs;
 
 use crate::embedded::NodeSettings;
 use crate::frame::HEADER_LEN;
+use crate::host;
 
 const USAGE: &str = "\
 pdu-gateway --embedded [OPTIONS]
@@ -95,6 +97,29 @@ pub struct Settings {
     /// Over what time the connections of MsgServers are closed at SIGTERM, so that they do not all come back at once
     #[arg(long, env = "TT_GATEWAY_CLOSE_WINDOW", value_name = "TIME", value_parser = duration, default_value = "2s")]
     pub close_window: Duration,
+    /// At SIGTERM, how long a node that is away is waited for if it has not confirmed everything, within the drain deadline;
+    /// 0s: not at all
+    #[arg(long, env = "TT_GATEWAY_UPSTREAM_DRAIN_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "10s")]
+    pub upstream_drain_wait: Duration,
+    /// To connect to a node; then the next one is tried
+    #[arg(long, env = "TT_GATEWAY_UPSTREAM_CONNECT_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "3s")]
+    pub upstream_connect_timeout: Duration,
+    /// To be welcomed by a node, from the connecting on; then the next one is tried. Has to be more than the node's
+    /// --id-in-use-wait
+    #[arg(long, env = "TT_GATEWAY_UPSTREAM_WELCOME_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub upstream_welcome_timeout: Duration,
+    /// Longest pause between two attempts to attach. Has to be less than the node's --newcomer-wait
+    #[arg(long, env = "TT_GATEWAY_UPSTREAM_BACK_OFF", value_name = "TIME", value_parser = duration, default_value = "1s")]
+    pub upstream_back_off: Duration,
+    /// A node that was silent for so long is asked whether it is there
+    #[arg(long, env = "TT_GATEWAY_UPSTREAM_KEEPALIVE_INTERVAL", value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub upstream_keepalive_interval: Duration,
+    /// It has so long to answer; then the next one is tried
+    #[arg(long, env = "TT_GATEWAY_UPSTREAM_KEEPALIVE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "4s")]
+    pub upstream_keepalive_timeout: Duration,
+    /// What may come from the node before it is read; then the node waits
+    #[arg(long, env = "TT_GATEWAY_UPSTREAM_STREAM_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "16MiB")]
+    pub upstream_stream_bytes: u32,
     /// Networks whose MsgServers may connect; 0.0.0.0/0 and ::/0 for all
     #[arg(
         long,
@@ -152,6 +177,26 @@ pub struct Settings {
     /// A kick that is older when it arrives spares clients that have logged in since it was sent
     #[arg(long, env = "TT_GATEWAY_KICK_AGE", value_name = "TIME", value_parser = duration, default_value = "2s", help_heading = "MsgServers")]
     pub kick_age: Duration,
+    /// A MsgServer whose host does not answer for so long is disconnected
+    #[arg(long, env = "TT_GATEWAY_HOST_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "15s", help_heading = "MsgServers")]
+    pub host_timeout: Duration,
+    /// A MsgServer that is disconnected at SIGTERM, or for a bad frame, has so long to take what is due to it
+    #[arg(long, env = "TT_GATEWAY_CLOSE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "5s", help_heading = "MsgServers")]
+    pub close_timeout: Duration,
+    /// A status query that the node has not answered for so long is given up
+    #[arg(long, env = "TT_GATEWAY_QUERY_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "30s", help_heading = "MsgServers")]
+    pub query_timeout: Duration,
+    /// Senders of which a connection remembers what it was written last, for nothing to come twice; beyond, those that have been
+    /// silent longest are forgotten
+    #[arg(
+        long,
+        env = "TT_GATEWAY_REMEMBERED_ORIGINS",
+        value_name = "COUNT",
+        value_parser = count,
+        default_value = "8192",
+        help_heading = "MsgServers"
+    )]
+    pub remembered_origins: usize,
     /// Client types of a TeamTalk fork beside Windows, Mac, iOS and Android, such as 0x13,0x21
     #[arg(long, env = "TT_GATEWAY_CLIENT_TYPES", value_name = "TYPES", value_parser = client_type, value_delimiter = ',', help_heading = "MsgServers")]
     pub client_types: Vec<u8>,
@@ -190,8 +235,8 @@ impl Settings {
             (true, false) => {
                 return Err("--embedded and --upstream cannot be used together".to_owned());
             }
-            (true, true) => self.node.check()?,
-            (false, false) => {}
+            (true, true) => self.check_embedded()?,
+            (false, false) => self.check_upstream()?,
         }
         if (self.max_pdu_bytes as usize) < HEADER_LEN {
             return Err(format!(
@@ -207,7 +252,52 @@ impl Settings {
         if self.window_total_bytes < self.window_bytes {
             return Err("--window-total-bytes has to be at least --window-bytes".to_owned());
         }
+        if self.host_timeout < host::SHORTEST_TIMEOUT {
+            return Err(format!(
+                "--host-timeout has to be at least {:?}, for a packet may have to be sent again a few times",
+                host::SHORTEST_TIMEOUT
+            ));
+        }
         Ok(())
+    }
+
+    fn check_embedded(&self) -> Result<(), String> {
+        self.node.check()?;
+        if self.window_bytes as usize <= self.node.patient_bytes {
+            return Err(
+                "--window-bytes has to be more than --patient-bytes, or a busy MsgServer waits \
+                for every gateway that is away"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    fn check_upstream(&self) -> Result<(), String> {
+        if self.upstream_welcome_timeout < self.upstream_connect_timeout {
+            return Err(
+                "--upstream-welcome-timeout has to be at least --upstream-connect-timeout, \
+                which is a part of it"
+                    .to_owned(),
+            );
+        }
+        if self.upstream_back_off >= self.upstream_lost {
+            return Err(
+                "--upstream-back-off has to be less than --upstream-lost, or a node that comes back is not found in time"
+                    .to_owned(),
+            );
+        }
+        if self.remembered_origins < self.max_connections {
+            return Err(
+                "--remembered-origins has to be at least --max-connections, for each of them may send"
+                    .to_owned(),
+            );
+        }
+        http2::keepalive(
+            "--upstream-keepalive-interval",
+            self.upstream_keepalive_interval,
+        )?;
+        http2::window("--upstream-stream-bytes", self.upstream_stream_bytes)
     }
 
     /// The gateway's id: as it was set, or from the host name and the first PDU address as bound.
@@ -277,6 +367,37 @@ mod tests {
         }
         let both = ["pdu-gateway", "--embedded", "--upstream", "http://a:1"];
         assert!(Settings::read(both).is_err());
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_refused() {
+        let problem = |mode: &str, flag: &str| {
+            let read = Settings::read(["pdu-gateway", mode, flag]);
+            read.map_or_else(|error| error.to_string(), |_| "taken".to_owned())
+        };
+
+        for (flag, named) in [
+            ("--link-queue-bytes=15MiB", "--max-pdu-bytes"),
+            ("--window-total-bytes=7MiB", "--window-bytes"),
+            ("--host-timeout=5s", "at least 6s"),
+            (
+                "--upstream-welcome-timeout=2s",
+                "--upstream-connect-timeout",
+            ),
+            ("--upstream-back-off=60s", "--upstream-lost"),
+            ("--remembered-origins=4095", "--max-connections"),
+            ("--upstream-keepalive-interval=999ms", "at least 1s"),
+            ("--upstream-stream-bytes=2GiB", "less than 2GiB"),
+        ] {
+            let problem = problem("--upstream=http://a:1", flag);
+            let (flag, _) = flag.split_once('=').unwrap();
+            assert!(
+                problem.contains(flag) && problem.contains(named),
+                "{problem}"
+            );
+        }
+        let patient = problem("--embedded", "--patient-bytes=8MiB");
+        assert!(patient.contains("more than --patient-bytes"), "{patient}");
     }
 
     #[test]

@@ -10,10 +10,6 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use route_proto::v1::{LinkId, TakenMark};
 
-/// Origins that are remembered for one link. At the limit, the half that has been silent longest is forgotten: a
-/// repetition concerns what was on its way a moment ago.
-const MAX_ORIGINS: usize = 8192;
-
 /// Place of a delivery in its origin's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
@@ -57,8 +53,9 @@ pub enum Fresh {
 }
 
 /// The marks of one target link.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TakeOver {
+    max_origins: usize,
     origins: HashMap<LinkId, Taken, RandomState>,
     clock: u64,
     /// The node now, and those before it.
@@ -84,6 +81,17 @@ struct Taken {
 }
 
 impl TakeOver {
+    /// Remembers so many origins. At the limit, the half that has been silent longest is forgotten: a repetition concerns
+    /// what was on its way a moment ago.
+    pub fn new(max_origins: usize) -> Self {
+        TakeOver {
+            max_origins,
+            origins: HashMap::default(),
+            nodes: VecDeque::new(),
+            clock: 0,
+        }
+    }
+
     /// Takes over a run of one origin, whose first and last delivery have these marks; says what of it is new.
     pub fn admit(&mut self, origin: LinkId, first: Mark, last: Mark) -> Fresh {
         self.clock += 1;
@@ -100,7 +108,7 @@ impl TakeOver {
                 Fresh::After(before)
             };
         }
-        if self.origins.len() >= MAX_ORIGINS {
+        if self.origins.len() >= self.max_origins {
             self.forget_the_silent();
         }
         self.origins.insert(origin, Taken { mark: last, at });
@@ -166,9 +174,11 @@ impl TakeOver {
 mod tests {
     use super::*;
 
+    const MAX_ORIGINS: usize = 64;
+
     #[test]
     fn what_an_earlier_node_routed_has_come_if_something_later_of_it_has() {
-        let mut taken = TakeOver::default();
+        let mut taken = TakeOver::new(MAX_ORIGINS);
         taken.came_to(105);
         taken.came_to(103);
         assert!(!taken.had(105), "the present node does not repeat itself");
@@ -185,7 +195,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_over_is_not_taken_again() {
-        let mut taken = TakeOver::default();
+        let mut taken = TakeOver::new(MAX_ORIGINS);
         assert_eq!(taken.admit(link(1), mark(1, 0), mark(5, 1)), Fresh::All);
 
         assert_eq!(taken.admit(link(1), mark(1, 0), mark(5, 1)), Fresh::Nothing);
@@ -198,7 +208,7 @@ mod tests {
 
     #[test]
     fn origins_do_not_concern_each_other() {
-        let mut taken = TakeOver::default();
+        let mut taken = TakeOver::new(MAX_ORIGINS);
         taken.admit(link(1), mark(9, 0), mark(9, 0));
 
         assert_eq!(taken.admit(link(2), mark(1, 0), mark(1, 0)), Fresh::All);
@@ -206,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_new_node_counts_anew() {
-        let mut taken = TakeOver::default();
+        let mut taken = TakeOver::new(MAX_ORIGINS);
         let node = LinkId {
             gateway: 0,
             number: 0,
@@ -222,7 +232,7 @@ mod tests {
 
     #[test]
     fn it_is_bounded_and_keeps_the_recent() {
-        let mut taken = TakeOver::default();
+        let mut taken = TakeOver::new(MAX_ORIGINS);
         for number in 0..10 * MAX_ORIGINS as u64 {
             taken.admit(link(number), mark(1, 0), mark(1, 0));
             taken.admit(link(0), mark(number + 1, 0), mark(number + 1, 0));
@@ -234,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_a_predecessor_was_written_is_not_taken_again() {
-        let mut taken = TakeOver::default();
+        let mut taken = TakeOver::new(MAX_ORIGINS);
         taken.admit(link(2), mark(9, 0), mark(9, 0));
         let inherited = |number, sequence| TakenMark {
             origin: Some(link(number)),

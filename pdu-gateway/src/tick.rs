@@ -13,17 +13,14 @@ const TICK: Duration = Duration::from_secs(1);
 
 const PAUSED_TICK: Duration = Duration::from_millis(100);
 
-/// Queries that were not answered for so long are given up: their MsgServer has.
-const QUERY_TIME: Duration = Duration::from_secs(30);
-
-/// Ticks for ever.
-pub async fn run(gateway: Arc<Gateway>) {
+/// Ticks for ever. Queries that were not answered for `query_timeout` are given up: their MsgServer has.
+pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
     let mut ticks = interval_at(Instant::now() + TICK, TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
         let relief = Instant::now() + PAUSED_TICK;
         tokio::select! {
-            _ = ticks.tick() => tick(&gateway),
+            _ = ticks.tick() => tick(&gateway, query_timeout),
             () = sleep_until(relief), if gateway.throttle.is_paused() => relieve(&gateway),
             // Looks again whether there is a pause.
             () = gateway.pressed.notified() => {}
@@ -31,7 +28,7 @@ pub async fn run(gateway: Arc<Gateway>) {
     }
 }
 
-fn tick(gateway: &Gateway) {
+fn tick(gateway: &Gateway, query_timeout: Duration) {
     let now = gateway.clock.now();
     gateway.throttle.tick(now);
     let paused = gateway.throttle.is_paused();
@@ -40,7 +37,7 @@ fn tick(gateway: &Gateway) {
     gateway.links.tick(now, settings, paused, turn);
     let given_up = gateway
         .uplink
-        .give_up_queries(now.saturating_sub(QUERY_TIME));
+        .give_up_queries(now.saturating_sub(query_timeout));
     if given_up > 0 {
         gateway.counters.unanswered.add(given_up as u64);
         warn!(

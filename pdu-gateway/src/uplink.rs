@@ -17,8 +17,8 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use route_proto::v1::uplink_entry::Entry;
 use route_proto::v1::{
-    AttachHello, AttachRequest, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkOpened,
-    Returned, TakenMark, Told, Uplink as UplinkMessage, UplinkEntry, attach_request,
+    AttachHello, AttachRequest, AttachWelcome, CloseReason, Confirmation, DeliveryRun, LinkClosed,
+    LinkOpened, Returned, TakenMark, Told, Uplink as UplinkMessage, UplinkEntry, attach_request,
 };
 use route_runtime::telemetry::Span;
 use tokio::sync::Notify;
@@ -47,6 +47,24 @@ pub struct Windows {
     pub link: usize,
     /// Of all links together.
     pub total: usize,
+}
+
+impl Windows {
+    /// What is wrong with them for a node that welcomes us so. An earlier node says nothing about it.
+    pub fn misfit(&self, welcome: &AttachWelcome) -> Option<&'static str> {
+        let (link, total) = (self.link as u64, self.total as u64);
+        if welcome.patient_bytes >= link {
+            return Some(
+                "--window-bytes is not more than the node's --patient-bytes: a busy MsgServer waits for every gateway \
+                that is away",
+            );
+        }
+        let holds = welcome.cold_start_bytes;
+        (holds > 0 && holds <= total).then_some(
+            "--window-total-bytes is not less than the node's --cold-start-bytes: a new node may wait in vain for what we \
+            have",
+        )
+    }
 }
 
 /// Whether a reader may go on.
@@ -149,6 +167,11 @@ impl Uplink {
     /// The gateway's clock, which entries refer to.
     pub fn clock(&self) -> Clock {
         self.clock
+    }
+
+    /// What may be unconfirmed.
+    pub fn windows(&self) -> Windows {
+        self.windows
     }
 
     /// A link begins.

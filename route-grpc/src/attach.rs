@@ -32,10 +32,6 @@ use crate::uplink::Effects;
 /// How long a stream may take to say hello.
 const HELLO_TIME: Duration = Duration::from_secs(10);
 
-/// How long a restarted gateway is kept waiting for its old life's stream to break. Its kernel closes the old
-/// connection when the process dies, so this is a matter of milliseconds.
-const ID_IN_USE_PATIENCE: Duration = Duration::from_secs(2);
-
 /// After a batch of this many entries, other tasks come first.
 const LARGE_BATCH: usize = 256;
 
@@ -148,7 +144,8 @@ impl Node {
         let roster = std::mem::take(&mut hello.roster);
         let hello = check_hello(hello, self.epoch, self.clock.now())?;
         let session = CancellationToken::new();
-        let patience = tokio::time::sleep(ID_IN_USE_PATIENCE);
+        // Its kernel closes the old connection when the process dies, so this is a matter of milliseconds.
+        let patience = tokio::time::sleep(self.settings.id_in_use_wait);
         tokio::pin!(patience);
         let mut patient = true;
         loop {
@@ -245,6 +242,8 @@ impl Node {
                 .collect(),
             roster,
             max_pdu_bytes: u32::try_from(self.settings.pdu_limit).unwrap_or(u32::MAX),
+            patient_bytes: self.settings.patient_bytes as u64,
+            cold_start_bytes: self.settings.cold_start_bytes as u64,
         };
         Admitted {
             hello: hello.clone(),

@@ -5,7 +5,7 @@
 //! per gateway is enough, and the work is per batch, not per delivery.
 //!
 //! A target that is detached is waited for too, because what the node alone holds dies with the node. But not for ever:
-//! when so much of an origin waits that it would stop reading its MsgServers ([`PATIENT_BYTES`]), batches are confirmed
+//! when so much of an origin waits that it would stop reading its MsgServers (`--patient-bytes`), batches are confirmed
 //! although the node alone holds what they caused, as long as the target's queue is less than half full. Beyond that the
 //! origins do stop, until the target comes back or is lost: nothing is dropped.
 //!
@@ -19,10 +19,6 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 use crate::sequences::Mark;
-
-/// What may wait of one gateway before it is confirmed against the risk of losing it together with the node, bytes: half of
-/// the window that a gateway has for one link, so that a single busy link does not stop.
-const PATIENT_BYTES: usize = 4 << 20;
 
 /// A place in the queue of a target gateway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,8 +73,9 @@ pub(crate) enum Patience {
 }
 
 /// All gateways' unconfirmed batches.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Confirmations {
+    patient_bytes: usize,
     origins: HashMap<u64, Pending>,
 }
 
@@ -96,6 +93,15 @@ struct Batch {
 }
 
 impl Confirmations {
+    /// None yet. So many bytes of one gateway may wait before they are confirmed against the risk of losing them together with
+    /// the node: less than a gateway's window for one link, so that a single busy link does not stop.
+    pub(crate) fn new(patient_bytes: usize) -> Self {
+        Self {
+            patient_bytes,
+            origins: HashMap::new(),
+        }
+    }
+
     /// Adds what a gateway's links have come to, and what that waits for.
     pub(crate) fn add(&mut self, origin: u64, marks: Vec<Mark>, waits: &[Wait], bytes: usize) {
         if marks.is_empty() {
@@ -140,7 +146,7 @@ impl Confirmations {
         stands: impl Fn(Wait, Patience) -> bool,
     ) -> Option<(u64, Vec<Mark>)> {
         for (origin, pending) in &mut self.origins {
-            let patience = if pending.bytes > PATIENT_BYTES {
+            let patience = if pending.bytes > self.patient_bytes {
                 Patience::Over
             } else {
                 Patience::Left
@@ -175,10 +181,11 @@ mod tests {
     use super::*;
 
     const A: u64 = 1;
+    const PATIENT_BYTES: usize = 1000;
 
     #[test]
     fn what_caused_nothing_is_confirmed_at_once() {
-        let mut confirmations = Confirmations::default();
+        let mut confirmations = Confirmations::new(PATIENT_BYTES);
 
         confirmations.add(A, vec![(1, 1)], &[], 10);
 
@@ -189,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_batch_waits_for_all_its_targets_and_the_next_for_its_turn() {
-        let mut confirmations = Confirmations::default();
+        let mut confirmations = Confirmations::new(PATIENT_BYTES);
         confirmations.add(A, vec![(1, 1)], &[wait(2, 5), wait(3, 7)], 10);
         confirmations.add(A, vec![(1, 2)], &[], 10);
         confirmations.add(A, vec![(2, 1)], &[wait(2, 5)], 10);
@@ -203,7 +210,7 @@ mod tests {
 
     #[test]
     fn origins_do_not_wait_for_each_other() {
-        let mut confirmations = Confirmations::default();
+        let mut confirmations = Confirmations::new(PATIENT_BYTES);
         confirmations.add(A, vec![(1, 1)], &[wait(3, 1)], 10);
         confirmations.add(2, vec![(1, 1)], &[], 10);
 
@@ -213,7 +220,7 @@ mod tests {
 
     #[test]
     fn patience_ends_when_too_much_waits_and_returns_when_it_does_not() {
-        let mut confirmations = Confirmations::default();
+        let mut confirmations = Confirmations::new(PATIENT_BYTES);
         confirmations.add(A, vec![(1, 1)], &[wait(3, 1)], PATIENT_BYTES);
         assert_eq!(confirmations.next(|_, p| p == Patience::Over), None);
 
@@ -227,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_the_core_held_is_followed_to_where_it_goes() {
-        let mut confirmations = Confirmations::default();
+        let mut confirmations = Confirmations::new(PATIENT_BYTES);
         confirmations.add(A, vec![(1, 1)], &[Wait::HELD], 10);
         confirmations.add(A, vec![(1, 2)], &[wait(2, 1)], 10);
 
@@ -241,7 +248,7 @@ mod tests {
 
     #[test]
     fn what_a_lost_gateway_gives_up_is_followed_too() {
-        let mut confirmations = Confirmations::default();
+        let mut confirmations = Confirmations::new(PATIENT_BYTES);
         confirmations.add(A, vec![(1, 1)], &[wait(2, 1)], 10);
         confirmations.add(A, vec![(1, 2)], &[], 10);
 
@@ -252,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_has_left_a_queue_is_followed_and_the_rest_waited_for() {
-        let mut confirmations = Confirmations::default();
+        let mut confirmations = Confirmations::new(PATIENT_BYTES);
         confirmations.add(A, vec![(1, 1)], &[wait(2, 1)], 10);
 
         confirmations.moved(&[Left::some(2)], &[wait(3, 4)]);
@@ -264,7 +271,7 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_the_queue_of_a_life_that_is_over() {
-        let mut confirmations = Confirmations::default();
+        let mut confirmations = Confirmations::new(PATIENT_BYTES);
         confirmations.add(A, vec![(1, 1)], &[wait(3, 1)], 10);
         confirmations.add(A, vec![(1, 2)], &[wait(2, 9)], 10);
 
@@ -278,7 +285,7 @@ mod tests {
 
     #[test]
     fn nothing_is_confirmed_to_a_gateway_that_is_gone() {
-        let mut confirmations = Confirmations::default();
+        let mut confirmations = Confirmations::new(PATIENT_BYTES);
         confirmations.add(A, vec![(1, 1)], &[], 10);
 
         confirmations.forget(A);

@@ -25,10 +25,6 @@ use crate::uplink::{Answer, OpenQuery};
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
 pub(crate) const MAX_GATEWAYS: usize = 1024;
 
-/// A gateway that has taken nothing of what it was handed for so long is silent. One that is there takes it within a round
-/// trip.
-const SILENCE: Duration = Duration::from_secs(1);
-
 /// Who wants to attach: the checked contents of `AttachHello`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Hello {
@@ -115,6 +111,8 @@ pub(crate) struct GatewayLimits {
     pub(crate) grace: Duration,
     /// How long others wait for what one that has hung up may give back.
     pub(crate) departed_wait: Duration,
+    /// One that has taken nothing of what it was handed for so long is silent: one that is there takes it within a round trip.
+    pub(crate) silence: Duration,
     /// What waits for one, bytes.
     pub(crate) queue_bytes: usize,
 }
@@ -330,7 +328,7 @@ impl Gateways {
         let attached = attached.filter(|g| g.is_attached() && g.retention == Retention::UntilTaken);
         let looked_at = attached.filter_map(|gateway| {
             let (taken, at) = gateway.taken_before;
-            if now < at + SILENCE {
+            if now < at + self.limits.silence {
                 return None;
             }
             gateway.taken_before = (gateway.taken, now);

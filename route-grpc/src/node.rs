@@ -129,11 +129,11 @@ impl Node {
             newcomers: settings.newcomer_wait,
         };
         let cold_start =
-            (!wait.is_zero()).then(|| ColdStart::new(waits, settings.gateway_queue_bytes));
+            (!wait.is_zero()).then(|| ColdStart::new(waits, settings.cold_start_bytes));
         let node = Arc::new(Self {
             clock: Clock::start(),
             epoch,
-            sync: Sync::new(cold_start.is_none()),
+            sync: Sync::new(cold_start.is_none(), settings.call_wait),
             streams: Streams::new(settings.max_streams),
             connections: Connections::new(settings.max_grpc_connections),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
@@ -146,10 +146,11 @@ impl Node {
                 gateways: Gateways::new(GatewayLimits {
                     grace: settings.detach_grace,
                     departed_wait: settings.departed_wait,
+                    silence: settings.gateway_silence,
                     queue_bytes: settings.gateway_queue_bytes,
                 }),
                 answers: Vec::new(),
-                confirmations: Confirmations::default(),
+                confirmations: Confirmations::new(settings.patient_bytes),
                 cold_start,
                 unsettled: Vec::new(),
                 repeated: Vec::new(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use route_proto::v1::broadcast_service_server::BroadcastServiceServer;
 use route_proto::v1::link_service_server::LinkServiceServer;
 use route_proto::v1::presence_service_server::PresenceServiceServer;
+use route_runtime::http2;
 use route_runtime::readiness::Readiness;
 use tokio::net::TcpListener;
 use tonic::transport::Server;
@@ -19,18 +20,8 @@ use crate::link::Link;
 use crate::node::Node;
 use crate::presence::Presence;
 
-/// A peer that was silent for this long is asked whether it is there. As gateways do: until a dead one is noticed, what
-/// it should have taken is not confirmed to the others.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-
-/// It has this long to answer.
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(4);
-
-/// What a peer may send on one stream before it waits for us: a burst of MsgServers, and more than one round trip.
-const STREAM_WINDOW: u32 = 16 << 20;
-
-/// The same for a connection: several such streams.
-const CONNECTION_WINDOW: u32 = 64 << 20;
+/// What may come on one connection before it is read: so many streams' worth.
+const STREAMS_AT_ONCE: u32 = 4;
 
 /// HTTP/2 frames up to this length: fewer headers and wake-ups on Attach.
 const FRAME_BYTES: u32 = 1 << 20;
@@ -78,11 +69,13 @@ pub async fn serve(
         let node = Arc::clone(&node);
         async move { node.drained().await }
     };
+    let settings = &node.settings;
     let server = Server::builder()
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        // Until a dead gateway is noticed, what it should have taken is not confirmed to the others.
+        .http2_keepalive_interval(Some(settings.grpc_keepalive_interval))
+        .http2_keepalive_timeout(Some(settings.grpc_keepalive_timeout))
+        .initial_stream_window_size(settings.grpc_stream_bytes)
+        .initial_connection_window_size(http2::windows(settings.grpc_stream_bytes, STREAMS_AT_ONCE))
         .max_frame_size(FRAME_BYTES)
         .max_concurrent_streams(CONNECTION_STREAMS)
         .layer(CallsLayer::new(Arc::clone(&node)))

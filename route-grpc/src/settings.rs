@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use route_core::{LogLimits, Settings};
 use route_runtime::flags::{bytes, count, duration, duration_or_zero};
+use route_runtime::http2;
 use route_runtime::telemetry::LogArgs;
 
 use crate::limits::ATTACH_OVERHEAD_BYTES;
@@ -31,6 +32,20 @@ pub struct NodeSettings {
     /// at all, as an embedded node
     #[arg(long, env = "TT_ROUTE_NEWCOMER_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "1500ms")]
     pub newcomer_wait: Duration,
+    /// What a new node holds of one gateway until then; beyond, it reads no more of it. Has to be more than the gateway's
+    /// --window-total-bytes
+    #[arg(long, env = "TT_ROUTE_COLD_START_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "320MiB")]
+    pub cold_start_bytes: usize,
+    /// How long a call waits for a node that does not answer yet; then it fails with NOT_SYNCED. 0s: at once
+    #[arg(long, env = "TT_ROUTE_CALL_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
+    pub call_wait: Duration,
+    /// How long a gateway that was started anew waits for its old stream to break; then it is refused. 0s: at once
+    #[arg(long, env = "TT_ROUTE_ID_IN_USE_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
+    pub id_in_use_wait: Duration,
+    /// A gateway that has taken nothing of what it was sent for so long may be gone: seats whose successor it may have outlast
+    /// --seat-hold
+    #[arg(long, env = "TT_ROUTE_GATEWAY_SILENCE", value_name = "TIME", value_parser = duration, default_value = "1s")]
+    pub gateway_silence: Duration,
     /// How long a MsgServer's users stay when its claimed connection closes while another one lives; 0s: not at all
     #[arg(long, env = "TT_ROUTE_SEAT_HOLD", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
     pub seat_hold: Duration,
@@ -40,6 +55,10 @@ pub struct NodeSettings {
     /// What may wait for one gateway; beyond, its stream is ended
     #[arg(long, env = "TT_ROUTE_GATEWAY_QUEUE_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "256MiB")]
     pub gateway_queue_bytes: usize,
+    /// What of one gateway may wait for others that are away; beyond, it is confirmed although this node alone holds it. Has to
+    /// be less than the gateway's --window-bytes, or its MsgServers wait until the others are back
+    #[arg(long, env = "TT_ROUTE_PATIENT_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "4MiB")]
+    pub patient_bytes: usize,
     /// Whether MsgServers are told of users that vanish with a lost connection or gateway; the C++ RouteServer does not
     #[arg(long, env = "TT_ROUTE_NOTIFY_ON_LOSS", value_enum, default_value_t = NotifyOnLoss::None)]
     pub notify_on_loss: NotifyOnLoss,
@@ -79,6 +98,15 @@ pub struct NodeSettings {
         default_value = "1024"
     )]
     pub max_grpc_connections: usize,
+    /// A peer that was silent for so long is asked whether it is there
+    #[arg(long, env = "TT_ROUTE_GRPC_KEEPALIVE_INTERVAL", value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub grpc_keepalive_interval: Duration,
+    /// It has so long to answer; then its connection is closed
+    #[arg(long, env = "TT_ROUTE_GRPC_KEEPALIVE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "4s")]
+    pub grpc_keepalive_timeout: Duration,
+    /// What may come on one stream before it is read, and four times that on one connection; then the peer waits
+    #[arg(long, env = "TT_ROUTE_GRPC_STREAM_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "16MiB")]
+    pub grpc_stream_bytes: u32,
     /// Over what time open streams are ended when the node stops; 0s: all at once
     #[arg(long, env = "TT_ROUTE_DRAIN_WINDOW", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
     pub drain_window: Duration,
@@ -156,6 +184,7 @@ impl NodeSettings {
     pub fn check(&self) -> Result<(), String> {
         for (flag, bytes) in [
             ("--gateway-queue-bytes", self.gateway_queue_bytes),
+            ("--cold-start-bytes", self.cold_start_bytes),
             ("--seat-bytes", self.seat_bytes),
         ] {
             if bytes < self.pdu_limit {
@@ -164,7 +193,19 @@ impl NodeSettings {
                 ));
             }
         }
-        Ok(())
+        if self.patient_bytes > self.gateway_queue_bytes / 2 {
+            return Err(
+                "--patient-bytes has to be at most half of --gateway-queue-bytes, \
+                for no more is confirmed of what waits for a gateway that is away"
+                    .to_owned(),
+            );
+        }
+        // It is looked for once a second.
+        if self.gateway_silence < Duration::from_secs(1) {
+            return Err("--gateway-silence has to be at least 1s".to_owned());
+        }
+        http2::keepalive("--grpc-keepalive-interval", self.grpc_keepalive_interval)?;
+        http2::window("--grpc-stream-bytes", self.grpc_stream_bytes)
     }
 
     /// What concerns the core.
@@ -206,9 +247,14 @@ impl Default for NodeSettings {
             departed_wait: Duration::from_secs(1),
             cold_start_wait: Duration::from_secs(10),
             newcomer_wait: Duration::from_millis(1500),
+            cold_start_bytes: 320 << 20,
+            call_wait: Duration::from_secs(2),
+            id_in_use_wait: Duration::from_secs(2),
+            gateway_silence: Duration::from_secs(1),
             seat_hold: Duration::from_secs(2),
             seat_bytes: 64 << 20,
             gateway_queue_bytes: 256 << 20,
+            patient_bytes: 4 << 20,
             notify_on_loss: NotifyOnLoss::None,
             pdu_limit: 16 << 20,
             log_events: 65_536,
@@ -216,6 +262,9 @@ impl Default for NodeSettings {
             max_streams: 1000,
             max_grpc_connections: 1024,
             max_stream_age: Duration::from_secs(30 * 60),
+            grpc_keepalive_interval: Duration::from_secs(10),
+            grpc_keepalive_timeout: Duration::from_secs(4),
+            grpc_stream_bytes: 16 << 20,
             drain_window: Duration::from_secs(2),
         }
     }
@@ -241,5 +290,31 @@ mod tests {
             format!("{flags:?}"),
             format!("{:?}", NodeSettings::default())
         );
+    }
+
+    #[test]
+    fn flags_that_contradict_each_other_are_refused() {
+        let check = |flags: &[&str]| Cli::parse_from(["node"].iter().chain(flags)).node.check();
+
+        assert_eq!(check(&[]), Ok(()));
+        for (flags, named) in [
+            (
+                ["--patient-bytes=129MiB"].as_slice(),
+                "--gateway-queue-bytes",
+            ),
+            (&["--cold-start-bytes=15MiB"], "--pdu-limit"),
+            (&["--gateway-queue-bytes=15MiB"], "--pdu-limit"),
+            (&["--grpc-keepalive-interval=999ms"], "at least 1s"),
+            (&["--gateway-silence=999ms"], "at least 1s"),
+            (&["--grpc-stream-bytes=1KiB"], "at least 64KiB"),
+            (&["--grpc-stream-bytes=3GiB"], "less than 2GiB"),
+        ] {
+            let problem = check(flags).unwrap_err();
+            let (flag, _) = flags[0].split_once('=').unwrap();
+            assert!(
+                problem.starts_with(flag) && problem.contains(named),
+                "{problem}"
+            );
+        }
     }
 }

@@ -23,9 +23,6 @@ use crate::gateways::MAX_GATEWAYS;
 use crate::status::Refusal;
 use crate::uplink;
 
-/// How long a call waits for the node before it is refused with NOT_SYNCED.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// Notices of earlier nodes that are looked at, of all gateways together; each gateway tells 65 536 at most.
 const MOST_TOLD: usize = 1 << 20;
 
@@ -352,13 +349,15 @@ struct Precedent {
 /// The state, for those who wait for it.
 #[derive(Debug)]
 pub(crate) struct Sync {
+    call_wait: Duration,
     synced: watch::Sender<bool>,
 }
 
 impl Sync {
-    /// A node that knows all links, or not.
-    pub(crate) fn new(synced: bool) -> Self {
+    /// A node that knows all links, or not; a call waits for so long until it does.
+    pub(crate) fn new(synced: bool, call_wait: Duration) -> Self {
         Self {
+            call_wait,
             synced: watch::Sender::new(synced),
         }
     }
@@ -374,9 +373,9 @@ impl Sync {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Waits until the node knows all links, for 2 s at most.
+    /// Waits until the node knows all links, but not for ever.
     pub(crate) async fn wait(&self) -> Result<(), Refusal> {
-        let reached = timeout(PATIENCE, self.reach()).await;
+        let reached = timeout(self.call_wait, self.reach()).await;
         reached.map_err(|_| Refusal::NotSynced)
     }
 }

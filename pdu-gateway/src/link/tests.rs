@@ -11,7 +11,9 @@ const SETTINGS: LinkSettings = LinkSettings {
     write_timeout: Duration::from_secs(60),
     first_pdu_timeout: Duration::from_secs(10),
     kick_age: Duration::from_secs(2),
-    remember_taken: true,
+    host_timeout: Duration::from_secs(15),
+    close_timeout: Duration::from_secs(5),
+    remembered_origins: Some(8192),
 };
 
 #[test]

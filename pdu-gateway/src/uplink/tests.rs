@@ -25,6 +25,24 @@ async fn all_that_is_ready_goes_up_as_one_message() {
 }
 
 #[test]
+fn windows_that_do_not_fit_the_node_are_told() {
+    let misfit = |patient_bytes, cold_start_bytes| {
+        let welcome = AttachWelcome {
+            patient_bytes,
+            cold_start_bytes,
+            ..AttachWelcome::default()
+        };
+        WINDOWS.misfit(&welcome).unwrap_or("none")
+    };
+    let (link, total) = (WINDOWS.link as u64, WINDOWS.total as u64);
+
+    assert_eq!(misfit(link - 1, total + 1), "none");
+    assert_eq!(misfit(0, 0), "none", "an earlier node");
+    assert!(misfit(link, total + 1).contains("--patient-bytes"));
+    assert!(misfit(link - 1, total).contains("--cold-start-bytes"));
+}
+
+#[test]
 fn long_queues_are_cut_into_messages() {
     let windows = Windows {
         link: usize::MAX,

@@ -156,7 +156,7 @@ impl NodeStream {
             epoch,
             applied: confirmations(applied),
             roster: vec!["a".to_owned()],
-            max_pdu_bytes: 0,
+            ..AttachWelcome::default()
         };
         self.send(attach_response::Frame::Welcome(welcome)).await;
     }

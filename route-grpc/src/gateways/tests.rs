@@ -5,6 +5,7 @@ const DEPARTED_WAIT: Duration = Duration::from_secs(1);
 const LIMITS: GatewayLimits = GatewayLimits {
     grace: GRACE,
     departed_wait: DEPARTED_WAIT,
+    silence: Duration::from_secs(1),
     queue_bytes: 1000,
 };
 const NOW: Duration = Duration::from_secs(100);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pdu_gateway::attach::{Attachment, Identity};
+use pdu_gateway::attach::{Attachment, Identity, Patience};
 use pdu_gateway::gateway::Gateway;
 use pdu_gateway::ledger::Keep;
 use pdu_gateway::link::LinkSettings;
@@ -46,7 +46,9 @@ impl GatewayHost {
             write_timeout: Duration::from_secs(30),
             first_pdu_timeout: Duration::from_secs(24 * 3600),
             kick_age: Duration::from_secs(2),
-            remember_taken: true,
+            host_timeout: Duration::from_secs(15),
+            close_timeout: Duration::from_secs(5),
+            remembered_origins: Some(8192),
         };
         let mut gateway = Gateway::new(
             Dialect::strict(),
@@ -68,7 +70,11 @@ impl GatewayHost {
                 gateway_id: format!("gateway-{number}"),
                 description: String::new(),
             },
-            upstream_lost: Duration::from_secs(60),
+            patience: Patience {
+                welcome: Duration::from_secs(10),
+                back_off: Duration::from_secs(1),
+                lost: Duration::from_secs(60),
+            },
             doors,
             readiness: Readiness::new(),
             finished: CancellationToken::new(),
@@ -79,7 +85,7 @@ impl GatewayHost {
         };
         Self {
             tasks: [
-                tokio::spawn(tick::run(Arc::clone(&gateway))),
+                tokio::spawn(tick::run(Arc::clone(&gateway), Duration::from_secs(30))),
                 tokio::spawn(attached),
             ],
             gateway,

@@ -1,0 +1,51 @@
+//! Bounds of HTTP/2 connections that flags set, at either end.
+
+use std::time::Duration;
+
+/// What HTTP/2 allows a window to be, bytes.
+const LARGEST_WINDOW: u32 = (1 << 31) - 1;
+
+/// What HTTP/2 has if nothing is said. A smaller window only costs.
+const LEAST_WINDOW: u32 = 64 << 10;
+
+/// A peer that is asked more often may take it for an attack and close the connection.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What is wrong with a flag that says how much may come before it is read.
+pub fn window(flag: &str, bytes: u32) -> Result<(), String> {
+    if bytes < LEAST_WINDOW {
+        return Err(format!("{flag} has to be at least 64KiB"));
+    }
+    if bytes > LARGEST_WINDOW {
+        return Err(format!(
+            "{flag} has to be less than 2GiB, for HTTP/2 has no larger window"
+        ));
+    }
+    Ok(())
+}
+
+/// The window of a connection for so many streams' worth.
+pub fn windows(stream_bytes: u32, streams: u32) -> u32 {
+    stream_bytes.saturating_mul(streams).min(LARGEST_WINDOW)
+}
+
+/// What is wrong with a flag that says how often a silent peer is asked whether it is there.
+pub fn keepalive(flag: &str, interval: Duration) -> Result<(), String> {
+    if interval < SHORTEST_INTERVAL {
+        return Err(format!(
+            "{flag} has to be at least 1s, or peers take the questions for an attack"
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_has_the_windows_of_its_streams_up_to_what_there_is() {
+        assert_eq!(windows(16 << 20, 4), 64 << 20);
+        assert_eq!(windows(1 << 30, 4), LARGEST_WINDOW);
+    }
+}
