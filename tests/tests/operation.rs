@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use system_tests::deployment::process::{Process, binary};
-use system_tests::deployment::{Deployment, FanOut, Setup};
+use system_tests::deployment::{Deployment, FanOut, Setup, ports};
 use system_tests::player::connection::{Connection, Options};
 use system_tests::player::messages::{self, Client, Status};
 use system_tests::player::stage::BARRIER_LIMIT;
@@ -146,6 +146,48 @@ async fn a_gateway_does_not_wait_for_a_node_that_is_gone() {
         msg_server.closes(BARRIER_LIMIT).await,
         "its connection ends"
     );
+}
+
+/// What a follower shows is for programs; that nothing comes for a while, a person has to be told.
+#[tokio::test]
+async fn a_follower_says_that_the_node_is_away_and_that_it_is_back() {
+    for command in ["subscribe", "watch"] {
+        let [grpc, admin] = ports::free().expect("free ports");
+        let node = || {
+            let flags = [
+                "serve".to_owned(),
+                format!("--listen={grpc}"),
+                format!("--admin-listen={admin}"),
+                "--cold-start-wait=0s".to_owned(),
+            ];
+            Process::start("route-grpc", &flags).expect("a built node")
+        };
+        let first = node();
+        says(&first, "node started").await;
+        let address = format!("--address=http://{grpc}");
+        let flags = [command.to_owned(), "--json".to_owned(), address];
+        let follower = Process::start("route-grpc", &flags).expect("a built node");
+        says(&follower, "position").await;
+
+        first.kill();
+        says(&follower, "the node is away").await;
+        let _second = node();
+        says(&follower, "the node is back").await;
+
+        let output = follower.to_string();
+        assert_eq!(output.matches("is away").count(), 1, "{output}");
+    }
+}
+
+async fn says(process: &Process, text: &str) {
+    let said = async {
+        while !process.has_said(text) {
+            // Its output is another thread's.
+            tokio::task::yield_now().await;
+        }
+    };
+    let in_time = tokio::time::timeout(SOON, said).await;
+    assert!(in_time.is_ok(), "not said: {text}\n{process}");
 }
 
 /// Lines that somebody has to look at.

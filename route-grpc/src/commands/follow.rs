@@ -1,4 +1,5 @@
-//! Following a stream over its end: a node that drains or restarts is come back to, at the last position.
+//! Following a stream over its end: a node that drains or restarts is come back to, at the last position. That it is away,
+//! and that it is back, is said on standard error, for what is shown is for programs too.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -35,6 +36,28 @@ impl Positioned for SubscribeResponse {
     }
 }
 
+/// Says once that the node is away, and that it is back.
+#[derive(Debug, Default)]
+struct Absence {
+    is_away: bool,
+}
+
+impl Absence {
+    #[allow(clippy::print_stderr)] // output is what a command is for
+    fn begins(&mut self, failure: &Failure) {
+        if !std::mem::replace(&mut self.is_away, true) {
+            eprintln!("route-grpc: the node is away, trying again: {failure}");
+        }
+    }
+
+    #[allow(clippy::print_stderr)] // output is what a command is for
+    fn ends(&mut self) {
+        if std::mem::replace(&mut self.is_away, false) {
+            eprintln!("route-grpc: the node is back");
+        }
+    }
+}
+
 /// Opens a stream at `position` and shows its messages; opens it again when it breaks. Ends when `show` says so, at
 /// Ctrl-C, or when the node refuses for good or stays away.
 pub(super) async fn follow<M: Positioned>(
@@ -44,6 +67,7 @@ pub(super) async fn follow<M: Positioned>(
 ) -> Result<(), Failure> {
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
+    let mut absence = Absence::default();
     let mut failed = 0;
     let mut first = true;
     loop {
@@ -51,6 +75,10 @@ pub(super) async fn follow<M: Positioned>(
             _ = interrupted.as_mut() => return Ok(()),
             opened = open(position.clone()) => opened,
         };
+        let is_open = opened.is_ok();
+        if is_open {
+            absence.ends();
+        }
         let mut broken = match opened {
             Ok(mut stream) => loop {
                 let next = tokio::select! {
@@ -78,6 +106,12 @@ pub(super) async fn follow<M: Positioned>(
             broken.take_if(|failure| first || !passes(failure) || failed > ATTEMPTS);
         if let Some(failure) = final_failure {
             return Err(failure);
+        }
+        // A stream that ends does so for many reasons. That it cannot be opened again has one.
+        if let Some(failure) = &broken
+            && !is_open
+        {
+            absence.begins(failure);
         }
         let pause = (FIRST_PAUSE * (1 << failed.min(10))).min(LONGEST_PAUSE);
         tokio::select! {
