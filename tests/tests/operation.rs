@@ -14,8 +14,8 @@ use tokio::sync::watch;
 const WRONG_USAGE: i32 = 2;
 /// No end takes that long unless something is broken, and less than the drain deadlines.
 const SOON: Duration = Duration::from_secs(15);
-/// Ends the process right after its flags have been read.
-const NO_FILTER: &str = "--log-filter=route=loud";
+/// Ends the process right after its flags have been read: nobody has this address.
+const NOWHERE: [&str; 2] = ["--listen=192.0.2.1:9", "--admin-listen=192.0.2.1:9"];
 
 #[test]
 fn flags_that_cannot_be_meant_are_refused_by_their_name() {
@@ -34,9 +34,21 @@ fn flags_that_cannot_be_meant_are_refused_by_their_name() {
         &["--write-timeout=0s"],
         &["--first-pdu-timeout=0s"],
         &["--kick-age=0s"],
+        &["--host-timeout=0s"],
+        &["--host-timeout=5s"],
+        &["--close-timeout=0s"],
+        &["--query-timeout=0s"],
+        &["--remembered-origins=0"],
+        &["--upstream-back-off=0s"],
+        &["--upstream-connect-timeout=0s"],
+        &["--upstream-welcome-timeout=0s"],
+        &["--upstream-keepalive-interval=0s"],
+        &["--upstream-keepalive-timeout=0s"],
+        &["--upstream-stream-bytes=0"],
         &["--max-pdu-bytes=15"],
         &["--link-queue-bytes=1MiB"],
         &["--window-total-bytes=1MiB"],
+        &["--window-bytes=4MiB"],
     ];
     let node: &[&[&str]] = &[
         &["--max-grpc-connections=0"],
@@ -47,6 +59,17 @@ fn flags_that_cannot_be_meant_are_refused_by_their_name() {
         &["--gateway-queue-bytes=1MiB"],
         &["--seat-bytes=0"],
         &["--seat-bytes=1MiB"],
+        &["--cold-start-bytes=0"],
+        &["--cold-start-bytes=1MiB"],
+        &["--patient-bytes=0"],
+        &["--patient-bytes=129MiB"],
+        &["--gateway-silence=0s"],
+        &["--gateway-silence=999ms"],
+        &["--grpc-keepalive-interval=0s"],
+        &["--grpc-keepalive-interval=999ms"],
+        &["--grpc-keepalive-timeout=0s"],
+        &["--grpc-stream-bytes=0"],
+        &["--grpc-stream-bytes=1KiB"],
         &["--pdu-limit=0"],
         &["--log-events=0"],
         &["--log-bytes=0"],
@@ -65,6 +88,12 @@ fn flags_that_cannot_be_meant_are_refused_by_their_name() {
         let output = run("route-grpc", &[&["serve"], *flags].concat(), &[]);
         assert_refused(&output, flags[0]);
     }
+    for (name, mode) in [("pdu-gateway", "--embedded"), ("route-grpc", "serve")] {
+        let output = run(name, &[mode, "--log-filter=route=loud"], &[]);
+        assert_refused(&output, "--log-filter=route=loud");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("level"), "the reason is missing: {said}");
+    }
     let output = run("route-grpc", &["status", "--timeout=0s", "1"], &[]);
     assert_refused(&output, "--timeout=0s");
 }
@@ -74,9 +103,13 @@ fn zero_is_taken_where_it_means_something() {
     let flags = [
         "serve",
         "--cold-start-wait=0s",
+        "--newcomer-wait=0s",
+        "--call-wait=0s",
+        "--id-in-use-wait=0s",
         "--seat-hold=0s",
         "--drain-window=0s",
-        NO_FILTER,
+        NOWHERE[0],
+        NOWHERE[1],
     ];
 
     assert_accepted(&run("route-grpc", &flags, &[]));
@@ -84,27 +117,24 @@ fn zero_is_taken_where_it_means_something() {
 
 #[test]
 fn switches_in_the_environment_can_be_off() {
-    let upstream = ["--upstream=http://127.0.0.1:1", NO_FILTER];
+    let upstream = ["--upstream=http://127.0.0.1:1", NOWHERE[0], NOWHERE[1]];
     for off in ["false", "0", "no", "off"] {
         let off = [("TT_GATEWAY_EMBEDDED", off), ("TT_GATEWAY_LENIENT", off)];
 
-        assert_refused(&run("pdu-gateway", &[NO_FILTER], &off), "--embedded");
+        assert_refused(&run("pdu-gateway", &NOWHERE, &off), "--embedded");
         assert_accepted(&run("pdu-gateway", &upstream, &off));
     }
     for on in ["true", "1", "yes", "on"] {
         let on = [("TT_GATEWAY_EMBEDDED", on), ("TT_GATEWAY_LENIENT", on)];
 
-        assert_accepted(&run("pdu-gateway", &[NO_FILTER], &on));
+        assert_accepted(&run("pdu-gateway", &NOWHERE, &on));
         assert_refused(&run("pdu-gateway", &upstream, &on), "--embedded");
     }
     for (name, flag) in [
         ("TT_GATEWAY_EMBEDDED", "--embedded"),
         ("TT_GATEWAY_LENIENT", "--lenient"),
     ] {
-        assert_refused(
-            &run("pdu-gateway", &[NO_FILTER], &[(name, "perhaps")]),
-            flag,
-        );
+        assert_refused(&run("pdu-gateway", &NOWHERE, &[(name, "perhaps")]), flag);
     }
 }
 
@@ -237,9 +267,10 @@ fn assert_refused(output: &Output, flag: &str) {
     assert!(said.contains(name), "{name} is not named: {said}");
 }
 
-/// The flags are taken; it is the log filter that is not.
+/// The flags are taken; it is the address that is not.
 fn assert_accepted(output: &Output) {
-    let said = String::from_utf8_lossy(&output.stderr);
+    let said = [&output.stdout[..], &output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("invalid log filter"), "{said}");
+    assert!(said.contains("192.0.2.1:9"), "{said}");
 }

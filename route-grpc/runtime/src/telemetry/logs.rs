@@ -35,8 +35,23 @@ pub struct LogArgs {
     #[arg(long, value_enum, default_value = "auto", help_heading = "Logs")]
     pub log_format: LogFormat,
     /// What is logged: a level, or target=level pairs separated by commas
-    #[arg(long, default_value = "info", help_heading = "Logs")]
+    #[arg(long, value_parser = filter, default_value = "info", help_heading = "Logs")]
     pub log_filter: String,
+}
+
+/// A wrong filter is a wrong command line, not something that went wrong later.
+fn filter(text: &str) -> Result<String, String> {
+    let parsed = EnvFilter::try_new(text).map_err(|error| reasons(&error));
+    parsed.map(|_| text.to_owned())
+}
+
+/// The outermost error says only that something is wrong.
+fn reasons(error: &ParseError) -> String {
+    let outermost: &dyn std::error::Error = error;
+    let reasons = std::iter::successors(Some(outermost), |error| error.source());
+    let mut reasons: Vec<_> = reasons.map(ToString::to_string).collect();
+    reasons.dedup();
+    reasons.join(": ")
 }
 
 /// How log lines look.
