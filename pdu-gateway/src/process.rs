@@ -129,6 +129,9 @@ pub fn start(
             host_name()
         ),
     };
+    if !settings.ignored.is_empty() {
+        warn!(names = ?settings.ignored, "set for a node, but none runs in this process");
+    }
     let places = Places::new(settings);
     let gateway = gateway(settings, places.msg_servers);
     observe(meter, &gateway, &readiness);

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser};
 use ipnet::IpNet;
 use route_runtime::flags::{bytes, count, duration, duration_or_zero};
 use route_runtime::http2;
@@ -209,6 +210,9 @@ pub struct Settings {
     /// What is logged.
     #[command(flatten)]
     pub log: LogArgs,
+    /// Environment names that were set for a node, while none runs here.
+    #[arg(skip)]
+    pub ignored: Vec<String>,
 }
 
 impl Settings {
@@ -218,9 +222,13 @@ impl Settings {
         I: IntoIterator<Item = T>,
         T: Into<OsString> + Clone,
     {
-        let settings = Settings::try_parse_from(arguments)?;
+        let matches = Settings::command().try_get_matches_from(arguments)?;
+        let mut settings = Settings::from_arg_matches(&matches)?;
         let wrong = |problem| Settings::command().error(ErrorKind::ValueValidation, problem);
         settings.check().map_err(wrong)?;
+        if !settings.embedded {
+            settings.ignored = without_node(&matches).map_err(wrong)?;
+        }
         Ok(settings)
     }
 
@@ -305,6 +313,34 @@ impl Settings {
         let from_host = || format!("{}:{}", host_name(), bound.port());
         self.gateway_id.clone().unwrap_or_else(from_host)
     }
+}
+
+/// Whoever gives a flag of the node to a gateway without one believes that it has an effect. The environment may be one for
+/// both: names that are set there for nothing are returned.
+fn without_node(matches: &ArgMatches) -> Result<Vec<String>, String> {
+    let node = NodeSettings::augment_args(Command::new("node"));
+    let of_node = node.get_arguments().map(|arg| arg.get_id().as_str());
+    let command = Settings::command();
+    let mut ignored = Vec::new();
+    for arg in of_node.chain(["grpc_listen"]) {
+        let flag = || format!("--{}", arg.replace('_', "-"));
+        match matches.value_source(arg) {
+            Some(ValueSource::CommandLine) => {
+                return Err(format!(
+                    "{} is for a node in this process (--embedded); the node at --upstream has flags of its own",
+                    flag()
+                ));
+            }
+            Some(ValueSource::EnvVariable) => {
+                let mut arguments = command.get_arguments();
+                let found = arguments.find(|known| known.get_id() == arg);
+                let name = found.and_then(|arg| arg.get_env());
+                ignored.push(name.map_or_else(flag, |name| name.to_string_lossy().into_owned()));
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(ignored)
 }
 
 /// The name of this host, for ids and descriptions.

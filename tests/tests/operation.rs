@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use system_tests::deployment::process::{Process, binary};
+use system_tests::deployment::process::{Process, Surroundings, binary};
 use system_tests::deployment::{Deployment, FanOut, Setup, ports};
 use system_tests::player::connection::{Connection, Options};
 use system_tests::player::messages::{self, Client, Status};
@@ -136,6 +136,37 @@ fn switches_in_the_environment_can_be_off() {
     ] {
         assert_refused(&run("pdu-gateway", &NOWHERE, &[(name, "perhaps")]), flag);
     }
+}
+
+#[tokio::test]
+async fn flags_of_a_node_are_not_for_a_gateway_without_one() {
+    let upstream = "--upstream=http://127.0.0.1:1";
+    for flag in [
+        "--fan-out=broadcast",
+        "--detach-grace=20s",
+        "--grpc-listen=127.0.0.1:1",
+    ] {
+        let with = |mode| run("pdu-gateway", &[mode, flag, NOWHERE[0], NOWHERE[1]], &[]);
+
+        assert_refused(&with(upstream), flag);
+        assert_accepted(&with("--embedded"));
+    }
+
+    // The environment may be one for both processes.
+    let variables = vec![("TT_ROUTE_FAN_OUT", "broadcast".to_owned())];
+    let surroundings = Surroundings {
+        variables,
+        ..Surroundings::default()
+    };
+    let [pdu, admin] = ports::free().expect("free ports");
+    let flags = [
+        upstream.to_owned(),
+        format!("--listen={pdu}"),
+        format!("--admin-listen={admin}"),
+    ];
+    let gateway = Process::start_in(&surroundings, "pdu-gateway", &flags).expect("a built gateway");
+    says(&gateway, "TT_ROUTE_FAN_OUT").await;
+    says(&gateway, "gateway starts").await;
 }
 
 /// A gateway that ends while its node goes on, and a node that ends before its gateway: nobody has to look.
