@@ -1,7 +1,7 @@
 //! Flags of the gateway.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -127,6 +127,7 @@ pub struct Settings {
         env = "TT_GATEWAY_ALLOW_CIDR",
         value_name = "CIDR",
         value_delimiter = ',',
+        value_parser = network,
         default_value = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7",
         help_heading = "MsgServers"
     )]
@@ -360,6 +361,28 @@ fn upstream(text: &str) -> Result<String, &'static str> {
     }
 }
 
+fn network(text: &str) -> Result<IpNet, String> {
+    let Some((address, length)) = text.split_once('/') else {
+        return Err("write a network such as 10.1.0.0/16; one address is 10.1.2.3/32".to_owned());
+    };
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| format!("{address} is no IP address"))?;
+    let (kind, longest) = match address {
+        IpAddr::V4(_) => ("IPv4", 32),
+        IpAddr::V6(_) => ("IPv6", 128),
+    };
+    let in_range = length
+        .parse()
+        .ok()
+        .and_then(|length| IpNet::new(address, length).ok());
+    in_range.ok_or_else(|| {
+        format!(
+            "the prefix length of an {kind} network is a number from 0 to {longest}, not {length}"
+        )
+    })
+}
+
 fn gateway_id(text: &str) -> Result<String, &'static str> {
     let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
     if printable && (1..=128).contains(&text.len()) {
@@ -463,6 +486,25 @@ mod tests {
                 "{env}"
             );
             assert!(arg.get_help().is_some(), "{id} has no doc line");
+        }
+    }
+
+    #[test]
+    fn a_network_that_is_none_is_told_what_is_wrong_with_it() {
+        for right in ["10.0.0.0/8", "10.1.2.3/32", "0.0.0.0/0", "::/0", "fd00::/8"] {
+            assert_eq!(network(right), Ok(right.parse().unwrap()));
+        }
+        for (wrong, reason) in [
+            ("10.0.0.0/33", "from 0 to 32, not 33"),
+            ("fd00::/129", "from 0 to 128, not 129"),
+            ("10.0.0.0/eight", "from 0 to 32, not eight"),
+            ("10.0.0.0/", "from 0 to 32"),
+            ("10.0.0/8", "10.0.0 is no IP address"),
+            ("10.1.2.3", "such as 10.1.0.0/16"),
+        ] {
+            let flag = format!("--allow-cidr=10.0.0.0/8,{wrong}");
+            let error = Settings::read(["pdu-gateway", "--embedded", &flag]).unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
         }
     }
 
