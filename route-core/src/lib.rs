@@ -44,6 +44,7 @@ pub use ids::{ClientType, LinkId, ParseLinkIdError, UserId};
 pub use outbox::{
     Course, FanView, Item, Outbox, Payload, Perishable, ReturnedRun, Taken, TakenOver, Target,
 };
+pub use roles::micros;
 pub use sessions::{SessionState, SessionView, Status, Summary};
 pub use settings::{FanOut, NotifyOnLoss, Settings};
 pub use view::{LinkView, Stats, UserView};

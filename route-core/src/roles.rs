@@ -44,7 +44,7 @@ const LATE_CLOSE: Duration = Duration::from_secs(60);
 
 /// A moment as in [`Restored`](crate::Restored).
 #[allow(clippy::cast_possible_truncation)] // 292 000 years
-fn micros(now: Duration) -> i64 {
+pub fn micros(now: Duration) -> i64 {
     now.as_micros() as i64
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub(crate) use route_core::micros;
 use tokio::time::Instant;
 
 /// Time since the node started, monotonic, and the calendar time of that start.
@@ -36,12 +37,6 @@ impl Clock {
         let seconds = (self.started_unix + at).as_secs();
         i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
     }
-}
-
-/// A time since the start, as the core and gateways' clocks count it: microseconds that may be negative.
-#[allow(clippy::cast_possible_truncation)] // 292 000 years
-pub(crate) fn micros(time: Duration) -> i64 {
-    time.as_micros() as i64
 }
 
 /// Names one life of a process: start time in Unix milliseconds (upper 44 bits) and a random part (lower 20
