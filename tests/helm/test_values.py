@@ -43,6 +43,19 @@ def test_the_schema_has_exactly_the_values():
     compare(VALUES, SCHEMA, "values")
 
 
+def test_the_schema_requires_what_templates_read():
+    """Setting a value to null takes it away, and a template that reads it would fail with a text for programmers."""
+
+    def compare(values, schema, path):
+        sections = {key for key in values if "properties" in schema["properties"][key]}
+        texts = {key for key, value in values.items() if value is not None and not isinstance(value, (dict, list)) and value != ""}
+        assert set(schema["required"]) == sections | texts, path
+        for key in sections - {"flags"}:
+            compare(values[key], schema["properties"][key], f"{path}.{key}")
+
+    compare(VALUES, SCHEMA, "values")
+
+
 def test_the_schema_knows_exactly_the_flags_that_the_binaries_have():
     def schema_flags(component):
         return set(SCHEMA["properties"][component]["properties"]["flags"]["properties"])
@@ -114,6 +127,14 @@ def test_the_scenarios_use_every_value():
         (["node.flags.log-bytes=0MiB"], "node.flags.log-bytes: Does not match pattern"),
         (["gateway.flags.allow-cidr=10.0.0.0/33"], "gateway.flags.allow-cidr: Does not match pattern"),
         (["gateway.flags.allow-cidr=fd00::/129"], "gateway.flags.allow-cidr: Does not match pattern"),
+        (["node.flags=null"], "node: flags is required"),
+        (["gateway.flags=null"], "gateway: flags is required"),
+        (["monitoring.traces=null"], "monitoring: traces is required"),
+        (["node=null"], "(root): node is required"),
+        (["mode=null"], "(root): mode is required"),
+        (["gateway.service.type=NodePort", "gateway.service.nodePort=80"], "nodePort: Must be greater than or equal to 30000"),
+        (["gateway.service.type=NodePort", "gateway.service.nodePort=32768"], "nodePort: Must be less than or equal to 32767"),
+        (["gateway.service.type=NodePort", "gateway.service.nodePort=abc"], "nodePort: Invalid type. Expected: [integer,null]"),
         (["fullnameOverride=Im_Route"], "fullnameOverride: Does not match pattern"),
         ([r"commonLabels.app\.kubernetes\.io/name=x"], "commonLabels has app.kubernetes.io/name, which the chart sets"),
         ([r"node.podLabels.app\.kubernetes\.io/component=x"], "node.podLabels has app.kubernetes.io/component"),
@@ -147,6 +168,8 @@ def test_wrong_values_are_refused_with_a_reason(settings, reason):
         ["node.flags.seat-bytes=1048576"],
         ["gateway.flags.allow-cidr={0.0.0.0/0,::/0}"],
         ["gateway.flags.allow-cidr=10.0.0.0/8"],
+        ["gateway.service.type=NodePort", "gateway.service.nodePort=30820"],
+        ["gateway.service.nodePort=null", "node.resources.limits=null", "commonLabels=null"],
         ["node.flags.shutdown-deadline=20s", "gateway.flags.drain-deadline=20s", "pods.terminationGracePeriodSeconds=45"],
     ],
 )
