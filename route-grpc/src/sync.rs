@@ -407,6 +407,15 @@ mod tests {
     }
 
     #[test]
+    fn a_node_to_which_nobody_comes_cannot_know_that_there_is_nobody() {
+        let start = cold_start(1000);
+
+        assert!(!start.is_over(UNTIL.saturating_sub(Duration::from_millis(1))));
+        assert_eq!(start.until(), UNTIL);
+        assert!(start.is_over(UNTIL));
+    }
+
+    #[test]
     fn a_newcomer_that_is_first_does_not_hide_the_others() {
         let mut start = cold_start(1000);
         start.attached(NOW, "new", std::iter::empty());
