@@ -7,10 +7,15 @@
 //! A link may be *shown* or not: sessions of links that are not shown (shadows) are kept up to date but are no
 //! presence.
 
+mod logins;
+mod records;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
+pub(crate) use self::logins::{Logins, Step};
+use self::records::{Head, Held, NIL, Session, insert, remove, summary};
 use crate::change::ReportedStatus;
 use crate::ids::{ClientType, UserId};
 
@@ -66,161 +71,6 @@ pub struct SessionView {
     pub logins: u32,
     /// When the first was reported, since the node started, in whole seconds.
     pub since: std::time::Duration,
-}
-
-/// How many logins of each kind a session has. A count that would exceed 65 535 stays there: nobody has that many
-/// clients of one type on one MsgServer, and a peer that says so may only confuse its own users.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Logins {
-    pub(crate) online: u16,
-    /// Away ever since they were reported, or for certain.
-    pub(crate) away: u16,
-    pub(crate) hidden: u16,
-    /// Were online and were marked as away; at most 255, more are simply away.
-    pub(crate) left: u8,
-}
-
-impl Logins {
-    pub(crate) fn visible(self) -> u32 {
-        u32::from(self.online) + self.absent()
-    }
-
-    /// Visible and away.
-    pub(crate) fn absent(self) -> u32 {
-        u32::from(self.away) + u32::from(self.left)
-    }
-
-    fn is_empty(self) -> bool {
-        self.visible() == 0 && self.hidden == 0
-    }
-
-    fn after(self, step: Step) -> Logins {
-        let mut next = self;
-        match step {
-            Step::Clear => next = Logins::default(),
-            Step::Add(more) => {
-                next.online = next.online.saturating_add(more.online);
-                next.away = next.away.saturating_add(more.away);
-                next.hidden = next.hidden.saturating_add(more.hidden);
-            }
-            Step::Report(ReportedStatus::Online) => {
-                // Ends an absence, or is one more login.
-                if next.left > 0 {
-                    next.left -= 1;
-                } else {
-                    next.away = next.away.saturating_sub(1);
-                }
-                next.online = next.online.saturating_add(1);
-            }
-            Step::Report(ReportedStatus::Away) if next.online > 0 && next.left < u8::MAX => {
-                next.online -= 1;
-                next.left += 1;
-            }
-            Step::Report(ReportedStatus::Away) if next.online > 0 => {
-                next.online -= 1;
-                next.away = next.away.saturating_add(1);
-            }
-            Step::Report(ReportedStatus::Away) => {
-                // Nobody was left to go away: this is a client of its own, and so were those that seemed to have left.
-                next.online = next.left.into();
-                next.away = next.away.saturating_add(u16::from(next.left) + 1);
-                next.left = 0;
-            }
-            Step::Report(ReportedStatus::Offline) => {
-                // A visible login before a hidden one; an absent client before an active one.
-                if next.left > 0 {
-                    next.left -= 1;
-                } else if next.away > 0 {
-                    next.away -= 1;
-                } else if next.online > 0 {
-                    next.online -= 1;
-                } else {
-                    next.hidden = next.hidden.saturating_sub(1);
-                }
-            }
-        }
-        next
-    }
-}
-
-/// What happens to one session.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Step {
-    /// So many more logins.
-    Add(Logins),
-    /// An update.
-    Report(ReportedStatus),
-    /// No login is left.
-    Clear,
-}
-
-impl Step {
-    /// It reports somebody who is there for others to see.
-    fn brings(self) -> bool {
-        match self {
-            Step::Add(more) => more.visible() > 0,
-            Step::Report(status) => status != ReportedStatus::Offline,
-            Step::Clear => false,
-        }
-    }
-}
-
-/// End of a list; also the most sessions that the table can hold.
-const NIL: u32 = (1 << 31) - 1;
-
-#[derive(Clone, Copy, Debug)]
-struct Session {
-    user: u32,
-    /// Slot of the link; meaningless in a free record.
-    link: u32,
-    /// In a free record: the next free one.
-    next_of_user: u32,
-    prev_of_link: u32,
-    next_of_link: u32,
-    /// Seconds since the node started.
-    since: u32,
-    logins: Logins,
-    client_type: u8,
-    /// The link reported a visible login and has not taken away what was the user's last one. See [`Linger`].
-    brought: bool,
-}
-
-/// A user's first session, and whether some shown session is a visible desktop login: all that a status query needs.
-#[derive(Clone, Copy)]
-struct Head(u32);
-
-impl Head {
-    const DESKTOP: u32 = 1 << 31;
-
-    fn new(first: u32, desktop: bool) -> Head {
-        Head(first | if desktop { Head::DESKTOP } else { 0 })
-    }
-
-    fn first(self) -> u32 {
-        self.0 & !Head::DESKTOP
-    }
-
-    fn desktop(self) -> bool {
-        self.0 & Head::DESKTOP != 0
-    }
-}
-
-/// What one link holds.
-#[derive(Clone, Copy, Debug)]
-struct Held {
-    first: u32,
-    sessions: u32,
-    desktop: u32,
-    shown: bool,
-}
-
-impl Held {
-    const NOTHING: Held = Held {
-        first: NIL,
-        sessions: 0,
-        desktop: 0,
-        shown: false,
-    };
 }
 
 /// Whether a link whose own logins of a user are gone may still make the user known.
@@ -655,91 +505,4 @@ impl std::fmt::Debug for Sessions {
             .field("sessions", &self.live)
             .finish_non_exhaustive()
     }
-}
-
-fn summary(slab: &[Session], links: &[Held], first: u32) -> Summary {
-    let (mut online, mut away, mut desktop) = (false, false, false);
-    let mut at = first;
-    while at != NIL {
-        let session = &slab[at as usize];
-        if links[session.link as usize].shown {
-            online |= session.logins.online > 0;
-            away |= session.logins.absent() > 0;
-            desktop |= session.logins.visible() > 0 && ClientType(session.client_type).is_desktop();
-        }
-        at = session.next_of_user;
-    }
-    let status = match (online, away) {
-        (true, _) => Status::Online,
-        (false, true) => Status::Away,
-        (false, false) => Status::Offline,
-    };
-    Summary {
-        status,
-        legacy_online: desktop,
-    }
-}
-
-/// Puts the record into the slab and at the head of its link's list.
-fn insert(
-    slab: &mut Vec<Session>,
-    links: &mut [Held],
-    first_free: &mut u32,
-    session: Session,
-) -> u32 {
-    let at = if *first_free == NIL {
-        assert!(
-            slab.len() < NIL as usize,
-            "2^31 sessions are the most that a table holds"
-        );
-        slab.push(session);
-        slab.len() as u32 - 1
-    } else {
-        let at = *first_free;
-        *first_free = slab[at as usize].next_of_user;
-        slab[at as usize] = session;
-        at
-    };
-    if session.next_of_link != NIL {
-        slab[session.next_of_link as usize].prev_of_link = at;
-    }
-    let held = &mut links[session.link as usize];
-    held.first = at;
-    held.sessions += 1;
-    held.desktop += u32::from(ClientType(session.client_type).is_desktop());
-    at
-}
-
-/// Takes the record out of both lists and frees it; returns the user's new first session.
-fn remove(
-    slab: &mut [Session],
-    links: &mut [Held],
-    first_free: &mut u32,
-    first: u32,
-    previous: u32,
-    at: u32,
-) -> u32 {
-    let session = slab[at as usize];
-    let held = &mut links[session.link as usize];
-    held.sessions -= 1;
-    held.desktop -= u32::from(ClientType(session.client_type).is_desktop());
-    if session.prev_of_link == NIL {
-        held.first = session.next_of_link;
-    } else {
-        slab[session.prev_of_link as usize].next_of_link = session.next_of_link;
-    }
-    if session.next_of_link != NIL {
-        slab[session.next_of_link as usize].prev_of_link = session.prev_of_link;
-    }
-    let new_first = if previous == NIL {
-        session.next_of_user
-    } else {
-        slab[previous as usize].next_of_user = session.next_of_user;
-        first
-    };
-    let freed = &mut slab[at as usize];
-    freed.logins = Logins::default();
-    freed.next_of_user = *first_free;
-    *first_free = at;
-    new_first
 }
