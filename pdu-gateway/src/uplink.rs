@@ -6,8 +6,9 @@
 //!
 //! While no stream is attached nothing is queued. When the next one is, the queue is made from the ledgers.
 
+mod outgoing;
+
 use std::collections::VecDeque;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -17,28 +18,17 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use route_proto::v1::uplink_entry::Entry;
 use route_proto::v1::{
-    AttachHello, AttachRequest, AttachWelcome, CloseReason, Confirmation, DeliveryRun, LinkClosed,
-    LinkOpened, Returned, TakenMark, Told, Uplink as UplinkMessage, UplinkEntry, attach_request,
+    AttachHello, AttachWelcome, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkOpened,
+    Returned, TakenMark, Told,
 };
 use route_runtime::telemetry::Span;
 use tokio::sync::Notify;
-use tokio_stream::Stream;
 
+use self::outgoing::Outgoing;
+pub use self::outgoing::UplinkStream;
 use crate::clock::Clock;
 use crate::kick::OldKick;
-use crate::ledger::{Deed, Keep, Ledger, OpenQuery, Timing, cost};
-
-/// One message of the stream takes about so many bytes at most, unless a single entry is longer.
-const MESSAGE_BYTES: usize = 512 << 10;
-
-/// ... and so many entries.
-const MESSAGE_ENTRIES: usize = 4096;
-
-/// How often the node is told what our clock shows.
-const CLOCK_TOLD_EVERY: Duration = Duration::from_secs(1);
-
-/// Spans that wait for a stream; those of what is read while there is none for long end early.
-const MAX_SPANS: usize = 1024;
+use crate::ledger::{Deed, Keep, Ledger, OpenQuery, Timing};
 
 /// What may be unconfirmed before reading stops, bytes. Exceeded by what one read brings.
 #[derive(Debug, Clone, Copy)]
@@ -94,40 +84,7 @@ struct State {
     bytes: usize,
     /// Readers that wait for room, or for their last answer, each once.
     waiting: Vec<Waker>,
-    queue: VecDeque<UplinkEntry>,
-    queue_bytes: usize,
-    /// Of traced entries, until the stream takes them.
-    spans: Vec<Span>,
-    stream: StreamState,
-    /// So many entries at the head of the queue were sent before, on earlier streams; `None` once the node has been
-    /// told that there are no more.
-    to_resend: Option<usize>,
-    /// Messages about earlier nodes that go before everything else.
-    told: VecDeque<Vec<Told>>,
-    /// Counts streams, so that an old one ends.
-    generation: u64,
-    waker: Option<Waker>,
-    /// Downlink messages that were taken over, and as last told.
-    taken: u64,
-    taken_told: u64,
-    /// When the last of them came, and as last told.
-    clock: Duration,
-    clock_told: Duration,
-    /// Whether a link here is congested, and as last told.
-    congested: bool,
-    congested_told: bool,
-    resent: u64,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-enum StreamState {
-    /// There is none, or it has not been welcomed.
-    #[default]
-    Detached,
-    /// Takes from the queue.
-    Attached,
-    /// Ends when the queue is empty.
-    Ending,
+    outgoing: Outgoing,
 }
 
 /// What a confirmation brought.
@@ -181,8 +138,8 @@ impl Uplink {
             let (ledger, entry) = Ledger::open(self.clock.now(), link, self.keep, opened);
             state.bytes += ledger.bytes();
             state.ledgers.insert(link, ledger);
-            state.queue(entry);
-            state.waker.take()
+            state.outgoing.push(entry);
+            state.outgoing.waker.take()
         };
         wake(waker);
     }
@@ -201,10 +158,8 @@ impl Uplink {
         let (room, waker) = {
             let mut state = self.state.lock();
             state.record(now, link, deeds);
-            if !spans.is_empty() && state.spans.len() < MAX_SPANS {
-                state.spans.extend(spans);
-            }
-            (self.room(&state, link), state.waker.take())
+            state.outgoing.keep(spans);
+            (self.room(&state, link), state.outgoing.waker.take())
         };
         wake(waker);
         room
@@ -326,29 +281,24 @@ impl Uplink {
 
     /// Everything up to this downlink message, which came at `now`, stands in the links' output queues.
     pub fn took_over(&self, now: Duration, number: u64) {
-        self.tell(|state| {
-            state.taken = number;
-            state.clock = now;
+        self.tell(|outgoing| {
+            outgoing.taken = number;
+            outgoing.clock = now;
         });
     }
 
     /// Some link here takes less than it is sent, or none does.
     pub fn set_congested(&self, congested: bool) {
-        self.tell(|state| state.congested = congested);
+        self.tell(|outgoing| outgoing.congested = congested);
     }
 
     /// The requests of a new stream, which begins with `hello`. The stream before ends.
     pub fn stream(self: &Arc<Self>, hello: AttachHello) -> UplinkStream {
         let mut state = self.state.lock();
-        state.generation += 1;
-        state.detach();
+        let generation = state.outgoing.begin();
         // Lets the old stream see that it is over.
-        wake(state.waker.take());
-        UplinkStream {
-            uplink: Arc::clone(self),
-            generation: state.generation,
-            hello: Some(hello),
-        }
+        wake(state.outgoing.waker.take());
+        UplinkStream::new(Arc::clone(self), generation, hello)
     }
 
     /// The newest stream was welcomed by a node that has applied so much of these links, and knows no others. `told`
@@ -373,21 +323,8 @@ impl Uplink {
                     ledger.replay(applied, &mut entries);
                 }
             }
-            state.resent += entries.len() as u64;
-            state.to_resend = Some(entries.len());
-            state.queue_bytes = entries
-                .iter()
-                .filter_map(|e| e.entry.as_ref())
-                .map(cost)
-                .sum();
-            state.queue = entries.into();
-            state.told = told;
-            state.stream = StreamState::Attached;
-            (state.taken, state.taken_told) = (0, 0);
-            // What it showed before the break is of no use, and the hello has just told.
-            state.clock_told = state.clock;
-            state.congested_told = false;
-            state.waker.take()
+            state.outgoing.attach(entries, told);
+            state.outgoing.waker.take()
         };
         wake(waker);
         reopened
@@ -395,12 +332,12 @@ impl Uplink {
 
     /// The stream broke: what is not confirmed waits in the ledgers.
     pub fn detach(&self) {
-        self.state.lock().detach();
+        self.state.lock().outgoing.detach();
     }
 
     /// Ends the stream when it has sent everything.
     pub fn end_stream(&self) {
-        self.tell(|state| state.stream = StreamState::Ending);
+        self.tell(Outgoing::end);
     }
 
     /// Waits until every link has ended and the node knows everything about it.
@@ -430,7 +367,7 @@ impl Uplink {
 
     /// A node takes what goes up.
     pub fn is_attached(&self) -> bool {
-        self.state.lock().stream != StreamState::Detached
+        self.state.lock().outgoing.is_attached()
     }
 
     /// How much waits.
@@ -440,7 +377,7 @@ impl Uplink {
             entries: state.ledgers.values().map(Ledger::unconfirmed).sum(),
             bytes: state.bytes,
             ledgers: state.ledgers.len(),
-            resent: state.resent,
+            resent: state.outgoing.resent,
         }
     }
 
@@ -454,11 +391,11 @@ impl Uplink {
         }
     }
 
-    fn tell(&self, change: impl FnOnce(&mut State)) {
+    fn tell(&self, change: impl FnOnce(&mut Outgoing)) {
         let waker = {
             let mut state = self.state.lock();
-            change(&mut state);
-            state.waker.take()
+            change(&mut state.outgoing);
+            state.outgoing.waker.take()
         };
         wake(waker);
     }
@@ -469,9 +406,7 @@ impl State {
         let State {
             ledgers,
             bytes,
-            queue,
-            queue_bytes,
-            stream,
+            outgoing,
             ..
         } = self;
         let Some(ledger) = ledgers.get_mut(&link) else {
@@ -479,14 +414,10 @@ impl State {
             return;
         };
         let before = ledger.bytes();
-        let detached = *stream == StreamState::Detached;
         let last = deeds.last().map(Deed::command);
         for deed in deeds.drain(..) {
             let entry = ledger.record(now, deed);
-            if !detached {
-                *queue_bytes += entry.entry.as_ref().map_or(0, cost);
-                queue.push_back(entry);
-            }
+            outgoing.push(entry);
         }
         if let Some(Some(command)) = last {
             ledger.measure(now, command);
@@ -499,13 +430,6 @@ impl State {
     fn wait(&mut self, waker: &Waker) {
         if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
             self.waiting.push(waker.clone());
-        }
-    }
-
-    fn queue(&mut self, entry: UplinkEntry) {
-        if self.stream != StreamState::Detached {
-            self.queue_bytes += entry.entry.as_ref().map_or(0, cost);
-            self.queue.push_back(entry);
         }
     }
 
@@ -522,124 +446,11 @@ impl State {
         }
         Some(result)
     }
-
-    fn detach(&mut self) {
-        self.stream = StreamState::Detached;
-        self.queue = VecDeque::new();
-        self.queue_bytes = 0;
-        self.told = VecDeque::new();
-    }
-
-    /// Everything that is ready, within the limits of a message.
-    fn take(&mut self) -> Option<UplinkMessage> {
-        if let Some(told) = self.told.pop_front() {
-            return Some(UplinkMessage {
-                told,
-                taken: self.taken,
-                ..UplinkMessage::default()
-            });
-        }
-        let news = self.taken != self.taken_told
-            || self.congested != self.congested_told
-            || self.to_resend.is_some();
-        if self.queue.is_empty() && !news {
-            return None;
-        }
-        let congested = (self.congested != self.congested_told).then_some(self.congested);
-        self.taken_told = self.taken;
-        let clock_is_due = self.clock >= self.clock_told + CLOCK_TOLD_EVERY;
-        if clock_is_due {
-            self.clock_told = self.clock;
-        }
-        self.congested_told = self.congested;
-        let entries = self.take_entries();
-        if !self.spans.is_empty() {
-            // Some may be those of a later message of a burst: that is near enough.
-            self.spans = Vec::new();
-        }
-        let to_resend = self
-            .to_resend
-            .map(|left| left.saturating_sub(entries.len()));
-        let caught_up = to_resend == Some(0);
-        self.to_resend = to_resend.filter(|_| !caught_up);
-        Some(UplinkMessage {
-            entries,
-            taken: self.taken,
-            congested,
-            caught_up,
-            told: Vec::new(),
-            clock_micros: match clock_is_due {
-                true => u64::try_from(self.clock.as_micros()).unwrap_or(u64::MAX),
-                false => 0,
-            },
-        })
-    }
-
-    fn take_entries(&mut self) -> Vec<UplinkEntry> {
-        if self.queue_bytes <= MESSAGE_BYTES && self.queue.len() <= MESSAGE_ENTRIES {
-            self.queue_bytes = 0;
-            return std::mem::take(&mut self.queue).into();
-        }
-        let mut bytes = 0;
-        let fitting = self.queue.iter().take(MESSAGE_ENTRIES).take_while(|entry| {
-            bytes += entry.entry.as_ref().map_or(0, cost);
-            bytes <= MESSAGE_BYTES
-        });
-        // A long entry goes alone.
-        let count = fitting.count().max(1).min(self.queue.len());
-        let entries: Vec<UplinkEntry> = self.queue.drain(..count).collect();
-        let taken: usize = entries
-            .iter()
-            .filter_map(|e| e.entry.as_ref())
-            .map(cost)
-            .sum();
-        debug_assert!(
-            taken <= self.queue_bytes,
-            "each entry is counted as it comes and as it goes"
-        );
-        self.queue_bytes = self.queue_bytes.saturating_sub(taken);
-        entries
-    }
 }
 
 fn wake(waker: Option<Waker>) {
     if let Some(waker) = waker {
         waker.wake();
-    }
-}
-
-/// The requests of one Attach stream. Ends when a newer stream begins.
-#[derive(Debug)]
-pub struct UplinkStream {
-    uplink: Arc<Uplink>,
-    generation: u64,
-    hello: Option<AttachHello>,
-}
-
-impl Stream for UplinkStream {
-    type Item = AttachRequest;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AttachRequest>> {
-        let request = |frame| Poll::Ready(Some(AttachRequest { frame: Some(frame) }));
-        if let Some(mut hello) = self.hello.take() {
-            let now = self.uplink.clock.now().as_micros();
-            hello.clock_micros = u64::try_from(now).unwrap_or(u64::MAX);
-            return request(attach_request::Frame::Hello(hello));
-        }
-        let mut state = self.uplink.state.lock();
-        if state.generation != self.generation {
-            return Poll::Ready(None);
-        }
-        if state.stream != StreamState::Detached
-            && let Some(message) = state.take()
-        {
-            return request(attach_request::Frame::Uplink(message));
-        }
-        if state.stream == StreamState::Ending {
-            return Poll::Ready(None);
-        }
-        state.waker = Some(cx.waker().clone());
-        Poll::Pending
     }
 }
 

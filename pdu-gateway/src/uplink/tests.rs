@@ -1,6 +1,10 @@
-use bytes::Bytes;
-use route_proto::v1::Envelope;
+use std::pin::Pin;
 
+use bytes::Bytes;
+use route_proto::v1::{AttachRequest, Envelope, Uplink as UplinkMessage, attach_request};
+use tokio_stream::Stream;
+
+use super::outgoing::{MESSAGE_BYTES, MESSAGE_ENTRIES};
 use super::*;
 
 const NOW: Duration = Duration::from_millis(500);
