@@ -1,0 +1,112 @@
+use super::*;
+
+#[test]
+fn the_flags_are_well_formed() {
+    Settings::command().debug_assert();
+}
+
+#[test]
+fn a_node_has_to_be_named() {
+    assert!(Settings::read(["pdu-gateway"]).is_err());
+    assert!(Settings::read(["pdu-gateway", "--embedded"]).is_ok());
+    let upstream = [
+        "pdu-gateway",
+        "--upstream",
+        "http://a:1",
+        "--upstream=http://b:1",
+    ];
+    assert_eq!(Settings::read(upstream).unwrap().upstream.len(), 2);
+    for wrong in ["127.0.0.1:50051", "https://a:1", "http://"] {
+        let refused = Settings::read(["pdu-gateway", "--upstream", wrong]);
+        assert!(refused.is_err(), "{wrong}");
+    }
+    let both = ["pdu-gateway", "--embedded", "--upstream", "http://a:1"];
+    assert!(Settings::read(both).is_err());
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused() {
+    let problem = |mode: &str, flag: &str| {
+        let read = Settings::read(["pdu-gateway", mode, flag]);
+        read.map_or_else(|error| error.to_string(), |_| "taken".to_owned())
+    };
+
+    for (flag, named) in [
+        ("--link-queue-bytes=15MiB", "--max-pdu-bytes"),
+        ("--window-total-bytes=7MiB", "--window-bytes"),
+        ("--host-timeout=5s", "at least 6s"),
+        (
+            "--upstream-welcome-timeout=2s",
+            "--upstream-connect-timeout",
+        ),
+        ("--upstream-back-off=60s", "--upstream-lost"),
+        ("--remembered-origins=4095", "--max-connections"),
+        ("--upstream-keepalive-interval=999ms", "at least 1s"),
+        ("--upstream-stream-bytes=2GiB", "less than 2GiB"),
+    ] {
+        let problem = problem("--upstream=http://a:1", flag);
+        let (flag, _) = flag.split_once('=').unwrap();
+        assert!(
+            problem.contains(flag) && problem.contains(named),
+            "{problem}"
+        );
+    }
+    let patient = problem("--embedded", "--patient-bytes=8MiB");
+    assert!(patient.contains("more than --patient-bytes"), "{patient}");
+}
+
+#[test]
+fn defaults_are_those_of_the_documentation() {
+    let settings = Settings::parse_from(["pdu-gateway", "--embedded"]);
+
+    assert_eq!(settings.listen, ["0.0.0.0:8200".parse().unwrap()]);
+    assert_eq!(settings.max_pdu_bytes, 16 << 20);
+    assert_eq!(settings.idle_timeout, Duration::from_secs(30));
+    assert_eq!(settings.allow_cidr.len(), 6);
+    assert!(settings.client_types.is_empty() && !settings.lenient);
+}
+
+#[test]
+fn every_flag_can_be_set_by_the_environment() {
+    for arg in Settings::command().get_arguments() {
+        let id = arg.get_id().as_str();
+        if ["help", "version"].contains(&id) {
+            continue;
+        }
+        let env = arg
+            .get_env()
+            .unwrap_or_else(|| panic!("{id} has no environment name"));
+        let env = env.to_str().unwrap();
+        assert!(
+            env.starts_with("TT_GATEWAY_") || env.starts_with("TT_ROUTE_"),
+            "{env}"
+        );
+        assert!(arg.get_help().is_some(), "{id} has no doc line");
+    }
+}
+
+#[test]
+fn a_network_that_is_none_is_told_what_is_wrong_with_it() {
+    for right in ["10.0.0.0/8", "10.1.2.3/32", "0.0.0.0/0", "::/0", "fd00::/8"] {
+        assert_eq!(network(right), Ok(right.parse().unwrap()));
+    }
+    for (wrong, reason) in [
+        ("10.0.0.0/33", "from 0 to 32, not 33"),
+        ("fd00::/129", "from 0 to 128, not 129"),
+        ("10.0.0.0/eight", "from 0 to 32, not eight"),
+        ("10.0.0.0/", "from 0 to 32"),
+        ("10.0.0/8", "10.0.0 is no IP address"),
+        ("10.1.2.3", "such as 10.1.0.0/16"),
+    ] {
+        let flag = format!("--allow-cidr=10.0.0.0/8,{wrong}");
+        let error = Settings::read(["pdu-gateway", "--embedded", &flag]).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn client_types_are_numbers_up_to_0xff() {
+    assert_eq!(client_type("0x21"), Ok(0x21));
+    assert_eq!(client_type("19"), Ok(0x13));
+    assert!(client_type("0x100").is_err() && client_type("web").is_err());
+}
