@@ -5,6 +5,8 @@
 //! which queues deliveries and logs events before the lock is free again: so every queue and the log see the same
 //! order.
 
+mod settle;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,27 +14,26 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use parking_lot::Mutex;
-use route_core::{Core, Course, Event, EventLog, Gap, LinkId};
+use route_core::{Core, Event, EventLog, Gap, LinkId};
 use route_proto::v1::{DeliveryRun, UplinkEntry};
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, new_epoch};
-use crate::confirmations::{Confirmations, Left, Patience, Wait};
+use crate::confirmations::{Confirmations, Left};
 use crate::connections::Connections;
 use crate::gateway_clock::GatewayClock;
 use crate::gateways::{GatewayLimits, Gateways};
 use crate::limits::{SNAPSHOTS_AT_ONCE, Streams};
 use crate::metrics::Metrics;
-use crate::outbound::Outbound;
 use crate::position::Position;
 use crate::requests::Requests;
 use crate::sequences::Mark;
 use crate::settings::NodeSettings;
 use crate::status::Refusal;
 use crate::sync::{ColdStart, Sync, Waits};
-use crate::trace::{Hop, Traced};
+use crate::trace::Traced;
 use crate::uplink::{self, Answer, Answers, Effects, OpenQuery};
 
 /// Sessions of closed links that are freed under one lock: some hundred microseconds.
@@ -278,108 +279,6 @@ impl Node {
         self.chores.notify_one();
     }
 
-    /// Queues and logs what the core has produced.
-    fn settle(&self, routing: &mut Routing, now: Duration) -> Settled {
-        if routing.cold_start.is_some() {
-            // Tables that are restored part by part are nobody's coming or going: subscribers get a gap instead.
-            drop(routing.core.outbox().events());
-        }
-        if let Some(cold_start) = routing.cold_start.take_if(|start| start.is_over(now)) {
-            self.end_cold_start(routing, now, cold_start);
-        }
-        let Routing {
-            core,
-            gateways,
-            answers,
-            confirmations,
-            unsettled,
-            repeated,
-            left,
-            traced,
-            ..
-        } = routing;
-        let outbox = core.outbox();
-        let mut deliveries = 0;
-        let mut moved = false;
-        let mut taken_over = outbox.taken_over().into_iter().peekable();
-        let mut answers = answers.drain(..).peekable();
-        let mut repeated = repeated.drain(..).peekable();
-        for (before, fan) in outbox.fans().enumerate() {
-            while repeated.next_if(|it| it.fans.end <= before).is_some() {}
-            let repeats = |it: &&Repeated| it.fans.contains(&before) && it.origin == fan.origin;
-            let place = repeated.peek().filter(repeats).map(|it| it.place);
-            let place = place.filter(|_| fan.course == Course::Direct);
-            while let Some(answer) = answers.next_if(|answer| answer.after <= before) {
-                gateways.answer(answer);
-            }
-            while let Some(next) = taken_over.next_if(|next| next.after <= before) {
-                gateways.take_over(next.to, &next.taken);
-                moved = true;
-            }
-            deliveries += (fan.items.len() * fan.targets.len()) as u64;
-            moved |= fan.course != Course::Direct;
-            gateways.deliver(&fan, place, traced);
-        }
-        for last in taken_over {
-            gateways.take_over(last.to, &last.taken);
-            moved = true;
-        }
-        answers.for_each(|answer| gateways.answer(answer));
-        for link in outbox.closes() {
-            gateways.close_link(link);
-        }
-        self.metrics.deliveries.add(deliveries);
-        let mut events = outbox.events().peekable();
-        let head = events.peek().is_some().then(|| {
-            let mut log = self.log.lock();
-            for event in events.by_ref() {
-                log.push(event);
-            }
-            log.head()
-        });
-        drop(events);
-        outbox.clear();
-        let mut waits = gateways.take_waits();
-        let holding = core.is_holding();
-        if holding {
-            waits.push(Wait::HELD);
-        }
-        if moved {
-            left.push(Left::CORE);
-        }
-        if !left.is_empty() {
-            confirmations.moved(left, &waits);
-            left.clear();
-        }
-        for batch in unsettled.drain(..) {
-            gateways.end_links(batch.gateway, &batch.ended);
-            confirmations.add(batch.gateway, batch.marks, &waits, batch.bytes);
-        }
-        // A draining node's word is worth nothing: its successor is told again.
-        if !self.shutdown.draining().is_cancelled() {
-            let stands = |gateways: &Gateways, wait, patience| match wait {
-                Wait::HELD => !holding || patience == Patience::Over,
-                wait => gateways.stands(wait, patience),
-            };
-            while let Some((origin, marks)) =
-                confirmations.next(|wait, patience| stands(gateways, wait, patience))
-            {
-                gateways.confirm(origin, &marks);
-            }
-        }
-        for gateway in gateways.detach_choked(now) {
-            core.detach_gateway(gateway);
-            self.metrics.slow_gateways.add(1, &[]);
-            self.gateways_changed.notify_waiters();
-            self.chores_changed();
-        }
-        Settled {
-            touched: gateways.take_touched(),
-            head,
-            _hops: traced.take(),
-        }
-    }
-
     /// All links are known, or there is no use in waiting: what was held is applied, in order. Queries are answered last,
     /// because their users' logins may stand among what other gateways sent.
     fn end_cold_start(&self, routing: &mut Routing, now: Duration, cold_start: ColdStart) {
@@ -461,15 +360,6 @@ impl Node {
         let draining = Refusal::Draining { retry: DRAIN_RETRY }.into();
         self.transact(|routing, _| routing.gateways.end_all(&draining));
     }
-}
-
-/// What is left to do when the lock is free again.
-#[derive(Debug)]
-struct Settled {
-    touched: Vec<Arc<Outbound>>,
-    head: Option<u64>,
-    /// End with the rest.
-    _hops: Vec<Hop>,
 }
 
 impl Routing {
