@@ -374,7 +374,7 @@ fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
         kick_age: settings.kick_age,
         host_timeout: settings.host_timeout,
         close_timeout: settings.close_timeout,
-        remembered_origins: (!settings.embedded).then_some(settings.remembered_origins),
+        remembered_origins: (!settings.embedded).then(|| settings.remembered_origins()),
     };
     Gateway::new(
         Dialect::new(&settings.client_types, settings.lenient),

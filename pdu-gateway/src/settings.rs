@@ -189,16 +189,15 @@ pub struct Settings {
     #[arg(long, env = "TT_GATEWAY_QUERY_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "30s", help_heading = "MsgServers")]
     pub query_timeout: Duration,
     /// Senders of which a connection remembers what it was written last, for nothing to come twice; beyond, those that have been
-    /// silent longest are forgotten
+    /// silent longest are forgotten [default: twice --max-connections]
     #[arg(
         long,
         env = "TT_GATEWAY_REMEMBERED_ORIGINS",
         value_name = "COUNT",
         value_parser = count,
-        default_value = "8192",
         help_heading = "MsgServers"
     )]
-    pub remembered_origins: usize,
+    pub remembered_origins: Option<usize>,
     /// Client types of a TeamTalk fork beside Windows, Mac, iOS and Android, such as 0x13,0x21
     #[arg(long, env = "TT_GATEWAY_CLIENT_TYPES", value_name = "TYPES", value_parser = client_type, value_delimiter = ',', help_heading = "MsgServers")]
     pub client_types: Vec<u8>,
@@ -290,13 +289,13 @@ impl Settings {
                     .to_owned(),
             );
         }
-        if self.upstream_back_off >= self.upstream_lost {
+        if self.upstream_back_off > self.upstream_lost {
             return Err(
-                "--upstream-back-off has to be less than --upstream-lost, or a node that comes back is not found in time"
+                "--upstream-back-off has to be at most --upstream-lost, or a node that comes back is not found in time"
                     .to_owned(),
             );
         }
-        if self.remembered_origins < self.max_connections {
+        if self.remembered_origins() < self.max_connections {
             return Err(
                 "--remembered-origins has to be at least --max-connections, for each of them may send"
                     .to_owned(),
@@ -307,6 +306,12 @@ impl Settings {
             self.upstream_keepalive_interval,
         )?;
         http2::window("--upstream-stream-bytes", self.upstream_stream_bytes)
+    }
+
+    /// Senders that a connection remembers: as it was set, or all that may be connected, and as many that were.
+    pub fn remembered_origins(&self) -> usize {
+        let twice = self.max_connections.saturating_mul(2);
+        self.remembered_origins.unwrap_or(twice)
     }
 
     /// The gateway's id: as it was set, or from the host name and the first PDU address as bound.

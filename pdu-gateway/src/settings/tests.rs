@@ -39,7 +39,7 @@ fn flags_that_contradict_each_other_are_refused() {
             "--upstream-welcome-timeout=2s",
             "--upstream-connect-timeout",
         ),
-        ("--upstream-back-off=60s", "--upstream-lost"),
+        ("--upstream-back-off=61s", "--upstream-lost"),
         ("--remembered-origins=4095", "--max-connections"),
         ("--upstream-keepalive-interval=999ms", "at least 1s"),
         ("--upstream-stream-bytes=2GiB", "less than 2GiB"),
@@ -51,6 +51,8 @@ fn flags_that_contradict_each_other_are_refused() {
             "{problem}"
         );
     }
+    let many = problem("--upstream=http://a:1", "--max-connections=10000");
+    assert_eq!(many, "taken");
     let patient = problem("--embedded", "--patient-bytes=8MiB");
     assert!(patient.contains("more than --patient-bytes"), "{patient}");
 }
@@ -63,6 +65,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(settings.max_pdu_bytes, 16 << 20);
     assert_eq!(settings.idle_timeout, Duration::from_secs(30));
     assert_eq!(settings.allow_cidr.len(), 6);
+    assert_eq!(settings.remembered_origins(), 8192);
     assert!(settings.client_types.is_empty() && !settings.lenient);
 }
 
