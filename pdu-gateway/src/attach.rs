@@ -240,7 +240,7 @@ pub struct Attachment {
 }
 
 /// What is known of nodes, from one attempt to the next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Known {
     attempt: u64,
     roster: Vec<String>,
@@ -257,7 +257,16 @@ struct Known {
 impl Attachment {
     /// Attaches, and attaches again, until it is finished. Fails when there is no use in trying again.
     pub async fn run(self) -> Result<(), Lost> {
-        let mut known = Known::default();
+        let mut known = Known {
+            attempt: 0,
+            roster: Vec::new(),
+            epoch: 0,
+            taken: 0,
+            // What is unconfirmed for longer is beyond what an interruption may be.
+            notices: Notices::new(self.patience.lost),
+            failures: 0,
+            away_since: None,
+        };
         for upstream in self.upstreams.iter().cycle() {
             let Err(error) = self.attach(upstream.as_ref(), &mut known).await else {
                 return Ok(());
@@ -354,19 +363,11 @@ impl Attachment {
                 link.reopen_end();
             }
         }
-        *known = Known {
-            attempt: known.attempt,
-            roster: if welcome.roster.is_empty() {
-                std::mem::take(&mut known.roster)
-            } else {
-                welcome.roster
-            },
-            epoch: welcome.epoch,
-            taken: 0,
-            notices: std::mem::take(&mut known.notices),
-            failures: 0,
-            away_since: None,
-        };
+        if !welcome.roster.is_empty() {
+            known.roster = welcome.roster;
+        }
+        (known.epoch, known.taken) = (welcome.epoch, 0);
+        (known.failures, known.away_since) = (0, None);
         self.gateway.counters.attached.add(1);
         self.readiness.set(true, "attached to a node");
         self.doors.send_replace(Door::Open);

@@ -4,17 +4,14 @@
 //! other notices in another order, so the successor has to keep to the order of its predecessor, as far as anybody has
 //! seen anything of it. That is what gateways know: each notice came with its place in that order.
 //!
-//! Bounded: the notices of 30 s before the last one, and 65 536 of them. Of what is older, or more, the successor goes by the
-//! time of reading.
+//! Bounded: the notices of some time before the last one, and 65 536 of them. Of what is older, or more, the successor goes by
+//! the time of reading.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use route_proto::v1::delivery::Payload;
 use route_proto::v1::{DeliveryRun, LinkId, Told};
-
-/// Longer than anything is unconfirmed while a node is there: a gateway's grace, and a cold start.
-const REMEMBERED: Duration = Duration::from_secs(30);
 
 /// A second of the busiest site's; 3 MiB.
 const MOST: usize = 65_536;
@@ -23,8 +20,9 @@ const MOST: usize = 65_536;
 const AT_ONCE: usize = 4096;
 
 /// The notices.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Notices {
+    remembered: Duration,
     known: VecDeque<Notice>,
 }
 
@@ -38,6 +36,14 @@ struct Notice {
 }
 
 impl Notices {
+    /// None yet. Those that came longer than `remembered` before the last one will be forgotten.
+    pub fn new(remembered: Duration) -> Self {
+        Self {
+            remembered,
+            known: VecDeque::new(),
+        }
+    }
+
     /// Deliveries have come. Messages among them are nothing to be remembered.
     pub fn note(&mut self, now: Duration, run: &DeliveryRun) {
         let Some(origin) = run.origin.filter(|origin| origin.gateway != 0) else {
@@ -83,7 +89,8 @@ impl Notices {
         if self.known.back().is_some_and(again) {
             return;
         }
-        let forgotten = |first: &Notice| first.at + REMEMBERED < notice.at;
+        let remembered = self.remembered;
+        let forgotten = |first: &Notice| first.at + remembered < notice.at;
         while self.known.len() >= MOST || self.known.front().is_some_and(forgotten) {
             self.known.pop_front();
         }
@@ -98,10 +105,11 @@ mod tests {
     use super::*;
 
     const NOW: Duration = Duration::from_secs(100);
+    const REMEMBERED: Duration = Duration::from_secs(30);
 
     #[test]
     fn an_entry_is_remembered_once_by_the_place_of_its_first_notice() {
-        let mut notices = Notices::default();
+        let mut notices = Notices::new(REMEMBERED);
         let run = run(
             7,
             50,
@@ -118,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_the_node_says_by_itself_and_messages_are_nothing() {
-        let mut notices = Notices::default();
+        let mut notices = Notices::new(REMEMBERED);
 
         notices.note(NOW, &run(0, 1, vec![(1, status())]));
         notices.note(NOW, &run(7, 1, vec![(1, pdu())]));
@@ -128,7 +136,7 @@ mod tests {
 
     #[test]
     fn old_ones_are_forgotten_and_too_many_too() {
-        let mut notices = Notices::default();
+        let mut notices = Notices::new(REMEMBERED);
         notices.note(NOW, &run(7, 1, vec![(1, status())]));
         notices.note(NOW + REMEMBERED, &run(7, 2, vec![(2, status())]));
         assert_eq!(notices.known.len(), 2);
