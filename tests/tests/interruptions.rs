@@ -4,7 +4,17 @@
 
 use std::time::Duration;
 
+use system_tests::deployment::process::{Process, Surroundings};
+use system_tests::deployment::{Deployment, FanOut, Setup, admin, ports};
 use system_tests::handover::{self, Course, Interruption};
+use system_tests::player::connection::{Connection, Options};
+use system_tests::player::messages::{self, Client, SINGLE_TEXT, Status};
+use system_tests::player::pdu::Pdu;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// For what goes without saying; far less than the grace that must not be waited for.
+const SOON: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn msg_servers_do_not_notice_what_happens_to_the_node() {
@@ -25,4 +35,53 @@ async fn msg_servers_do_not_notice_what_happens_to_the_node() {
     let report = handover::run(&course, |_| {}).await.unwrap();
 
     assert!(report.is_clean(), "\n{report}\n{}", report.output);
+}
+
+/// A MsgServer of the C++ server goes on with another RouteServer within milliseconds, and what was in flight is lost. Here,
+/// the node may not wait for the gateway's grace, for the process is gone and not only cut off.
+#[tokio::test]
+async fn a_killed_gateway_does_not_hold_up_what_its_msg_servers_other_connections_get() {
+    let surroundings = Surroundings {
+        variables: vec![("TT_ROUTE_DETACH_GRACE", "1h".to_owned())],
+        ..Surroundings::default()
+    };
+    let site = Deployment::start_in(&surroundings, Setup::TwoProcesses, FanOut::Directed, &[]);
+    let site = site.await.unwrap();
+    let [pdu, admin] = ports::free().unwrap();
+    let other = [
+        format!("--listen={pdu}"),
+        format!("--admin-listen={admin}"),
+        format!("--upstream=http://{}", site.grpc_address()),
+    ];
+    let _other = Process::start("pdu-gateway", &other).unwrap();
+    soon(async { while !admin::is_ready(admin).await {} }).await;
+    let connect = async |address, pdus: &[Pdu]| {
+        let activity = watch::Sender::new(());
+        let connection = Connection::open(address, Options::default(), activity);
+        let connection = connection.await.unwrap();
+        for pdu in pdus {
+            connection.write(&pdu.encode()).await.unwrap();
+        }
+        assert!(connection.barrier(SOON).await);
+        connection
+    };
+    let users = |user| messages::list(&[(user, Status::Online, Client::Windows)]);
+    let first = connect(site.pdu_address(), &[messages::role(1), users(1)]).await;
+    let second = connect(pdu, &[users(1)]).await;
+    let sender = connect(pdu, &[messages::role(1), users(2)]).await;
+
+    site.processes()[0].kill();
+    assert!(first.closes(SOON).await);
+    second.write(&messages::role(1).encode()).await.unwrap();
+    assert!(second.barrier(SOON).await, "it has claimed");
+    let before = second.count();
+    let message = messages::message(2, 1, 7, SINGLE_TEXT, "after the kill");
+    sender.write(&message.encode()).await.unwrap();
+
+    assert!(second.counts(before + 1, SOON).await);
+    assert_eq!(second.received().last().unwrap(), &message.encode());
+}
+
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(SOON, what).await.expect("it takes too long")
 }
