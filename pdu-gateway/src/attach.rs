@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tracing::{debug, error, info, warn};
@@ -146,11 +146,18 @@ pub struct ConnectionSettings {
     pub stream_bytes: u32,
 }
 
+/// How a node's address is connected to.
+pub type Dial =
+    fn(
+        &Endpoint,
+    ) -> Pin<Box<dyn Future<Output = Result<Channel, tonic::transport::Error>> + Send + '_>>;
+
 /// A node behind a network address.
 #[derive(Debug)]
 pub struct Remote {
     name: String,
     endpoint: Endpoint,
+    dial: Dial,
     message_bytes: usize,
 }
 
@@ -160,6 +167,18 @@ impl Remote {
         url: &str,
         pdu_limit: u32,
         settings: &ConnectionSettings,
+    ) -> Result<Self, tonic::transport::Error> {
+        Self::dialled(url, pdu_limit, settings, |endpoint| {
+            Box::pin(endpoint.connect())
+        })
+    }
+
+    /// The same over another network, where one is simulated.
+    pub fn dialled(
+        url: &str,
+        pdu_limit: u32,
+        settings: &ConnectionSettings,
+        dial: Dial,
     ) -> Result<Self, tonic::transport::Error> {
         let endpoint = Endpoint::from_shared(url.to_owned())?
             .connect_timeout(settings.connect_timeout)
@@ -173,6 +192,7 @@ impl Remote {
         Ok(Remote {
             name: url.to_owned(),
             endpoint,
+            dial,
             message_bytes: pdu_limit as usize + MESSAGE_OVERHEAD,
         })
     }
@@ -188,7 +208,7 @@ impl Upstream for Remote {
         requests: UplinkStream,
     ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>> {
         Box::pin(async move {
-            let channel = self.endpoint.connect().await?;
+            let channel = (self.dial)(&self.endpoint).await?;
             let mut client = LinkServiceClient::new(channel)
                 .max_decoding_message_size(self.message_bytes)
                 .max_encoding_message_size(self.message_bytes);

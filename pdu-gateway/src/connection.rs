@@ -16,10 +16,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use route_proto::v1::{CloseReason, LinkOpened};
-use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::task::yield_now;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span, warn};
@@ -30,6 +27,7 @@ use crate::host::Host;
 use crate::ledger::Deed;
 use crate::link::{Link, Next, Shut};
 use crate::links::Place;
+use crate::network::Socket;
 use crate::output::Batch;
 use crate::pressure::Turn;
 use crate::session::{Session, Tally};
@@ -68,8 +66,8 @@ struct Scratch {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(gateway: Arc<Gateway>, stream: TcpStream, place: Place) {
-    let Ok(peer) = stream.peer_addr() else {
+pub async fn serve<S: Socket>(gateway: Arc<Gateway>, socket: S, place: Place) {
+    let Ok(peer) = socket.peer_addr() else {
         return;
     };
     // An IPv4 address may come in its IPv6 form; links of one MsgServer have to look alike.
@@ -81,8 +79,8 @@ pub async fn serve(gateway: Arc<Gateway>, stream: TcpStream, place: Place) {
     async {
         info!("link opened");
         gateway.uplink.open(link.number(), opened(&link));
-        let (input, output) = stream.into_split();
-        let mut connection = Connection {
+        let (input, output) = socket.into_split();
+        let mut connection = Connection::<S> {
             session: Session::new(Arc::clone(&gateway.dialect), gateway.pdu_limit()),
             sampling: Sampling::default(),
             input,
@@ -108,18 +106,18 @@ fn opened(link: &Link) -> LinkOpened {
     }
 }
 
-struct Connection {
+struct Connection<S: Socket> {
     gateway: Arc<Gateway>,
     link: Arc<Link>,
     session: Session,
     sampling: Sampling,
-    input: OwnedReadHalf,
-    output: OwnedWriteHalf,
+    input: S::Input,
+    output: S::Output,
     batch: Batch,
     room: Room,
 }
 
-impl Connection {
+impl<S: Socket> Connection<S> {
     /// Reads and writes until either has a reason to end.
     async fn run(&mut self) -> CloseReason {
         let mut reader = Reader {
@@ -138,7 +136,7 @@ impl Connection {
         tokio::select! {
             // Writing first: what waits there has come the whole way.
             biased;
-            reason = writer.write(&mut self.output) => reason,
+            reason = writer.write::<S>(&mut self.output) => reason,
             reason = reader.read(&mut self.input) => reason,
         }
     }
@@ -172,9 +170,8 @@ impl Connection {
             self.close().await;
         }
         // A host that does not take what the kernel has would have it kept for minutes.
-        let leftovers = Some(self.gateway.link_settings.host_timeout);
-        let socket = SockRef::from(self.output.as_ref());
-        if let Err(error) = socket.set_tcp_user_timeout(leftovers) {
+        let leftovers = self.gateway.link_settings.host_timeout;
+        if let Err(error) = S::limit_leftovers(&self.output, leftovers) {
             debug!(%error, "cannot limit the time of what is left");
         }
     }
@@ -292,7 +289,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn read(&mut self, input: &mut OwnedReadHalf) -> CloseReason {
+    async fn read(&mut self, input: &mut (impl AsyncRead + Unpin)) -> CloseReason {
         loop {
             match poll_fn(|cx| self.poll_read(cx, input)).await {
                 Ok(0) => return CloseReason::Peer,
@@ -315,7 +312,7 @@ impl Reader<'_> {
     fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
-        input: &mut OwnedReadHalf,
+        input: &mut (impl AsyncRead + Unpin),
     ) -> Poll<Result<usize, ReadError>> {
         if self.poll_allowed(cx).is_pending() {
             self.link.hold_up();
@@ -379,13 +376,13 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     /// Writes what the link holds, until it is to end or its connection breaks.
-    async fn write(&mut self, output: &mut OwnedWriteHalf) -> CloseReason {
+    async fn write<S: Socket>(&mut self, output: &mut S::Output) -> CloseReason {
         loop {
             let mut next = poll_fn(|cx| self.link.poll_next(cx, self.batch)).await;
             loop {
                 match next {
                     Next::End(reason) => return reason,
-                    Next::Look if self.host.has_vanished(output.as_ref()) => {
+                    Next::Look if S::has_vanished(output, &mut self.host) => {
                         warn!("the host has vanished");
                         return CloseReason::Idle;
                     }
@@ -416,7 +413,7 @@ impl Writer<'_> {
     }
 
     /// Writes what the link holds, until the node knows that it ends.
-    async fn flush(&mut self, output: &mut OwnedWriteHalf) -> io::Result<()> {
+    async fn flush(&mut self, output: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         loop {
             while !self.batch.is_done() {
                 poll_fn(|cx| self.poll_write(cx, output)).await?;
@@ -428,7 +425,7 @@ impl Writer<'_> {
     }
 
     /// Writes what the link holds now.
-    async fn write_rest(&mut self, output: &mut OwnedWriteHalf) -> io::Result<()> {
+    async fn write_rest(&mut self, output: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         loop {
             while !self.batch.is_done() {
                 poll_fn(|cx| self.poll_write(cx, output)).await?;
@@ -443,7 +440,7 @@ impl Writer<'_> {
     fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
-        output: &mut OwnedWriteHalf,
+        output: &mut (impl AsyncWrite + Unpin),
     ) -> Poll<io::Result<usize>> {
         let mut few = [IoSlice::new(&[]); FEW_SLICES];
         let filled = self.batch.slices(&mut few);

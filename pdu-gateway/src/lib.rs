@@ -30,7 +30,7 @@
 //! | [`ledger`], [`table`], [`takeover`] | what has to survive a broken stream |
 //! | [`kick`], [`recent_logins`] | kicks that come late, and whom they must not throw out |
 //! | [`run`], [`output`], [`pressure`] | what is written to a link, and how it copes |
-//! | [`link`], [`links`], [`connection`], [`listener`], [`host`], [`tick`], [`throttle`] | MsgServers' connections |
+//! | [`link`], [`links`], [`connection`], [`listener`], [`network`], [`host`], [`tick`], [`throttle`] | MsgServers' connections |
 //! | [`uplink`], [`downlink`], [`attach`], [`embedded`] | the node's side |
 //! | [`gateway`], [`clock`], [`metrics`], [`trace`], [`settings`] | what all share; instruments; flags |
 
@@ -50,6 +50,7 @@ pub mod link;
 pub mod links;
 pub mod listener;
 pub mod metrics;
+pub mod network;
 pub mod output;
 pub mod pressure;
 pub mod recent_logins;

@@ -13,9 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use route_runtime::listen::{self, BindError};
-use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use route_runtime::listen::BindError;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
@@ -25,12 +23,7 @@ use crate::connection;
 use crate::gateway::Gateway;
 use crate::links::Place;
 use crate::metrics::Refused;
-
-/// Connections that the kernel may hold for us.
-const BACKLOG: u32 = 1024;
-
-/// How often a silent peer is asked whether it is there, before it is given up.
-const KEEPALIVE_PROBES: u32 = 3;
+use crate::network::{Listen, Socket};
 
 /// Before an address is tried again that could not be reserved or listened on.
 const RETRY: Duration = Duration::from_secs(1);
@@ -63,41 +56,6 @@ impl AllowList {
     }
 }
 
-/// An address that is bound and does not listen yet.
-#[derive(Debug)]
-pub struct Reserved {
-    socket: TcpSocket,
-    address: SocketAddr,
-}
-
-impl Reserved {
-    /// Binds. Port 0 takes a free port: see [`address`](Self::address).
-    pub fn new(address: SocketAddr) -> Result<Self, BindError> {
-        let bind = || {
-            let socket = match address {
-                SocketAddr::V4(_) => TcpSocket::new_v4()?,
-                SocketAddr::V6(_) => TcpSocket::new_v6()?,
-            };
-            socket.set_reuseaddr(true)?;
-            socket.bind(address)?;
-            let address = socket.local_addr()?;
-            Ok(Reserved { socket, address })
-        };
-        bind().map_err(|source| BindError { address, source })
-    }
-
-    /// What it is bound to.
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    fn listen(self) -> Result<TcpListener, BindError> {
-        let Reserved { socket, address } = self;
-        let listening = socket.listen(BACKLOG);
-        listening.map_err(|source| BindError { address, source })
-    }
-}
-
 /// Takes connections at one address.
 #[derive(Debug)]
 pub struct Listener {
@@ -111,16 +69,16 @@ pub struct Listener {
     pub tracker: TaskTracker,
 }
 
-enum Port {
-    Reserved(Reserved),
-    Listening(TcpListener),
+enum Port<L: Listen> {
+    Reserved(L),
+    Listening(L::Listening),
     /// It was taken by somebody else meanwhile, or the system is short of something.
     Lost,
 }
 
 impl Listener {
     /// Runs until it is dropped, or nobody holds the doors any more.
-    pub async fn run(self, reserved: Reserved) {
+    pub async fn run<L: Listen>(self, reserved: L) {
         let mut doors = self.doors.clone();
         let address = reserved.address();
         let mut port = Port::Reserved(reserved);
@@ -133,13 +91,15 @@ impl Listener {
                     reserve(address).await
                 }
                 (Door::Shut | Door::Open | Door::Held, Port::Lost) => reserve(address).await,
-                (Door::Open | Door::Held, Port::Reserved(reserved)) => match reserved.listen() {
-                    Ok(listener) => {
-                        info!(%address, "listening for MsgServers");
-                        Port::Listening(listener)
+                (Door::Open | Door::Held, Port::Reserved(reserved)) => {
+                    match reserved.listen().await {
+                        Ok(listener) => {
+                            info!(%address, "listening for MsgServers");
+                            Port::Listening(listener)
+                        }
+                        Err(error) => lost(&error).await,
                     }
-                    Err(error) => lost(&error).await,
-                },
+                }
                 (Door::Open, Port::Listening(listener)) => tokio::select! {
                     biased;
                     changed = doors.changed() => {
@@ -148,7 +108,7 @@ impl Listener {
                         }
                         Port::Listening(listener)
                     }
-                    broken = self.take_connections(&listener) => {
+                    broken = self.take_connections::<L>(&listener) => {
                         error!(%address, error = %broken, "the listener broke");
                         Port::Lost
                     }
@@ -165,19 +125,19 @@ impl Listener {
     }
 
     /// Returns only when the listener is broken.
-    async fn take_connections(&self, listener: &TcpListener) -> io::Error {
+    async fn take_connections<L: Listen>(&self, listener: &L::Listening) -> io::Error {
         loop {
-            match listen::accept(listener).await {
+            match L::accept(listener).await {
                 Ok((stream, peer)) => self.take(stream, peer),
                 Err(error) => return error,
             }
         }
     }
 
-    fn take(&self, stream: TcpStream, peer: SocketAddr) {
-        match self.judge(&stream, peer) {
+    fn take(&self, socket: impl Socket, peer: SocketAddr) {
+        match self.judge(&socket, peer) {
             Ok(place) => {
-                let serve = connection::serve(Arc::clone(&self.gateway), stream, place);
+                let serve = connection::serve(Arc::clone(&self.gateway), socket, place);
                 self.tracker.spawn(serve);
             }
             Err(reason) => {
@@ -187,45 +147,28 @@ impl Listener {
         }
     }
 
-    fn judge(&self, stream: &TcpStream, peer: SocketAddr) -> Result<Place, Refused> {
+    fn judge(&self, socket: &impl Socket, peer: SocketAddr) -> Result<Place, Refused> {
         if !self.allowed.allows(peer.ip()) {
             return Err(Refused::Address);
         }
         let place = self.gateway.links.place(peer.ip().to_canonical())?;
-        set_up(stream, self.gateway.link_settings.host_timeout).map_err(|_| Refused::Broken)?;
+        let host_timeout = self.gateway.link_settings.host_timeout;
+        socket.set_up(host_timeout).map_err(|_| Refused::Broken)?;
         Ok(place)
     }
 }
 
-async fn reserve(address: SocketAddr) -> Port {
-    match Reserved::new(address) {
+async fn reserve<L: Listen>(address: SocketAddr) -> Port<L> {
+    match L::reserve(address) {
         Ok(reserved) => Port::Reserved(reserved),
         Err(error) => lost(&error).await,
     }
 }
 
-async fn lost(error: &BindError) -> Port {
+async fn lost<L: Listen>(error: &BindError) -> Port<L> {
     warn!(%error, cause = %error.source, "trying again");
     sleep(RETRY).await;
     Port::Lost
-}
-
-fn set_up(stream: &TcpStream, host_timeout: Duration) -> io::Result<()> {
-    let socket = SockRef::from(stream);
-    // A batch is written as a whole: waiting for more would only delay it.
-    socket.set_tcp_nodelay(true)?;
-    socket.set_tcp_keepalive(&keepalive(host_timeout))
-}
-
-/// Asks a silent peer whether it is there, so that one that is not is given up in time. That is while nothing is on its way
-/// to it; else [`host`](crate::host) notices that it has vanished.
-fn keepalive(host_timeout: Duration) -> TcpKeepalive {
-    // The kernel counts seconds: of 15, it asks after 5, then every 3.
-    let seconds = |part| Duration::from_secs(host_timeout.as_secs() / part);
-    TcpKeepalive::new()
-        .with_time(seconds(3))
-        .with_interval(seconds(5))
-        .with_retries(KEEPALIVE_PROBES)
 }
 
 #[cfg(test)]
@@ -246,17 +189,5 @@ mod tests {
         ] {
             assert_eq!(list.allows(address.parse().unwrap()), allowed, "{address}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_reserved_address_refuses_connections_until_it_listens() {
-        let reserved = Reserved::new("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = reserved.address();
-
-        let refused = TcpStream::connect(address).await.unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-
-        let _listener = reserved.listen().unwrap();
-        assert!(TcpStream::connect(address).await.is_ok());
     }
 }

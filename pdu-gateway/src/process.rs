@@ -23,8 +23,9 @@ use crate::gateway::Gateway;
 use crate::ledger::Keep;
 use crate::link::LinkSettings;
 use crate::links::{ConnectionLimits, Links};
-use crate::listener::{AllowList, Door, Listener, Reserved};
+use crate::listener::{AllowList, Door, Listener};
 use crate::metrics::{self, Levels};
+use crate::network::{Listen, Reserved};
 use crate::settings::{Settings, host_name};
 use crate::tick;
 use crate::translate::Dialect;
@@ -51,7 +52,7 @@ impl Sockets {
         let pdu = settings
             .listen
             .iter()
-            .map(|address| Reserved::new(*address));
+            .map(|address| Reserved::reserve(*address));
         let grpc = match settings.embedded {
             true => Some(listen::bind(settings.grpc_listen).await?),
             false => None,

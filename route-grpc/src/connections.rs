@@ -32,6 +32,30 @@ const PREFACE_TIME: Duration = Duration::from_secs(10);
 /// Refusals are counted one by one, and logged together.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Where connections come from: the kernel, or a simulated network.
+pub trait Listener: Send + Sync + 'static {
+    /// A connection.
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+
+    /// Waits for the next connection. An error means that the listener is unusable.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            let (stream, peer) = listen::accept(self).await?;
+            // A batch is written as a whole: waiting for more would only delay it.
+            match stream.set_nodelay(true) {
+                Ok(()) => return Ok((stream, peer)),
+                Err(error) => debug!(%peer, %error, "a connection broke before it was served"),
+            }
+        }
+    }
+}
+
 /// The places for connections.
 #[derive(Debug)]
 pub(crate) struct Connections {
@@ -60,16 +84,16 @@ impl Connections {
 }
 
 /// Takes connections; those beyond the limit are closed at once, counted and logged. Ends when the listener breaks.
-pub(crate) fn incoming(
-    listener: TcpListener,
+pub(crate) fn incoming<L: Listener>(
+    listener: L,
     node: Arc<Node>,
-) -> impl Stream<Item = io::Result<Connection>> {
+) -> impl Stream<Item = io::Result<Connection<L::Stream>>> {
     let refusals = Refusals::default();
     stream::unfold(
         (listener, node, refusals),
         async |(listener, node, mut refusals)| {
             loop {
-                let (stream, peer) = match listen::accept(&listener).await {
+                let (stream, peer) = match listener.accept().await {
                     Ok(accepted) => accepted,
                     Err(error) => return Some((Err(error), (listener, node, refusals))),
                 };
@@ -78,11 +102,6 @@ pub(crate) fn incoming(
                     refusals.log(peer, node.connections.limit);
                     continue;
                 };
-                // A batch is written as a whole: waiting for more would only delay it.
-                if let Err(error) = stream.set_nodelay(true) {
-                    debug!(%peer, %error, "a connection broke before it was served");
-                    continue;
-                }
                 let connection = Connection {
                     stream,
                     preface: Some(Preface {
@@ -123,8 +142,8 @@ impl Refusals {
 
 /// One connection; its place is free again when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    stream: TcpStream,
+pub(crate) struct Connection<S> {
+    stream: S,
     preface: Option<Preface>,
     hangup: Hangup,
     _place: OwnedSemaphorePermit,
@@ -148,7 +167,7 @@ impl Preface {
     }
 }
 
-impl Connection {
+impl<S> Connection<S> {
     fn note_hangup<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(error)) = &written {
             self.hangup.note_error(error);
@@ -157,7 +176,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -188,7 +207,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -220,7 +239,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-impl Connected for Connection {
+impl<S> Connected for Connection<S> {
     type ConnectInfo = Hangup;
 
     fn connect_info(&self) -> Hangup {

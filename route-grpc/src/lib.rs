@@ -57,5 +57,6 @@ mod trace;
 mod uplink;
 mod watch;
 
+pub use connections::Listener;
 pub use node::Node;
 pub use server::serve;

@@ -8,12 +8,11 @@ use route_proto::v1::link_service_server::LinkServiceServer;
 use route_proto::v1::presence_service_server::PresenceServiceServer;
 use route_runtime::http2;
 use route_runtime::readiness::Readiness;
-use tokio::net::TcpListener;
 use tonic::transport::Server;
 
 use crate::broadcast::Broadcast;
 use crate::calls::CallsLayer;
-use crate::connections::incoming;
+use crate::connections::{Listener, incoming};
 use crate::health;
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::link::Link;
@@ -50,7 +49,7 @@ pub enum ServeError {
 /// over the drain window; a second after the last of them, whatever is still open is dropped. Returns then.
 pub async fn serve(
     node: Arc<Node>,
-    listener: TcpListener,
+    listener: impl Listener,
     readiness: Readiness,
 ) -> Result<(), ServeError> {
     let (reporter, health_service) = tonic_health::server::health_reporter();
