@@ -8,6 +8,8 @@
 
 #[path = "handover/acts.rs"]
 mod acts;
+#[path = "handover/book.rs"]
+mod book;
 #[path = "handover/bounds.rs"]
 mod bounds;
 #[path = "handover/chance.rs"]
@@ -22,12 +24,16 @@ mod dice;
 mod disturbances;
 #[path = "handover/host.rs"]
 mod host;
+#[path = "handover/lives.rs"]
+mod lives;
 #[path = "handover/moves.rs"]
 mod moves;
 #[path = "handover/msg_server.rs"]
 mod msg_server;
 #[path = "handover/plan.rs"]
 mod plan;
+#[path = "handover/seeds.rs"]
+mod seeds;
 #[path = "handover/subscriber.rs"]
 mod subscriber;
 #[path = "handover/time.rs"]
@@ -39,10 +45,8 @@ mod wire;
 #[path = "handover/world.rs"]
 mod world;
 
-use std::cell::RefCell;
-use std::sync::Once;
-
 use plan::Plan;
+use seeds::Outcome;
 use world::World;
 
 /// Seeds of each kind that are played if nothing else is said.
@@ -188,72 +192,21 @@ fn the_same_seed_is_the_same_run() {
 }
 
 fn play(plan: Plan) {
-    let number = |name| {
-        std::env::var(name)
-            .ok()
-            .map(|text| text.parse::<u64>().expect("a number"))
-    };
-    let (seeds, trace) = match number("SIM_SEED") {
-        Some(seed) => (seed..seed + 1, true),
-        None => (0..number("SIM_SEEDS").unwrap_or(SEEDS), false),
-    };
-    let count = seeds.end - seeds.start;
-    let failed: Vec<(u64, Vec<String>)> = seeds
-        .map(|seed| (seed, run(seed, plan, trace).violations))
-        .filter(|(_, violations)| !violations.is_empty())
-        .collect();
-    let mut report = String::new();
-    for (seed, violations) in failed.iter().take(10) {
-        report += &format!(
-            "\nSIM_SEED={seed}: {} of {}",
-            violations[0],
-            violations.len()
-        );
-    }
-    assert!(
-        failed.is_empty(),
-        "{} of {count} seeds fail with {plan:?}{report}",
-        failed.len()
-    );
+    seeds::play(SEEDS, &plan, |seed, shown| run(seed, plan, shown));
 }
 
-struct Outcome {
-    violations: Vec<String>,
-    fingerprint: u64,
-}
-
-thread_local! {
-    static PANICS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
-fn run(seed: u64, plan: Plan, trace: bool) -> Outcome {
-    note_panics();
-    PANICS.take();
+fn run(seed: u64, plan: Plan, shown: bool) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut world = World::new(seed, plan, trace);
+        let mut world = World::new(seed, plan, shown);
         world.play().await;
-        let mut violations = PANICS.take();
-        violations.append(&mut world.violations);
         Outcome {
-            violations,
-            fingerprint: world.fingerprint,
+            violations: world.violations,
+            fingerprint: world.trace.fingerprint(),
         }
     })
-}
-
-/// A task that panics would only be silent.
-fn note_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let before = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            PANICS.with_borrow_mut(|panics| panics.push(panic.to_string()));
-            before(panic);
-        }));
-    });
 }

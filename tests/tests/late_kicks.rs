@@ -13,6 +13,8 @@ mod dice;
 #[allow(dead_code)]
 #[path = "handover/host.rs"]
 mod host;
+#[path = "handover/lives.rs"]
+mod lives;
 #[path = "late_kicks/site.rs"]
 mod site;
 #[allow(dead_code)]

@@ -3,23 +3,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pdu_gateway::attach::{Attachment, Identity, Patience};
+use pdu_gateway::attach::Attachment;
 use pdu_gateway::gateway::Gateway;
-use pdu_gateway::ledger::Keep;
 use pdu_gateway::link::LinkSettings;
-use pdu_gateway::links::{ConnectionLimits, Links};
 use pdu_gateway::listener::Door;
 use pdu_gateway::tick;
-use pdu_gateway::translate::Dialect;
-use pdu_gateway::uplink::{Uplink, Windows};
+use pdu_gateway::uplink::Windows;
 use route_grpc::Node;
-use route_grpc::settings::NodeSettings;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::lives;
 use crate::wire::Wire;
 
 /// A gateway's process.
@@ -34,47 +31,21 @@ pub(crate) struct GatewayHost {
 
 impl GatewayHost {
     pub(crate) fn start(number: usize, life: u64, windows: Windows) -> Self {
-        let limits = ConnectionLimits {
-            total: 1000,
-            per_source: 1000,
-        };
         let link_settings = LinkSettings {
-            queue_bytes: 64 << 20,
-            heartbeat_interval: Duration::from_secs(5),
             // MsgServers here send no heartbeats.
             idle_timeout: Duration::from_secs(24 * 3600),
-            write_timeout: Duration::from_secs(30),
             first_pdu_timeout: Duration::from_secs(24 * 3600),
-            kick_age: Duration::from_secs(2),
-            host_timeout: Duration::from_secs(15),
-            close_timeout: Duration::from_secs(5),
-            remembered_origins: Some(8192),
+            ..lives::link_settings()
         };
-        let mut gateway = Gateway::new(
-            Dialect::strict(),
-            link_settings,
-            Links::new(limits),
-            Uplink::new(windows, Keep::Contents),
-            16 << 20,
-        );
-        Arc::get_mut(&mut gateway)
-            .expect("nobody else has it yet")
-            .incarnation = life << 20 | number as u64;
+        let gateway = lives::gateway(number, life, windows, link_settings);
         let (wire, socket) = Wire::new();
         let (doors, door) = watch::channel(Door::Shut);
         let attachment = Attachment {
             gateway: Arc::clone(&gateway),
             upstreams: vec![Box::new(socket)],
             embedded: false,
-            identity: Identity {
-                gateway_id: format!("gateway-{number}"),
-                description: String::new(),
-            },
-            patience: Patience {
-                welcome: Duration::from_secs(10),
-                back_off: Duration::from_secs(1),
-                lost: Duration::from_secs(60),
-            },
+            identity: lives::identity(number),
+            patience: lives::patience(),
             doors,
             readiness: Readiness::new(),
             finished: CancellationToken::new(),
@@ -85,7 +56,7 @@ impl GatewayHost {
         };
         Self {
             tasks: [
-                tokio::spawn(tick::run(Arc::clone(&gateway), Duration::from_secs(30))),
+                tokio::spawn(tick::run(Arc::clone(&gateway), lives::QUERY_TIME)),
                 tokio::spawn(attached),
             ],
             gateway,
@@ -130,10 +101,8 @@ impl NodeHost {
     /// `life` counts the nodes of a schedule, from 1.
     pub(crate) fn start(life: u64) -> Self {
         let shutdown = Shutdown::new(Duration::from_secs(25));
-        let meter = opentelemetry::global::meter("simulation");
-        let settings = NodeSettings::default();
         Self {
-            node: Node::start_in_epoch(life << 40, settings, &meter, shutdown.clone()),
+            node: lives::node(life, &shutdown),
             shutdown,
         }
     }

@@ -11,6 +11,7 @@ use crate::dice::Dice;
 use crate::host::{GatewayHost, NodeHost};
 use crate::msg_server::{MOVERS, MOVING, MsgServer, STABLE, user};
 use crate::plan::Plan;
+use crate::seeds::Trace;
 use crate::subscriber::Subscriber;
 
 /// So many times something happens by chance.
@@ -63,14 +64,12 @@ pub(crate) struct World {
     /// From here on every MsgServer that is not late is known to the node.
     pub(crate) all_known_since: Duration,
     pub(crate) next_disturbance: Duration,
-    pub(crate) trace: bool,
-    /// Of the trace, whether it is shown or not.
-    pub(crate) fingerprint: u64,
+    pub(crate) trace: Trace,
     pub(crate) violations: Vec<String>,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, plan: Plan, trace: bool) -> Self {
+    pub(crate) fn new(seed: u64, plan: Plan, shown: bool) -> Self {
         // What production code asks chance for: back-off, identities.
         fastrand::seed(seed);
         let mut dice = Dice::new(seed);
@@ -121,8 +120,7 @@ impl World {
             subscriber: Subscriber::new(began),
             all_known_since: Duration::MAX,
             next_disturbance: Duration::ZERO,
-            trace,
-            fingerprint: 0xcbf2_9ce4_8422_2325,
+            trace: Trace::new(shown),
             violations: Vec::new(),
         }
     }
@@ -177,15 +175,9 @@ impl World {
         self.began.elapsed()
     }
 
-    #[allow(clippy::print_stderr, reason = "the trace of one seed is for people")]
     pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
-        let line = format!("{:>7.3} {}", self.now().as_secs_f64(), what());
-        for byte in line.bytes() {
-            self.fingerprint = (self.fingerprint ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
-        }
-        if self.trace {
-            eprintln!("{line}");
-        }
+        let now = self.now();
+        self.trace.say(now, &what());
     }
 }
 

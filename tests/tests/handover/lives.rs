@@ -1,0 +1,81 @@
+//! What a life of a gateway's or a node's process begins with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pdu_gateway::attach::{Identity, Patience};
+use pdu_gateway::gateway::Gateway;
+use pdu_gateway::ledger::Keep;
+use pdu_gateway::link::LinkSettings;
+use pdu_gateway::links::{ConnectionLimits, Links};
+use pdu_gateway::translate::Dialect;
+use pdu_gateway::uplink::{Uplink, Windows};
+use route_grpc::Node;
+use route_grpc::settings::NodeSettings;
+use route_runtime::shutdown::Shutdown;
+
+/// How long queries are kept: the flag's default.
+pub(crate) const QUERY_TIME: Duration = Duration::from_secs(30);
+
+/// As the flags' defaults are.
+pub(crate) fn link_settings() -> LinkSettings {
+    LinkSettings {
+        queue_bytes: 64 << 20,
+        heartbeat_interval: Duration::from_secs(5),
+        idle_timeout: Duration::from_secs(30),
+        write_timeout: Duration::from_secs(30),
+        first_pdu_timeout: Duration::from_secs(10),
+        kick_age: Duration::from_secs(2),
+        host_timeout: Duration::from_secs(15),
+        close_timeout: Duration::from_secs(5),
+        remembered_origins: Some(8192),
+    }
+}
+
+/// As the flags' defaults are.
+pub(crate) fn patience() -> Patience {
+    Patience {
+        welcome: Duration::from_secs(10),
+        back_off: Duration::from_secs(1),
+        lost: Duration::from_secs(60),
+    }
+}
+
+/// A gateway. `life` counts the lives of a schedule: names by the wall clock would differ from run to run.
+pub(crate) fn gateway(
+    number: usize,
+    life: u64,
+    windows: Windows,
+    link_settings: LinkSettings,
+) -> Arc<Gateway> {
+    let limits = ConnectionLimits {
+        total: 1000,
+        per_source: 1000,
+    };
+    let mut gateway = Gateway::new(
+        Dialect::strict(),
+        link_settings,
+        Links::new(limits),
+        Uplink::new(windows, Keep::Contents),
+        16 << 20,
+    );
+    Arc::get_mut(&mut gateway)
+        .expect("nobody else has it yet")
+        .incarnation = life << 20 | number as u64;
+    gateway
+}
+
+/// How it presents itself.
+pub(crate) fn identity(number: usize) -> Identity {
+    Identity {
+        gateway_id: format!("gateway-{number}"),
+        description: String::new(),
+    }
+}
+
+/// A node. `life` counts the lives of a schedule, from 1.
+pub(crate) fn node(life: u64, shutdown: &Shutdown) -> Arc<Node> {
+    let meter = opentelemetry::global::meter("simulation");
+    let settings = NodeSettings::default();
+    Node::start_in_epoch(life << 40, settings, &meter, shutdown.clone())
+}
