@@ -1,7 +1,7 @@
 //! The hand-over between real processes: MsgServers work through two gateways while the node is killed, restarted, cut off.
 //!
 //! The story: a [`site`] of processes with [`cable`]s between them is interrupted again and again; `msg_server`s send
-//! numbered messages, report what their [`population`] does, and ask; the `judge` knows what is due to whom, and
+//! numbered messages, report what their [`population`] does, and ask; the [`judge`] knows what is due to whom, and
 //! a [`report`] says what became of it.
 //!
 //! What is absent: repetition to the letter. A seed fixes the dice, not the speed of processes; the simulation in
@@ -9,7 +9,7 @@
 
 pub mod cable;
 mod course;
-mod judge;
+pub mod judge;
 mod msg_server;
 pub mod population;
 pub mod report;

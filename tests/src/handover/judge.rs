@@ -3,7 +3,7 @@
 //! Between two MsgServers there is a *route*: what the one sent, and the notices that it caused, are due at the other in
 //! that order, byte for byte, once. Answers are due at their asker in the order of the questions.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,7 +31,7 @@ const GROUP: u32 = 5;
 
 /// Knows what is due. Shared by all connections of all MsgServers.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub struct Judge {
     state: Mutex<State>,
     /// Moves with everything that arrives.
     arrivals: watch::Sender<()>,
@@ -39,7 +39,7 @@ pub(super) struct Judge {
 
 /// What is due, and what became of it.
 #[derive(Debug)]
-pub(super) struct State {
+pub struct State {
     population: Population,
     /// By target, then by origin.
     routes: Vec<Vec<Route>>,
@@ -49,6 +49,8 @@ pub(super) struct State {
     numbers: [u32; SERVERS],
     /// Queries of each MsgServer.
     queries: [u32; SERVERS],
+    /// MsgServers that may miss something, and about whose users others may be told wrongly.
+    excused: [bool; SERVERS],
     /// What was sent after this shows that its route works again.
     interrupted: Instant,
     tally: Tally,
@@ -82,7 +84,7 @@ struct Question {
 
 impl Judge {
     /// Nothing has been sent yet.
-    pub(super) fn new(population: Population) -> Self {
+    pub fn new(population: Population) -> Self {
         let route = || (0..SERVERS).map(|_| Route::default()).collect();
         Self {
             state: Mutex::new(State {
@@ -91,6 +93,7 @@ impl Judge {
                 questions: (0..SERVERS).map(|_| VecDeque::new()).collect(),
                 numbers: [0; SERVERS],
                 queries: [0; SERVERS],
+                excused: [false; SERVERS],
                 interrupted: Instant::now(),
                 tally: Tally::default(),
             }),
@@ -99,22 +102,18 @@ impl Judge {
     }
 
     /// Does something with the state; nothing arrives meanwhile.
-    pub(super) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+    pub fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         act(&mut self.state.lock())
     }
 
     /// A PDU has arrived at a MsgServer, on any of its connections.
-    pub(super) fn arrived(&self, target: usize, raw: &[u8]) {
+    pub fn arrived(&self, target: usize, raw: &[u8]) {
         self.state.lock().arrived(target, raw);
         self.arrivals.send_replace(());
     }
 
     /// Waits until something is true; false after `limit`.
-    pub(super) async fn until(
-        &self,
-        limit: Duration,
-        mut what: impl FnMut(&mut State) -> bool,
-    ) -> bool {
+    pub async fn until(&self, limit: Duration, mut what: impl FnMut(&mut State) -> bool) -> bool {
         let mut arrivals = self.arrivals.subscribe();
         let waited = async {
             while !what(&mut self.state.lock()) {
@@ -129,9 +128,10 @@ impl Judge {
 
 impl State {
     /// The next message of a MsgServer: to a group, or to a user of another one.
-    pub(super) fn message(&mut self, origin: usize, now: Instant, dice: &mut Rng) -> Bytes {
+    pub fn message(&mut self, origin: usize, now: Instant, dice: &mut Rng) -> Bytes {
         self.numbers[origin] += 1;
-        let number = self.numbers[origin];
+        // No other message has this number.
+        let number = self.numbers[origin] * SERVERS as u32 + origin as u32;
         let from = some_staying_user(origin, dice);
         let target = dice.usize(..SERVERS);
         let data = [b'.'; PAYLOAD];
@@ -158,7 +158,7 @@ impl State {
     }
 
     /// A user of a MsgServer comes or goes.
-    pub(super) fn update(&mut self, origin: usize, now: Instant, dice: &mut Rng) -> Bytes {
+    pub fn update(&mut self, origin: usize, now: Instant, dice: &mut Rng) -> Bytes {
         let report = self.population.act(origin, dice);
         for notice in report.notices {
             self.routes[notice.to][origin].due.push_back(Due {
@@ -172,7 +172,7 @@ impl State {
     }
 
     /// A MsgServer asks who is online.
-    pub(super) fn query(&mut self, server: usize, dice: &mut Rng) -> Bytes {
+    pub fn query(&mut self, server: usize, dice: &mut Rng) -> Bytes {
         self.queries[server] += 1;
         let number = self.queries[server];
         let question = Question {
@@ -188,8 +188,51 @@ impl State {
         raw
     }
 
+    /// So many messages, updates and queries of a MsgServer, in any order: what goes to its primary connection, and to its
+    /// others.
+    pub fn batch(&mut self, server: usize, mut counts: [u64; 3], dice: &mut Rng) -> [Vec<u8>; 2] {
+        let now = Instant::now();
+        let [mut to_primary, mut to_others] = [Vec::new(), Vec::new()];
+        loop {
+            let left: u64 = counts.iter().sum();
+            if left == 0 {
+                return [to_primary, to_others];
+            }
+            let place = dice.u64(..left);
+            if place < counts[0] {
+                counts[0] -= 1;
+                to_primary.extend_from_slice(&self.message(server, now, dice));
+            } else if place < counts[0] + counts[1] {
+                counts[1] -= 1;
+                let update = self.update(server, now, dice);
+                to_primary.extend_from_slice(&update);
+                to_others.extend_from_slice(&update);
+            } else {
+                counts[2] -= 1;
+                to_primary.extend_from_slice(&self.query(server, dice));
+            }
+        }
+    }
+
+    /// 0x0708 of a MsgServer that connects now.
+    pub fn list(&self, server: usize) -> Pdu {
+        self.population.list(server)
+    }
+
+    /// Everybody who is not offline.
+    pub fn online(&self) -> BTreeSet<u32> {
+        self.population.online()
+    }
+
+    /// A connection of this MsgServer has died with its gateway, or something like that: what was on its way from it and to it
+    /// may be lost, its users may have been thought offline meanwhile. Nothing may come twice all the same.
+    pub fn excuse(&mut self, server: usize) {
+        self.excused[server] = true;
+        self.questions[server].clear();
+    }
+
     /// From now on it is measured when messages arrive that are sent from now on.
-    pub(super) fn interrupt(&mut self) {
+    pub fn interrupt(&mut self) {
         self.interrupted = Instant::now();
         for route in self.routes.iter_mut().flatten() {
             route.restored = None;
@@ -197,7 +240,7 @@ impl State {
     }
 
     /// How long after the interruption messages came through on every route again; `None` if they do not yet.
-    pub(super) fn restored(&self) -> Option<Duration> {
+    pub fn restored(&self) -> Option<Duration> {
         let mut last = self.interrupted;
         for (target, routes) in self.routes.iter().enumerate() {
             for (origin, route) in routes.iter().enumerate() {
@@ -210,23 +253,30 @@ impl State {
     }
 
     /// Messages that were sent since the tally began.
-    pub(super) fn sent(&self) -> u64 {
+    pub fn sent(&self) -> u64 {
         self.tally.messages
     }
 
     /// Everything that is due has come.
-    pub(super) fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&self) -> bool {
         let nothing_due = |route: &Route| route.due.is_empty() && route.overtaken.is_empty();
-        self.routes.iter().flatten().all(nothing_due)
-            && self.questions.iter().all(VecDeque::is_empty)
+        let routes = self.routes.iter().enumerate();
+        let mut pairs =
+            routes.flat_map(|(to, routes)| routes.iter().enumerate().map(move |of| (to, of)));
+        pairs.all(|(to, (of, route))| self.is_excused(to, of) || nothing_due(route))
+            && (0..SERVERS).all(|server| self.excused[server] || self.questions[server].is_empty())
     }
 
     /// Ends the tally: what has not come is lost. Begins the next one.
-    pub(super) fn conclude(&mut self) -> Tally {
+    pub fn conclude(&mut self) -> Tally {
         for (target, routes) in self.routes.iter_mut().enumerate() {
             for (origin, route) in routes.iter_mut().enumerate() {
                 route.came = None;
                 let lost = route.overtaken.drain(..).chain(route.due.drain(..));
+                if self.excused[target] || self.excused[origin] {
+                    drop(lost);
+                    continue;
+                }
                 for due in lost {
                     let is_message = command_of(&due.raw) == command::MESSAGE;
                     let what = format!("{target} lacks, from {origin}: {}", described(&due.raw));
@@ -240,6 +290,9 @@ impl State {
             }
         }
         for (server, questions) in self.questions.iter_mut().enumerate() {
+            if self.excused[server] {
+                questions.clear();
+            }
             for question in questions.drain(..) {
                 let what = format!("{server} has no answer to query {}", question.sequence);
                 note(&mut self.tally, self.interrupted, &what);
@@ -247,6 +300,18 @@ impl State {
             }
         }
         std::mem::take(&mut self.tally)
+    }
+
+    fn is_excused(&self, target: usize, origin: usize) -> bool {
+        self.excused[target] || self.excused[origin]
+    }
+
+    /// Of this user others may be told wrongly. A roamer may have been anywhere.
+    fn is_in_doubt(&self, user: u32) -> bool {
+        match population::home(user) {
+            Some((server, _)) => self.excused[server],
+            None => self.excused.contains(&true),
+        }
     }
 
     fn arrived(&mut self, target: usize, raw: &[u8]) {
@@ -283,17 +348,21 @@ impl State {
                     .map_or_else(String::new, |due| described(&due.raw));
                 let due = route.due.pop_front();
                 route.overtaken.extend(missed);
-                self.deviation(&format!(
-                    "{what} before {place} others of {origin}: {next}, …"
-                ));
+                if !self.is_excused(target, origin) {
+                    self.deviation(&format!(
+                        "{what} before {place} others of {origin}: {next}, …"
+                    ));
+                }
                 due.into_iter()
                     .for_each(|due| self.came(target, origin, &due));
                 return;
             }
             if let Some(place) = route.overtaken.iter().position(|due| due.raw == raw) {
                 let due = route.overtaken.remove(place);
-                self.deviation(&format!("{what} late"));
-                self.tally.disordered += 1;
+                if !self.is_excused(target, origin) {
+                    self.deviation(&format!("{what} late"));
+                    self.tally.disordered += 1;
+                }
                 self.came(target, origin, &due);
                 return;
             }
@@ -301,7 +370,8 @@ impl State {
         if command_of(raw) == command::MESSAGE {
             self.deviation(&format!("{what} again"));
             self.tally.twice += 1;
-        } else {
+        } else if !self.excused[target] && !subject(raw).is_some_and(|user| self.is_in_doubt(user))
+        {
             self.deviation(&format!("{what} again, or for nothing"));
             self.tally.wrong_notices += 1;
         }
@@ -331,6 +401,14 @@ impl State {
             return;
         };
         let attach = answer.attach_data.unwrap_or_default();
+        if self.excused[server] {
+            // Answers to the questions before may have been lost.
+            let is_this = |next: &Question| next.attach == attach && next.sequence == pdu.sequence;
+            match self.questions[server].iter().position(is_this) {
+                Some(place) => drop(self.questions[server].drain(..place)),
+                None => return,
+            }
+        }
         let is_next = self.questions[server]
             .front()
             .is_some_and(|next| next.attach == attach && next.sequence == pdu.sequence);
@@ -355,6 +433,9 @@ impl State {
             return;
         }
         for user in &answer.user_stat_list {
+            if self.is_in_doubt(user.user_id) {
+                continue;
+            }
             let online = user.status == UserStatType::UserStatusOnline as i32;
             let right = self.population.answer(user.user_id, server, question.asked);
             if right == Some(!online) {
@@ -380,6 +461,16 @@ fn note(tally: &mut Tally, interrupted: Instant, what: &str) {
         tally.deviations.push(format!(
             "MsgServer {what} ({after} ms after the interruption)"
         ));
+    }
+}
+
+/// The user whom a notice is about.
+fn subject(raw: &[u8]) -> Option<u32> {
+    let body = &raw[HEADER..];
+    match command_of(raw) {
+        command::STATUS_NOTICE => Some(ImUserStatNotify::decode(body).ok()?.user_stat.user_id),
+        command::LOGIN_NOTICE => Some(ImServerPcLoginStatusNotify::decode(body).ok()?.user_id),
+        _ => None,
     }
 }
 

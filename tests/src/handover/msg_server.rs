@@ -127,7 +127,9 @@ impl Sender {
                 counts[kind] = (due(rate) - sent[kind]).min(MOST_AT_ONCE);
                 sent[kind] += counts[kind];
             }
-            let [mut to_primary, mut to_others] = self.batch(counts);
+            let (number, dice) = (self.number, &mut self.dice);
+            let [mut to_primary, mut to_others] =
+                self.judge.with(|judge| judge.batch(number, counts, dice));
             if now - heartbeat > HEARTBEAT {
                 heartbeat = now;
                 for data in [&mut to_primary, &mut to_others] {
@@ -140,33 +142,5 @@ impl Sender {
             }
         }
         Ok(())
-    }
-
-    /// So many messages, updates and queries, in any order: what goes to the primary connection, and to the others.
-    fn batch(&mut self, mut counts: [u64; 3]) -> [Vec<u8>; 2] {
-        let (number, dice) = (self.number, &mut self.dice);
-        self.judge.with(|judge| {
-            let now = Instant::now();
-            let [mut to_primary, mut to_others] = [Vec::new(), Vec::new()];
-            loop {
-                let left: u64 = counts.iter().sum();
-                if left == 0 {
-                    return [to_primary, to_others];
-                }
-                let place = dice.u64(..left);
-                if place < counts[0] {
-                    counts[0] -= 1;
-                    to_primary.extend_from_slice(&judge.message(number, now, dice));
-                } else if place < counts[0] + counts[1] {
-                    counts[1] -= 1;
-                    let update = judge.update(number, now, dice);
-                    to_primary.extend_from_slice(&update);
-                    to_others.extend_from_slice(&update);
-                } else {
-                    counts[2] -= 1;
-                    to_primary.extend_from_slice(&judge.query(number, dice));
-                }
-            }
-        })
     }
 }

@@ -4,6 +4,8 @@
 //! to have one outcome: a user stays with one MsgServer, or is a *roamer*, who does nothing before everybody has been
 //! told of what he did last.
 
+use std::collections::BTreeSet;
+
 use fastrand::Rng;
 
 use crate::deployment::FanOut;
@@ -14,7 +16,7 @@ use crate::rules::{Delivery, Rules};
 /// MsgServers that take part.
 pub const SERVERS: usize = 4;
 /// Users of each MsgServer who are logged in from the start and for good.
-const STAYING: u32 = 3;
+pub const STAYING: u32 = 3;
 /// Users of each MsgServer who come and go.
 const RESTLESS: u32 = 30;
 /// Users who are now at one MsgServer, now at another, now at two.
@@ -26,7 +28,7 @@ const CLIENTS: [Client; 3] = [Client::Windows, Client::Mac, Client::Android];
 
 /// Everybody, as the MsgServers have reported them.
 #[derive(Debug)]
-pub(super) struct Population {
+pub struct Population {
     rules: Rules,
     /// Moves with everything that is reported or asked, so that moments can be compared.
     clock: u64,
@@ -37,18 +39,18 @@ pub(super) struct Population {
 
 /// What a MsgServer reports.
 #[derive(Debug)]
-pub(super) struct Report {
+pub struct Report {
     /// As it goes up.
-    pub(super) update: Pdu,
+    pub update: Pdu,
     /// What it causes.
-    pub(super) notices: Vec<Delivery>,
+    pub notices: Vec<Delivery>,
     /// What is proved when the notices have arrived.
-    pub(super) change: Change,
+    pub change: Change,
 }
 
 /// One user's change of status, as MsgServers see it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Change {
+pub struct Change {
     user: u32,
     at: u64,
 }
@@ -87,9 +89,15 @@ struct Roamer {
     pending: usize,
 }
 
+impl Default for Population {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Population {
     /// The MsgServers have said hello with their lists.
-    pub(super) fn new() -> Self {
+    pub fn new() -> Self {
         let mut population = Self {
             rules: Rules::new(FanOut::Directed),
             clock: 1,
@@ -109,18 +117,44 @@ impl Population {
         population
     }
 
-    /// 0x0708 of a MsgServer, as it was when it connected.
-    pub(super) fn list(&self, server: usize) -> Pdu {
+    /// 0x0708 of a MsgServer.
+    pub fn list(&self, server: usize) -> Pdu {
         let online = |user| (user, Status::Online, Client::Windows);
-        let staying = (0..STAYING).map(|number| online(staying(server, number)));
-        let restless = (0..RESTLESS).filter(|number| Restless::begins_online(*number));
-        let restless = restless.map(|number| online(restless_user(server, number)));
-        let entries: Vec<_> = staying.chain(restless).collect();
+        let mut entries: Vec<_> = (0..STAYING)
+            .map(|number| online(staying(server, number)))
+            .collect();
+        for (number, user) in (0..).zip(&self.restless[server]) {
+            let user_id = restless_user(server, number);
+            for (client, presence) in CLIENTS.into_iter().zip(user.clients) {
+                match presence {
+                    Presence::Gone => {}
+                    Presence::Here => entries.push((user_id, Status::Online, client)),
+                    Presence::Away => entries.push((user_id, Status::Leave, client)),
+                }
+            }
+        }
+        let roamers = (FIRST_ROAMER..).zip(&self.roamers);
+        let here = roamers.filter(|(_, roamer)| roamer.at.contains(&server));
+        entries.extend(here.map(|(user_id, _)| online(user_id)));
         messages::list(&entries)
     }
 
+    /// Everybody who is logged in with any client.
+    pub fn online(&self) -> BTreeSet<u32> {
+        let roamers = (FIRST_ROAMER..).zip(&self.roamers);
+        let somewhere = roamers.filter(|(_, roamer)| !roamer.at.is_empty());
+        let mut online: BTreeSet<u32> = somewhere.map(|(user_id, _)| user_id).collect();
+        for (server, users) in self.restless.iter().enumerate() {
+            online.extend((0..STAYING).map(|number| staying(server, number)));
+            let here = |user: &Restless| user.clients.iter().any(|p| *p != Presence::Gone);
+            let here = (0..).zip(users).filter(|(_, user)| here(user));
+            online.extend(here.map(|(number, _)| restless_user(server, number)));
+        }
+        online
+    }
+
     /// A user of the MsgServer does something.
-    pub(super) fn act(&mut self, server: usize, dice: &mut Rng) -> Report {
+    pub fn act(&mut self, server: usize, dice: &mut Rng) -> Report {
         self.clock += 1;
         let report = match self.roam(server, dice) {
             Some(report) => report,
@@ -142,13 +176,13 @@ impl Population {
     }
 
     /// The moment of a question.
-    pub(super) fn ask(&mut self) -> u64 {
+    pub fn ask(&mut self) -> u64 {
         self.clock += 1;
         self.clock
     }
 
     /// Some users to ask about: all who must be online, and some others.
-    pub(super) fn some_users(&self, dice: &mut Rng) -> Vec<u32> {
+    pub fn some_users(&self, dice: &mut Rng) -> Vec<u32> {
         let mut users: Vec<u32> = (0..SERVERS)
             .map(|server| staying(server, dice.u32(..STAYING)))
             .collect();
@@ -161,7 +195,7 @@ impl Population {
     }
 
     /// A notice of this change has arrived at `target`, whose MsgServer reported it if that is `origin`.
-    pub(super) fn told(&mut self, change: Change, target: usize, origin: usize) {
+    pub fn told(&mut self, change: Change, target: usize, origin: usize) {
         if let Some(roamer) = self.roamer(change.user) {
             if roamer.last.is_some_and(|(at, _)| at == change.at) {
                 roamer.pending -= 1;
@@ -179,7 +213,7 @@ impl Population {
     }
 
     /// A query of `server` of this moment has been answered: everything that it reported before has been applied.
-    pub(super) fn answered(&mut self, server: usize, asked: u64) {
+    pub fn answered(&mut self, server: usize, asked: u64) {
         self.clock += 1;
         for roamer in &mut self.roamers {
             let is_settled = roamer.pending == 0;
@@ -195,7 +229,7 @@ impl Population {
     }
 
     /// What `server` must now be answered to a question of that moment; `None` if both are right.
-    pub(super) fn answer(&self, user: u32, server: usize, asked: u64) -> Option<bool> {
+    pub fn answer(&self, user: u32, server: usize, asked: u64) -> Option<bool> {
         let home = home(user);
         let (shown, is_own) = match home {
             None => (&self.roamers[(user - FIRST_ROAMER) as usize].shown, false),
@@ -310,12 +344,12 @@ impl Shown {
 }
 
 /// A user who is always logged in at this MsgServer.
-pub(super) fn some_staying_user(server: usize, dice: &mut Rng) -> u32 {
+pub fn some_staying_user(server: usize, dice: &mut Rng) -> u32 {
     staying(server, dice.u32(..STAYING))
 }
 
 /// The MsgServer of a user who stays with one, and which of its users that is.
-pub(super) fn home(user: u32) -> Option<(usize, u32)> {
+pub fn home(user: u32) -> Option<(usize, u32)> {
     let server = (user / 1000).checked_sub(1)? as usize;
     (server < SERVERS).then_some((server, user % 1000))
 }

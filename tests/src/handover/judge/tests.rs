@@ -217,3 +217,24 @@ impl Play {
             .encode()
     }
 }
+
+#[test]
+fn what_an_excused_msg_server_misses_is_not_lost_but_twice_is_twice() {
+    let mut play = Play::new();
+    play.messages(10);
+    let last = play.due(1, 0).pop().unwrap();
+    play.state.excuse(1);
+
+    for _ in 0..2 {
+        play.state.arrived(1, &last.raw);
+    }
+    for (target, origin) in [0, 2, 3].iter().flat_map(|t| (0..SERVERS).map(|o| (*t, o))) {
+        for due in play.due(target, origin) {
+            play.state.arrived(target, &due.raw);
+        }
+    }
+
+    assert!(play.state.is_quiet());
+    let tally = play.state.conclude();
+    assert_eq!((tally.lost, tally.disordered, tally.twice), (0, 0, 1));
+}
