@@ -25,7 +25,8 @@ pub struct NodeSettings {
     /// its connection to the node, may give back; 0s: not at all
     #[arg(long, env = "TT_ROUTE_DEPARTED_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "1s")]
     pub departed_wait: Duration,
-    /// How long a new node waits for the gateways of its predecessor before it routes and answers; 0s: not at all
+    /// How long a new node waits for the gateways of its predecessor before it routes and answers, from the first that comes on;
+    /// for that one, 10s longer; 0s: not at all
     #[arg(long, env = "TT_ROUTE_COLD_START_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "10s")]
     pub cold_start_wait: Duration,
     /// How long a new node to which only new gateways have come waits for others, which may have had a predecessor of it; 0s: not

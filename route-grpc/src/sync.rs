@@ -32,10 +32,14 @@ const SAME_TIME: i64 = 1_000_000;
 /// The place of what nobody has seen anything of.
 const UNSEEN: u64 = u64::MAX;
 
-/// How long a new node waits, since its start.
+/// How much later the first gateway may come than the others after it: one whose node's host has vanished notices that after
+/// 14 s, and then takes up to 4 s to find another one.
+const UNNOTICED: Duration = Duration::from_secs(10);
+
+/// How long a new node waits.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Waits {
-    /// For gateways that are known to exist.
+    /// From the first gateway on, for those that are known to exist; from the start, for a first one, [`UNNOTICED`] longer.
     pub(crate) missing: Duration,
     /// From the first gateway on, if all that have come have never had a node: others that have may be on their way.
     pub(crate) newcomers: Duration,
@@ -181,22 +185,29 @@ impl ColdStart {
     /// Everybody has caught up, or time is over.
     pub(crate) fn is_over(&self, now: Duration) -> bool {
         let complete = self.missing.is_empty() && !self.caught_up.is_empty();
-        now >= self.waits.missing
+        now >= self.missing_until()
             || (complete && (self.has_roster || now >= self.newcomers_until()))
     }
 
     /// When it may be over although nobody comes.
     pub(crate) fn until(&self) -> Duration {
         if self.has_roster || !self.missing.is_empty() {
-            self.waits.missing
+            self.missing_until()
         } else {
-            self.waits.missing.min(self.newcomers_until())
+            self.missing_until().min(self.newcomers_until())
         }
     }
 
+    fn missing_until(&self) -> Duration {
+        let first = self.first.unwrap_or(UNNOTICED);
+        first.saturating_add(self.waits.missing)
+    }
+
     fn newcomers_until(&self) -> Duration {
-        let first = self.first.unwrap_or(self.waits.missing);
-        first.saturating_add(self.waits.newcomers)
+        match self.first {
+            Some(first) => first.saturating_add(self.waits.newcomers),
+            None => self.missing_until(),
+        }
     }
 
     /// Ids of the gateways that are waited for, sorted.
@@ -442,8 +453,23 @@ mod tests {
         start.caught_up("b");
         assert_eq!(start.missing(), ["c"]);
 
-        assert!(!start.is_over(NOW));
-        assert!(start.is_over(UNTIL), "but not for ever");
+        assert!(!start.is_over(UNTIL));
+        assert_eq!(start.until(), NOW + UNTIL);
+        assert!(start.is_over(NOW + UNTIL), "but not for ever");
+    }
+
+    #[test]
+    fn a_first_gateway_is_waited_for_until_it_has_noticed_that_it_needs_a_node() {
+        let mut start = cold_start(1000);
+        let last = UNNOTICED + UNTIL;
+        assert_eq!(start.until(), last);
+        assert!(!start.is_over(last - NOW));
+        assert!(start.is_over(last), "but not for ever");
+
+        start.attached(last - NOW, "a", ["a", "b"].into_iter());
+        start.caught_up("a");
+
+        assert!(!start.is_over(last), "the others notice at about this time");
     }
 
     #[test]
