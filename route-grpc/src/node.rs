@@ -325,7 +325,7 @@ impl Node {
     async fn do_chores(self: Arc<Self>) {
         let draining = self.draining();
         loop {
-            let due = self.transact(|routing, now| {
+            self.transact(|routing, now| {
                 for (gateway, silent) in routing.gateways.silent(now) {
                     routing.core.gateway_is_there(gateway, !silent);
                 }
@@ -333,10 +333,9 @@ impl Node {
                 for gateway in routing.gateways.departed(now) {
                     routing.give_up_returns(gateway);
                 }
-                for gateway in routing.gateways.lost(now) {
-                    routing.lose_gateway(now, gateway);
-                    self.gateways_changed.notify_waiters();
-                }
+            });
+            while self.lose_next() {}
+            let due = self.transact(|routing, now| {
                 let deadlines = [
                     routing.core.next_deadline(),
                     routing.gateways.next_deadline(now),
@@ -359,6 +358,19 @@ impl Node {
         // All at once, so that nothing is routed to gateways that stay for those that have gone.
         let draining = Refusal::Draining { retry: DRAIN_RETRY }.into();
         self.transact(|routing, _| routing.gateways.end_all(&draining));
+    }
+
+    /// Gives up one gateway whose grace is over; false if there is none. Each in a transaction of its own: what its end
+    /// causes for links of the next one has to stand in that one's queue, to be taken back from there.
+    fn lose_next(&self) -> bool {
+        self.transact(|routing, now| {
+            let Some(gateway) = routing.gateways.lost(now).into_iter().min() else {
+                return false;
+            };
+            routing.lose_gateway(now, gateway);
+            self.gateways_changed.notify_waiters();
+            true
+        })
     }
 }
 
