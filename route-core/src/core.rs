@@ -1,7 +1,7 @@
 //! The entry points: what links did goes in, deliveries and events come out.
 
 use std::collections::{HashSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -504,6 +504,12 @@ impl Core {
         self.outbox
             .deliver(origin, position, direct, item, Course::Direct);
         chosen.len()
+    }
+
+    /// Does a claimed link stand for a MsgServer at this address?
+    pub fn is_claimed(&self, ip: IpAddr) -> bool {
+        let mut group = self.links.group(ip).iter().map(|slot| &self.links[*slot]);
+        group.any(|link| link.claimed && link.is_active())
     }
 
     /// Sends one notice; `index` counts those of one entry.

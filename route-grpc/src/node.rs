@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use parking_lot::Mutex;
-use route_core::{Core, Event, EventLog, Gap, LinkId};
+use route_core::{Change, Core, Effect, Event, EventLog, Gap, LinkId};
 use route_proto::v1::{DeliveryRun, UplinkEntry};
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore, watch};
@@ -288,6 +288,7 @@ impl Node {
             after = ?now,
             "all links are known"
         );
+        routing.claim_early(now, &cold_start.claims());
         let mut queries = Vec::new();
         for held in cold_start.into_held() {
             let later = Some(&mut queries);
@@ -375,6 +376,23 @@ impl Node {
 }
 
 impl Routing {
+    /// A restored link whose claim is held and that has nobody to inherit from has succeeded a link of which the predecessor
+    /// had confirmed everything. It stands for its MsgServer from the beginning: else all links of the MsgServer would be
+    /// sent what is older than the claim, those that were opened later included.
+    fn claim_early(&mut self, now: Duration, claims: &[LinkId]) {
+        for &id in claims {
+            let vacant = self
+                .core
+                .link(id)
+                .is_some_and(|link| !link.claimed && !self.core.is_claimed(link.peer.ip()));
+            if vacant {
+                let claim = Change::Role { claimed: true };
+                let claimed = self.core.apply(now, id, 0, claim, Effect::Silent);
+                debug_assert!(claimed.is_ok(), "the link is open");
+            }
+        }
+    }
+
     /// Applies a batch of one gateway; the end of the transaction sees to its confirmation. Queries are answered, or
     /// kept in `later`.
     pub(crate) fn apply(

@@ -222,6 +222,20 @@ impl ColdStart {
         self.held.values().map(|held| held.entries.len()).sum()
     }
 
+    /// Links whose claim waits.
+    pub(crate) fn claims(&self) -> Vec<LinkId> {
+        let is_claim = |held: &&HeldEntry| matches!(&held.entry.entry, Some(Entry::Role(role)) if role.claimed);
+        let mut claims = Vec::new();
+        for (&gateway, held) in &self.held {
+            claims.extend(held.entries.iter().filter(is_claim).map(|held| LinkId {
+                gateway,
+                number: held.entry.link,
+            }));
+        }
+        claims.sort_unstable();
+        claims
+    }
+
     /// What waits, in the order in which the gateways read it; but of what gateways have seen notices of, in the order in
     /// which the predecessor routed these, and before what concerns the same user and has not been seen.
     ///
