@@ -69,7 +69,8 @@ impl Core {
 
     /// Nobody has claimed: the MsgServer is gone, or does not know that the gateway of its claimed link is.
     fn vacate(&mut self, now: Duration, slot: u32) {
-        if let Some(stand_in) = self.sibling(slot) {
+        let claim_may_come = self.claim_may_come(slot);
+        if !claim_may_come && let Some(stand_in) = self.sibling(slot) {
             let origin = (LinkId::NODE, self.position + 1);
             self.inherit(now, slot, stand_in, origin, Effect::Notify);
             return;
@@ -85,6 +86,20 @@ impl Core {
         }
         self.seats.retain(|seat| *seat != slot);
         self.end(slot);
+    }
+
+    /// Its MsgServer knows that it is closed, and another link of this address is one of a gateway that is away or silent: a
+    /// claim may be on its way, and what that link has said so far is old.
+    fn claim_may_come(&self, closed: u32) -> bool {
+        let group = self.links.group(self.links[closed].peer.ip()).iter();
+        let is_out_of_touch = |member: u32| {
+            self.absent_gateways
+                .contains(&self.links[member].id.gateway)
+        };
+        self.links[closed].ended != CloseReason::GatewayLost
+            && group
+                .copied()
+                .any(|member| self.may_claim(member) && is_out_of_touch(member))
     }
 
     /// The unclaimed link whose table is most like that of this one, if they are alike.
