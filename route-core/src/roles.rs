@@ -151,7 +151,7 @@ impl Core {
         // Before its list, a claim is that of a MsgServer that has just connected: it succeeds nobody.
         match listed.then(|| self.predecessor(slot)).flatten() {
             Some(from) => self.inherit(now, from, slot, (id, sequence), effect),
-            None => self.stand_alone(now, slot),
+            None => self.stand_alone(now, slot, ChangeReason::Role),
         }
         self.regroup(ip);
     }
@@ -174,7 +174,7 @@ impl Core {
             return;
         }
         let (ip, claimed_at) = (link.peer.ip(), link.claimed_at);
-        self.stand_alone(now, slot);
+        self.stand_alone(now, slot, ChangeReason::List);
         match self.alike(slot) {
             // The one that claimed later succeeds the other.
             Some(other) if self.links[other].claimed => {
@@ -213,9 +213,9 @@ impl Core {
         link.is_active() && self.position >= link.serves_from
     }
 
-    /// The link is active without having inherited.
-    fn stand_alone(&mut self, now: Duration, slot: u32) {
-        self.show(slot);
+    /// The link is active without having inherited. `reason`: why its users are seen.
+    fn stand_alone(&mut self, now: Duration, slot: u32, reason: ChangeReason) {
+        self.show(slot, reason);
         let from = self.position + 1;
         let link = &mut self.links[slot];
         link.phase = Phase::Open(Part::Active);
@@ -365,7 +365,7 @@ impl Core {
     /// Whoever waits for a closed link and has not inherited stands for itself.
     fn wait_no_more(&mut self, now: Duration, ip: IpAddr, closed: u32) {
         while let Some(waiting) = self.waits_for(ip, closed) {
-            self.stand_alone(now, waiting);
+            self.stand_alone(now, waiting, ChangeReason::Role);
         }
     }
 
@@ -485,18 +485,18 @@ impl Core {
 
     /// The link becomes active.
     fn activate(&mut self, slot: u32) {
-        self.show(slot);
+        self.show(slot, ChangeReason::Role);
         let link = &mut self.links[slot];
         link.phase = Phase::Open(Part::Active);
         link.serves_from = self.position + 1;
     }
 
-    fn show(&mut self, slot: u32) {
+    fn show(&mut self, slot: u32, reason: ChangeReason) {
         if !self.links[slot].is_active() {
             let outbox = &mut self.outbox;
             self.sessions
                 .swap_shown(None, Some(slot), |user, before, after| {
-                    tell(outbox, user, before, after, ChangeReason::Role);
+                    tell(outbox, user, before, after, reason);
                 });
         }
     }
