@@ -566,6 +566,8 @@ impl Core {
                 }
             });
         if self.settings.notify_on_loss == NotifyOnLoss::All {
+            // A node that does this again has to number the notices as its predecessor did.
+            vanished.sort_unstable();
             self.notify_of_loss(slot, &vanished);
         }
         more
@@ -574,9 +576,17 @@ impl Core {
     /// As if the link had reported that these users' last desktop client left.
     fn notify_of_loss(&mut self, slot: u32, vanished: &[UserId]) {
         let link = &self.links[slot];
-        // After everything that its entries caused.
-        let (origin, sequence) = (link.id, link.sequence + 1);
-        let mut index = link.loss_notices;
+        let (origin, sequence, mut index) = match link.ended {
+            // The link may come back, and use its next number itself.
+            CloseReason::GatewayLost => (LinkId::NODE, self.position + 1, 0),
+            CloseReason::Peer
+            | CloseReason::Idle
+            | CloseReason::BadFrame
+            | CloseReason::SlowReader
+            | CloseReason::Drain
+            // After everything that its entries caused.
+            | CloseReason::Requested => (link.id, link.sequence + 1, link.loss_notices),
+        };
         for &user in vanished {
             let known = self.sessions.is_known(user);
             let after = self.sessions.summary(user);
