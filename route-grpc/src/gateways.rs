@@ -62,7 +62,7 @@ pub(crate) struct Gateway {
     pub(crate) waiting_queries: Vec<OpenQuery>,
     /// How many entries of its queue it has taken.
     taken: u64,
-    /// The same when it was looked at last, and when that was.
+    /// The same when it was looked at last, and since when it has taken nothing although something waits.
     taken_before: (u64, Duration),
     congested: bool,
     throttled: bool,
@@ -326,15 +326,14 @@ impl Gateways {
         // Within the process nobody is silent.
         let attached = self.by_incarnation.values_mut();
         let attached = attached.filter(|g| g.is_attached() && g.retention == Retention::UntilTaken);
-        let looked_at = attached.filter_map(|gateway| {
-            let (taken, at) = gateway.taken_before;
-            if now < at + self.limits.silence {
-                return None;
+        let looked_at = attached.map(|gateway| {
+            let awaits = gateway.outbound.awaits_taking();
+            if !awaits || gateway.taken != gateway.taken_before.0 {
+                gateway.taken_before = (gateway.taken, now);
             }
-            gateway.taken_before = (gateway.taken, now);
-            let silent = gateway.outbound.awaits_taking() && gateway.taken == taken;
+            let silent = now >= gateway.taken_before.1 + self.limits.silence && awaits;
             touch(&mut self.touched, &gateway.outbound);
-            Some((gateway.hello.incarnation, silent || gateway.is_catching_up))
+            (gateway.hello.incarnation, silent || gateway.is_catching_up)
         });
         looked_at.collect()
     }
