@@ -4,7 +4,7 @@
 //! So that order holds, a successor gets nothing newer before all that its predecessor could not be sent has come back
 //! (**settling**).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::change::{Effect, ReportedStatus};
@@ -13,7 +13,7 @@ use crate::event_log::ChangeReason;
 use crate::ids::{ClientType, LinkId, UserId};
 use crate::links::{Held, Part, Phase, Returns, Settling};
 use crate::notices;
-use crate::outbox::{Course, ReturnedRun, Taken, Target};
+use crate::outbox::{Course, Item, ReturnedRun, Taken, Target};
 
 /// Who inherited from closed links, so that late returns find their way. The oldest are forgotten beyond 1 024, far more
 /// than there are MsgServers.
@@ -154,13 +154,20 @@ impl Core {
         let link = &mut self.links[slot];
         let id = link.id;
         if let Some(settling) = link.settling.take() {
+            // What a predecessor could not be sent may come back from an earlier node's time, and be routed by this one. Of what
+            // is late, gateways do not know what they have taken over.
+            let mut late = HashSet::new();
             for run in settling.held.runs {
-                let course = if run.position < settling.late_before {
-                    Course::Late
-                } else {
-                    Course::Moved
-                };
-                self.deliver_moved(id, run, course);
+                if run.position >= settling.late_before {
+                    self.deliver_moved(id, run, Course::Moved);
+                    continue;
+                }
+                let origin = run.origin;
+                for (position, item) in (run.position..).zip(run.items) {
+                    if late.insert((origin, item.sequence, item.index)) {
+                        self.deliver_one(id, origin, position, item, Course::Late);
+                    }
+                }
             }
         }
     }
@@ -291,9 +298,19 @@ impl Core {
 
     fn deliver_moved(&mut self, to: LinkId, run: ReturnedRun, course: Course) {
         for (position, item) in (run.position..).zip(run.items) {
-            let target = std::iter::once(Target::from(to));
-            self.outbox
-                .deliver(run.origin, position, target, item, course);
+            self.deliver_one(to, run.origin, position, item, course);
         }
+    }
+
+    fn deliver_one(
+        &mut self,
+        to: LinkId,
+        origin: LinkId,
+        position: u64,
+        item: Item,
+        course: Course,
+    ) {
+        let target = std::iter::once(Target::from(to));
+        self.outbox.deliver(origin, position, target, item, course);
     }
 }
