@@ -501,9 +501,7 @@ impl Gateways {
         let Some(gateway) = self.by_incarnation.get(&answer.gateway) else {
             return;
         };
-        if gateway.outbound.answer(answer.answer) == Queueing::Choked {
-            self.choked.push(answer.gateway);
-        }
+        gateway.outbound.answer(answer.answer);
         touch(&mut self.touched, &gateway.outbound);
     }
 
@@ -549,7 +547,7 @@ impl Gateways {
         census
     }
 
-    /// Since the start: deliveries and answers that found a full queue.
+    /// Since the start: deliveries that found a full queue.
     pub(crate) fn dropped(&self) -> u64 {
         let gateways = self.by_incarnation.values();
         let present: u64 = gateways.map(|gateway| gateway.outbound.dropped()).sum();

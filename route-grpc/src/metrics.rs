@@ -389,7 +389,7 @@ pub(crate) fn observe(meter: &Meter, node: &Arc<Node>) {
     counter(
         "teamtalk.route.gateways.dropped",
         "{delivery}",
-        "Deliveries and answers dropped because a gateway's queue was full",
+        "Deliveries dropped because a gateway's queue was full",
         |node| node.transact(|routing, _| routing.gateways.dropped()),
     );
 }

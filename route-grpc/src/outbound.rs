@@ -141,15 +141,12 @@ impl Outbound {
         Queueing::Queued(queue.end)
     }
 
-    /// Queues the answer to a status query. One that is dropped is asked for again by the next stream.
-    pub(crate) fn answer(&self, answer: StatusAnswer) -> Queueing {
+    /// Queues the answer to a status query. Outside the bound: one for each query that the gateway has open, which its window
+    /// limits. One that was dropped would not be asked for again before the next stream.
+    pub(crate) fn answer(&self, answer: StatusAnswer) {
         let bytes = answer.statuses.len() + OVERHEAD_BYTES;
-        let mut queue = self.queue.lock();
-        if let Err(full) = queue.make_room(bytes, self.limit_bytes, 1) {
-            return full;
-        }
-        queue.push(downlink_entry::Entry::Answer(answer), bytes);
-        Queueing::Queued(queue.end)
+        let answer = downlink_entry::Entry::Answer(answer);
+        self.queue.lock().push(answer, bytes);
     }
 
     /// Says, after everything that was queued for a link, that nothing more comes. Outside the bound: once per link.
@@ -342,7 +339,7 @@ impl Outbound {
         self.queue.lock().bytes
     }
 
-    /// Deliveries and answers that found no room.
+    /// Deliveries that found no room.
     pub(crate) fn dropped(&self) -> u64 {
         self.queue.lock().dropped
     }
