@@ -21,6 +21,8 @@ pub struct Stats {
     pub detached: usize,
     /// Seats that wait for a claim.
     pub seats: usize,
+    /// Open links that wait for what could not be written to their predecessors.
+    pub settling: usize,
     /// Users with a session, hidden or shadow ones included.
     pub users: usize,
     /// Sessions, likewise.
@@ -118,6 +120,7 @@ impl Core {
                     stats.claimed += usize::from(link.claimed);
                     stats.shadows += usize::from(*part == Part::Shadow);
                     stats.detached += usize::from(link.detached);
+                    stats.settling += usize::from(link.settling.is_some());
                     stats.held_bytes += link.settling.as_ref().map_or(0, |s| s.held.bytes);
                 }
                 Phase::Seat(seat) => stats.held_bytes += seat.held.bytes,

@@ -21,6 +21,7 @@
 //! | [`pdu`] | the frame of PDUs that are written here |
 //! | `reader`, `resume`, `position` | reading the log, where to begin, how places in it are named |
 //! | [`server`], `link`, `calls`, `health` | the gRPC server around them |
+//! | [`load`] | how much is kept, to be checked against the bounds |
 //! | [`settings`], `limits`, `metrics`, `status`, `clock` | flags, bounds, instruments, errors, time |
 
 pub mod attach;
@@ -36,6 +37,7 @@ pub mod hangup;
 mod health;
 mod limits;
 mod link;
+pub mod load;
 mod metrics;
 pub mod node;
 mod outbound;

@@ -220,6 +220,11 @@ impl Node {
         (log.head(), log.tail())
     }
 
+    /// What the log takes.
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.log.lock().bytes()
+    }
+
     /// Follows the newest event's position.
     pub(crate) fn head(&self) -> watch::Receiver<u64> {
         self.head.subscribe()

@@ -26,6 +26,7 @@ impl World {
             if it.connections[slot].is_some() || now < it.retry_at[slot] || !host.is_open() {
                 continue;
             }
+            self.facts.opened(server, now);
             let number = self.next_connection;
             self.next_connection += 1;
             let connection = Connection::open(&host.gateway, gateway, server, it.peer, now);
@@ -65,6 +66,7 @@ impl World {
         if user >= MOVERS {
             *self.moves.entry(user).or_default() += 1;
         }
+        self.facts.reported(user, on, self.now());
         for connection in self.connections.values_mut() {
             connection.may_change(user);
         }
@@ -122,6 +124,12 @@ impl World {
         let id = self.messages.len() as u32;
         let from = user(server, 0);
         let http = self.servers[server].http;
+        let length = if self.plan.slow_readers || self.plan.small_gateway_queues {
+            self.dice.roll(1000)
+        } else {
+            10
+        };
+        let text = "x".repeat(length);
         let (to, pdu) = match to {
             // Only users are told of a change of their group.
             To::User(member) if http => (to, messages::group_change(from, id, &[member], &[])),
@@ -130,11 +138,8 @@ impl World {
                 let pdu = messages::group_change(from, id, &[member], &[]);
                 (To::User(member), pdu)
             }
-            To::Group => (to, messages::message(from, 1, id, GROUP_TEXT, "to a group")),
-            To::User(user) => (
-                to,
-                messages::message(from, user, id, SINGLE_TEXT, "to a user"),
-            ),
+            To::Group => (to, messages::message(from, 1, id, GROUP_TEXT, &text)),
+            To::User(user) => (to, messages::message(from, user, id, SINGLE_TEXT, &text)),
         };
         self.messages.push(Message {
             server,
@@ -210,9 +215,11 @@ impl World {
         let live: Vec<_> = self.servers[server].live().collect();
         for number in live {
             let now = self.now();
-            let until = now + self.dice.millis(100..4000);
+            let most = if self.plan.slow_readers { 10_000 } else { 4000 };
+            let until = now + self.dice.millis(100..most);
             if let Some(connection) = self.connections.get_mut(&number) {
                 connection.slow_until = until;
+                connection.is_behind = true;
             }
         }
         self.say(|| format!("s{server} reads nothing for a while"));
@@ -264,6 +271,7 @@ impl World {
         it.connections[slot] = None;
         it.retry_at[slot] = now + RECONNECT_AFTER;
         it.died = now;
+        it.unsettled = true;
         let others = it.connections.iter().position(Option::is_some);
         if others.is_none() {
             it.interrupted = true;

@@ -25,6 +25,7 @@ impl World {
         if self.dice.once_in(8) {
             self.settle().await;
         }
+        self.check_bounds();
         for _ in 0..self.dice.roll(30) {
             let gateway = self.dice.roll(self.gateways.len());
             match self.dice.roll(10) {

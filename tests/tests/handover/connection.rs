@@ -55,6 +55,8 @@ pub(crate) struct Connection {
     unread: VecDeque<(u64, u32)>,
     /// It reads nothing until then.
     pub(crate) slow_until: Duration,
+    /// It has not read everything since it read nothing for a while.
+    pub(crate) is_behind: bool,
     pub(crate) gone: Option<(Gone, Duration)>,
     splitter: Splitter,
     pub(crate) asked: BTreeMap<u16, Asked>,
@@ -111,6 +113,7 @@ impl Connection {
             read: 0,
             unread: VecDeque::new(),
             slow_until: Duration::ZERO,
+            is_behind: false,
             gone: None,
             splitter: Splitter::default(),
             asked: BTreeMap::new(),
@@ -206,12 +209,20 @@ impl Connection {
         true
     }
 
+    /// As the gateway's task, which is woken at once: whether the link is to end.
+    pub(crate) fn ends(&self) -> Option<CloseReason> {
+        match self.link.poll_urgent(&Context::from_waker(Waker::noop())) {
+            Poll::Ready(Next::End(reason)) => Some(reason),
+            // Looking whether its host is there is for the kernel.
+            Poll::Ready(Next::Look | Next::Write) | Poll::Pending => None,
+        }
+    }
+
     /// As the gateway's writer: at most `most` bytes.
     pub(crate) fn write(&mut self, gateway: &Gateway, world: Duration, most: usize) -> Written {
         let now = gateway.clock.now();
         let cx = Context::from_waker(Waker::noop());
-        // Looking whether its host is there is for the kernel.
-        if let Poll::Ready(Next::End(reason)) = self.link.poll_urgent(&cx) {
+        if let Some(reason) = self.ends() {
             return Written::Ends(reason);
         }
         if world < self.slow_until || self.gone.is_some() {
@@ -219,7 +230,10 @@ impl Connection {
         }
         if self.batch.is_done() {
             match self.link.poll_next(&cx, &mut self.batch) {
-                Poll::Pending => return Written::Nothing,
+                Poll::Pending => {
+                    self.is_behind = false;
+                    return Written::Nothing;
+                }
                 Poll::Ready(Next::End(reason)) => return Written::Ends(reason),
                 Poll::Ready(Next::Look) => return Written::Nothing,
                 Poll::Ready(Next::Write) => {}

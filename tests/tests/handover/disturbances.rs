@@ -4,10 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::host::{GatewayHost, NodeHost};
+use crate::msg_server::{MsgServer, USERS, user};
 use crate::world::World;
 
 /// From SIGTERM to the end of every Attach stream.
 const STREAMS_END_WITHIN: Duration = Duration::from_millis(200);
+
+/// How long a node waits for a gateway: the default.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,13 +23,20 @@ pub(crate) enum Disturbance {
     NodeCrash,
     NodeDrain,
     GatewayLoss,
+    TwoGatewayLosses,
+    /// While the node is being restarted.
+    GatewayAndNodeLoss,
 }
 
 impl Disturbance {
     fn is_of_a_stream(self) -> bool {
         match self {
             Self::Cut | Self::Stall | Self::Partition | Self::LongPartition => true,
-            Self::NodeCrash | Self::NodeDrain | Self::GatewayLoss => false,
+            Self::NodeCrash
+            | Self::NodeDrain
+            | Self::GatewayLoss
+            | Self::TwoGatewayLosses
+            | Self::GatewayAndNodeLoss => false,
         }
     }
 }
@@ -49,6 +60,9 @@ impl World {
         let whole = host.is_some_and(|host| host.is_open() && host.wire.is_whole());
         if kind.is_of_a_stream() && !whole {
             // One interruption on top of another could last longer than the grace.
+            return;
+        }
+        if kind == Disturbance::LongPartition && now < self.next_long_partition {
             return;
         }
         self.say(|| format!("DISTURBANCE {kind} of g{gateway}"));
@@ -75,13 +89,17 @@ impl World {
                     host.wire.stall(until);
                 }
                 if long {
-                    self.next_disturbance = until + Duration::from_secs(5);
+                    self.next_long_partition = until + Duration::from_secs(5);
                     for server in &mut self.servers {
                         if server.gateways.contains(&gateway) {
                             server.lossy = true;
+                            server.unsettled = true;
                             server.cut_off_until = until;
                         }
                     }
+                    // The latter is the latest at which the node hears of it.
+                    self.forget_what_was_known(gateway);
+                    self.note_lost_links(gateway, until > now + GRACE + Duration::from_secs(2));
                 }
             }
             Disturbance::NodeCrash => {
@@ -97,16 +115,40 @@ impl World {
                 }
             }
             Disturbance::GatewayLoss => self.lose_gateway(gateway),
+            Disturbance::TwoGatewayLosses => {
+                self.lose_gateway(gateway);
+                self.lose_gateway((gateway + 1) % self.gateways.len());
+            }
+            Disturbance::GatewayAndNodeLoss => {
+                if self.node_exits.is_none() {
+                    self.crash_node();
+                    self.lose_gateway(gateway);
+                }
+            }
+        }
+    }
+
+    /// A query that waits may be answered without the tables of a gateway that nodes do not wait for any longer.
+    fn forget_what_was_known(&mut self, gateway: usize) {
+        let of_gateway = |server: &MsgServer| server.gateways.contains(&gateway);
+        for (number, _) in self
+            .servers
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| of_gateway(s))
+        {
+            for connection in self.connections.values_mut() {
+                (0..USERS).for_each(|of| connection.may_change(user(number, of)));
+            }
         }
     }
 
     pub(crate) fn start_node(&mut self) {
         self.node_starts = None;
         self.lives += 1;
-        let host = NodeHost::start(self.lives);
+        self.node = Some(NodeHost::start(self.lives, self.settings.clone()));
         self.lives_of_nodes += 1;
-        self.subscriber.follow(&host.node, self.lives_of_nodes);
-        self.node = Some(host);
+        self.follow(true);
         self.say(|| "the node starts".to_owned());
     }
 
@@ -115,10 +157,16 @@ impl World {
             return;
         }
         let now = self.now();
+        for server in &mut self.servers {
+            server.claim_in_doubt |= server.unsettled;
+        }
         for host in self.gateways.iter_mut().flatten() {
             host.wire.node_died(&mut self.dice, now);
         }
         self.subscriber.leave();
+        if let Some(slow) = &mut self.slow_subscriber {
+            slow.leave();
+        }
         self.node = None;
         self.node_starts = Some(now + self.dice.millis(20..3000));
         self.say(|| "the node is gone".to_owned());
@@ -127,7 +175,8 @@ impl World {
     pub(crate) fn start_gateway(&mut self, number: usize) {
         self.gateway_starts[number] = None;
         self.lives += 1;
-        self.gateways[number] = Some(GatewayHost::start(number, self.lives, self.plan.windows()));
+        let (windows, queue) = (self.plan.windows(), self.plan.link_queue());
+        self.gateways[number] = Some(GatewayHost::start(number, self.lives, windows, queue));
         self.say(|| format!("g{number} starts"));
     }
 
@@ -141,6 +190,7 @@ impl World {
         // Its streams go with it; the node hears of that when they are dropped.
         drop(host);
         self.gateway_starts[gateway] = Some(now + self.dice.millis(100..15_000));
+        self.note_lost_links(gateway, true);
         for number in self.some_of(gateway, usize::MAX) {
             self.lose_connection(number);
             self.connections.remove(&number);
@@ -148,17 +198,31 @@ impl World {
                 message.lost |= message.connection == number;
             }
         }
-        for server in &mut self.servers {
-            server.lossy |= server.gateways.contains(&gateway);
+        let all_settled = self.settled_in == self.lives_of_nodes;
+        let concerned = |server: &&mut MsgServer| server.gateways.contains(&gateway);
+        for server in self.servers.iter_mut().filter(concerned) {
+            server.lossy = true;
+            server.unsettled = true;
+            server.claim_in_doubt |= !all_settled;
         }
     }
 
-    /// The subscriber loses its connections, and comes back to the positions that it has.
+    /// Subscribers lose their connections, and come back to the positions that they have.
     pub(crate) fn break_subscriptions(&mut self) {
+        // The slow one would never be slow enough for a stream that is open.
+        let both = self.dice.once_in(10);
+        self.follow(both);
+        self.say(|| "subscribers come back".to_owned());
+    }
+
+    fn follow(&mut self, both: bool) {
         let Some(host) = &self.node else {
             return;
         };
-        self.subscriber.follow(&host.node, self.lives_of_nodes);
-        self.say(|| "the subscriber comes back".to_owned());
+        self.subscriber
+            .follow(&host.node, host.life, &mut self.dice);
+        if let Some(slow) = self.slow_subscriber.as_mut().filter(|_| both) {
+            slow.follow(&host.node, host.life, &mut self.dice);
+        }
     }
 }

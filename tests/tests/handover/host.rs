@@ -10,6 +10,7 @@ use pdu_gateway::listener::Door;
 use pdu_gateway::tick;
 use pdu_gateway::uplink::Windows;
 use route_grpc::Node;
+use route_grpc::settings::NodeSettings;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::watch;
@@ -25,13 +26,16 @@ pub(crate) struct GatewayHost {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) wire: Wire,
     pub(crate) windows: Windows,
+    /// Of each link, bytes.
+    pub(crate) link_queue: usize,
     door: watch::Receiver<Door>,
     tasks: [JoinHandle<()>; 2],
 }
 
 impl GatewayHost {
-    pub(crate) fn start(number: usize, life: u64, windows: Windows) -> Self {
+    pub(crate) fn start(number: usize, life: u64, windows: Windows, link_queue: usize) -> Self {
         let link_settings = LinkSettings {
+            queue_bytes: link_queue,
             // MsgServers here send no heartbeats.
             idle_timeout: Duration::from_secs(24 * 3600),
             first_pdu_timeout: Duration::from_secs(24 * 3600),
@@ -62,6 +66,7 @@ impl GatewayHost {
             gateway,
             wire,
             windows,
+            link_queue,
             door,
         }
     }
@@ -94,15 +99,18 @@ impl Drop for GatewayHost {
 #[derive(Debug)]
 pub(crate) struct NodeHost {
     pub(crate) node: Arc<Node>,
+    /// Which life it is, as its positions have it.
+    pub(crate) life: u64,
     shutdown: Shutdown,
 }
 
 impl NodeHost {
     /// `life` counts the nodes of a schedule, from 1.
-    pub(crate) fn start(life: u64) -> Self {
+    pub(crate) fn start(life: u64, settings: NodeSettings) -> Self {
         let shutdown = Shutdown::new(Duration::from_secs(25));
         Self {
-            node: lives::node(life, &shutdown),
+            node: lives::node(life, settings, &shutdown),
+            life: lives::epoch(life),
             shutdown,
         }
     }

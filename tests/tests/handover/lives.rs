@@ -74,8 +74,12 @@ pub(crate) fn identity(number: usize) -> Identity {
 }
 
 /// A node. `life` counts the lives of a schedule, from 1.
-pub(crate) fn node(life: u64, shutdown: &Shutdown) -> Arc<Node> {
+pub(crate) fn node(life: u64, settings: NodeSettings, shutdown: &Shutdown) -> Arc<Node> {
     let meter = opentelemetry::global::meter("simulation");
-    let settings = NodeSettings::default();
-    Node::start_in_epoch(life << 40, settings, &meter, shutdown.clone())
+    Node::start_in_epoch(epoch(life), settings, &meter, shutdown.clone())
+}
+
+/// Which life of the node it is, as its positions have it.
+pub(crate) fn epoch(life: u64) -> u64 {
+    life << 40
 }

@@ -1,11 +1,16 @@
 //! What moves: messages between gateway and node, bytes between MsgServer and gateway.
 
+use std::time::Duration;
+
 use route_proto::v1::CloseReason;
 use tonic::Code;
 
 use crate::connection::{MOST_READ, Written};
 use crate::wire::Move;
 use crate::world::{World, idle};
+
+/// So long after a MsgServer's connection was lost, what was on its way there may come to another one.
+const BURST: Duration = Duration::from_secs(5);
 
 impl World {
     pub(crate) async fn move_wire(&mut self, gateway: usize, what: Move) -> bool {
@@ -30,6 +35,7 @@ impl World {
         if moved {
             self.say(|| format!("g{gateway} {what:?}"));
             idle().await;
+            self.end_what_ends();
         }
         moved
     }
@@ -103,19 +109,50 @@ impl World {
                 }
                 Written::Ends(reason) => {
                     moved = true;
-                    if connection.gone.is_none() {
-                        self.violate(format!("connection {number} was broken: {reason:?}"));
-                        self.lose_connection(number);
-                    }
-                    self.end(number, reason);
+                    self.cut_off(number, reason);
                 }
             }
         }
         moved
     }
 
+    /// Ends the connections that gateways want to end.
+    pub(crate) fn end_what_ends(&mut self) {
+        let ends = self
+            .connections
+            .iter()
+            .filter_map(|(number, connection)| Some((*number, connection.ends()?)));
+        for (number, reason) in ends.collect::<Vec<_>>() {
+            self.cut_off(number, reason);
+        }
+    }
+
+    /// A gateway breaks a connection: one that its MsgServer has left, or one that does not read.
+    fn cut_off(&mut self, number: usize, reason: CloseReason) {
+        let Some(connection) = self.connections.get(&number) else {
+            return;
+        };
+        let server = connection.server;
+        if connection.gone.is_none() {
+            // What an earlier connection could not be written, or what waited for a node, may come all at once.
+            let after_loss = self.now() < self.servers[server].died + BURST;
+            let may_burst = self.plan.node_crashes || after_loss;
+            let may_be_cut_off = self.plan.slow_readers && (connection.is_behind || may_burst);
+            if reason != CloseReason::SlowReader || !may_be_cut_off {
+                self.violate(format!("connection {number} was broken: {reason:?}"));
+            }
+            // What did not fit any more is not given to another connection.
+            self.servers[server].lossy = true;
+            self.cut_off_readers += 1;
+            self.say(|| format!("s{server} is cut off from c{number}, it does not read"));
+            self.lose_connection(number);
+        }
+        self.end(number, reason);
+    }
+
     /// The gateway ends a connection.
     pub(crate) fn end(&mut self, number: usize, reason: CloseReason) {
+        self.note_ended_link(number);
         let Some(mut connection) = self.connections.remove(&number) else {
             return;
         };

@@ -28,6 +28,14 @@ pub(crate) fn is_stable(user: u32) -> bool {
     user < MOVERS && user % 100 < STABLE
 }
 
+/// How a message came.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Receipt {
+    pub(crate) connection: usize,
+    /// Which life of the node it was.
+    pub(crate) life: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct MsgServer {
     pub(crate) peer: SocketAddr,
@@ -41,6 +49,10 @@ pub(crate) struct MsgServer {
     /// Which of them it has claimed.
     pub(crate) primary: Option<usize>,
     pub(crate) died: Duration,
+    /// One of its connections was lost, or its gateway, and not everything that was read before is confirmed.
+    pub(crate) unsettled: bool,
+    /// It was so when the node was lost.
+    pub(crate) claim_in_doubt: bool,
     pub(crate) online: BTreeSet<u32>,
     /// It has been without a connection since the schedule began, or came late: what was routed meanwhile is not for it.
     pub(crate) interrupted: bool,
@@ -49,7 +61,8 @@ pub(crate) struct MsgServer {
     /// Until then one of its gateways was cut off for longer than the grace. What was on its way to that one when the node
     /// gave it up, and another connection began to stand in, may still arrive, after newer messages.
     pub(crate) cut_off_until: Duration,
-    pub(crate) messages: BTreeMap<u32, usize>,
+    /// By message: where it came first.
+    pub(crate) messages: BTreeMap<u32, Receipt>,
     /// By user: what it was told, 1 online, 2 offline.
     pub(crate) notices: BTreeMap<u32, Vec<bool>>,
     /// The same of desktop logins.
@@ -68,6 +81,8 @@ impl MsgServer {
             gateways,
             primary: None,
             died: Duration::ZERO,
+            unsettled: false,
+            claim_in_doubt: false,
             online: BTreeSet::new(),
             interrupted: false,
             lossy: false,
@@ -86,6 +101,26 @@ impl MsgServer {
 
     pub(crate) fn live(&self) -> impl Iterator<Item = usize> + '_ {
         self.connections.iter().flatten().copied()
+    }
+
+    /// One of its connections has been lost.
+    pub(crate) fn has_lost_one(&self) -> bool {
+        self.died > Duration::ZERO
+    }
+
+    /// It had no connection, and came back on two at about the same time: until its claim and its list are known, both count.
+    pub(crate) fn came_back_twice(&self) -> bool {
+        self.interrupted && self.gateways.len() > 1
+    }
+
+    /// Its gateway was lost, or cut off for longer than nodes wait, and so was a node before everything was confirmed.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.lossy && self.claim_in_doubt
+    }
+
+    /// What it reports may be told twice, see [`excuses`](crate::excuses).
+    pub(crate) fn may_tell_twice(&self) -> bool {
+        self.is_in_doubt() || self.came_back_twice()
     }
 
     /// It must miss nothing.

@@ -14,10 +14,11 @@ impl World {
     pub(crate) async fn pass(&mut self, time: Duration) {
         tokio::time::advance(time).await;
         idle().await;
+        self.end_what_ends();
         let now = self.now();
         if self.streams_end.take_if(|at| *at <= now).is_some() {
             let mut hosts = self.gateways.iter_mut().flatten();
-            if !hosts.all(|host| host.wire.node_has_ended(now)) {
+            if !hosts.all(|host| host.wire.node_has_ended()) {
                 self.violate("a draining node keeps a stream".to_owned());
             }
         }
@@ -50,8 +51,9 @@ impl World {
                 }
                 moved |= self.write(gateway, usize::MAX);
             }
-            self.check_bounds();
+            self.check_gateways();
             if !moved {
+                self.check_bounds();
                 self.note_what_is_known();
                 return;
             }
@@ -78,7 +80,7 @@ impl World {
         let present = |number: &usize| Some(*number) != without;
         self.node.is_some()
             && self.node_exits.is_none()
-            && self.subscriber.follows(self.lives_of_nodes)
+            && self.have_read()
             && (0..self.gateways.len()).filter(present).all(|number| {
                 let host = self.gateways[number].as_ref();
                 host.is_some_and(GatewayHost::is_quiet)
@@ -87,6 +89,20 @@ impl World {
             && self.servers.iter().all(|server| {
                 let mut pairs = server.gateways.iter().zip(&server.connections);
                 pairs.all(|(gateway, connection)| !present(gateway) || connection.is_some())
+            })
+    }
+
+    /// Subscribers have been told everything.
+    fn have_read(&self) -> bool {
+        let Some(host) = &self.node else {
+            return false;
+        };
+        let head = host.node.load().log_head;
+        let prompt = self.subscriber.book();
+        prompt.has_read(host.life, head)
+            && self.slow_subscriber.as_ref().is_none_or(|slow| {
+                let slow = slow.book();
+                slow.has_read(host.life, head) && slow.online == prompt.online
             })
     }
 
@@ -107,6 +123,9 @@ impl World {
                 host.gateway.links.queued(),
             );
         }
+        if !self.have_read() {
+            text += "a subscriber is behind; ";
+        }
         for (number, connection) in &self.connections {
             if !connection.is_quiet() {
                 text += &format!("connection {number}: asked {:?}; ", connection.asked.keys());
@@ -120,6 +139,13 @@ impl World {
         for connection in self.connections.values_mut() {
             let host = self.gateways[connection.gateway].as_ref();
             connection.known |= host.is_some_and(|host| host.wire.is_clear(now));
+        }
+        let settled = |host: &Option<GatewayHost>| host.as_ref().is_some_and(GatewayHost::is_quiet);
+        if self.node.is_some() && self.gateways.iter().all(settled) {
+            self.settled_in = self.lives_of_nodes;
+            for server in &mut self.servers {
+                server.unsettled = false;
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use route_proto::legacy::im::server::ImServerPcLoginStatusNotify;
 use system_tests::player::pdu::{Pdu, command};
 
 use crate::connection::Asked;
+use crate::msg_server::Receipt;
 use crate::world::World;
 
 impl World {
@@ -50,19 +51,25 @@ impl World {
         self.say(|| format!("s{server} c{number} gets message {id}"));
         let message = &self.messages[id as usize];
         let (origin, from, sent) = (message.connection, message.server, message.sent);
-        if from == server {
+        if from == server && !self.servers[server].came_back_twice() {
             self.violate(format!("message {id} came back to MsgServer {server}"));
         }
+        let life = self.lives_of_nodes;
         let it = &mut self.servers[server];
-        let times = it.messages.entry(id).or_default();
-        *times += 1;
-        let again = *times > 1;
+        let receipt = Receipt {
+            connection: number,
+            life,
+        };
+        let first = it.messages.insert(id, receipt);
         let newest = it.newest.entry(origin).or_default();
         let newer = *newest;
         *newest = id.max(newer);
-        if again {
-            self.violate(format!("message {id} came twice to MsgServer {server}"));
-        } else if id < newer && sent > it.cut_off_until {
+        let in_turn = id >= newer || sent <= it.cut_off_until;
+        if let Some(first) = first {
+            if !self.may_repeat(id, first, receipt) {
+                self.violate(format!("message {id} came twice to MsgServer {server}"));
+            }
+        } else if !in_turn {
             self.violate(format!(
                 "message {id} came to MsgServer {server} after {newer}"
             ));

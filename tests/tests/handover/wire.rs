@@ -24,6 +24,9 @@ use tonic::Status;
 
 use crate::dice::Dice;
 
+/// Messages that fit into the buffers between, each way: while nothing passes, either end still sends.
+const BUFFERED: usize = 8;
+
 type Up = Result<AttachRequest, Status>;
 type Down = Result<AttachResponse, Status>;
 
@@ -64,7 +67,7 @@ impl Upstream for Socket {
 pub(crate) struct Wire {
     calls: Arc<Mutex<VecDeque<Call>>>,
     lines: Vec<Line>,
-    /// Nothing passes until then.
+    /// Nothing passes until then, but into the buffers.
     stalled_until: Duration,
     /// What the node ended streams with, until somebody looks.
     refusals: Vec<Status>,
@@ -128,10 +131,9 @@ impl Wire {
             moved |= line.break_off(now);
         }
         self.lines.retain(|line| !line.is_over());
-        if now < self.stalled_until {
-            return moved;
-        }
+        let stalled = now < self.stalled_until;
         let step = match what {
+            Move::Connect | Move::ReachNode | Move::ReachGateway if stalled => return moved,
             Move::Connect => return self.connect(node) || moved,
             Move::LeaveGateway => Line::leave_gateway,
             Move::ReachNode => Line::reach_node,
@@ -187,9 +189,9 @@ impl Wire {
     }
 
     /// The node has ended every stream; what it has said is on its way.
-    pub(crate) fn node_has_ended(&mut self, now: Duration) -> bool {
+    pub(crate) fn node_has_ended(&mut self) -> bool {
         for line in &mut self.lines {
-            while line.leave_node(now) {}
+            while line.node_says() {}
             self.refusals.extend(line.refusal.take());
         }
         self.lines.iter().all(|line| line.responses.is_none())
@@ -312,6 +314,9 @@ impl Line {
         let Some(requests) = &mut self.requests else {
             return false;
         };
+        if self.up.len() >= BUFFERED {
+            return false;
+        }
         match Pin::new(requests).poll_next(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => false,
             Poll::Ready(Some(request)) => {
@@ -346,6 +351,10 @@ impl Line {
     }
 
     fn leave_node(&mut self, _now: Duration) -> bool {
+        self.down.len() < BUFFERED && self.node_says()
+    }
+
+    fn node_says(&mut self) -> bool {
         let Some(responses) = &mut self.responses else {
             return false;
         };

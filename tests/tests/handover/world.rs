@@ -2,17 +2,22 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use route_grpc::settings::NodeSettings;
 use tokio::time::Instant;
 
+use crate::archive::Archive;
 use crate::connection::Connection;
 use crate::dice::Dice;
+use crate::facts::Facts;
 use crate::host::{GatewayHost, NodeHost};
 use crate::msg_server::{MOVERS, MOVING, MsgServer, STABLE, user};
 use crate::plan::Plan;
 use crate::seeds::Trace;
-use crate::subscriber::Subscriber;
+use crate::subscriber::{Pace, Subscriber};
 
 /// So many times something happens by chance.
 const STEPS: usize = 600;
@@ -54,16 +59,29 @@ pub(crate) struct World {
     pub(crate) servers: Vec<MsgServer>,
     pub(crate) connections: BTreeMap<usize, Connection>,
     pub(crate) next_connection: usize,
+    /// How often a gateway has broken the connection of a MsgServer that does not read.
+    pub(crate) cut_off_readers: u64,
+    /// What nodes have dropped because a queue was full, as far as that is noted.
+    pub(crate) dropped: u64,
+    /// Whose gateway's process has died, or was cut off for longer than nodes wait.
+    pub(crate) lost_connections: BTreeSet<usize>,
+    /// The last life of the node in which everything was confirmed at some moment.
+    pub(crate) settled_in: u64,
     pub(crate) messages: Vec<Message>,
     /// Of users who stay with one MsgServer: logins and logouts, in order.
     pub(crate) changes: BTreeMap<u32, Vec<bool>>,
     /// Of users who move: how many there were.
     pub(crate) moves: BTreeMap<u32, usize>,
     pub(crate) began_online: BTreeSet<u32>,
+    pub(crate) settings: NodeSettings,
+    pub(crate) facts: Facts,
+    pub(crate) archive: Arc<Mutex<Archive>>,
     pub(crate) subscriber: Subscriber,
+    pub(crate) slow_subscriber: Option<Subscriber>,
     /// From here on every MsgServer that is not late is known to the node.
     pub(crate) all_known_since: Duration,
     pub(crate) next_disturbance: Duration,
+    pub(crate) next_long_partition: Duration,
     pub(crate) trace: Trace,
     pub(crate) violations: Vec<String>,
 }
@@ -96,7 +114,13 @@ impl World {
                 servers[at].online.insert(MOVERS + number);
             }
         }
+        let settings = plan.node(&mut dice);
+        let archive = Arc::default();
         let began = Instant::now();
+        let slow_subscriber = plan.slow_subscriber.then(|| {
+            let some = dice.once_in(2);
+            Subscriber::new(began, Pace::Slow, some, Arc::clone(&archive))
+        });
         let began_online = servers.iter().flat_map(|s| s.online.clone()).collect();
         World {
             plan,
@@ -113,13 +137,22 @@ impl World {
             servers,
             connections: BTreeMap::new(),
             next_connection: 0,
+            cut_off_readers: 0,
+            dropped: 0,
+            lost_connections: BTreeSet::new(),
+            settled_in: 0,
             messages: Vec::new(),
             changes: BTreeMap::new(),
             moves: BTreeMap::new(),
             began_online,
-            subscriber: Subscriber::new(began),
+            settings,
+            facts: Facts::default(),
+            subscriber: Subscriber::new(began, Pace::Prompt, false, Arc::clone(&archive)),
+            slow_subscriber,
+            archive,
             all_known_since: Duration::MAX,
             next_disturbance: Duration::ZERO,
+            next_long_partition: Duration::ZERO,
             trace: Trace::new(shown),
             violations: Vec::new(),
         }
@@ -152,6 +185,9 @@ impl World {
             self.step().await;
         }
         self.say(|| "no more disturbances".to_owned());
+        if let Some(slow) = &self.slow_subscriber {
+            slow.book().hurries = true;
+        }
         if !self.becomes_quiet(None).await {
             return;
         }

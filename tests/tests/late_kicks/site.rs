@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pdu_gateway::uplink::Windows;
+use route_grpc::settings::NodeSettings;
 use route_proto::v1::CloseReason;
 use system_tests::player::messages::{self, Client, Status};
 use system_tests::player::pdu::{Pdu, command};
@@ -74,7 +75,7 @@ impl Site {
 
     pub(crate) fn start_node(&mut self) {
         self.lives += 1;
-        self.node = Some(NodeHost::start(self.lives));
+        self.node = Some(NodeHost::start(self.lives, NodeSettings::default()));
     }
 
     pub(crate) fn crash_node(&mut self) {
@@ -157,7 +158,7 @@ impl Site {
             link: 8 << 20,
             total: 256 << 20,
         };
-        self.gateways[number] = Some(GatewayHost::start(number, self.lives, windows));
+        self.gateways[number] = Some(GatewayHost::start(number, self.lives, windows, 64 << 20));
     }
 
     fn open(&mut self, gateway: usize, peer: SocketAddr) -> usize {

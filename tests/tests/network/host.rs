@@ -9,6 +9,7 @@ use pdu_gateway::listener::{AllowList, Door, Listener};
 use pdu_gateway::network::Listen;
 use pdu_gateway::tick;
 use pdu_gateway::uplink::Windows;
+use route_grpc::settings::NodeSettings;
 use route_proto::v1::CloseReason;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
@@ -53,7 +54,7 @@ pub(crate) async fn node(board: Arc<Board>, number: usize) -> turmoil::Result {
         term: CancellationToken::new(),
     };
     let shutdown = Shutdown::new(DEADLINE);
-    let node = lives::node(life.number, &shutdown);
+    let node = lives::node(life.number, NodeSettings::default(), &shutdown);
     let port = TcpListener::bind((Ipv4Addr::UNSPECIFIED, GRPC_PORT)).await?;
     let term = life.term.clone();
     board.node_starts(number, life);
