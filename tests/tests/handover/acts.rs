@@ -170,7 +170,9 @@ impl World {
     pub(crate) fn known_status(&self, server: usize, user: u32) -> Option<bool> {
         let it = &self.servers[home(user)];
         if home(user) == server {
-            Some(it.online.contains(&user))
+            // What it had on a gateway that is lost stays for the grace.
+            let is_doubtful = it.interrupted && it.lossy;
+            (!is_doubtful).then(|| it.online.contains(&user))
         } else if is_stable(user) && it.is_strict() {
             Some(true)
         } else {

@@ -75,7 +75,8 @@ fn notices(world: &mut World) {
                     wrong.push(of(&format!("in the end it is {online}")));
                 }
                 let moves = world.moves.get(&user).copied().unwrap_or_default();
-                if told.len() > moves && !world.servers.iter().any(|s| s.lossy) {
+                let vanished = |s: &MsgServer| s.lossy || (tells_losses && s.interrupted);
+                if told.len() > moves && !world.servers.iter().any(vanished) {
                     wrong.push(of(&format!("there were {moves} changes")));
                 }
                 continue;

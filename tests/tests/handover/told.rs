@@ -1,5 +1,7 @@
 //! What MsgServers are told, judged as it comes.
 
+use std::time::Duration;
+
 use route_proto::legacy::im::buddy::{ImUserStatNotify, ImUsersStatRsp};
 use route_proto::legacy::im::group::ImGroupChangeMemberNotify;
 use route_proto::legacy::im::message::ImMsgData;
@@ -55,6 +57,8 @@ impl World {
             self.violate(format!("message {id} came back to MsgServer {server}"));
         }
         let life = self.lives_of_nodes;
+        let connection = self.connections.get(&number);
+        let opened = connection.map_or(Duration::ZERO, |connection| connection.opened);
         let it = &mut self.servers[server];
         let receipt = Receipt {
             connection: number,
@@ -64,7 +68,9 @@ impl World {
         let newest = it.newest.entry(origin).or_default();
         let newer = *newest;
         *newest = id.max(newer);
-        let in_turn = id >= newer || sent <= it.cut_off_until;
+        // What waited for a connection that it had before comes late.
+        let is_late = it.interrupted && opened > sent;
+        let in_turn = id >= newer || sent <= it.cut_off_until || is_late;
         if let Some(first) = first {
             if !self.may_repeat(id, first, receipt) {
                 self.violate(format!("message {id} came twice to MsgServer {server}"));
