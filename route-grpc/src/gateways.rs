@@ -4,7 +4,8 @@
 //!
 //! Bounded: at most [`MAX_GATEWAYS`] at a time, and as many past ones are remembered.
 
-use std::collections::VecDeque;
+mod past;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use crate::sequences::{Mark, Sequences};
 use crate::status::Refusal;
 use crate::trace::Traced;
 use crate::uplink::{Answer, OpenQuery};
+use past::Past;
 
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
 pub(crate) const MAX_GATEWAYS: usize = 1024;
@@ -634,48 +636,6 @@ fn touch(touched: &mut Vec<Arc<Outbound>>, outbound: &Arc<Outbound>) {
         .any(|known| Arc::ptr_eq(known, outbound))
     {
         touched.push(Arc::clone(outbound));
-    }
-}
-
-/// The last life of each gateway that is gone: what is older may not come back.
-#[derive(Debug, Default)]
-struct Past {
-    last: HashMap<String, PastLife>,
-    order: VecDeque<String>,
-}
-
-#[derive(Debug)]
-struct PastLife {
-    /// Incarnation and attempt.
-    life: (u64, u64),
-    /// How much was applied of its links.
-    seen: HashMap<u64, u64>,
-}
-
-impl Past {
-    fn remember(&mut self, hello: Hello, seen: HashMap<u64, u64>) {
-        let life = (hello.incarnation, hello.attempt);
-        let past = PastLife { life, seen };
-        if self.last.insert(hello.id.clone(), past).is_none() {
-            self.order.push_back(hello.id);
-        }
-        if self.order.len() > MAX_GATEWAYS
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.last.remove(&oldest);
-        }
-    }
-
-    fn has_newer(&self, hello: &Hello) -> bool {
-        let newest = self.last.get(&hello.id);
-        newest.is_some_and(|newest| (hello.incarnation, hello.attempt) <= newest.life)
-    }
-
-    /// What was applied of this life, which is back.
-    fn seen_of(&mut self, incarnation: u64) -> HashMap<u64, u64> {
-        let mut lives = self.last.values_mut();
-        let past = lives.find(|past| past.life.0 == incarnation);
-        past.map_or_else(HashMap::new, |past| std::mem::take(&mut past.seen))
     }
 }
 
