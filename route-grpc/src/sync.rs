@@ -351,7 +351,8 @@ fn keep_to_places(all: &mut [Waiting]) {
         let user = waiting.user().filter(|_| waiting.seen.is_none());
         let precedents = user.into_iter().flat_map(|user| [Some(user), None]);
         for precedent in precedents.filter_map(|user| told.get(&user)).flatten() {
-            let close = (0..SAME_TIME).contains(&(precedent.read_at - waiting.turn));
+            // It may have been read before, and put off.
+            let close = precedent.read_at < waiting.turn.saturating_add(SAME_TIME);
             if close && precedent.place < waiting.place {
                 waiting.turn = waiting.turn.max(precedent.turn);
             }
@@ -587,6 +588,29 @@ mod tests {
         start.told(vec![told(8, 2, 100)]);
 
         assert_eq!(order(start), [(9, 2), (9, 2), (8, 2), (7, 2), (7, 3)]);
+    }
+
+    #[test]
+    fn what_was_put_off_for_the_order_of_the_predecessor_still_comes_before_what_nobody_has_seen() {
+        let mut start = cold_start(1000);
+        start.hold(7, vec![update(1, 2, 55), update(2, 2, 55)], |entry| {
+            i64::try_from(entry.link).unwrap()
+        });
+        start.hold(8, vec![query(1, 9)], |_| SAME_TIME);
+        start.told(vec![told(7, 2, 120), told(8, 9, 110)]);
+
+        let order: Vec<_> = start
+            .into_held()
+            .iter()
+            .flat_map(|held| {
+                held.entries
+                    .iter()
+                    .map(|e| (held.gateway, e.link))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+
+        assert_eq!(order, [(8, 1), (7, 1), (7, 2)]);
     }
 
     #[test]
