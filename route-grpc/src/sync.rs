@@ -26,7 +26,7 @@ use crate::uplink;
 /// Notices of earlier nodes that are looked at, of all gateways together; each gateway tells 65 536 at most.
 const MOST_TOLD: usize = 1 << 20;
 
-/// What two gateways have read within so many microseconds may have reached the predecessor in the other order.
+/// What was read so many microseconds before a claim may have reached the predecessor after it.
 const SAME_TIME: i64 = 1_000_000;
 
 /// The place of what nobody has seen anything of.
@@ -327,8 +327,9 @@ impl Waiting {
     }
 }
 
-/// Puts turns off so that seen entries keep to their places, and unseen updates come after seen ones of the same user that
-/// were read at about the same time; or after a seen entry of another kind, as a claim, which may concern any user.
+/// Puts turns off so that seen entries keep to their places, and unseen updates come after seen ones of the same user, however
+/// late these were read: the gateway may have been away. Also after a seen entry of another kind, as a claim, which may concern
+/// any user, if it was read at about the same time.
 fn keep_to_places(all: &mut [Waiting]) {
     let mut seen: Vec<usize> = (0..all.len()).filter(|i| all[*i].seen.is_some()).collect();
     seen.sort_unstable_by_key(|i| all[*i].seen);
@@ -349,13 +350,15 @@ fn keep_to_places(all: &mut [Waiting]) {
     let mut last: HashMap<(u64, u64), i64> = HashMap::new();
     for waiting in all {
         let user = waiting.user().filter(|_| waiting.seen.is_none());
-        let precedents = user.into_iter().flat_map(|user| [Some(user), None]);
-        for precedent in precedents.filter_map(|user| told.get(&user)).flatten() {
-            // It may have been read before, and put off.
-            let close = precedent.read_at < waiting.turn.saturating_add(SAME_TIME);
-            if close && precedent.place < waiting.place {
-                waiting.turn = waiting.turn.max(precedent.turn);
-            }
+        if user.is_some() {
+            let by = waiting.turn.saturating_add(SAME_TIME);
+            let same_user = told.get(&user).into_iter().flatten();
+            let others = told.get(&None).into_iter().flatten();
+            let precedents = same_user.chain(others.filter(|other| other.read_at < by));
+            let turns = precedents
+                .filter(|precedent| precedent.place < waiting.place)
+                .map(|precedent| precedent.turn);
+            waiting.turn = turns.fold(waiting.turn, i64::max);
         }
         let link = (waiting.gateway, waiting.entry.link);
         let last = last.entry(link).or_insert(waiting.turn);
@@ -577,17 +580,13 @@ mod tests {
         let mut start = cold_start(1000);
         start.hold(7, vec![update(1, 2, 55), query(1, 3)], |_| 0);
         start.hold(8, vec![update(1, 2, 55)], |_| close);
-        // Another user's, and one that was long before.
+        // Another user's, and one whose gateway was away for long.
         start.hold(9, vec![update(1, 2, 66), update(2, 2, 55)], |entry| {
-            if entry.link == 1 {
-                0
-            } else {
-                close - SAME_TIME
-            }
+            if entry.link == 1 { 0 } else { -20 * SAME_TIME }
         });
         start.told(vec![told(8, 2, 100)]);
 
-        assert_eq!(order(start), [(9, 2), (9, 2), (8, 2), (7, 2), (7, 3)]);
+        assert_eq!(order(start), [(9, 2), (8, 2), (7, 2), (7, 3), (9, 2)]);
     }
 
     #[test]

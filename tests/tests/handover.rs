@@ -250,6 +250,51 @@ fn connections_die_while_gateways_are_lost() {
 }
 
 #[test]
+fn users_move_while_streams_break_and_nodes_change() {
+    play_fewer(Plan {
+        node_crashes: true,
+        broken_streams: true,
+        node_drains: true,
+        moving_users: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn msg_servers_with_one_connection_go_through_everything() {
+    play_fewer(Plan {
+        single_links: true,
+        node_crashes: true,
+        broken_streams: true,
+        node_drains: true,
+        moving_users: true,
+        late_gateway: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn users_move_while_the_node_drains_and_connections_die() {
+    play_fewer(Plan {
+        node_drains: true,
+        broken_streams: true,
+        dying_links: true,
+        moving_users: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn windows_are_full_while_connections_die_and_the_node_crashes() {
+    play_fewer(Plan {
+        node_crashes: true,
+        dying_links: true,
+        small_windows: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
 fn windows_are_full_while_the_node_crashes() {
     play(Plan {
         node_crashes: true,
