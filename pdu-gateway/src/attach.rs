@@ -267,6 +267,8 @@ struct Known {
     epoch: u64,
     /// Number of the last Downlink taken from that node since its last welcome: an earlier one it has been told of.
     taken: u64,
+    /// Of the newest delivery of all nodes so far.
+    position: u64,
     /// Notices of all nodes so far.
     notices: Notices,
     failures: u32,
@@ -282,6 +284,7 @@ impl Attachment {
             roster: Vec::new(),
             epoch: 0,
             taken: 0,
+            position: 0,
             // What is unconfirmed for longer is beyond what an interruption may be.
             notices: Notices::new(self.patience.lost),
             failures: 0,
@@ -311,6 +314,7 @@ impl Attachment {
             description: self.identity.description.clone(),
             epoch: known.epoch,
             taken: known.taken,
+            position: known.position,
             // When it is sent.
             clock_micros: 0,
         };
@@ -402,6 +406,8 @@ impl Attachment {
             let now = self.gateway.clock.now();
             for entry in &message.entries {
                 if let Some(Entry::Run(run)) = &entry.entry {
+                    let last = run.position + run.deliveries.len() as u64;
+                    known.position = known.position.max(last);
                     known.notices.note(now, run);
                 }
             }

@@ -438,8 +438,9 @@ impl State {
         let ledger = self.ledgers.get_mut(&link)?;
         let before = ledger.bytes();
         let result = change(ledger);
-        self.bytes -= before - ledger.bytes();
-        if self.bytes < before {
+        let freed = before - ledger.bytes();
+        self.bytes -= freed;
+        if freed > 0 {
             for waker in std::mem::take(&mut self.waiting) {
                 waker.wake();
             }

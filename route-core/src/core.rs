@@ -101,6 +101,11 @@ impl Core {
         }
     }
 
+    /// Something was routed at this position by a predecessor: what is routed from now on comes after it.
+    pub fn follow(&mut self, position: u64) {
+        self.position = self.position.max(position);
+    }
+
     /// Applies what a link did. `now` is the time since the node started, never going back. `sequence` is the entry's
     /// number on this link; the core keeps it, the caller checks it.
     ///
@@ -271,6 +276,13 @@ impl Core {
         }
         self.may_hold = may_hold;
         holds
+    }
+
+    /// What is held for one successor takes more than half of what it may. Costs a walk over the links.
+    pub fn holds_much(&self) -> bool {
+        let much = self.settings.seat_bytes / 2;
+        let mut held = self.links.all().filter_map(|(_, link)| link.holds());
+        held.any(|held| held.bytes > much)
     }
 
     // ---- what links do

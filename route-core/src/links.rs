@@ -156,6 +156,15 @@ impl Link {
         self.part().is_some()
     }
 
+    /// The deliveries that wait, if any may.
+    pub(crate) fn holds(&self) -> Option<&Held> {
+        match (&self.phase, &self.settling) {
+            (Phase::Seat(seat), _) => Some(&seat.held),
+            (Phase::Open(_), Some(settling)) => Some(&settling.held),
+            (Phase::Open(_), None) | (Phase::Ended, _) => None,
+        }
+    }
+
     /// Where deliveries wait, if they do.
     pub(crate) fn held(&mut self) -> Option<&mut Held> {
         match (&mut self.phase, &mut self.settling) {

@@ -190,6 +190,7 @@ impl Node {
         retention: Retention,
     ) -> Result<Arc<Outbound>, Objection> {
         let admission = routing.gateways.judge(hello)?;
+        routing.core.follow(hello.position);
         match admission {
             Admission::Fresh => {}
             Admission::Replaces(old) => {
@@ -449,6 +450,8 @@ fn check_hello(hello: AttachHello, epoch: u64, now: Duration) -> Result<Hello, R
         incarnation: hello.incarnation,
         attempt: hello.attempt,
         taken: if hello.epoch == epoch { hello.taken } else { 0 },
+        // Nobody gets that far; whoever says so must not end the count.
+        position: hello.position.min(u64::MAX / 2),
         clock_offset: micros(now).saturating_sub(signed(hello.clock_micros)),
     })
 }

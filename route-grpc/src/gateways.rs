@@ -38,6 +38,8 @@ pub(crate) struct Hello {
     pub(crate) attempt: u64,
     /// Number of the last Downlink of this node that it has taken; 0 if there was none.
     pub(crate) taken: u64,
+    /// Of the newest delivery that it has taken, of all nodes.
+    pub(crate) position: u64,
     /// What its clock has to be set forward by to show the node's time, microseconds.
     pub(crate) clock_offset: i64,
 }

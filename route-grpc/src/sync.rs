@@ -167,7 +167,9 @@ impl ColdStart {
     ) -> Vec<UplinkEntry> {
         let held = self.held.entry(gateway).or_default();
         let (tables, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(uplink::is_replay);
-        held.bytes += others.iter().map(uplink::size).sum::<usize>();
+        // What closed links give back is outside the windows that the bound is made for; their queues limit it.
+        let within = others.iter().filter(|entry| !is_return(entry));
+        held.bytes += within.map(uplink::size).sum::<usize>();
         held.entries
             .extend(others.into_iter().map(|entry| HeldEntry {
                 read_at: read_at(&entry),
@@ -304,6 +306,10 @@ impl ColdStart {
     }
 }
 
+fn is_return(entry: &UplinkEntry) -> bool {
+    matches!(entry.entry, Some(Entry::Returned(_)))
+}
+
 /// An entry on its way into the order of all.
 #[derive(Debug)]
 struct Waiting {
@@ -412,7 +418,8 @@ impl Sync {
 #[cfg(test)]
 mod tests {
     use route_proto::v1::{
-        LinkId as WireLinkId, LinkOpened, RoleReport, SessionList, SessionUpdate, StatusQuery,
+        DeliveryRun, LinkId as WireLinkId, LinkOpened, Returned, RoleReport, SessionList,
+        SessionUpdate, StatusQuery,
     };
 
     use super::*;
@@ -521,6 +528,12 @@ mod tests {
         assert!(!start.is_full(7));
         assert!(start.hold(7, vec![query(1, 3)], |_| 0).is_empty());
         assert!(start.is_full(7) && !start.is_full(8));
+        let returned = Entry::Returned(Returned {
+            runs: vec![DeliveryRun::default(); 9],
+            ..Returned::default()
+        });
+        start.hold(8, vec![entry(1, 1, returned)], |_| 0);
+        assert!(!start.is_full(8), "it is not within a window");
         let held = start.into_held().remove(0);
         let sequences: Vec<_> = held.entries.iter().map(|e| e.sequence).collect();
         assert_eq!((held.gateway, sequences), (7, vec![2, 3]));

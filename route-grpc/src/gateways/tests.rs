@@ -134,6 +134,7 @@ fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
         incarnation,
         attempt,
         taken: 0,
+        position: 0,
         clock_offset: 0,
     }
 }

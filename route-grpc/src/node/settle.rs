@@ -100,8 +100,10 @@ impl Node {
         }
         // A draining node's word is worth nothing: its successor is told again.
         if !self.shutdown.draining().is_cancelled() {
+            // As with a queue: beyond half of the bound, origins rather stop.
+            let much = holding && core.holds_much();
             let stands = |gateways: &Gateways, wait, patience| match wait {
-                Wait::HELD => !holding || patience == Patience::Over,
+                Wait::HELD => !holding || (patience == Patience::Over && !much),
                 wait => gateways.stands(wait, patience),
             };
             while let Some((origin, marks)) =

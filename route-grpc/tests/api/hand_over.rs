@@ -210,6 +210,29 @@ async fn what_a_predecessor_routed_is_told_with_its_place() {
     assert_eq!(places, [(4, 900), (4, 900), (5, 0)]);
 }
 
+/// Promise 5: what a closed link gives back is judged by where it was routed, by whichever node.
+#[tokio::test]
+async fn a_node_whose_clock_is_behind_goes_on_where_its_predecessor_was() {
+    let site = Site::start().await;
+    let before = u64::MAX / 4;
+    let mut a = Played::attach_as(
+        &site,
+        AttachHello {
+            position: before,
+            ..hello("a", incarnation(), 1)
+        },
+    )
+    .await
+    .unwrap();
+    let mut b = Played::attach(&site, "b").await;
+    a.open_with(1, &[1]).await;
+    b.open_with(1, &[2]).await;
+
+    a.route(1, chat(1, 2, b"x")).await;
+
+    assert!(b.delivery().await.position > before);
+}
+
 #[tokio::test]
 async fn a_new_node_does_not_wait_for_ever() {
     let site = cold_site(Duration::from_millis(50)).await;
