@@ -295,7 +295,8 @@ impl Node {
         );
         routing.claim_early(now, &cold_start.claims());
         let mut queries = Vec::new();
-        for held in cold_start.into_held() {
+        let address = |link| routing.core.link(link).map(|link| link.peer.ip());
+        for held in cold_start.into_held(address) {
             let later = Some(&mut queries);
             let repeats = held.place.zip(held.entries.first()).map(|(place, entry)| {
                 let origin = LinkId {

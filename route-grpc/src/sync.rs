@@ -10,12 +10,13 @@
 //! Bounded: a gateway has no more unconfirmed than its window, and nothing is confirmed meanwhile. Of one that does not
 //! keep to that no more is read ([`ColdStart::is_full`]).
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 use route_core::LinkId;
 use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{Told, UplinkEntry};
+use route_proto::v1::{LinkOpened, Told, UplinkEntry};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -25,9 +26,6 @@ use crate::uplink;
 
 /// Notices of earlier nodes that are looked at, of all gateways together; each gateway tells 65 536 at most.
 const MOST_TOLD: usize = 1 << 20;
-
-/// What was read so many microseconds before a claim may have reached the predecessor after it.
-const SAME_TIME: i64 = 1_000_000;
 
 /// The place of what nobody has seen anything of.
 const UNSEEN: u64 = u64::MAX;
@@ -243,11 +241,13 @@ impl ColdStart {
     ///
     /// So each entry makes the notices again that were seen of it, and what comes last of a user is made of the state in
     /// the end. Entries of one link stay in their order.
-    pub(crate) fn into_held(mut self) -> Vec<Held> {
+    ///
+    /// `address` tells that of a link that has been restored.
+    pub(crate) fn into_held(mut self, address: impl Fn(LinkId) -> Option<IpAddr>) -> Vec<Held> {
         let held = std::mem::take(&mut self.held);
         let mut all: Vec<Waiting> = held
             .into_iter()
-            .flat_map(|(gateway, held)| self.waiting(gateway, held.entries))
+            .flat_map(|(gateway, held)| self.waiting(gateway, held.entries, &address))
             .collect();
         keep_to_places(&mut all);
         // Stable: entries of one link stay in order.
@@ -275,16 +275,29 @@ impl ColdStart {
     }
 
     /// The entries of one gateway, each with its place and, as its turn, the time when it was read.
-    fn waiting(&self, gateway: u64, entries: Vec<HeldEntry>) -> Vec<Waiting> {
+    fn waiting(
+        &self,
+        gateway: u64,
+        entries: Vec<HeldEntry>,
+        address: &impl Fn(LinkId) -> Option<IpAddr>,
+    ) -> Vec<Waiting> {
+        let mut opened: HashMap<u64, IpAddr> = HashMap::new();
         let mut last: HashMap<u64, i64> = HashMap::new();
         let waiting = entries.into_iter().map(|HeldEntry { read_at, entry }| {
             // A clock may have gone back.
             let last = last.entry(entry.link).or_insert(read_at);
             *last = read_at.max(*last);
             let number = entry.link;
+            let link = LinkId { gateway, number };
+            if let Some(Entry::Opened(LinkOpened { peer, .. })) = &entry.entry
+                && let Ok(peer) = peer.parse::<SocketAddr>()
+            {
+                opened.insert(number, peer.ip());
+            }
             Waiting {
                 gateway,
-                seen: self.place_of(LinkId { gateway, number }, entry.sequence),
+                address: opened.get(&number).copied().or_else(|| address(link)),
+                seen: self.place_of(link, entry.sequence),
                 place: UNSEEN,
                 turn: *last,
                 entry,
@@ -314,6 +327,8 @@ fn is_return(entry: &UplinkEntry) -> bool {
 #[derive(Debug)]
 struct Waiting {
     gateway: u64,
+    /// Of its link's MsgServer.
+    address: Option<IpAddr>,
     /// Where the predecessor routed its first notice.
     seen: Option<u64>,
     /// The same of the next seen entry of its link, this one included: it was applied before that.
@@ -333,34 +348,38 @@ impl Waiting {
     }
 }
 
-/// Puts turns off so that seen entries keep to their places, and unseen updates come after seen ones of the same user, however
-/// late these were read: the gateway may have been away. Also after a seen entry of another kind, as a claim, which may concern
-/// any user, if it was read at about the same time.
+/// Whose notices an entry can make: one user's, or, as a claim, those of any user of a MsgServer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Concern {
+    User(u32),
+    MsgServer(Option<IpAddr>),
+}
+
+/// Puts turns off so that seen entries keep to their places, and unseen updates come after seen ones of the same user, and
+/// after seen claims of the same MsgServer, however late these were read: the gateway may have been away.
 fn keep_to_places(all: &mut [Waiting]) {
     let mut seen: Vec<usize> = (0..all.len()).filter(|i| all[*i].seen.is_some()).collect();
     seen.sort_unstable_by_key(|i| all[*i].seen);
     let mut turn = i64::MIN;
-    // By user; of none: of any.
-    let mut told: HashMap<Option<u32>, Vec<Precedent>> = HashMap::new();
+    let mut told: HashMap<Concern, Vec<Precedent>> = HashMap::new();
     for i in seen {
         let waiting = &mut all[i];
-        let read_at = waiting.turn;
         turn = turn.max(waiting.turn);
         waiting.turn = turn;
-        told.entry(waiting.user()).or_default().push(Precedent {
-            read_at,
+        let concern = match waiting.user() {
+            Some(user) => Concern::User(user),
+            None => Concern::MsgServer(waiting.address),
+        };
+        told.entry(concern).or_default().push(Precedent {
             turn,
             place: waiting.place,
         });
     }
     let mut last: HashMap<(u64, u64), i64> = HashMap::new();
     for waiting in all {
-        let user = waiting.user().filter(|_| waiting.seen.is_none());
-        if user.is_some() {
-            let by = waiting.turn.saturating_add(SAME_TIME);
-            let same_user = told.get(&user).into_iter().flatten();
-            let others = told.get(&None).into_iter().flatten();
-            let precedents = same_user.chain(others.filter(|other| other.read_at < by));
+        if let Some(user) = waiting.user().filter(|_| waiting.seen.is_none()) {
+            let concerns = [Concern::User(user), Concern::MsgServer(waiting.address)];
+            let precedents = concerns.iter().filter_map(|it| told.get(it)).flatten();
             let turns = precedents
                 .filter(|precedent| precedent.place < waiting.place)
                 .map(|precedent| precedent.turn);
@@ -376,7 +395,6 @@ fn keep_to_places(all: &mut [Waiting]) {
 /// An entry of which notices were seen.
 #[derive(Debug, Clone, Copy)]
 struct Precedent {
-    read_at: i64,
     turn: i64,
     place: u64,
 }
@@ -418,8 +436,8 @@ impl Sync {
 #[cfg(test)]
 mod tests {
     use route_proto::v1::{
-        DeliveryRun, LinkId as WireLinkId, LinkOpened, Returned, RoleReport, SessionList,
-        SessionUpdate, StatusQuery,
+        DeliveryRun, LinkId as WireLinkId, Returned, RoleReport, SessionList, SessionUpdate,
+        StatusQuery,
     };
 
     use super::*;
@@ -534,7 +552,7 @@ mod tests {
         });
         start.hold(8, vec![entry(1, 1, returned)], |_| 0);
         assert!(!start.is_full(8), "it is not within a window");
-        let held = start.into_held().remove(0);
+        let held = start.into_held(address).remove(0);
         let sequences: Vec<_> = held.entries.iter().map(|e| e.sequence).collect();
         assert_eq!((held.gateway, sequences), (7, vec![2, 3]));
     }
@@ -553,7 +571,7 @@ mod tests {
         });
         start.hold(8, vec![query(1, 9)], |_| 55);
 
-        let order = start.into_held().into_iter().map(|held| {
+        let order = start.into_held(address).into_iter().map(|held| {
             let numbers = held.entries.iter().map(|e| (e.link, e.sequence));
             (held.gateway, numbers.collect::<Vec<_>>())
         });
@@ -589,13 +607,13 @@ mod tests {
 
     #[test]
     fn what_nobody_has_seen_of_a_user_comes_after_what_somebody_has() {
-        let close = SAME_TIME / 2;
+        let later = 500_000;
         let mut start = cold_start(1000);
         start.hold(7, vec![update(1, 2, 55), query(1, 3)], |_| 0);
-        start.hold(8, vec![update(1, 2, 55)], |_| close);
+        start.hold(8, vec![update(1, 2, 55)], |_| later);
         // Another user's, and one whose gateway was away for long.
         start.hold(9, vec![update(1, 2, 66), update(2, 2, 55)], |entry| {
-            if entry.link == 1 { 0 } else { -20 * SAME_TIME }
+            if entry.link == 1 { 0 } else { -20_000_000 }
         });
         start.told(vec![told(8, 2, 100)]);
 
@@ -608,11 +626,11 @@ mod tests {
         start.hold(7, vec![update(1, 2, 55), update(2, 2, 55)], |entry| {
             i64::try_from(entry.link).unwrap()
         });
-        start.hold(8, vec![query(1, 9)], |_| SAME_TIME);
+        start.hold(8, vec![query(1, 9)], |_| 1_000_000);
         start.told(vec![told(7, 2, 120), told(8, 9, 110)]);
 
         let order: Vec<_> = start
-            .into_held()
+            .into_held(address)
             .iter()
             .flat_map(|held| {
                 held.entries
@@ -630,14 +648,16 @@ mod tests {
         let mut start = cold_start(1000);
         let claim = Entry::Role(RoleReport { claimed: true });
         start.hold(7, vec![update(1, 2, 55)], |_| 0);
-        start.hold(8, vec![entry(1, 2, claim)], |_| 10);
+        start.hold(8, vec![entry(1, 2, claim)], |_| 10_000_000);
+        // Another MsgServer's.
+        start.hold(9, vec![update(1, 2, 66)], |_| 0);
         start.told(vec![told(8, 2, 100)]);
 
-        assert_eq!(order(start), [(8, 2), (7, 2)]);
+        assert_eq!(order(start), [(9, 2), (8, 2), (7, 2)]);
     }
 
     fn order(start: ColdStart) -> Vec<(u64, u64)> {
-        let held = start.into_held().into_iter();
+        let held = start.into_held(address).into_iter();
         let order = held.flat_map(|held| {
             let gateway = held.gateway;
             held.entries.into_iter().map(move |e| (gateway, e.sequence))
@@ -659,6 +679,11 @@ mod tests {
             ..SessionUpdate::default()
         };
         entry(link, sequence, Entry::Update(update))
+    }
+
+    /// Gateways 7 and 8 have links of one MsgServer.
+    fn address(link: LinkId) -> Option<IpAddr> {
+        Some(IpAddr::from([10, 0, 0, u8::from(link.gateway == 9)]))
     }
 
     fn cold_start(held_bytes: usize) -> ColdStart {
