@@ -24,6 +24,8 @@ const ADDRESSES: [u8; SERVERS] = [10, 11, 10, 12];
 const LIMIT: Duration = Duration::from_secs(30);
 /// Between a node's end and the start of the next one, at most.
 const LONGEST_ABSENCE: Duration = Duration::from_millis(500);
+/// How long what one gateway and the node send each other is lost before the node is killed, at most: meanwhile users move on.
+const LONGEST_LOSS: Duration = Duration::from_secs(4);
 /// How long a node lives that is killed before it is ready, at most.
 const SHORTEST_LIFE: Duration = Duration::from_millis(300);
 /// How much later one gateway may find the new node: longer than a node waits for gateways that nobody has told it of.
@@ -230,7 +232,7 @@ impl<'a> Play<'a> {
         let gateway = number / 3 % GATEWAYS;
         let cable = self.site.cable(gateway);
         cable.set(Flow::Lost);
-        sleep(LONGEST_ABSENCE.mul_f64(self.dice.f64())).await;
+        sleep(LONGEST_LOSS.mul_f64(self.dice.f64())).await;
         self.site.kill_node();
         cable.reset(Reset::Both);
         cable.set(Flow::Free);
