@@ -346,6 +346,17 @@ impl Waiting {
             _ => None,
         }
     }
+
+    /// Whose notices it has made, or can have made.
+    fn concern(&self) -> Option<Concern> {
+        let of_msg_server = Concern::MsgServer(self.address);
+        match &self.entry.entry {
+            Some(Entry::Update(update)) => Some(Concern::User(update.user_id)),
+            Some(Entry::Role(_)) => Some(of_msg_server),
+            // Whatever else it is, it has made some.
+            _ => self.seen.map(|_| of_msg_server),
+        }
+    }
 }
 
 /// Whose notices an entry can make: one user's, or, as a claim, those of any user of a MsgServer.
@@ -355,32 +366,46 @@ enum Concern {
     MsgServer(Option<IpAddr>),
 }
 
-/// Puts turns off so that seen entries keep to their places, and unseen updates come after seen ones of the same user, and
-/// after seen claims of the same MsgServer, however late these were read: the gateway may have been away.
+/// Puts turns off so that seen entries keep to their places, and unseen updates come after what is known to have been applied
+/// of the same user, and after such claims of the same MsgServer, however late these were read: the gateway may have been away.
 fn keep_to_places(all: &mut [Waiting]) {
     let mut seen: Vec<usize> = (0..all.len()).filter(|i| all[*i].seen.is_some()).collect();
     seen.sort_unstable_by_key(|i| all[*i].seen);
     let mut turn = i64::MIN;
-    let mut told: HashMap<Concern, Vec<Precedent>> = HashMap::new();
     for i in seen {
-        let waiting = &mut all[i];
-        turn = turn.max(waiting.turn);
-        waiting.turn = turn;
-        let concern = match waiting.user() {
-            Some(user) => Concern::User(user),
-            None => Concern::MsgServer(waiting.address),
-        };
-        told.entry(concern).or_default().push(Precedent {
-            turn,
-            place: waiting.place,
-        });
+        turn = turn.max(all[i].turn);
+        all[i].turn = turn;
     }
+    // First after what was seen, then also after what was applied before something that was seen.
+    let was_seen = |waiting: &Waiting| waiting.seen.is_some();
+    put_off(all, &precedents(all, was_seen));
+    put_off(all, &precedents(all, |waiting| waiting.place != UNSEEN));
+}
+
+fn precedents(
+    all: &[Waiting],
+    counts: impl Fn(&Waiting) -> bool,
+) -> HashMap<Concern, Vec<Precedent>> {
+    let mut precedents: HashMap<Concern, Vec<Precedent>> = HashMap::new();
+    for waiting in all.iter().filter(|waiting| counts(waiting)) {
+        if let Some(concern) = waiting.concern() {
+            precedents.entry(concern).or_default().push(Precedent {
+                turn: waiting.turn,
+                place: waiting.place,
+            });
+        }
+    }
+    precedents
+}
+
+fn put_off(all: &mut [Waiting], precedents: &HashMap<Concern, Vec<Precedent>>) {
     let mut last: HashMap<(u64, u64), i64> = HashMap::new();
     for waiting in all {
         if let Some(user) = waiting.user().filter(|_| waiting.seen.is_none()) {
             let concerns = [Concern::User(user), Concern::MsgServer(waiting.address)];
-            let precedents = concerns.iter().filter_map(|it| told.get(it)).flatten();
-            let turns = precedents
+            let before = concerns.iter().filter_map(|it| precedents.get(it));
+            let turns = before
+                .flatten()
                 .filter(|precedent| precedent.place < waiting.place)
                 .map(|precedent| precedent.turn);
             waiting.turn = turns.fold(waiting.turn, i64::max);
@@ -392,7 +417,7 @@ fn keep_to_places(all: &mut [Waiting]) {
     }
 }
 
-/// An entry of which notices were seen.
+/// An entry that was applied by the predecessor.
 #[derive(Debug, Clone, Copy)]
 struct Precedent {
     turn: i64,
@@ -641,6 +666,17 @@ mod tests {
             .collect();
 
         assert_eq!(order, [(8, 1), (7, 1), (7, 2)]);
+    }
+
+    #[test]
+    fn what_was_applied_before_something_seen_comes_before_what_nobody_has_seen() {
+        let mut start = cold_start(1000);
+        start.hold(7, vec![update(1, 2, 55)], |_| 0);
+        // This made no notices: he was still elsewhere.
+        start.hold(8, vec![update(1, 5, 55), query(1, 6)], |_| 30);
+        start.told(vec![told(8, 6, 110)]);
+
+        assert_eq!(order(start), [(8, 5), (8, 6), (7, 2)]);
     }
 
     #[test]
