@@ -406,7 +406,7 @@ impl Attachment {
             let now = self.gateway.clock.now();
             for entry in &message.entries {
                 if let Some(Entry::Run(run)) = &entry.entry {
-                    let last = run.position + run.deliveries.len() as u64;
+                    let last = run.position + (run.deliveries.len() as u64).saturating_sub(1);
                     known.position = known.position.max(last);
                     known.notices.note(now, run);
                 }

@@ -19,16 +19,13 @@ use route_proto::v1::{LinkOpened, StatusQuery, TakenMark, UplinkEntry};
 
 use crate::kick::OldKick;
 use crate::recent_logins::{Clients, RecentLogins};
-use crate::table::Table;
+use crate::table::{self, Table};
 
 /// What an entry costs beside its payload, bytes: its structs and its place in the window, roughly.
 const ENTRY_COST: usize = 128;
 
 /// The way of a link's entries is measured at most so often: often enough, and it costs nothing.
 const MEASURED_EVERY: Duration = Duration::from_millis(100);
-
-/// The status of an update that begins a session.
-const ONLINE: u32 = 1;
 
 /// Embedded: entries up to this cost share one record.
 const COUNTED_TOGETHER: usize = 64 << 10;
@@ -182,7 +179,7 @@ impl Ledger {
             self.gave_last |= returned.last;
         }
         if let Entry::Update(update) = &entry
-            && update.status == ONLINE
+            && update.status == table::ONLINE
         {
             let clients = Clients::like(update.user_id, update.client_type);
             self.logins.note(now, clients);

@@ -13,7 +13,8 @@ use std::hash::BuildHasher;
 
 use crate::translate::LIST_PART;
 
-const ONLINE: u32 = 1;
+/// Of a session, as entries tell it.
+pub(crate) const ONLINE: u32 = 1;
 const OFFLINE: u32 = 2;
 const AWAY: u32 = 3;
 /// In a replayed list, 2 says this.

@@ -147,7 +147,8 @@ impl TakeOver {
             .map(|(origin, taken)| (*origin, taken.mark))
     }
 
-    /// A new node, whose positions begin with its epoch. What it originates itself it counts anew.
+    /// A new node, whose positions begin with its epoch, or after those of earlier nodes if its clock is behind. What it
+    /// originates itself it counts anew.
     pub fn new_node(&mut self, epoch: u64) {
         self.origins.retain(|origin, _| origin.gateway != 0);
         if self.nodes.is_empty() {
@@ -155,8 +156,9 @@ impl TakeOver {
         } else if self.nodes.len() == MAX_NODES {
             self.nodes.pop_front();
         }
+        let before = self.nodes.iter().map(|node| node.last).max();
         self.nodes.push_back(OfNode {
-            from: epoch,
+            from: epoch.max(before.unwrap_or_default()),
             last: 0,
         });
     }
@@ -191,6 +193,20 @@ mod tests {
         taken.new_node(2000);
         assert!(taken.had(105) && taken.had(1007));
         assert!(!taken.had(106), "whatever came of the one after it");
+    }
+
+    #[test]
+    fn a_node_whose_clock_is_behind_does_not_hide_the_one_before() {
+        let mut taken = TakeOver::new(MAX_ORIGINS);
+        taken.new_node(1000);
+        taken.came_to(1007);
+        taken.new_node(500);
+        taken.came_to(1020);
+        taken.new_node(2000);
+
+        assert!(taken.had(1007) && taken.had(1015));
+        taken.new_node(600);
+        assert!(taken.had(1007) && !taken.had(1021));
     }
 
     #[test]

@@ -48,6 +48,17 @@ pub enum LinkError {
     AlreadyOpen(LinkId),
 }
 
+/// What is held for successors.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Holding {
+    /// Nothing.
+    Nothing,
+    /// Deliveries, or what was written to a predecessor.
+    Something,
+    /// For one of them, more than half of what it may be.
+    Much,
+}
+
 /// Presence and routing state. See the crate's documentation for how it is used.
 #[derive(Debug)]
 pub struct Core {
@@ -254,35 +265,30 @@ impl Core {
         &mut self.outbox
     }
 
-    /// Deliveries are held for a successor that has not come, or not settled. Costs a walk over the links, but only while
-    /// there are seats or settling links.
-    pub fn is_holding(&mut self) -> bool {
+    /// How much is held for successors that have not come, or not settled. Costs a walk over the links, but only while there
+    /// are seats or settling links.
+    pub fn holding(&mut self) -> Holding {
+        let mut holding = Holding::Nothing;
         if !self.may_hold {
-            return false;
+            return holding;
         }
-        let (mut may_hold, mut holds) = (false, false);
-        for (_, link) in self.links.all() {
-            match (&link.phase, &link.settling) {
-                (Phase::Seat(seat), _) => {
-                    may_hold = true;
-                    holds |= seat.held.items() > 0 || !seat.returns.taken.is_empty();
-                }
-                (Phase::Open(_), Some(settling)) => {
-                    may_hold = true;
-                    holds |= settling.held.items() > 0;
-                }
-                (Phase::Open(_), None) | (Phase::Ended, _) => {}
-            }
-        }
-        self.may_hold = may_hold;
-        holds
-    }
-
-    /// What is held for one successor takes more than half of what it may. Costs a walk over the links.
-    pub fn holds_much(&self) -> bool {
+        self.may_hold = false;
         let much = self.settings.seat_bytes / 2;
-        let mut held = self.links.all().filter_map(|(_, link)| link.holds());
-        held.any(|held| held.bytes > much)
+        for (_, link) in self.links.all() {
+            let Some((held, returns)) = link.holds() else {
+                continue;
+            };
+            self.may_hold = true;
+            let of_link = if held.bytes > much {
+                Holding::Much
+            } else if !held.runs.is_empty() || (!link.is_open() && !returns.taken.is_empty()) {
+                Holding::Something
+            } else {
+                Holding::Nothing
+            };
+            holding = holding.max(of_link);
+        }
+        holding
     }
 
     // ---- what links do

@@ -38,7 +38,7 @@ mod succession;
 pub mod view;
 
 pub use change::{Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry};
-pub use core::{Audience, Core, LinkError};
+pub use core::{Audience, Core, Holding, LinkError};
 pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
 pub use ids::{ClientType, LinkId, ParseLinkIdError, UserId};
 pub use outbox::{

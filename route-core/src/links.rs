@@ -156,11 +156,11 @@ impl Link {
         self.part().is_some()
     }
 
-    /// The deliveries that wait, if any may.
-    pub(crate) fn holds(&self) -> Option<&Held> {
+    /// The deliveries that wait, and what they wait for, if any may.
+    pub(crate) fn holds(&self) -> Option<(&Held, &Returns)> {
         match (&self.phase, &self.settling) {
-            (Phase::Seat(seat), _) => Some(&seat.held),
-            (Phase::Open(_), Some(settling)) => Some(&settling.held),
+            (Phase::Seat(seat), _) => Some((&seat.held, &seat.returns)),
+            (Phase::Open(_), Some(settling)) => Some((&settling.held, &settling.returns)),
             (Phase::Open(_), None) | (Phase::Ended, _) => None,
         }
     }

@@ -107,13 +107,10 @@ impl Core {
 
     /// Links of a gateway that others have succeeded, or that have left a seat, and that may still give something back.
     pub fn awaited_of(&self, gateway: u64) -> Vec<LinkId> {
-        let awaited = self.links.all().filter_map(|(_, link)| match &link.phase {
-            Phase::Seat(seat) => Some(&seat.returns.awaited),
-            Phase::Open(_) => link.settling.as_ref().map(|s| &s.returns.awaited),
-            Phase::Ended => None,
-        });
+        let returns = self.links.all().filter_map(|(_, link)| link.holds());
+        let awaited = returns.flat_map(|(_, returns)| &returns.awaited);
         let of_gateway = |link: &LinkId| link.gateway == gateway;
-        awaited.flatten().copied().filter(of_gateway).collect()
+        awaited.copied().filter(of_gateway).collect()
     }
 
     pub(crate) fn seat_of(&self, link: LinkId) -> Option<u32> {

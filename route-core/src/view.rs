@@ -114,6 +114,7 @@ impl Core {
             ..self.stats
         };
         for (_, link) in self.links.all() {
+            stats.held_bytes += link.holds().map_or(0, |(held, _)| held.bytes);
             match &link.phase {
                 Phase::Open(part) => {
                     stats.links += 1;
@@ -121,10 +122,8 @@ impl Core {
                     stats.shadows += usize::from(*part == Part::Shadow);
                     stats.detached += usize::from(link.detached);
                     stats.settling += usize::from(link.settling.is_some());
-                    stats.held_bytes += link.settling.as_ref().map_or(0, |s| s.held.bytes);
                 }
-                Phase::Seat(seat) => stats.held_bytes += seat.held.bytes,
-                Phase::Ended => {}
+                Phase::Seat(_) | Phase::Ended => {}
             }
         }
         stats

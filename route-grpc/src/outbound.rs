@@ -222,21 +222,21 @@ impl Outbound {
             if taken.is_empty() {
                 continue;
             }
-            let mut run_taken = DeliveryRun {
-                targets: taken,
-                ..DeliveryRun::default()
-            };
-            if run.targets.is_empty() {
+            let deliveries = if run.targets.is_empty() {
                 // Its place stays, because places are counted.
                 queue.bytes -= queued.bytes - OVERHEAD_BYTES;
                 queued.bytes = OVERHEAD_BYTES;
-                run_taken.deliveries = std::mem::take(&mut run.deliveries);
+                std::mem::take(&mut run.deliveries)
             } else {
-                run_taken.deliveries.clone_from(&run.deliveries);
-            }
-            run_taken.origin = run.origin;
-            run_taken.position = run.position;
-            runs.push(run_taken);
+                run.deliveries.clone()
+            };
+            runs.push(DeliveryRun {
+                origin: run.origin,
+                targets: taken,
+                position: run.position,
+                deliveries,
+                ..DeliveryRun::default()
+            });
         }
         runs
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_core::Course;
+use route_core::{Course, Holding};
 
 use super::{Node, Repeated, Routing};
 use crate::confirmations::{Left, Patience, Wait};
@@ -83,8 +83,8 @@ impl Node {
         drop(events);
         outbox.clear();
         let mut waits = gateways.take_waits();
-        let holding = core.is_holding();
-        if holding {
+        let holding = core.holding();
+        if holding != Holding::Nothing {
             waits.push(Wait::HELD);
         }
         if moved {
@@ -100,10 +100,13 @@ impl Node {
         }
         // A draining node's word is worth nothing: its successor is told again.
         if !self.shutdown.draining().is_cancelled() {
-            // As with a queue: beyond half of the bound, origins rather stop.
-            let much = holding && core.holds_much();
             let stands = |gateways: &Gateways, wait, patience| match wait {
-                Wait::HELD => !holding || (patience == Patience::Over && !much),
+                // As with a queue: beyond half of the bound, origins rather stop.
+                Wait::HELD => match holding {
+                    Holding::Nothing => true,
+                    Holding::Something => patience == Patience::Over,
+                    Holding::Much => false,
+                },
                 wait => gateways.stands(wait, patience),
             };
             while let Some((origin, marks)) =

@@ -92,10 +92,6 @@ async fn nothing_is_confirmed_before_its_targets_have_taken_it() {
 async fn a_new_node_waits_for_every_gateway_and_answers_last() {
     let site = cold_site(Duration::from_secs(60)).await;
     let [a_life, b_life] = [incarnation(), incarnation()];
-    let with_roster = |id: &str, incarnation| AttachHello {
-        roster: vec!["a".to_owned(), "b".to_owned()],
-        ..hello(id, incarnation, 2)
-    };
 
     // given: link 1 of a has a table; 7 has logged in on b, and that is not confirmed
     let mut a = Played::attach_as(&site, with_roster("a", a_life))
@@ -161,10 +157,6 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
 async fn what_a_predecessor_routed_is_told_with_its_place() {
     let site = cold_site(Duration::from_secs(60)).await;
     let [a_life, b_life] = [incarnation(), incarnation()];
-    let with_roster = |id: &str, incarnation| AttachHello {
-        roster: vec!["a".to_owned(), "b".to_owned()],
-        ..hello(id, incarnation, 2)
-    };
     let mut a = Played::attach_as(&site, with_roster("a", a_life))
         .await
         .unwrap();
@@ -288,11 +280,7 @@ async fn what_a_lost_gateway_was_never_handed_goes_to_who_stands_in() {
     let mut c = Played::attach(&site, "c").await;
     a.open_with(1, &[1]).await;
     b.open_with(1, &[2]).await;
-    // The same MsgServer's second connection, not claimed.
-    let second = c.entry(1, opened(b.incarnation, 1));
-    let same = c.entry(1, list(&[2]));
-    c.send_entries(vec![second, same]).await;
-    c.confirmed(1).await;
+    second_connection(&mut c, &b, &[2]).await;
 
     // Whether it was written nobody knows: it does not go anywhere else.
     b.takes_nothing();
@@ -323,10 +311,7 @@ async fn a_gateway_that_has_hung_up_holds_up_its_msgservers_other_connections_fo
     a.open_with(1, &[1]).await;
     b.open_with(1, &[2]).await;
     b.open_with(2, &[3]).await;
-    let second = c.entry(1, opened(b.incarnation, 1));
-    let same = c.entry(1, list(&[2]));
-    c.send_entries(vec![second, same]).await;
-    c.confirmed(1).await;
+    second_connection(&mut c, &b, &[2]).await;
 
     drop(b);
     site.shows("teamtalk_route_gateways_detached 1").await;
@@ -414,6 +399,22 @@ async fn cold_site(cold_start_wait: Duration) -> Site {
         ..settings()
     })
     .await
+}
+
+/// One of two gateways, `a` and `b`, that have had a node before.
+fn with_roster(id: &str, incarnation: u64) -> AttachHello {
+    AttachHello {
+        roster: vec!["a".to_owned(), "b".to_owned()],
+        ..hello(id, incarnation, 2)
+    }
+}
+
+/// Link 1 of `of`: another connection of the MsgServer that has link 1 of `first` with these users, not claimed.
+async fn second_connection(of: &mut Played, first: &Played, users: &[u32]) {
+    let second = of.entry(1, opened(first.incarnation, 1));
+    let same = of.entry(1, list(users));
+    of.send_entries(vec![second, same]).await;
+    of.confirmed(1).await;
 }
 
 /// A claimed link with its table as of a cut.

@@ -6,6 +6,7 @@ use route_proto::v1::CloseReason;
 use tonic::Code;
 
 use crate::connection::{MOST_READ, Written};
+use crate::dice::Dice;
 use crate::wire::Move;
 use crate::world::{World, idle};
 
@@ -62,11 +63,7 @@ impl World {
                 return false;
             };
             let now = self.began.elapsed();
-            let bytes = if most == 1 {
-                1 + self.dice.roll(200)
-            } else {
-                MOST_READ
-            };
+            let bytes = some_bytes(&mut self.dice, most, MOST_READ);
             let Some(connection) = self.connections.get_mut(&number) else {
                 continue;
             };
@@ -91,11 +88,7 @@ impl World {
                 return false;
             };
             let now = self.began.elapsed();
-            let bytes = if most == 1 {
-                1 + self.dice.roll(200)
-            } else {
-                1 << 20
-            };
+            let bytes = some_bytes(&mut self.dice, most, 1 << 20);
             let Some(connection) = self.connections.get_mut(&number) else {
                 continue;
             };
@@ -161,4 +154,9 @@ impl World {
         }
         self.say(|| format!("c{number} ended"));
     }
+}
+
+/// What one step moves: a few if it is a step of one connection, else all.
+fn some_bytes(dice: &mut Dice, most: usize, all: usize) -> usize {
+    if most == 1 { 1 + dice.roll(200) } else { all }
 }

@@ -1,0 +1,282 @@
+use route_proto::v1::{
+    DeliveryRun, LinkId as WireLinkId, LinkOpened, Returned, RoleReport, SessionList,
+    SessionUpdate, StatusQuery,
+};
+
+use super::*;
+
+const UNTIL: Duration = Duration::from_secs(10);
+const NOW: Duration = Duration::from_secs(1);
+const NEWCOMERS: Duration = Duration::from_secs(2);
+
+#[test]
+fn gateways_that_know_of_nobody_are_all_there_is_after_a_while() {
+    let mut start = cold_start(1000);
+    assert!(!start.is_over(NOW), "nobody has come");
+
+    start.attached(NOW, "a", std::iter::empty());
+    assert_eq!(start.missing(), ["a"]);
+    start.caught_up("a");
+
+    assert!(!start.is_over(NOW), "others may be on their way");
+    assert_eq!(start.until(), NOW + NEWCOMERS);
+    assert!(start.is_over(NOW + NEWCOMERS));
+}
+
+#[test]
+fn a_node_to_which_nobody_comes_cannot_know_that_there_is_nobody() {
+    let start = cold_start(1000);
+    let last = UNNOTICED + UNTIL;
+
+    assert!(!start.is_over(last.saturating_sub(Duration::from_millis(1))));
+    assert_eq!(start.until(), last);
+    assert!(start.is_over(last));
+}
+
+#[test]
+fn a_newcomer_that_is_first_does_not_hide_the_others() {
+    let mut start = cold_start(1000);
+    start.attached(NOW, "new", std::iter::empty());
+    start.caught_up("new");
+
+    start.attached(NOW, "a", ["a", "b"].into_iter());
+    start.caught_up("a");
+    assert_eq!(start.missing(), ["b"]);
+    assert!(!start.is_over(NOW + NEWCOMERS));
+
+    start.attached(NOW, "b", ["a", "b"].into_iter());
+    start.caught_up("b");
+    assert!(start.is_over(NOW));
+}
+
+#[test]
+fn everybody_in_the_united_rosters_is_waited_for() {
+    let mut start = cold_start(1000);
+    start.attached(NOW, "a", ["a", "b"].into_iter());
+    start.caught_up("a");
+    assert_eq!(start.missing(), ["b"]);
+
+    start.attached(NOW, "b", ["b", "c"].into_iter());
+    start.caught_up("b");
+    assert_eq!(start.missing(), ["c"]);
+
+    assert!(!start.is_over(UNTIL));
+    assert_eq!(start.until(), NOW + UNTIL);
+    assert!(start.is_over(NOW + UNTIL), "but not for ever");
+}
+
+#[test]
+fn a_first_gateway_is_waited_for_until_it_has_noticed_that_it_needs_a_node() {
+    let mut start = cold_start(1000);
+    let last = UNNOTICED + UNTIL;
+
+    start.attached(last - NOW, "a", ["a", "b"].into_iter());
+    start.caught_up("a");
+
+    assert!(!start.is_over(last), "the others notice at about this time");
+}
+
+#[test]
+fn a_stream_that_breaks_has_to_come_again_with_everything() {
+    let mut start = cold_start(1000);
+    start.attached(NOW, "a", ["a"].into_iter());
+    start.hold(7, vec![query(1, 2)], |_| 0);
+    start.caught_up("a");
+
+    start.detached("a", 7);
+
+    assert!(!start.is_over(NOW));
+    assert_eq!(start.entries(), 0);
+}
+
+#[test]
+fn tables_are_applied_at_once_and_the_rest_is_held_in_order() {
+    let mut start = cold_start(200);
+    let opened = Entry::Opened(LinkOpened {
+        replay: true,
+        ..LinkOpened::default()
+    });
+    let table = Entry::List(SessionList {
+        replay: true,
+        last: true,
+        ..SessionList::default()
+    });
+
+    let entries = vec![entry(1, 1, opened), entry(1, 1, table), query(1, 2)];
+    let tables = start.hold(7, entries, |_| 0);
+
+    assert_eq!(tables.len(), 2);
+    assert!(!start.is_full(7));
+    assert!(start.hold(7, vec![query(1, 3)], |_| 0).is_empty());
+    assert!(start.is_full(7) && !start.is_full(8));
+    let returned = Entry::Returned(Returned {
+        runs: vec![DeliveryRun::default(); 9],
+        ..Returned::default()
+    });
+    start.hold(8, vec![entry(1, 1, returned)], |_| 0);
+    assert!(!start.is_full(8), "it is not within a window");
+    let held = start.into_held(address).remove(0);
+    let sequences: Vec<_> = held.entries.iter().map(|e| e.sequence).collect();
+    assert_eq!((held.gateway, sequences), (7, vec![2, 3]));
+}
+
+#[test]
+fn what_several_gateways_have_read_is_applied_in_that_order() {
+    let mut start = cold_start(1000);
+    let [first, second, third] = [query(1, 2), query(1, 3), query(2, 2)];
+    // Link 1's second query was read before its first, by a clock that went back.
+    start.hold(7, vec![first, second, third], |entry| {
+        match entry.sequence {
+            3 => 10,
+            _ if entry.link == 1 => 50,
+            _ => 60,
+        }
+    });
+    start.hold(8, vec![query(1, 9)], |_| 55);
+
+    let order = start.into_held(address).into_iter().map(|held| {
+        let numbers = held.entries.iter().map(|e| (e.link, e.sequence));
+        (held.gateway, numbers.collect::<Vec<_>>())
+    });
+    let order: Vec<_> = order.collect();
+
+    assert_eq!(
+        order,
+        [
+            (7, vec![(1, 2), (1, 3)]),
+            (8, vec![(1, 9)]),
+            (7, vec![(2, 2)])
+        ]
+    );
+}
+
+#[test]
+fn what_somebody_has_seen_keeps_to_the_order_of_the_predecessor() {
+    let mut start = cold_start(1000);
+    start.hold(7, vec![query(1, 2), query(1, 3)], |_| 10);
+    // The second entry was seen, and before that of link 7/1 although it was read later.
+    start.hold(8, vec![query(1, 5), query(1, 6), query(1, 7)], |_| 30);
+    start.hold(9, vec![query(1, 2)], |_| 20);
+    start.told(vec![told(7, 2, 120), told(8, 6, 110)]);
+    // A later node has routed it again.
+    start.told(vec![told(7, 2, 220), told(9, 1, 1)]);
+
+    let order = order(start);
+
+    let of_links = |gateway| order.iter().filter(move |(g, _)| *g == gateway);
+    assert!(of_links(7).is_sorted() && of_links(8).is_sorted());
+    assert_eq!(order, [(9, 2), (8, 5), (8, 6), (7, 2), (7, 3), (8, 7)]);
+}
+
+#[test]
+fn what_nobody_has_seen_of_a_user_comes_after_what_somebody_has() {
+    let later = 500_000;
+    let mut start = cold_start(1000);
+    start.hold(7, vec![update(1, 2, 55), query(1, 3)], |_| 0);
+    start.hold(8, vec![update(1, 2, 55)], |_| later);
+    // Another user's, and one whose gateway was away for long.
+    start.hold(9, vec![update(1, 2, 66), update(2, 2, 55)], |entry| {
+        if entry.link == 1 { 0 } else { -20_000_000 }
+    });
+    start.told(vec![told(8, 2, 100)]);
+
+    assert_eq!(order(start), [(9, 2), (8, 2), (7, 2), (7, 3), (9, 2)]);
+}
+
+#[test]
+fn what_was_put_off_for_the_order_of_the_predecessor_still_comes_before_what_nobody_has_seen() {
+    let mut start = cold_start(1000);
+    start.hold(7, vec![update(1, 2, 55), update(2, 2, 55)], |entry| {
+        i64::try_from(entry.link).unwrap()
+    });
+    start.hold(8, vec![query(1, 9)], |_| 1_000_000);
+    start.told(vec![told(7, 2, 120), told(8, 9, 110)]);
+
+    let order: Vec<_> = start
+        .into_held(address)
+        .iter()
+        .flat_map(|held| {
+            held.entries
+                .iter()
+                .map(|e| (held.gateway, e.link))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+
+    assert_eq!(order, [(8, 1), (7, 1), (7, 2)]);
+}
+
+#[test]
+fn what_was_applied_before_something_seen_comes_before_what_nobody_has_seen() {
+    let mut start = cold_start(1000);
+    start.hold(7, vec![update(1, 2, 55)], |_| 0);
+    // This made no notices: he was still elsewhere.
+    start.hold(8, vec![update(1, 5, 55), query(1, 6)], |_| 30);
+    start.told(vec![told(8, 6, 110)]);
+
+    assert_eq!(order(start), [(8, 5), (8, 6), (7, 2)]);
+}
+
+#[test]
+fn a_seen_claim_comes_before_what_nobody_has_seen() {
+    let mut start = cold_start(1000);
+    let claim = Entry::Role(RoleReport { claimed: true });
+    start.hold(7, vec![update(1, 2, 55)], |_| 0);
+    start.hold(8, vec![entry(1, 2, claim)], |_| 10_000_000);
+    // Another MsgServer's.
+    start.hold(9, vec![update(1, 2, 66)], |_| 0);
+    start.told(vec![told(8, 2, 100)]);
+
+    assert_eq!(order(start), [(9, 2), (8, 2), (7, 2)]);
+}
+
+fn order(start: ColdStart) -> Vec<(u64, u64)> {
+    let held = start.into_held(address).into_iter();
+    let order = held.flat_map(|held| {
+        let gateway = held.gateway;
+        held.entries.into_iter().map(move |e| (gateway, e.sequence))
+    });
+    order.collect()
+}
+
+fn told(gateway: u64, sequence: u64, position: u64) -> Told {
+    Told {
+        origin: Some(WireLinkId { gateway, number: 1 }),
+        sequences: vec![sequence],
+        positions: vec![position],
+    }
+}
+
+fn update(link: u64, sequence: u64, user_id: u32) -> UplinkEntry {
+    let update = SessionUpdate {
+        user_id,
+        ..SessionUpdate::default()
+    };
+    entry(link, sequence, Entry::Update(update))
+}
+
+/// Gateways 7 and 8 have links of one MsgServer.
+fn address(link: LinkId) -> Option<IpAddr> {
+    Some(IpAddr::from([10, 0, 0, u8::from(link.gateway == 9)]))
+}
+
+fn cold_start(held_bytes: usize) -> ColdStart {
+    let waits = Waits {
+        missing: UNTIL,
+        newcomers: NEWCOMERS,
+    };
+    ColdStart::new(waits, held_bytes)
+}
+
+fn query(link: u64, sequence: u64) -> UplinkEntry {
+    entry(link, sequence, Entry::Query(StatusQuery::default()))
+}
+
+fn entry(link: u64, sequence: u64, entry: Entry) -> UplinkEntry {
+    UplinkEntry {
+        link,
+        sequence,
+        entry: Some(entry),
+        read_at_micros: 0,
+    }
+}
