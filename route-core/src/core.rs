@@ -8,7 +8,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use thiserror::Error;
 
-use crate::change::{Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry};
+use crate::change::{Change, Effect, ListEntry, ReportedStatus, Restored, TableEntry};
 use crate::event_log::{ChangeReason, Event};
 use crate::fan_out::{Concern, FanOuter};
 use crate::ids::{ClientType, LinkId, UserId};
@@ -16,7 +16,7 @@ use crate::links::{Links, Part, Phase};
 use crate::notices;
 use crate::outbox::{Course, HeldRun, Item, Outbox, Payload, Target};
 use crate::sessions::{Linger, Logins, Sessions, Step, Summary};
-use crate::settings::{FanOut, NotifyOnLoss, Settings};
+use crate::settings::{FanOut, Settings};
 use crate::succession::Successions;
 use crate::view::Stats;
 
@@ -48,17 +48,6 @@ pub enum LinkError {
     AlreadyOpen(LinkId),
 }
 
-/// What is held for successors.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Holding {
-    /// Nothing.
-    Nothing,
-    /// Deliveries, or what was written to a predecessor.
-    Something,
-    /// For one of them, more than half of what it may be.
-    Much,
-}
-
 /// Presence and routing state. See the crate's documentation for how it is used.
 #[derive(Debug)]
 pub struct Core {
@@ -70,7 +59,7 @@ pub struct Core {
     /// There is a seat or a settling link, or was a moment ago.
     pub(crate) may_hold: bool,
     /// Ended links whose sessions are still to be removed.
-    ending: VecDeque<u32>,
+    pub(crate) ending: VecDeque<u32>,
     fan_outer: FanOuter,
     pub(crate) outbox: Outbox,
     /// Of the last thing that was routed.
@@ -79,10 +68,6 @@ pub struct Core {
     pub(crate) absent_gateways: HashSet<u64, RandomState>,
     pub(crate) stats: Stats,
 }
-
-/// A closing link frees this many sessions at once; the rest is left to [`Core::reap`], so that one large link does not
-/// hold up everybody else.
-const FREED_AT_CLOSE: usize = 1024;
 
 impl Core {
     /// An empty state.
@@ -245,50 +230,9 @@ impl Core {
         self.set_detached(gateway, false);
     }
 
-    /// Removes up to `budget` sessions of links that have ended. True while there are more.
-    pub fn reap(&mut self, budget: usize) -> bool {
-        let mut left = budget;
-        while let Some(slot) = self.ending.front().copied() {
-            let before = self.sessions.held_by(slot) as usize;
-            if self.remove_sessions(slot, left) {
-                return true;
-            }
-            self.ending.pop_front();
-            self.links.free(slot);
-            left = left.saturating_sub(before);
-        }
-        false
-    }
-
     /// What the last calls produced.
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.outbox
-    }
-
-    /// How much is held for successors that have not come, or not settled. Costs a walk over the links, but only while there
-    /// are seats or settling links.
-    pub fn holding(&mut self) -> Holding {
-        let mut holding = Holding::Nothing;
-        if !self.may_hold {
-            return holding;
-        }
-        self.may_hold = false;
-        let much = self.settings.seat_bytes / 2;
-        for (_, link) in self.links.all() {
-            let Some((held, returns)) = link.holds() else {
-                continue;
-            };
-            self.may_hold = true;
-            let of_link = if held.bytes > much {
-                Holding::Much
-            } else if !held.runs.is_empty() || (!link.is_open() && !returns.taken.is_empty()) {
-                Holding::Something
-            } else {
-                Holding::Nothing
-            };
-            holding = holding.max(of_link);
-        }
-        holding
     }
 
     // ---- what links do
@@ -550,70 +494,6 @@ impl Core {
         };
         *index += 1;
         self.emit(origin, [None; 2], concern, item);
-    }
-
-    /// The link is over; its sessions go, some now and the rest by [`Core::reap`].
-    pub(crate) fn end(&mut self, slot: u32) {
-        self.links[slot].phase = Phase::Ended;
-        self.links.leave_group(slot);
-        if self.remove_sessions(slot, FREED_AT_CLOSE) {
-            self.ending.push_back(slot);
-        } else {
-            self.links.free(slot);
-        }
-    }
-
-    fn remove_sessions(&mut self, slot: u32, budget: usize) -> bool {
-        let reason = match self.links[slot].ended {
-            CloseReason::GatewayLost => ChangeReason::GatewayLost,
-            CloseReason::Peer
-            | CloseReason::Idle
-            | CloseReason::BadFrame
-            | CloseReason::SlowReader
-            | CloseReason::Drain
-            | CloseReason::Requested => ChangeReason::LinkClosed,
-        };
-        let outbox = &mut self.outbox;
-        let mut vanished = Vec::new();
-        let more = self
-            .sessions
-            .remove_some(slot, budget, |user, before, after| {
-                tell(outbox, user, before, after, reason);
-                if before.legacy_online && !after.legacy_online {
-                    vanished.push(user);
-                }
-            });
-        if self.settings.notify_on_loss == NotifyOnLoss::All {
-            // A node that does this again has to number the notices as its predecessor did.
-            vanished.sort_unstable();
-            self.notify_of_loss(slot, &vanished);
-        }
-        more
-    }
-
-    /// As if the link had reported that these users' last desktop client left.
-    fn notify_of_loss(&mut self, slot: u32, vanished: &[UserId]) {
-        let link = &self.links[slot];
-        let (origin, sequence, mut index) = match link.ended {
-            // The link may come back, and use its next number itself.
-            CloseReason::GatewayLost => (LinkId::NODE, self.position + 1, 0),
-            CloseReason::Peer
-            | CloseReason::Idle
-            | CloseReason::BadFrame
-            | CloseReason::SlowReader
-            | CloseReason::Drain
-            // After everything that its entries caused.
-            | CloseReason::Requested => (link.id, link.sequence + 1, link.loss_notices),
-        };
-        for &user in vanished {
-            let known = self.sessions.is_known(user);
-            let after = self.sessions.summary(user);
-            let left = ReportedStatus::Offline;
-            for notice in notices::after_update(user, ClientType(1), left, known, after) {
-                self.notify(origin, sequence, &mut index, notice);
-            }
-        }
-        self.links[slot].loss_notices = index;
     }
 
     fn set_detached(&mut self, gateway: u64, detached: bool) {

@@ -13,7 +13,8 @@
 //! | `links` | the links, their roles' inputs, who shares an address |
 //! | `roles` | active, shadow, waiting, seat: which link stands for a MsgServer |
 //! | `likeness` | how alike two links' tables are |
-//! | `succession` | what moves when one link takes another one's place |
+//! | [`succession`] | what moves when one link takes another one's place |
+//! | `ending` | what becomes of the sessions of a link that has ended |
 //! | `fan_out` | from an audience to target links |
 //! | `notices` | the legacy rules for 0x070e and 0x0203 |
 //! | [`outbox`] | what the last calls produced |
@@ -24,6 +25,7 @@
 
 pub mod change;
 pub mod core;
+mod ending;
 pub mod event_log;
 mod fan_out;
 pub mod ids;
@@ -34,11 +36,11 @@ pub mod outbox;
 mod roles;
 mod sessions;
 pub mod settings;
-mod succession;
+pub mod succession;
 pub mod view;
 
 pub use change::{Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry};
-pub use core::{Audience, Core, Holding, LinkError};
+pub use core::{Audience, Core, LinkError};
 pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
 pub use ids::{ClientType, LinkId, ParseLinkIdError, UserId};
 pub use outbox::{
@@ -47,4 +49,5 @@ pub use outbox::{
 pub use roles::micros;
 pub use sessions::{SessionState, SessionView, Status, Summary};
 pub use settings::{FanOut, NotifyOnLoss, Settings};
+pub use succession::Holding;
 pub use view::{LinkView, Stats, UserView};

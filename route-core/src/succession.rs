@@ -15,6 +15,17 @@ use crate::links::{Held, Part, Phase, Returns, Settling};
 use crate::notices;
 use crate::outbox::{Course, Item, ReturnedRun, Taken, Target};
 
+/// What is held for successors.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Holding {
+    /// Nothing.
+    Nothing,
+    /// Deliveries, or what was written to a predecessor.
+    Something,
+    /// For one of them, more than half of what it may be.
+    Much,
+}
+
 /// Who inherited from closed links, so that late returns find their way. The oldest are forgotten beyond 1 024, far more
 /// than there are MsgServers.
 #[derive(Debug, Default)]
@@ -103,6 +114,32 @@ impl Core {
                 self.settle(slot);
             }
         }
+    }
+
+    /// How much is held for successors that have not come, or not settled. Costs a walk over the links, but only while there
+    /// are seats or settling links.
+    pub fn holding(&mut self) -> Holding {
+        let mut holding = Holding::Nothing;
+        if !self.may_hold {
+            return holding;
+        }
+        self.may_hold = false;
+        let much = self.settings.seat_bytes / 2;
+        for (_, link) in self.links.all() {
+            let Some((held, returns)) = link.holds() else {
+                continue;
+            };
+            self.may_hold = true;
+            let of_link = if held.bytes > much {
+                Holding::Much
+            } else if !held.runs.is_empty() || (!link.is_open() && !returns.taken.is_empty()) {
+                Holding::Something
+            } else {
+                Holding::Nothing
+            };
+            holding = holding.max(of_link);
+        }
+        holding
     }
 
     /// Links of a gateway that others have succeeded, or that have left a seat, and that may still give something back.

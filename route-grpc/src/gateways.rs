@@ -4,6 +4,7 @@
 //!
 //! Bounded: at most [`MAX_GATEWAYS`] at a time, and as many past ones are remembered.
 
+mod gateway;
 mod past;
 
 use std::sync::Arc;
@@ -21,7 +22,9 @@ use crate::replays::Replays;
 use crate::sequences::{Mark, Sequences};
 use crate::status::Refusal;
 use crate::trace::Traced;
-use crate::uplink::{Answer, OpenQuery};
+use crate::uplink::Answer;
+use gateway::Connection;
+pub(crate) use gateway::Gateway;
 use past::Past;
 
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
@@ -42,46 +45,6 @@ pub(crate) struct Hello {
     pub(crate) position: u64,
     /// What its clock has to be set forward by to show the node's time, microseconds.
     pub(crate) clock_offset: i64,
-}
-
-/// One gateway that is attached, or detached and within its grace.
-#[derive(Debug)]
-pub(crate) struct Gateway {
-    hello: Hello,
-    connection: Connection,
-    /// How its times are told from the node's.
-    pub(crate) clock: GatewayClock,
-    /// What has been applied of its links.
-    pub(crate) sequences: Sequences,
-    /// Links that are being restored.
-    pub(crate) replays: Replays,
-    /// What waits for it.
-    pub(crate) outbound: Arc<Outbound>,
-    retention: Retention,
-    /// The node lost this life of the gateway before, and had then applied so much of its links: that has had its effects.
-    seen_before: HashMap<u64, u64>,
-    /// It has not yet sent again everything that it had read before.
-    pub(crate) is_catching_up: bool,
-    /// Its queries that wait for that.
-    pub(crate) waiting_queries: Vec<OpenQuery>,
-    /// How many entries of its queue it has taken.
-    taken: u64,
-    /// The same when it was looked at last, and since when it has taken nothing although something waits.
-    taken_before: (u64, Duration),
-    congested: bool,
-    throttled: bool,
-}
-
-#[derive(Debug)]
-enum Connection {
-    /// Its stream ends when the token is cancelled.
-    Attached { session: CancellationToken },
-    /// It is lost if it has not come back by then.
-    Detached {
-        until: Duration,
-        /// From then on nobody waits for what it might give back: it has hung up, as a process that is gone does.
-        departs: Option<Duration>,
-    },
 }
 
 /// What an accepted hello means.
@@ -560,64 +523,6 @@ impl Gateways {
 
     fn get_by_id(&self, id: &str) -> Option<&Gateway> {
         self.by_incarnation.get(self.by_id.get(id)?)
-    }
-}
-
-impl Gateway {
-    /// Its stable name.
-    pub(crate) fn id(&self) -> &str {
-        &self.hello.id
-    }
-
-    /// The entry had its effects before the node lost the gateway, which sends it again.
-    pub(crate) fn has_seen(&self, link: u64, sequence: u64) -> bool {
-        let seen = self.seen_before.get(&link);
-        seen.is_some_and(|seen| sequence <= *seen)
-    }
-
-    /// Which stream of its life is its last one.
-    pub(crate) fn attempt(&self) -> u64 {
-        self.hello.attempt
-    }
-
-    /// Everything up to this Downlink was taken.
-    pub(crate) fn take_over(&mut self, number: u64) {
-        self.sequences.taken(number);
-        self.taken = self.outbound.taken(number);
-    }
-
-    fn confirm(&mut self, marks: &[Mark]) {
-        let number = self.outbound.confirm(marks);
-        self.sequences.confirm(marks, number);
-    }
-
-    fn is_attached(&self) -> bool {
-        matches!(self.connection, Connection::Attached { .. })
-    }
-
-    fn until(&self) -> Option<Duration> {
-        match self.connection {
-            Connection::Attached { .. } => None,
-            Connection::Detached { until, .. } => Some(until),
-        }
-    }
-
-    fn departs(&self) -> Option<Duration> {
-        match self.connection {
-            Connection::Attached { .. } => None,
-            Connection::Detached { departs, .. } => departs,
-        }
-    }
-
-    fn end_stream(&mut self, status: Option<Status>, touched: &mut Vec<Arc<Outbound>>) {
-        let Connection::Attached { session } = &self.connection else {
-            return;
-        };
-        session.cancel();
-        if let Some(waker) = self.outbound.end_stream(status) {
-            waker.wake();
-        }
-        touch(touched, &self.outbound);
     }
 }
 
