@@ -1,4 +1,4 @@
-//! Compiles the `.proto` files without `protoc`: the public API, then the legacy messages.
+//! Compiles the `.proto` files without `protoc`: the public API, what gateways speak, the legacy messages.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ const API: [&str; 4] = [
     "teamtalk/route/v1/error.proto",
     "teamtalk/route/v1/presence.proto",
     "teamtalk/route/v1/broadcast.proto",
-    "teamtalk/route/v1/link.proto",
+    "teamtalk/attach/v1/attach.proto",
 ];
 
 /// The legacy files import each other flat, so their folder is an include root of its own.

@@ -12,11 +12,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_proto::v1::link_service_client::LinkServiceClient;
-use route_proto::v1::{
-    AttachHello, AttachResponse, AttachWelcome, CloseReason, Downlink as Message, ErrorReason,
-    attach_response, downlink_entry::Entry,
+use route_proto::attach::v1::attach_service_client::AttachServiceClient;
+use route_proto::attach::v1::{
+    AttachHello, AttachResponse, AttachWelcome, CloseReason, Downlink as Message, attach_response,
+    downlink_entry::Entry,
 };
+use route_proto::v1::ErrorReason;
 use route_runtime::http2;
 use route_runtime::readiness::Readiness;
 use tokio::sync::watch;
@@ -209,7 +210,7 @@ impl Upstream for Remote {
     ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>> {
         Box::pin(async move {
             let channel = (self.dial)(&self.endpoint).await?;
-            let mut client = LinkServiceClient::new(channel)
+            let mut client = AttachServiceClient::new(channel)
                 .max_decoding_message_size(self.message_bytes)
                 .max_encoding_message_size(self.message_bytes);
             let responses = client.attach(requests).await?.into_inner();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use route_proto::v1::{
+use route_proto::attach::v1::{
     CloseReason, DeliveryRun, Downlink as Message, StatusAnswer, downlink_entry::Entry,
 };
 use tracing::{debug, info};

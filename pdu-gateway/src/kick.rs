@@ -5,8 +5,8 @@
 //! user may have logged in there meanwhile, and would be thrown out by what was meant for the client before. The C++
 //! RouteServer holds nothing up; here, a kick that is young goes as it does there.
 
-use route_proto::v1::delivery::Payload;
-use route_proto::v1::{Delivery, DeliveryRun};
+use route_proto::attach::v1::delivery::Payload;
+use route_proto::attach::v1::{Delivery, DeliveryRun};
 
 use crate::command;
 use crate::frame::{HEADER_LEN, Header};

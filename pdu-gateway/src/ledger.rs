@@ -13,9 +13,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use route_proto::v1::delivery::Payload;
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{LinkOpened, StatusQuery, TakenMark, UplinkEntry};
+use route_proto::attach::v1::delivery::Payload;
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{LinkOpened, StatusQuery, TakenMark, UplinkEntry};
 
 use crate::kick::OldKick;
 use crate::recent_logins::{Clients, RecentLogins};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use route_proto::v1::{CloseReason, DeliveryRun, LinkId, TakenMark};
+use route_proto::attach::v1::{CloseReason, DeliveryRun, LinkId, TakenMark};
 
 use crate::codec;
 use crate::host;

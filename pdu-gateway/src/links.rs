@@ -8,7 +8,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use route_proto::v1::CloseReason;
+use route_proto::attach::v1::CloseReason;
 
 use crate::link::{Link, LinkSettings};
 use crate::metrics::Refused;

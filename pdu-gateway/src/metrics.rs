@@ -126,7 +126,7 @@ impl Counters {
     }
 
     /// A link ended.
-    pub fn closed(&self, reason: route_proto::v1::CloseReason) {
+    pub fn closed(&self, reason: route_proto::attach::v1::CloseReason) {
         self.closed[reason as usize].add(1);
     }
 
@@ -403,7 +403,7 @@ fn gauge(
 
 #[cfg(test)]
 mod tests {
-    use route_proto::v1::CloseReason;
+    use route_proto::attach::v1::CloseReason;
     use route_runtime::telemetry::Metrics;
 
     use super::*;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
-use route_proto::v1::DeliveryRun;
+use route_proto::attach::v1::DeliveryRun;
 
 use crate::run::Run;
 use crate::trace::Arriving;

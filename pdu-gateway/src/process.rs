@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
-use route_proto::v1::CloseReason;
+use route_proto::attach::v1::CloseReason;
 use route_runtime::files;
 use route_runtime::listen::{self, BindError};
 use route_runtime::readiness::Readiness;

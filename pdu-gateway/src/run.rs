@@ -5,8 +5,8 @@
 //! target link's queue holds a reference to the whole run, whatever its length.
 
 use bytes::Bytes;
-use route_proto::v1::delivery::Payload;
-use route_proto::v1::{Delivery, DeliveryRun, DesktopLoginNotice, LinkId, StatusNotice};
+use route_proto::attach::v1::delivery::Payload;
+use route_proto::attach::v1::{Delivery, DeliveryRun, DesktopLoginNotice, LinkId, StatusNotice};
 use smallvec::SmallVec;
 
 use crate::codec;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{Envelope, RoleReport, Unreadable};
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{Envelope, RoleReport, Unreadable};
 use tracing::{debug, warn};
 
 use crate::command;
@@ -226,7 +226,7 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use route_proto::v1::{AudienceScope, SessionUpdate};
+    use route_proto::attach::v1::{AudienceScope, SessionUpdate};
 
     use super::*;
     use crate::frame::{HEADER_LEN, Header};

@@ -7,8 +7,8 @@
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{SessionList, SessionUpdate};
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{SessionList, SessionUpdate};
 use std::hash::BuildHasher;
 
 use crate::translate::LIST_PART;
@@ -208,7 +208,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
-    use route_proto::v1::{RoleReport, Unreadable};
+    use route_proto::attach::v1::{RoleReport, Unreadable};
 
     use super::*;
 

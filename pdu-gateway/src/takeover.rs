@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use route_proto::v1::{LinkId, TakenMark};
+use route_proto::attach::v1::{LinkId, TakenMark};
 
 /// Place of a delivery in its origin's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

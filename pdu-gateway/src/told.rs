@@ -10,8 +10,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use route_proto::v1::delivery::Payload;
-use route_proto::v1::{DeliveryRun, LinkId, Told};
+use route_proto::attach::v1::delivery::Payload;
+use route_proto::attach::v1::{DeliveryRun, LinkId, Told};
 
 /// A second of the busiest site's; 3 MiB.
 const MOST: usize = 65_536;
@@ -100,7 +100,7 @@ impl Notices {
 
 #[cfg(test)]
 mod tests {
-    use route_proto::v1::{Delivery, DesktopLoginNotice, StatusNotice};
+    use route_proto::attach::v1::{Delivery, DesktopLoginNotice, StatusNotice};
 
     use super::*;
 

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use route_proto::v1::uplink_entry::Entry;
+use route_proto::attach::v1::uplink_entry::Entry;
 use route_runtime::telemetry::{Roots, Span, SpanKind, Traces, traces};
 use tracing::debug;
 

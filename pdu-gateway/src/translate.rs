@@ -4,7 +4,7 @@
 //! outside a closed enum makes the body unreadable. A body that concerns other MsgServers is never changed; it is read
 //! only to learn whom it concerns, and if it cannot be read it concerns everybody else, as in the C++ RouteServer.
 
-use route_proto::v1::{AudienceScope, SessionList, SessionUpdate};
+use route_proto::attach::v1::{AudienceScope, SessionList, SessionUpdate};
 
 use crate::command;
 use crate::recent_logins::Clients;

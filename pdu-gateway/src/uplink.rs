@@ -16,8 +16,8 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{
     AttachHello, AttachWelcome, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkOpened,
     Returned, TakenMark, Told,
 };

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use harness::{Harness, NodeStream, pdu, run, within};
 use pdu_gateway::command;
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{
     CloseReason, LinkClosed, LinkEnded, StatusAnswer, StatusNotice, UplinkEntry, delivery,
     downlink_entry,
 };
@@ -67,14 +67,16 @@ async fn deliveries_notices_and_answers_come_down_in_order() {
     let asked = node.entry().await;
 
     let mut deliveries = run(&[link], 1, &[pdu(command::MESSAGE, 8, &[7; 5000])]);
-    deliveries.deliveries.push(route_proto::v1::Delivery {
-        sequence: 2,
-        payload: Some(delivery::Payload::Status(StatusNotice {
-            user_id: 42,
-            status: 1,
-        })),
-        ..Default::default()
-    });
+    deliveries
+        .deliveries
+        .push(route_proto::attach::v1::Delivery {
+            sequence: 2,
+            payload: Some(delivery::Payload::Status(StatusNotice {
+                user_id: 42,
+                status: 1,
+            })),
+            ..Default::default()
+        });
     let answer = StatusAnswer {
         link,
         sequence: asked.sequence,

@@ -15,8 +15,8 @@ use pdu_gateway::frame::{FrameError, HEADER_LEN, Header};
 use pdu_gateway::ledger::{Deed, Keep, Ledger};
 use pdu_gateway::session::{Session, Tally};
 use pdu_gateway::translate::{Dialect, LIST_PART};
-use route_proto::v1::LinkOpened;
-use route_proto::v1::uplink_entry::Entry;
+use route_proto::attach::v1::LinkOpened;
+use route_proto::attach::v1::uplink_entry::Entry;
 
 /// Longest PDU here: small, so that the limit is met often.
 const LIMIT: u32 = 64 << 10;

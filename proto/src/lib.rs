@@ -11,11 +11,19 @@ pub mod v1 {
     tonic::include_proto!("teamtalk.route.v1");
 }
 
+/// What gateways and nodes say to each other, and nobody else: package `teamtalk.attach.v1`.
+pub mod attach {
+    /// Its only version.
+    pub mod v1 {
+        tonic::include_proto!("teamtalk.attach.v1");
+    }
+}
+
 /// The messages of legacy PDU bodies, packages `IM.*`, by their original names.
 pub mod legacy {
     include!(concat!(env!("OUT_DIR"), "/legacy/mod.rs"));
 }
 
-/// Encoded `google.protobuf.FileDescriptorSet` of the public API, for server reflection.
+/// Encoded `google.protobuf.FileDescriptorSet` of the public API and of Attach, for server reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] =
     include_bytes!(concat!(env!("OUT_DIR"), "/route_descriptor.bin"));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use route_proto::v1::{
+use route_proto::attach::v1::{
     AttachHello, AttachRequest, AttachResponse, AttachWelcome, Confirmation, Uplink, UplinkEntry,
     attach_request, attach_response,
 };

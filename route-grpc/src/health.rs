@@ -9,7 +9,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_proto::v1::{broadcast_service_server, link_service_server, presence_service_server};
+use route_proto::attach::v1::attach_service_server;
+use route_proto::v1::{broadcast_service_server, presence_service_server};
 use route_runtime::readiness::Readiness;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -24,7 +25,7 @@ const READINESS: [&str; 5] = [
     "readiness",
     presence_service_server::SERVICE_NAME,
     broadcast_service_server::SERVICE_NAME,
-    link_service_server::SERVICE_NAME,
+    attach_service_server::SERVICE_NAME,
 ];
 
 /// How often the loop is looked after. It turns at least every second.

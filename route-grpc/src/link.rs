@@ -1,9 +1,9 @@
-//! LinkService: Attach over the network.
+//! AttachService: Attach over the network.
 
 use std::sync::Arc;
 
-use route_proto::v1::AttachRequest;
-use route_proto::v1::link_service_server::LinkService;
+use route_proto::attach::v1::AttachRequest;
+use route_proto::attach::v1::attach_service_server::AttachService;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::attach::AttachResponses;
@@ -24,7 +24,7 @@ impl Link {
 }
 
 #[tonic::async_trait]
-impl LinkService for Link {
+impl AttachService for Link {
     type AttachStream = AttachResponses;
 
     async fn attach(

@@ -15,7 +15,7 @@ use std::time::Duration;
 use opentelemetry::metrics::Meter;
 use parking_lot::Mutex;
 use route_core::{Change, Core, Effect, Event, EventLog, Gap, LinkId};
-use route_proto::v1::{DeliveryRun, UplinkEntry};
+use route_proto::attach::v1::{DeliveryRun, UplinkEntry};
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;

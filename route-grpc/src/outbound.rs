@@ -15,7 +15,7 @@ use std::task::{Context, Poll, Waker};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use route_core::{Course, FanView, Item, LinkId, Payload, ReportedStatus, Taken, Target};
-use route_proto::v1::{
+use route_proto::attach::v1::{
     AttachRoster, CloseLink, Confirmation, Delivery, DeliveryRun, DesktopLoginNotice, Downlink,
     DownlinkEntry, LinkEnded, LinkId as WireLinkId, StatusAnswer, StatusNotice, TakenMark,
     TakenOver, delivery, downlink_entry,

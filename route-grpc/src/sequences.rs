@@ -1,6 +1,6 @@
 //! How far the node has come with each link of one gateway: which entry is next, which were seen before.
 //!
-//! Pure. The rules are those of `link.proto`: a link's entries are numbered without a hole, a number that was seen
+//! Pure. The rules are those of `attach.proto`: a link's entries are numbered without a hole, a number that was seen
 //! is ignored (after a break the gateway sends again what it is not sure of), a link that the node has lost comes
 //! back with its table as of a cut.
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use route_proto::attach::v1::attach_service_server::AttachServiceServer;
 use route_proto::v1::broadcast_service_server::BroadcastServiceServer;
-use route_proto::v1::link_service_server::LinkServiceServer;
 use route_proto::v1::presence_service_server::PresenceServiceServer;
 use route_runtime::http2;
 use route_runtime::readiness::Readiness;
@@ -57,7 +57,7 @@ pub async fn serve(
     let follow = health::follow(reporter, Arc::clone(&node), readiness);
     node.shutdown.tracker().spawn(follow);
 
-    let links = LinkServiceServer::new(Link::new(Arc::clone(&node)))
+    let links = AttachServiceServer::new(Link::new(Arc::clone(&node)))
         .max_decoding_message_size(node.settings.attach_message_bytes());
     let presence = PresenceServiceServer::new(Presence::new(Arc::clone(&node)))
         .max_decoding_message_size(MAX_REQUEST_BYTES);

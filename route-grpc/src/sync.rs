@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 use route_core::LinkId;
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{Told, UplinkEntry};
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{Told, UplinkEntry};
 use tokio::sync::watch;
 use tokio::time::timeout;
 

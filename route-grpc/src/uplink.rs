@@ -9,8 +9,8 @@ use route_core::{
     Audience, Change, ClientType, CloseReason, Core, Effect, Item, LinkError, LinkId, ListEntry,
     Payload, ReportedStatus, Restored, ReturnedRun, TableEntry, Taken, UserId,
 };
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{
     AudienceScope, CloseReason as WireCloseReason, DeliveryRun, Envelope, LinkClosed, LinkOpened,
     SessionList, SessionUpdate, StatusAnswer, StatusQuery, TakenMark, UplinkEntry, delivery,
 };

@@ -15,7 +15,7 @@ from msgserver import MsgServer
         "readiness",
         "teamtalk.route.v1.PresenceService",
         "teamtalk.route.v1.BroadcastService",
-        "teamtalk.route.v1.LinkService",
+        "teamtalk.attach.v1.AttachService",
     ],
 )
 def test_health_answers_for_each_name(client, service):

@@ -79,7 +79,7 @@ def test_reflection_lists_every_service(server, reflection):
         "teamtalk.route.v1.PresenceService/WatchUserStatus",
         "teamtalk.route.v1.BroadcastService/Subscribe",
         "teamtalk.route.v1.BroadcastService/Publish",
-        "teamtalk.route.v1.LinkService/Attach",
+        "teamtalk.attach.v1.AttachService/Attach",
         "grpc.health.v1.Health/Check",
     } <= set(methods)
 

@@ -126,7 +126,7 @@ def happen(embedded):
         events = channel.unary_stream("/teamtalk.route.v1.BroadcastService/Subscribe")(b"", timeout=pods.PATIENCE)
         next(events)
         events.cancel()
-        attach = channel.stream_stream("/teamtalk.route.v1.LinkService/Attach")
+        attach = channel.stream_stream("/teamtalk.attach.v1.AttachService/Attach")
         with pytest.raises(grpc.RpcError):
             next(attach(iter([b"\x12\x00"]), timeout=pods.PATIENCE))
     deadline = time.monotonic() + pods.PATIENCE

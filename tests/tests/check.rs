@@ -68,7 +68,7 @@ async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
         "health readiness ok",
         "health teamtalk.route.v1.PresenceService ok",
         "health teamtalk.route.v1.BroadcastService ok",
-        "health teamtalk.route.v1.LinkService ok",
+        "health teamtalk.attach.v1.AttachService ok",
         "subscribe ok",
         "gateway ok",
         "query ok",

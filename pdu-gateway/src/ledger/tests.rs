@@ -1,5 +1,7 @@
 use proptest::prelude::*;
-use route_proto::v1::{Envelope, LinkClosed, Returned, RoleReport, SessionList, SessionUpdate};
+use route_proto::attach::v1::{
+    Envelope, LinkClosed, Returned, RoleReport, SessionList, SessionUpdate,
+};
 
 use super::*;
 

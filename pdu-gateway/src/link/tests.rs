@@ -1,4 +1,4 @@
-use route_proto::v1::{DeliveryRun, LinkOpened};
+use route_proto::attach::v1::{DeliveryRun, LinkOpened};
 
 use super::*;
 use crate::ledger::Keep;
@@ -137,9 +137,9 @@ fn ending(link: &Link) -> Option<CloseReason> {
 }
 
 fn run(sequence: u64, length: usize) -> Arc<Run> {
-    let delivery = route_proto::v1::Delivery {
+    let delivery = route_proto::attach::v1::Delivery {
         sequence,
-        payload: Some(route_proto::v1::delivery::Payload::Pdu(
+        payload: Some(route_proto::attach::v1::delivery::Payload::Pdu(
             vec![0; length].into(),
         )),
         ..Default::default()

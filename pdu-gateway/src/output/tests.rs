@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
-use route_proto::v1::delivery::Payload;
-use route_proto::v1::{Delivery, LinkId};
+use route_proto::attach::v1::delivery::Payload;
+use route_proto::attach::v1::{Delivery, LinkId};
 
 use super::*;
 

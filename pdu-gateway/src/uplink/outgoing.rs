@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use route_proto::v1::{
+use route_proto::attach::v1::{
     AttachHello, AttachRequest, Told, Uplink as UplinkMessage, UplinkEntry, attach_request,
 };
 use route_runtime::telemetry::Span;

@@ -1,7 +1,7 @@
 use std::pin::Pin;
 
 use bytes::Bytes;
-use route_proto::v1::{AttachRequest, Envelope, Uplink as UplinkMessage, attach_request};
+use route_proto::attach::v1::{AttachRequest, Envelope, Uplink as UplinkMessage, attach_request};
 use tokio_stream::Stream;
 
 use super::outgoing::{MESSAGE_BYTES, MESSAGE_ENTRIES};

@@ -7,9 +7,9 @@ use clap::Parser;
 use pdu_gateway::frame::{HEADER_LEN, Header};
 use pdu_gateway::settings::Settings;
 use pdu_gateway::{Running, Sockets};
-use route_proto::v1::link_service_server::{LinkService, LinkServiceServer};
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{
+use route_proto::attach::v1::attach_service_server::{AttachService, AttachServiceServer};
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{
     AttachHello, AttachRequest, AttachResponse, AttachWelcome, Confirmation, Delivery, DeliveryRun,
     Downlink, DownlinkEntry, LinkId, UplinkEntry, attach_request, attach_response, delivery,
     downlink_entry,
@@ -45,7 +45,7 @@ impl Harness {
         let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let node = format!("http://{}", listener.local_addr().unwrap());
         let (attached, streams) = mpsc::channel(16);
-        let service = LinkServiceServer::new(FakeNode { attached })
+        let service = AttachServiceServer::new(FakeNode { attached })
             .max_decoding_message_size(64 << 20)
             .max_encoding_message_size(64 << 20);
         let server = tonic::transport::Server::builder().add_service(service);
@@ -299,7 +299,7 @@ struct FakeNode {
 }
 
 #[tonic::async_trait]
-impl LinkService for FakeNode {
+impl AttachService for FakeNode {
     type AttachStream = ReceiverStream<Result<AttachResponse, Status>>;
 
     async fn attach(

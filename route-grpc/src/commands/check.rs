@@ -11,10 +11,11 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use clap::Args;
+use route_proto::attach::v1::attach_service_server;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
-    EventKind, SubscribeRequest, SubscribeResponse, broadcast_service_server, link_service_server,
+    EventKind, SubscribeRequest, SubscribeResponse, broadcast_service_server,
     presence_service_server,
 };
 use route_runtime::flags::duration;
@@ -49,7 +50,7 @@ const HEALTH: [&str; 5] = [
     "readiness",
     presence_service_server::SERVICE_NAME,
     broadcast_service_server::SERVICE_NAME,
-    link_service_server::SERVICE_NAME,
+    attach_service_server::SERVICE_NAME,
 ];
 
 /// Flags of `check`.

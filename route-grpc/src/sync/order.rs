@@ -8,8 +8,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use hashbrown::HashMap;
 use route_core::LinkId;
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{LinkOpened, Told, UplinkEntry};
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{LinkOpened, Told, UplinkEntry};
 
 use super::{Held, HeldEntry};
 

@@ -1,4 +1,4 @@
-use route_proto::v1::{
+use route_proto::attach::v1::{
     DeliveryRun, LinkId as WireLinkId, LinkOpened, Returned, RoleReport, SessionList,
     SessionUpdate, StatusQuery,
 };

@@ -6,11 +6,12 @@ use std::time::Duration;
 use futures_util::{StreamExt, stream};
 use route_grpc::hangup::Hangup;
 use route_grpc::settings::{FanOut, NodeSettings};
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{
-    AttachRequest, ChangeReason, DesktopLoginNotice, LegacyStatus, LinkOpened, SessionList, Status,
-    StatusNotice, StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{
+    AttachRequest, DesktopLoginNotice, LinkOpened, SessionList, StatusNotice, StatusQuery, Uplink,
+    UplinkEntry, attach_request, attach_response, delivery,
 };
+use route_proto::v1::{ChangeReason, LegacyStatus, Status};
 use tonic::Code;
 use tonic_types::StatusExt;
 

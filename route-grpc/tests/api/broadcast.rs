@@ -1,10 +1,10 @@
 //! What BroadcastService promises.
 
 use route_grpc::settings::NodeSettings;
+use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::publish_request::Audience;
 use route_proto::v1::subscribe_response::Message;
-use route_proto::v1::uplink_entry::Entry;
 use route_proto::v1::{
     ChatMessage, Event, EventKind, EveryoneAudience, GapPolicy, GapReason, Kick, PublishRequest,
     PublishResponse, SignatureChanged, StatusChanged, SubscribeRequest, SubscribeResponse,

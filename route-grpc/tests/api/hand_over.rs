@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use route_grpc::settings::{NodeSettings, NotifyOnLoss};
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{
-    AttachHello, GetUserStatusRequest, LinkId, RoleReport, SessionList, Status, StatusNotice, Told,
-    Uplink, UplinkEntry, delivery,
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{
+    AttachHello, LinkId, RoleReport, SessionList, StatusNotice, Told, Uplink, UplinkEntry, delivery,
 };
+use route_proto::v1::{GetUserStatusRequest, Status};
 use tonic::Code;
 
 use crate::attach::reason;
@@ -108,7 +108,7 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
     entries.push(UplinkEntry {
         link: 1,
         sequence: 7,
-        entry: Some(Entry::Query(route_proto::v1::StatusQuery {
+        entry: Some(Entry::Query(route_proto::attach::v1::StatusQuery {
             user_ids: vec![7, 8],
             traceparent: String::new(),
         })),
@@ -132,7 +132,7 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
     entries.push(UplinkEntry {
         link: 1,
         sequence: 4,
-        entry: Some(Entry::Update(route_proto::v1::SessionUpdate {
+        entry: Some(Entry::Update(route_proto::attach::v1::SessionUpdate {
             user_id: 7,
             client_type: 1,
             status: 1,
@@ -168,7 +168,7 @@ async fn what_a_predecessor_routed_is_told_with_its_place() {
     a.send(caught_up(replayed(a_life, 1, 5, &[7]))).await;
     let mut entries = replayed(b_life, 1, 3, &[]);
     for (sequence, user_id) in [(4, 7), (5, 8)] {
-        let login = Entry::Update(route_proto::v1::SessionUpdate {
+        let login = Entry::Update(route_proto::attach::v1::SessionUpdate {
             user_id,
             client_type: 1,
             status: 1,

@@ -4,11 +4,12 @@ use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use route_grpc::settings::NodeSettings;
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{
-    AttachHello, Delivery, DeliveryRun, Envelope, Event, Kick, LinkId, PublishRequest, Returned,
-    RoleReport, Uplink, UplinkEntry, delivery, event,
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{
+    AttachHello, Delivery, DeliveryRun, Envelope, LinkId, Returned, RoleReport, Uplink,
+    UplinkEntry, delivery,
 };
+use route_proto::v1::{Event, Kick, PublishRequest, event};
 
 use crate::played::{Played, caught_up, chat, hello, incarnation, kick, list, opened};
 use crate::site::{Site, settings, soon};

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
-use route_proto::v1::link_service_client::LinkServiceClient;
-use route_proto::v1::uplink_entry::Entry;
-use route_proto::v1::{
+use route_proto::attach::v1::attach_service_client::AttachServiceClient;
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{
     AttachHello, AttachRequest, AttachResponse, AttachWelcome, AudienceScope, DeliveryRun,
     Downlink, Envelope, LinkClosed, LinkOpened, RoleReport, SessionList, SessionUpdate,
     StatusAnswer, StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
@@ -43,7 +43,7 @@ pub(crate) async fn stream(
 ) -> (mpsc::Sender<AttachRequest>, Streaming<AttachResponse>) {
     let (requests, receiver) = mpsc::channel(64);
     requests.send(first).await.unwrap();
-    let mut links = LinkServiceClient::new(site.channel().await)
+    let mut links = AttachServiceClient::new(site.channel().await)
         .max_decoding_message_size(usize::MAX)
         .max_encoding_message_size(usize::MAX);
     let responses = soon("an answer", links.attach(ReceiverStream::new(receiver)))

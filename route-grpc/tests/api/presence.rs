@@ -1,7 +1,7 @@
 //! What PresenceService promises.
 
 use route_grpc::settings::NodeSettings;
-use route_proto::v1::uplink_entry::Entry;
+use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::v1::watch_user_status_response::Event;
 use route_proto::v1::{
     BatchGetUserStatusRequest, ChangeReason, GapPolicy, GapReason, GetUserStatusRequest,

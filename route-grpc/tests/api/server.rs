@@ -27,7 +27,7 @@ const NAMES: [&str; 5] = [
     "readiness",
     "teamtalk.route.v1.PresenceService",
     "teamtalk.route.v1.BroadcastService",
-    "teamtalk.route.v1.LinkService",
+    "teamtalk.attach.v1.AttachService",
 ];
 
 fn named(service: &str) -> HealthCheckRequest {
@@ -71,7 +71,7 @@ async fn both_reflections_list_every_service() {
     let services = [
         "grpc.health.v1.Health",
         "teamtalk.route.v1.BroadcastService",
-        "teamtalk.route.v1.LinkService",
+        "teamtalk.attach.v1.AttachService",
         "teamtalk.route.v1.PresenceService",
     ];
 

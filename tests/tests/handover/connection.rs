@@ -14,7 +14,7 @@ use pdu_gateway::output::Batch;
 use pdu_gateway::pressure::Turn;
 use pdu_gateway::session::{Session, Tally};
 use pdu_gateway::uplink::Room;
-use route_proto::v1::{CloseReason, LinkOpened};
+use route_proto::attach::v1::{CloseReason, LinkOpened};
 use system_tests::player::pdu::{Pdu, Splitter};
 
 /// Bytes of one read.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use route_proto::v1::CloseReason;
+use route_proto::attach::v1::CloseReason;
 use tonic::Code;
 
 use crate::connection::{MOST_READ, Written};

@@ -16,7 +16,7 @@ use pdu_gateway::uplink::UplinkStream;
 use route_grpc::Node;
 use route_grpc::attach::AttachResponses;
 use route_grpc::hangup::Hangup;
-use route_proto::v1::{AttachRequest, AttachResponse};
+use route_proto::attach::v1::{AttachRequest, AttachResponse};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::UnboundedReceiverStream;

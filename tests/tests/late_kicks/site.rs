@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pdu_gateway::uplink::Windows;
 use route_grpc::settings::NodeSettings;
-use route_proto::v1::CloseReason;
+use route_proto::attach::v1::CloseReason;
 use system_tests::player::messages::{self, Client, Status};
 use system_tests::player::pdu::{Pdu, command};
 use tokio::time::Instant;

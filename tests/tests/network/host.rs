@@ -10,7 +10,7 @@ use pdu_gateway::network::Listen;
 use pdu_gateway::tick;
 use pdu_gateway::uplink::Windows;
 use route_grpc::settings::NodeSettings;
-use route_proto::v1::CloseReason;
+use route_proto::attach::v1::CloseReason;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::watch;
