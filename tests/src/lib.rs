@@ -2,14 +2,16 @@
 //!
 //! The story: a [`deployment`] starts the servers, [`player`] connects to them as MsgServers do, [`scenarios`] are
 //! the plays, [`recording`] says what the C++ RouteServer did in the same plays, and [`rules`] is a naive model
-//! of the written rules, for plays that were never recorded. [`handover`] interrupts the servers, and judges what that does
-//! to MsgServers.
+//! of the written rules, for plays that were never recorded. [`interruptions`] are done to the servers while a [`cast`] of
+//! MsgServers works and is judged; [`dice`] decide what happens.
 //!
 //! What is absent: nothing here uses the codec or the presence table of the servers. The player has its own, so that
 //! a mistake cannot agree with itself.
 
+pub mod cast;
 pub mod deployment;
-pub mod handover;
+pub mod dice;
+pub mod interruptions;
 pub mod player;
 pub mod recording;
 pub mod rules;

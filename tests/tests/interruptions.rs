@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use system_tests::deployment::process::{Process, Surroundings};
 use system_tests::deployment::{Deployment, FanOut, Setup, admin, ports};
-use system_tests::handover::{self, Course, Interruption};
+use system_tests::interruptions::{self, Course, Interruption};
 use system_tests::player::connection::{Connection, Options};
 use system_tests::player::messages::{self, Client, SINGLE_TEXT, Status};
 use system_tests::player::pdu::Pdu;
@@ -32,7 +32,7 @@ async fn msg_servers_do_not_notice_what_happens_to_the_node() {
         seed: fastrand::u64(..),
     };
 
-    let report = handover::run(&course, |_| {}).await.unwrap();
+    let report = interruptions::run(&course, |_| {}).await.unwrap();
 
     assert!(report.is_clean(), "\n{report}\n{}", report.output);
 }

@@ -15,7 +15,7 @@
 mod cli;
 mod demo;
 mod figures;
-mod handover;
+mod interruptions;
 mod measure;
 mod mesh;
 mod pair;
@@ -51,7 +51,7 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
     match cli.task {
         Some(Task::Demo(options)) => demo::run(&options),
         Some(Task::Pair(options)) => pair::run(&options),
-        Some(Task::Handover(options)) => handover::run(&options),
+        Some(Task::Handover(options)) => interruptions::run(&options),
         None => match cli.relay {
             Some(address) => relay::serve(address).map(|()| true),
             None => load(&cli.load),

@@ -1,0 +1,499 @@
+//! Compares what every MsgServer gets with what it should get.
+//!
+//! Between two MsgServers there is a *route*: what the one sent, and the notices that it caused, are due at the other in
+//! that order, byte for byte, once. Answers are due at their asker in the order of the questions.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use parking_lot::Mutex;
+use prost::Message as _;
+use route_proto::legacy::im::base_define::UserStatType;
+use route_proto::legacy::im::buddy::{ImUserStatNotify, ImUsersStatRsp};
+use route_proto::legacy::im::message::ImMsgData;
+use route_proto::legacy::im::server::ImServerPcLoginStatusNotify;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::population::{self, Change, Population, SERVERS, some_staying_user};
+use super::tally::Tally;
+use crate::player::messages::{self, GROUP_TEXT, SINGLE_TEXT};
+use crate::player::pdu::{HEADER, Pdu, command, command_of};
+
+/// Bytes of a message beside the fields that MsgServers need.
+const PAYLOAD: usize = 200;
+/// Deviations that are told one by one.
+const TOLD: usize = 20;
+/// The group of all group messages.
+const GROUP: u32 = 5;
+
+/// Knows what is due. Shared by all connections of all MsgServers.
+#[derive(Debug)]
+pub struct Judge {
+    state: Mutex<State>,
+    /// Moves with everything that arrives.
+    arrivals: watch::Sender<()>,
+}
+
+/// What is due, and what became of it.
+#[derive(Debug)]
+pub struct State {
+    population: Population,
+    /// By target, then by origin.
+    routes: Vec<Vec<Route>>,
+    /// By MsgServer.
+    questions: Vec<VecDeque<Question>>,
+    /// Messages of each MsgServer.
+    numbers: [u32; SERVERS],
+    /// Queries of each MsgServer.
+    queries: [u32; SERVERS],
+    /// MsgServers that may miss something, and about whose users others may be told wrongly.
+    excused: [bool; SERVERS],
+    /// What was sent after this shows that its route works again.
+    interrupted: Instant,
+    tally: Tally,
+}
+
+#[derive(Debug, Default)]
+struct Route {
+    due: VecDeque<Due>,
+    /// Something newer has come.
+    overtaken: Vec<Due>,
+    /// When the last message came.
+    came: Option<Instant>,
+    /// When the first message came that was sent after the interruption.
+    restored: Option<Instant>,
+}
+
+#[derive(Debug, Clone)]
+struct Due {
+    raw: Bytes,
+    sent: Instant,
+    change: Option<Change>,
+}
+
+#[derive(Debug)]
+struct Question {
+    sequence: u16,
+    attach: Vec<u8>,
+    users: Vec<u32>,
+    asked: u64,
+}
+
+impl Judge {
+    /// Nothing has been sent yet.
+    pub fn new(population: Population) -> Self {
+        let route = || (0..SERVERS).map(|_| Route::default()).collect();
+        Self {
+            state: Mutex::new(State {
+                population,
+                routes: (0..SERVERS).map(|_| route()).collect(),
+                questions: (0..SERVERS).map(|_| VecDeque::new()).collect(),
+                numbers: [0; SERVERS],
+                queries: [0; SERVERS],
+                excused: [false; SERVERS],
+                interrupted: Instant::now(),
+                tally: Tally::default(),
+            }),
+            arrivals: watch::Sender::new(()),
+        }
+    }
+
+    /// Does something with the state; nothing arrives meanwhile.
+    pub fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.state.lock())
+    }
+
+    /// A PDU has arrived at a MsgServer, on any of its connections.
+    pub fn arrived(&self, target: usize, raw: &[u8]) {
+        self.state.lock().arrived(target, raw);
+        self.arrivals.send_replace(());
+    }
+
+    /// Waits until something is true; false after `limit`.
+    pub async fn until(&self, limit: Duration, mut what: impl FnMut(&mut State) -> bool) -> bool {
+        let mut arrivals = self.arrivals.subscribe();
+        let waited = async {
+            while !what(&mut self.state.lock()) {
+                if arrivals.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        timeout(limit, waited).await.is_ok()
+    }
+}
+
+impl State {
+    /// The next message of a MsgServer: to a group, or to a user of another one.
+    pub fn message(&mut self, origin: usize, now: Instant, dice: &mut Rng) -> Bytes {
+        self.numbers[origin] += 1;
+        // No other message has this number.
+        let number = self.numbers[origin] * SERVERS as u32 + origin as u32;
+        let from = some_staying_user(origin, dice);
+        let target = dice.usize(..SERVERS);
+        let data = [b'.'; PAYLOAD];
+        let pdu = if target == origin {
+            messages::message(from, GROUP, number, GROUP_TEXT, data)
+        } else {
+            let to = some_staying_user(target, dice);
+            messages::message(from, to, number, SINGLE_TEXT, data)
+        };
+        let raw = Bytes::from(pdu.encode());
+        let due = Due {
+            raw: raw.clone(),
+            sent: now,
+            change: None,
+        };
+        for (number, routes) in self.routes.iter_mut().enumerate() {
+            let is_meant = number != origin && (target == origin || target == number);
+            if is_meant {
+                routes[origin].due.push_back(due.clone());
+            }
+        }
+        self.tally.messages += 1;
+        raw
+    }
+
+    /// A user of a MsgServer comes or goes.
+    pub fn update(&mut self, origin: usize, now: Instant, dice: &mut Rng) -> Bytes {
+        let report = self.population.act(origin, dice);
+        for notice in report.notices {
+            self.routes[notice.to][origin].due.push_back(Due {
+                raw: notice.pdu.encode().into(),
+                sent: now,
+                change: Some(report.change),
+            });
+            self.tally.notices += 1;
+        }
+        report.update.encode().into()
+    }
+
+    /// A MsgServer asks who is online.
+    pub fn query(&mut self, server: usize, dice: &mut Rng) -> Bytes {
+        self.queries[server] += 1;
+        let number = self.queries[server];
+        let question = Question {
+            sequence: number as u16,
+            attach: number.to_be_bytes().to_vec(),
+            users: self.population.some_users(dice),
+            asked: self.population.ask(),
+        };
+        let pdu = messages::query(number, &question.users, Some(&question.attach));
+        let raw = pdu.sequence(question.sequence).encode().into();
+        self.questions[server].push_back(question);
+        self.tally.queries += 1;
+        raw
+    }
+
+    /// So many messages, updates and queries of a MsgServer, in any order: what goes to its primary connection, and to its
+    /// others.
+    pub fn batch(&mut self, server: usize, mut counts: [u64; 3], dice: &mut Rng) -> [Vec<u8>; 2] {
+        let now = Instant::now();
+        let [mut to_primary, mut to_others] = [Vec::new(), Vec::new()];
+        loop {
+            let left: u64 = counts.iter().sum();
+            if left == 0 {
+                return [to_primary, to_others];
+            }
+            let place = dice.u64(..left);
+            if place < counts[0] {
+                counts[0] -= 1;
+                to_primary.extend_from_slice(&self.message(server, now, dice));
+            } else if place < counts[0] + counts[1] {
+                counts[1] -= 1;
+                let update = self.update(server, now, dice);
+                to_primary.extend_from_slice(&update);
+                to_others.extend_from_slice(&update);
+            } else {
+                counts[2] -= 1;
+                to_primary.extend_from_slice(&self.query(server, dice));
+            }
+        }
+    }
+
+    /// 0x0708 of a MsgServer that connects now.
+    pub fn list(&self, server: usize) -> Pdu {
+        self.population.list(server)
+    }
+
+    /// Everybody who is not offline.
+    pub fn online(&self) -> BTreeSet<u32> {
+        self.population.online()
+    }
+
+    /// A connection of this MsgServer has died with its gateway, or something like that: what was on its way from it and to it
+    /// may be lost, its users may have been thought offline meanwhile. Nothing may come twice all the same.
+    pub fn excuse(&mut self, server: usize) {
+        self.excused[server] = true;
+        self.questions[server].clear();
+    }
+
+    /// From now on it is measured when messages arrive that are sent from now on.
+    pub fn interrupt(&mut self) {
+        self.interrupted = Instant::now();
+        for route in self.routes.iter_mut().flatten() {
+            route.restored = None;
+        }
+    }
+
+    /// How long after the interruption messages came through on every route again; `None` if they do not yet.
+    pub fn restored(&self) -> Option<Duration> {
+        let mut last = self.interrupted;
+        for (target, routes) in self.routes.iter().enumerate() {
+            for (origin, route) in routes.iter().enumerate() {
+                if target != origin {
+                    last = last.max(route.restored?);
+                }
+            }
+        }
+        Some(last - self.interrupted)
+    }
+
+    /// Messages that were sent since the tally began.
+    pub fn sent(&self) -> u64 {
+        self.tally.messages
+    }
+
+    /// Everything that is due has come.
+    pub fn is_quiet(&self) -> bool {
+        let nothing_due = |route: &Route| route.due.is_empty() && route.overtaken.is_empty();
+        let routes = self.routes.iter().enumerate();
+        let mut pairs =
+            routes.flat_map(|(to, routes)| routes.iter().enumerate().map(move |of| (to, of)));
+        pairs.all(|(to, (of, route))| self.is_excused(to, of) || nothing_due(route))
+            && (0..SERVERS).all(|server| self.excused[server] || self.questions[server].is_empty())
+    }
+
+    /// Ends the tally: what has not come is lost. Begins the next one.
+    pub fn conclude(&mut self) -> Tally {
+        for (target, routes) in self.routes.iter_mut().enumerate() {
+            for (origin, route) in routes.iter_mut().enumerate() {
+                route.came = None;
+                let lost = route.overtaken.drain(..).chain(route.due.drain(..));
+                if self.excused[target] || self.excused[origin] {
+                    drop(lost);
+                    continue;
+                }
+                for due in lost {
+                    let is_message = command_of(&due.raw) == command::MESSAGE;
+                    let what = format!("{target} lacks, from {origin}: {}", described(&due.raw));
+                    note(&mut self.tally, self.interrupted, &what);
+                    if is_message {
+                        self.tally.lost += 1;
+                    } else {
+                        self.tally.wrong_notices += 1;
+                    }
+                }
+            }
+        }
+        for (server, questions) in self.questions.iter_mut().enumerate() {
+            if self.excused[server] {
+                questions.clear();
+            }
+            for question in questions.drain(..) {
+                let what = format!("{server} has no answer to query {}", question.sequence);
+                note(&mut self.tally, self.interrupted, &what);
+                self.tally.wrong_answers += 1;
+            }
+        }
+        std::mem::take(&mut self.tally)
+    }
+
+    fn is_excused(&self, target: usize, origin: usize) -> bool {
+        self.excused[target] || self.excused[origin]
+    }
+
+    /// Of this user others may be told wrongly. A roamer may have been anywhere.
+    fn is_in_doubt(&self, user: u32) -> bool {
+        match population::home(user) {
+            Some((server, _)) => self.excused[server],
+            None => self.excused.contains(&true),
+        }
+    }
+
+    fn arrived(&mut self, target: usize, raw: &[u8]) {
+        match command_of(raw) {
+            command::STATUS_ANSWER => self.answered(target, raw),
+            command::MESSAGE | command::STATUS_NOTICE | command::LOGIN_NOTICE => {
+                self.tally.deliveries += 1;
+                self.delivered(target, raw);
+            }
+            _ => {
+                let what = format!("{target} got what nobody sent: {}", described(raw));
+                self.deviation(&what);
+                self.tally.wrong_notices += 1;
+            }
+        }
+    }
+
+    fn delivered(&mut self, target: usize, raw: &[u8]) {
+        let routes = &mut self.routes[target];
+        let is_next = |route: &Route| route.due.front().is_some_and(|due| due.raw == raw);
+        if let Some(origin) = routes.iter().position(is_next) {
+            let due = routes[origin].due.pop_front();
+            due.into_iter()
+                .for_each(|due| self.came(target, origin, &due));
+            return;
+        }
+        let what = format!("{target} got {}", described(raw));
+        for origin in 0..SERVERS {
+            let route = &mut self.routes[target][origin];
+            if let Some(place) = route.due.iter().position(|due| due.raw == raw) {
+                let missed: Vec<Due> = route.due.drain(..place).collect();
+                let next = missed
+                    .first()
+                    .map_or_else(String::new, |due| described(&due.raw));
+                let due = route.due.pop_front();
+                route.overtaken.extend(missed);
+                if !self.is_excused(target, origin) {
+                    self.deviation(&format!(
+                        "{what} before {place} others of {origin}: {next}, …"
+                    ));
+                }
+                due.into_iter()
+                    .for_each(|due| self.came(target, origin, &due));
+                return;
+            }
+            if let Some(place) = route.overtaken.iter().position(|due| due.raw == raw) {
+                let due = route.overtaken.remove(place);
+                if !self.is_excused(target, origin) {
+                    self.deviation(&format!("{what} late"));
+                    self.tally.disordered += 1;
+                }
+                self.came(target, origin, &due);
+                return;
+            }
+        }
+        if command_of(raw) == command::MESSAGE {
+            self.deviation(&format!("{what} again"));
+            self.tally.twice += 1;
+        } else if !self.excused[target] && !subject(raw).is_some_and(|user| self.is_in_doubt(user))
+        {
+            self.deviation(&format!("{what} again, or for nothing"));
+            self.tally.wrong_notices += 1;
+        }
+    }
+
+    /// Something that was due has come.
+    fn came(&mut self, target: usize, origin: usize, due: &Due) {
+        if let Some(change) = due.change {
+            self.population.told(change, target, origin);
+            return;
+        }
+        let now = Instant::now();
+        let route = &mut self.routes[target][origin];
+        if let Some(before) = route.came.replace(now) {
+            self.tally.pause = self.tally.pause.max(now - before);
+        }
+        if due.sent > self.interrupted {
+            route.restored.get_or_insert(now);
+        }
+    }
+
+    fn answered(&mut self, server: usize, raw: &[u8]) {
+        let pdu = Pdu::parse(&Bytes::copy_from_slice(raw));
+        let Ok(answer) = ImUsersStatRsp::decode(pdu.body) else {
+            self.deviation(&format!("{server} got an answer that does not parse"));
+            self.tally.wrong_answers += 1;
+            return;
+        };
+        let attach = answer.attach_data.unwrap_or_default();
+        if self.excused[server] {
+            // Answers to the questions before may have been lost.
+            let is_this = |next: &Question| next.attach == attach && next.sequence == pdu.sequence;
+            match self.questions[server].iter().position(is_this) {
+                Some(place) => drop(self.questions[server].drain(..place)),
+                None => return,
+            }
+        }
+        let is_next = self.questions[server]
+            .front()
+            .is_some_and(|next| next.attach == attach && next.sequence == pdu.sequence);
+        let question = if is_next {
+            self.questions[server].pop_front()
+        } else {
+            None
+        };
+        let Some(question) = question else {
+            self.deviation(&format!(
+                "{server} got an answer to {} twice or out of order",
+                pdu.sequence
+            ));
+            self.tally.wrong_answers += 1;
+            return;
+        };
+        self.population.answered(server, question.asked);
+        let users = answer.user_stat_list.iter().map(|user| user.user_id);
+        if !users.eq(question.users.iter().copied()) {
+            self.deviation(&format!("{server} got an answer that names other users"));
+            self.tally.wrong_answers += 1;
+            return;
+        }
+        for user in &answer.user_stat_list {
+            if self.is_in_doubt(user.user_id) {
+                continue;
+            }
+            let online = user.status == UserStatType::UserStatusOnline as i32;
+            let right = self.population.answer(user.user_id, server, question.asked);
+            if right == Some(!online) {
+                let what = format!("{server} was answered {online} for {}", user.user_id);
+                self.deviation(&what);
+                if online {
+                    self.tally.wrong_answers += 1;
+                } else {
+                    self.tally.false_offline += 1;
+                }
+            }
+        }
+    }
+
+    fn deviation(&mut self, what: &str) {
+        note(&mut self.tally, self.interrupted, what);
+    }
+}
+
+fn note(tally: &mut Tally, interrupted: Instant, what: &str) {
+    if tally.deviations.len() < TOLD {
+        let after = interrupted.elapsed().as_millis();
+        tally.deviations.push(format!(
+            "MsgServer {what} ({after} ms after the interruption)"
+        ));
+    }
+}
+
+/// The user whom a notice is about.
+fn subject(raw: &[u8]) -> Option<u32> {
+    let body = &raw[HEADER..];
+    match command_of(raw) {
+        command::STATUS_NOTICE => Some(ImUserStatNotify::decode(body).ok()?.user_stat.user_id),
+        command::LOGIN_NOTICE => Some(ImServerPcLoginStatusNotify::decode(body).ok()?.user_id),
+        _ => None,
+    }
+}
+
+/// A PDU for people.
+fn described(raw: &[u8]) -> String {
+    let body = &raw[HEADER..];
+    let text = match command_of(raw) {
+        command::MESSAGE => ImMsgData::decode(body).ok().map(|message| {
+            let origin =
+                population::home(message.from_user_id).map_or(SERVERS, |(server, _)| server);
+            format!("message {} of {origin}", message.msg_id)
+        }),
+        command::STATUS_NOTICE => ImUserStatNotify::decode(body).ok().map(|notice| {
+            let user = notice.user_stat;
+            format!("0x0203 of {}: {}", user.user_id, user.status)
+        }),
+        command::LOGIN_NOTICE => ImServerPcLoginStatusNotify::decode(body)
+            .ok()
+            .map(|notice| format!("0x070e of {}: {}", notice.user_id, notice.login_status)),
+        _ => None,
+    };
+    text.unwrap_or_else(|| format!("a PDU of command {:#06x}", command_of(raw)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,425 @@
+//! Promises 1 and 4 to 9 through everything that can go wrong between MsgServers, gateways and the node: the real
+//! gateway without its sockets, the real node, in one thread, with time that only the schedule moves.
+//!
+//! A failing seed is replayed, with all that happened, by
+//! `SIM_SEED=<seed> cargo test -p system-tests --test simulation handover::<kind>`; `SIM_SEEDS=10000` plays more of them.
+//!
+//! | modelled | how |
+//! |---|---|
+//! | MsgServers | one link or two, several at one address, one without users; they report, send, ask, read slowly or not at all, claim another link at once and come back after 4 s |
+//! | gateways | everything but sockets; the kernel's buffers are a queue of bytes, read and written in random pieces |
+//! | Attach streams | messages that move one by one, wait, break at any place; each end hears of it in its own time; small buffers between |
+//! | the node | all of it but gRPC's transport; it crashes, drains, starts anew |
+//! | subscribers | both streams of the API, read promptly or not, broken off and resumed, with and without `FAIL` on a gap |
+//! | set-up, by seed or kind | `--notify-on-loss`, windows, queues of links and gateways, seats, the event log |
+//!
+//! Checked on the way: what MsgServers and subscribers are told, and that every queue is within its bound. In the end
+//! (`check`): that nothing is missing, and that everybody knows what is true. What is excused stands in `excuses`.
+//!
+//! Not modelled: TCP and HTTP/2 themselves and their time limits, heartbeats and idle links, more than one node at a time,
+//! gateways that drain, an embedded node, mobile clients and hidden logins, broadcast mode, services that publish, lists in
+//! several parts. Clocks of gateways differ in `late_kicks` only.
+
+mod acts;
+mod bounds;
+mod chance;
+mod check;
+mod disturbances;
+mod excuses;
+mod facts;
+mod moves;
+mod msg_server;
+mod plan;
+mod subscriber;
+mod time;
+mod told;
+mod world;
+
+use std::cell::Cell;
+
+use plan::Plan;
+use world::World;
+
+use crate::seeds::{self, Outcome};
+
+/// Seeds of each kind that are played if nothing else is said.
+const SEEDS: u64 = 200;
+
+/// The same of kinds in which several things go wrong at once, or whose time is spent at a limit.
+const FEWER_SEEDS: u64 = 80;
+
+/// After so many of them, a kind must have come to where it wants to.
+const ENOUGH: u64 = 50;
+
+#[test]
+fn nothing_goes_wrong_without_a_reason() {
+    play(Plan {
+        late_gateway: true,
+        moving_users: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn streams_break() {
+    play(Plan {
+        broken_streams: true,
+        late_gateway: true,
+        moving_users: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn the_node_crashes() {
+    play(Plan {
+        node_crashes: true,
+        broken_streams: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn the_node_drains() {
+    play(Plan {
+        node_drains: true,
+        broken_streams: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn connections_die() {
+    play(Plan {
+        dying_links: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn users_move_while_connections_die() {
+    play(Plan {
+        dying_links: true,
+        moving_users: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn users_move_while_the_node_crashes() {
+    play(Plan {
+        node_crashes: true,
+        moving_users: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn a_gateway_comes_while_the_node_crashes() {
+    play(Plan {
+        node_crashes: true,
+        late_gateway: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn a_gateway_comes_while_connections_die() {
+    play(Plan {
+        dying_links: true,
+        late_gateway: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn streams_break_while_connections_die() {
+    play(Plan {
+        broken_streams: true,
+        dying_links: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn the_node_crashes_while_connections_die() {
+    play(Plan {
+        node_crashes: true,
+        dying_links: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn a_gateway_is_cut_off_for_longer_than_the_grace() {
+    play(Plan {
+        long_partitions: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn gateways_are_lost() {
+    play(Plan {
+        lost_gateways: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn gateways_are_lost_while_the_node_crashes() {
+    play_fewer(Plan {
+        lost_gateways: true,
+        node_crashes: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn a_gateway_is_lost_together_with_the_node() {
+    play_fewer(Plan {
+        lost_together: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn two_gateways_are_lost_at_once() {
+    play_fewer(Plan {
+        two_lost_gateways: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn a_gateway_is_cut_off_for_longer_while_the_node_crashes() {
+    play_fewer(Plan {
+        long_partitions: true,
+        node_crashes: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn the_node_drains_while_connections_die() {
+    play_fewer(Plan {
+        node_drains: true,
+        dying_links: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn connections_die_while_gateways_are_lost() {
+    play_fewer(Plan {
+        dying_links: true,
+        lost_gateways: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn users_move_while_streams_break_and_nodes_change() {
+    play_fewer(Plan {
+        node_crashes: true,
+        broken_streams: true,
+        node_drains: true,
+        moving_users: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn msg_servers_with_one_connection_go_through_everything() {
+    play_fewer(Plan {
+        single_links: true,
+        node_crashes: true,
+        broken_streams: true,
+        node_drains: true,
+        moving_users: true,
+        late_gateway: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn users_move_while_the_node_drains_and_connections_die() {
+    play_fewer(Plan {
+        node_drains: true,
+        broken_streams: true,
+        dying_links: true,
+        moving_users: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn windows_are_full_while_connections_die_and_the_node_crashes() {
+    play_fewer(Plan {
+        node_crashes: true,
+        dying_links: true,
+        small_windows: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn windows_are_full_while_the_node_crashes() {
+    play(Plan {
+        node_crashes: true,
+        broken_streams: true,
+        small_windows: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn msg_servers_do_not_read() {
+    play_fewer(Plan {
+        slow_readers: true,
+        moving_users: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn msg_servers_do_not_read_while_the_node_crashes() {
+    play_fewer(Plan {
+        slow_readers: true,
+        node_crashes: true,
+        dying_links: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn gateways_are_away_until_their_queues_are_full() {
+    play_fewer(Plan {
+        small_gateway_queues: true,
+        broken_streams: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn subscribers_fall_behind() {
+    play_fewer(Plan {
+        slow_subscriber: true,
+        dying_links: true,
+        lost_gateways: true,
+        moving_users: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn subscribers_fall_behind_while_the_node_restarts() {
+    play_fewer(Plan {
+        slow_subscriber: true,
+        broken_streams: true,
+        node_crashes: true,
+        node_drains: true,
+        ..Plan::default()
+    });
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let plan = Plan {
+        broken_streams: true,
+        node_crashes: true,
+        dying_links: true,
+        ..Plan::default()
+    };
+    for seed in 0..5 {
+        let (first, second) = (run(seed, plan, false), run(seed, plan, false));
+        assert_eq!(first.fingerprint, second.fingerprint, "seed {seed}");
+    }
+}
+
+fn play(plan: Plan) {
+    play_seeds(plan, SEEDS);
+}
+
+fn play_fewer(plan: Plan) {
+    play_seeds(plan, FEWER_SEEDS);
+}
+
+fn play_seeds(plan: Plan, by_default: u64) {
+    let (count, reached) = (Cell::new(0), Cell::new(Reached::default()));
+    seeds::play(by_default, &plan, |seed, shown| {
+        let (outcome, this) = play_one(seed, plan, shown);
+        count.set(count.get() + 1);
+        reached.set(reached.get().and(this));
+        outcome
+    });
+    if count.get() >= ENOUGH {
+        reached.get().check(plan);
+    }
+}
+
+fn run(seed: u64, plan: Plan, shown: bool) -> Outcome {
+    play_one(seed, plan, shown).0
+}
+
+fn play_one(seed: u64, plan: Plan, shown: bool) -> (Outcome, Reached) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut world = World::new(seed, plan, shown);
+        world.play().await;
+        let reached = Reached::of(&world);
+        let outcome = Outcome {
+            violations: world.violations,
+            fingerprint: world.trace.fingerprint(),
+        };
+        (outcome, reached)
+    })
+}
+
+/// How often schedules came to where their kind wants them.
+#[derive(Debug, Default, Clone, Copy)]
+struct Reached {
+    cut_off_readers: u64,
+    dropped: u64,
+    gaps: u64,
+    losses: u64,
+}
+
+impl Reached {
+    fn of(world: &World) -> Self {
+        let slow = world.slow_subscriber.as_ref();
+        Self {
+            cut_off_readers: world.cut_off_readers,
+            dropped: world.dropped,
+            gaps: slow.map_or(0, |slow| slow.book().gaps),
+            losses: world.facts.certain_in_all(),
+        }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            cut_off_readers: self.cut_off_readers + other.cut_off_readers,
+            dropped: self.dropped + other.dropped,
+            gaps: self.gaps + other.gaps,
+            losses: self.losses + other.losses,
+        }
+    }
+
+    fn check(self, plan: Plan) {
+        for (is_wanted, count) in [
+            (plan.slow_readers, self.cut_off_readers),
+            (plan.small_gateway_queues, self.dropped),
+            (plan.slow_subscriber, self.gaps),
+            (plan.lost_gateways && !plan.node_crashes, self.losses),
+        ] {
+            assert!(
+                count > 0 || !is_wanted,
+                "{plan:?} is to no purpose: {self:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! What has to be true at the end of every schedule, beside what is checked on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use route_grpc::settings::NotifyOnLoss;
+use route_proto::v1::ChangeReason;
+
+use crate::handover::msg_server::{MOVERS, MsgServer, STABLE, USERS, home, is_stable, user};
+use crate::handover::subscriber::Subscriber;
+use crate::handover::world::{To, World};
+use crate::subscriber::archive::Change;
+
+/// Checks everything. What two checks would say of one fault is said twice.
+pub(crate) fn all(world: &mut World) {
+    messages(world);
+    notices(world);
+    logins(world);
+    losses(world);
+    reasons(world);
+    subscriber(world);
+    subscribers(world);
+}
+
+/// Promise 5: what a gateway has read reaches everybody who should have it. That nothing comes twice or out of order was
+/// checked when it came.
+fn messages(world: &mut World) {
+    let mut lost = Vec::new();
+    for (id, message) in (0u32..).zip(&world.messages) {
+        if !message.accepted || message.lost {
+            continue;
+        }
+        for (number, server) in world.servers.iter().enumerate() {
+            let concerned = match message.to {
+                To::Group => !server.http,
+                To::User(user) => is_stable(user) && home(user) == number,
+            };
+            let must = concerned && message.server != number && server.is_strict();
+            if must && !server.messages.contains_key(&id) {
+                lost.push(format!(
+                    "message {id} of connection {} is lost for MsgServer {number}",
+                    message.connection
+                ));
+            }
+        }
+    }
+    lost.into_iter().for_each(|what| world.violate(what));
+}
+
+/// Promise 6: notices tell of real changes and of nothing else. A user with one client goes on and off by turns, and what
+/// was said last is true; where no connection was lost, every change was told once.
+fn notices(world: &mut World) {
+    let mut wrong = Vec::new();
+    let tells_losses = world.settings.notify_on_loss == NotifyOnLoss::All;
+    for (number, server) in world.servers.iter().enumerate() {
+        if server.http || !server.is_strict() {
+            continue;
+        }
+        let users = world.changes.keys().chain(server.notices.keys());
+        let mut users: Vec<u32> = users.copied().collect();
+        users.sort_unstable();
+        users.dedup();
+        for user in users {
+            let told = server.notices.get(&user).map_or(&[][..], Vec::as_slice);
+            let of =
+                |what: &str| format!("MsgServer {number} was told of {user}: {told:?}, {what}");
+            let online = world.servers.iter().any(|s| s.online.contains(&user));
+            if user >= MOVERS {
+                // A MsgServer that comes back lists its users, and a list causes no notices.
+                let mut holders = world.servers.iter().filter(|s| s.online.contains(&user));
+                let vanished = |server: &MsgServer| tells_losses && server.lossy;
+                if holders.any(|holder| holder.interrupted || vanished(holder)) {
+                    continue;
+                }
+                if told.last().is_some_and(|last| *last != online) {
+                    wrong.push(of(&format!("in the end it is {online}")));
+                }
+                let moves = world.moves.get(&user).copied().unwrap_or_default();
+                let vanished = |s: &MsgServer| s.lossy || (tells_losses && s.interrupted);
+                if told.len() > moves && !world.servers.iter().any(vanished) {
+                    wrong.push(of(&format!("there were {moves} changes")));
+                }
+                continue;
+            }
+            let holder = &world.servers[home(user)];
+            let is_doubtful = holder.is_in_doubt() || (tells_losses && holder.lossy);
+            if holder.interrupted || is_doubtful {
+                continue;
+            }
+            let changes = world.changes.get(&user).map_or(&[][..], Vec::as_slice);
+            if holder.gateways.len() == 1 && !holder.lossy {
+                if told != changes {
+                    wrong.push(of(&format!("the changes were {changes:?}")));
+                }
+                continue;
+            }
+            let began = world.began_online.contains(&user);
+            let mut last = began;
+            for next in told {
+                if *next == last {
+                    wrong.push(of(&format!("it began as {began}")));
+                }
+                last = *next;
+            }
+            if last != online {
+                wrong.push(of(&format!("in the end it is {online}")));
+            }
+        }
+    }
+    wrong.into_iter().for_each(|what| world.violate(what));
+}
+
+/// The same of 0x070e, which goes to the links that hold the user: here, the user's own MsgServer, at each login.
+fn logins(world: &mut World) {
+    let mut wrong = Vec::new();
+    for (user, changes) in &world.changes {
+        let server = &world.servers[home(*user)];
+        if server.gateways.len() > 1 || !server.is_strict() {
+            continue;
+        }
+        let told = server.logins.get(user).map_or(&[][..], Vec::as_slice);
+        let logins = changes.iter().filter(|on| **on).count();
+        if told.len() != logins || told.contains(&false) {
+            wrong.push(format!(
+                "MsgServer {} was told of logins of {user}: {told:?}, there were {logins}",
+                home(*user)
+            ));
+        }
+    }
+    wrong.into_iter().for_each(|what| world.violate(what));
+}
+
+/// Promise 7 and `--notify-on-loss`: a loss of users causes notices if that is wanted, and none if it is not.
+fn losses(world: &mut World) {
+    let mut wrong = Vec::new();
+    let tells_losses = world.settings.notify_on_loss == NotifyOnLoss::All;
+    let (end, life) = (world.now(), world.lives_of_nodes);
+    for (number, server) in world.servers.iter().enumerate() {
+        if server.http || !server.is_strict() {
+            continue;
+        }
+        for (at, holder) in world.servers.iter().enumerate() {
+            if at == number || holder.http {
+                continue;
+            }
+            let facts = &world.facts;
+            let (may, must) = if tells_losses {
+                let may = facts.endings(at, end) + facts.losses(at, end);
+                let must = facts.certain(at, life, false) + facts.certain(at, life, true);
+                (may, must)
+            } else {
+                (0, 0)
+            };
+            for user in (0..USERS).map(|number| user(at, number)) {
+                let told = server.notices.get(&user).map_or(&[][..], Vec::as_slice);
+                let count = told.iter().filter(|on| !**on).count();
+                let most = facts.logouts(user, end) + may;
+                let least = if is_stable(user) { must } else { 0 };
+                if (count > most && !holder.may_tell_twice()) || count < least {
+                    wrong.push(format!(
+                        "MsgServer {number} was told {count} times that {user} is gone: {told:?}, \
+                         should be {least} to {most} times"
+                    ));
+                }
+            }
+        }
+    }
+    wrong.into_iter().for_each(|what| world.violate(what));
+}
+
+/// The reason of each change is one that there was, and no change is told more often than it had reasons.
+fn reasons(world: &mut World) {
+    let mut wrong = Vec::new();
+    let mut count: BTreeMap<(u64, u32, bool, i32), usize> = BTreeMap::new();
+    let book = world.subscriber.book();
+    for told in &book.told {
+        let Change {
+            user,
+            online,
+            reason,
+        } = told.change;
+        let times = count
+            .entry((told.life, user, online, reason.into()))
+            .or_default();
+        *times += 1;
+        if user >= MOVERS {
+            continue;
+        }
+        let (facts, at, server) = (&world.facts, told.at, home(user));
+        let shared = !world.is_alone(server) || facts.openings(server, at) > 1;
+        let there_were = match (reason, online) {
+            // A gateway that was given up tells it again.
+            (ChangeReason::Client, _)
+                if facts.losses(server, at) > 0 || world.servers[server].came_back_twice() =>
+            {
+                usize::MAX
+            }
+            (ChangeReason::Client, true) => facts.logins(user, at),
+            (ChangeReason::Client, false) => facts.logouts(user, at),
+            (ChangeReason::List, true) => {
+                // A gateway that was given up comes back with its tables.
+                facts.openings(server, at) + facts.losses(server, at)
+            }
+            (ChangeReason::LinkClosed, false) => facts.endings(server, at),
+            // The node may not have heard of the end before the gateway was lost.
+            (ChangeReason::GatewayLost, false) => {
+                facts.losses(server, at) + facts.endings(server, at)
+            }
+            (ChangeReason::Role, _) if shared => usize::MAX,
+            (
+                ChangeReason::Unspecified
+                | ChangeReason::List
+                | ChangeReason::LinkClosed
+                | ChangeReason::GatewayLost
+                | ChangeReason::Role,
+                _,
+            ) => 0,
+        };
+        if *times > there_were {
+            wrong.push(format!(
+                "at {at:?} the subscriber was told {times} times that {user} is online: {online}, \
+                 because of {reason:?}, which happened {there_were} times"
+            ));
+        }
+    }
+    let life = world.node.as_ref().map_or(0, |host| host.life);
+    let certain = |at, lost| world.facts.certain(at, world.lives_of_nodes, lost);
+    for at in 0..world.servers.len() - 1 {
+        let (closed, lost) = (certain(at, false), certain(at, true));
+        for user in (0..STABLE).map(|number| user(at, number)) {
+            let told = |reason: ChangeReason| {
+                let told = count.get(&(life, user, false, reason.into()));
+                told.copied().unwrap_or_default()
+            };
+            let told = (
+                told(ChangeReason::LinkClosed),
+                told(ChangeReason::GatewayLost),
+            );
+            // A gateway may be lost before the node has heard of a connection's end.
+            let all = told.1 >= lost && told.0 + told.1 >= closed + lost;
+            if !all && book.gaps == 0 {
+                wrong.push(format!(
+                    "of {user} the subscriber was told {told:?} times that a connection was closed, and that a \
+                     gateway was lost; that happened {closed} and {lost} times"
+                ));
+            }
+        }
+    }
+    drop(book);
+    wrong.into_iter().for_each(|what| world.violate(what));
+}
+
+/// Promise 9: what a subscriber has followed is what there was, and snapshots agree with it and with each other.
+fn subscribers(world: &mut World) {
+    let mut wrong = Vec::new();
+    let archive = world.archive.lock();
+    let books = std::iter::once(&world.subscriber).chain(&world.slow_subscriber);
+    let mut stretches = Vec::new();
+    for book in books.map(Subscriber::book) {
+        stretches.extend(book.stretches.clone());
+    }
+    stretches.sort_by_key(|stretch| stretch.from);
+    wrong.extend(
+        stretches
+            .iter()
+            .filter_map(|stretch| archive.judge(stretch)),
+    );
+    let pairs = stretches.windows(2);
+    let of_one_life = pairs.filter(|pair| pair[0].from.life == pair[1].from.life);
+    wrong.extend(of_one_life.filter_map(|pair| archive.compare(&pair[0], &pair[1])));
+    drop(archive);
+    if let Some(slow) = &world.slow_subscriber {
+        wrong.append(&mut slow.book().wrong);
+    }
+    wrong.into_iter().for_each(|what| world.violate(what));
+}
+
+/// Promises 6 and 9 for a service that follows over the API: it is never told that somebody is offline who is not, in the
+/// end it knows what MsgServers reported, and it saw each message since its last gap, once, in order per origin.
+fn subscriber(world: &mut World) {
+    let book = world.subscriber.book();
+    let mut wrong = book.wrong.clone();
+    let strict = |user: u32| is_stable(user) && world.servers[home(user)].is_strict();
+    for told in &book.told {
+        let (at, Change { user, online, .. }) = (told.at, told.change);
+        if !online && strict(user) {
+            wrong.push(format!("the subscriber saw {user} go offline at {at:?}"));
+        }
+    }
+    for (at, online) in &book.snapshots {
+        if *at < world.all_known_since {
+            continue;
+        }
+        let all = world.servers.iter().flat_map(|server| &server.online);
+        for user in all.filter(|user| strict(**user) && !online.contains(user)) {
+            wrong.push(format!("the subscriber's snapshot of {at:?} lacks {user}"));
+        }
+    }
+    let reported: BTreeSet<u32> = world
+        .servers
+        .iter()
+        .flat_map(|s| s.online.clone())
+        .collect();
+    if book.online != reported {
+        let online = &book.online;
+        wrong.push(format!(
+            "the subscriber has {online:?}, online are {reported:?}"
+        ));
+    }
+    for (id, message) in (0u32..).zip(&world.messages) {
+        let due =
+            message.accepted && !message.lost && book.since.is_some_and(|at| message.sent > at);
+        if due && !book.seen.contains(&id) {
+            wrong.push(format!("message {id} is lost for the subscriber"));
+        }
+    }
+    drop(book);
+    wrong.into_iter().for_each(|what| world.violate(what));
+}

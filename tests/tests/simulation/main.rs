@@ -1,0 +1,20 @@
+//! Simulations: real gateways and nodes in one thread, with time that only a schedule moves, and chance that a seed repeats.
+//!
+//! | room | what is real, what is played |
+//! |---|---|
+//! | [`handover`] | everything but sockets and gRPC: what may meet what, message by message |
+//! | [`network`] | the connections too, over a network that stalls, breaks and lies |
+//! | [`late_kicks`] | a few exact cases, with gateways whose clocks differ |
+//!
+//! They share the [`processes`], what moves step by step between them ([`stepped`]), what a [`subscriber`] has been told,
+//! and the [`seeds`].
+
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
+mod handover;
+mod late_kicks;
+mod network;
+mod processes;
+mod seeds;
+mod stepped;
+mod subscriber;
