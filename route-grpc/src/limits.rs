@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::status::Refusal;
+use crate::refusal::Refusal;
 
 /// User ids in one request.
 pub(crate) const MAX_IDS: usize = 10_000;

@@ -8,11 +8,11 @@ from chart import ROOT
 NODE_SETTINGS = ROOT / "route-grpc/src/settings.rs"
 GATEWAY_SETTINGS = ROOT / "pdu-gateway/src/settings.rs"
 LOG_SETTINGS = ROOT / "route-grpc/runtime/src/telemetry/logs.rs"
-HEALTH = ROOT / "route-grpc/src/health.rs"
+HEALTH = ROOT / "route-grpc/src/server/health.rs"
 COMMANDS = ROOT / "route-grpc/src/commands/mod.rs"
 
 INSTRUMENT_FILES = {
-    "node": ["route-grpc/src/metrics.rs"],
+    "node": ["route-grpc/src/metrics.rs", "route-grpc/src/node/observed.rs"],
     "gateway": ["pdu-gateway/src/metrics.rs"],
     "both": [f"route-grpc/runtime/src/telemetry/{it}.rs" for it in ("metrics", "process", "runtime", "spans_out")],
 }

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::{Hello, touch};
-use crate::gateway_clock::GatewayClock;
-use crate::outbound::{Outbound, Retention};
-use crate::replays::Replays;
-use crate::sequences::{Mark, Sequences};
-use crate::uplink::OpenQuery;
+use crate::gateways::clock_offset::GatewayClock;
+use crate::gateways::ingest::OpenQuery;
+use crate::gateways::queue::{Outbound, Retention};
+use crate::gateways::replays::Replays;
+use crate::gateways::sequences::{Mark, Sequences};
 
 /// One gateway that is attached, or detached and within its grace.
 #[derive(Debug)]

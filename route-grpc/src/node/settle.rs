@@ -6,9 +6,9 @@ use std::time::Duration;
 use route_core::{Course, Holding};
 
 use super::{Node, Repeated, Routing};
-use crate::confirmations::{Left, Patience, Wait};
 use crate::gateways::Gateways;
-use crate::outbound::Outbound;
+use crate::gateways::confirmations::{Left, Patience, Wait};
+use crate::gateways::queue::Outbound;
 use crate::trace::Hop;
 
 /// What is left to do when the lock is free again.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use route_grpc::hangup::Hangup;
+use route_grpc::attach::Hangup;
 use route_grpc::settings::{FanOut, NodeSettings};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{

@@ -15,7 +15,7 @@ use pdu_gateway::attach::{AttachError, Responses, Upstream};
 use pdu_gateway::uplink::UplinkStream;
 use route_grpc::Node;
 use route_grpc::attach::AttachResponses;
-use route_grpc::hangup::Hangup;
+use route_grpc::attach::Hangup;
 use route_proto::attach::v1::{AttachRequest, AttachResponse};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;

@@ -5,6 +5,9 @@
 //! which queues deliveries and logs events before the lock is free again: so every queue and the log see the same
 //! order.
 
+pub mod load;
+mod observed;
+pub(crate) mod position;
 mod settle;
 
 use std::ops::Range;
@@ -20,21 +23,21 @@ use route_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::api::requests::Requests;
 use crate::clock::{Clock, new_epoch};
-use crate::confirmations::{Confirmations, Left};
-use crate::connections::Connections;
-use crate::gateway_clock::GatewayClock;
+use crate::cold_start::{ColdStart, Sync, Waits};
+use crate::gateways::clock_offset::GatewayClock;
+use crate::gateways::confirmations::{Confirmations, Left};
+use crate::gateways::ingest::{self, Answer, Answers, Effects, OpenQuery};
+use crate::gateways::sequences::Mark;
 use crate::gateways::{GatewayLimits, Gateways};
 use crate::limits::{SNAPSHOTS_AT_ONCE, Streams};
 use crate::metrics::Metrics;
-use crate::position::Position;
-use crate::requests::Requests;
-use crate::sequences::Mark;
+use crate::node::position::Position;
+use crate::refusal::Refusal;
+use crate::server::accept::Connections;
 use crate::settings::NodeSettings;
-use crate::status::Refusal;
-use crate::sync::{ColdStart, Sync, Waits};
 use crate::trace::Traced;
-use crate::uplink::{self, Answer, Answers, Effects, OpenQuery};
 
 /// Sessions of closed links that are freed under one lock: some hundred microseconds.
 const REAPED_AT_ONCE: usize = 2048;
@@ -165,7 +168,7 @@ impl Node {
             shutdown,
             settings,
         });
-        crate::metrics::observe(meter, &node);
+        observed::observe(meter, &node);
         let chores = Arc::clone(&node).do_chores();
         node.shutdown.tracker().spawn(chores);
         node
@@ -417,7 +420,7 @@ impl Routing {
         };
         let (core, traced) = (&mut self.core, &mut self.traced);
         let (mut effects, result) =
-            uplink::apply(core, now, incarnation, gateway, entries, answers, traced);
+            ingest::apply(core, now, incarnation, gateway, entries, answers, traced);
         let outbound = Arc::clone(&gateway.outbound);
         self.unsettled.push(Unsettled {
             gateway: incarnation,
@@ -460,7 +463,7 @@ impl Routing {
     /// Answers queries as things are now.
     fn answer(&mut self, queries: &[OpenQuery]) {
         for query in queries {
-            let answer = uplink::answer(&mut self.core, query);
+            let answer = ingest::answer(&mut self.core, query);
             self.answers.push(answer);
         }
     }
@@ -555,7 +558,7 @@ impl Routing {
     fn take_back(&mut self, incarnation: u64, clock: GatewayClock, held: Vec<DeliveryRun>) {
         for mut run in held {
             let targets = std::mem::take(&mut run.targets);
-            let Ok(run) = uplink::returned_run(LinkId::NODE, run, clock) else {
+            let Ok(run) = ingest::returned_run(LinkId::NODE, run, clock) else {
                 debug_assert!(false, "the node has made this run itself");
                 continue;
             };

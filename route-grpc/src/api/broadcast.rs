@@ -13,12 +13,12 @@ use route_runtime::telemetry;
 use tonic::{Request, Response, Status};
 use tracing::debug;
 
+use crate::api::events::{self, Publication};
+use crate::api::subscription::Subscription;
 use crate::clock::micros;
-use crate::events::{self, Publication};
 use crate::limits::{MAX_ID_BYTES, check_ids};
 use crate::node::Node;
-use crate::status::Refusal;
-use crate::subscription::Subscription;
+use crate::refusal::Refusal;
 
 /// The service, for one node.
 #[derive(Debug, Clone)]

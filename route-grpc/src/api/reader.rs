@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::StreamPermit;
 use crate::node::{DRAIN_RETRY, Node};
-use crate::status::Refusal;
+use crate::refusal::Refusal;
 
 /// Events that are read under one lock of the log.
 const PAGE: usize = 256;

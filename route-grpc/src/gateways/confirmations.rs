@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::sequences::Mark;
+use crate::gateways::sequences::Mark;
 
 /// A place in the queue of a target gateway.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

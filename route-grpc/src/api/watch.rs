@@ -12,14 +12,13 @@ use route_proto::v1::{
 };
 use tonic::Status;
 
-use crate::events::{change_reason, user_status};
+use crate::api::events::{change_reason, user_status};
+use crate::api::methods;
+use crate::api::reader::{Reader, Turn};
+use crate::api::resume::{self, Start};
+use crate::api::snapshot::Snapshot;
 use crate::node::Node;
-use crate::reader::{Reader, Turn};
-use crate::resume::{self, Start};
-use crate::snapshot::Snapshot;
-use crate::status::Refusal;
-
-pub(crate) const METHOD: &str = "teamtalk.route.v1.PresenceService/WatchUserStatus";
+use crate::refusal::Refusal;
 
 /// The stream's state.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ impl Watch {
     /// A stream for this request, whose ids have been checked.
     pub(crate) fn open(node: Arc<Node>, request: &WatchUserStatusRequest) -> Result<Self, Refusal> {
         let start = resume::start(&node, &request.resume_position, request.on_gap())?;
-        let mut reader = Reader::open(node, METHOD)?;
+        let mut reader = Reader::open(node, methods::WATCH)?;
         let phase = match start {
             Start::Now => Phase::SnapshotBegins,
             Start::Resumed(after) => {

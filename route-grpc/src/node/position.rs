@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::status::Refusal;
+use crate::refusal::Refusal;
 
 /// First byte of a token; another layout gets another number.
 const VERSION: u8 = 1;

@@ -19,15 +19,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Status};
 use tracing::{info, warn};
 
+use crate::attach::Hangup;
 use crate::clock::micros;
-use crate::gateway_clock::signed;
+use crate::gateways::clock_offset::signed;
+use crate::gateways::ingest::Effects;
+use crate::gateways::queue::{Outbound, Retention};
 use crate::gateways::{Admission, Hello, Objection};
-use crate::hangup::Hangup;
 use crate::limits::MAX_ID_BYTES;
 use crate::node::{DRAIN_RETRY, Node, Routing};
-use crate::outbound::{Outbound, Retention};
-use crate::status::Refusal;
-use crate::uplink::Effects;
+use crate::refusal::Refusal;
 
 /// How long a stream may take to say hello.
 const HELLO_TIME: Duration = Duration::from_secs(10);

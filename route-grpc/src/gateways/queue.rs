@@ -22,8 +22,8 @@ use route_proto::attach::v1::{
 };
 use tonic::Status;
 
-use crate::gateway_clock::GatewayClock;
-use crate::sequences::Mark;
+use crate::gateways::clock_offset::GatewayClock;
+use crate::gateways::sequences::Mark;
 use crate::trace::Traced;
 
 /// Most bytes of payload in one Downlink, unless a single PDU is longer: large enough to pay for a message, small

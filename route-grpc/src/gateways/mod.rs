@@ -4,8 +4,14 @@
 //!
 //! Bounded: at most [`MAX_GATEWAYS`] at a time, and as many past ones are remembered.
 
+pub(crate) mod clock_offset;
+pub(crate) mod confirmations;
 mod gateway;
+pub(crate) mod ingest;
 mod past;
+pub(crate) mod queue;
+mod replays;
+pub(crate) mod sequences;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,14 +21,14 @@ use route_core::{FanView, LinkId, Taken, Target};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::confirmations::{Patience, Wait};
-use crate::gateway_clock::GatewayClock;
-use crate::outbound::{Outbound, Queueing, Retention};
-use crate::replays::Replays;
-use crate::sequences::{Mark, Sequences};
-use crate::status::Refusal;
+use crate::gateways::clock_offset::GatewayClock;
+use crate::gateways::confirmations::{Patience, Wait};
+use crate::gateways::ingest::Answer;
+use crate::gateways::queue::{Outbound, Queueing, Retention};
+use crate::gateways::replays::Replays;
+use crate::gateways::sequences::{Mark, Sequences};
+use crate::refusal::Refusal;
 use crate::trace::Traced;
-use crate::uplink::Answer;
 use gateway::Connection;
 pub(crate) use gateway::Gateway;
 use past::Past;

@@ -7,7 +7,7 @@ use route_proto::attach::v1::attach_service_server::AttachService;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::attach::AttachResponses;
-use crate::hangup::Hangup;
+use crate::attach::Hangup;
 use crate::node::Node;
 
 /// The service, for one node.

@@ -1,5 +1,9 @@
 //! The gRPC server: every service of a node on one listener, until the process drains.
 
+pub(crate) mod accept;
+mod health;
+mod layers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +14,13 @@ use route_runtime::http2;
 use route_runtime::readiness::Readiness;
 use tonic::transport::Server;
 
-use crate::broadcast::Broadcast;
-use crate::calls::CallsLayer;
-use crate::connections::{Listener, incoming};
-use crate::health;
+use crate::api::broadcast::Broadcast;
+use crate::api::presence::Presence;
+use crate::attach::service::Link;
 use crate::limits::MAX_REQUEST_BYTES;
-use crate::link::Link;
 use crate::node::Node;
-use crate::presence::Presence;
+use crate::server::accept::{Listener, incoming};
+use crate::server::layers::CallsLayer;
 
 /// What may come on one connection before it is read: so many streams' worth.
 const STREAMS_AT_ONCE: u32 = 4;

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tonic::transport::server::Connected;
 use tracing::{debug, warn};
 
-use crate::hangup::Hangup;
+use crate::attach::Hangup;
 use crate::node::Node;
 
 /// Bytes with which a client begins HTTP/2.

@@ -11,13 +11,12 @@ use route_proto::v1::{
 };
 use tonic::Status;
 
-use crate::events;
+use crate::api::events;
+use crate::api::methods;
+use crate::api::reader::{Reader, Turn};
+use crate::api::resume::{self, Start};
 use crate::node::Node;
-use crate::reader::{Reader, Turn};
-use crate::resume::{self, Start};
-use crate::status::Refusal;
-
-pub(crate) const METHOD: &str = "teamtalk.route.v1.BroadcastService/Subscribe";
+use crate::refusal::Refusal;
 
 /// The stream's state.
 #[derive(Debug)]
@@ -42,7 +41,7 @@ impl Subscription {
     pub(crate) fn open(node: Arc<Node>, request: &SubscribeRequest) -> Result<Self, Refusal> {
         let filter = Filter::new(request)?;
         let start = resume::start(&node, &request.resume_position, request.on_gap())?;
-        let mut reader = Reader::open(node, METHOD)?;
+        let mut reader = Reader::open(node, methods::SUBSCRIBE)?;
         let first = match start {
             Start::Now => Message::Subscribed(Subscribed {}),
             Start::Resumed(after) => {

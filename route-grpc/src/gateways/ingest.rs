@@ -16,10 +16,10 @@ use route_proto::attach::v1::{
 };
 
 use crate::clock::micros;
-use crate::gateway_clock::{GatewayClock, signed};
 use crate::gateways::Gateway;
-use crate::sequences::{Kind, Step};
-use crate::status::Refusal;
+use crate::gateways::clock_offset::{GatewayClock, signed};
+use crate::gateways::sequences::{Kind, Step};
+use crate::refusal::Refusal;
 use crate::trace::{self, Traced};
 
 /// What an entry takes beside its payload until it is confirmed, bytes (about).

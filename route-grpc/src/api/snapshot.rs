@@ -14,9 +14,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::events::user_status;
+use crate::api::events::user_status;
 use crate::node::Node;
-use crate::status::Refusal;
+use crate::refusal::Refusal;
 
 /// Records that are scanned, and events that are read, under one lock: some hundred microseconds.
 const AT_ONCE: usize = 4096;

@@ -3,8 +3,8 @@
 use route_proto::v1::{Gap, GapPolicy, GapReason};
 
 use crate::node::Node;
-use crate::position::Position;
-use crate::status::Refusal;
+use crate::node::position::Position;
+use crate::refusal::Refusal;
 
 /// The beginning of a stream.
 #[derive(Debug, Clone, PartialEq)]

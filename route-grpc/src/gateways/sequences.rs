@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use crate::status::Refusal;
+use crate::refusal::Refusal;
 
 /// Links that one gateway may have at a time. Beyond, its stream is refused.
 const MAX_LINKS: usize = 65_536;

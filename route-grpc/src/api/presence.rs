@@ -13,11 +13,11 @@ use route_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use crate::api::events::user_status;
+use crate::api::watch::Watch;
 use crate::clock::Clock;
-use crate::events::user_status;
 use crate::limits::check_ids;
 use crate::node::Node;
-use crate::watch::Watch;
 
 /// The service, for one node.
 #[derive(Debug, Clone)]

@@ -20,15 +20,9 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower::{Layer, Service};
 
+use crate::api::methods;
 use crate::node::Node;
-use crate::status::{Refusal, deadline_exceeded};
-
-/// Unary methods: the label of their durations. Streams are measured where they end.
-const UNARY: [&str; 3] = [
-    "teamtalk.route.v1.PresenceService/GetUserStatus",
-    "teamtalk.route.v1.PresenceService/BatchGetUserStatus",
-    "teamtalk.route.v1.BroadcastService/Publish",
-];
+use crate::refusal::{Refusal, deadline_exceeded};
 
 /// How tonic's message about a request that is too long begins, as a header value.
 const TOO_LONG: &str = "Error,%20decoded%20message%20length%20too%20large";
@@ -83,7 +77,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let path = request.uri().path().trim_start_matches('/');
-        let method = UNARY.into_iter().find(|method| *method == path);
+        let method = methods::UNARY.into_iter().find(|method| *method == path);
         let deadline = deadline(request.headers());
         let started = Instant::now();
         let node = Arc::clone(&self.node);

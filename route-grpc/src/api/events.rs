@@ -24,7 +24,7 @@ use route_proto::v1::{
 
 use crate::limits::check_ids;
 use crate::pdu::{self, HEADER};
-use crate::status::Refusal;
+use crate::refusal::Refusal;
 
 /// A kind of PDU: service id, command id, kind of event. Only the command id selects a handler in a MsgServer.
 struct Command {

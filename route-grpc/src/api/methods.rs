@@ -1,0 +1,13 @@
+//! Names of the methods of the public API: a small closed set, so that they may be labels of metrics.
+
+/// Streams. They are measured where they end.
+pub(crate) const SUBSCRIBE: &str = "teamtalk.route.v1.BroadcastService/Subscribe";
+/// As above.
+pub(crate) const WATCH: &str = "teamtalk.route.v1.PresenceService/WatchUserStatus";
+
+/// Calls with one answer.
+pub(crate) const UNARY: [&str; 3] = [
+    "teamtalk.route.v1.PresenceService/GetUserStatus",
+    "teamtalk.route.v1.PresenceService/BatchGetUserStatus",
+    "teamtalk.route.v1.BroadcastService/Publish",
+];
