@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use pdu_gateway::codec;
-use pdu_gateway::command;
-use pdu_gateway::frame::{Framer, HEADER_LEN, Header};
-use pdu_gateway::session::{Session, Tally};
-use pdu_gateway::translate::{Dialect, translate};
+use pdu_gateway::pdu::codec;
+use pdu_gateway::pdu::command;
+use pdu_gateway::pdu::dialect::Dialect;
+use pdu_gateway::pdu::frame::{Framer, HEADER_LEN, Header};
+use pdu_gateway::pdu::input::{Session, Tally};
+use pdu_gateway::pdu::translate::translate;
 use prost::Message;
 use route_proto::legacy::im;
 

@@ -3,70 +3,48 @@
 //! Data flows one way, up on the left and down on the right:
 //!
 //! ```text
-//!              bytes of a MsgServer                       bytes to MsgServers
-//!                      │                                           ▲
-//! connection ──────────┼───────────────────────────────────────────┤ one task per connection
-//!              frame: PDUs                             output: one bounded queue per link
-//!                      │                                           ▲
-//!              translate: what they mean               run, takeover: once to each link
-//!                      │                                           ▲
-//!              ledger: numbered, kept until confirmed  downlink: to the target links
-//!                      │                                           ▲
-//! attach ──────────────┴──────────── node ─────────────────────────┘ one stream
+//!                bytes of a MsgServer                          bytes to MsgServers
+//!                        │                                              ▲
+//! links::connection ─────┼──────────────────────────────────────────────┤ one task per link
+//!                pdu::frame: PDUs                               links::output: one bounded queue per link
+//!                        │                                              ▲
+//!                pdu::translate: what they mean                 once: once to each link
+//!                        │                                              ▲
+//!                unconfirmed: numbered, kept until confirmed    node::downlink: to the target links
+//!                        │                                              ▲
+//! node::attachment ──────┴────────────── the node ──────────────────────┘ one stream
 //! ```
 //!
-//! Everything happens in batches: one read, many PDUs; one lock, many entries; one message, many entries; one write, many
-//! deliveries.
+//! Everything happens in batches: one read, many PDUs; one lock, many entries; one message, many
+//! entries; one write, many deliveries.
 //!
-//! **Architecture invariants.** A forwarded PDU is never changed, and copied once. Nothing here knows presence: who
-//! gets what is the node's decision, and nothing is decided by what a MsgServer was told before. No queue is unbounded.
-//! No task waits for a MsgServer but the one that serves it. Reading stops in two places only: the link's own
-//! window, and [`throttle`]. [`embedded`] is the only module that names the node's crate.
+//! **Architecture invariants.** A forwarded PDU is never changed, and copied once. Who gets what is
+//! the node's decision alone. The gateway knows of presence only what it has to repeat or to spare: a
+//! copy of each link's sessions, for a new node ([`unconfirmed::table`]), and each link's last logins,
+//! for kicks that come late ([`once`]); it never compares links. No queue is unbounded. No task waits
+//! for a MsgServer but the one that serves it. Reading stops in two places only: the link's own window,
+//! and [`links::throttle`]. [`node::embedded`] is the only module that names the node's crate.
 //!
-//! | module | subject |
+//! Each room uses only those above it, and the instruments:
+//!
+//! | room | subject |
 //! |---|---|
-//! | [`frame`], [`wire`], [`command`], [`codec`] | the legacy protocol: headers and framing, bodies, ids, own PDUs |
-//! | [`translate`], [`session`] | what a PDU means; one connection's input |
-//! | [`ledger`], [`table`], [`takeover`] | what has to survive a broken stream |
-//! | [`kick`], [`recent_logins`] | kicks that come late, and whom they must not throw out |
-//! | [`run`], [`output`], [`pressure`] | what is written to a link, and how it copes |
-//! | [`link`], [`links`], [`connection`], [`listener`], [`network`], [`host`], [`tick`], [`throttle`] | MsgServers' connections |
-//! | [`uplink`], [`downlink`], [`attach`], [`embedded`] | the node's side |
-//! | [`gateway`], [`clock`], [`metrics`], [`trace`], [`settings`] | what all share; instruments; flags |
+//! | [`pdu`] | the legacy protocol: framing, bodies, what a PDU means, the PDUs that we make |
+//! | [`once`] | nothing is written to a link twice; kicks that come late spare who came after them |
+//! | [`unconfirmed`] | what goes up, kept until the node has confirmed it |
+//! | [`links`] | MsgServers' connections; what is written to them, and how each copes; what they share |
+//! | [`node`] | the gateway's end of Attach: to find a node, and to take what comes down |
+//! | [`process`] | flags; start and end |
+//! | [`clock`], [`metrics`], [`trace`] | instruments |
 
-pub mod attach;
 pub mod clock;
-pub mod codec;
-pub mod command;
-pub mod connection;
-pub mod downlink;
-pub mod embedded;
-pub mod frame;
-pub mod gateway;
-pub mod host;
-pub mod kick;
-pub mod ledger;
-pub mod link;
 pub mod links;
-pub mod listener;
 pub mod metrics;
-pub mod network;
-pub mod output;
-pub mod pressure;
-pub mod recent_logins;
-pub mod run;
-pub mod session;
-pub mod settings;
-pub mod table;
-pub mod takeover;
-pub mod throttle;
-pub mod tick;
-pub mod told;
+pub mod node;
+pub mod once;
+pub mod pdu;
+pub mod process;
 pub mod trace;
-pub mod translate;
-pub mod uplink;
-pub mod wire;
-
-mod process;
+pub mod unconfirmed;
 
 pub use process::{Running, Sockets, StartError, start};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pdu_gateway::Sockets;
-use pdu_gateway::settings::Settings;
+use pdu_gateway::process::settings::Settings;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::{self, Metrics};

@@ -10,8 +10,8 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
-use crate::command;
-use crate::session::{KINDS, RECEIVED, Tally};
+use crate::pdu::command;
+use crate::pdu::input::{KINDS, RECEIVED, Tally};
 
 /// Bounds of the ways of PDUs in seconds: from what one process takes to what a hand-over does.
 const WAY_SECONDS: [f64; 17] = [
@@ -169,32 +169,8 @@ pub fn observe(
     levels: impl Fn() -> Levels + Send + Sync + 'static,
 ) {
     let levels = Arc::new(levels);
-    let received = Arc::clone(counters);
-    let labels = RECEIVED.map(|(kind, command)| {
-        [
-            KeyValue::new("kind", KINDS[kind as usize]),
-            KeyValue::new("command", command::name(command)),
-        ]
-    });
-    meter
-        .u64_observable_counter("teamtalk.pdu.received")
-        .with_unit("{pdu}")
-        .with_description("PDUs read from MsgServers")
-        .with_callback(move |observer| {
-            for (counter, labels) in received.received.iter().zip(&labels) {
-                observer.observe(counter.get(), labels);
-            }
-        })
-        .build();
-    let seconds = meter
-        .f64_histogram("teamtalk.pdu.duration")
-        .with_unit("s")
-        .with_description("From reading a PDU until everybody whom it concerns has taken it, or the query is answered")
-        .with_boundaries(WAY_SECONDS.to_vec())
-        .build();
-    let labels = command::NAMES.map(|(name, _)| [KeyValue::new("command", name)]);
-    // A second registration counts into the first one's instrument.
-    let _ = counters.ways.set(Ways { seconds, labels });
+    observe_received(meter, counters);
+    observe_ways(meter, counters);
     labelled(
         meter,
         counters,
@@ -240,6 +216,38 @@ pub fn observe(
         .with_description("Entries sent again after an Attach stream broke")
         .with_callback(move |observer| observer.observe(levels().resent, &[]))
         .build();
+}
+
+fn observe_received(meter: &Meter, counters: &Arc<Counters>) {
+    let received = Arc::clone(counters);
+    let labels = RECEIVED.map(|(kind, command)| {
+        [
+            KeyValue::new("kind", KINDS[kind as usize]),
+            KeyValue::new("command", command::name(command)),
+        ]
+    });
+    meter
+        .u64_observable_counter("teamtalk.pdu.received")
+        .with_unit("{pdu}")
+        .with_description("PDUs read from MsgServers")
+        .with_callback(move |observer| {
+            for (counter, labels) in received.received.iter().zip(&labels) {
+                observer.observe(counter.get(), labels);
+            }
+        })
+        .build();
+}
+
+fn observe_ways(meter: &Meter, counters: &Counters) {
+    let seconds = meter
+        .f64_histogram("teamtalk.pdu.duration")
+        .with_unit("s")
+        .with_description("From reading a PDU until everybody whom it concerns has taken it, or the query is answered")
+        .with_boundaries(WAY_SECONDS.to_vec())
+        .build();
+    let labels = command::NAMES.map(|(name, _)| [KeyValue::new("command", name)]);
+    // A second registration counts into the first one's instrument.
+    let _ = counters.ways.set(Ways { seconds, labels });
 }
 
 /// Name, unit, description, and how it is read.
@@ -407,7 +415,7 @@ mod tests {
     use route_runtime::telemetry::Metrics;
 
     use super::*;
-    use crate::session::{Kind, place};
+    use crate::pdu::input::{Kind, place};
 
     #[test]
     fn what_is_counted_can_be_scraped() {

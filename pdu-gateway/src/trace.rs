@@ -9,8 +9,8 @@ use route_proto::attach::v1::uplink_entry::Entry;
 use route_runtime::telemetry::{Roots, Span, SpanKind, Traces, traces};
 use tracing::debug;
 
-use crate::command;
-use crate::ledger::Deed;
+use crate::pdu::command;
+use crate::pdu::deed::Deed;
 
 /// The number of a connection within its gateway.
 const LINK: &str = "teamtalk.link";

@@ -12,7 +12,7 @@ mod kicks;
 use std::time::{Duration, Instant};
 
 use harness::{Harness, NodeStream, pdu, run, within};
-use pdu_gateway::command;
+use pdu_gateway::pdu::command;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     CloseReason, LinkClosed, LinkEnded, StatusAnswer, StatusNotice, UplinkEntry, delivery,

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use pdu_gateway::command;
-use pdu_gateway::frame::{FrameError, HEADER_LEN, Header};
-use pdu_gateway::ledger::{Deed, Keep, Ledger};
-use pdu_gateway::session::{Session, Tally};
-use pdu_gateway::translate::{Dialect, LIST_PART};
+use pdu_gateway::pdu::command;
+use pdu_gateway::pdu::deed::Deed;
+use pdu_gateway::pdu::dialect::Dialect;
+use pdu_gateway::pdu::frame::{FrameError, HEADER_LEN, Header};
+use pdu_gateway::pdu::input::{Session, Tally};
+use pdu_gateway::pdu::translate::LIST_PART;
+use pdu_gateway::unconfirmed::ledger::{Keep, Ledger};
 use route_proto::attach::v1::LinkOpened;
 use route_proto::attach::v1::uplink_entry::Entry;
 

@@ -6,7 +6,7 @@ import re
 from chart import ROOT
 
 NODE_SETTINGS = ROOT / "route-grpc/src/settings.rs"
-GATEWAY_SETTINGS = ROOT / "pdu-gateway/src/settings.rs"
+GATEWAY_SETTINGS = ROOT / "pdu-gateway/src/process/settings.rs"
 LOG_SETTINGS = ROOT / "route-grpc/runtime/src/telemetry/logs.rs"
 HEALTH = ROOT / "route-grpc/src/server/health.rs"
 COMMANDS = ROOT / "route-grpc/src/commands/mod.rs"

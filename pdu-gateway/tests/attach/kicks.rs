@@ -1,6 +1,6 @@
 //! Kicks that come late: a client that has logged in since they were read is not thrown out by them.
 
-use pdu_gateway::command;
+use pdu_gateway::pdu::command;
 use route_proto::attach::v1::DeliveryRun;
 use route_proto::attach::v1::uplink_entry::Entry;
 

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use pdu_gateway::frame::{HEADER_LEN, Header};
-use pdu_gateway::settings::Settings;
+use pdu_gateway::pdu::frame::{HEADER_LEN, Header};
+use pdu_gateway::process::settings::Settings;
 use pdu_gateway::{Running, Sockets};
 use route_proto::attach::v1::attach_service_server::{AttachService, AttachServiceServer};
 use route_proto::attach::v1::uplink_entry::Entry;
@@ -257,7 +257,7 @@ impl MsgServer {
             within(self.stream.read_exact(&mut pdu[HEADER_LEN..]))
                 .await
                 .unwrap();
-            if pdu != pdu_gateway::codec::HEARTBEAT {
+            if pdu != pdu_gateway::pdu::codec::HEARTBEAT {
                 return pdu;
             }
         }
@@ -281,7 +281,7 @@ impl MsgServer {
         let end = within(self.stream.read_to_end(&mut rest)).await;
         let rest = rest
             .chunks_exact(HEADER_LEN)
-            .filter(|chunk| *chunk != pdu_gateway::codec::HEARTBEAT)
+            .filter(|chunk| *chunk != pdu_gateway::pdu::codec::HEARTBEAT)
             .flatten()
             .copied()
             .collect();

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pdu_gateway::attach::{Identity, Patience};
-use pdu_gateway::gateway::Gateway;
-use pdu_gateway::ledger::Keep;
-use pdu_gateway::link::LinkSettings;
-use pdu_gateway::links::{ConnectionLimits, Links};
-use pdu_gateway::translate::Dialect;
-use pdu_gateway::uplink::{Uplink, Windows};
+use pdu_gateway::links::gateway::Gateway;
+use pdu_gateway::links::link::LinkSettings;
+use pdu_gateway::links::registry::{ConnectionLimits, Links};
+use pdu_gateway::node::attachment::{Identity, Patience};
+use pdu_gateway::pdu::dialect::Dialect;
+use pdu_gateway::unconfirmed::ledger::Keep;
+use pdu_gateway::unconfirmed::uplink::Uplink;
+use pdu_gateway::unconfirmed::windows::Windows;
 use route_grpc::Node;
 use route_grpc::settings::NodeSettings;
 use route_runtime::shutdown::Shutdown;

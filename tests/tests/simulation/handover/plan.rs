@@ -1,6 +1,6 @@
 //! Kinds of schedules: what may go wrong in one.
 
-use pdu_gateway::uplink::Windows;
+use pdu_gateway::unconfirmed::windows::Windows;
 
 use route_grpc::settings::{NodeSettings, NotifyOnLoss};
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pdu_gateway::uplink::Windows;
+use pdu_gateway::unconfirmed::windows::Windows;
 use route_grpc::settings::NodeSettings;
 use route_proto::attach::v1::CloseReason;
 use system_tests::player::messages::{self, Client, Status};

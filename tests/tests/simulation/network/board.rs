@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pdu_gateway::gateway::Gateway;
-use pdu_gateway::listener::Door;
+use pdu_gateway::links::gateway::Gateway;
+use pdu_gateway::links::listener::Door;
 use prost::Message as _;
 use route_proto::legacy::im::message::ImMsgData;
 use route_runtime::readiness::Readiness;

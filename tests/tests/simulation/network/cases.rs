@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pdu_gateway::listener::Door;
+use pdu_gateway::links::listener::Door;
 use system_tests::cast::population::{SERVERS, STAYING, home};
 
 use crate::network::board::{GATEWAYS, NODES, TWIN};

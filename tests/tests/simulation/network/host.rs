@@ -4,11 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pdu_gateway::attach::{Attachment, ConnectionSettings, Remote, Upstream};
-use pdu_gateway::listener::{AllowList, Door, Listener};
-use pdu_gateway::network::Listen;
-use pdu_gateway::tick;
-use pdu_gateway::uplink::Windows;
+use pdu_gateway::links::listener::{AllowList, Door, Listener};
+use pdu_gateway::links::network::Listen;
+use pdu_gateway::links::tick;
+use pdu_gateway::node::attachment::Attachment;
+use pdu_gateway::node::remote::{ConnectionSettings, Remote};
+use pdu_gateway::node::upstream::Upstream;
+use pdu_gateway::unconfirmed::windows::Windows;
 use route_grpc::settings::NodeSettings;
 use route_proto::attach::v1::CloseReason;
 use route_runtime::readiness::Readiness;

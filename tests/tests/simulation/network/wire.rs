@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
-use pdu_gateway::host::Host;
-use pdu_gateway::network::{Listen, Socket};
+use pdu_gateway::links::host::Host;
+use pdu_gateway::links::network::{Listen, Socket};
 use route_runtime::listen::BindError;
 use tonic::transport::{Channel, Endpoint, Error, Uri};
 use tower::service_fn;

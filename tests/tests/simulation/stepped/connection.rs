@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use pdu_gateway::gateway::Gateway;
-use pdu_gateway::link::{Link, Next};
-use pdu_gateway::output::Batch;
-use pdu_gateway::pressure::Turn;
-use pdu_gateway::session::{Session, Tally};
-use pdu_gateway::uplink::Room;
+use pdu_gateway::links::gateway::Gateway;
+use pdu_gateway::links::link::{Link, Next};
+use pdu_gateway::links::output::Batch;
+use pdu_gateway::links::pressure::Turn;
+use pdu_gateway::pdu::input::{Session, Tally};
+use pdu_gateway::unconfirmed::windows::Room;
 use route_proto::attach::v1::{CloseReason, LinkOpened};
 use system_tests::player::pdu::{Pdu, Splitter};
 

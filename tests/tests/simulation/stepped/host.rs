@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use pdu_gateway::attach::Attachment;
-use pdu_gateway::gateway::Gateway;
-use pdu_gateway::link::LinkSettings;
-use pdu_gateway::listener::Door;
-use pdu_gateway::tick;
-use pdu_gateway::uplink::Windows;
+use pdu_gateway::links::gateway::Gateway;
+use pdu_gateway::links::link::LinkSettings;
+use pdu_gateway::links::listener::Door;
+use pdu_gateway::links::tick;
+use pdu_gateway::node::attachment::Attachment;
+use pdu_gateway::unconfirmed::windows::Windows;
 use route_grpc::Node;
 use route_grpc::settings::NodeSettings;
 use route_runtime::readiness::Readiness;

@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pdu_gateway::attach::{AttachError, Responses, Upstream};
-use pdu_gateway::uplink::UplinkStream;
+use pdu_gateway::node::upstream::{AttachError, Responses, Upstream};
+use pdu_gateway::unconfirmed::uplink::UplinkStream;
 use route_grpc::Node;
 use route_grpc::attach::AttachResponses;
 use route_grpc::attach::Hangup;

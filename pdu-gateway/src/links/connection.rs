@@ -1,0 +1,198 @@
+//! A MsgServer's TCP connection, from accept to close: one task that reads, and writes what its [`Link`] holds.
+//!
+//! Reading and writing share the task, but neither waits for the other.
+//!
+//! No timer runs here: a task sleeps until its socket, its link, its window or the throttle wakes it.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use route_proto::attach::v1::{CloseReason, LinkOpened};
+use tokio::io::AsyncWriteExt;
+use tokio::time::timeout;
+use tracing::{Instrument, debug, info, info_span, warn};
+
+use crate::clock::unix_millis;
+use crate::links::gateway::Gateway;
+use crate::links::link::{Link, Shut};
+use crate::links::network::Socket;
+use crate::links::pressure::Turn;
+use crate::links::reader::Reader;
+use crate::links::registry::Place;
+use crate::links::writer::Writer;
+
+/// How long a link may take to close after our FIN.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves a connection until it ends.
+pub async fn serve<S: Socket>(gateway: Arc<Gateway>, socket: S, place: Place) {
+    let Ok(peer) = socket.peer_addr() else {
+        return;
+    };
+    // An IPv4 address may come in its IPv6 form; links of one MsgServer have to look alike.
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let now = gateway.clock.now();
+    let link = gateway.links.open(peer, &gateway.link_settings, now);
+    gateway.counters.opened();
+    let span = info_span!("link", link = link.number(), %peer);
+    async {
+        info!("link opened");
+        gateway.uplink.open(link.number(), opened(&link));
+        let (input, output) = socket.into_split();
+        let mut connection = Connection::<S> {
+            reader: Reader::new(&gateway, &link, input),
+            writer: Writer::new(&gateway, &link, output),
+            link,
+            gateway,
+        };
+        let reason = connection.run().await;
+        connection.end(reason).await;
+    }
+    .instrument(span)
+    .await;
+    drop(place);
+}
+
+fn opened(link: &Link) -> LinkOpened {
+    LinkOpened {
+        peer: link.peer().to_string(),
+        opened_unix_millis: i64::try_from(unix_millis()).unwrap_or(i64::MAX),
+        ..LinkOpened::default()
+    }
+}
+
+struct Connection<S: Socket> {
+    gateway: Arc<Gateway>,
+    link: Arc<Link>,
+    reader: Reader<S::Input>,
+    writer: Writer<S::Output>,
+}
+
+impl<S: Socket> Connection<S> {
+    /// Reads and writes until either has a reason to end.
+    async fn run(&mut self) -> CloseReason {
+        tokio::select! {
+            // Writing first: what waits there has come the whole way.
+            biased;
+            reason = self.writer.write::<S>() => reason,
+            reason = self.reader.read() => reason,
+        }
+    }
+
+    /// Tells the node, gives back what could not be written, closes.
+    async fn end(&mut self, reason: CloseReason) {
+        let concluded = match reason {
+            CloseReason::Drain => {
+                self.reader.read_rest().await;
+                self.conclude(reason).await
+            }
+            // What came before it is owed an answer.
+            CloseReason::BadFrame => self.conclude(reason).await,
+            CloseReason::Unspecified
+            | CloseReason::Peer
+            | CloseReason::Idle
+            | CloseReason::SlowReader
+            | CloseReason::Requested => Concluded::NotTold,
+        };
+        let told = (concluded == Concluded::NotTold).then_some(reason);
+        let shut = self
+            .link
+            .shut(&mut self.writer.batch, told, &self.gateway.uplink);
+        let counters = &self.gateway.counters;
+        counters.closed(reason);
+        counters.given_back.add(shut.given_back as u64);
+        counters.lost.add(shut.dropped as u64);
+        if shut.congested {
+            self.gateway.turn(Turn::Relieved);
+        }
+        log_end(reason, shut);
+        if concluded == Concluded::Written {
+            self.close().await;
+        }
+        // A host that does not take what the kernel has would have it kept for minutes.
+        let leftovers = self.gateway.link_settings.host_timeout;
+        if let Err(error) = S::limit_leftovers(&self.writer.output, leftovers) {
+            debug!(%error, "cannot limit the time of what is left");
+        }
+    }
+
+    /// Writes until everything that the link asked is answered; then tells the node that it ends, and writes until the node
+    /// knows that, so that nothing more comes. Without a node, writes what there is.
+    async fn conclude(&mut self, reason: CloseReason) -> Concluded {
+        let (uplink, number) = (&self.gateway.uplink, self.link.number());
+        let writer = &mut self.writer;
+        let given_up = &self.gateway.given_up;
+        let close_timeout = self.gateway.link_settings.close_timeout;
+        let mut concluded = Concluded::NotTold;
+        let conclude = async {
+            // A node that is away for a moment may answer when that is over, but we may not be there any more.
+            if uplink.is_attached() || reason != CloseReason::Drain {
+                tokio::select! {
+                    written = writer.flush() => written?,
+                    () = poll_fn(|cx| uplink.poll_answered(cx, number)) => {}
+                    () = given_up.cancelled() => {}
+                }
+            }
+            uplink.close(number, reason, Vec::new());
+            concluded = Concluded::Told;
+            tokio::select! {
+                written = writer.flush() => return written,
+                () = given_up.cancelled() => {}
+            }
+            writer.write_rest().await
+        };
+        if matches!(timeout(close_timeout, conclude).await, Ok(Ok(()))) {
+            concluded = Concluded::Written;
+        } else {
+            debug!("not everything could be written before the end");
+        }
+        concluded
+    }
+
+    /// Closes our side, then waits for the other to do the same.
+    async fn close(&mut self) {
+        if self.writer.output.shutdown().await.is_err() {
+            return;
+        }
+        // Closing while something unread is there would reset the connection, and what was written might be lost.
+        let mut nowhere = tokio::io::sink();
+        let discarded = timeout(
+            LINGER,
+            tokio::io::copy(&mut self.reader.input, &mut nowhere),
+        );
+        if !matches!(discarded.await, Ok(Ok(_))) {
+            debug!("the MsgServer did not close in time");
+        }
+    }
+}
+
+/// What we end, and what is lost, is worth somebody's attention.
+fn log_end(reason: CloseReason, shut: Shut) {
+    let why = match reason {
+        CloseReason::Idle => Some("nothing came from it for too long"),
+        CloseReason::BadFrame => Some("it sent what is no PDU, or did not end its first one"),
+        CloseReason::SlowReader => Some("it does not take what it is sent"),
+        CloseReason::Requested => Some("it has to turn elsewhere"),
+        CloseReason::Unspecified | CloseReason::Peer | CloseReason::Drain => None,
+    };
+    let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
+    let (given_back, dropped) = (shut.given_back, shut.dropped);
+    if why.is_some() || dropped > 0 {
+        warn!(reason, why, given_back, dropped, "link closed");
+    } else {
+        info!(reason, given_back, "link closed");
+    }
+}
+
+/// How far the orderly end of a link has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Concluded {
+    /// The node does not know yet that it ends.
+    NotTold,
+    /// It does, but not everything could be written.
+    Told,
+    /// Everything is written.
+    Written,
+}

@@ -1,0 +1,402 @@
+//! One link as the rest of the gateway sees it: where deliveries are put, answers written, ends asked for.
+//!
+//! The connection's own task takes from here what it writes. A link ends in two
+//! steps that may come in either order: its task stops writing and gives back what is left (*shut*), and the node
+//! confirms that it knows of the end. What arrives between is given back too. After both, the gateway says that nothing more
+//! comes back, and when the node has confirmed that, the link is forgotten.
+
+mod outbox;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use route_proto::attach::v1::{CloseReason, TakenMark};
+
+use self::outbox::Outbox;
+use crate::links::host;
+use crate::links::output::{Batch, GivenBack};
+use crate::links::pressure::Turn;
+use crate::links::run::Run;
+use crate::pdu::codec;
+use crate::trace::Arriving;
+use crate::unconfirmed::uplink::Uplink;
+
+/// Time limits are looked at once a second. What is due within half of that is due now; else a heartbeat that was
+/// written a moment after the tick would make the next one a second late.
+const HALF_A_TICK: Duration = Duration::from_millis(500);
+
+/// One link. Its task, the downlink and the registry share it.
+#[derive(Debug)]
+pub struct Link {
+    number: u64,
+    peer: SocketAddr,
+    outbox: Mutex<Outbox>,
+    /// When something was last received, milliseconds since the gateway started.
+    heard: AtomicU64,
+    /// Since when the first PDU is incomplete, the same, and 1 more; 0: it is not.
+    awaits_first_pdu: AtomicU64,
+    /// Its reader is held up by us: what is not read says nothing about the MsgServer.
+    paused: AtomicBool,
+}
+
+/// What became of a run at one link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// It stands in the queue, except so many deliveries that stood there before.
+    Queued {
+        /// Taken over before.
+        repeated: usize,
+    },
+    /// It was an old kick, and the user has logged in since: it counts as taken over, and goes nowhere.
+    Spared,
+    /// The link has ended; it was given back, except so many deliveries beyond the limit.
+    GivenBack {
+        /// Lost.
+        dropped: usize,
+    },
+}
+
+/// How a link's task left it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shut {
+    /// Deliveries that were given back.
+    pub given_back: usize,
+    /// Deliveries that were dropped, because that would have been too much.
+    pub dropped: usize,
+    /// Others were paused for this link until now.
+    pub congested: bool,
+}
+
+/// What the writer has to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Write the batch.
+    Write,
+    /// Look whether the host is still there.
+    Look,
+    /// End.
+    End(CloseReason),
+}
+
+/// Limits and periods of a link.
+#[derive(Debug, Clone, Copy)]
+pub struct LinkSettings {
+    /// Its output queue, bytes.
+    pub queue_bytes: usize,
+    /// A heartbeat is sent when nothing else was for so long.
+    pub heartbeat_interval: Duration,
+    /// The link ends when nothing was received for so long.
+    pub idle_timeout: Duration,
+    /// It ends when something could have been written and nothing was for so long.
+    pub write_timeout: Duration,
+    /// Its first PDU has to be complete so long after its first byte.
+    pub first_pdu_timeout: Duration,
+    /// A kick that is older spares clients which have logged in since it was read.
+    pub kick_age: Duration,
+    /// It ends when its host has not answered for so long.
+    pub host_timeout: Duration,
+    /// When we end it in order, it has so long to take what is due to it.
+    pub close_timeout: Duration,
+    /// Of so many origins it is remembered what it has taken over, because the node may repeat it; `None`: it does not.
+    pub remembered_origins: Option<usize>,
+}
+
+impl Link {
+    /// A link that has just been connected.
+    pub fn new(number: u64, peer: SocketAddr, settings: &LinkSettings, now: Duration) -> Arc<Self> {
+        Arc::new(Link {
+            number,
+            peer,
+            outbox: Mutex::new(Outbox::new(settings, now)),
+            heard: AtomicU64::new(millis(now)),
+            awaits_first_pdu: AtomicU64::new(0),
+            paused: AtomicBool::new(false),
+        })
+    }
+
+    /// Its number within the gateway.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The MsgServer's address.
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// Puts a run into the queue, or gives it back, or drops it if it is an old kick that would hit somebody new. The
+    /// writer is not woken but appended to `wake`.
+    pub fn deliver(
+        &self,
+        run: &Arc<Run>,
+        now: Duration,
+        uplink: &Uplink,
+        wake: &mut Vec<Waker>,
+    ) -> (Delivered, Option<Turn>) {
+        let mut outbox = self.outbox.lock();
+        let all = run.deliveries();
+        let Some(run) = outbox.fresh(run) else {
+            return (Delivered::Queued { repeated: all }, None);
+        };
+        if run
+            .old_kick()
+            .is_some_and(|kick| uplink.is_spared(self.number, kick))
+        {
+            return (Delivered::Spared, None);
+        }
+        if outbox.shut.is_some() {
+            let dropped = outbox.give_back(&run, self.number, uplink);
+            return (Delivered::GivenBack { dropped }, None);
+        }
+        let repeated = all - run.deliveries();
+        outbox.output.push_run(run);
+        let turn = outbox.pushed(now, wake);
+        (Delivered::Queued { repeated }, turn)
+    }
+
+    /// Writes PDUs for this link only, which `encode` appends to what it is given.
+    pub fn send(
+        &self,
+        now: Duration,
+        wake: &mut Vec<Waker>,
+        traced: Option<Arriving>,
+        encode: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<Turn> {
+        let mut outbox = self.outbox.lock();
+        if outbox.shut.is_some() {
+            return None;
+        }
+        outbox.output.push_own(encode);
+        if let Some(arriving) = traced {
+            outbox.output.trace(arriving);
+        }
+        outbox.pushed(now, wake)
+    }
+
+    /// Asks the link to end. The first reason counts.
+    pub fn end(&self, reason: CloseReason) {
+        let writer = {
+            let mut outbox = self.outbox.lock();
+            outbox.ending.get_or_insert(reason);
+            outbox.writer.take()
+        };
+        if let Some(writer) = writer {
+            writer.wake();
+        }
+    }
+
+    /// The link succeeds others, which were written this.
+    pub fn take_over(&self, marks: &[TakenMark]) {
+        if let Some(takeover) = &mut self.outbox.lock().takeover {
+            takeover.inherit(marks);
+        }
+    }
+
+    /// A new node will say again that it knows of the end, behind what it still sends for the link.
+    pub fn reopen_end(&self) {
+        self.outbox.lock().end_confirmed = false;
+    }
+
+    /// Another node than before, in this epoch.
+    pub fn new_node(&self, epoch: u64) {
+        if let Some(takeover) = &mut self.outbox.lock().takeover {
+            takeover.new_node(epoch);
+        }
+    }
+
+    /// The node knows that the link has ended. If that was the last thing to wait for, what is given back is complete, and
+    /// says so.
+    pub fn end_is_confirmed(&self, uplink: &Uplink) {
+        let mut outbox = self.outbox.lock();
+        if std::mem::replace(&mut outbox.end_confirmed, true) {
+            return;
+        }
+        if outbox.shut.is_some() {
+            uplink.finish(self.number, outbox.written());
+        } else if let Some(writer) = outbox.writer.take() {
+            writer.wake();
+        }
+    }
+
+    /// Heartbeats and time limits, once a second.
+    pub fn tick(
+        &self,
+        now: Duration,
+        settings: &LinkSettings,
+        throttled: bool,
+        wake: &mut Vec<Waker>,
+    ) -> Option<Turn> {
+        let held_up = throttled || self.paused.load(Ordering::Relaxed);
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        let silent = !held_up && now.saturating_sub(heard) >= settings.idle_timeout;
+        let dripping = !held_up && self.first_pdu_is_late(now, settings);
+        let mut outbox = self.outbox.lock();
+        if outbox.shut.is_some() {
+            return None;
+        }
+        let reason = if silent {
+            Some(CloseReason::Idle)
+        } else if dripping {
+            Some(CloseReason::BadFrame)
+        } else if outbox.pressure.stalled(now) >= settings.write_timeout {
+            Some(CloseReason::SlowReader)
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
+            outbox.ending.get_or_insert(reason);
+            wake.extend(outbox.writer.take());
+        } else if now.saturating_sub(heard) >= host::look_after(settings.host_timeout) {
+            outbox.look = true;
+            wake.extend(outbox.writer.take());
+        }
+        if now.saturating_sub(outbox.sent) + HALF_A_TICK >= settings.heartbeat_interval {
+            outbox.sent = now;
+            outbox
+                .output
+                .push_own(|out| out.extend_from_slice(&codec::HEARTBEAT));
+            outbox.pushed(now, wake);
+        }
+        outbox.pressure.tick(now)
+    }
+
+    /// As [`tick`](Self::tick), but only what concerns congestion, which is looked at more often.
+    pub fn relieve(&self, now: Duration) -> Option<Turn> {
+        self.outbox.lock().pressure.tick(now)
+    }
+
+    /// For the reader: something was received.
+    pub fn heard(&self, now: Duration, awaits_first_pdu: bool) {
+        self.heard.store(millis(now), Ordering::Relaxed);
+        let since = self.awaits_first_pdu.load(Ordering::Relaxed);
+        if awaits_first_pdu != (since != 0) {
+            let since = if awaits_first_pdu { millis(now) + 1 } else { 0 };
+            self.awaits_first_pdu.store(since, Ordering::Relaxed);
+        }
+    }
+
+    /// For the reader: we keep it from reading.
+    pub fn hold_up(&self) {
+        self.paused.store(true, Ordering::Relaxed);
+    }
+
+    /// For the reader: we do not keep it from reading. Silence counts from the moment when we stopped doing so.
+    pub fn release(&self, now: impl FnOnce() -> Duration) {
+        if self.paused.load(Ordering::Relaxed) {
+            self.heard.store(millis(now()), Ordering::Relaxed);
+            self.paused.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// For the writer: waits for something to do. Fills `batch`, which is done.
+    pub fn poll_next(&self, cx: &Context<'_>, batch: &mut Batch) -> Poll<Next> {
+        let mut outbox = self.outbox.lock();
+        if let Some(next) = outbox.urgent() {
+            return Poll::Ready(next);
+        }
+        if outbox.output.is_empty() {
+            outbox.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        outbox.output.take(batch);
+        Poll::Ready(Next::Write)
+    }
+
+    /// For the writer, while its socket takes nothing: waits for something to do but write.
+    pub fn poll_urgent(&self, cx: &Context<'_>) -> Poll<Next> {
+        let mut outbox = self.outbox.lock();
+        match outbox.urgent() {
+            Some(next) => Poll::Ready(next),
+            None => {
+                outbox.writer = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    /// For the writer that flushes before its link ends: true when `batch` is filled, false when the node knows that the
+    /// link ends, so that nothing more will come.
+    pub fn poll_flush(&self, cx: &Context<'_>, batch: &mut Batch) -> Poll<bool> {
+        let mut outbox = self.outbox.lock();
+        if !outbox.output.is_empty() {
+            outbox.output.take(batch);
+            return Poll::Ready(true);
+        }
+        if outbox.end_confirmed {
+            return Poll::Ready(false);
+        }
+        outbox.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// For the writer whose link ends: whether there was something more, which is in `batch` now.
+    pub fn take_rest(&self, batch: &mut Batch) -> bool {
+        let mut outbox = self.outbox.lock();
+        let more = !outbox.output.is_empty();
+        if more {
+            outbox.output.take(batch);
+        }
+        more
+    }
+
+    /// For the writer: so many bytes were written.
+    pub fn wrote(&self, now: Duration, bytes: usize) -> Option<Turn> {
+        let mut outbox = self.outbox.lock();
+        outbox.sent = now;
+        outbox.output.written(bytes);
+        while let Some(arrived) = outbox.output.arrived() {
+            arrived.written(self.number);
+        }
+        let queued = outbox.output.bytes();
+        outbox.pressure.wrote(now, bytes, queued)
+    }
+
+    /// For the task, when it is over: takes what is not written out of the batch and the queue and gives it back, after
+    /// telling the node of the end (`reason`; `None` if it was told before).
+    pub fn shut(&self, batch: &mut Batch, reason: Option<CloseReason>, uplink: &Uplink) -> Shut {
+        let mut outbox = self.outbox.lock();
+        let mut given_back = GivenBack::new(outbox.limit);
+        given_back.collect(batch, &mut outbox.output);
+        let runs = std::mem::take(&mut given_back.runs);
+        let shut = Shut {
+            given_back: runs.iter().map(|run| run.deliveries.len()).sum(),
+            dropped: given_back.dropped,
+            congested: outbox.pressure.is_congested(),
+        };
+        outbox.shut = Some(given_back);
+        for run in &runs {
+            outbox.note_given_back(run);
+        }
+        // Under the lock, so that nothing that comes later is given back before this.
+        match reason {
+            Some(reason) => uplink.close(self.number, reason, runs),
+            None => uplink.give_back(self.number, runs),
+        }
+        if reason.is_none() && outbox.end_confirmed {
+            uplink.finish(self.number, outbox.written());
+        }
+        shut
+    }
+
+    /// Bytes that wait to be written.
+    pub fn queued(&self) -> usize {
+        self.outbox.lock().output.bytes()
+    }
+
+    fn first_pdu_is_late(&self, now: Duration, settings: &LinkSettings) -> bool {
+        let since = self.awaits_first_pdu.load(Ordering::Relaxed);
+        since != 0 && millis(now).saturating_sub(since - 1) >= millis(settings.first_pdu_timeout)
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // 500 million years
+fn millis(time: Duration) -> u64 {
+    time.as_millis() as u64
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,193 @@
+//! Taking connections from MsgServers.
+//!
+//! The port is unauthenticated, so a connection is judged before a byte of it is read: its address against the
+//! allow-list, then the number of connections. Every refusal is counted under its reason.
+//!
+//! A gateway that no node has ever welcomed does not listen: its address is only reserved ([`Door::Shut`]), so that a
+//! MsgServer is refused at once and turns to another RouteServer. While the node is away for a moment, new connections
+//! wait in the kernel ([`Door::Held`]).
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use route_runtime::listen::BindError;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::task::TaskTracker;
+use tracing::{error, info, warn};
+
+use crate::links::connection;
+use crate::links::gateway::Gateway;
+use crate::links::network::{Listen, Socket};
+use crate::links::registry::Place;
+use crate::metrics::Refused;
+
+/// Before an address is tried again that could not be reserved or listened on.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Whether connections are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// They are refused by the kernel.
+    Shut,
+    /// They wait in the kernel.
+    Held,
+    /// They are taken.
+    Open,
+}
+
+/// Addresses that may connect.
+#[derive(Debug, Clone)]
+pub struct AllowList(Vec<IpNet>);
+
+impl AllowList {
+    /// Exactly these networks.
+    pub fn new(networks: Vec<IpNet>) -> Self {
+        AllowList(networks)
+    }
+
+    /// An IPv4 address may come in its IPv6 form.
+    pub fn allows(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.0.iter().any(|network| network.contains(&address))
+    }
+}
+
+/// Takes connections at one address.
+#[derive(Debug)]
+pub struct Listener {
+    /// Whose links they become.
+    pub gateway: Arc<Gateway>,
+    /// Who may connect.
+    pub allowed: AllowList,
+    /// Whether anybody may, at the moment.
+    pub doors: watch::Receiver<Door>,
+    /// Where connections run.
+    pub tracker: TaskTracker,
+}
+
+enum Port<L: Listen> {
+    Reserved(L),
+    Listening(L::Listening),
+    /// It was taken by somebody else meanwhile, or the system is short of something.
+    Lost,
+}
+
+impl Listener {
+    /// Runs until it is dropped, or nobody holds the doors any more.
+    pub async fn run<L: Listen>(self, reserved: L) {
+        let mut doors = self.doors.clone();
+        let address = reserved.address();
+        let mut port = Port::Reserved(reserved);
+        loop {
+            let door = *doors.borrow_and_update();
+            port = match (door, port) {
+                (Door::Shut, Port::Listening(listener)) => {
+                    drop(listener);
+                    info!(%address, "no longer listening");
+                    reserve(address).await
+                }
+                (Door::Shut | Door::Open | Door::Held, Port::Lost) => reserve(address).await,
+                (Door::Open | Door::Held, Port::Reserved(reserved)) => {
+                    match reserved.listen().await {
+                        Ok(listener) => {
+                            info!(%address, "listening for MsgServers");
+                            Port::Listening(listener)
+                        }
+                        Err(error) => lost(&error).await,
+                    }
+                }
+                (Door::Open, Port::Listening(listener)) => tokio::select! {
+                    biased;
+                    changed = doors.changed() => {
+                        if changed.is_err() {
+                            return;
+                        }
+                        Port::Listening(listener)
+                    }
+                    broken = self.take_connections::<L>(&listener) => {
+                        error!(%address, error = %broken, "the listener broke");
+                        Port::Lost
+                    }
+                },
+                (Door::Shut, port @ Port::Reserved(_))
+                | (Door::Held, port @ Port::Listening(_)) => {
+                    if doors.changed().await.is_err() {
+                        return;
+                    }
+                    port
+                }
+            };
+        }
+    }
+
+    /// Returns only when the listener is broken.
+    async fn take_connections<L: Listen>(&self, listener: &L::Listening) -> io::Error {
+        loop {
+            match L::accept(listener).await {
+                Ok((stream, peer)) => self.take(stream, peer),
+                Err(error) => return error,
+            }
+        }
+    }
+
+    fn take(&self, socket: impl Socket, peer: SocketAddr) {
+        match self.judge(&socket, peer) {
+            Ok(place) => {
+                let serve = connection::serve(Arc::clone(&self.gateway), socket, place);
+                self.tracker.spawn(serve);
+            }
+            Err(reason) => {
+                self.gateway.counters.refused(reason);
+                warn!(%peer, ?reason, "connection refused");
+            }
+        }
+    }
+
+    fn judge(&self, socket: &impl Socket, peer: SocketAddr) -> Result<Place, Refused> {
+        if !self.allowed.allows(peer.ip()) {
+            return Err(Refused::Address);
+        }
+        let place = self.gateway.links.place(peer.ip().to_canonical())?;
+        let host_timeout = self.gateway.link_settings.host_timeout;
+        socket.set_up(host_timeout).map_err(|_| Refused::Broken)?;
+        Ok(place)
+    }
+}
+
+async fn reserve<L: Listen>(address: SocketAddr) -> Port<L> {
+    match L::reserve(address) {
+        Ok(reserved) => Port::Reserved(reserved),
+        Err(error) => lost(&error).await,
+    }
+}
+
+async fn lost<L: Listen>(error: &BindError) -> Port<L> {
+    warn!(%error, cause = %error.source, "trying again");
+    sleep(RETRY).await;
+    Port::Lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_connect_if_a_network_contains_it() {
+        let networks = ["10.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap());
+        let list = AllowList::new(networks.into());
+
+        for (address, allowed) in [
+            ("10.1.2.3", true),
+            ("::ffff:10.1.2.3", true),
+            ("11.0.0.1", false),
+            ("::1", true),
+            ("::2", false),
+        ] {
+            assert_eq!(list.allows(address.parse().unwrap()), allowed, "{address}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! MsgServers' connections.
+
+pub mod connection;
+pub mod gateway;
+pub mod host;
+pub mod link;
+pub mod listener;
+pub mod network;
+pub mod output;
+pub mod pressure;
+mod reader;
+pub mod registry;
+pub mod run;
+pub mod throttle;
+pub mod tick;
+mod writer;

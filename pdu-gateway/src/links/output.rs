@@ -1,0 +1,257 @@
+//! What waits to be written to one link.
+//!
+//! [`Output`] is the queue: runs that other links get too, and the link's own PDUs (answers, heartbeats). The link's
+//! writer takes all of it at once as a [`Batch`] and writes that, as much as its socket takes at a time, without holding
+//! the queue's lock. Both know what of them is written, so that what is not can be given back when the link ends.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Arc;
+
+use route_proto::attach::v1::DeliveryRun;
+
+use crate::links::run::Run;
+use crate::trace::Arriving;
+
+/// Own PDUs are gathered in pieces of about this, bytes.
+const OWN_PIECE: usize = 64 << 10;
+
+#[derive(Debug)]
+enum Item {
+    Run(Arc<Run>),
+    /// PDUs for this link only.
+    Own(Vec<u8>),
+}
+
+/// The queue of one link.
+#[derive(Debug, Default)]
+pub struct Output {
+    items: VecDeque<Item>,
+    /// Not yet written, what the writer has taken included.
+    bytes: usize,
+    /// Memory for the next own piece.
+    spare: Vec<u8>,
+    /// Written since the start.
+    written: u64,
+    /// What is traced, by how much has to be written since the start.
+    traced: VecDeque<(u64, Arriving)>,
+}
+
+impl Output {
+    /// Appends a run.
+    pub fn push_run(&mut self, run: Arc<Run>) {
+        for (end, arriving) in run.traced() {
+            let end = self.written + (self.bytes + end) as u64;
+            self.traced.push_back((end, arriving.clone()));
+        }
+        self.bytes += run.bytes();
+        self.items.push_back(Item::Run(run));
+    }
+
+    /// Appends PDUs for this link only, which `encode` appends to what it is given.
+    pub fn push_own(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        if !matches!(self.items.back(), Some(Item::Own(piece)) if piece.len() < OWN_PIECE) {
+            self.items
+                .push_back(Item::Own(std::mem::take(&mut self.spare)));
+        }
+        if let Some(Item::Own(piece)) = self.items.back_mut() {
+            let before = piece.len();
+            encode(piece);
+            self.bytes += piece.len() - before;
+        }
+    }
+
+    /// What was pushed last is traced.
+    pub fn trace(&mut self, arriving: Arriving) {
+        let end = self.written + self.bytes as u64;
+        self.traced.push_back((end, arriving));
+    }
+
+    /// The next traced thing that has been written.
+    pub fn arrived(&mut self) -> Option<Arriving> {
+        let written = self.written;
+        let (_, arriving) = self.traced.pop_front_if(|(end, _)| *end <= written)?;
+        Some(arriving)
+    }
+
+    /// Moves everything that waits to `batch`, which is done.
+    pub fn take(&mut self, batch: &mut Batch) {
+        debug_assert!(batch.is_done());
+        std::mem::swap(&mut self.items, &mut batch.items);
+        if self.spare.capacity() == 0 {
+            self.spare = std::mem::take(&mut batch.spare);
+        }
+    }
+
+    /// The writer has written so much of what it took.
+    pub fn written(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.written += bytes as u64;
+    }
+
+    /// Not yet written, what the writer has taken included.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Nothing waits that the writer has not taken.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// What the writer is writing.
+#[derive(Debug, Default)]
+pub struct Batch {
+    items: VecDeque<Item>,
+    /// In the first item: segments that are written.
+    segments: usize,
+    /// In the segment after those: bytes that are written.
+    offset: usize,
+    spare: Vec<u8>,
+}
+
+impl Batch {
+    /// Everything is written.
+    pub fn is_done(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Fills `slices` with what is to be written next. Returns how many it filled.
+    pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut filled = 0;
+        let mut offset = self.offset;
+        let mut skip = self.segments;
+        for item in &self.items {
+            let own: [&[u8]; 1];
+            let run: &[bytes::Bytes];
+            let count = match item {
+                Item::Own(piece) => {
+                    own = [piece];
+                    run = &[];
+                    own.len()
+                }
+                Item::Run(prepared) => {
+                    own = [&[]];
+                    run = prepared.segments();
+                    run.len()
+                }
+            };
+            for index in skip..count {
+                let Some(slice) = slices.get_mut(filled) else {
+                    return filled;
+                };
+                let segment = run.get(index).map_or(own[0], |segment| segment);
+                *slice = IoSlice::new(&segment[offset..]);
+                filled += 1;
+                offset = 0;
+            }
+            skip = 0;
+        }
+        filled
+    }
+
+    /// So many bytes of the slices have been written.
+    pub fn advance(&mut self, mut bytes: usize) {
+        while let Some(item) = self.items.front() {
+            let segment = match item {
+                Item::Own(piece) if self.segments == 0 => piece.len(),
+                Item::Own(_) => {
+                    self.end_item();
+                    continue;
+                }
+                Item::Run(run) => match run.segments().get(self.segments) {
+                    Some(segment) => segment.len(),
+                    None => {
+                        self.end_item();
+                        continue;
+                    }
+                },
+            };
+            let left = segment - self.offset;
+            if bytes < left {
+                self.offset += bytes;
+                return;
+            }
+            bytes -= left;
+            self.segments += 1;
+            self.offset = 0;
+        }
+        debug_assert_eq!(bytes, 0, "more was written than there was");
+    }
+
+    fn end_item(&mut self) {
+        if let Some(Item::Own(mut piece)) = self.items.pop_front()
+            && piece.capacity() <= 2 * OWN_PIECE
+        {
+            piece.clear();
+            self.spare = piece;
+        }
+        self.segments = 0;
+    }
+
+    /// Written bytes of the first item.
+    fn begun(&self) -> usize {
+        let segments = match self.items.front() {
+            Some(Item::Run(run)) => run.segments(),
+            Some(Item::Own(_)) | None => &[],
+        };
+        let whole = segments.iter().take(self.segments).map(bytes::Bytes::len);
+        whole.sum::<usize>() + self.offset
+    }
+}
+
+/// Deliveries that could not be written.
+#[derive(Debug, PartialEq)]
+pub struct GivenBack {
+    /// Most bytes in all; more are dropped, and counted.
+    limit: usize,
+    /// In order, up to the limit.
+    pub runs: Vec<DeliveryRun>,
+    /// PDU bytes in them.
+    pub bytes: usize,
+    /// Deliveries beyond the limit.
+    pub dropped: usize,
+}
+
+impl GivenBack {
+    /// Nothing yet. A link's queue is the limit: nobody else can have been sent more.
+    pub fn new(limit: usize) -> Self {
+        GivenBack {
+            limit,
+            runs: Vec::new(),
+            bytes: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Takes what the writer and the queue still have. The link's own PDUs are of no use to anybody else.
+    pub fn collect(&mut self, batch: &mut Batch, output: &mut Output) {
+        let mut begun = batch.begun();
+        let items = std::mem::take(&mut batch.items);
+        for item in items.into_iter().chain(std::mem::take(&mut output.items)) {
+            if let Item::Run(run) = item {
+                self.add(&run, begun);
+            }
+            begun = 0;
+        }
+        *batch = Batch::default();
+        *output = Output::default();
+    }
+
+    /// Takes a run of which so many bytes are written.
+    pub fn add(&mut self, run: &Run, written: usize) {
+        let left = run.unwritten(written);
+        let bytes = run.bytes() - written;
+        // Once something is missing, nothing that comes later may take its place.
+        if self.dropped > 0 || self.bytes + bytes > self.limit {
+            self.dropped += left.deliveries.len();
+            return;
+        }
+        self.bytes += bytes;
+        self.runs.push(left);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+use bytes::Bytes;
+use proptest::prelude::*;
+use route_proto::attach::v1::delivery::Payload;
+use route_proto::attach::v1::{Delivery, LinkId};
+
+use super::*;
+
+const LIMIT: usize = 4 << 20;
+use crate::pdu::codec;
+use crate::pdu::frame::HEADER_LEN;
+
+#[test]
+fn what_is_written_is_what_was_pushed_in_order() {
+    let mut output = Output::default();
+    let mut batch = Batch::default();
+    output.push_run(run(1, &[100, 3000, 40]));
+    output.push_own(|out| out.extend_from_slice(&codec::HEARTBEAT));
+    output.push_run(run(4, &[16]));
+    output.take(&mut batch);
+    output.push_own(|out| out.extend_from_slice(b"later"));
+
+    let first = write(&mut output, &mut batch, usize::MAX);
+    output.take(&mut batch);
+    let second = write(&mut output, &mut batch, usize::MAX);
+
+    let expected = [&pdu(1, 100), &pdu(2, 3000), &pdu(3, 40)].map(|pdu| pdu.to_vec());
+    let expected = [
+        expected.concat(),
+        codec::HEARTBEAT.to_vec(),
+        pdu(4, 16).to_vec(),
+    ]
+    .concat();
+    assert_eq!(first, expected);
+    assert_eq!(second, b"later");
+    assert_eq!(output.bytes(), 0);
+}
+
+#[test]
+fn what_is_not_wholly_written_is_given_back() {
+    // given: two runs and a heartbeat, of which everything up to the middle of the second PDU is written
+    let mut output = Output::default();
+    let mut batch = Batch::default();
+    output.push_run(run(1, &[100, 100, 100]));
+    output.push_own(|out| out.extend_from_slice(&codec::HEARTBEAT));
+    output.take(&mut batch);
+    output.push_run(run(4, &[16]));
+    write(&mut output, &mut batch, 150);
+
+    let mut back = GivenBack::new(LIMIT);
+    back.collect(&mut batch, &mut output);
+
+    let sequences: Vec<Vec<u64>> = back
+        .runs
+        .iter()
+        .map(|run| run.deliveries.iter().map(|d| d.sequence).collect())
+        .collect();
+    assert_eq!(sequences, [vec![2, 3], vec![4]]);
+    assert_eq!(back.dropped, 0);
+    assert!(batch.is_done() && output.is_empty() && output.bytes() == 0);
+}
+
+#[test]
+fn what_is_given_back_is_bounded_and_has_no_holes() {
+    let mut back = GivenBack::new(LIMIT);
+    let large = run(1, &[LIMIT - 100]);
+    let small = run(9, &[50, 50]);
+
+    back.add(&large, 0);
+    back.add(&run(2, &[101]), 0);
+    back.add(&small, 0);
+
+    assert_eq!((back.runs.len(), back.dropped), (1, 3));
+}
+
+proptest! {
+    #[test]
+    fn any_writes_add_up(
+        pushes in prop::collection::vec(prop::collection::vec(16..3000_usize, 0..6), 0..20),
+        writes in prop::collection::vec(1..5000_usize, 0..100),
+    ) {
+        let mut output = Output::default();
+        let mut batch = Batch::default();
+        let mut expected = Vec::new();
+        let mut sent = Vec::new();
+        let mut sequence = 1;
+        let mut writes = writes.into_iter();
+        for lengths in pushes {
+            if lengths.is_empty() {
+                output.push_own(|out| out.extend_from_slice(&codec::HEARTBEAT));
+                expected.extend_from_slice(&codec::HEARTBEAT);
+            } else {
+                output.push_run(run(sequence, &lengths));
+                for length in lengths {
+                    expected.extend_from_slice(&pdu(sequence, length));
+                    sequence += 1;
+                }
+            }
+            if let Some(most) = writes.next() {
+                if batch.is_done() {
+                    output.take(&mut batch);
+                }
+                sent.extend(write(&mut output, &mut batch, most));
+            }
+            prop_assert_eq!(output.bytes(), expected.len() - sent.len());
+        }
+        loop {
+            sent.extend(write(&mut output, &mut batch, usize::MAX));
+            if output.is_empty() {
+                break;
+            }
+            output.take(&mut batch);
+        }
+        prop_assert_eq!(sent, expected);
+        prop_assert_eq!(output.bytes(), 0);
+    }
+}
+
+/// A socket that takes at most so much, three slices at a time.
+#[test]
+fn what_is_traced_has_arrived_with_its_last_byte() {
+    let mut output = Output::default();
+    let mut batch = Batch::default();
+    output.push_own(|out| out.extend_from_slice(b"untraced"));
+    for name in ["one", "two"] {
+        output.push_own(|out| out.extend_from_slice(&[0; 10]));
+        output.trace(Arriving::from_hop(name));
+    }
+    output.take(&mut batch);
+
+    let mut arrived = |bytes| {
+        write(&mut output, &mut batch, bytes);
+        let arrived = std::iter::from_fn(|| output.arrived());
+        arrived
+            .map(|it| it.traceparent().to_owned())
+            .collect::<Vec<_>>()
+    };
+
+    assert!(arrived(17).is_empty());
+    assert_eq!(arrived(1), ["one"]);
+    assert_eq!(arrived(10), ["two"]);
+}
+
+fn write(output: &mut Output, batch: &mut Batch, most: usize) -> Vec<u8> {
+    let mut sent = Vec::new();
+    while !batch.is_done() && sent.len() < most {
+        let mut slices = [IoSlice::new(&[]); 3];
+        let filled = batch.slices(&mut slices);
+        let bytes: Vec<u8> = slices[..filled]
+            .iter()
+            .flat_map(|slice| slice.to_vec())
+            .collect();
+        let taken = bytes.len().min(most - sent.len());
+        sent.extend_from_slice(&bytes[..taken]);
+        batch.advance(taken);
+        output.written(taken);
+    }
+    sent
+}
+
+fn run(first: u64, lengths: &[usize]) -> Arc<Run> {
+    let deliveries = (first..).zip(lengths).map(|(sequence, length)| Delivery {
+        sequence,
+        index: 0,
+        payload: Some(Payload::Pdu(pdu(sequence, *length))),
+        ..Delivery::default()
+    });
+    let run = DeliveryRun {
+        origin: Some(LinkId::default()),
+        deliveries: deliveries.collect(),
+        ..DeliveryRun::default()
+    };
+    Arc::new(Run::prepare(run, 1).unwrap())
+}
+
+fn pdu(fill: u64, length: usize) -> Bytes {
+    let mut pdu = vec![fill as u8; length];
+    pdu[..HEADER_LEN].copy_from_slice(&[0; HEADER_LEN]);
+    Bytes::from(pdu)
+}

@@ -1,0 +1,160 @@
+//! The reading half of a connection's task: one read of whatever is there into memory that all connections of a thread
+//! share, all PDUs in it translated, one submission.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use route_proto::attach::v1::CloseReason;
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::yield_now;
+use tracing::{debug, warn};
+
+use crate::links::gateway::Gateway;
+use crate::links::link::Link;
+use crate::pdu::deed::Deed;
+use crate::pdu::frame::FrameError;
+use crate::pdu::input::{Session, Tally};
+use crate::trace::Sampling;
+use crate::unconfirmed::windows::Room;
+
+/// Most that one read takes, bytes. More gains nothing and keeps the others waiting.
+const READ: usize = 256 << 10;
+
+/// After so many bytes read without waiting, other tasks come first.
+const TURN: usize = 64 << 10;
+
+/// Reads before a draining link stops reading: what has arrived is handled, but not for ever.
+const LAST_READS: usize = 64;
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        bytes: vec![0; READ],
+        deeds: Vec::new(),
+    });
+}
+
+/// Memory for one read, shared by all connections of a thread.
+struct Scratch {
+    bytes: Vec<u8>,
+    deeds: Vec<Deed>,
+}
+
+/// Reads what one MsgServer sends.
+#[derive(Debug)]
+pub(super) struct Reader<I> {
+    gateway: Arc<Gateway>,
+    link: Arc<Link>,
+    session: Session,
+    sampling: Sampling,
+    room: Room,
+    /// Its socket.
+    pub(super) input: I,
+}
+
+impl<I: AsyncRead + Unpin> Reader<I> {
+    /// Nothing has been read.
+    pub(super) fn new(gateway: &Arc<Gateway>, link: &Arc<Link>, input: I) -> Self {
+        Reader {
+            session: Session::new(Arc::clone(&gateway.dialect), gateway.pdu_limit()),
+            sampling: Sampling::default(),
+            room: Room::Left,
+            gateway: Arc::clone(gateway),
+            link: Arc::clone(link),
+            input,
+        }
+    }
+
+    /// Reads until there is a reason to end.
+    pub(super) async fn read(&mut self) -> CloseReason {
+        loop {
+            match poll_fn(|cx| self.poll_read(cx)).await {
+                Ok(0) => return CloseReason::Peer,
+                Ok(bytes) if bytes >= TURN => yield_now().await,
+                Ok(_) => {}
+                Err(ReadError::Frame(error)) => {
+                    warn!(%error, "closing the connection");
+                    return CloseReason::BadFrame;
+                }
+                Err(ReadError::Io(error)) => {
+                    debug!(%error, "reading failed");
+                    return CloseReason::Peer;
+                }
+            }
+        }
+    }
+
+    /// Handles what has arrived.
+    pub(super) async fn read_rest(&mut self) {
+        // What the kernel has may not be known here yet.
+        yield_now().await;
+        for _ in 0..LAST_READS {
+            // Nothing there now is the end, as much as the end is.
+            let read = poll_fn(|cx| {
+                let read = self.poll_read(cx);
+                Poll::Ready(matches!(read, Poll::Ready(Ok(1..))))
+            });
+            if !read.await {
+                break;
+            }
+        }
+    }
+
+    /// Reads once, when that is allowed and there is something, and submits what it means. Returns how much that was;
+    /// 0 is the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ReadError>> {
+        if self.poll_allowed(cx).is_pending() {
+            self.link.hold_up();
+            return Poll::Pending;
+        }
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut buffer = ReadBuf::new(&mut scratch.bytes);
+            let read = Pin::new(&mut self.input).poll_read(cx, &mut buffer);
+            let now = match &read {
+                // Nothing there: that costs no look at the clock, unless it was held up.
+                Poll::Pending => {
+                    self.link.release(|| self.gateway.clock.now());
+                    return Poll::Pending;
+                }
+                Poll::Ready(_) => self.gateway.clock.now(),
+            };
+            self.link.release(|| now);
+            ready!(read)?;
+            let data = buffer.filled();
+            let bytes = data.len();
+            let mut tally = Tally::default();
+            let received = self
+                .session
+                .receive(now, data, &mut scratch.deeds, &mut tally);
+            self.link.heard(now, self.session.awaits_first_pdu());
+            self.gateway.counters.received(&tally, bytes);
+            let (link, deeds) = (self.link.number(), &mut scratch.deeds);
+            let age = || self.gateway.clock.now().saturating_sub(now);
+            let spans = self.sampling.begin(link, deeds, age);
+            let uplink = &self.gateway.uplink;
+            self.room = uplink.submit_traced(link, deeds, spans);
+            received?;
+            Poll::Ready(Ok(bytes))
+        })
+    }
+
+    fn poll_allowed(&mut self, cx: &Context<'_>) -> Poll<()> {
+        ready!(self.gateway.throttle.poll_open(cx));
+        if self.room == Room::Full {
+            ready!(self.gateway.uplink.poll_room(cx, self.link.number()));
+            self.room = Room::Left;
+        }
+        Poll::Ready(())
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}

@@ -1,0 +1,58 @@
+//! The one timer of all links: heartbeats and time limits once a second, as in the C++ RouteServer; while readers are
+//! paused, ten times, so that nobody waits for a link that no longer reads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tracing::warn;
+
+use crate::links::gateway::Gateway;
+
+const TICK: Duration = Duration::from_secs(1);
+
+const PAUSED_TICK: Duration = Duration::from_millis(100);
+
+/// Ticks for ever. Queries that were not answered for `query_timeout` are given up: their MsgServer has.
+pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
+    let mut ticks = interval_at(Instant::now() + TICK, TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        let relief = Instant::now() + PAUSED_TICK;
+        tokio::select! {
+            _ = ticks.tick() => tick(&gateway, query_timeout),
+            () = sleep_until(relief), if gateway.throttle.is_paused() => relieve(&gateway),
+            // Looks again whether there is a pause.
+            () = gateway.pressed.notified() => {}
+        }
+    }
+}
+
+fn tick(gateway: &Gateway, query_timeout: Duration) {
+    let now = gateway.clock.now();
+    gateway.throttle.tick(now);
+    let paused = gateway.throttle.is_paused();
+    let settings = &gateway.link_settings;
+    let turn = |turn| gateway.turn(turn);
+    gateway.links.tick(now, settings, paused, turn);
+    let given_up = gateway
+        .uplink
+        .give_up_queries(now.saturating_sub(query_timeout));
+    if given_up > 0 {
+        gateway.counters.unanswered.add(given_up as u64);
+        warn!(
+            queries = given_up,
+            "gave up queries that the node did not answer"
+        );
+    }
+}
+
+fn relieve(gateway: &Gateway) {
+    let now = gateway.clock.now();
+    gateway.throttle.tick(now);
+    for link in gateway.links.all() {
+        if let Some(turn) = link.relieve(now) {
+            gateway.turn(turn);
+        }
+    }
+}

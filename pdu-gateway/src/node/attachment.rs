@@ -1,0 +1,326 @@
+//! The gateway's end of Attach: finds a node, says hello, resumes, and works off what comes down until the stream
+//! breaks; then begins anew.
+//!
+//! Listeners and readiness follow it: connections are taken while a node is attached, wait while it is away for a
+//! moment, and are refused when it has never been there or stays away; then links are ended too, so that their
+//! MsgServers turn to another RouteServer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use route_proto::attach::v1::{
+    AttachHello, AttachWelcome, CloseReason, Downlink as Message, attach_response,
+    downlink_entry::Entry,
+};
+use route_runtime::readiness::Readiness;
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_stream::StreamExt;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::links::gateway::Gateway;
+use crate::links::listener::Door;
+use crate::node::downlink::Downlink;
+use crate::node::told::Notices;
+use crate::node::upstream::{AttachError, Upstream};
+
+/// Before the second attempt, at most; it doubles up to [`Patience::back_off`], with full jitter.
+const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
+
+/// After messages of so many PDU bytes, other tasks come first.
+const TURN: usize = 256 << 10;
+
+/// For the stream to end after we have ended our side.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Attaching has ended for good.
+#[derive(Debug, thiserror::Error)]
+pub enum Lost {
+    /// A newer life of this gateway has taken its place.
+    #[error("superseded by a newer process with the same gateway id: {0}")]
+    Superseded(AttachError),
+    /// The node is in this process; it cannot come back.
+    #[error("the embedded node ended the stream: {0}")]
+    Embedded(AttachError),
+}
+
+/// How the gateway presents itself to nodes.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Stable name.
+    pub gateway_id: String,
+    /// Version and host, for operators.
+    pub description: String,
+}
+
+/// How long is waited for nodes.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// To be welcomed, from the connecting on. A node may keep a restarted gateway waiting until its old stream breaks.
+    pub welcome: Duration,
+    /// Longest pause between two attempts; also after a refusal that another attempt will hardly change.
+    pub back_off: Duration,
+    /// Links are ended when the node has been away for so long.
+    pub lost: Duration,
+}
+
+/// Keeps the gateway attached.
+#[derive(Debug)]
+pub struct Attachment {
+    /// Whose links.
+    pub gateway: Arc<Gateway>,
+    /// Tried in turn; at least one.
+    pub upstreams: Vec<Box<dyn Upstream>>,
+    /// The node is in this process: there is no second attempt.
+    pub embedded: bool,
+    /// Who we are.
+    pub identity: Identity,
+    /// How long it waits.
+    pub patience: Patience,
+    /// For the listeners.
+    pub doors: watch::Sender<Door>,
+    /// For probes.
+    pub readiness: Readiness,
+    /// Everything has been sent: end the stream and return.
+    pub finished: CancellationToken,
+}
+
+/// What is known of nodes, from one attempt to the next.
+#[derive(Debug)]
+struct Known {
+    attempt: u64,
+    roster: Vec<String>,
+    epoch: u64,
+    /// Number of the last Downlink taken from that node since its last welcome: an earlier one it has been told of.
+    taken: u64,
+    /// Of the newest delivery of all nodes so far.
+    position: u64,
+    /// Notices of all nodes so far.
+    notices: Notices,
+    failures: u32,
+    /// Since when there is no node, if there has been one.
+    away_since: Option<Duration>,
+}
+
+impl Attachment {
+    /// Attaches, and attaches again, until it is finished. Fails when there is no use in trying again.
+    pub async fn run(self) -> Result<(), Lost> {
+        let mut known = Known {
+            attempt: 0,
+            roster: Vec::new(),
+            epoch: 0,
+            taken: 0,
+            position: 0,
+            // What is unconfirmed for longer is beyond what an interruption may be.
+            notices: Notices::new(self.patience.lost),
+            failures: 0,
+            away_since: None,
+        };
+        for upstream in self.upstreams.iter().cycle() {
+            let Err(error) = self.attach(upstream.as_ref(), &mut known).await else {
+                return Ok(());
+            };
+            let error = self.detached(upstream.name(), error, &mut known)?;
+            tokio::select! {
+                () = self.wait(&error, &known) => {}
+                () = self.finished.cancelled() => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// One stream, from hello to its end. Ok when we have finished.
+    async fn attach(&self, upstream: &dyn Upstream, known: &mut Known) -> Result<(), AttachError> {
+        known.attempt += 1;
+        let hello = AttachHello {
+            gateway_id: self.identity.gateway_id.clone(),
+            incarnation: self.gateway.incarnation,
+            attempt: known.attempt,
+            roster: known.roster.clone(),
+            description: self.identity.description.clone(),
+            epoch: known.epoch,
+            taken: known.taken,
+            position: known.position,
+            // When it is sent.
+            clock_micros: 0,
+        };
+        let requests = self.gateway.uplink.stream(hello);
+        let open = async {
+            let mut responses = upstream.attach(requests).await?;
+            let first = responses.next().await.ok_or(AttachError::Closed)??;
+            match first.frame {
+                Some(attach_response::Frame::Welcome(welcome)) => Ok((responses, welcome)),
+                Some(attach_response::Frame::Downlink(_)) | None => Err(AttachError::Protocol),
+            }
+        };
+        let opened = tokio::select! {
+            opened = timeout(self.patience.welcome, open) => opened.map_err(|_| AttachError::Slow)?,
+            () = self.away_for_too_long(known) => Err(AttachError::Slow),
+            () = self.finished.cancelled() => return Ok(()),
+        };
+        let (mut responses, welcome) = opened?;
+        self.welcomed(upstream.name(), welcome, known);
+
+        let mut downlink = Downlink::new(Arc::clone(&self.gateway));
+        loop {
+            let message = tokio::select! {
+                biased;
+                message = responses.next() => message,
+                () = self.finished.cancelled() => {
+                    self.gateway.uplink.end_stream();
+                    let _ = timeout(LAST_WORDS, async { while responses.next().await.is_some() {} }).await;
+                    return Ok(());
+                }
+            };
+            let message = message.ok_or(AttachError::Closed)??;
+            let Some(attach_response::Frame::Downlink(message)) = message.frame else {
+                return Err(AttachError::Protocol);
+            };
+            if self.take(&mut downlink, message, known) >= TURN {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    fn welcomed(&self, name: &str, welcome: AttachWelcome, known: &mut Known) {
+        info!(
+            node = name,
+            epoch = format_args!("{:x}", welcome.epoch),
+            attempt = known.attempt,
+            known_links = welcome.applied.len(),
+            gateways = welcome.roster.len(),
+            "attached"
+        );
+        if welcome.epoch != known.epoch {
+            for link in self.gateway.links.all() {
+                link.new_node(welcome.epoch);
+            }
+        }
+        if let Some(problem) = self.gateway.uplink.windows().misfit(&welcome) {
+            warn!(node = name, "{problem}");
+        }
+        if welcome.max_pdu_bytes > 0 {
+            self.gateway.limit_pdus(welcome.max_pdu_bytes);
+        }
+        // Only a node that does not know everybody yet has use for it.
+        let told = if welcome.roster.is_empty() {
+            known.notices.told()
+        } else {
+            VecDeque::new()
+        };
+        for link in self.gateway.uplink.resume(&welcome.applied, told) {
+            if let Some(link) = self.gateway.links.get(link) {
+                link.reopen_end();
+            }
+        }
+        if !welcome.roster.is_empty() {
+            known.roster = welcome.roster;
+        }
+        (known.epoch, known.taken) = (welcome.epoch, 0);
+        (known.failures, known.away_since) = (0, None);
+        self.gateway.counters.attached.add(1);
+        self.readiness.set(true, "attached to a node");
+        self.doors.send_replace(Door::Open);
+    }
+
+    fn take(&self, downlink: &mut Downlink, mut message: Message, known: &mut Known) -> usize {
+        if let Some(roster) = message.roster.take() {
+            known.roster = roster.gateway_ids;
+        }
+        // A node in this process has no successor.
+        if !self.embedded {
+            let now = self.gateway.clock.now();
+            for entry in &message.entries {
+                if let Some(Entry::Run(run)) = &entry.entry {
+                    let last = run.position + (run.deliveries.len() as u64).saturating_sub(1);
+                    known.position = known.position.max(last);
+                    known.notices.note(now, run);
+                }
+            }
+        }
+        let number = message.number;
+        let work = downlink.take(message);
+        known.taken = number;
+        work
+    }
+
+    /// Notes that there is no node, and what follows from that.
+    fn detached(
+        &self,
+        name: &str,
+        error: AttachError,
+        known: &mut Known,
+    ) -> Result<AttachError, Lost> {
+        let gateway = &self.gateway;
+        gateway.counters.attach_failures.add(1);
+        gateway.uplink.detach();
+        if self.embedded {
+            return Err(Lost::Embedded(error));
+        }
+        if error.is_superseded() {
+            return Err(Lost::Superseded(error));
+        }
+        let now = gateway.clock.now();
+        gateway.throttle.node(now, false);
+        self.readiness.set(false, "no node is attached");
+        if known.epoch != 0 && known.away_since.is_none() {
+            let what = "detached; MsgServers stay connected";
+            if error.is_drain() {
+                info!(node = name, %error, "{what}");
+            } else {
+                warn!(node = name, %error, "{what}");
+            }
+            known.away_since = Some(now);
+            self.doors.send_replace(Door::Held);
+        } else if known.failures == 0 || error.is_refusal() {
+            warn!(node = name, %error, "cannot attach");
+        } else {
+            debug!(node = name, %error, "cannot attach");
+        }
+        known.failures += 1;
+        if self.is_away_for_too_long(known) && *self.doors.borrow() != Door::Shut {
+            error!(
+                links = gateway.counters.open_links(),
+                "no node for too long; closing all links, so that MsgServers turn elsewhere"
+            );
+            self.doors.send_replace(Door::Shut);
+            gateway.links.end_all(CloseReason::Requested);
+        }
+        Ok(error)
+    }
+
+    async fn wait(&self, error: &AttachError, known: &Known) {
+        let most = FIRST_BACK_OFF
+            .saturating_mul(1 << known.failures.min(10))
+            .min(self.patience.back_off);
+        let time = if error.is_refusal() {
+            self.patience.back_off
+        } else {
+            most.mul_f64(fastrand::f64())
+        };
+        tokio::select! {
+            () = sleep(time) => {}
+            () = self.away_for_too_long(known) => {}
+        }
+    }
+
+    fn is_away_for_too_long(&self, known: &Known) -> bool {
+        let now = self.gateway.clock.now();
+        known
+            .away_since
+            .is_some_and(|since| now.saturating_sub(since) >= self.patience.lost)
+    }
+
+    /// Returns at the moment when links have to be ended; never if they have been, or there is nothing to end.
+    async fn away_for_too_long(&self, known: &Known) {
+        match known.away_since {
+            Some(since) if *self.doors.borrow() != Door::Shut => {
+                let away = self.gateway.clock.now().saturating_sub(since);
+                sleep(self.patience.lost.saturating_sub(away)).await;
+            }
+            _ => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What comes down: puts each delivery into the queues of its target links, answers queries, confirms.
+//!
+//! One message is worked off without waiting for anybody: a link whose queue is full is ended, not waited for. So a
+//! slow MsgServer never stops the stream, and with it the others.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use route_proto::attach::v1::{
+    CloseReason, DeliveryRun, Downlink as Message, StatusAnswer, downlink_entry::Entry,
+};
+use tracing::{debug, info};
+
+use crate::clock::micros;
+use crate::links::gateway::Gateway;
+use crate::links::link::Delivered;
+use crate::links::run::Run;
+use crate::once::old_kicks::{self, OldKick};
+use crate::pdu::codec::{self, AnswerTo};
+use crate::pdu::command;
+use crate::trace::Arriving;
+
+/// Distributes messages of one gateway's stream.
+#[derive(Debug)]
+pub struct Downlink {
+    gateway: Arc<Gateway>,
+    /// Writers to be woken when the message is worked off; empty between messages.
+    wake: Vec<Waker>,
+}
+
+impl Downlink {
+    /// For the links of this gateway.
+    pub fn new(gateway: Arc<Gateway>) -> Self {
+        Downlink {
+            gateway,
+            wake: Vec::new(),
+        }
+    }
+
+    /// Works off one message. Returns PDU bytes that it brought, as a measure of the work.
+    pub fn take(&mut self, message: Message) -> usize {
+        let now = self.gateway.clock.now();
+        let mut bytes = 0;
+        for entry in message.entries {
+            match entry.entry {
+                Some(Entry::Run(run)) => bytes += self.deliver(now, run),
+                Some(Entry::Answer(answer)) => self.answer(now, answer),
+                Some(Entry::Close(close)) => {
+                    info!(
+                        link = close.link,
+                        reason = close.reason,
+                        "the node ends a link"
+                    );
+                    if let Some(link) = self.gateway.links.get(close.link) {
+                        link.end(CloseReason::Requested);
+                    }
+                }
+                Some(Entry::Ended(ended)) => self.end_is_known(ended.link),
+                Some(Entry::TakenOver(taken)) => {
+                    if let Some(link) = self.gateway.links.get(taken.link) {
+                        link.take_over(&taken.marks);
+                    }
+                }
+                // From a newer node; what it means here is not known.
+                None => debug!("skipping an unknown entry"),
+            }
+        }
+        for writer in self.wake.drain(..) {
+            writer.wake();
+        }
+        // After the entries: what is confirmed here has caused nothing that is still to come.
+        let confirmed = self.gateway.uplink.confirm(&message.confirmations);
+        for link in confirmed.finished {
+            self.gateway.links.forget(link);
+        }
+        for timing in confirmed.timings {
+            let command = u16::try_from(timing.command).unwrap_or_default();
+            let time = now.saturating_sub(timing.read_at);
+            self.gateway.counters.taken_over(command, time);
+        }
+        if let Some(pause) = message.throttle {
+            info!(pause, "the node paces this gateway");
+            self.gateway.throttle.node(now, pause);
+        }
+        self.gateway.uplink.took_over(now, message.number);
+        bytes
+    }
+
+    fn deliver(&mut self, now: Duration, run: DeliveryRun) -> usize {
+        let gateway = &self.gateway;
+        let moment = micros(now).saturating_sub(micros(gateway.link_settings.kick_age));
+        if !old_kicks::is_any_old(&run, moment) {
+            return self.deliver_run(now, run, None);
+        }
+        let parts = old_kicks::cut(&gateway.dialect, run, moment).into_iter();
+        parts
+            .map(|(part, old_kick)| self.deliver_run(now, part, old_kick))
+            .sum()
+    }
+
+    fn deliver_run(
+        &mut self,
+        now: Duration,
+        mut run: DeliveryRun,
+        old_kick: Option<OldKick>,
+    ) -> usize {
+        let targets = std::mem::take(&mut run.targets);
+        let Some(run) = Run::prepare(run, targets.len()) else {
+            return 0;
+        };
+        let run = Arc::new(run.of_old_kick(old_kick));
+        let deliveries = run.deliveries();
+        let gateway = &self.gateway;
+        let (mut delivered, mut given_back, mut repeated, mut lost) = (0, 0, 0, 0);
+        let mut spared = 0;
+        let mut turns = Vec::new();
+        let unknown = gateway.links.visit(&targets, |link| {
+            let (outcome, turn) = link.deliver(&run, now, &gateway.uplink, &mut self.wake);
+            turns.extend(turn);
+            match outcome {
+                Delivered::Queued { repeated: again } => {
+                    delivered += deliveries - again;
+                    repeated += again;
+                }
+                Delivered::Spared => spared += deliveries,
+                Delivered::GivenBack { dropped } => {
+                    given_back += deliveries - dropped;
+                    lost += dropped;
+                }
+            }
+        });
+        for turn in turns {
+            gateway.turn(turn);
+        }
+        // Its end was confirmed, so it should not have been named any more.
+        lost += unknown * deliveries;
+        let counters = &gateway.counters;
+        counters.delivered.add(delivered as u64);
+        for (counter, count) in [
+            (&counters.repeated, repeated),
+            (&counters.given_back, given_back),
+            (&counters.lost, lost),
+            (&counters.kicks_dropped, spared),
+        ] {
+            if count > 0 {
+                counter.add(count as u64);
+            }
+        }
+        run.bytes()
+    }
+
+    fn answer(&mut self, now: Duration, answer: StatusAnswer) {
+        let Some(query) = self.gateway.uplink.answer(answer.link, answer.sequence) else {
+            debug!(link = answer.link, "an answer to no open query");
+            return;
+        };
+        let Some(link) = self.gateway.links.get(answer.link) else {
+            return;
+        };
+        let answer_to = AnswerTo {
+            sequence: query.header_sequence,
+            requester: query.requester,
+            user_ids: &query.user_ids,
+            attach_data: &query.attach_data,
+        };
+        let traced = Arriving::now(answer.traceparent);
+        let turn = link.send(now, &mut self.wake, traced, |out| {
+            codec::status_answer(out, answer_to, &answer.statuses);
+        });
+        if let Some(turn) = turn {
+            self.gateway.turn(turn);
+        }
+        let counters = &self.gateway.counters;
+        counters.answered.add(1);
+        let time = now.saturating_sub(query.asked_at);
+        counters.taken_over(command::USERS_STATUS_QUERY, time);
+    }
+
+    fn end_is_known(&self, number: u64) {
+        let Some(link) = self.gateway.links.get(number) else {
+            return;
+        };
+        link.end_is_confirmed(&self.gateway.uplink);
+    }
+}

@@ -1,0 +1,78 @@
+//! Gateway and node in one process: the only file that knows the node's crate.
+//!
+//! The node gets the same messages by the same function as over the network, only without one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::metrics::Meter;
+use route_grpc::Node;
+pub use route_grpc::settings::NodeSettings;
+use route_runtime::readiness::Readiness;
+use route_runtime::shutdown::Shutdown;
+use tokio::net::TcpListener;
+use tokio_stream::StreamExt;
+
+use crate::node::upstream::{AttachError, Responses, Upstream};
+use crate::unconfirmed::uplink::UplinkStream;
+
+/// A node in this process, and its gRPC port for others.
+#[derive(Debug)]
+pub struct EmbeddedNode {
+    node: Arc<Node>,
+    /// The node's own: it ends after the gateway has.
+    shutdown: Shutdown,
+}
+
+impl EmbeddedNode {
+    /// Starts a node that takes PDUs of at least `pdu_limit` bytes, and serves gRPC. It has `deadline` to end when it is
+    /// [told to](Self::end).
+    pub fn start(
+        mut settings: NodeSettings,
+        pdu_limit: u32,
+        meter: &Meter,
+        grpc: TcpListener,
+        readiness: Readiness,
+        deadline: Duration,
+    ) -> Self {
+        settings.pdu_limit = settings.pdu_limit.max(pdu_limit as usize);
+        let shutdown = Shutdown::new(deadline);
+        let node = Node::start(settings, meter, shutdown.clone());
+        let serving = Arc::clone(&node);
+        shutdown.tracker().spawn(async move {
+            if let Err(error) = route_grpc::serve(serving, grpc, readiness).await {
+                tracing::error!(%error, "the gRPC server broke");
+            }
+        });
+        EmbeddedNode { node, shutdown }
+    }
+
+    /// Where the gateway attaches.
+    pub fn upstream(&self) -> Box<dyn Upstream> {
+        Box::new(InProcess(Arc::clone(&self.node)))
+    }
+
+    /// Ends the node: true. False if it had to be cut off.
+    pub async fn end(self) -> bool {
+        self.shutdown.finish().await
+    }
+}
+
+#[derive(Debug)]
+struct InProcess(Arc<Node>);
+
+impl Upstream for InProcess {
+    fn name(&self) -> &str {
+        "embedded"
+    }
+
+    fn attach(
+        &self,
+        requests: UplinkStream,
+    ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>> {
+        let responses = self.0.attach_embedded(requests.map(Ok));
+        Box::pin(async { Ok(Box::pin(responses) as Responses) })
+    }
+}

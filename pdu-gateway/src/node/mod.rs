@@ -1,0 +1,8 @@
+//! The gateway's end of Attach, and what comes down on it.
+
+pub mod attachment;
+pub mod downlink;
+pub mod embedded;
+pub mod remote;
+pub mod told;
+pub mod upstream;

@@ -1,0 +1,103 @@
+//! A place where a node may be attached to, and why there is no stream, or no longer.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use route_proto::attach::v1::AttachResponse;
+use route_proto::v1::ErrorReason;
+use tokio_stream::Stream;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+use crate::unconfirmed::uplink::UplinkStream;
+
+/// What a node sends.
+pub type Responses = Pin<Box<dyn Stream<Item = Result<AttachResponse, Status>> + Send>>;
+
+/// A place where a node may be attached to.
+pub trait Upstream: fmt::Debug + Send + Sync {
+    /// For people: an address.
+    fn name(&self) -> &str;
+
+    /// Opens a stream that sends these requests.
+    fn attach(
+        &self,
+        requests: UplinkStream,
+    ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>>;
+}
+
+/// Why there is no stream, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// The node cannot be reached.
+    #[error("cannot connect: {}", reasons(.0))]
+    Connect(#[from] tonic::transport::Error),
+    /// The node, or the transport, ended the stream.
+    #[error("{}: {}", .0.code(), .0.message())]
+    Ended(#[from] Status),
+    /// The node ended the stream without a reason.
+    #[error("the stream ended")]
+    Closed,
+    /// It took too long.
+    #[error("no welcome in time")]
+    Slow,
+    /// A message that does not fit here.
+    #[error("the node does not speak this protocol")]
+    Protocol,
+}
+
+/// An error and all that it stems from; the outermost one of a transport says little.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let sources = std::iter::successors(Some(error), |error| error.source());
+    let mut reasons: Vec<String> = sources.map(ToString::to_string).collect();
+    reasons.dedup();
+    reasons.join(": ")
+}
+
+impl AttachError {
+    /// The node ends, and says so: another one is to be expected.
+    pub fn is_drain(&self) -> bool {
+        let AttachError::Ended(status) = self else {
+            return false;
+        };
+        let details = status.get_error_details();
+        let reason = details.error_info().map(|info| info.reason.as_str());
+        reason
+            == Some(
+                ErrorReason::Draining
+                    .as_str_name()
+                    .trim_start_matches("ERROR_REASON_"),
+            )
+    }
+
+    /// A newer life of this gateway has taken its place.
+    pub fn is_superseded(&self) -> bool {
+        self.code() == Some(Code::Aborted)
+    }
+
+    /// The node has said no, and will say so again.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                Code::AlreadyExists
+                    | Code::InvalidArgument
+                    | Code::FailedPrecondition
+                    | Code::Unimplemented
+                    | Code::PermissionDenied
+                    | Code::Unauthenticated
+            )
+        )
+    }
+
+    fn code(&self) -> Option<Code> {
+        match self {
+            AttachError::Ended(status) => Some(status.code()),
+            AttachError::Connect(_)
+            | AttachError::Closed
+            | AttachError::Slow
+            | AttachError::Protocol => None,
+        }
+    }
+}

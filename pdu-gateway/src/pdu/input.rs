@@ -1,0 +1,396 @@
+//! One connection's input, from bytes to deeds: cuts the stream into PDUs, translates them, and keeps for the node what
+//! it needs to know. Pure: what comes out is numbered and sent by others.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{AudienceScope, Envelope, RoleReport, Unreadable};
+use tracing::{debug, warn};
+
+use crate::pdu::command;
+use crate::pdu::deed::{Deed, OpenQuery};
+use crate::pdu::dialect::{BodyError, Dialect};
+use crate::pdu::frame::{FrameError, Framer, Header, Pdu};
+use crate::pdu::translate::{Meaning, Query, translate};
+
+/// What was received, for the counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Kind {
+    /// 0x0701
+    Heartbeat,
+    /// 0x0707
+    Role,
+    /// 0x0708
+    List,
+    /// 0x070a
+    Update,
+    /// 0x020a
+    Query,
+    /// To be forwarded.
+    Envelope,
+    /// To be forwarded to everybody else, because it cannot be read.
+    UnreadEnvelope,
+    /// Dropped: it cannot be read.
+    Unreadable,
+    /// Dropped: not a command of the RouteServer.
+    Unknown,
+}
+
+/// All kinds, in the order of their numbers, as they are named in metrics.
+pub const KINDS: [&str; 9] = [
+    "heartbeat",
+    "role",
+    "list",
+    "update",
+    "query",
+    "envelope",
+    "unread_envelope",
+    "unreadable",
+    "unknown",
+];
+
+/// What can be received: kinds, and the commands that can be of that kind.
+pub const RECEIVED: [(Kind, u16); 26] = [
+    (Kind::Heartbeat, command::HEARTBEAT),
+    (Kind::Role, command::ROLE_SET),
+    (Kind::List, command::ONLINE_USER_LIST),
+    (Kind::Update, command::USER_STATUS_UPDATE),
+    (Kind::Query, command::USERS_STATUS_QUERY),
+    (Kind::Envelope, command::MESSAGE),
+    (Kind::Envelope, command::READ_RECEIPT),
+    (Kind::Envelope, command::P2P_COMMAND),
+    (Kind::Envelope, command::CONVERSATION_REMOVED),
+    (Kind::Envelope, command::KICK_USER),
+    (Kind::Envelope, command::GROUP_CHANGED),
+    (Kind::Envelope, command::FILE_NOTICE),
+    (Kind::Envelope, command::SIGNATURE_CHANGED),
+    (Kind::UnreadEnvelope, command::MESSAGE),
+    (Kind::UnreadEnvelope, command::READ_RECEIPT),
+    (Kind::UnreadEnvelope, command::P2P_COMMAND),
+    (Kind::UnreadEnvelope, command::CONVERSATION_REMOVED),
+    (Kind::UnreadEnvelope, command::KICK_USER),
+    (Kind::UnreadEnvelope, command::GROUP_CHANGED),
+    (Kind::UnreadEnvelope, command::FILE_NOTICE),
+    (Kind::UnreadEnvelope, command::SIGNATURE_CHANGED),
+    (Kind::Unreadable, command::ROLE_SET),
+    (Kind::Unreadable, command::ONLINE_USER_LIST),
+    (Kind::Unreadable, command::USER_STATUS_UPDATE),
+    (Kind::Unreadable, command::USERS_STATUS_QUERY),
+    (Kind::Unknown, 0),
+];
+
+/// The place of a PDU among [`RECEIVED`].
+pub fn place(kind: Kind, command: u16) -> usize {
+    match kind {
+        Kind::Heartbeat | Kind::Role | Kind::List | Kind::Update | Kind::Query => kind as usize,
+        // Forwarded commands come after the five others, in the same order everywhere.
+        Kind::Envelope => command::place(command),
+        Kind::UnreadEnvelope => command::place(command) + 8,
+        Kind::Unreadable => command::place(command) + 20,
+        Kind::Unknown => RECEIVED.len() - 1,
+    }
+}
+
+/// How many PDUs, in the order of [`RECEIVED`].
+pub type Tally = [u64; RECEIVED.len()];
+
+/// The receiving end of one connection.
+#[derive(Debug)]
+pub struct Session {
+    framer: Framer,
+    dialect: Arc<Dialect>,
+    complete: bool,
+    complained: bool,
+}
+
+impl Session {
+    /// PDUs of more than `limit` bytes end the session.
+    pub fn new(dialect: Arc<Dialect>, limit: u32) -> Self {
+        Session {
+            framer: Framer::new(limit),
+            dialect,
+            complete: false,
+            complained: false,
+        }
+    }
+
+    /// Takes what arrived. Appends what it means to `deeds`, also when it ends in an error: that is what came before.
+    pub fn receive(
+        &mut self,
+        now: Duration,
+        mut data: &[u8],
+        deeds: &mut Vec<Deed>,
+        tally: &mut Tally,
+    ) -> Result<(), FrameError> {
+        while let Some(pdu) = self.framer.next(&mut data)? {
+            self.complete = true;
+            let command = pdu.header().command;
+            let kind = self.take(now, pdu, deeds);
+            tally[place(kind, command)] += 1;
+        }
+        Ok(())
+    }
+
+    /// A first PDU has begun and is not complete.
+    pub fn awaits_first_pdu(&self) -> bool {
+        !self.complete && self.framer.pending() > 0
+    }
+
+    fn take(&mut self, now: Duration, pdu: Pdu<'_>, deeds: &mut Vec<Deed>) -> Kind {
+        let header = pdu.header();
+        let (kind, entry) = match translate(&self.dialect, header.command, pdu.body()) {
+            Meaning::Heartbeat => return Kind::Heartbeat,
+            Meaning::Role { claimed: false } => return Kind::Role,
+            Meaning::Role { claimed: true } => {
+                (Kind::Role, Entry::Role(RoleReport { claimed: true }))
+            }
+            Meaning::List(parts) => {
+                deeds.extend(parts.into_iter().map(|p| Deed::Entry(Entry::List(p))));
+                return Kind::List;
+            }
+            Meaning::Update(update) => (Kind::Update, Entry::Update(update)),
+            Meaning::Query(query) => {
+                deeds.push(Deed::Query(open_query(now, header, query)));
+                return Kind::Query;
+            }
+            Meaning::Envelope {
+                scope,
+                user_ids,
+                unread,
+            } => {
+                let kind = match unread {
+                    None => Kind::Envelope,
+                    Some(error) => {
+                        self.complain(&pdu, error, "forwarding to all others what cannot be read");
+                        Kind::UnreadEnvelope
+                    }
+                };
+                let envelope = envelope(now, header, scope, user_ids, pdu);
+                (kind, Entry::Envelope(envelope))
+            }
+            Meaning::Unreadable { error, presence } => {
+                self.complain(&pdu, error, "dropping what cannot be read");
+                if !presence {
+                    return Kind::Unreadable;
+                }
+                (Kind::Unreadable, Entry::Unreadable(Unreadable {}))
+            }
+            Meaning::Unknown => {
+                let command = format_args!("{:#06x}", header.command);
+                debug!(command, "dropping an unknown command");
+                return Kind::Unknown;
+            }
+        };
+        deeds.push(Deed::Entry(entry));
+        kind
+    }
+
+    /// The first of a connection is worth somebody's attention, the rest would only be repetition.
+    fn complain(&mut self, pdu: &Pdu<'_>, error: BodyError, what: &str) {
+        let command = pdu.header().command;
+        let bytes = pdu.bytes().len();
+        if self.complained {
+            debug!(command = format_args!("{command:#06x}"), bytes, %error, "{what}");
+        } else {
+            warn!(command = format_args!("{command:#06x}"), bytes, %error, "{what}");
+            self.complained = true;
+        }
+    }
+}
+
+fn open_query(now: Duration, header: Header, query: Query<'_>) -> OpenQuery {
+    OpenQuery {
+        header_sequence: header.sequence,
+        requester: query.requester,
+        user_ids: query.user_ids,
+        attach_data: Bytes::copy_from_slice(query.attach_data),
+        asked_at: now,
+        traceparent: String::new(),
+    }
+}
+
+fn envelope(
+    now: Duration,
+    header: Header,
+    scope: AudienceScope,
+    user_ids: Vec<u32>,
+    pdu: Pdu<'_>,
+) -> Envelope {
+    let read_at_micros = match header.command {
+        // 0 would say that its age does not matter.
+        command::KICK_USER => u64::try_from(now.as_micros()).unwrap_or(u64::MAX).max(1),
+        _ => 0,
+    };
+    Envelope {
+        command: u32::from(header.command),
+        scope: scope.into(),
+        user_ids,
+        pdu: pdu.into_bytes(),
+        traceparent: String::new(),
+        read_at_micros,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use route_proto::attach::v1::SessionUpdate;
+
+    use super::*;
+    use crate::pdu::frame::HEADER_LEN;
+
+    const NOW: Duration = Duration::from_secs(3);
+
+    #[test]
+    fn pdus_become_deeds_in_order() {
+        let claim = pdu(command::ROLE_SET, &[0x08, 1]);
+        let update = pdu(command::USER_STATUS_UPDATE, &[0x08, 1, 0x10, 42, 0x18, 1]);
+        let query = pdu(
+            command::USERS_STATUS_QUERY,
+            &[0x08, 5, 0x10, 9, 0xa2, 0x01, 1, b'x'],
+        );
+        let p2p = pdu(command::P2P_COMMAND, &[0x08, 1, 0x10, 2, 0x1a, 0]);
+        let input = [claim, update, query, p2p.clone()].concat();
+
+        let (deeds, result, tally) = receive(&mut session(), &input);
+
+        assert_eq!(result, Ok(()));
+        assert_eq!(
+            deeds,
+            [
+                Deed::Entry(Entry::Role(RoleReport { claimed: true })),
+                Deed::Entry(Entry::Update(SessionUpdate {
+                    user_id: 42,
+                    client_type: 1,
+                    status: 1
+                })),
+                Deed::Query(OpenQuery {
+                    header_sequence: 77,
+                    requester: 5,
+                    user_ids: vec![9],
+                    attach_data: bytes::Bytes::from_static(b"x"),
+                    asked_at: NOW,
+                    traceparent: String::new(),
+                }),
+                Deed::Entry(Entry::Envelope(Envelope {
+                    command: u32::from(command::P2P_COMMAND),
+                    scope: AudienceScope::Users.into(),
+                    user_ids: vec![1, 2],
+                    pdu: p2p.into(),
+                    traceparent: String::new(),
+                    read_at_micros: 0,
+                })),
+            ]
+        );
+        let expected = [
+            (Kind::Role, command::ROLE_SET, 1),
+            (Kind::Update, command::USER_STATUS_UPDATE, 1),
+            (Kind::Query, command::USERS_STATUS_QUERY, 1),
+            (Kind::Envelope, command::P2P_COMMAND, 1),
+        ];
+        assert_eq!(counted(&tally), expected);
+    }
+
+    #[test]
+    fn a_kick_says_when_it_was_read() {
+        let (deeds, ..) = receive(&mut session(), &pdu(command::KICK_USER, b""));
+
+        let [Deed::Entry(Entry::Envelope(kick))] = &deeds[..] else {
+            panic!("a kick is forwarded, not {deeds:?}");
+        };
+        assert_eq!(kick.read_at_micros, 3_000_000);
+    }
+
+    #[test]
+    fn what_means_nothing_to_the_node_stays_here() {
+        let input = [
+            pdu(command::HEARTBEAT, b"any body"),
+            pdu(command::ROLE_SET, &[0x08, 0]),
+            pdu(command::ROLE_SET, b""),
+            pdu(0x9999, b""),
+        ]
+        .concat();
+
+        let (deeds, result, tally) = receive(&mut session(), &input);
+
+        assert_eq!(result, Ok(()));
+        assert_eq!(deeds, []);
+        let expected = [
+            (Kind::Heartbeat, command::HEARTBEAT, 1),
+            (Kind::Role, command::ROLE_SET, 1),
+            (Kind::Unreadable, command::ROLE_SET, 1),
+            (Kind::Unknown, 0, 1),
+        ];
+        assert_eq!(counted(&tally), expected);
+    }
+
+    #[test]
+    fn everything_that_is_counted_has_its_place() {
+        for (index, (kind, command)) in RECEIVED.into_iter().enumerate() {
+            assert_eq!(place(kind, command), index, "{kind:?} {command:#x}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_reported() {
+        let (deeds, ..) = receive(&mut session(), &pdu(command::ONLINE_USER_LIST, b"\xff"));
+
+        assert_eq!(deeds, [Deed::Entry(Entry::Unreadable(Unreadable {}))]);
+    }
+
+    #[test]
+    fn what_came_before_a_bad_frame_counts() {
+        let input = [pdu(command::MESSAGE, b""), vec![0; 16]].concat();
+
+        let (deeds, result, _) = receive(&mut session(), &input);
+
+        assert_eq!(deeds.len(), 1);
+        assert_eq!(result, Err(FrameError::TooShort { length: 0 }));
+    }
+
+    #[test]
+    fn only_the_first_pdu_is_awaited() {
+        let mut session = session();
+        let pdu = pdu(command::HEARTBEAT, b"");
+
+        assert!(!session.awaits_first_pdu());
+        let _ = receive(&mut session, &pdu[..15]);
+        assert!(session.awaits_first_pdu());
+        let _ = receive(&mut session, &pdu[15..]);
+        let _ = receive(&mut session, &pdu[..15]);
+        assert!(!session.awaits_first_pdu());
+    }
+
+    fn session() -> Session {
+        Session::new(Arc::new(Dialect::strict()), 1 << 20)
+    }
+
+    fn counted(tally: &Tally) -> Vec<(Kind, u16, u64)> {
+        let all = RECEIVED.into_iter().zip(tally);
+        all.filter(|(_, count)| **count > 0)
+            .map(|((kind, command), count)| (kind, command, *count))
+            .collect()
+    }
+
+    fn receive(session: &mut Session, data: &[u8]) -> (Vec<Deed>, Result<(), FrameError>, Tally) {
+        let mut deeds = Vec::new();
+        let mut tally = Tally::default();
+        let result = session.receive(NOW, data, &mut deeds, &mut tally);
+        (deeds, result, tally)
+    }
+
+    fn pdu(command: u16, body: &[u8]) -> Vec<u8> {
+        let header = Header {
+            length: (HEADER_LEN + body.len()) as u32,
+            version: 1,
+            flag: 0,
+            service: 7,
+            command,
+            sequence: 77,
+            reserved: 0,
+        };
+        [header.write().as_slice(), body].concat()
+    }
+}

@@ -1,0 +1,311 @@
+//! Start and end of a gateway.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use opentelemetry::metrics::Meter;
+use route_runtime::files;
+use route_runtime::listen::{self, BindError};
+use route_runtime::readiness::Readiness;
+use route_runtime::shutdown::Shutdown;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::links::gateway::Gateway;
+use crate::links::link::LinkSettings;
+use crate::links::listener::{AllowList, Door};
+use crate::links::network::{Listen, Reserved};
+use crate::links::registry::{ConnectionLimits, Links};
+use crate::metrics::{self, Levels};
+use crate::node::attachment::{Attachment, Identity, Lost, Patience};
+use crate::node::embedded::{EmbeddedNode, NodeSettings};
+use crate::node::remote::{ConnectionSettings, Remote};
+use crate::node::upstream::Upstream;
+use crate::pdu::dialect::Dialect;
+use crate::process::life::{LAST_STEPS, Lifetime};
+use crate::process::settings::{Settings, host_name};
+use crate::unconfirmed::ledger::Keep;
+use crate::unconfirmed::uplink::Uplink;
+use crate::unconfirmed::windows::Windows;
+
+/// Of the connections that the process can afford, the part that an embedded node may have, if they are few.
+const NODE_PART: usize = 4;
+
+/// Sockets that a gateway needs, bound.
+#[derive(Debug)]
+pub struct Sockets {
+    /// For MsgServers; at least one.
+    pub pdu: Vec<Reserved>,
+    /// For gRPC; only with an embedded node.
+    pub grpc: Option<TcpListener>,
+}
+
+impl Sockets {
+    /// Binds what the settings say.
+    pub async fn bind(settings: &Settings) -> Result<Self, BindError> {
+        let pdu = settings
+            .listen
+            .iter()
+            .map(|address| Reserved::reserve(*address));
+        let grpc = match settings.embedded {
+            true => Some(listen::bind(settings.grpc_listen).await?),
+            false => None,
+        };
+        Ok(Sockets {
+            pdu: pdu.collect::<Result<_, _>>()?,
+            grpc,
+        })
+    }
+}
+
+/// The gateway could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An upstream is no URL of a node.
+    #[error("invalid upstream `{url}`: {source}")]
+    Upstream {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        source: tonic::transport::Error,
+    },
+    /// The sockets do not fit the settings.
+    #[error("no socket for {0}")]
+    Socket(&'static str),
+}
+
+/// A gateway at work.
+#[derive(Debug)]
+pub struct Running {
+    pdu_addresses: Vec<SocketAddr>,
+    grpc_address: Option<SocketAddr>,
+    task: JoinHandle<Result<(), Lost>>,
+}
+
+impl Running {
+    /// Where MsgServers connect.
+    pub fn pdu_addresses(&self) -> &[SocketAddr] {
+        &self.pdu_addresses
+    }
+
+    /// Where an embedded node serves gRPC.
+    pub fn grpc_address(&self) -> Option<SocketAddr> {
+        self.grpc_address
+    }
+
+    /// Waits for the end: after a drain, or because there is no use in going on without a node.
+    pub async fn ended(self) -> Result<(), Lost> {
+        match self.task.await {
+            Ok(end) => end,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            // The runtime is going down.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Starts a gateway on the current runtime. It works until `shutdown` drains; then it writes what there is, closes its
+/// links and ends.
+pub fn start(
+    settings: &Settings,
+    sockets: Sockets,
+    meter: &Meter,
+    readiness: Readiness,
+    shutdown: &Shutdown,
+) -> Result<Running, StartError> {
+    let pdu_addresses: Vec<_> = sockets.pdu.iter().map(Reserved::address).collect();
+    let first = pdu_addresses.first().ok_or(StartError::Socket("PDUs"))?;
+    let grpc_address = sockets.grpc.as_ref().and_then(|l| l.local_addr().ok());
+    if !settings.ignored.is_empty() {
+        warn!(names = ?settings.ignored, "set for a node, but none runs in this process");
+    }
+    let places = Places::new(settings);
+    let gateway = gateway(settings, places.msg_servers);
+    observe(meter, &gateway, &readiness);
+
+    let (node, upstreams) = match (settings.embedded, sockets.grpc) {
+        (true, Some(grpc)) => {
+            let node = embedded(settings, places.grpc, meter, grpc, readiness.clone());
+            let upstreams = vec![node.upstream()];
+            (Some(node), upstreams)
+        }
+        (true, None) => return Err(StartError::Socket("gRPC")),
+        (false, _) => (None, remotes(settings)?),
+    };
+    let (doors, door) = watch::channel(Door::Shut);
+    let finished = CancellationToken::new();
+    let attachment = Attachment {
+        gateway: Arc::clone(&gateway),
+        upstreams,
+        embedded: settings.embedded,
+        identity: identity(settings, *first),
+        patience: Patience {
+            welcome: settings.upstream_welcome_timeout,
+            back_off: settings.upstream_back_off,
+            lost: settings.upstream_lost,
+        },
+        doors,
+        readiness,
+        finished: finished.clone(),
+    };
+    let lifetime = Lifetime {
+        gateway,
+        allowed: AllowList::new(settings.allow_cidr.clone()),
+        door,
+        sockets: sockets.pdu,
+        node,
+        finished,
+        shutdown: shutdown.clone(),
+        close_window: settings.close_window,
+        drain_wait: settings.upstream_drain_wait,
+        query_timeout: settings.query_timeout,
+    };
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        gateway = attachment.identity.gateway_id,
+        incarnation = format_args!("{:x}", attachment.gateway.incarnation),
+        "gateway starts"
+    );
+    let task = shutdown.tracker().spawn(lifetime.live(attachment));
+    Ok(Running {
+        pdu_addresses,
+        grpc_address,
+        task,
+    })
+}
+
+/// Connections that there may be, so that no port is short of file descriptors because of another.
+struct Places {
+    msg_servers: usize,
+    grpc: usize,
+}
+
+impl Places {
+    fn new(settings: &Settings) -> Self {
+        let affordable = files::affordable_connections();
+        let grpc = match settings.embedded {
+            true => settings
+                .node
+                .max_grpc_connections
+                .min(affordable / NODE_PART),
+            false => 0,
+        };
+        let msg_servers = settings.max_connections.min(affordable - grpc);
+        if msg_servers < settings.max_connections
+            || settings.embedded && grpc < settings.node.max_grpc_connections
+        {
+            warn!(
+                msg_servers,
+                grpc, "the process may open few files; taking fewer connections than configured"
+            );
+        }
+        Places { msg_servers, grpc }
+    }
+}
+
+fn identity(settings: &Settings, first: SocketAddr) -> Identity {
+    let (version, host) = (env!("CARGO_PKG_VERSION"), host_name());
+    Identity {
+        gateway_id: settings.id(first),
+        description: format!("pdu-gateway {version} on {host}"),
+    }
+}
+
+fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
+    let keep = match settings.embedded {
+        true => Keep::Counts,
+        false => Keep::Contents,
+    };
+    let limits = ConnectionLimits {
+        total: connections,
+        per_source: settings.max_connections_per_source,
+    };
+    let windows = Windows {
+        link: settings.window_bytes as usize,
+        total: settings.window_total_bytes as usize,
+    };
+    let link_settings = LinkSettings {
+        queue_bytes: settings.link_queue_bytes as usize,
+        heartbeat_interval: settings.heartbeat_interval,
+        idle_timeout: settings.idle_timeout,
+        write_timeout: settings.write_timeout,
+        first_pdu_timeout: settings.first_pdu_timeout,
+        kick_age: settings.kick_age,
+        host_timeout: settings.host_timeout,
+        close_timeout: settings.close_timeout,
+        remembered_origins: (!settings.embedded).then(|| settings.remembered_origins()),
+    };
+    Gateway::new(
+        Dialect::new(&settings.client_types, settings.lenient),
+        link_settings,
+        Links::new(limits),
+        Uplink::new(windows, keep),
+        settings.max_pdu_bytes,
+    )
+}
+
+fn embedded(
+    settings: &Settings,
+    max_grpc_connections: usize,
+    meter: &Meter,
+    grpc: TcpListener,
+    readiness: Readiness,
+) -> EmbeddedNode {
+    let node = NodeSettings {
+        max_grpc_connections,
+        // Nobody has had this node before: its own gateway is all that it has to know.
+        newcomer_wait: Duration::ZERO,
+        ..settings.node.clone()
+    };
+    EmbeddedNode::start(
+        node,
+        settings.max_pdu_bytes,
+        meter,
+        grpc,
+        readiness,
+        LAST_STEPS,
+    )
+}
+
+fn remotes(settings: &Settings) -> Result<Vec<Box<dyn Upstream>>, StartError> {
+    let connection = ConnectionSettings {
+        connect_timeout: settings.upstream_connect_timeout,
+        keepalive_interval: settings.upstream_keepalive_interval,
+        keepalive_timeout: settings.upstream_keepalive_timeout,
+        stream_bytes: settings.upstream_stream_bytes,
+    };
+    let remote = |url: &String| match Remote::new(url, settings.max_pdu_bytes, &connection) {
+        Ok(remote) => Ok(Box::new(remote) as Box<dyn Upstream>),
+        Err(source) => Err(StartError::Upstream {
+            url: url.clone(),
+            source,
+        }),
+    };
+    settings.upstream.iter().map(remote).collect()
+}
+
+fn observe(meter: &Meter, gateway: &Arc<Gateway>, readiness: &Readiness) {
+    let levels = {
+        let gateway = Arc::downgrade(gateway);
+        let readiness = readiness.clone();
+        move || {
+            let Some(gateway) = gateway.upgrade() else {
+                return Levels::default();
+            };
+            let backlog = gateway.uplink.backlog();
+            Levels {
+                unconfirmed: backlog.entries,
+                unconfirmed_bytes: backlog.bytes as u64,
+                resent: backlog.resent,
+                queued_bytes: gateway.links.queued() as u64,
+                attached: readiness.is_ready(),
+                paused: gateway.throttle.is_paused(),
+            }
+        }
+    };
+    metrics::observe(meter, &gateway.counters, levels);
+}

@@ -1,0 +1,352 @@
+//! What one link holds, as of its confirmed cut: the gateway's copy, from which a node that knows nothing is told.
+//!
+//! The rules are those of the node's own table (route-core); this one is only ever replayed, never asked. Twelve
+//! bytes a session.
+//!
+//! Architecture invariant: no link's table is shared, and nothing here makes notices.
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{SessionList, SessionUpdate};
+use std::hash::BuildHasher;
+
+use crate::pdu::translate::LIST_PART;
+
+/// Of a session, as entries tell it.
+pub(crate) const ONLINE: u32 = 1;
+const OFFLINE: u32 = 2;
+const AWAY: u32 = 3;
+/// In a replayed list, 2 says this.
+const HIDDEN: u32 = 2;
+
+/// One link's state that entries build up.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// The link has claimed.
+    pub claimed: bool,
+    /// It has sent a list or an update.
+    pub reported: bool,
+    /// Its first list is complete.
+    pub listed: bool,
+    /// A list or update could not be read, and no list since could.
+    pub opaque: bool,
+    rows: HashTable<Row>,
+    hasher: RandomState,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Row {
+    user: u32,
+    online: u16,
+    away: u16,
+    hidden: u16,
+    client_type: u8,
+    /// Were online and were marked as away; at most 255, more are simply away.
+    left: u8,
+}
+
+impl Row {
+    fn is_empty(&self) -> bool {
+        self.online == 0 && self.absent() == 0 && self.hidden == 0
+    }
+
+    fn absent(&self) -> u16 {
+        self.away.saturating_add(u16::from(self.left))
+    }
+
+    /// Ends an absence, or is one more login.
+    fn come(&mut self) {
+        if self.left > 0 {
+            self.left -= 1;
+        } else {
+            self.away = self.away.saturating_sub(1);
+        }
+        self.online = self.online.saturating_add(1);
+    }
+
+    fn leave(&mut self) {
+        if self.online == 0 {
+            // Nobody was left to go away: this is a client of its own, and so were those that seemed to have left.
+            self.online = self.left.into();
+            self.away = self.absent().saturating_add(1);
+            self.left = 0;
+        } else if self.left < u8::MAX {
+            self.online -= 1;
+            self.left += 1;
+        } else {
+            self.online -= 1;
+            self.away = self.away.saturating_add(1);
+        }
+    }
+
+    /// A visible login before a hidden one; an absent client before an active one.
+    fn log_out(&mut self) {
+        if self.left > 0 {
+            self.left -= 1;
+        } else if self.away > 0 {
+            self.away -= 1;
+        } else if self.online > 0 {
+            self.online -= 1;
+        } else {
+            self.hidden = self.hidden.saturating_sub(1);
+        }
+    }
+}
+
+impl Table {
+    /// Applies what the link did. Entries that change no state are ignored.
+    pub fn apply(&mut self, entry: &Entry) {
+        match entry {
+            Entry::List(list) => self.list(list),
+            Entry::Update(update) => self.update(update),
+            Entry::Role(role) => self.claimed |= role.claimed,
+            Entry::Unreadable(_) => self.opaque = true,
+            Entry::Opened(_)
+            | Entry::Closed(_)
+            | Entry::Query(_)
+            | Entry::Envelope(_)
+            | Entry::Returned(_) => {}
+        }
+    }
+
+    /// The sessions as list parts of a replay; at least one, the last says so. Which of the absent logins had been
+    /// online before is not told: it matters only if one more goes away while nobody is online.
+    pub fn replay(&self) -> Vec<SessionList> {
+        let mut parts = vec![SessionList::default()];
+        for row in &self.rows {
+            for (status, logins) in [
+                (ONLINE, row.online),
+                (AWAY, row.absent()),
+                (HIDDEN, row.hidden),
+            ] {
+                if logins == 0 {
+                    continue;
+                }
+                if parts.last().is_none_or(|p| p.user_ids.len() == LIST_PART) {
+                    parts.push(SessionList::default());
+                }
+                if let Some(part) = parts.last_mut() {
+                    part.user_ids.push(row.user);
+                    part.client_types.push(u32::from(row.client_type));
+                    part.statuses.push(status);
+                    part.logins.push(u32::from(logins));
+                }
+            }
+        }
+        for part in &mut parts {
+            part.replay = true;
+        }
+        if let Some(part) = parts.last_mut() {
+            part.last = true;
+        }
+        parts
+    }
+
+    /// Sessions, hidden ones included.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Nobody is logged in.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    fn list(&mut self, list: &SessionList) {
+        self.reported = true;
+        let rows = list.user_ids.iter().zip(&list.client_types);
+        for ((user, client_type), status) in rows.zip(&list.statuses) {
+            let first_list = !self.listed;
+            self.change(*user, *client_type, |row| match *status {
+                OFFLINE if first_list => row.hidden = row.hidden.saturating_add(1),
+                OFFLINE => row.log_out(),
+                AWAY => row.away = row.away.saturating_add(1),
+                _ => row.online = row.online.saturating_add(1),
+            });
+        }
+        if list.last {
+            self.listed = true;
+            self.opaque = false;
+        }
+    }
+
+    fn update(&mut self, update: &SessionUpdate) {
+        self.reported = true;
+        self.change(update.user_id, update.client_type, |row| {
+            match update.status {
+                OFFLINE => row.log_out(),
+                AWAY => row.leave(),
+                _ => row.come(),
+            }
+        });
+    }
+
+    fn change(&mut self, user: u32, client_type: u32, change: impl FnOnce(&mut Row)) {
+        // Wider client types do not come out of the translation.
+        let client_type = client_type as u8;
+        let hash = |row: &Row| self.hasher.hash_one((row.user, row.client_type));
+        let new = Row {
+            user,
+            online: 0,
+            away: 0,
+            hidden: 0,
+            client_type,
+            left: 0,
+        };
+        let same = |row: &Row| row.user == user && row.client_type == client_type;
+        let mut entry = self.rows.entry(hash(&new), same, hash).or_insert(new);
+        change(entry.get_mut());
+        if entry.get().is_empty() {
+            entry.remove();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use route_proto::attach::v1::{RoleReport, Unreadable};
+
+    use super::*;
+
+    #[test]
+    fn offline_in_the_first_list_is_a_hidden_login() {
+        let mut table = Table::default();
+
+        table.apply(&list(&[(7, 1, 2), (8, 1, 1)], true));
+        assert_eq!(sessions(&table), [(7, 1, 2, 1), (8, 1, 1, 1)]);
+
+        table.apply(&list(&[(7, 1, 2), (8, 1, 2)], true));
+        assert_eq!(sessions(&table), []);
+    }
+
+    #[test]
+    fn away_marks_a_login_and_online_brings_it_back() {
+        let mut table = Table::default();
+        table.apply(&update(7, 1, ONLINE));
+
+        table.apply(&update(7, 1, AWAY));
+        assert_eq!(sessions(&table), [(7, 1, 3, 1)]);
+
+        table.apply(&update(7, 1, ONLINE));
+        assert_eq!(sessions(&table), [(7, 1, 1, 1)]);
+    }
+
+    #[test]
+    fn flags_follow_what_the_link_did() {
+        let mut table = Table::default();
+        table.apply(&Entry::Role(RoleReport { claimed: true }));
+        table.apply(&Entry::Unreadable(Unreadable {}));
+        assert!(table.claimed && table.opaque && !table.reported && !table.listed);
+
+        table.apply(&list(&[], false));
+        assert!(table.reported && table.opaque && !table.listed);
+
+        table.apply(&list(&[], true));
+        assert!(table.claimed && table.listed && !table.opaque);
+    }
+
+    #[test]
+    fn a_long_table_is_replayed_in_parts() {
+        let mut table = Table::default();
+        for user in 0..=LIST_PART as u32 {
+            table.apply(&update(user, 1, ONLINE));
+        }
+
+        let parts = table.replay();
+
+        let lengths: Vec<_> = parts.iter().map(|part| part.user_ids.len()).collect();
+        assert_eq!(lengths, [LIST_PART, 1]);
+        assert!(parts[1].last && !parts[0].last && parts[0].replay);
+    }
+
+    proptest! {
+        #[test]
+        fn it_agrees_with_a_plain_map(
+            steps in proptest::collection::vec((any::<bool>(), 0..4_u32, 1..3_u32, 1..=3_u32), 0..60),
+        ) {
+            let mut table = Table::default();
+            // (user, client type) -> online, away, hidden, left
+            let mut model: BTreeMap<(u32, u32), [u32; 4]> = BTreeMap::new();
+            let mut listed = false;
+            for (in_list, user, client_type, status) in steps {
+                table.apply(&if in_list {
+                    list(&[(user, client_type, status)], true)
+                } else {
+                    update(user, client_type, status)
+                });
+                let row = model.entry((user, client_type)).or_default();
+                match (in_list, status) {
+                    (true, ONLINE) => row[0] += 1,
+                    (true, AWAY) => row[1] += 1,
+                    (true, _) if !listed => row[2] += 1,
+                    (false, ONLINE) => {
+                        let back = if row[3] > 0 { 3 } else { 1 };
+                        row[back] = row[back].saturating_sub(1);
+                        row[0] += 1;
+                    }
+                    (false, AWAY) if row[0] > 0 => {
+                        row[0] -= 1;
+                        row[3] += 1;
+                    }
+                    (false, AWAY) => *row = [row[3], row[1] + row[3] + 1, row[2], 0],
+                    _ => {
+                        let kind = [3, 1, 0, 2].into_iter().find(|kind| row[*kind] > 0);
+                        if let Some(kind) = kind {
+                            row[kind] -= 1;
+                        }
+                    }
+                }
+                listed |= in_list;
+            }
+
+            let expected: Vec<_> = model
+                .iter()
+                .flat_map(|((user, client_type), row)| {
+                    [(1, row[0]), (2, row[2]), (3, row[1] + row[3])]
+                        .map(|(status, logins)| (*user, *client_type, status, logins))
+                })
+                .filter(|(.., logins)| *logins > 0)
+                .collect();
+            prop_assert_eq!(sessions(&table), expected);
+        }
+    }
+
+    /// (user, client type, status, logins), sorted.
+    fn sessions(table: &Table) -> Vec<(u32, u32, u32, u32)> {
+        let mut sessions = Vec::new();
+        for part in table.replay() {
+            for at in 0..part.user_ids.len() {
+                sessions.push((
+                    part.user_ids[at],
+                    part.client_types[at],
+                    part.statuses[at],
+                    part.logins[at],
+                ));
+            }
+        }
+        sessions.sort_unstable();
+        sessions
+    }
+
+    fn list(entries: &[(u32, u32, u32)], last: bool) -> Entry {
+        Entry::List(SessionList {
+            user_ids: entries.iter().map(|entry| entry.0).collect(),
+            client_types: entries.iter().map(|entry| entry.1).collect(),
+            statuses: entries.iter().map(|entry| entry.2).collect(),
+            last,
+            ..SessionList::default()
+        })
+    }
+
+    fn update(user_id: u32, client_type: u32, status: u32) -> Entry {
+        Entry::Update(SessionUpdate {
+            user_id,
+            client_type,
+            status,
+        })
+    }
+}

@@ -1,0 +1,425 @@
+//! What goes up: every link's ledger, and the queue from which the Attach stream takes.
+//!
+//! Readers submit what they have read as one batch under one lock; the stream takes all that is ready as one message
+//! under one lock. The queue needs no bound of its own: what stands in it also stands in a ledger, and a reader whose
+//! ledger, or all ledgers together, hold too much waits ([`Uplink::poll_room`]) before it reads on.
+//!
+//! While no stream is attached nothing is queued. When the next one is, the queue is made from the ledgers.
+
+mod outgoing;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{
+    AttachHello, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkOpened, Returned,
+    TakenMark, Told,
+};
+use route_runtime::telemetry::Span;
+use tokio::sync::Notify;
+
+use self::outgoing::Outgoing;
+pub use self::outgoing::UplinkStream;
+use crate::clock::Clock;
+use crate::once::old_kicks::OldKick;
+use crate::pdu::deed::{Deed, OpenQuery};
+use crate::unconfirmed::ledger::{Keep, Ledger, Timing};
+use crate::unconfirmed::windows::{Room, Windows};
+
+/// All ledgers and the queue.
+#[derive(Debug)]
+pub struct Uplink {
+    windows: Windows,
+    keep: Keep,
+    clock: Clock,
+    state: Mutex<State>,
+    /// A link has ended, or its ledger has gone.
+    ended: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ledgers: HashMap<u64, Ledger, RandomState>,
+    /// Of all ledgers.
+    bytes: usize,
+    /// Readers that wait for room, or for their last answer, each once.
+    waiting: Vec<Waker>,
+    outgoing: Outgoing,
+}
+
+/// What a confirmation brought.
+#[derive(Debug, Default)]
+pub struct Confirmed {
+    /// Entries whose way was timed.
+    pub timings: Vec<Timing>,
+    /// Links of which the node knows everything, their end included: they can be forgotten.
+    pub finished: Vec<u64>,
+}
+
+/// How much waits, for metrics.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Unconfirmed entries.
+    pub entries: u64,
+    /// Bytes in windows and open queries.
+    pub bytes: usize,
+    /// Ledgers, those of closed links included.
+    pub ledgers: usize,
+    /// Entries that were sent again since the start.
+    pub resent: u64,
+}
+
+impl Uplink {
+    /// No links, no stream.
+    pub fn new(windows: Windows, keep: Keep) -> Arc<Self> {
+        Arc::new(Uplink {
+            windows,
+            keep,
+            clock: Clock::start(),
+            state: Mutex::default(),
+            ended: Notify::new(),
+        })
+    }
+
+    /// The gateway's clock, which entries refer to.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// What may be unconfirmed.
+    pub fn windows(&self) -> Windows {
+        self.windows
+    }
+
+    /// A link begins.
+    pub fn open(&self, link: u64, opened: LinkOpened) {
+        let waker = {
+            let mut state = self.state.lock();
+            let (ledger, entry) = Ledger::open(self.clock.now(), link, self.keep, opened);
+            state.bytes += ledger.bytes();
+            state.ledgers.insert(link, ledger);
+            state.outgoing.push(entry);
+            state.outgoing.waker.take()
+        };
+        wake(waker);
+    }
+
+    /// What a link did goes up, in this order. Leaves `deeds` empty.
+    pub fn submit(&self, link: u64, deeds: &mut Vec<Deed>) -> Room {
+        self.submit_traced(link, deeds, Vec::new())
+    }
+
+    /// The same; the spans end when it has gone.
+    pub fn submit_traced(&self, link: u64, deeds: &mut Vec<Deed>, spans: Vec<Span>) -> Room {
+        if deeds.is_empty() {
+            return Room::Left;
+        }
+        let now = self.clock.now();
+        let (room, waker) = {
+            let mut state = self.state.lock();
+            state.record(now, link, deeds);
+            state.outgoing.keep(spans);
+            (self.room(&state, link), state.outgoing.waker.take())
+        };
+        wake(waker);
+        room
+    }
+
+    /// Ready when the link may be read from. Wakes the task when that may be so.
+    pub fn poll_room(&self, cx: &Context<'_>, link: u64) -> Poll<()> {
+        let mut state = self.state.lock();
+        if self.room(&state, link) == Room::Left {
+            return Poll::Ready(());
+        }
+        state.wait(cx.waker());
+        Poll::Pending
+    }
+
+    /// Ready when everything that the link has asked is answered, or given up. Wakes the task when that may be so.
+    pub fn poll_answered(&self, cx: &Context<'_>, link: u64) -> Poll<()> {
+        let mut state = self.state.lock();
+        let ledger = state.ledgers.get(&link);
+        if !ledger.is_some_and(Ledger::has_open_queries) {
+            return Poll::Ready(());
+        }
+        state.wait(cx.waker());
+        Poll::Pending
+    }
+
+    /// The link ends. What is given back comes right after, before anything that [`give_back`](Self::give_back) adds.
+    pub fn close(&self, link: u64, reason: CloseReason, given_back: Vec<DeliveryRun>) {
+        let reason = reason.into();
+        let closed = Deed::Entry(Entry::Closed(LinkClosed { reason }));
+        self.submit(link, &mut vec![closed]);
+        self.give_back(link, given_back);
+        self.ended.notify_waiters();
+    }
+
+    /// Deliveries that an ended link cannot be sent.
+    pub fn give_back(&self, link: u64, given_back: Vec<DeliveryRun>) {
+        // Each run in a message of its own: it came in one, so it fits into one.
+        let returned = |run| {
+            Deed::Entry(Entry::Returned(Returned {
+                runs: vec![run],
+                ..Returned::default()
+            }))
+        };
+        let mut deeds = given_back.into_iter().map(returned).collect();
+        self.submit(link, &mut deeds);
+    }
+
+    /// Nothing more will come back of an ended link; this is what was written to it.
+    pub fn finish(&self, link: u64, taken: Vec<TakenMark>) {
+        let last = Returned {
+            runs: Vec::new(),
+            last: true,
+            taken,
+        };
+        self.submit(link, &mut vec![Deed::Entry(Entry::Returned(last))]);
+    }
+
+    /// The node, and all whom it concerns, have taken over what these links did. Returns what was measured.
+    pub fn confirm(&self, confirmations: &[Confirmation]) -> Confirmed {
+        let mut confirmed = Confirmed::default();
+        let mut released = Vec::new();
+        {
+            let mut state = self.state.lock();
+            let State {
+                ledgers,
+                bytes,
+                waiting,
+                ..
+            } = &mut *state;
+            for confirmation in confirmations {
+                let Some(ledger) = ledgers.get_mut(&confirmation.link) else {
+                    continue;
+                };
+                let before = ledger.bytes();
+                confirmed
+                    .timings
+                    .extend(ledger.confirm(confirmation.sequence));
+                *bytes -= before - ledger.bytes();
+                if ledger.is_finished() {
+                    ledgers.remove(&confirmation.link);
+                    confirmed.finished.push(confirmation.link);
+                }
+            }
+            if *bytes < self.windows.total {
+                released = std::mem::take(waiting);
+            }
+        }
+        for waker in released {
+            waker.wake();
+        }
+        if !confirmed.finished.is_empty() {
+            self.ended.notify_waiters();
+        }
+        confirmed
+    }
+
+    /// The query with this number, if it is open: the first answer wins.
+    pub fn answer(&self, link: u64, sequence: u64) -> Option<OpenQuery> {
+        self.state.lock().settle(link, |l| l.answer(sequence))?
+    }
+
+    /// Gives up queries from before `moment`. Returns how many.
+    pub fn give_up_queries(&self, moment: Duration) -> usize {
+        let mut state = self.state.lock();
+        let links: Vec<u64> = state.ledgers.keys().copied().collect();
+        let given_up = links
+            .into_iter()
+            .filter_map(|link| state.settle(link, |l| l.give_up_queries(moment)));
+        given_up.sum()
+    }
+
+    /// The link has reported a login that this kick came before.
+    pub fn is_spared(&self, link: u64, kick: OldKick) -> bool {
+        let state = self.state.lock();
+        let ledger = state.ledgers.get(&link);
+        ledger.is_some_and(|ledger| ledger.is_spared(kick))
+    }
+
+    /// Everything up to this downlink message, which came at `now`, stands in the links' output queues.
+    pub fn took_over(&self, now: Duration, number: u64) {
+        self.tell(|outgoing| {
+            outgoing.taken = number;
+            outgoing.clock = now;
+        });
+    }
+
+    /// Some link here takes less than it is sent, or none does.
+    pub fn set_congested(&self, congested: bool) {
+        self.tell(|outgoing| outgoing.congested = congested);
+    }
+
+    /// The requests of a new stream, which begins with `hello`. The stream before ends.
+    pub fn stream(self: &Arc<Self>, hello: AttachHello) -> UplinkStream {
+        let mut state = self.state.lock();
+        let generation = state.outgoing.begin();
+        // Lets the old stream see that it is over.
+        wake(state.outgoing.waker.take());
+        UplinkStream::new(Arc::clone(self), generation, hello)
+    }
+
+    /// The newest stream was welcomed by a node that has applied so much of these links, and knows no others. `told`
+    /// is what it is to know of earlier ones.
+    ///
+    /// Returns ended links whose last word was taken back ([`Ledger::reopen_end`]): it has to be said again.
+    pub fn resume(&self, applied: &[Confirmation], told: VecDeque<Vec<Told>>) -> Vec<u64> {
+        let mut reopened = Vec::new();
+        let waker = {
+            let mut state = self.state.lock();
+            let known: HashMap<u64, u64, RandomState> =
+                applied.iter().map(|c| (c.link, c.sequence)).collect();
+            let mut links: Vec<u64> = state.ledgers.keys().copied().collect();
+            links.sort_unstable();
+            let mut entries = Vec::new();
+            for link in links {
+                let applied = known.get(&link).copied();
+                if applied.is_none() && state.settle(link, Ledger::reopen_end) == Some(true) {
+                    reopened.push(link);
+                }
+                if let Some(ledger) = state.ledgers.get(&link) {
+                    ledger.replay(applied, &mut entries);
+                }
+            }
+            state.outgoing.attach(entries, told);
+            state.outgoing.waker.take()
+        };
+        wake(waker);
+        reopened
+    }
+
+    /// The stream broke: what is not confirmed waits in the ledgers.
+    pub fn detach(&self) {
+        self.state.lock().outgoing.detach();
+    }
+
+    /// Ends the stream when it has sent everything.
+    pub fn end_stream(&self) {
+        self.tell(Outgoing::end);
+    }
+
+    /// Waits until every link has ended and the node knows everything about it.
+    pub async fn all_finished(&self) {
+        self.every_ledger(|_| false).await;
+    }
+
+    /// Waits until every link has ended, and no node has to be told anything but that.
+    pub async fn nothing_owed(&self) {
+        self.every_ledger(Ledger::owes_nothing).await;
+    }
+
+    /// Entries of MsgServers that no node has confirmed.
+    pub fn owed(&self) -> usize {
+        self.state.lock().ledgers.values().map(Ledger::owed).sum()
+    }
+
+    async fn every_ledger(&self, is_done: impl Fn(&Ledger) -> bool) {
+        loop {
+            let ended = self.ended.notified();
+            if self.state.lock().ledgers.values().all(&is_done) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// A node takes what goes up.
+    pub fn is_attached(&self) -> bool {
+        self.state.lock().outgoing.is_attached()
+    }
+
+    /// How much waits.
+    pub fn backlog(&self) -> Backlog {
+        let state = self.state.lock();
+        Backlog {
+            entries: state.ledgers.values().map(Ledger::unconfirmed).sum(),
+            bytes: state.bytes,
+            ledgers: state.ledgers.len(),
+            resent: state.outgoing.resent,
+        }
+    }
+
+    fn room(&self, state: &State, link: u64) -> Room {
+        let ledger = state.ledgers.get(&link);
+        let used = ledger.map_or(0, Ledger::bytes);
+        if used < self.windows.link && state.bytes < self.windows.total {
+            Room::Left
+        } else {
+            Room::Full
+        }
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Outgoing)) {
+        let waker = {
+            let mut state = self.state.lock();
+            change(&mut state.outgoing);
+            state.outgoing.waker.take()
+        };
+        wake(waker);
+    }
+}
+
+impl State {
+    fn record(&mut self, now: Duration, link: u64, deeds: &mut Vec<Deed>) {
+        let State {
+            ledgers,
+            bytes,
+            outgoing,
+            ..
+        } = self;
+        let Some(ledger) = ledgers.get_mut(&link) else {
+            debug_assert!(false, "link {link} has no ledger");
+            return;
+        };
+        let before = ledger.bytes();
+        let last = deeds.last().map(Deed::command);
+        for deed in deeds.drain(..) {
+            let entry = ledger.record(now, deed);
+            outgoing.push(entry);
+        }
+        if let Some(Some(command)) = last {
+            ledger.measure(now, command);
+        }
+        // What a closed link drops may be more than its last entry adds.
+        *bytes = *bytes + ledger.bytes() - before;
+    }
+
+    /// Whoever waits is woken when a ledger has become smaller.
+    fn wait(&mut self, waker: &Waker) {
+        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
+            self.waiting.push(waker.clone());
+        }
+    }
+
+    /// Changes one ledger, and the sum of all with it.
+    fn settle<R>(&mut self, link: u64, change: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
+        let ledger = self.ledgers.get_mut(&link)?;
+        let before = ledger.bytes();
+        let result = change(ledger);
+        let freed = before - ledger.bytes();
+        self.bytes -= freed;
+        if freed > 0 {
+            for waker in std::mem::take(&mut self.waiting) {
+                waker.wake();
+            }
+        }
+        Some(result)
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests;

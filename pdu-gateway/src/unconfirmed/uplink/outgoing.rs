@@ -1,0 +1,248 @@
+//! What waits for the Attach stream, and the stream that takes it.
+//!
+//! Everything that is ready goes as one message. While no stream is attached nothing is queued: it waits in the ledgers.
+
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use route_proto::attach::v1::{
+    AttachHello, AttachRequest, Told, Uplink as UplinkMessage, UplinkEntry, attach_request,
+};
+use route_runtime::telemetry::Span;
+use tokio_stream::Stream;
+
+use super::Uplink;
+use crate::unconfirmed::cost::cost;
+
+/// One message of the stream takes about so many bytes at most, unless a single entry is longer.
+pub(super) const MESSAGE_BYTES: usize = 512 << 10;
+
+/// ... and so many entries.
+pub(super) const MESSAGE_ENTRIES: usize = 4096;
+
+/// How often the node is told what our clock shows.
+const CLOCK_TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// Spans that wait for a stream; those of what is read while there is none for long end early.
+const MAX_SPANS: usize = 1024;
+
+/// The queue, and what else the node is to be told.
+#[derive(Debug, Default)]
+pub(super) struct Outgoing {
+    queue: VecDeque<UplinkEntry>,
+    queue_bytes: usize,
+    /// Of traced entries, until the stream takes them.
+    spans: Vec<Span>,
+    stream: StreamState,
+    /// So many entries at the head of the queue were sent before, on earlier streams; `None` once the node has been
+    /// told that there are no more.
+    to_resend: Option<usize>,
+    /// Messages about earlier nodes that go before everything else.
+    told: VecDeque<Vec<Told>>,
+    /// Counts streams, so that an old one ends.
+    generation: u64,
+    /// The stream, when it waits.
+    pub(super) waker: Option<Waker>,
+    /// Downlink messages that were taken over, and as last told.
+    pub(super) taken: u64,
+    taken_told: u64,
+    /// When the last of them came, and as last told.
+    pub(super) clock: Duration,
+    clock_told: Duration,
+    /// Whether a link here is congested, and as last told.
+    pub(super) congested: bool,
+    congested_told: bool,
+    /// Entries that were sent again since the start.
+    pub(super) resent: u64,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum StreamState {
+    /// There is none, or it has not been welcomed.
+    #[default]
+    Detached,
+    /// Takes from the queue.
+    Attached,
+    /// Ends when the queue is empty.
+    Ending,
+}
+
+impl Outgoing {
+    /// A node takes what is queued.
+    pub(super) fn is_attached(&self) -> bool {
+        self.stream != StreamState::Detached
+    }
+
+    /// Queues an entry, if somebody takes it.
+    pub(super) fn push(&mut self, entry: UplinkEntry) {
+        if self.is_attached() {
+            self.queue_bytes += entry.entry.as_ref().map_or(0, cost);
+            self.queue.push_back(entry);
+        }
+    }
+
+    /// Keeps spans until what they are about has gone.
+    pub(super) fn keep(&mut self, spans: Vec<Span>) {
+        if !spans.is_empty() && self.spans.len() < MAX_SPANS {
+            self.spans.extend(spans);
+        }
+    }
+
+    /// A new stream begins, and is not welcomed yet. Returns its number.
+    pub(super) fn begin(&mut self) -> u64 {
+        self.generation += 1;
+        self.detach();
+        self.generation
+    }
+
+    /// The newest stream is welcome, and has to send these again, after what the node is to know of earlier ones.
+    pub(super) fn attach(&mut self, entries: Vec<UplinkEntry>, told: VecDeque<Vec<Told>>) {
+        self.resent += entries.len() as u64;
+        self.to_resend = Some(entries.len());
+        self.queue_bytes = entries
+            .iter()
+            .filter_map(|e| e.entry.as_ref())
+            .map(cost)
+            .sum();
+        self.queue = entries.into();
+        self.told = told;
+        self.stream = StreamState::Attached;
+        (self.taken, self.taken_told) = (0, 0);
+        // What it showed before the break is of no use, and the hello has just told.
+        self.clock_told = self.clock;
+        self.congested_told = false;
+    }
+
+    /// Nothing is queued any more.
+    pub(super) fn detach(&mut self) {
+        self.stream = StreamState::Detached;
+        self.queue = VecDeque::new();
+        self.queue_bytes = 0;
+        self.told = VecDeque::new();
+    }
+
+    /// Ends the stream when it has sent everything.
+    pub(super) fn end(&mut self) {
+        self.stream = StreamState::Ending;
+    }
+
+    /// Everything that is ready, within the limits of a message.
+    fn take(&mut self) -> Option<UplinkMessage> {
+        if let Some(told) = self.told.pop_front() {
+            return Some(UplinkMessage {
+                told,
+                taken: self.taken,
+                ..UplinkMessage::default()
+            });
+        }
+        let news = self.taken != self.taken_told
+            || self.congested != self.congested_told
+            || self.to_resend.is_some();
+        if self.queue.is_empty() && !news {
+            return None;
+        }
+        let congested = (self.congested != self.congested_told).then_some(self.congested);
+        self.taken_told = self.taken;
+        let clock_is_due = self.clock >= self.clock_told + CLOCK_TOLD_EVERY;
+        if clock_is_due {
+            self.clock_told = self.clock;
+        }
+        self.congested_told = self.congested;
+        let entries = self.take_entries();
+        if !self.spans.is_empty() {
+            // Some may be those of a later message of a burst: that is near enough.
+            self.spans = Vec::new();
+        }
+        let to_resend = self
+            .to_resend
+            .map(|left| left.saturating_sub(entries.len()));
+        let caught_up = to_resend == Some(0);
+        self.to_resend = to_resend.filter(|_| !caught_up);
+        Some(UplinkMessage {
+            entries,
+            taken: self.taken,
+            congested,
+            caught_up,
+            told: Vec::new(),
+            clock_micros: match clock_is_due {
+                true => u64::try_from(self.clock.as_micros()).unwrap_or(u64::MAX),
+                false => 0,
+            },
+        })
+    }
+
+    fn take_entries(&mut self) -> Vec<UplinkEntry> {
+        if self.queue_bytes <= MESSAGE_BYTES && self.queue.len() <= MESSAGE_ENTRIES {
+            self.queue_bytes = 0;
+            return std::mem::take(&mut self.queue).into();
+        }
+        let mut bytes = 0;
+        let fitting = self.queue.iter().take(MESSAGE_ENTRIES).take_while(|entry| {
+            bytes += entry.entry.as_ref().map_or(0, cost);
+            bytes <= MESSAGE_BYTES
+        });
+        // A long entry goes alone.
+        let count = fitting.count().max(1).min(self.queue.len());
+        let entries: Vec<UplinkEntry> = self.queue.drain(..count).collect();
+        let taken: usize = entries
+            .iter()
+            .filter_map(|e| e.entry.as_ref())
+            .map(cost)
+            .sum();
+        debug_assert!(
+            taken <= self.queue_bytes,
+            "each entry is counted as it comes and as it goes"
+        );
+        self.queue_bytes = self.queue_bytes.saturating_sub(taken);
+        entries
+    }
+}
+
+/// The requests of one Attach stream. Ends when a newer stream begins.
+#[derive(Debug)]
+pub struct UplinkStream {
+    uplink: Arc<Uplink>,
+    generation: u64,
+    hello: Option<AttachHello>,
+}
+
+impl UplinkStream {
+    pub(super) fn new(uplink: Arc<Uplink>, generation: u64, hello: AttachHello) -> Self {
+        UplinkStream {
+            uplink,
+            generation,
+            hello: Some(hello),
+        }
+    }
+}
+
+impl Stream for UplinkStream {
+    type Item = AttachRequest;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AttachRequest>> {
+        let request = |frame| Poll::Ready(Some(AttachRequest { frame: Some(frame) }));
+        if let Some(mut hello) = self.hello.take() {
+            let now = self.uplink.clock.now().as_micros();
+            hello.clock_micros = u64::try_from(now).unwrap_or(u64::MAX);
+            return request(attach_request::Frame::Hello(hello));
+        }
+        let mut state = self.uplink.state.lock();
+        let outgoing = &mut state.outgoing;
+        if outgoing.generation != self.generation {
+            return Poll::Ready(None);
+        }
+        if outgoing.is_attached()
+            && let Some(message) = outgoing.take()
+        {
+            return request(attach_request::Frame::Uplink(message));
+        }
+        if outgoing.stream == StreamState::Ending {
+            return Poll::Ready(None);
+        }
+        outgoing.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
