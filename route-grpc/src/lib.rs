@@ -36,5 +36,4 @@ pub mod settings;
 mod trace;
 
 pub use node::Node;
-pub use server::accept::Listener;
-pub use server::serve;
+pub use server::{Listener, serve};

@@ -30,20 +30,20 @@ pub(crate) fn check_ids(ids: &[u32], field: &'static str) -> Result<(), Refusal>
     Ok(())
 }
 
-/// Long streams that may be open at the same time. Full: new ones are refused with STREAM_LIMIT.
+/// Places of which there are so many: for connections, for long streams.
 #[derive(Debug)]
-pub(crate) struct Streams {
+pub(crate) struct Places {
     free: Arc<Semaphore>,
     limit: usize,
 }
 
-/// One open stream. It ends with this value, so the stream holds it.
+/// One of them. It is free again when this is dropped.
 #[derive(Debug)]
-pub(crate) struct StreamPermit {
+pub(crate) struct Place {
     _permit: OwnedSemaphorePermit,
 }
 
-impl Streams {
+impl Places {
     /// All are free.
     pub(crate) fn new(limit: usize) -> Self {
         let limit = limit.min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
@@ -53,25 +53,27 @@ impl Streams {
         }
     }
 
-    /// Takes one, or refuses.
-    pub(crate) fn open(&self) -> Result<StreamPermit, Refusal> {
-        let permit = Arc::clone(&self.free).try_acquire_owned();
-        match permit {
-            Ok(permit) => Ok(StreamPermit { _permit: permit }),
-            Err(_) => Err(Refusal::StreamLimit { limit: self.limit }),
-        }
+    /// Takes one, if one is free.
+    pub(crate) fn take(&self) -> Option<Place> {
+        let permit = Arc::clone(&self.free).try_acquire_owned().ok()?;
+        Some(Place { _permit: permit })
     }
 
-    /// Returns when none is open.
-    pub(crate) async fn all_closed(&self) {
-        let limit = u32::try_from(self.limit).unwrap_or(u32::MAX);
-        // The semaphore is never closed; if it were, there would be no streams.
-        let _ = self.free.acquire_many(limit).await;
+    /// How many there are.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
-    /// How many are open.
+    /// How many are taken.
     pub(crate) fn in_use(&self) -> usize {
         self.limit.saturating_sub(self.free.available_permits())
+    }
+
+    /// Returns when all are free.
+    pub(crate) async fn all_free(&self) {
+        let limit = u32::try_from(self.limit).unwrap_or(u32::MAX);
+        // The semaphore is never closed; if it were, nothing would be taken.
+        let _ = self.free.acquire_many(limit).await;
     }
 }
 
@@ -80,17 +82,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dropped_stream_makes_room_for_the_next() {
-        let streams = Streams::new(1);
+    fn a_place_that_is_dropped_is_free_for_the_next() {
+        let places = Places::new(1);
 
-        let first = streams.open().expect("one is free");
-        assert_eq!(
-            streams.open().err(),
-            Some(Refusal::StreamLimit { limit: 1 })
-        );
+        let first = places.take().expect("one is free");
+        assert!(places.take().is_none());
         drop(first);
 
-        assert!(streams.open().is_ok());
+        assert!(places.take().is_some());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::StreamPermit;
+use crate::limits::Place;
 use crate::node::{DRAIN_RETRY, Node};
 use crate::refusal::Refusal;
 
@@ -50,13 +50,16 @@ pub(crate) struct Reader {
     leave_at: Instant,
     /// The drain has begun, and `leave_at` says so.
     leaving: bool,
-    _permit: StreamPermit,
+    _place: Place,
 }
 
 impl Reader {
     /// A stream of `method` that reads what comes from now on.
     pub(crate) fn open(node: Arc<Node>, method: &'static str) -> Result<Self, Refusal> {
-        let permit = node.streams.open()?;
+        let Some(place) = node.streams.take() else {
+            let limit = node.streams.limit();
+            return Err(Refusal::StreamLimit { limit });
+        };
         let now = Instant::now();
         // Streams that were opened together do not end together.
         let age = node.settings.max_stream_age;
@@ -71,7 +74,7 @@ impl Reader {
             quiet_since: now,
             leave_at: now + age,
             leaving: false,
-            _permit: permit,
+            _place: place,
             node,
         })
     }

@@ -31,11 +31,10 @@ use crate::gateways::confirmations::{Confirmations, Left};
 use crate::gateways::ingest::{self, Answer, Answers, Effects, OpenQuery};
 use crate::gateways::sequences::Mark;
 use crate::gateways::{GatewayLimits, Gateways};
-use crate::limits::{SNAPSHOTS_AT_ONCE, Streams};
+use crate::limits::{Places, SNAPSHOTS_AT_ONCE};
 use crate::metrics::Metrics;
 use crate::node::position::Position;
 use crate::refusal::Refusal;
-use crate::server::accept::Connections;
 use crate::settings::NodeSettings;
 use crate::trace::Traced;
 
@@ -55,8 +54,10 @@ pub struct Node {
     pub(crate) clock: Clock,
     pub(crate) epoch: u64,
     pub(crate) sync: Sync,
-    pub(crate) streams: Streams,
-    pub(crate) connections: Connections,
+    /// For watch and subscribe streams.
+    pub(crate) streams: Places,
+    /// For gRPC connections.
+    pub(crate) connections: Arc<Places>,
     pub(crate) snapshots: Arc<Semaphore>,
     pub(crate) requests: Mutex<Requests>,
     pub(crate) metrics: Metrics,
@@ -138,8 +139,8 @@ impl Node {
             clock: Clock::start(),
             epoch,
             sync: Sync::new(cold_start.is_none(), settings.call_wait),
-            streams: Streams::new(settings.max_streams),
-            connections: Connections::new(settings.max_grpc_connections),
+            streams: Places::new(settings.max_streams),
+            connections: Arc::new(Places::new(settings.max_grpc_connections)),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             requests: Mutex::default(),
             metrics: Metrics::new(meter),
@@ -258,7 +259,7 @@ impl Node {
     pub(crate) async fn drained(&self) {
         self.draining().cancelled().await;
         // Streams take as long as their readers need, within the window.
-        let _ = tokio::time::timeout(self.settings.drain_window, self.streams.all_closed()).await;
+        let _ = tokio::time::timeout(self.settings.drain_window, self.streams.all_free()).await;
     }
 
     /// Counts what a batch did.

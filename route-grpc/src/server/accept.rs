@@ -1,33 +1,24 @@
-//! Connections to the gRPC port: how many there may be, and how long one may take to say that it speaks HTTP/2.
+//! Who may connect to the gRPC port: as many as there are places.
 //!
 //! Whoever opens connections and says nothing would otherwise use up the process's file descriptors, and with them the
-//! other ports. A peer that has begun and then vanishes is found by HTTP/2 keepalive.
+//! other ports.
 
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
 use route_runtime::listen;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep};
-use tonic::transport::server::Connected;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::attach::Hangup;
-use crate::node::Node;
-
-/// Bytes with which a client begins HTTP/2.
-const PREFACE_BYTES: usize = 24;
-
-/// From the accept to the end of those.
-const PREFACE_TIME: Duration = Duration::from_secs(10);
+use super::connection::Connection;
+use crate::limits::Places;
+use crate::metrics::Tally;
 
 /// Refusals are counted one by one, and logged together.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -56,193 +47,52 @@ impl Listener for TcpListener {
     }
 }
 
-/// The places for connections.
-#[derive(Debug)]
-pub(crate) struct Connections {
-    free: Arc<Semaphore>,
-    limit: usize,
-}
-
-impl Connections {
-    /// All are free.
-    pub(crate) fn new(limit: usize) -> Self {
-        let limit = limit.min(Semaphore::MAX_PERMITS);
-        Self {
-            free: Arc::new(Semaphore::new(limit)),
-            limit,
-        }
-    }
-
-    /// How many are taken.
-    pub(crate) fn in_use(&self) -> usize {
-        self.limit.saturating_sub(self.free.available_permits())
-    }
-
-    fn take(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.free).try_acquire_owned().ok()
-    }
-}
-
 /// Takes connections; those beyond the limit are closed at once, counted and logged. Ends when the listener breaks.
-pub(crate) fn incoming<L: Listener>(
+pub(super) fn incoming<L: Listener>(
     listener: L,
-    node: Arc<Node>,
+    places: Arc<Places>,
+    refused: Tally,
 ) -> impl Stream<Item = io::Result<Connection<L::Stream>>> {
-    let refusals = Refusals::default();
-    stream::unfold(
-        (listener, node, refusals),
-        async |(listener, node, mut refusals)| {
-            loop {
-                let (stream, peer) = match listener.accept().await {
-                    Ok(accepted) => accepted,
-                    Err(error) => return Some((Err(error), (listener, node, refusals))),
-                };
-                let Some(place) = node.connections.take() else {
-                    node.metrics.refused_connections.add(1);
-                    refusals.log(peer, node.connections.limit);
-                    continue;
-                };
-                let connection = Connection {
-                    stream,
-                    preface: Some(Preface {
-                        missing: PREFACE_BYTES,
-                        deadline: Box::pin(sleep(PREFACE_TIME)),
-                        peer,
-                        node: Arc::clone(&node),
-                    }),
-                    hangup: Hangup::default(),
-                    _place: place,
-                };
-                return Some((Ok(connection), (listener, node, refusals)));
-            }
-        },
-    )
+    let door = Door {
+        listener,
+        places,
+        refused,
+        unlogged: 0,
+        logged: None,
+    };
+    stream::unfold(door, async |mut door| Some((door.next().await, door)))
 }
 
-/// Refusals that are not logged yet.
-#[derive(Debug, Default)]
-struct Refusals {
-    count: u64,
+#[derive(Debug)]
+struct Door<L> {
+    listener: L,
+    places: Arc<Places>,
+    refused: Tally,
+    /// Refusals that are not logged yet.
+    unlogged: u64,
     logged: Option<Instant>,
 }
 
-impl Refusals {
-    fn log(&mut self, peer: SocketAddr, limit: usize) {
-        self.count += 1;
-        let now = Instant::now();
-        if self
-            .logged
-            .is_none_or(|logged| now - logged >= LOG_INTERVAL)
-        {
-            warn!(%peer, limit, refused = self.count, "too many gRPC connections");
-            (self.count, self.logged) = (0, Some(now));
-        }
-    }
-}
-
-/// One connection; its place is free again when it is dropped.
-#[derive(Debug)]
-pub(crate) struct Connection<S> {
-    stream: S,
-    preface: Option<Preface>,
-    hangup: Hangup,
-    _place: OwnedSemaphorePermit,
-}
-
-/// What a connection still owes before it is known to speak HTTP/2.
-#[derive(Debug)]
-struct Preface {
-    missing: usize,
-    deadline: Pin<Box<Sleep>>,
-    peer: SocketAddr,
-    node: Arc<Node>,
-}
-
-impl Preface {
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        ready!(self.deadline.as_mut().poll(cx));
-        self.node.metrics.silent_connections.add(1);
-        debug!(peer = %self.peer, "a connection did not begin to speak HTTP/2 in time");
-        Poll::Ready(io::ErrorKind::TimedOut.into())
-    }
-}
-
-impl<S> Connection<S> {
-    fn note_hangup<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if let Poll::Ready(Err(error)) = &written {
-            self.hangup.note_error(error);
-        }
-        written
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let room = buffer.remaining();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        match &read {
-            Poll::Ready(Ok(())) if room > 0 && buffer.filled().len() == before => {
-                self.hangup.note();
+impl<L: Listener> Door<L> {
+    async fn next(&mut self) -> io::Result<Connection<L::Stream>> {
+        loop {
+            let (stream, peer) = self.listener.accept().await?;
+            match self.places.take() {
+                Some(place) => return Ok(Connection::new(stream, peer, place)),
+                None => self.refuse(peer),
             }
-            Poll::Ready(Err(error)) => self.hangup.note_error(error),
-            Poll::Ready(Ok(())) | Poll::Pending => {}
         }
-        let Some(preface) = &mut self.preface else {
-            return read;
-        };
-        preface.missing = preface
-            .missing
-            .saturating_sub(buffer.filled().len() - before);
-        if preface.missing == 0 {
-            self.preface = None;
-        } else if let Poll::Ready(late) = preface.poll_late(cx) {
-            return Poll::Ready(Err(late));
+    }
+
+    fn refuse(&mut self, peer: SocketAddr) {
+        self.refused.add(1);
+        self.unlogged += 1;
+        let now = Instant::now();
+        let is_quiet = |logged| now - logged >= LOG_INTERVAL;
+        if self.logged.is_none_or(is_quiet) {
+            let limit = self.places.limit();
+            warn!(%peer, limit, refused = self.unlogged, "too many gRPC connections");
+            (self.unlogged, self.logged) = (0, Some(now));
         }
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, data);
-        self.note_hangup(written)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.note_hangup(written)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-impl<S> Connected for Connection<S> {
-    type ConnectInfo = Hangup;
-
-    fn connect_info(&self) -> Hangup {
-        self.hangup.clone()
     }
 }

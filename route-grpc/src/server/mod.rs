@@ -1,12 +1,16 @@
 //! The gRPC server: every service of a node on one listener, until the process drains.
 
-pub(crate) mod accept;
+mod accept;
+mod connection;
 mod health;
 mod layers;
+mod preface;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{Stream, TryStreamExt};
 use route_proto::attach::v1::attach_service_server::AttachServiceServer;
 use route_proto::v1::broadcast_service_server::BroadcastServiceServer;
 use route_proto::v1::presence_service_server::PresenceServiceServer;
@@ -19,8 +23,11 @@ use crate::api::presence::Presence;
 use crate::attach::service::Link;
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::node::Node;
-use crate::server::accept::{Listener, incoming};
-use crate::server::layers::CallsLayer;
+pub use accept::Listener;
+use accept::incoming;
+use connection::Connection;
+use layers::{Codes, Deadline, Each, Measure, Trace};
+use preface::Prefaced;
 
 /// What may come on one connection before it is read: so many streams' worth.
 const STREAMS_AT_ONCE: u32 = 4;
@@ -80,14 +87,17 @@ pub async fn serve(
         .initial_connection_window_size(http2::windows(settings.grpc_stream_bytes, STREAMS_AT_ONCE))
         .max_frame_size(FRAME_BYTES)
         .max_concurrent_streams(CONNECTION_STREAMS)
-        .layer(CallsLayer::new(Arc::clone(&node)))
+        .layer(Each(Trace))
+        .layer(Each(Measure(node.metrics.calls.clone())))
+        .layer(Each(Codes))
+        .layer(Each(Deadline))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)
         .add_service(presence)
         .add_service(broadcast)
         .add_service(links)
-        .serve_with_incoming_shutdown(incoming(listener, Arc::clone(&node)), drained);
+        .serve_with_incoming_shutdown(connections(&node, listener), drained);
 
     let given_up = async move {
         node.drained().await;
@@ -100,6 +110,22 @@ pub async fn serve(
             Ok(())
         }
     }
+}
+
+fn connections<L: Listener>(
+    node: &Node,
+    listener: L,
+) -> impl Stream<Item = io::Result<Prefaced<Connection<L::Stream>>>> + use<L> {
+    let metrics = &node.metrics;
+    let (places, refused) = (
+        Arc::clone(&node.connections),
+        metrics.refused_connections.clone(),
+    );
+    let silent = metrics.silent_connections.clone();
+    incoming(listener, places, refused).map_ok(move |connection| {
+        let peer = connection.peer();
+        Prefaced::new(connection, peer, silent.clone())
+    })
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

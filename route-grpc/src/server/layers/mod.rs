@@ -1,72 +1,77 @@
-//! What every call passes on its way in and out: its deadline, gRPC's usual codes, the clock.
+//! What every call passes on its way in and out, one layer a file. The first is the outermost:
 //!
-//! tonic answers a call whose deadline is over with CANCELLED, and a message that is too long with OUT_OF_RANGE. gRPC
-//! says DEADLINE_EXCEEDED and RESOURCE_EXHAUSTED, and callers decide by that.
+//! | layer | does |
+//! |---|---|
+//! | `trace` | a span for each unary call |
+//! | `measure` | how long it took, and with which code it ended |
+//! | `codes` | gRPC's usual code where tonic has another |
+//! | `deadline` | ends a call whose caller waits no longer |
+
+mod codes;
+mod deadline;
+mod measure;
+mod trace;
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use futures_util::future::Either;
-use opentelemetry::Context as TraceContext;
-use opentelemetry::KeyValue;
-use opentelemetry::trace::FutureExt as _;
-use opentelemetry::trace::{Status as SpanStatus, TraceContextExt};
-use route_runtime::telemetry::{Span, traces};
-use tokio::time::Instant;
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower::{Layer, Service};
 
-use crate::api::methods;
-use crate::node::Node;
-use crate::refusal::{Refusal, deadline_exceeded};
+pub(super) use codes::Codes;
+pub(super) use deadline::Deadline;
+pub(super) use measure::Measure;
+pub(super) use trace::Trace;
 
-/// How tonic's message about a request that is too long begins, as a header value.
-const TOO_LONG: &str = "Error,%20decoded%20message%20length%20too%20large";
-
-/// tonic watches the caller's deadline too. Ours ends a little earlier, so that our code is the one that is sent.
-const HEAD_START: Duration = Duration::from_millis(5);
-
-/// Wraps every service of a server.
-#[derive(Debug, Clone)]
-pub(crate) struct CallsLayer {
-    node: Arc<Node>,
+/// What one layer does around a call.
+pub(super) trait Around: Clone {
+    /// Hands the request on to `inner`, and gives back what comes of it.
+    fn around<S: Handler>(
+        &self,
+        request: Request<Body>,
+        inner: &mut S,
+    ) -> impl Future<Output = Result<Response<Body>, S::Error>> + Send + use<Self, S>;
 }
 
-impl CallsLayer {
-    /// Measures for this node.
-    pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node }
-    }
-}
-
-impl<S> Layer<S> for CallsLayer {
-    type Service = Calls<S>;
-
-    fn layer(&self, inner: S) -> Calls<S> {
-        Calls {
-            inner,
-            node: Arc::clone(&self.node),
-        }
-    }
-}
-
-/// The services, wrapped.
-#[derive(Debug, Clone)]
-pub(crate) struct Calls<S> {
-    inner: S,
-    node: Arc<Node>,
-}
-
-impl<S> Service<Request<Body>> for Calls<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Send + 'static,
-    S::Error: Send + 'static,
+/// What is below a layer: all services, or the next layer.
+pub(super) trait Handler:
+    Service<Request<Body>, Response = Response<Body>, Future: Send + 'static, Error: Send + 'static>
+    + 'static
 {
+}
+
+impl<S> Handler for S where
+    S: Service<
+            Request<Body>,
+            Response = Response<Body>,
+            Future: Send + 'static,
+            Error: Send + 'static,
+        > + 'static
+{
+}
+
+/// Puts it around every service of a server.
+#[derive(Debug, Clone)]
+pub(super) struct Each<A>(pub(super) A);
+
+impl<A: Around, S> Layer<S> for Each<A> {
+    type Service = Wrapped<A, S>;
+
+    fn layer(&self, inner: S) -> Wrapped<A, S> {
+        let around = self.0.clone();
+        Wrapped { around, inner }
+    }
+}
+
+/// The services, with a layer around them.
+#[derive(Debug, Clone)]
+pub(super) struct Wrapped<A, S> {
+    around: A,
+    inner: S,
+}
+
+impl<A: Around + 'static, S: Handler> Service<Request<Body>> for Wrapped<A, S> {
     type Response = Response<Body>;
     type Error = S::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
@@ -76,103 +81,20 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let path = request.uri().path().trim_start_matches('/');
-        let method = methods::UNARY.into_iter().find(|method| *method == path);
-        let deadline = deadline(request.headers());
-        let started = Instant::now();
-        let node = Arc::clone(&self.node);
-        let span = method.and_then(|method| {
-            let caller = request.headers().get("traceparent");
-            traces()?.call(caller.and_then(|it| it.to_str().ok()), method)
-        });
-        let span = span.map(Span::into_context);
-        let answer = match &span {
-            Some(span) => {
-                let entered = span.clone().attach();
-                let answer = self.inner.call(request);
-                drop(entered);
-                Either::Left(answer.with_context(span.clone()))
-            }
-            None => Either::Right(self.inner.call(request)),
-        };
-        Box::pin(async move {
-            let mut response = match deadline {
-                Some(deadline) => match tokio::time::timeout(deadline, answer).await {
-                    Ok(response) => response?,
-                    Err(_) => deadline_exceeded().into_http(),
-                },
-                None => answer.await?,
-            };
-            if let Some(problem) = too_long(response.headers()) {
-                response = Status::from(Refusal::TooLarge { problem }).into_http();
-            }
-            if let Some(method) = method {
-                let labels = [
-                    KeyValue::new("rpc.method", method),
-                    KeyValue::new("rpc.response.status_code", code(response.headers())),
-                ];
-                node.metrics
-                    .calls
-                    .record(started.elapsed().as_secs_f64(), &labels);
-                if let Some(span) = span {
-                    finish(&span, method, code(response.headers()));
-                }
-            }
-            Ok(response)
-        })
+        Box::pin(self.around.around(request, &mut self.inner))
     }
 }
 
-/// Ends the span of a call.
-fn finish(span: &TraceContext, method: &'static str, code: &'static str) {
-    let span = span.span();
-    span.set_attribute(KeyValue::new("rpc.system.name", "grpc"));
-    span.set_attribute(KeyValue::new("rpc.method", method));
-    span.set_attribute(KeyValue::new("rpc.response.status_code", code));
-    // By OpenTelemetry's conventions; the others are the caller's errors.
-    if matches!(
-        code,
-        "UNKNOWN"
-            | "DEADLINE_EXCEEDED"
-            | "UNIMPLEMENTED"
-            | "INTERNAL"
-            | "UNAVAILABLE"
-            | "DATA_LOSS"
-    ) {
-        span.set_status(SpanStatus::error(code));
-    }
-    span.end();
+/// The unary method that is called, by its full name.
+fn unary_method(request: &Request<Body>) -> Option<&'static str> {
+    let path = request.uri().path().trim_start_matches('/');
+    crate::api::methods::UNARY
+        .into_iter()
+        .find(|method| *method == path)
 }
 
-/// The caller's `grpc-timeout`: up to 8 digits and a unit.
-fn deadline(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number = number.parse::<u32>().ok()?;
-    let timeout = match unit {
-        "H" => Duration::from_secs(3600) * number,
-        "M" => Duration::from_secs(60) * number,
-        "S" => Duration::from_secs(1) * number,
-        "m" => Duration::from_millis(1) * number,
-        "u" => Duration::from_micros(1) * number,
-        "n" => Duration::from_nanos(1) * number,
-        _ => return None,
-    };
-    Some(timeout.saturating_sub(HEAD_START).max(timeout / 2))
-}
-
-/// An error's status stands in the headers, for nothing follows them.
-fn too_long(headers: &HeaderMap) -> Option<String> {
-    if headers.get("grpc-status")? != "11" {
-        return None;
-    }
-    let message = headers.get("grpc-message")?.to_str().ok()?;
-    message
-        .starts_with(TOO_LONG)
-        .then(|| message.replace("%20", " "))
-}
-
-/// The code's name, a small closed set.
+/// The code's name, a small closed set. An error's status stands in the headers, for nothing follows them; that of a
+/// unary call that succeeds, in the trailers.
 fn code(headers: &HeaderMap) -> &'static str {
     const NAMES: [&str; 17] = [
         "OK",
@@ -193,7 +115,6 @@ fn code(headers: &HeaderMap) -> &'static str {
         "DATA_LOSS",
         "UNAUTHENTICATED",
     ];
-    // A unary call that succeeds has its status in the trailers.
     let Some(number) = headers.get("grpc-status") else {
         return "OK";
     };
@@ -211,50 +132,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn deadlines_have_units() {
-        let parse = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", text.parse().expect("a header value"));
-            deadline(&headers)
-        };
-
-        assert_eq!(parse("1S"), Some(Duration::from_millis(995)));
-        assert_eq!(parse("100m"), Some(Duration::from_millis(95)));
-        assert_eq!(parse("2m"), Some(Duration::from_millis(1)));
-        assert_eq!(
-            parse("99999999H"),
-            Some(Duration::from_secs(3600) * 99_999_999 - HEAD_START)
-        );
-        for bad in ["", "S", "1", "1x", "-1S", "999999999999S", "€"] {
-            assert_eq!(deadline_of(bad), None, "{bad}");
-        }
-
-        fn deadline_of(text: &str) -> Option<Duration> {
-            let mut headers = HeaderMap::new();
-            headers.insert("grpc-timeout", text.parse().ok()?);
-            deadline(&headers)
-        }
-    }
-
-    #[test]
     fn a_missing_status_in_the_headers_is_success() {
         let mut headers = HeaderMap::new();
         assert_eq!(code(&headers), "OK");
 
         headers.insert("grpc-status", "14".parse().expect("a header value"));
         assert_eq!(code(&headers), "UNAVAILABLE");
-    }
-
-    #[test]
-    fn our_own_out_of_range_stays_what_it_is() {
-        let headers = |status: Status| status.into_http::<Body>().into_parts().0.headers;
-        let tonics =
-            "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes";
-
-        assert_eq!(
-            too_long(&headers(Status::out_of_range(tonics))).as_deref(),
-            Some(tonics)
-        );
-        assert_eq!(too_long(&headers(Refusal::PositionCompacted.into())), None);
     }
 }

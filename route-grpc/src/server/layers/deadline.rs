@@ -1,0 +1,77 @@
+//! The caller's deadline. tonic answers a call whose time is over with CANCELLED; gRPC says DEADLINE_EXCEEDED, and
+//! callers decide by that.
+
+use std::time::Duration;
+
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderMap, Request, Response};
+
+use super::{Around, Handler};
+use crate::refusal::deadline_exceeded;
+
+/// tonic watches the caller's deadline too. Ours ends a little earlier, so that our code is the one that is sent.
+const HEAD_START: Duration = Duration::from_millis(5);
+
+/// Ends calls in time.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct Deadline;
+
+impl Around for Deadline {
+    fn around<S: Handler>(
+        &self,
+        request: Request<Body>,
+        inner: &mut S,
+    ) -> impl Future<Output = Result<Response<Body>, S::Error>> + Send + use<S> {
+        let deadline = deadline(request.headers());
+        let answer = inner.call(request);
+        async move {
+            let Some(deadline) = deadline else {
+                return answer.await;
+            };
+            let in_time = tokio::time::timeout(deadline, answer).await;
+            in_time.unwrap_or_else(|_| Ok(deadline_exceeded().into_http()))
+        }
+    }
+}
+
+/// The caller's `grpc-timeout`: up to 8 digits and a unit.
+fn deadline(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number = number.parse::<u32>().ok()?;
+    let timeout = match unit {
+        "H" => Duration::from_secs(3600) * number,
+        "M" => Duration::from_secs(60) * number,
+        "S" => Duration::from_secs(1) * number,
+        "m" => Duration::from_millis(1) * number,
+        "u" => Duration::from_micros(1) * number,
+        "n" => Duration::from_nanos(1) * number,
+        _ => return None,
+    };
+    Some(timeout.saturating_sub(HEAD_START).max(timeout / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_have_units() {
+        let parse = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", text.parse().expect("a header value"));
+            deadline(&headers)
+        };
+
+        assert_eq!(parse("1S"), Some(Duration::from_millis(995)));
+        assert_eq!(parse("100m"), Some(Duration::from_millis(95)));
+        assert_eq!(parse("2m"), Some(Duration::from_millis(1)));
+        assert_eq!(
+            parse("99999999H"),
+            Some(Duration::from_secs(3600) * 99_999_999 - HEAD_START)
+        );
+        for bad in ["", "S", "1", "1x", "-1S", "999999999999S", "€"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}
