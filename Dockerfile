@@ -32,7 +32,7 @@ COPY route-grpc route-grpc/
 COPY pdu-gateway pdu-gateway/
 # Not built, but a member of the workspace.
 COPY tests tests/
-RUN cargo build --release --locked --target "$TARGET" --package route-grpc --package pdu-gateway --bins \
+RUN cargo build --release --locked --target "$TARGET" --package route-cli --package pdu-gateway --bins \
     && install -D --target-directory=/build/image \
         "/build/target/$TARGET/release/route-grpc" "/build/target/$TARGET/release/pdu-gateway"
 

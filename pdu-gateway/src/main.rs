@@ -9,7 +9,7 @@ use pdu_gateway::process::settings::Settings;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::{self, Metrics};
-use route_runtime::{admin, listen, workers};
+use route_runtime::{listen, probes, workers};
 use tracing::{error, info};
 
 // musl's own makes everything slower: docs/capacity.md.
@@ -63,12 +63,16 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     let readiness = Readiness::new();
     let shutdown = Shutdown::new(settings.drain_deadline);
-    let admin = listen::bind(settings.admin_listen).await?;
+    let probe_listener = listen::bind(settings.admin_listen).await?;
     let sockets = Sockets::bind(&settings).await?;
-    info!(address = %admin.local_addr()?, "admin port");
+    info!(address = %probe_listener.local_addr()?, "probe port");
 
-    let serving = admin::serve(admin, metrics.clone(), readiness.clone(), shutdown.clone());
-    let admin = tokio::spawn(serving);
+    let probes = tokio::spawn(probes::serve(
+        probe_listener,
+        metrics.clone(),
+        readiness.clone(),
+        shutdown.clone(),
+    ));
     let meter = metrics.meter();
     let gateway = pdu_gateway::start(&settings, sockets, &meter, readiness, &shutdown)?;
     if let Some(address) = gateway.grpc_address() {
@@ -81,7 +85,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let ended = gateway.ended().await;
     signal.abort();
     let flushed = shutdown.finish().await;
-    admin.await??;
+    probes.await??;
     ended?;
     anyhow::ensure!(flushed, "the drain took too long");
     info!("drained");

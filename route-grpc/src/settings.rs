@@ -1,13 +1,11 @@
-//! Flags of the node, and of `route-grpc serve` around it.
+//! Flags of the node.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use route_core::{LogLimits, Settings};
 use route_runtime::flags::{bytes, count, duration, duration_or_zero};
 use route_runtime::http2;
-use route_runtime::telemetry::LogArgs;
 
 use crate::limits::ATTACH_OVERHEAD_BYTES;
 
@@ -129,55 +127,6 @@ pub enum NotifyOnLoss {
     None,
     /// Of every user that legacy clients saw online
     All,
-}
-
-/// Flags of `route-grpc serve`.
-#[derive(Debug, Clone, Args)]
-pub struct ServeArgs {
-    /// Address for gRPC
-    #[arg(
-        long,
-        env = "TT_ROUTE_LISTEN",
-        value_name = "ADDR",
-        default_value = "127.0.0.1:50051"
-    )]
-    pub listen: SocketAddr,
-    /// Address for /metrics, /livez, /readyz
-    #[arg(
-        long,
-        env = "TT_ROUTE_ADMIN_LISTEN",
-        value_name = "ADDR",
-        default_value = "127.0.0.1:9464"
-    )]
-    pub admin_listen: SocketAddr,
-    /// Threads that run the node; one routes millions of deliveries a second
-    #[arg(
-        long,
-        env = "TT_ROUTE_WORKER_THREADS",
-        value_name = "COUNT",
-        value_parser = count,
-        default_value = "1"
-    )]
-    pub worker_threads: usize,
-    /// From SIGTERM to the exit at the latest
-    #[arg(long, env = "TT_ROUTE_SHUTDOWN_DEADLINE", value_name = "TIME", value_parser = duration, default_value = "25s")]
-    pub shutdown_deadline: Duration,
-    /// How the node routes and what it may use.
-    #[command(flatten)]
-    pub node: NodeSettings,
-    /// What is logged.
-    #[command(flatten)]
-    pub log: LogArgs,
-}
-
-impl ServeArgs {
-    /// What is wrong with the flags together.
-    pub fn check(&self) -> Result<(), String> {
-        if self.node.drain_window >= self.shutdown_deadline {
-            return Err("--drain-window has to be shorter than --shutdown-deadline".to_owned());
-        }
-        self.node.check()
-    }
 }
 
 impl NodeSettings {

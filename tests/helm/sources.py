@@ -6,10 +6,12 @@ import re
 from chart import ROOT
 
 NODE_SETTINGS = ROOT / "route-grpc/src/settings.rs"
+SERVE_SETTINGS = ROOT / "route-grpc/cli/src/serve.rs"
 GATEWAY_SETTINGS = ROOT / "pdu-gateway/src/process/settings.rs"
 LOG_SETTINGS = ROOT / "route-grpc/runtime/src/telemetry/logs.rs"
 HEALTH = ROOT / "route-grpc/src/server/health.rs"
-COMMANDS = ROOT / "route-grpc/src/commands/mod.rs"
+SETTINGS = [NODE_SETTINGS, SERVE_SETTINGS, GATEWAY_SETTINGS]
+COMMANDS = ROOT / "route-grpc/cli/src/main.rs"
 
 INSTRUMENT_FILES = {
     "node": ["route-grpc/src/metrics.rs", "route-grpc/src/node/observed.rs"],
@@ -87,6 +89,11 @@ def flags(*paths):
                 given = re.search(r'long = "([^"]+)"', attribute)
                 names.add(given.group(1) if given else field.replace("_", "-"))
     return names
+
+
+def settings():
+    """The sources of all flags that have an environment name."""
+    return "".join(it.read_text() for it in SETTINGS)
 
 
 def subcommands():

@@ -23,12 +23,12 @@ FOREIGN_FLAGS = set(
 
 
 def our_flags():
-    return sources.flags(sources.NODE_SETTINGS, sources.GATEWAY_SETTINGS, sources.LOG_SETTINGS)
+    return sources.flags(*sources.SETTINGS, sources.LOG_SETTINGS)
 
 
 def command_flags():
     load_tool = ROOT / "tests/src/bin/route-load/cli.rs"
-    return sources.flags(*(ROOT / "route-grpc/src/commands").glob("*.rs"), load_tool)
+    return sources.flags(*(ROOT / "route-grpc/cli/src").glob("*.rs"), load_tool)
 
 
 @every_page
@@ -44,7 +44,7 @@ def test_environment_names_exist(page):
 
 
 def assert_environment_name(name):
-    code = sources.NODE_SETTINGS.read_text() + sources.GATEWAY_SETTINGS.read_text()
+    code = sources.settings()
     assert f'"{name}"' in code, name
 
 
@@ -79,7 +79,7 @@ def test_lines_are_not_long(page):
 
 
 def test_pages_quote_defaults_that_are_true():
-    code = sources.NODE_SETTINGS.read_text() + sources.GATEWAY_SETTINGS.read_text()
+    code = sources.settings()
     for page in PAGES:
         for flag, value in re.findall(r"`--([a-z-]+)` \((\d+ ?\w+)\)", page.read_text()):
             env = flag.replace("-", "_").upper()
@@ -93,7 +93,7 @@ def test_pages_quote_defaults_that_are_true():
 @pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
 def test_units_allow_the_drain_and_name_their_settings(unit):
     text = unit.read_text()
-    code = sources.NODE_SETTINGS.read_text() + sources.GATEWAY_SETTINGS.read_text()
+    code = sources.settings()
     deadlines = re.findall(r'TT_(?:ROUTE_SHUTDOWN|GATEWAY_DRAIN)_DEADLINE".*?default_value = "(\d+)s"', code)
 
     assert len(deadlines) == 2

@@ -182,15 +182,15 @@ def test_grpc_probes_ask_for_names_that_the_node_registers(scenario):
 
 
 @every_scenario
-def test_gateway_probes_ask_pages_that_the_admin_port_has(scenario):
+def test_gateway_probes_ask_pages_that_the_probe_port_has(scenario):
     gateway = find(objects_of(scenario), "Deployment", "-pdu-gateway")
     pages = {kind: container(gateway)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
-    admin = (sources.ROOT / "route-grpc/runtime/src/admin.rs").read_text()
+    probes = (sources.ROOT / "route-grpc/runtime/src/probes.rs").read_text()
 
     assert [page["path"] for page in pages.values()] == ["/livez", "/livez", "/readyz"]
     for page in pages.values():
         assert page["port"] == 9464
-        assert f'.route("{page["path"]}"' in admin
+        assert f'.route("{page["path"]}"' in probes
 
 
 @every_scenario

@@ -60,7 +60,7 @@ def test_the_schema_knows_exactly_the_flags_that_the_binaries_have():
     def schema_flags(component):
         return set(SCHEMA["properties"][component]["properties"]["flags"]["properties"])
 
-    node = sources.flags(sources.NODE_SETTINGS, sources.LOG_SETTINGS)
+    node = sources.flags(sources.NODE_SETTINGS, sources.SERVE_SETTINGS, sources.LOG_SETTINGS)
     gateway = sources.flags(sources.GATEWAY_SETTINGS, sources.LOG_SETTINGS)
     assert schema_flags("node") == node - OWN_NODE_FLAGS
     assert schema_flags("gateway") == gateway - OWN_GATEWAY_FLAGS - UNSUITABLE
@@ -69,7 +69,7 @@ def test_the_schema_knows_exactly_the_flags_that_the_binaries_have():
 
 
 def test_the_schema_takes_a_time_of_zero_where_the_binaries_do():
-    code = sources.NODE_SETTINGS.read_text() + sources.GATEWAY_SETTINGS.read_text()
+    code = sources.settings()
     parsers = re.findall(r'env = "TT_(?:ROUTE|GATEWAY)_(\w+)"[^)]*?value_parser = (duration\w*)', code)
     flags = {name.lower().replace("_", "-"): parser for name, parser in parsers}
     kinds = {"time": "duration", "timeOrZero": "duration_or_zero"}
@@ -83,9 +83,9 @@ def test_the_schema_takes_a_time_of_zero_where_the_binaries_do():
 
 
 def test_flags_of_the_process_are_those_that_the_embedded_node_does_not_have():
-    serve = sources.production(sources.NODE_SETTINGS).split("pub struct ServeArgs")[1]
+    serve = sources.production(sources.SERVE_SETTINGS)
     own = {"listen", "admin-listen", "worker-threads", "shutdown-deadline"}
-    assert {name for name in own if f"pub {name.replace('-', '_')}:" in serve} == own
+    assert {name for name in own if f"    {name.replace('-', '_')}:" in serve} == own
     given = {"worker-threads": 2, "shutdown-deadline": "20s", "log-filter": "debug", "log-format": "text"}
     [pod] = workloads(render("mode=embedded", *(f"node.flags.{name}={value}" for name, value in given.items())))
     assert set(flags(pod)) == {"embedded", "grpc-listen", "listen", "admin-listen"}

@@ -3,16 +3,16 @@
 
 use rustix::process::{Resource, getrlimit};
 
-use crate::admin;
+use crate::probes;
 
 /// For everything but connections: listeners, the runtime, logs, a node elsewhere.
 const OWN: usize = 32;
 
-/// Connections of the ports that carry the work, all together; the admin port's places are kept free.
+/// Connections of the ports that carry the work, all together; the probe port's places are kept free.
 pub fn affordable_connections() -> usize {
     let files = getrlimit(Resource::Nofile).current;
     let files = files.map_or(usize::MAX, |files| {
         usize::try_from(files).unwrap_or(usize::MAX)
     });
-    files.saturating_sub(OWN + admin::MAX_CONNECTIONS).max(1)
+    files.saturating_sub(OWN + probes::MAX_CONNECTIONS).max(1)
 }

@@ -51,7 +51,7 @@ impl Shutdown {
         self.inner.draining.clone()
     }
 
-    /// Cancelled when [`finish`](Self::finish) is done, for what must outlive the drain (the admin port).
+    /// Cancelled when [`finish`](Self::finish) is done, for what must outlive the drain (the probe port).
     pub fn finished(&self) -> CancellationToken {
         self.inner.finished.clone()
     }

@@ -19,7 +19,6 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::log_writer::LogWriter;
-use super::panics;
 
 /// Bytes of log lines that wait for standard output; a line beyond is lost, and counted. Some 10 000 lines.
 const BACKLOG_BYTES: usize = 4 << 20;
@@ -84,12 +83,8 @@ pub enum LogError {
     AlreadySet,
 }
 
-/// Sends what `tracing` reports in this process to standard output. A panic is reported too, and ends the process with
-/// exit code 101, whichever thread or task it happens in.
-///
-/// Logging never waits for standard output and never ends the process: a line that finds 4 MiB waiting, or an output
-/// that is closed, is lost and [counted](lost_log_lines). Call [`flush_logs`] before the process ends.
-pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
+/// Sends what `tracing` reports to standard output.
+pub(super) fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
     let filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter {
         filter: filter.to_owned(),
         source,
@@ -117,7 +112,6 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
     };
     set.map_err(|_| LogError::AlreadySet)?;
     WRITER.set(writer).map_err(|_| LogError::AlreadySet)?;
-    panics::end_the_process();
     Ok(())
 }
 
@@ -191,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_bad_filter_is_an_error_that_shows_it() {
-        let error = init_logs(LogFormat::Text, "route=loud").unwrap_err();
+        let error = init(LogFormat::Text, "route=loud").unwrap_err();
 
         assert!(matches!(error, LogError::Filter { .. }));
         assert!(error.to_string().contains("`route=loud`"), "{error}");

@@ -77,8 +77,8 @@ impl Metrics {
         self.provider.meter(self.service_name)
     }
 
-    /// Connections to the admin port that were dropped for newer ones.
-    pub(crate) fn dropped_admin_connections(&self) -> Counter<u64> {
+    /// Connections to the probe port that were dropped for newer ones.
+    pub(crate) fn dropped_probe_connections(&self) -> Counter<u64> {
         let dropped = self
             .meter()
             .u64_counter("teamtalk.admin.dropped")

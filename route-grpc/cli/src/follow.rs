@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use route_proto::v1::{SubscribeResponse, WatchUserStatusResponse};
-use tonic::{Code, Status, Streaming};
+use tonic::Streaming;
 
-use super::client::Failure;
+use crate::failure::Failure;
 
 /// Attempts to come back before giving up.
 const ATTEMPTS: u32 = 10;
@@ -19,7 +19,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// A message that says where its reader may go on.
-pub(super) trait Positioned {
+pub(crate) trait Positioned {
     /// Empty: nowhere.
     fn position(&self) -> &str;
 }
@@ -60,7 +60,7 @@ impl Absence {
 
 /// Opens a stream at `position` and shows its messages; opens it again when it breaks. Ends when `show` says so, at
 /// Ctrl-C, or when the node refuses for good or stays away.
-pub(super) async fn follow<M: Positioned>(
+pub(crate) async fn follow<M: Positioned>(
     mut position: String,
     mut open: impl AsyncFnMut(String) -> Result<Streaming<M>, Failure>,
     mut show: impl FnMut(M) -> Result<ControlFlow<()>, Failure>,
@@ -103,7 +103,7 @@ pub(super) async fn follow<M: Positioned>(
         };
         failed += 1;
         let final_failure =
-            broken.take_if(|failure| first || !passes(failure) || failed > ATTEMPTS);
+            broken.take_if(|failure| first || !failure.may_pass() || failed > ATTEMPTS);
         if let Some(failure) = final_failure {
             return Err(failure);
         }
@@ -119,20 +119,4 @@ pub(super) async fn follow<M: Positioned>(
             () = tokio::time::sleep(pause) => {}
         }
     }
-}
-
-/// A broken transport shows up as any of these.
-fn passes(failure: &Failure) -> bool {
-    match failure {
-        Failure::Unreachable { .. } => true,
-        Failure::Refused(status) => may_pass(status),
-        Failure::Check { .. } | Failure::OutputClosed | Failure::Other(_) => false,
-    }
-}
-
-fn may_pass(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
-    )
 }

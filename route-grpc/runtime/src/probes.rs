@@ -1,4 +1,4 @@
-//! The admin port: plain HTTP for probes and Prometheus.
+//! The probe port: plain HTTP for probes and Prometheus (`--admin-listen`).
 //!
 //! | path | answers |
 //! |---|---|
@@ -47,7 +47,7 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let finished = shutdown.finished();
-    let dropped = metrics.dropped_admin_connections();
+    let dropped = metrics.dropped_probe_connections();
     let router = router(metrics, readiness, shutdown.draining());
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
@@ -66,7 +66,7 @@ pub async fn serve(
                 {
                     oldest.abort();
                     dropped.add(1, &[]);
-                    warn!(%peer, "too many admin connections, the oldest is dropped for a new one");
+                    warn!(%peer, "too many connections to the probe port, the oldest is dropped for a new one");
                 }
                 oldest_first.push_back(connections.spawn(answer(stream, router.clone())));
             }
@@ -107,8 +107,8 @@ async fn answer(stream: TcpStream, router: Router) {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     match timeout(CONNECTION_TIME, connection).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "admin connection broke"),
-        Err(_) => debug!("admin connection timed out"),
+        Ok(Err(error)) => debug!(%error, "a connection to the probe port broke"),
+        Err(_) => debug!("a connection to the probe port timed out"),
     }
 }
 

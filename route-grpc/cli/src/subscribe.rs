@@ -7,13 +7,14 @@ use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{EventKind, SubscribeRequest, SubscribeResponse};
 
-use super::client::{ClientArgs, Failure};
-use super::follow::follow;
-use super::{json, show};
+use crate::client::ClientArgs;
+use crate::failure::Failure;
+use crate::follow::follow;
+use crate::{json, show};
 
 /// Flags of `subscribe`.
 #[derive(Debug, Args)]
-pub(super) struct SubscribeArgs {
+pub(crate) struct SubscribeArgs {
     /// Only these kinds of events
     #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',')]
     kind: Vec<Kind>,
@@ -48,7 +49,7 @@ enum Kind {
 }
 
 /// Shows the stream until it is told to end.
-pub(super) async fn run(args: SubscribeArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: SubscribeArgs) -> Result<(), Failure> {
     let SubscribeArgs {
         kind,
         user,

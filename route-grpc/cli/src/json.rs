@@ -21,7 +21,7 @@ use serde_json::{Map, Value, json};
 // ---- writing
 
 /// A user's status.
-pub(super) fn user_status(user: &UserStatus) -> Value {
+pub(crate) fn user_status(user: &UserStatus) -> Value {
     let mut value = json!({
         "userId": user.user_id,
         "status": user.status().as_str_name(),
@@ -34,7 +34,7 @@ pub(super) fn user_status(user: &UserStatus) -> Value {
 }
 
 /// One message of a WatchUserStatus stream.
-pub(super) fn watch_response(response: &WatchUserStatusResponse) -> Value {
+pub(crate) fn watch_response(response: &WatchUserStatusResponse) -> Value {
     let (name, message) = match &response.event {
         Some(WatchMessage::Resumed(_)) => ("resumed", json!({})),
         Some(WatchMessage::SnapshotBegin(_)) => ("snapshotBegin", json!({})),
@@ -62,7 +62,7 @@ pub(super) fn watch_response(response: &WatchUserStatusResponse) -> Value {
 }
 
 /// One message of a Subscribe stream.
-pub(super) fn subscribe_response(response: &SubscribeResponse) -> Value {
+pub(crate) fn subscribe_response(response: &SubscribeResponse) -> Value {
     let (name, message) = match &response.message {
         Some(SubscribeMessage::Subscribed(_)) => ("subscribed", json!({})),
         Some(SubscribeMessage::Resumed(_)) => ("resumed", json!({})),
@@ -79,7 +79,7 @@ pub(super) fn subscribe_response(response: &SubscribeResponse) -> Value {
 }
 
 /// The answer to a publication.
-pub(super) fn publish_response(response: &PublishResponse) -> Value {
+pub(crate) fn publish_response(response: &PublishResponse) -> Value {
     json!({
         "links": response.links,
         "position": response.position,
@@ -88,7 +88,7 @@ pub(super) fn publish_response(response: &PublishResponse) -> Value {
 }
 
 /// An event.
-pub(super) fn event(event: &Event) -> Value {
+pub(crate) fn event(event: &Event) -> Value {
     let mut value = json!({ "kind": event.kind().as_str_name() });
     if !event.origin_link.is_empty() {
         value["originLink"] = json!(event.origin_link);
@@ -237,7 +237,7 @@ fn base64(bytes: &Bytes) -> Value {
 // ---- reading
 
 /// An event that can be published. Fields that are left out are 0 or empty, as in protobuf.
-pub(super) fn parse_event(value: &Value) -> anyhow::Result<Event> {
+pub(crate) fn parse_event(value: &Value) -> anyhow::Result<Event> {
     let members = value.as_object().context("an object is needed")?;
     let mut typed = None;
     for (name, value) in members {

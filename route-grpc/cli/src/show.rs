@@ -8,17 +8,17 @@ use route_proto::v1::{
     UserStatus,
 };
 
-use super::client::Failure;
+use crate::failure::Failure;
 
 /// Writes one line. An output that nobody reads ends the command without an error.
-pub(super) fn line(text: &str) -> Result<(), Failure> {
+pub(crate) fn line(text: &str) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     writeln!(output, "{text}")?;
     Ok(output.flush()?)
 }
 
 /// A user's status in a word.
-pub(super) fn status(user: &UserStatus) -> &'static str {
+pub(crate) fn status(user: &UserStatus) -> &'static str {
     match user.status() {
         Status::Online => "online",
         Status::Away => "away",
@@ -28,7 +28,7 @@ pub(super) fn status(user: &UserStatus) -> &'static str {
 }
 
 /// What legacy clients see, in a word.
-pub(super) fn legacy_status(user: &UserStatus) -> &'static str {
+pub(crate) fn legacy_status(user: &UserStatus) -> &'static str {
     match user.legacy_status() {
         LegacyStatus::Online => "online",
         LegacyStatus::Offline => "offline",
@@ -37,7 +37,7 @@ pub(super) fn legacy_status(user: &UserStatus) -> &'static str {
 }
 
 /// A client's state in a word.
-pub(super) fn session_state(state: SessionState) -> &'static str {
+pub(crate) fn session_state(state: SessionState) -> &'static str {
     match state {
         SessionState::Online => "online",
         SessionState::Away => "away",
@@ -46,7 +46,7 @@ pub(super) fn session_state(state: SessionState) -> &'static str {
 }
 
 /// A client type as people call it.
-pub(super) fn client_type(value: u32) -> String {
+pub(crate) fn client_type(value: u32) -> String {
     match value {
         0x01 => "Windows".to_owned(),
         0x02 => "Mac".to_owned(),
@@ -57,7 +57,7 @@ pub(super) fn client_type(value: u32) -> String {
 }
 
 /// Why a status changed, in words.
-pub(super) fn change_reason(reason: ChangeReason) -> &'static str {
+pub(crate) fn change_reason(reason: ChangeReason) -> &'static str {
     match reason {
         ChangeReason::Client => "client",
         ChangeReason::List => "list",
@@ -69,7 +69,7 @@ pub(super) fn change_reason(reason: ChangeReason) -> &'static str {
 }
 
 /// A gap in words.
-pub(super) fn gap(gap: &Gap) -> String {
+pub(crate) fn gap(gap: &Gap) -> String {
     let reason = match gap.reason() {
         GapReason::Compacted => "away for too long",
         GapReason::EpochChanged => "the node was restarted",
@@ -84,7 +84,7 @@ pub(super) fn gap(gap: &Gap) -> String {
 }
 
 /// An event in one line, without what users wrote.
-pub(super) fn event(event: &Event) -> String {
+pub(crate) fn event(event: &Event) -> String {
     let origin = match event.origin_link.as_str() {
         "" => String::new(),
         link => format!("  [{link}]"),

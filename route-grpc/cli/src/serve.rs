@@ -1,15 +1,18 @@
-//! `route-grpc serve`: one node, its gRPC port and its admin port, until SIGTERM.
+//! `route-grpc serve`: one node, its gRPC port and its probe port, until SIGTERM.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::Args;
 use route_grpc::Node;
-use route_grpc::settings::ServeArgs;
+use route_grpc::settings::NodeSettings;
+use route_runtime::flags::{count, duration};
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
-use route_runtime::telemetry::{self, Metrics, flush_logs, init_logs};
-use route_runtime::{admin, files, listen, workers};
+use route_runtime::telemetry::{self, LogArgs, Metrics, flush_logs, init_logs};
+use route_runtime::{files, listen, probes, workers};
 use tracing::{error, info, warn};
 
 /// How long the last log lines may take, the last traces, and the last metrics. Together with the drain less than the
@@ -19,8 +22,57 @@ const FLUSH: Duration = Duration::from_secs(1);
 const NAME: &str = "route-grpc";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Flags of `route-grpc serve`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ServeArgs {
+    /// Address for gRPC
+    #[arg(
+        long,
+        env = "TT_ROUTE_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:50051"
+    )]
+    listen: SocketAddr,
+    /// Address for /metrics, /livez, /readyz
+    #[arg(
+        long,
+        env = "TT_ROUTE_ADMIN_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9464"
+    )]
+    admin_listen: SocketAddr,
+    /// Threads that run the node; one routes millions of deliveries a second
+    #[arg(
+        long,
+        env = "TT_ROUTE_WORKER_THREADS",
+        value_name = "COUNT",
+        value_parser = count,
+        default_value = "1"
+    )]
+    worker_threads: usize,
+    /// From SIGTERM to the exit at the latest
+    #[arg(long, env = "TT_ROUTE_SHUTDOWN_DEADLINE", value_name = "TIME", value_parser = duration, default_value = "25s")]
+    shutdown_deadline: Duration,
+    /// How the node routes and what it may use.
+    #[command(flatten)]
+    node: NodeSettings,
+    /// What is logged.
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+impl ServeArgs {
+    /// What is wrong with the flags together.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.node.drain_window >= self.shutdown_deadline {
+            return Err("--drain-window has to be shorter than --shutdown-deadline".to_owned());
+        }
+        self.node.check()
+    }
+}
+
 /// Runs until the process is told to end and everything has ended, or the deadline is over.
-pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     init_logs(args.log.log_format, &args.log.log_filter)?;
     let runtime = workers::runtime(args.worker_threads).context("cannot start")?;
     let served = runtime.block_on(runtime.spawn(serve(args)));
@@ -39,10 +91,10 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new(args.shutdown_deadline);
     let readiness = Readiness::new();
     let listener = listen::bind(args.listen).await?;
-    let admin_listener = listen::bind(args.admin_listen).await?;
-    let (grpc, admin) = (listener.local_addr()?, admin_listener.local_addr()?);
-    let admin_server = tokio::spawn(admin::serve(
-        admin_listener,
+    let probe_listener = listen::bind(args.admin_listen).await?;
+    let (grpc, probes) = (listener.local_addr()?, probe_listener.local_addr()?);
+    let probe_server = tokio::spawn(probes::serve(
+        probe_listener,
         metrics.clone(),
         readiness.clone(),
         shutdown.clone(),
@@ -77,7 +129,7 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
             () = node.synced() => ready.set(true, "serving"),
         }
     });
-    info!(%grpc, %admin, ?fan_out, version = env!("CARGO_PKG_VERSION"), "node started");
+    info!(%grpc, %probes, ?fan_out, version = VERSION, "node started");
 
     let served = tokio::select! {
         () = shutdown.on_signal() => None,
@@ -86,7 +138,7 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
     readiness.set(false, "draining");
     let in_time = shutdown.finish().await;
     info!(in_time, "node stopped");
-    admin_server.abort();
+    probe_server.abort();
     match served {
         None => Ok(()),
         Some(served) => Ok(served.context("the server's task ended")??),

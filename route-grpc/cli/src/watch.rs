@@ -7,13 +7,14 @@ use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::watch_user_status_response::Event as Message;
 use route_proto::v1::{UserStatus, WatchUserStatusRequest, WatchUserStatusResponse};
 
-use super::client::{ClientArgs, Failure};
-use super::follow::follow;
-use super::{json, show};
+use crate::client::ClientArgs;
+use crate::failure::Failure;
+use crate::follow::follow;
+use crate::{json, show};
 
 /// Flags of `watch`.
 #[derive(Debug, Args)]
-pub(super) struct WatchArgs {
+pub(crate) struct WatchArgs {
     /// Only these users; everybody if none is named
     #[arg(value_name = "USER")]
     users: Vec<u32>,
@@ -28,7 +29,7 @@ pub(super) struct WatchArgs {
 }
 
 /// Shows the stream until it is told to end.
-pub(super) async fn run(args: WatchArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: WatchArgs) -> Result<(), Failure> {
     let WatchArgs {
         users,
         resume,

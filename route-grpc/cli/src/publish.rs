@@ -13,12 +13,13 @@ use route_proto::v1::{
     SignatureChanged, UserAudience,
 };
 
-use super::client::{ClientArgs, Failure};
-use super::{json, show};
+use crate::client::ClientArgs;
+use crate::failure::Failure;
+use crate::{json, show};
 
 /// Flags of `publish`.
 #[derive(Debug, Args)]
-pub(super) struct PublishArgs {
+pub(crate) struct PublishArgs {
     #[command(subcommand)]
     what: What,
     /// Route it to the MsgServers of these users, not to those that it concerns by itself
@@ -170,7 +171,7 @@ enum What {
 }
 
 /// Publishes once and says to how many MsgServer connections it was routed.
-pub(super) async fn run(args: PublishArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: PublishArgs) -> Result<(), Failure> {
     let event = event(args.what)?;
     let audience = if args.everyone {
         Some(Audience::Everyone(EveryoneAudience {}))

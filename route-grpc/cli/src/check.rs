@@ -4,8 +4,8 @@
 //! unseen, and send each other a command that no other MsgServer has a use for.
 
 mod msg_server;
+mod steps;
 
-use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -20,16 +20,16 @@ use route_proto::v1::{
 };
 use route_runtime::flags::duration;
 use serde_json::json;
-use tokio::time::{Instant, timeout_at};
 use tonic::Streaming;
 use tonic::transport::Channel;
 use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::client::{ClientArgs, Failure};
-use super::show;
+use crate::client::ClientArgs;
+use crate::failure::{Failure, Trouble};
 use msg_server::MsgServer;
+use steps::Steps;
 
 const HELP: &str = "\
 Disturbs nobody: its two MsgServers hold users that nobody has, invisibly, and do not claim. Run it where no MsgServer \
@@ -56,7 +56,7 @@ const HEALTH: [&str; 5] = [
 /// Flags of `check`.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
-pub(super) struct CheckArgs {
+pub(crate) struct CheckArgs {
     /// Where a gateway listens for MsgServers; without it, only the node is checked
     #[arg(long, value_name = "HOST:PORT")]
     pdu: Option<String>,
@@ -81,51 +81,11 @@ fn first_of_two(text: &str) -> Result<u32, String> {
     }
 }
 
-/// What is wrong; each has an exit code of its own, see `--help`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// No connection to the node or the gateway.
-    Unreachable,
-    /// The node does not serve.
-    Unhealthy,
-    /// A PDU did not come back.
-    RoundTrip,
-    /// A subscriber does not see what is routed.
-    Subscription,
-}
-
-impl Trouble {
-    /// As `--help` says.
-    pub(super) fn exit_code(self) -> u8 {
-        match self {
-            Self::Unreachable => 3,
-            Self::Unhealthy => 4,
-            Self::RoundTrip => 5,
-            Self::Subscription => 6,
-        }
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unreachable => "unreachable",
-            Self::Unhealthy => "unhealthy",
-            Self::RoundTrip => "the round trip failed",
-            Self::Subscription => "the subscription failed",
-        })
-    }
-}
-
 /// Checks one thing after the other, and stops at the first that is wrong.
-pub(super) async fn run(args: CheckArgs) -> Result<(), Failure> {
-    let steps = Steps {
-        json: args.client.json,
-        deadline: Instant::now() + args.deadline,
-        limit: args.deadline,
-    };
+pub(crate) async fn run(args: CheckArgs) -> Result<(), Failure> {
+    let steps = Steps::within(args.deadline, args.client.json);
     let channel = steps
-        .take("node", Trouble::Unreachable, connect(&args.client))
+        .take("node", Trouble::Unreachable, args.client.connect())
         .await?;
     for name in HEALTH {
         let step = format!("health {name}");
@@ -165,22 +125,13 @@ pub(super) async fn run(args: CheckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn connect(client: &ClientArgs) -> anyhow::Result<Channel> {
-    let connected = client.connect().await;
-    connected.map_err(|failure| anyhow::anyhow!("{failure}"))
-}
-
 async fn serves(client: &ClientArgs, channel: Channel, name: &str) -> anyhow::Result<()> {
     let request = client.request(HealthCheckRequest {
         service: name.to_owned(),
     });
     let answer = HealthClient::new(channel).check(request).await;
-    let status = answer.map_err(Failure::from);
-    let status = status.map_err(|failure| anyhow::anyhow!("{failure}"))?;
-    ensure!(
-        status.get_ref().status == ServingStatus::Serving as i32,
-        "not serving"
-    );
+    let status = answer.map_err(Failure::from)?.into_inner().status;
+    ensure!(status == ServingStatus::Serving as i32, "not serving");
     Ok(())
 }
 
@@ -250,8 +201,7 @@ impl Subscriber {
             ..SubscribeRequest::default()
         };
         let mut broadcast = BroadcastServiceClient::new(channel);
-        let events = broadcast.subscribe(request).await.map_err(Failure::from);
-        let events = events.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        let events = broadcast.subscribe(request).await.map_err(Failure::from)?;
         let mut this = Self {
             events: events.into_inner(),
         };
@@ -279,93 +229,8 @@ impl Subscriber {
     }
 
     async fn next(&mut self) -> anyhow::Result<Message> {
-        let next = self.events.message().await.map_err(Failure::from);
-        let next = next.map_err(|failure| anyhow::anyhow!("{failure}"))?;
+        let next = self.events.message().await.map_err(Failure::from)?;
         let response = next.context("the stream has ended")?;
         response.message.context("an empty response")
-    }
-}
-
-/// Takes one step after the other, within one deadline, and tells of each.
-struct Steps {
-    json: bool,
-    deadline: Instant,
-    limit: Duration,
-}
-
-impl Steps {
-    async fn take<T>(
-        &self,
-        name: &str,
-        trouble: Trouble,
-        work: impl Future<Output = anyhow::Result<T>>,
-    ) -> Result<T, Failure> {
-        let begun = Instant::now();
-        let done = match timeout_at(self.deadline, work).await {
-            Ok(done) => done,
-            Err(_) => Err(anyhow::anyhow!("not within {:?}{}", self.limit, hint(name))),
-        };
-        let took = begun.elapsed();
-        match done {
-            Ok(value) => {
-                self.tell(name, "ok", Some(took), "")?;
-                Ok(value)
-            }
-            Err(error) => {
-                let problem = format!("{error:#}");
-                self.tell(name, "failed", Some(took), &problem)?;
-                Err(Failure::Check {
-                    trouble,
-                    problem: format!("{name}: {problem}"),
-                })
-            }
-        }
-    }
-
-    fn skip(&self, name: &str, why: &str) -> Result<(), Failure> {
-        self.tell(name, "skipped", None, why)
-    }
-
-    fn tell(
-        &self,
-        name: &str,
-        result: &str,
-        took: Option<Duration>,
-        detail: &str,
-    ) -> Result<(), Failure> {
-        let millis = took.map(|took| took.as_secs_f64() * 1000.0);
-        if self.json {
-            let mut object = json!({ "step": name, "result": result });
-            if let Some(millis) = millis {
-                object["millis"] = json!((millis * 1000.0).round() / 1000.0);
-            }
-            if !detail.is_empty() {
-                object["detail"] = json!(detail);
-            }
-            return say(&object.to_string());
-        }
-        let took = millis.map_or_else(String::new, |millis| format!("{millis:.1} ms"));
-        let text = format!("{result:<8}{name:<44}{took:>11}  {detail}");
-        say(text.trim_end())
-    }
-}
-
-/// The exit code is the answer: a check goes on if nobody reads its lines.
-fn say(line: &str) -> Result<(), Failure> {
-    match show::line(line) {
-        Err(Failure::OutputClosed) => Ok(()),
-        said => said,
-    }
-}
-
-/// Why something may not come.
-fn hint(step: &str) -> &'static str {
-    match step {
-        "delivery" => {
-            "; if a MsgServer connects from this address too, its claimed connection stands for all of that address: \
-             check from elsewhere, or with --query-only"
-        }
-        "query" => "; does the gateway have a node?",
-        _ => "",
     }
 }

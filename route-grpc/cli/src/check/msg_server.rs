@@ -35,7 +35,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct MsgServer {
+pub(crate) struct MsgServer {
     user: u32,
     writer: OwnedWriteHalf,
     arrived: mpsc::Receiver<(Header, Bytes)>,
@@ -45,7 +45,7 @@ pub(super) struct MsgServer {
 
 impl MsgServer {
     /// Connects. From now on everything that comes is read, so that no gateway waits for us.
-    pub(super) async fn connect(address: &str, user: u32) -> std::io::Result<Self> {
+    pub(crate) async fn connect(address: &str, user: u32) -> std::io::Result<Self> {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
         let (reader, writer) = socket.into_split();
@@ -60,7 +60,7 @@ impl MsgServer {
     }
 
     /// Reports the user, as hidden, on a mobile client: those get no notices of others.
-    pub(super) async fn list(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn list(&mut self) -> anyhow::Result<()> {
         let entry = ServerUserStat {
             user_id: self.user,
             status: UserStatType::UserStatusOffline.into(),
@@ -73,7 +73,7 @@ impl MsgServer {
     }
 
     /// Asks for the status of users; checks that the answer is the one to this question, and says who is online.
-    pub(super) async fn online(&mut self, users: &[u32], nonce: &str) -> anyhow::Result<Vec<u32>> {
+    pub(crate) async fn online(&mut self, users: &[u32], nonce: &str) -> anyhow::Result<Vec<u32>> {
         self.sequence += 1;
         let request = ImUsersStatReq {
             user_id: self.user,
@@ -103,7 +103,7 @@ impl MsgServer {
 
     /// Sends a command from this user to another one; these are its bytes. MsgServers ignore one for users they do not
     /// have.
-    pub(super) async fn command(&mut self, to: u32, text: &str) -> anyhow::Result<Bytes> {
+    pub(crate) async fn command(&mut self, to: u32, text: &str) -> anyhow::Result<Bytes> {
         let body = Imp2pCmdMsg {
             from_user_id: self.user,
             to_user_id: to,
@@ -115,13 +115,13 @@ impl MsgServer {
     }
 
     /// Waits for these bytes. Others are those of another check.
-    pub(super) async fn gets(&mut self, wanted: &Bytes) -> anyhow::Result<()> {
+    pub(crate) async fn gets(&mut self, wanted: &Bytes) -> anyhow::Result<()> {
         while self.receive(P2P_COMMAND).await?.1 != wanted {}
         Ok(())
     }
 
     /// Ends the connection, and waits until the gateway has.
-    pub(super) async fn close(mut self) {
+    pub(crate) async fn close(mut self) {
         if self.writer.shutdown().await.is_ok() {
             // One that does not end is left to the end of this process.
             let _ = tokio::time::timeout(CLOSING, &mut self.reader).await;

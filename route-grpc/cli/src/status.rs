@@ -4,12 +4,13 @@ use clap::Args;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::{BatchGetUserStatusRequest, UserSession, UserStatus};
 
-use super::client::{ClientArgs, Failure};
-use super::{json, show};
+use crate::client::ClientArgs;
+use crate::failure::Failure;
+use crate::{json, show};
 
 /// Flags of `status`.
 #[derive(Debug, Args)]
-pub(super) struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// User ids, at most 10 000
     #[arg(required = true, value_name = "USER")]
     users: Vec<u32>,
@@ -18,7 +19,7 @@ pub(super) struct StatusArgs {
 }
 
 /// Shows a table, or one object per user.
-pub(super) async fn run(args: StatusArgs) -> Result<(), Failure> {
+pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
     let mut presence = PresenceServiceClient::new(args.client.connect().await?)
         .max_decoding_message_size(usize::MAX);
     let request = args.client.request(BatchGetUserStatusRequest {

@@ -1,10 +1,16 @@
-//! What the binary can do: run a node, or ask and tell one.
-
-// Output is what a command is for.
-#![allow(clippy::print_stderr)]
+//! `route-grpc`: runs a node, or asks and tells a running one.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `serve` | runs a node |
+//! | `status`, `watch`, `subscribe`, `publish`, `check` | one command each |
+//! | `client`, `follow` | the connection to a node; a stream that is followed across its restarts |
+//! | `show`, `json` | how answers look: for a person, for a program |
+//! | `failure` | why a command failed, and its exit code |
 
 mod check;
 mod client;
+mod failure;
 mod follow;
 mod json;
 mod publish;
@@ -18,9 +24,14 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
-use route_grpc::settings::ServeArgs;
+use route_runtime::workers;
 
-use client::Failure;
+use failure::Failure;
+
+// musl's own makes everything slower: docs/capacity.md.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -38,7 +49,7 @@ TIME is a whole number and ms, s, m or h. BYTES is a whole number and KiB, MiB, 
 /// `serve` runs a node. All other commands ask a running one, at --address.
 #[derive(Debug, Parser)]
 #[command(name = "route-grpc", version, after_help = EXIT_CODES)]
-pub(crate) struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -51,7 +62,7 @@ enum Command {
         mut_arg("log_format", |arg| arg.env("TT_ROUTE_LOG_FORMAT")),
         mut_arg("log_filter", |arg| arg.env("TT_ROUTE_LOG_FILTER")),
     )]
-    Serve(Box<ServeArgs>),
+    Serve(Box<serve::ServeArgs>),
     /// Show who is online
     Status(status::StatusArgs),
     /// Follow who comes and goes
@@ -64,30 +75,37 @@ enum Command {
     Check(check::CheckArgs),
 }
 
-/// Runs one command.
-pub(crate) fn run(cli: Cli) -> ExitCode {
-    let done = match cli.command {
-        Command::Serve(args) => {
-            if let Err(problem) = args.check() {
-                Cli::command()
-                    .error(ErrorKind::ValueValidation, problem)
-                    .exit();
-            }
-            serve::run(*args).map_err(Failure::from)
-        }
-        Command::Status(args) => client::block_on(status::run(args)),
-        Command::Watch(args) => client::block_on(watch::run(args)),
-        Command::Subscribe(args) => client::block_on(subscribe::run(args)),
-        Command::Publish(args) => client::block_on(publish::run(args)),
-        Command::Check(args) => client::block_on(check::run(args)),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
+#[allow(clippy::print_stderr)] // output is what a command is for
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("route-grpc: {failure}");
-            failure.exit_code()
+            ExitCode::from(failure.exit_code())
         }
     }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => {
+            if let Err(problem) = args.check() {
+                let mut cli = Cli::command();
+                cli.error(ErrorKind::ValueValidation, problem).exit();
+            }
+            Ok(serve::run(*args)?)
+        }
+        Command::Status(args) => block_on(status::run(args)),
+        Command::Watch(args) => block_on(watch::run(args)),
+        Command::Subscribe(args) => block_on(subscribe::run(args)),
+        Command::Publish(args) => block_on(publish::run(args)),
+        Command::Check(args) => block_on(check::run(args)),
+    }
+}
+
+/// Runs a command that asks a node.
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    workers::runtime(1)?.block_on(command)
 }
 
 #[cfg(test)]

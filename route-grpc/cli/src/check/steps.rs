@@ -1,0 +1,104 @@
+//! The steps of a check: each is taken within what is left of one deadline, and told of.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::{Instant, timeout_at};
+
+use crate::failure::{Failure, Trouble};
+use crate::show;
+
+/// Takes one step after the other, within one deadline, and tells of each.
+pub(super) struct Steps {
+    json: bool,
+    deadline: Instant,
+    limit: Duration,
+}
+
+impl Steps {
+    /// None of them taken yet, and so much time for all of them.
+    pub(super) fn within(limit: Duration, json: bool) -> Self {
+        Self {
+            json,
+            deadline: Instant::now() + limit,
+            limit,
+        }
+    }
+
+    /// Takes one step. If it fails, or takes too long, that is this kind of trouble.
+    pub(super) async fn take<T, E: Into<anyhow::Error>>(
+        &self,
+        name: &str,
+        trouble: Trouble,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, Failure> {
+        let begun = Instant::now();
+        let done = match timeout_at(self.deadline, work).await {
+            Ok(done) => done.map_err(Into::into),
+            Err(_) => Err(anyhow::anyhow!("not within {:?}{}", self.limit, hint(name))),
+        };
+        let took = begun.elapsed();
+        match done {
+            Ok(value) => {
+                self.tell(name, "ok", Some(took), "")?;
+                Ok(value)
+            }
+            Err(error) => {
+                let problem = format!("{error:#}");
+                self.tell(name, "failed", Some(took), &problem)?;
+                Err(Failure::Check {
+                    trouble,
+                    problem: format!("{name}: {problem}"),
+                })
+            }
+        }
+    }
+
+    /// Tells of a step that is not taken.
+    pub(super) fn skip(&self, name: &str, why: &str) -> Result<(), Failure> {
+        self.tell(name, "skipped", None, why)
+    }
+
+    fn tell(
+        &self,
+        name: &str,
+        result: &str,
+        took: Option<Duration>,
+        detail: &str,
+    ) -> Result<(), Failure> {
+        let millis = took.map(|took| took.as_secs_f64() * 1000.0);
+        if self.json {
+            let mut object = json!({ "step": name, "result": result });
+            if let Some(millis) = millis {
+                object["millis"] = json!((millis * 1000.0).round() / 1000.0);
+            }
+            if !detail.is_empty() {
+                object["detail"] = json!(detail);
+            }
+            return say(&object.to_string());
+        }
+        let took = millis.map_or_else(String::new, |millis| format!("{millis:.1} ms"));
+        let text = format!("{result:<8}{name:<44}{took:>11}  {detail}");
+        say(text.trim_end())
+    }
+}
+
+/// The exit code is the answer: a check goes on if nobody reads its lines.
+fn say(line: &str) -> Result<(), Failure> {
+    match show::line(line) {
+        Err(Failure::OutputClosed) => Ok(()),
+        said => said,
+    }
+}
+
+/// Why something may not come.
+fn hint(step: &str) -> &'static str {
+    match step {
+        "delivery" => {
+            "; if a MsgServer connects from this address too, its claimed connection stands for all of that address: \
+             check from elsewhere, or with --query-only"
+        }
+        "query" => "; does the gateway have a node?",
+        _ => "",
+    }
+}

@@ -1,0 +1,89 @@
+//! Asking a node: the flags for it, and the connection.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use route_runtime::flags::duration;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::failure::Failure;
+
+/// How long a connection may take to be made.
+const CONNECT_TIME: Duration = Duration::from_secs(3);
+
+/// A silent connection is asked this often whether it is there, so that a follower notices a vanished node.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// And has this long to answer.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Which node, and how to show its answers.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Node")]
+pub(crate) struct ClientArgs {
+    /// Where the node listens
+    #[arg(
+        long,
+        global = true,
+        env = "TT_ROUTE_ADDRESS",
+        value_name = "URL",
+        value_parser = address,
+        default_value = "http://127.0.0.1:50051"
+    )]
+    pub(crate) address: String,
+    /// How long a call may take
+    #[arg(long, global = true, env = "TT_ROUTE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "5s")]
+    pub(crate) timeout: Duration,
+    /// One JSON object a line, with the API's field names
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+impl ClientArgs {
+    /// Connects to the node.
+    pub(crate) async fn connect(&self) -> Result<Channel, Failure> {
+        let endpoint = Endpoint::from_shared(self.address.clone());
+        let wrong = || {
+            format!(
+                "{:?} is not an address such as http://127.0.0.1:50051",
+                self.address
+            )
+        };
+        let endpoint = endpoint
+            .with_context(wrong)?
+            .connect_timeout(CONNECT_TIME)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+        let connected = endpoint.connect().await;
+        connected.map_err(|error| Failure::Unreachable {
+            address: self.address.clone(),
+            problem: innermost(&error),
+        })
+    }
+
+    /// A request with the deadline.
+    pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+}
+
+/// Without its scheme an address fails only when it is connected to, as if nobody answered there.
+fn address(text: &str) -> Result<String, &'static str> {
+    match text.split_once("://") {
+        Some(("http", rest)) if !rest.is_empty() => Ok(text.to_owned()),
+        Some(("https", _)) => Err("TLS is not supported yet: write http://host:port"),
+        Some(_) | None => Err("write http://host:port"),
+    }
+}
+
+/// The last cause says what happened ("Connection refused"); the others only where.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}

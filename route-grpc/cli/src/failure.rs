@@ -1,0 +1,94 @@
+//! Why a command failed, and the exit code that says so.
+
+use std::io;
+
+use tonic::{Code, Status};
+
+/// Why a command failed. `--help` names the exit codes.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Nobody answers there.
+    #[error("no node answers at {address} ({problem}); is it running, and is --address right?")]
+    Unreachable { address: String, problem: String },
+    /// The node, or the connection to it, said no. A code's name is what documentation uses; its description is a
+    /// sentence.
+    #[error("{:?}: {}", .0.code(), .0.message())]
+    Refused(Box<Status>),
+    /// `check` has found something.
+    #[error("{trouble}: {problem}")]
+    Check { trouble: Trouble, problem: String },
+    /// Nobody reads our output any more: no failure at all.
+    #[error("nobody reads the output")]
+    OutputClosed,
+    /// Anything else.
+    #[error("{0:#}")]
+    Other(anyhow::Error),
+}
+
+/// What `check` has found to be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// No connection to the node or the gateway.
+    #[error("unreachable")]
+    Unreachable,
+    /// The node does not serve.
+    #[error("unhealthy")]
+    Unhealthy,
+    /// A PDU did not come back.
+    #[error("the round trip failed")]
+    RoundTrip,
+    /// A subscriber does not see what is routed.
+    #[error("the subscription failed")]
+    Subscription,
+}
+
+impl Failure {
+    /// What the process ends with.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::OutputClosed => 0,
+            Self::Refused(_) | Self::Other(_) => 1,
+            Self::Unreachable { .. } => 3,
+            Self::Check { trouble, .. } => match trouble {
+                Trouble::Unreachable => 3,
+                Trouble::Unhealthy => 4,
+                Trouble::RoundTrip => 5,
+                Trouble::Subscription => 6,
+            },
+        }
+    }
+
+    /// Whether it may succeed when it is tried again. A broken transport shows up as any of these codes.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused(status) => matches!(
+                status.code(),
+                Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
+            ),
+            Self::Check { .. } | Self::OutputClosed | Self::Other(_) => false,
+        }
+    }
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        Self::Refused(Box::new(status))
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self::OutputClosed
+        } else {
+            Self::Other(error.into())
+        }
+    }
+}
