@@ -6,7 +6,7 @@
 //!
 //! **Architecture invariants.** Bodies of PDUs are read in `api::events` only, and only for subscribers and for what
 //! services publish. The clock is read in `clock` and in loops. A gRPC status is made in `refusal` only. Nothing is
-//! queued for a subscriber. An embedded gateway calls [`node::Node::attach`], the function that the network service
+//! queued for a subscriber. An embedded gateway calls [`attach::open_embedded`], which ends in the function that the network service
 //! calls: there is no second path.
 //!
 //! A room uses those below it, never those above:
@@ -14,19 +14,20 @@
 //! | room | subject |
 //! |---|---|
 //! | [`server`] | the gRPC port: connections, what every call passes, health |
-//! | `api` | PresenceService and BroadcastService |
+//! | [`api`] | PresenceService and BroadcastService |
 //! | [`attach`] | AttachService: a gateway's stream |
 //! | [`node`] | the state, its locks, its chores |
 //! | `cold_start` | what waits until all links are known |
 //! | `gateways` | who is attached, what comes up, what waits to go down, what is confirmed |
-//! | [`settings`], `limits`, `metrics`, `trace`, `refusal`, `clock`, [`pdu`] | flags, bounds, instruments, errors, time, frames |
+//! | [`settings`], `limits`, `methods`, `metrics`, `trace`, `refusal`, `clock`, [`pdu`] | flags, bounds, names, instruments, errors, time, frames |
 
-mod api;
+pub mod api;
 pub mod attach;
 mod clock;
 mod cold_start;
 mod gateways;
 mod limits;
+mod methods;
 mod metrics;
 pub mod node;
 pub mod pdu;

@@ -10,7 +10,7 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use route_proto::v1::ErrorReason;
 
-use crate::api::methods;
+use crate::methods;
 use crate::refusal::Refusal;
 
 /// Why an Attach stream may be refused or ended.

@@ -14,6 +14,9 @@ const DOMAIN: &str = "route.teamtalk";
 /// When to ask again while a node is not ready.
 const NOT_SYNCED_RETRY: Duration = Duration::from_millis(500);
 
+/// When a caller that meets a draining node should come back: its successor needs a moment.
+pub(crate) const DRAIN_RETRY: Duration = Duration::from_millis(500);
+
 /// When to come back to a node that has too much to do.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
@@ -50,6 +53,9 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// The node drains.
+    pub(crate) const DRAINING: Self = Self::Draining { retry: DRAIN_RETRY };
+
     /// An argument is wrong.
     pub(crate) fn field(field: &'static str, problem: impl Into<String>) -> Self {
         Self::FieldInvalid {
@@ -62,6 +68,16 @@ impl Refusal {
     pub(crate) fn protocol(problem: impl Into<String>) -> Self {
         Self::AttachProtocol {
             problem: problem.into(),
+        }
+    }
+
+    /// A gateway's message could not be read. If it was too long, the gateway can do something about it.
+    pub(crate) fn unreadable(status: &Status) -> Self {
+        let problem = status.message().to_owned();
+        if status.code() == Code::OutOfRange {
+            Self::TooLarge { problem }
+        } else {
+            Self::AttachProtocol { problem }
         }
     }
 

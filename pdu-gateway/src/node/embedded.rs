@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use route_grpc::Node;
+use route_grpc::attach::open_embedded;
 pub use route_grpc::settings::NodeSettings;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
@@ -72,7 +73,7 @@ impl Upstream for InProcess {
         &self,
         requests: UplinkStream,
     ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>> {
-        let responses = self.0.attach_embedded(requests.map(Ok));
+        let responses = open_embedded(&self.0, requests.map(Ok));
         Box::pin(async { Ok(Box::pin(responses) as Responses) })
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
+use parking_lot::Mutex;
 use route_core::{Audience, LinkId};
 use route_proto::v1::broadcast_service_server::BroadcastService;
 use route_proto::v1::publish_request::Audience as WireAudience;
@@ -14,6 +15,7 @@ use tonic::{Request, Response, Status};
 use tracing::debug;
 
 use crate::api::events::{self, Publication};
+use crate::api::requests::Requests;
 use crate::api::subscription::Subscription;
 use crate::clock::micros;
 use crate::limits::{MAX_ID_BYTES, check_ids};
@@ -24,12 +26,16 @@ use crate::refusal::Refusal;
 #[derive(Debug, Clone)]
 pub(crate) struct Broadcast {
     node: Arc<Node>,
+    requests: Arc<Mutex<Requests>>,
 }
 
 impl Broadcast {
     /// Reads from and routes through this node.
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node }
+        Self {
+            node,
+            requests: Arc::default(),
+        }
     }
 }
 
@@ -42,7 +48,7 @@ impl BroadcastService for Broadcast {
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let node = Arc::clone(&self.node);
-        let responses = node.subscribe(request.into_inner()).await?;
+        let responses = subscribe(node, request.into_inner()).await?;
         Ok(Response::new(Box::pin(responses)))
     }
 
@@ -76,16 +82,14 @@ impl BroadcastService for Broadcast {
     }
 }
 
-impl Node {
-    /// `Subscribe`, for callers with and without a network between.
-    pub async fn subscribe(
-        self: Arc<Self>,
-        request: SubscribeRequest,
-    ) -> Result<impl Stream<Item = Result<SubscribeResponse, Status>> + Send, Status> {
-        check_ids(&request.user_ids, "user_ids")?;
-        self.admit_call().await?;
-        Ok(Subscription::open(self, &request)?.into_stream())
-    }
+/// `Subscribe`, for callers with and without a network between.
+pub async fn subscribe(
+    node: Arc<Node>,
+    request: SubscribeRequest,
+) -> Result<impl Stream<Item = Result<SubscribeResponse, Status>> + Send, Status> {
+    check_ids(&request.user_ids, "user_ids")?;
+    node.admit_call().await?;
+    Ok(Subscription::open(node, &request)?.into_stream())
 }
 
 impl Broadcast {
@@ -101,7 +105,7 @@ impl Broadcast {
             return self.route(called_at, audience, publication);
         }
         let now = self.node.clock.now();
-        let mut requests = self.node.requests.lock();
+        let mut requests = self.requests.lock();
         if let Some(answer) = requests.answer(now, &request_id) {
             return answer;
         }
@@ -130,7 +134,7 @@ impl Broadcast {
                 None => concerned.audience(),
             };
             // What was logged before: the event comes next, for nothing else happens under this lock.
-            let before = self.node.log_extent().0;
+            let before = self.node.log.extent().0;
             if let Some(parent) = telemetry::current() {
                 routing.traced.begin(LinkId::NODE, 0, parent);
             }

@@ -4,11 +4,14 @@
 
 pub(crate) mod broadcast;
 mod events;
-pub(crate) mod methods;
 pub(crate) mod presence;
 mod reader;
-pub(crate) mod requests;
+mod requests;
 mod resume;
 mod snapshot;
+mod status;
 mod subscription;
 mod watch;
+
+pub use broadcast::subscribe;
+pub use presence::watch_user_status;

@@ -13,7 +13,7 @@ use route_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::api::events::user_status;
+use crate::api::status::user_status;
 use crate::api::watch::Watch;
 use crate::clock::Clock;
 use crate::limits::check_ids;
@@ -80,21 +80,19 @@ impl PresenceService for Presence {
         request: Request<WatchUserStatusRequest>,
     ) -> Result<Response<Self::WatchUserStatusStream>, Status> {
         let node = Arc::clone(&self.node);
-        let responses = node.watch_user_status(request.into_inner()).await?;
+        let responses = watch_user_status(node, request.into_inner()).await?;
         Ok(Response::new(Box::pin(responses)))
     }
 }
 
-impl Node {
-    /// `WatchUserStatus`, for callers with and without a network between.
-    pub async fn watch_user_status(
-        self: Arc<Self>,
-        request: WatchUserStatusRequest,
-    ) -> Result<impl Stream<Item = Result<WatchUserStatusResponse, Status>> + Send, Status> {
-        check_ids(&request.user_ids, "user_ids")?;
-        self.admit_call().await?;
-        Ok(Watch::open(self, &request)?.into_stream())
-    }
+/// `WatchUserStatus`, for callers with and without a network between.
+pub async fn watch_user_status(
+    node: Arc<Node>,
+    request: WatchUserStatusRequest,
+) -> Result<impl Stream<Item = Result<WatchUserStatusResponse, Status>> + Send, Status> {
+    check_ids(&request.user_ids, "user_ids")?;
+    node.admit_call().await?;
+    Ok(Watch::open(node, &request)?.into_stream())
 }
 
 fn with_sessions(core: &Core, clock: &Clock, user: UserId) -> UserStatus {

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::Place;
-use crate::node::{DRAIN_RETRY, Node};
-use crate::refusal::Refusal;
+use crate::node::Node;
+use crate::refusal::{DRAIN_RETRY, Refusal};
 
 /// Events that are read under one lock of the log.
 const PAGE: usize = 256;
@@ -66,9 +66,9 @@ impl Reader {
         let age = age - age.mul_f64(0.2 * fastrand::f64());
         Ok(Self {
             method,
-            head: node.head(),
+            head: node.log.follow(),
             draining: node.draining(),
-            after: node.log_extent().0,
+            after: node.log.extent().0,
             page: Vec::new(),
             opened: now,
             quiet_since: now,
@@ -128,7 +128,7 @@ impl Reader {
             }
             self.head.borrow_and_update();
             self.page.clear();
-            if let Err(gap) = self.node.read_log(self.after, PAGE, &mut self.page) {
+            if let Err(gap) = self.node.log.read(self.after, PAGE, &mut self.page) {
                 self.after = gap.to;
                 return Turn::Gap {
                     from: gap.from,

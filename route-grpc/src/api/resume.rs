@@ -22,7 +22,7 @@ pub(crate) fn start(node: &Node, token: &str, on_gap: GapPolicy) -> Result<Start
     if token.is_empty() {
         return Ok(Start::Now);
     }
-    let (head, tail) = node.log_extent();
+    let (head, tail) = node.log.extent();
     let from = Position::parse(token, "resume_position")?;
     let (reason, missed) = if from.epoch != node.epoch {
         (GapReason::EpochChanged, 0)

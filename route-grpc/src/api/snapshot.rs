@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::api::events::user_status;
+use crate::api::status::user_status;
 use crate::node::Node;
 use crate::refusal::Refusal;
 
@@ -120,7 +120,7 @@ impl Snapshot {
 }
 
 async fn scan(node: &Node) -> Result<(u64, HashMap<u32, Summary>), Gap> {
-    let mut after = node.log_extent().0;
+    let mut after = node.log.extent().0;
     let mut users = HashMap::new();
     let mut piece = Vec::with_capacity(AT_ONCE);
     let mut cursor = Some(0);
@@ -137,7 +137,7 @@ async fn scan(node: &Node) -> Result<(u64, HashMap<u32, Summary>), Gap> {
     let mut changed = HashSet::new();
     let mut page = Vec::with_capacity(AT_ONCE);
     loop {
-        node.read_log(after, AT_ONCE, &mut page)?;
+        node.log.read(after, AT_ONCE, &mut page)?;
         let Some((last, _)) = page.last() else { break };
         after = *last;
         changed.extend(page.drain(..).filter_map(whose_status));
@@ -145,7 +145,7 @@ async fn scan(node: &Node) -> Result<(u64, HashMap<u32, Summary>), Gap> {
     }
 
     node.look(|core, position| {
-        node.read_log(after, usize::MAX, &mut page)?;
+        node.log.read(after, usize::MAX, &mut page)?;
         changed.extend(page.drain(..).filter_map(whose_status));
         for &user in &changed {
             put(core, user, &mut users);

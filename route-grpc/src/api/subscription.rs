@@ -12,9 +12,9 @@ use route_proto::v1::{
 use tonic::Status;
 
 use crate::api::events;
-use crate::api::methods;
 use crate::api::reader::{Reader, Turn};
 use crate::api::resume::{self, Start};
+use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
 

@@ -12,11 +12,11 @@ use route_proto::v1::{
 };
 use tonic::Status;
 
-use crate::api::events::{change_reason, user_status};
-use crate::api::methods;
 use crate::api::reader::{Reader, Turn};
 use crate::api::resume::{self, Start};
 use crate::api::snapshot::Snapshot;
+use crate::api::status::{change_reason, user_status};
+use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
 

@@ -6,17 +6,16 @@ use route_proto::attach::v1::AttachRequest;
 use route_proto::attach::v1::attach_service_server::AttachService;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::attach::AttachResponses;
-use crate::attach::Hangup;
+use super::{AttachResponses, Hangup, open};
 use crate::node::Node;
 
 /// The service, for one node.
 #[derive(Debug, Clone)]
-pub(crate) struct Link {
+pub(crate) struct Attach {
     node: Arc<Node>,
 }
 
-impl Link {
+impl Attach {
     /// Attaches gateways to this node.
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self { node }
@@ -24,7 +23,7 @@ impl Link {
 }
 
 #[tonic::async_trait]
-impl AttachService for Link {
+impl AttachService for Attach {
     type AttachStream = AttachResponses;
 
     async fn attach(
@@ -33,7 +32,7 @@ impl AttachService for Link {
     ) -> Result<Response<Self::AttachStream>, Status> {
         let hangup = request.extensions().get::<Hangup>().cloned();
         let hangup = hangup.unwrap_or_default();
-        let responses = self.node.attach(request.into_inner(), hangup);
+        let responses = open(&self.node, request.into_inner(), hangup);
         Ok(Response::new(responses))
     }
 }

@@ -7,7 +7,8 @@ use hashbrown::HashMap;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::{Hello, touch};
+use super::hello::Hello;
+use super::touch;
 use crate::gateways::clock_offset::GatewayClock;
 use crate::gateways::ingest::OpenQuery;
 use crate::gateways::queue::{Outbound, Retention};

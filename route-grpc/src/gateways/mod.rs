@@ -7,6 +7,7 @@
 pub(crate) mod clock_offset;
 pub(crate) mod confirmations;
 mod gateway;
+pub(crate) mod hello;
 pub(crate) mod ingest;
 mod past;
 pub(crate) mod queue;
@@ -31,51 +32,11 @@ use crate::refusal::Refusal;
 use crate::trace::Traced;
 use gateway::Connection;
 pub(crate) use gateway::Gateway;
+use hello::{Admission, Hello, Objection};
 use past::Past;
 
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
 pub(crate) const MAX_GATEWAYS: usize = 1024;
-
-/// Who wants to attach: the checked contents of `AttachHello`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Hello {
-    /// Stable name.
-    pub(crate) id: String,
-    /// Which life of the gateway; ordered.
-    pub(crate) incarnation: u64,
-    /// Which stream of this life.
-    pub(crate) attempt: u64,
-    /// Number of the last Downlink of this node that it has taken; 0 if there was none.
-    pub(crate) taken: u64,
-    /// Of the newest delivery that it has taken, of all nodes.
-    pub(crate) position: u64,
-    /// What its clock has to be set forward by to show the node's time, microseconds.
-    pub(crate) clock_offset: i64,
-}
-
-/// What an accepted hello means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// A gateway that the node does not have.
-    Fresh,
-    /// One of the node's gateways, on a new stream.
-    Resumed,
-    /// A new life of a gateway whose old life, named here, has to end first.
-    Replaces(u64),
-}
-
-/// Why a hello is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Objection {
-    /// A newer stream or life is known. For good.
-    Superseded,
-    /// Another life of this id is attached. Its stream may be about to break, if it was killed and restarted.
-    IdInUse,
-    /// Another id has this incarnation, so links could not be told apart.
-    IncarnationInUse,
-    /// There are too many.
-    TooMany,
-}
 
 /// What all gateways may have.
 #[derive(Debug, Clone, Copy)]

@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use super::{Hello, MAX_GATEWAYS};
+use super::MAX_GATEWAYS;
+use super::hello::Hello;
 
 /// The last life of each gateway that is gone: what is older may not come back.
 #[derive(Debug, Default)]

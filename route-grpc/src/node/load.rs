@@ -2,7 +2,7 @@
 
 use route_core::Stats;
 
-use crate::node::Node;
+use super::Node;
 
 /// What a node keeps.
 #[derive(Debug, Clone, Copy)]
@@ -26,23 +26,25 @@ pub struct Queued {
     pub dropped: u64,
 }
 
-impl Node {
-    /// How much the node keeps. Costs a walk over the links.
-    pub fn load(&self) -> Load {
-        let core = self.look(|core, _| core.stats());
-        let (log_head, log_tail) = self.log_extent();
-        Load {
+impl Load {
+    /// Of this node. Costs a walk over the links.
+    pub fn of(node: &Node) -> Self {
+        let core = node.look(|core, _| core.stats());
+        let (log_head, log_tail) = node.log.extent();
+        Self {
             core,
             log_head,
             log_tail,
-            log_bytes: self.log_bytes(),
+            log_bytes: node.log.bytes(),
         }
     }
+}
 
-    /// What waits for the gateway with this incarnation, if the node has it.
-    pub fn queued(&self, incarnation: u64) -> Option<Queued> {
-        let outbound = self.transact(|routing, _| routing.gateways.outbound(incarnation))?;
-        Some(Queued {
+impl Queued {
+    /// For the gateway with this incarnation, if the node has it.
+    pub fn of(node: &Node, incarnation: u64) -> Option<Self> {
+        let outbound = node.transact(|routing, _| routing.gateways.outbound(incarnation))?;
+        Some(Self {
             bytes: outbound.bytes(),
             dropped: outbound.dropped(),
         })

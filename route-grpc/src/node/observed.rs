@@ -138,7 +138,7 @@ pub(crate) fn observe(meter: &Meter, node: &Arc<Node>) {
         "teamtalk.route.events",
         "{event}",
         "Events in the log since the start",
-        |node| node.log_extent().0,
+        |node| node.log.extent().0,
     );
     counter(
         "teamtalk.route.envelopes.without_target",

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use route_core::{Course, Holding};
 
-use super::{Node, Repeated, Routing};
+use super::all_known::end_cold_start;
+use super::routing::Repeated;
+use super::{Node, Routing};
 use crate::gateways::Gateways;
 use crate::gateways::confirmations::{Left, Patience, Wait};
 use crate::gateways::queue::Outbound;
@@ -28,7 +30,7 @@ impl Node {
             drop(routing.core.outbox().events());
         }
         if let Some(cold_start) = routing.cold_start.take_if(|start| start.is_over(now)) {
-            self.end_cold_start(routing, now, cold_start);
+            end_cold_start(self, routing, now, cold_start);
         }
         let Routing {
             core,
@@ -72,15 +74,7 @@ impl Node {
             gateways.close_link(link);
         }
         self.metrics.deliveries.add(deliveries);
-        let mut events = outbox.events().peekable();
-        let head = events.peek().is_some().then(|| {
-            let mut log = self.log.lock();
-            for event in events.by_ref() {
-                log.push(event);
-            }
-            log.head()
-        });
-        drop(events);
+        let head = self.log.append(outbox.events());
         outbox.clear();
         let mut waits = gateways.take_waits();
         let holding = core.holding();

@@ -20,7 +20,7 @@ use tonic::transport::Server;
 
 use crate::api::broadcast::Broadcast;
 use crate::api::presence::Presence;
-use crate::attach::service::Link;
+use crate::attach::service::Attach;
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::node::Node;
 pub use accept::Listener;
@@ -67,7 +67,7 @@ pub async fn serve(
     let follow = health::follow(reporter, Arc::clone(&node), readiness);
     node.shutdown.tracker().spawn(follow);
 
-    let links = AttachServiceServer::new(Link::new(Arc::clone(&node)))
+    let links = AttachServiceServer::new(Attach::new(Arc::clone(&node)))
         .max_decoding_message_size(node.settings.attach_message_bytes());
     let presence = PresenceServiceServer::new(Presence::new(Arc::clone(&node)))
         .max_decoding_message_size(MAX_REQUEST_BYTES);

@@ -1,10 +1,9 @@
 //! What gateways may rely on.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
-use route_grpc::attach::Hangup;
+use route_grpc::attach::{Hangup, open};
 use route_grpc::settings::{FanOut, NodeSettings};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
@@ -432,7 +431,7 @@ async fn a_gateway_that_takes_nothing_is_ended_and_the_others_go_on() {
         requests.send(Ok(request)).await.unwrap();
     }
     let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let mut slow = site.node.attach(receiver, Hangup::default());
+    let mut slow = open(&site.node, receiver, Hangup::default());
     soon("a welcome", slow.next()).await.unwrap().unwrap();
     soon("a confirmation", slow.next()).await.unwrap().unwrap();
 
@@ -497,7 +496,7 @@ async fn an_embedded_gateway_is_served_by_the_same_function() {
     };
     let requests = stream::iter([Ok(greeting)]).chain(stream::pending());
 
-    let mut responses = Arc::clone(&site.node).attach(requests, Hangup::default());
+    let mut responses = open(&site.node, requests, Hangup::default());
 
     let first = soon("a welcome", responses.next()).await.unwrap().unwrap();
     assert!(matches!(

@@ -88,7 +88,7 @@ impl<A: Around + 'static, S: Handler> Service<Request<Body>> for Wrapped<A, S> {
 /// The unary method that is called, by its full name.
 fn unary_method(request: &Request<Body>) -> Option<&'static str> {
     let path = request.uri().path().trim_start_matches('/');
-    crate::api::methods::UNARY
+    crate::methods::UNARY
         .into_iter()
         .find(|method| *method == path)
 }

@@ -1,5 +1,7 @@
 //! Promise 8: every queue has a bound, and keeps it. What is dropped at a bound is counted, and concerns nobody else.
 
+use route_grpc::node::load::{Load, Queued};
+
 use crate::handover::world::World;
 use crate::stepped::connection::MOST_READ;
 use crate::stepped::host::GatewayHost;
@@ -72,12 +74,12 @@ impl World {
         };
         let settings = &self.settings;
         for host in self.gateways.iter().flatten() {
-            if let Some(queued) = node.node.queued(host.gateway.incarnation) {
+            if let Some(queued) = Queued::of(&node.node, host.gateway.incarnation) {
                 let limit = settings.gateway_queue_bytes + OUTSIDE_OF_QUEUE;
                 check("bytes for a gateway", queued.bytes, limit);
             }
         }
-        let load = node.node.load();
+        let load = Load::of(&node.node);
         // A link that inherits while it waits for a predecessor has what both may hold.
         let holders = load.core.seats + 2 * load.core.settling;
         let limit = holders * settings.seat_bytes;
@@ -93,7 +95,7 @@ impl World {
         let Some(node) = &self.node else {
             return;
         };
-        let of_core = node.node.load().core;
+        let of_core = Load::of(&node.node).core;
         let mut dropped = of_core.seat_dropped + of_core.returned_dropped;
         if dropped > 0 {
             for server in self
@@ -108,7 +110,7 @@ impl World {
             let Some(host) = host else {
                 continue;
             };
-            let queued = node.node.queued(host.gateway.incarnation);
+            let queued = Queued::of(&node.node, host.gateway.incarnation);
             let of_queue = queued.map_or(0, |queued| queued.dropped);
             if of_queue > 0 {
                 for server in &mut self.servers {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
 use route_grpc::Node;
+use route_grpc::api::{subscribe, watch_user_status};
+use route_grpc::node::load::Load;
 use route_proto::v1::{EventKind, GapPolicy, SubscribeRequest, WatchUserStatusRequest};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -117,7 +119,7 @@ impl Reading {
                 on_gap: on_gap.into(),
                 ..WatchUserStatusRequest::default()
             };
-            match Arc::clone(&self.node).watch_user_status(request).await {
+            match watch_user_status(Arc::clone(&self.node), request).await {
                 Ok(responses) => {
                     let mut responses = std::pin::pin!(responses);
                     let mut first = true;
@@ -149,7 +151,7 @@ impl Reading {
                     ..SubscribeRequest::default()
                 }
             };
-            match Arc::clone(&self.node).subscribe(request).await {
+            match subscribe(Arc::clone(&self.node), request).await {
                 Ok(responses) => {
                     let mut responses = std::pin::pin!(responses);
                     let mut first = true;
@@ -168,7 +170,7 @@ impl Reading {
     fn now(&self) -> Now {
         Now {
             life: self.life,
-            tail: self.node.load().log_tail,
+            tail: Load::of(&self.node).log_tail,
             at: self.began.elapsed(),
         }
     }

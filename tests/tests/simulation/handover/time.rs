@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use route_grpc::node::load::Load;
+
 use crate::handover::world::{World, idle};
 use crate::stepped::connection::Connection;
 use crate::stepped::host::GatewayHost;
@@ -97,7 +99,7 @@ impl World {
         let Some(host) = &self.node else {
             return false;
         };
-        let head = host.node.load().log_head;
+        let head = Load::of(&host.node).log_head;
         let prompt = self.subscriber.book();
         prompt.has_read(host.life, head)
             && self.slow_subscriber.as_ref().is_none_or(|slow| {

@@ -14,8 +14,7 @@ use parking_lot::Mutex;
 use pdu_gateway::node::upstream::{AttachError, Responses, Upstream};
 use pdu_gateway::unconfirmed::uplink::UplinkStream;
 use route_grpc::Node;
-use route_grpc::attach::AttachResponses;
-use route_grpc::attach::Hangup;
+use route_grpc::attach::{AttachResponses, Hangup, open};
 use route_proto::attach::v1::{AttachRequest, AttachResponse};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
@@ -250,7 +249,7 @@ impl Wire {
                 requests: Some(call.requests),
                 up: VecDeque::new(),
                 to_node: Some(to_node),
-                responses: Some(node.attach(requests, hangup.clone())),
+                responses: Some(open(node, requests, hangup.clone())),
                 hangup,
                 gateway_is_gone: false,
                 down: VecDeque::new(),

@@ -1,6 +1,16 @@
-use route_core::{LinkId, UserId};
+use hashbrown::HashSet;
+use route_core::{ChangeReason, LinkId, Status, Summary, UserId};
+use route_proto::v1::event::Event as Typed;
+use route_proto::v1::{
+    self as api, ChatMessage, ConversationRemoved, ConversationType, DesktopLoginChanged,
+    FileNotice, FileServer, GroupChange, GroupChangeType, Kick, P2pCommand, ReadReceipt,
+    SignatureChanged, StatusChanged,
+};
 
+use super::write::Concerned;
 use super::*;
+use crate::pdu::HEADER;
+use crate::refusal::Refusal;
 
 #[test]
 fn what_is_published_reads_back_as_the_same_event() {

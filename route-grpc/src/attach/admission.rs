@@ -1,0 +1,172 @@
+//! Whether a gateway may come in, and what it is told then.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use route_proto::attach::v1::{
+    AttachHello, AttachRequest, AttachWelcome, Confirmation, attach_request,
+};
+use tokio::time::timeout;
+use tokio_stream::{Stream, StreamExt};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use tracing::info;
+
+use crate::gateways::hello::{Admission, Hello, Objection};
+use crate::gateways::queue::{Outbound, Retention};
+use crate::limits::MAX_ID_BYTES;
+use crate::node::{Node, Routing};
+use crate::refusal::Refusal;
+
+/// How long a stream may take to say hello.
+const HELLO_TIME: Duration = Duration::from_secs(10);
+
+/// A gateway that is in.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) hello: Hello,
+    pub(super) welcome: AttachWelcome,
+    pub(super) outbound: Arc<Outbound>,
+}
+
+/// Reads the hello and decides about it. A gateway whose id is in use gets a second chance when the other stream
+/// breaks. Returns also what is cancelled when the node ends the stream.
+pub(super) async fn admit<S>(
+    node: &Node,
+    requests: &mut Pin<Box<S>>,
+    retention: Retention,
+) -> Result<(Admitted, CancellationToken), Refusal>
+where
+    S: Stream<Item = Result<AttachRequest, Status>> + Send,
+{
+    let mut hello = read_hello(requests).await?;
+    let description = hello.description.chars().take(256).collect::<String>();
+    let roster = std::mem::take(&mut hello.roster);
+    let hello = Hello::check(hello, node.epoch, node.clock.now())?;
+    let stream_end = CancellationToken::new();
+    // Its kernel closes the old connection when the process dies, so this is a matter of milliseconds.
+    let patience = tokio::time::sleep(node.settings.id_in_use_wait);
+    tokio::pin!(patience);
+    let mut patient = true;
+    loop {
+        let changed = node.gateways_changed.notified();
+        tokio::pin!(changed);
+        // From here on no change is missed.
+        changed.as_mut().enable();
+        let decision = node.transact(|routing, now| {
+            let outbound = enter(node, routing, now, &hello, &stream_end, retention)?;
+            Ok(welcome(node, routing, &hello, &roster, outbound))
+        });
+        match decision {
+            Ok(admitted) => {
+                info!(
+                    gateway = hello.id,
+                    incarnation = format_args!("{:x}", hello.incarnation),
+                    attempt = hello.attempt,
+                    links = admitted.welcome.applied.len(),
+                    description,
+                    "gateway attached"
+                );
+                node.gateways_changed.notify_waiters();
+                return Ok((admitted, stream_end));
+            }
+            Err(Objection::IdInUse) if patient => {}
+            Err(objection) => return Err(objection.refusal(hello.id)),
+        }
+        tokio::select! {
+            () = changed => {}
+            () = patience.as_mut() => patient = false,
+        }
+    }
+}
+
+async fn read_hello<S>(requests: &mut Pin<Box<S>>) -> Result<AttachHello, Refusal>
+where
+    S: Stream<Item = Result<AttachRequest, Status>> + Send,
+{
+    let frame = match timeout(HELLO_TIME, requests.next()).await {
+        Ok(Some(Ok(first))) => first.frame,
+        Ok(Some(Err(status))) => return Err(Refusal::unreadable(&status)),
+        Ok(None) | Err(_) => None,
+    };
+    match frame {
+        Some(attach_request::Frame::Hello(hello)) => Ok(hello),
+        Some(attach_request::Frame::Uplink(_)) | None => {
+            Err(Refusal::protocol("a stream begins with hello"))
+        }
+    }
+}
+
+/// Makes a gateway one of the node's, if nothing speaks against it. Returns its queue.
+fn enter(
+    node: &Node,
+    routing: &mut Routing,
+    now: Duration,
+    hello: &Hello,
+    stream_end: &CancellationToken,
+    retention: Retention,
+) -> Result<Arc<Outbound>, Objection> {
+    let admission = routing.gateways.judge(hello)?;
+    routing.core.follow(hello.position);
+    match admission {
+        Admission::Fresh => {}
+        Admission::Replaces(old) => {
+            routing.lose_gateway(now, old);
+            node.metrics.superseded.add(1, &[]);
+            node.chores_changed();
+        }
+        Admission::Resumed => {
+            routing.gateways.resume(hello, stream_end.clone());
+            routing.core.reattach_gateway(hello.incarnation);
+        }
+    }
+    if admission != Admission::Resumed {
+        let (hello, stream_end) = (hello.clone(), stream_end.clone());
+        routing.gateways.insert(hello, stream_end, retention);
+    }
+    let outbound = routing.gateways.outbound(hello.incarnation);
+    Ok(outbound.expect("the gateway was inserted or resumed a moment ago"))
+}
+
+/// Tells a gateway that has entered what the node has of it, and the others that it is there.
+fn welcome(
+    node: &Node,
+    routing: &mut Routing,
+    hello: &Hello,
+    roster: &[String],
+    outbound: Arc<Outbound>,
+) -> Admitted {
+    if let Some(cold_start) = &mut routing.cold_start {
+        let ids = roster.iter().map(String::as_str);
+        let ids = ids.filter(|id| id.len() <= MAX_ID_BYTES);
+        cold_start.attached(node.clock.now(), &hello.id, ids);
+        node.chores_changed();
+    } else {
+        routing.gateways.announce_roster(Some(hello.incarnation));
+    }
+    // Before it knows all links, it may not know all gateways.
+    let roster = match &routing.cold_start {
+        Some(_) => Vec::new(),
+        None => routing.gateways.roster(),
+    };
+    let gateway = routing.gateways.session(hello.incarnation, hello.attempt);
+    let applied = gateway
+        .iter()
+        .flat_map(|gateway| gateway.sequences.applied());
+    let welcome = AttachWelcome {
+        epoch: node.epoch,
+        applied: applied
+            .map(|(link, sequence)| Confirmation { link, sequence })
+            .collect(),
+        roster,
+        max_pdu_bytes: u32::try_from(node.settings.pdu_limit).unwrap_or(u32::MAX),
+        patient_bytes: node.settings.patient_bytes as u64,
+        cold_start_bytes: node.settings.cold_start_bytes as u64,
+    };
+    Admitted {
+        hello: hello.clone(),
+        welcome,
+        outbound,
+    }
+}

@@ -1,0 +1,95 @@
+//! Who a gateway says that it is, and what may speak against it.
+
+use std::time::Duration;
+
+use route_proto::attach::v1::AttachHello;
+
+use super::clock_offset::signed;
+use crate::clock::micros;
+use crate::limits::MAX_ID_BYTES;
+use crate::refusal::Refusal;
+
+/// Who wants to attach: the checked contents of `AttachHello`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Hello {
+    /// Stable name.
+    pub(crate) id: String,
+    /// Which life of the gateway; ordered.
+    pub(crate) incarnation: u64,
+    /// Which stream of this life.
+    pub(crate) attempt: u64,
+    /// Number of the last Downlink of this node that it has taken; 0 if there was none.
+    pub(crate) taken: u64,
+    /// Of the newest delivery that it has taken, of all nodes.
+    pub(crate) position: u64,
+    /// What its clock has to be set forward by to show the node's time, microseconds.
+    pub(crate) clock_offset: i64,
+}
+
+impl Hello {
+    /// Checks what a gateway says of itself, to the node of this epoch.
+    pub(crate) fn check(hello: AttachHello, epoch: u64, now: Duration) -> Result<Self, Refusal> {
+        let id = hello.gateway_id;
+        let printable = id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+        if id.is_empty() || id.len() > MAX_ID_BYTES || !printable {
+            let problem = format!("1 to {MAX_ID_BYTES} bytes of printable ASCII");
+            return Err(Refusal::field("hello.gateway_id", problem));
+        }
+        if hello.incarnation == 0 {
+            return Err(Refusal::field("hello.incarnation", "must not be 0"));
+        }
+        if hello.attempt == 0 {
+            return Err(Refusal::field("hello.attempt", "counts from 1"));
+        }
+        Ok(Self {
+            id,
+            incarnation: hello.incarnation,
+            attempt: hello.attempt,
+            taken: if hello.epoch == epoch { hello.taken } else { 0 },
+            // Nobody gets that far; whoever says so must not end the count.
+            position: hello.position.min(u64::MAX / 2),
+            clock_offset: micros(now).saturating_sub(signed(hello.clock_micros)),
+        })
+    }
+}
+
+/// What an accepted hello means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Admission {
+    /// A gateway that the node does not have.
+    Fresh,
+    /// One of the node's gateways, on a new stream.
+    Resumed,
+    /// A new life of a gateway whose old life, named here, has to end first.
+    Replaces(u64),
+}
+
+/// Why a hello is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Objection {
+    /// A newer stream or life is known. For good.
+    Superseded,
+    /// Another life of this id is attached. Its stream may be about to break, if it was killed and restarted.
+    IdInUse,
+    /// Another id has this incarnation, so links could not be told apart.
+    IncarnationInUse,
+    /// There are too many.
+    TooMany,
+}
+
+impl Objection {
+    /// As this gateway is told it.
+    pub(crate) fn refusal(self, gateway: String) -> Refusal {
+        match self {
+            Self::Superseded => Refusal::AttachSuperseded { gateway },
+            Self::IdInUse => Refusal::GatewayIdInUse { gateway },
+            Self::IncarnationInUse => Refusal::field(
+                "hello.incarnation",
+                "belongs to a gateway with another id; it has to be unique",
+            ),
+            Self::TooMany => Refusal::TooLarge {
+                problem: "this node has as many gateways as it can have".to_owned(),
+            },
+        }
+    }
+}

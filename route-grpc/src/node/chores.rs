@@ -1,0 +1,67 @@
+//! What nobody asks for: seats, graces and cold starts end in time, sessions of closed links are freed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::Node;
+use crate::cold_start::ColdStart;
+use crate::refusal::Refusal;
+
+/// Sessions of closed links that are freed under one lock: some hundred microseconds.
+const REAPED_AT_ONCE: usize = 2048;
+
+/// How often the node looks after itself when nothing is due.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Ends seats and graces in time, and frees the sessions of closed links in steps.
+pub(super) async fn run(node: Arc<Node>) {
+    let draining = node.draining();
+    loop {
+        node.transact(|routing, now| {
+            for (gateway, silent) in routing.gateways.silent(now) {
+                routing.core.gateway_is_there(gateway, !silent);
+            }
+            routing.core.advance(now);
+            for gateway in routing.gateways.departed(now) {
+                routing.give_up_returns(gateway);
+            }
+        });
+        while lose_next(&node) {}
+        let due = node.transact(|routing, now| {
+            let deadlines = [
+                routing.core.next_deadline(),
+                routing.gateways.next_deadline(now),
+                routing.cold_start.as_ref().map(ColdStart::until),
+            ];
+            let next = deadlines.into_iter().flatten().min();
+            next.map_or(now + TICK, |next| next.min(now + TICK))
+        });
+        while node.transact(|routing, _| routing.core.reap(REAPED_AT_ONCE)) {
+            tokio::task::yield_now().await;
+        }
+        node.turns.fetch_add(1, Ordering::Relaxed);
+        tokio::select! {
+            biased;
+            () = draining.cancelled() => break,
+            () = node.chores.notified() => {}
+            () = tokio::time::sleep_until(node.clock.instant(due)) => {}
+        }
+    }
+    // All at once, so that nothing is routed to gateways that stay for those that have gone.
+    let draining = Refusal::DRAINING.into();
+    node.transact(|routing, _| routing.gateways.end_all(&draining));
+}
+
+/// Gives up one gateway whose grace is over; false if there is none. Each in a transaction of its own: what its end
+/// causes for links of the next one has to stand in that one's queue, to be taken back from there.
+fn lose_next(node: &Node) -> bool {
+    node.transact(|routing, now| {
+        let Some(gateway) = routing.gateways.lost(now).into_iter().min() else {
+            return false;
+        };
+        routing.lose_gateway(now, gateway);
+        node.gateways_changed.notify_waiters();
+        true
+    })
+}

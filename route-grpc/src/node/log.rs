@@ -1,0 +1,69 @@
+//! The event log that all readers share, behind a lock of its own, and what wakes them.
+
+use parking_lot::Mutex;
+use route_core::{Event, EventLog, Gap, LogLimits};
+use tokio::sync::watch;
+
+/// A node's event log.
+#[derive(Debug)]
+pub(crate) struct Log {
+    events: Mutex<EventLog>,
+    head: watch::Sender<u64>,
+}
+
+impl Log {
+    /// An empty one.
+    pub(super) fn new(limits: LogLimits) -> Self {
+        Self {
+            events: Mutex::new(EventLog::new(limits)),
+            head: watch::Sender::new(0),
+        }
+    }
+
+    /// Reads events after `after`: up to `max` are appended to `out`.
+    pub(crate) fn read(
+        &self,
+        after: u64,
+        max: usize,
+        out: &mut Vec<(u64, Event)>,
+    ) -> Result<(), Gap> {
+        self.events.lock().read(after, max, out)
+    }
+
+    /// The newest event, and the oldest position after which everything is still held.
+    pub(crate) fn extent(&self) -> (u64, u64) {
+        let events = self.events.lock();
+        (events.head(), events.tail())
+    }
+
+    /// Bytes that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.events.lock().bytes()
+    }
+
+    /// Follows the newest event's position.
+    pub(crate) fn follow(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// Adds events. Returns the newest one's position if there are any, for [`announce`](Self::announce).
+    pub(super) fn append(&self, events: impl Iterator<Item = Event>) -> Option<u64> {
+        let mut events = events.peekable();
+        events.peek()?;
+        let mut log = self.events.lock();
+        for event in events {
+            log.push(event);
+        }
+        Some(log.head())
+    }
+
+    /// Wakes those who follow. Without any other lock.
+    pub(super) fn announce(&self, head: u64) {
+        // Of two threads, the one with the older head may come later.
+        self.head.send_if_modified(|known| {
+            let newer = head > *known;
+            *known = head.max(*known);
+            newer
+        });
+    }
+}
