@@ -50,6 +50,8 @@ pub(crate) enum Refusal {
     GatewayIdInUse { gateway: String },
     /// Mend the gateway.
     AttachProtocol { problem: String },
+    /// Upgrade the gateway.
+    FormerGateway,
 }
 
 impl Refusal {
@@ -95,7 +97,7 @@ impl Refusal {
             Self::EpochChanged => ErrorReason::EpochChanged,
             Self::AttachSuperseded { .. } => ErrorReason::AttachSuperseded,
             Self::GatewayIdInUse { .. } => ErrorReason::GatewayIdInUse,
-            Self::AttachProtocol { .. } => ErrorReason::AttachProtocol,
+            Self::AttachProtocol { .. } | Self::FormerGateway => ErrorReason::AttachProtocol,
         }
     }
 
@@ -111,6 +113,7 @@ impl Refusal {
             Self::AttachSuperseded { .. } => Code::Aborted,
             Self::GatewayIdInUse { .. } => Code::AlreadyExists,
             Self::AttachProtocol { .. } => Code::FailedPrecondition,
+            Self::FormerGateway => Code::Unimplemented,
         }
     }
 
@@ -126,7 +129,8 @@ impl Refusal {
             | Self::EpochChanged
             | Self::AttachSuperseded { .. }
             | Self::GatewayIdInUse { .. }
-            | Self::AttachProtocol { .. } => None,
+            | Self::AttachProtocol { .. }
+            | Self::FormerGateway => None,
         }
     }
 }
@@ -157,6 +161,10 @@ impl fmt::Display for Refusal {
                 f,
                 "gateway id {gateway:?} is in use by another live process; \
                  give each its own --gateway-id"
+            ),
+            Self::FormerGateway => f.write_str(
+                "this node speaks teamtalk.attach.v1 with its gateways: \
+                 upgrade the gateway, see docs/upgrade.md",
             ),
         }
     }

@@ -5,6 +5,7 @@
 //! network between.
 
 mod admission;
+pub(crate) mod former;
 mod hangup;
 mod responses;
 pub(crate) mod service;

@@ -20,6 +20,7 @@ use tonic::transport::Server;
 
 use crate::api::broadcast::Broadcast;
 use crate::api::presence::Presence;
+use crate::attach::former::FormerAttach;
 use crate::attach::service::Attach;
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::node::Node;
@@ -67,7 +68,7 @@ pub async fn serve(
     let follow = health::follow(reporter, Arc::clone(&node), readiness);
     node.shutdown.tracker().spawn(follow);
 
-    let links = AttachServiceServer::new(Attach::new(Arc::clone(&node)))
+    let gateways = AttachServiceServer::new(Attach::new(Arc::clone(&node)))
         .max_decoding_message_size(node.settings.attach_message_bytes());
     let presence = PresenceServiceServer::new(Presence::new(Arc::clone(&node)))
         .max_decoding_message_size(MAX_REQUEST_BYTES);
@@ -96,7 +97,8 @@ pub async fn serve(
         .add_service(reflection().build_v1alpha()?)
         .add_service(presence)
         .add_service(broadcast)
-        .add_service(links)
+        .add_service(gateways)
+        .add_service(FormerAttach::new(Arc::clone(&node)))
         .serve_with_incoming_shutdown(connections(&node, listener), drained);
 
     let given_up = async move {

@@ -1,5 +1,6 @@
 //! The server around the services: health, reflection, limits, the end.
 
+use std::future::poll_fn;
 use std::time::Duration;
 
 use route_grpc::settings::NodeSettings;
@@ -9,7 +10,10 @@ use route_proto::v1::{BatchGetUserStatusRequest, SubscribeRequest, WatchUserStat
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
-use tonic::Code;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::Request;
+use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -34,6 +38,27 @@ fn named(service: &str) -> HealthCheckRequest {
     HealthCheckRequest {
         service: service.to_owned(),
     }
+}
+
+#[tokio::test]
+async fn a_gateway_of_before_this_protocol_is_told_to_be_upgraded() {
+    let site = Site::start().await;
+    let mut channel = site.channel().await;
+    let hello = Request::post("http://node/teamtalk.route.v1.LinkService/Attach")
+        .header("content-type", "application/grpc")
+        .body(Body::empty())
+        .unwrap();
+
+    soon("a connection", poll_fn(|cx| channel.poll_ready(cx)))
+        .await
+        .unwrap();
+    let answer = soon("an answer", channel.call(hello)).await.unwrap();
+
+    let status = Status::from_header_map(answer.headers()).unwrap();
+    assert_eq!(status.code(), Code::Unimplemented);
+    assert!(status.message().contains("upgrade the gateway"), "{status}");
+    site.shows(r#"teamtalk_route_attach_refused_total{reason="ERROR_REASON_ATTACH_PROTOCOL"} 1"#)
+        .await;
 }
 
 #[tokio::test]

@@ -1,0 +1,50 @@
+//! What a gateway is told that knows this service by its former name, `teamtalk.route.v1.LinkService`.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::{Request, Response};
+use tonic::server::NamedService;
+use tracing::warn;
+
+use crate::node::Node;
+use crate::refusal::Refusal;
+
+/// Refuses whatever is called by that name. The two sides' messages differ, so nothing is served by it.
+#[derive(Debug, Clone)]
+pub(crate) struct FormerAttach {
+    node: Arc<Node>,
+}
+
+impl FormerAttach {
+    /// Counts refusals at this node.
+    pub(crate) fn new(node: Arc<Node>) -> Self {
+        Self { node }
+    }
+}
+
+impl NamedService for FormerAttach {
+    const NAME: &'static str = "teamtalk.route.v1.LinkService";
+}
+
+impl Service<Request<Body>> for FormerAttach {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        let refusal = Refusal::FormerGateway;
+        warn!(%refusal, "attach refused");
+        self.node.metrics.attach_refused(&refusal);
+        ready(Ok(Status::from(refusal).into_http()))
+    }
+}
