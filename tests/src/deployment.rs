@@ -28,6 +28,29 @@ pub enum Setup {
     TwoProcesses,
 }
 
+/// Makes two tests of each play: `name: play(…)` is played as `name::embedded` and as `name::two_processes`. What the play
+/// takes first is the set-up.
+#[macro_export]
+macro_rules! in_both_setups {
+    ($($test:ident: $play:ident($($with:expr),*);)*) => {
+        $(
+            mod $test {
+                use super::*;
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn embedded() {
+                    $play($crate::deployment::Setup::Embedded, $($with),*).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn two_processes() {
+                    $play($crate::deployment::Setup::TwoProcesses, $($with),*).await;
+                }
+            }
+        )*
+    };
+}
+
 /// The `--fan-out` of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FanOut {
@@ -139,8 +162,7 @@ impl Deployment {
 
     /// The last lines of all processes.
     pub fn output(&self) -> String {
-        let outputs: Vec<_> = self.processes.iter().map(ToString::to_string).collect();
-        outputs.join("\n")
+        output(&self.processes)
     }
 
     async fn try_start(
@@ -156,51 +178,87 @@ impl Deployment {
             admin: vec![gateway_admin],
             processes: Vec::new(),
         };
-        let mut gateway_args = vec![
-            format!("--listen={pdu}"),
-            format!("--admin-listen={gateway_admin}"),
-        ];
-        gateway_args.extend(gateway_flags.iter().map(ToString::to_string));
+        let mut flags: Vec<String> = gateway_flags.iter().map(ToString::to_string).collect();
+        let fan_out = format!("--fan-out={}", fan_out.flag());
         match setup {
             Setup::Embedded => {
-                gateway_args.push("--embedded".to_owned());
-                gateway_args.push(format!("--grpc-listen={grpc}"));
-                gateway_args.push(format!("--fan-out={}", fan_out.flag()));
+                let embedded = ["--embedded".to_owned(), format!("--grpc-listen={grpc}")];
+                flags.extend(embedded);
+                flags.push(fan_out);
             }
             Setup::TwoProcesses => {
-                let node_args = [
-                    "serve".to_owned(),
-                    format!("--listen={grpc}"),
-                    format!("--admin-listen={node_admin}"),
-                    format!("--fan-out={}", fan_out.flag()),
-                ];
-                gateway_args.push(format!("--upstream=http://{grpc}"));
-                let node = Process::start_in(surroundings, "route-grpc", &node_args);
-                let node = node.map_err(StartError)?;
-                deployment.processes.push(node);
                 deployment.admin.push(node_admin);
+                let node = start_node(surroundings, grpc, node_admin, &[fan_out])?;
+                deployment.processes.push(node);
+                flags.push(format!("--upstream=http://{grpc}"));
             }
         }
-        let gateway = Process::start_in(surroundings, "pdu-gateway", &gateway_args);
-        let gateway = gateway.map_err(StartError)?;
+        let gateway = start_gateway(surroundings, pdu, gateway_admin, &flags)?;
         deployment.processes.insert(0, gateway);
-        deployment.ready().await?;
+        for admin in &deployment.admin {
+            ready(*admin, &deployment.processes).await?;
+        }
         Ok(deployment)
     }
+}
 
-    async fn ready(&self) -> Result<(), StartError> {
-        let limit = Instant::now() + READY_LIMIT;
-        for admin in &self.admin {
-            while !admin::is_ready(*admin).await {
-                if Instant::now() > limit || !self.is_alive() {
-                    let output = self.output();
-                    return Err(StartError(format!("not ready at {admin}\n{output}")));
-                }
-                sleep(READY_POLL).await;
-            }
+/// Starts a node that serves at these addresses.
+///
+/// # Errors
+/// If there is no such binary.
+pub fn start_node(
+    surroundings: &Surroundings,
+    grpc: SocketAddr,
+    admin: SocketAddr,
+    flags: &[String],
+) -> Result<Process, StartError> {
+    let addresses = [
+        format!("--listen={grpc}"),
+        format!("--admin-listen={admin}"),
+    ];
+    let all = [&["serve".to_owned()][..], &addresses, flags].concat();
+    Process::start_in(surroundings, "route-grpc", &all).map_err(StartError)
+}
+
+/// Starts a gateway that serves at these addresses.
+///
+/// # Errors
+/// If there is no such binary.
+pub fn start_gateway(
+    surroundings: &Surroundings,
+    pdu: SocketAddr,
+    admin: SocketAddr,
+    flags: &[String],
+) -> Result<Process, StartError> {
+    let addresses = [format!("--listen={pdu}"), format!("--admin-listen={admin}")];
+    let all = [&addresses[..], flags].concat();
+    Process::start_in(surroundings, "pdu-gateway", &all).map_err(StartError)
+}
+
+/// Waits until the server with this admin port is ready, as long as all of these run.
+///
+/// # Errors
+/// A sentence with their output if it does not get ready.
+pub async fn ready<'a>(
+    admin: SocketAddr,
+    processes: impl IntoIterator<Item = &'a Process> + Clone,
+) -> Result<(), StartError> {
+    let limit = Instant::now() + READY_LIMIT;
+    while !admin::is_ready(admin).await {
+        let mut all = processes.clone().into_iter();
+        if Instant::now() > limit || !all.all(Process::is_alive) {
+            let output = output(processes);
+            return Err(StartError(format!("not ready at {admin}\n{output}")));
         }
-        Ok(())
+        sleep(READY_POLL).await;
     }
+    Ok(())
+}
+
+/// The last lines of processes.
+pub fn output<'a>(processes: impl IntoIterator<Item = &'a Process>) -> String {
+    let outputs: Vec<_> = processes.into_iter().map(ToString::to_string).collect();
+    outputs.join("\n")
 }
 
 /// The servers did not start; says why, with what they printed.

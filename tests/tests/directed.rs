@@ -10,15 +10,9 @@ mod cases;
 #[path = "directed/random.rs"]
 mod random;
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use system_tests::player::connection::Options;
 
 /// Connects from the loopback address of this number.
 fn from_own_address(number: usize) -> Options {
-    let last = u8::try_from(number + 10).expect("set-ups are small");
-    Options {
-        source: Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))),
-        ..Options::default()
-    }
+    Options::from_loopback(u8::try_from(number + 10).expect("set-ups are small"))
 }

@@ -10,7 +10,7 @@ mod noise;
 #[path = "hostile/readers.rs"]
 mod readers;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use system_tests::deployment::{Deployment, FanOut, Setup, admin};
@@ -49,7 +49,12 @@ impl Siege {
         let alone = ALONE.lock().await;
         let servers = Deployment::start_with(setup, FanOut::Directed, gateway_flags).await;
         let servers = servers.expect("ready servers");
-        let pair = Pair::start(servers.pdu_address(), from(2), from(3)).await;
+        let pair = Pair::start(
+            servers.pdu_address(),
+            Options::from_loopback(2),
+            Options::from_loopback(3),
+        )
+        .await;
         let pair = pair.expect("the server accepts");
         // What the pair itself needs is no growth.
         let resident_before = servers.resident_bytes();
@@ -118,16 +123,9 @@ fn show(figures: &str) {
 }
 
 async fn connect(address: SocketAddr) -> Connection {
-    let connection = Connection::open(address, from(1), watch::Sender::new(())).await;
+    let connection =
+        Connection::open(address, Options::from_loopback(1), watch::Sender::new(())).await;
     connection.expect("the server accepts")
-}
-
-/// Connects from the loopback address of this number.
-fn from(last: u8) -> Options {
-    Options {
-        source: Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))),
-        ..Options::default()
-    }
 }
 
 /// One valid PDU of every command that MsgServers send.

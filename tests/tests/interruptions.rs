@@ -4,14 +4,12 @@
 
 use std::time::Duration;
 
-use system_tests::deployment::process::{Process, Surroundings};
-use system_tests::deployment::{Deployment, FanOut, Setup, admin, ports};
+use system_tests::deployment::process::Surroundings;
+use system_tests::deployment::{Deployment, FanOut, Setup, ports, ready, start_gateway};
 use system_tests::interruptions::{self, Course, Interruption};
 use system_tests::player::connection::{Connection, Options};
-use system_tests::player::messages::{self, Client, SINGLE_TEXT, Status};
-use system_tests::player::pdu::Pdu;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use system_tests::player::messages::{self, SINGLE_TEXT};
+use system_tests::player::pdu::command;
 
 /// For what goes without saying; far less than the grace that must not be waited for.
 const SOON: Duration = Duration::from_secs(20);
@@ -41,47 +39,29 @@ async fn msg_servers_do_not_notice_what_happens_to_the_node() {
 /// the node may not wait for the gateway's grace, for the process is gone and not only cut off.
 #[tokio::test]
 async fn a_killed_gateway_does_not_hold_up_what_its_msg_servers_other_connections_get() {
-    let surroundings = Surroundings {
-        variables: vec![("TT_ROUTE_DETACH_GRACE", "1h".to_owned())],
-        ..Surroundings::default()
-    };
+    let surroundings = Surroundings::with(vec![("TT_ROUTE_DETACH_GRACE", "1h".to_owned())]);
     let site = Deployment::start_in(&surroundings, Setup::TwoProcesses, FanOut::Directed, &[]);
     let site = site.await.unwrap();
     let [pdu, admin] = ports::free().unwrap();
-    let other = [
-        format!("--listen={pdu}"),
-        format!("--admin-listen={admin}"),
-        format!("--upstream=http://{}", site.grpc_address()),
-    ];
-    let _other = Process::start("pdu-gateway", &other).unwrap();
-    soon(async { while !admin::is_ready(admin).await {} }).await;
-    let connect = async |address, pdus: &[Pdu]| {
-        let activity = watch::Sender::new(());
-        let connection = Connection::open(address, Options::default(), activity);
-        let connection = connection.await.unwrap();
-        for pdu in pdus {
-            connection.write(&pdu.encode()).await.unwrap();
-        }
-        assert!(connection.barrier(SOON).await);
-        connection
+    let upstream = [format!("--upstream=http://{}", site.grpc_address())];
+    let other = start_gateway(&Surroundings::default(), pdu, admin, &upstream).unwrap();
+    ready(admin, [&other]).await.unwrap();
+    let connect = async |address, claims, user| {
+        let list = messages::online(&[user]);
+        let connection = Connection::of_msg_server(address, Options::default(), claims, &list);
+        connection.await.unwrap()
     };
-    let users = |user| messages::list(&[(user, Status::Online, Client::Windows)]);
-    let first = connect(site.pdu_address(), &[messages::role(1), users(1)]).await;
-    let second = connect(pdu, &[users(1)]).await;
-    let sender = connect(pdu, &[messages::role(1), users(2)]).await;
+    let first = connect(site.pdu_address(), true, 1).await;
+    let second = connect(pdu, false, 1).await;
+    let sender = connect(pdu, true, 2).await;
 
     site.processes()[0].kill();
     assert!(first.closes(SOON).await);
     second.write(&messages::role(1).encode()).await.unwrap();
     assert!(second.barrier(SOON).await, "it has claimed");
-    let before = second.count();
     let message = messages::message(2, 1, 7, SINGLE_TEXT, "after the kill");
     sender.write(&message.encode()).await.unwrap();
 
-    assert!(second.counts(before + 1, SOON).await);
-    assert_eq!(second.received().last().unwrap(), &message.encode());
-}
-
-async fn soon<T>(what: impl Future<Output = T>) -> T {
-    timeout(SOON, what).await.expect("it takes too long")
+    let came = second.comes(command::MESSAGE, SOON).await.unwrap();
+    assert_eq!(came, message.encode());
 }

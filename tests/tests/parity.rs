@@ -21,36 +21,20 @@ static MACHINE: RwLock<()> = RwLock::const_new(());
 /// Plays mostly wait for silences, so a few side by side do not slow each other down.
 const WORKERS: usize = 3;
 
-macro_rules! parity {
-    ($($chapter:ident: $embedded:ident, $two_processes:ident;)*) => {
-        $(
-            #[tokio::test]
-            async fn $embedded() {
-                check(Chapter::$chapter, Setup::Embedded).await;
-            }
-
-            #[tokio::test]
-            async fn $two_processes() {
-                check(Chapter::$chapter, Setup::TwoProcesses).await;
-            }
-        )*
-    };
-}
-
-parity! {
-    Forwards: forwards_embedded, forwards_two_processes;
-    Queries: queries_embedded, queries_two_processes;
-    Lists: lists_embedded, lists_two_processes;
-    Updates: updates_embedded, updates_two_processes;
-    Closing: closing_embedded, closing_two_processes;
-    Framing: framing_embedded, framing_two_processes;
-    Timing: timing_embedded, timing_two_processes;
-    Defects: defects_embedded, defects_two_processes;
-    Floods: floods_embedded, floods_two_processes;
+system_tests::in_both_setups! {
+    forwards: check(Chapter::Forwards);
+    queries: check(Chapter::Queries);
+    lists: check(Chapter::Lists);
+    updates: check(Chapter::Updates);
+    closing: check(Chapter::Closing);
+    framing: check(Chapter::Framing);
+    timing: check(Chapter::Timing);
+    defects: check(Chapter::Defects);
+    floods: check(Chapter::Floods);
 }
 
 /// Plays a chapter; fails with every difference.
-async fn check(chapter: Chapter, setup: Setup) {
+async fn check(setup: Setup, chapter: Chapter) {
     let plays: VecDeque<_> = scenarios::of_chapter(chapter).into();
     let (_alone, _shared, workers) = match chapter {
         Chapter::Floods => (Some(MACHINE.write().await), None, 1),

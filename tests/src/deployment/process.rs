@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Names the folder of the binaries, where they are not beside the tests.
 const FOLDER_VARIABLE: &str = "TT_BIN_DIR";
@@ -30,6 +30,16 @@ pub struct Surroundings {
     pub variables: Vec<(&'static str, String)>,
     /// Who reads its standard output.
     pub stdout: Reader,
+}
+
+impl Surroundings {
+    /// With these environment variables.
+    pub fn with(variables: Vec<(&'static str, String)>) -> Self {
+        Self {
+            variables,
+            ..Self::default()
+        }
+    }
 }
 
 /// Who reads standard output.
@@ -159,6 +169,17 @@ impl Process {
     /// Whether a line of its output contains `text`.
     pub fn has_said(&self, text: &str) -> bool {
         self.lines.lock().iter().any(|line| line.contains(text))
+    }
+
+    /// Waits until a line of its output contains `text`; false after `limit`.
+    pub async fn says(&self, text: &str, limit: Duration) -> bool {
+        let said = async {
+            while !self.has_said(text) {
+                // Its output is another thread's.
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(limit, said).await.is_ok()
     }
 
     /// Its resident set in bytes; 0 once it has ended.

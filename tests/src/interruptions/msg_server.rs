@@ -1,7 +1,6 @@
 //! A played MsgServer: one or two connections, claimed the first, and what its users make it send.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::site::Site;
 use crate::cast::judge::Judge;
 use crate::player::connection::{Connection, Options, Writer};
-use crate::player::messages;
 use crate::player::pdu::{Pdu, command};
 use crate::player::stage::BARRIER_LIMIT;
 
@@ -50,22 +48,14 @@ impl MsgServer {
         list: &Pdu,
         judge: &Arc<Judge>,
     ) -> io::Result<Self> {
-        let source = Ipv4Addr::new(127, 0, 0, address);
-        let options = Options {
-            source: Some(IpAddr::V4(source)),
-            ..Options::default()
-        };
+        let options = Options::from_loopback(address);
         let mut connections = Vec::new();
         for gateway in gateways {
             let address = site.pdu_address(*gateway);
-            let connection = Connection::open(address, options, watch::Sender::new(())).await?;
+            let claims = connections.is_empty();
+            let connection = Connection::of_msg_server(address, options, claims, list).await?;
             let judge = Arc::clone(judge);
             connection.show_to(move |raw| judge.arrived(number, raw));
-            if connections.is_empty() {
-                connection.write(&messages::role(1).encode()).await?;
-            }
-            connection.write(&list.encode()).await?;
-            connection.barrier(BARRIER_LIMIT).await;
             connections.push(connection);
         }
         Ok(Self {

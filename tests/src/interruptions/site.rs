@@ -4,16 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use tokio::time::{Instant, sleep};
 
 use super::cable::Cable;
-use crate::deployment::process::Process;
-use crate::deployment::{admin, ports};
+use crate::deployment::process::{Process, Surroundings};
+use crate::deployment::{output, ports, ready, start_gateway, start_node};
 
-/// How long processes may take to get ready.
-const READY_LIMIT: Duration = Duration::from_secs(20);
-/// How often a starting process is asked whether it is ready: there is no event to wait for outside it.
-const READY_POLL: Duration = Duration::from_millis(10);
 /// From SIGTERM to the exit: what the node promises by default.
 const DRAIN_LIMIT: Duration = Duration::from_secs(25);
 
@@ -24,7 +19,8 @@ pub const GATEWAYS: usize = 2;
 #[derive(Debug)]
 pub struct Site {
     node: Process,
-    node_arguments: Vec<String>,
+    /// Where nodes serve, and their admin port.
+    addresses: [SocketAddr; 2],
     gateways: Vec<Gateway>,
 }
 
@@ -41,35 +37,27 @@ impl Site {
     /// # Errors
     /// If something does not start; with what it said.
     pub async fn start() -> anyhow::Result<Self> {
-        let [grpc, node_admin] = ports::free().map_err(anyhow::Error::msg)?;
-        let node_arguments = vec![
-            "serve".to_owned(),
-            format!("--listen={grpc}"),
-            format!("--admin-listen={node_admin}"),
-        ];
+        let addresses = ports::free().map_err(anyhow::Error::msg)?;
+        let [grpc, _] = addresses;
         let mut site = Self {
-            node: start("route-grpc", &node_arguments)?,
-            node_arguments,
+            node: node(addresses)?,
+            addresses,
             gateways: Vec::new(),
         };
         for number in 0..GATEWAYS {
-            let [pdu, gateway_admin] = ports::free().map_err(anyhow::Error::msg)?;
+            let [pdu, admin] = ports::free().map_err(anyhow::Error::msg)?;
             let cable = Cable::lay(grpc).await?;
-            let process = start(
-                "pdu-gateway",
-                &[
-                    format!("--listen={pdu}"),
-                    format!("--admin-listen={gateway_admin}"),
-                    format!("--gateway-id=gateway-{number}"),
-                    format!("--upstream=http://{}", cable.address()),
-                ],
-            )?;
+            let flags = [
+                format!("--gateway-id=gateway-{number}"),
+                format!("--upstream=http://{}", cable.address()),
+            ];
+            let process = start_gateway(&Surroundings::default(), pdu, admin, &flags)?;
             site.gateways.push(Gateway {
                 process,
                 pdu,
                 cable,
             });
-            site.ready(gateway_admin).await?;
+            ready(admin, site.processes()).await?;
         }
         Ok(site)
     }
@@ -106,7 +94,7 @@ impl Site {
     /// # Errors
     /// If it does not start.
     pub fn start_node(&mut self) -> anyhow::Result<()> {
-        self.node = start("route-grpc", &self.node_arguments)?;
+        self.node = node(self.addresses)?;
         Ok(())
     }
 
@@ -117,29 +105,15 @@ impl Site {
 
     /// The last lines of all processes.
     pub fn output(&self) -> String {
-        let outputs: Vec<String> = self.processes().map(ToString::to_string).collect();
-        outputs.join("\n")
+        output(self.processes())
     }
 
-    async fn ready(&self, admin: SocketAddr) -> anyhow::Result<()> {
-        let limit = Instant::now() + READY_LIMIT;
-        while !admin::is_ready(admin).await {
-            ensure!(
-                Instant::now() < limit && self.is_alive(),
-                "not ready at {admin}\n{}",
-                self.output()
-            );
-            sleep(READY_POLL).await;
-        }
-        Ok(())
-    }
-
-    fn processes(&self) -> impl Iterator<Item = &Process> {
+    fn processes(&self) -> impl Iterator<Item = &Process> + Clone {
         let gateways = self.gateways.iter().map(|gateway| &gateway.process);
         [&self.node].into_iter().chain(gateways)
     }
 }
 
-fn start(binary: &str, arguments: &[String]) -> anyhow::Result<Process> {
-    Process::start(binary, arguments).map_err(anyhow::Error::msg)
+fn node([grpc, admin]: [SocketAddr; 2]) -> anyhow::Result<Process> {
+    Ok(start_node(&Surroundings::default(), grpc, admin, &[])?)
 }

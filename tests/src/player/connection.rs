@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,7 +19,8 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::messages;
-use super::pdu::{self, Splitter, command};
+use super::pdu::{self, Pdu, Splitter, command};
+use super::stage::BARRIER_LIMIT;
 
 /// What one read may bring. Large, so that a flooded player is not the bottleneck.
 const READ_BUFFER: usize = 256 << 10;
@@ -35,6 +36,16 @@ pub struct Options {
     pub source: Option<IpAddr>,
     /// The kernel's receive buffer in bytes; small ones make a slow reader felt early.
     pub receive_buffer: Option<u32>,
+}
+
+impl Options {
+    /// From the loopback address with this last number: a MsgServer of its own, to the server.
+    pub fn from_loopback(last: u8) -> Self {
+        Self {
+            source: Some(Ipv4Addr::new(127, 0, 0, last).into()),
+            ..Self::default()
+        }
+    }
 }
 
 /// How to end a connection.
@@ -149,6 +160,29 @@ impl Connection {
         Ok(connection)
     }
 
+    /// Connects as a MsgServer does: it claims the connection if it is its primary one, then lists its users. The server has
+    /// handled that.
+    ///
+    /// # Errors
+    /// What the socket says, or `TimedOut` if the server does not answer.
+    pub async fn of_msg_server(
+        address: SocketAddr,
+        options: Options,
+        claims: bool,
+        list: &Pdu,
+    ) -> io::Result<Self> {
+        let connection = Self::open(address, options, watch::Sender::new(())).await?;
+        if claims {
+            connection.write(&messages::role(1).encode()).await?;
+        }
+        connection.write(&list.encode()).await?;
+        if connection.barrier(BARRIER_LIMIT).await {
+            Ok(connection)
+        } else {
+            Err(io::ErrorKind::TimedOut.into())
+        }
+    }
+
     /// Writes all of `data`.
     ///
     /// # Errors
@@ -259,6 +293,18 @@ impl Connection {
     /// Waits until `count` PDUs have come in all (heartbeats and barriers apart); false after `limit`.
     pub async fn counts(&self, count: usize, limit: Duration) -> bool {
         self.happens(limit, |seen| seen.count >= count).await
+    }
+
+    /// Waits for the first PDU of a command that was not forgotten; `None` after `limit`.
+    pub async fn comes(&self, command: u16, limit: Duration) -> Option<Bytes> {
+        let mut found = None;
+        self.happens(limit, |seen| {
+            let mut pdus = seen.pdus.iter();
+            found = pdus.find(|raw| pdu::command_of(raw) == command).cloned();
+            found.is_some()
+        })
+        .await;
+        found
     }
 
     /// The PDUs that came, in order; heartbeats and the answers to barriers apart.

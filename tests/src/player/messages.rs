@@ -47,6 +47,12 @@ pub fn list(entries: &[(u32, Status, Client)]) -> Pdu {
     encoded(command::LIST, &server::ImOnlineUserInfo { user_stat_list })
 }
 
+/// 0x0708 of users who are online on Windows.
+pub fn online(users: &[u32]) -> Pdu {
+    let entry = |user: &u32| (*user, Status::Online, Client::Windows);
+    list(&users.iter().map(entry).collect::<Vec<_>>())
+}
+
 /// One entry of 0x0708.
 pub fn list_entry((user_id, status, client): (u32, Status, Client)) -> base_define::ServerUserStat {
     base_define::ServerUserStat {

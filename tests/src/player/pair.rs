@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::connection::{Connection, Options};
-use super::messages::{self, Client, Status};
+use super::messages;
 use super::pdu::{Pdu, command, command_of};
 use super::stage::BARRIER_LIMIT;
 
@@ -65,12 +65,9 @@ impl Pair {
 }
 
 async fn member(address: SocketAddr, options: Options, user: u32) -> io::Result<Connection> {
-    let connection = Connection::open(address, options, watch::Sender::new(())).await?;
+    let list = messages::online(&[user]);
+    let connection = Connection::of_msg_server(address, options, true, &list).await?;
     connection.count_matching(is_ours);
-    let list = messages::list(&[(user, Status::Online, Client::Windows)]);
-    connection.write(&messages::role(1).encode()).await?;
-    connection.write(&list.encode()).await?;
-    connection.barrier(BARRIER_LIMIT).await;
     Ok(connection)
 }
 

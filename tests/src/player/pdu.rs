@@ -132,6 +132,30 @@ impl Pdu {
     }
 }
 
+/// What a header says of its PDU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// Of the whole PDU; at least [`HEADER`].
+    pub length: usize,
+    /// The command id.
+    pub command: u16,
+    /// The sequence number.
+    pub sequence: u16,
+}
+
+impl Header {
+    /// Reads a header; `None` if it claims to be shorter than itself.
+    pub fn parse(bytes: &[u8; HEADER]) -> Option<Self> {
+        let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
+        let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
+        (length >= HEADER).then(|| Self {
+            length,
+            command: word(10),
+            sequence: word(12),
+        })
+    }
+}
+
 /// The command id of a whole PDU.
 pub fn command_of(raw: &[u8]) -> u16 {
     u16::from_be_bytes([raw[10], raw[11]])
@@ -169,11 +193,39 @@ impl Splitter {
     /// The length of the PDU that starts at `from`, if all of it is there.
     fn next_length(&mut self, from: usize) -> Option<usize> {
         let rest = &self.buffer[from..];
-        if self.broken || rest.len() < HEADER {
+        if self.broken {
             return None;
         }
-        let length = u32::from_be_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
-        self.broken = length < HEADER;
-        (!self.broken && rest.len() >= length).then_some(length)
+        let header = Header::parse(rest.first_chunk()?);
+        self.broken = header.is_none();
+        header
+            .map(|header| header.length)
+            .filter(|length| *length <= rest.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_says_what_was_put_into_it() {
+        let bytes = Pdu::new(command::UPDATE, &b"body"[..]).sequence(7).encode();
+
+        let header = Header::parse(bytes.first_chunk().unwrap());
+
+        let expected = Header {
+            length: HEADER + 4,
+            command: command::UPDATE,
+            sequence: 7,
+        };
+        assert_eq!(header, Some(expected));
+    }
+
+    #[test]
+    fn a_length_below_the_header_is_none() {
+        let bytes = Pdu::bare(command::ROLE).encode_claiming(15);
+
+        assert_eq!(Header::parse(bytes.first_chunk().unwrap()), None);
     }
 }

@@ -149,6 +149,11 @@ impl Stage {
         self.send(name, messages::list(entries)).await;
     }
 
+    /// Reports a list of users who are online on Windows.
+    pub async fn online(&self, name: &str, users: &[u32]) {
+        self.send(name, messages::online(users)).await;
+    }
+
     /// Asks for the status of users, and waits for the answer; it is recorded as any other PDU.
     pub async fn ask(&self, name: &str, users: &[u32]) {
         self.ask_as(name, users, Query::default()).await;

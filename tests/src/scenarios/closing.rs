@@ -17,15 +17,14 @@ pub(super) fn all() -> Vec<Scenario> {
     ]
 }
 
-fn on_windows(user: u32) -> (u32, Status, Client) {
-    (user, Status::Online, Client::Windows)
-}
-
 /// A MsgServer that held users alone closes: they are OFFLINE, nobody is told.
 async fn close_removes_users(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     let (one, two) = (s.uid(1), s.uid(2));
-    let list = [on_windows(one), (two, Status::Online, Client::Ios)];
+    let list = [
+        (one, Status::Online, Client::Windows),
+        (two, Status::Online, Client::Ios),
+    ];
     s.list("A", &list).await;
     s.sync("A").await;
     s.ask("B", &[one, two]).await;
@@ -38,7 +37,7 @@ async fn close_removes_users(s: &mut Stage) -> io::Result<()> {
 /// The same with a TCP reset.
 async fn close_by_reset(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
-    s.list("A", &[on_windows(s.uid(1))]).await;
+    s.online("A", &[s.uid(1)]).await;
     s.sync("A").await;
     s.close("A", Ending::Reset).await;
     s.settle().await;
@@ -50,8 +49,8 @@ async fn close_by_reset(s: &mut Stage) -> io::Result<()> {
 async fn close_keeps_others(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B", "C"]).await?;
     let (one, two) = (s.uid(1), s.uid(2));
-    s.list("A", &[on_windows(one)]).await;
-    s.list("B", &[on_windows(two)]).await;
+    s.online("A", &[one]).await;
+    s.online("B", &[two]).await;
     s.sync("A").await;
     s.sync("B").await;
     s.close("A", Ending::Fin).await;
@@ -64,12 +63,12 @@ async fn close_keeps_others(s: &mut Stage) -> io::Result<()> {
 async fn close_and_return(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     let user = s.uid(1);
-    s.list("A", &[on_windows(user)]).await;
+    s.online("A", &[user]).await;
     s.sync("A").await;
     s.close("A", Ending::Fin).await;
     s.settle().await;
     s.open(&["A2"]).await?;
-    s.list("A2", &[on_windows(user)]).await;
+    s.online("A2", &[user]).await;
     s.sync("A2").await;
     s.ask("B", &[user]).await;
     report(s, "A2", user, Status::Offline, Client::Windows).await;

@@ -147,8 +147,7 @@ async fn fin_right_after_data(s: &mut Stage) -> io::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(40);
     s.open(&["A", "B", "busy"]).await?;
     let user = s.uid(1);
-    s.list("A", &[(user, Status::Online, Client::Windows)])
-        .await;
+    s.online("A", &[user]).await;
     s.sync("A").await;
     s.mute("busy");
     keep_busy(s, "busy").await;

@@ -247,9 +247,8 @@ async fn forward_fan_out_20(s: &mut Stage) -> io::Result<()> {
 async fn forward_receiver_ownership_ignored(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B", "C"]).await?;
     let (one, two, three, four) = (s.uid(1), s.uid(2), s.uid(3), s.uid(4));
-    let here = |user| (user, Status::Online, Client::Windows);
-    s.list("A", &[here(one), here(two)]).await;
-    s.list("B", &[here(three)]).await;
+    s.online("A", &[one, two]).await;
+    s.online("B", &[three]).await;
     s.sync("A").await;
     s.sync("B").await;
     for (index, to) in (0u16..).zip([two, three, four, 0]) {
@@ -304,8 +303,7 @@ async fn forward_body(s: &mut Stage, label: &str, size: usize) -> io::Result<()>
 async fn forwards_change_no_status(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B", "C"]).await?;
     let (user, other) = (s.uid(1), s.uid(2));
-    s.list("A", &[(user, Status::Online, Client::Windows)])
-        .await;
+    s.online("A", &[user]).await;
     s.sync("A").await;
     s.send("B", messages::kick(user, Client::Windows)).await;
     s.send("B", messages::message(other, user, 1, SINGLE_TEXT, b"x"))
@@ -387,8 +385,7 @@ async fn unknown_commands_ignored(s: &mut Stage) -> io::Result<()> {
 /// The server says nothing to a new connection, and others hear nothing of it.
 async fn connect_no_greeting(s: &mut Stage) -> io::Result<()> {
     s.open(&["A"]).await?;
-    s.list("A", &[(s.uid(1), Status::Online, Client::Windows)])
-        .await;
+    s.online("A", &[s.uid(1)]).await;
     s.sync("A").await;
     s.open(&["B"]).await?;
     s.sync("B").await;

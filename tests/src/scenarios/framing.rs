@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{Scenario, forwards, plays};
-use crate::player::messages::{Client, Status};
+
 use crate::player::pdu::{Pdu, command};
 use crate::player::stage::{BARRIER_LIMIT, Stage};
 use crate::player::wire;
@@ -67,8 +67,7 @@ async fn framing_bare_header(s: &mut Stage) -> io::Result<()> {
 /// Length 0: what came before is handled, then the connection is closed and its users go.
 async fn framing_length_zero(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
-    s.list("A", &[(s.uid(1), Status::Online, Client::Windows)])
-        .await;
+    s.online("A", &[s.uid(1)]).await;
     s.sync("A").await;
     s.mute("A");
     let good = forwards::p2p().sequence(1).encode();

@@ -25,10 +25,6 @@ pub(super) fn all() -> Vec<Scenario> {
     ]
 }
 
-fn on_windows(user: u32) -> (u32, Status, Client) {
-    (user, Status::Online, Client::Windows)
-}
-
 /// Desktop users are ONLINE, mobile-only users OFFLINE. A list is not broadcast.
 async fn online_list_types(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B", "C"]).await?;
@@ -62,8 +58,8 @@ async fn online_list_statuses(s: &mut Stage) -> io::Result<()> {
 /// An empty list is accepted and changes nothing.
 async fn online_list_empty(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
-    s.list("A", &[on_windows(s.uid(1))]).await;
-    s.list("A", &[]).await;
+    s.online("A", &[s.uid(1)]).await;
+    s.online("A", &[]).await;
     s.sync("A").await;
     s.ask("B", &[s.uid(1)]).await;
     Ok(())
@@ -72,8 +68,8 @@ async fn online_list_empty(s: &mut Stage) -> io::Result<()> {
 /// A second list adds to the first; users missing from it stay.
 async fn online_list_is_additive(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
-    s.list("A", &[on_windows(s.uid(1))]).await;
-    s.list("A", &[on_windows(s.uid(2))]).await;
+    s.online("A", &[s.uid(1)]).await;
+    s.online("A", &[s.uid(2)]).await;
     s.sync("A").await;
     s.ask("B", &[s.uid(1), s.uid(2)]).await;
     Ok(())
@@ -83,7 +79,7 @@ async fn online_list_is_additive(s: &mut Stage) -> io::Result<()> {
 async fn online_list_offline_entry_logs_out(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     let (one, two) = (s.uid(1), s.uid(2));
-    s.list("A", &[on_windows(one), on_windows(two)]).await;
+    s.online("A", &[one, two]).await;
     s.list("A", &[(one, Status::Offline, Client::Windows)])
         .await;
     s.sync("A").await;
@@ -95,7 +91,7 @@ async fn online_list_offline_entry_logs_out(s: &mut Stage) -> io::Result<()> {
 async fn online_list_duplicates_count(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     let user = s.uid(1);
-    s.list("A", &[on_windows(user), on_windows(user)]).await;
+    s.online("A", &[user, user]).await;
     s.sync("A").await;
     for _ in 0..2 {
         s.update("A", user, Status::Offline, Client::Windows).await;
@@ -109,8 +105,7 @@ async fn online_list_duplicates_count(s: &mut Stage) -> io::Result<()> {
 async fn online_list_malformed(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     let users: Vec<_> = (0..5).map(|number| s.uid(number)).collect();
-    let list: Vec<_> = users.iter().copied().map(on_windows).collect();
-    let body = messages::list(&list).body;
+    let body = messages::online(&users).body;
     let cut_off = body.slice(..body.len() - 2);
     let trailing = [&body[..], b"\xff"].concat();
     s.send("A", Pdu::new(command::LIST, cut_off)).await;

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use tokio::time::{Instant, interval};
 
 use super::{Scenario, plays};
-use crate::player::messages::{Client, Status};
+
 use crate::player::pdu::{Pdu, command};
 use crate::player::schema::hex;
 use crate::player::stage::{BARRIER_LIMIT, Stage};
@@ -22,8 +22,7 @@ async fn heartbeat_and_timeout(s: &mut Stage) -> io::Result<()> {
     const STEP: Duration = Duration::from_millis(500);
     const STEPS: usize = 80;
     s.open(&["idle", "alive", "watch", "busy", "drip"]).await?;
-    s.list("idle", &[(s.uid(1), Status::Online, Client::Windows)])
-        .await;
+    s.online("idle", &[s.uid(1)]).await;
     s["idle"].barrier(BARRIER_LIMIT).await;
     let start = Instant::now();
     s.mute("idle");

@@ -82,8 +82,7 @@ async fn update_mobile_online(s: &mut Stage) -> io::Result<()> {
 /// A mobile login while a desktop is on: 0x070e (1), no 0x0203.
 async fn update_mobile_online_with_pc(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
-    s.list("A", &[(s.uid(1), Status::Online, Client::Windows)])
-        .await;
+    s.online("A", &[s.uid(1)]).await;
     s.sync("A").await;
     report(s, "B", s.uid(1), Status::Online, Client::Android).await;
     s.ask("B", &[s.uid(1)]).await;

@@ -1,6 +1,6 @@
 //! `route-grpc check`: what it finds, by exit code, and that it disturbs nobody and leaves nothing behind.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -9,15 +9,17 @@ use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::subscribe_response::Message;
 use serde_json::Value as Json;
 use system_tests::deployment::admin::metric;
-use system_tests::deployment::process::{Process, binary};
-use system_tests::deployment::{Deployment, FanOut, Setup, ports};
+use system_tests::deployment::process::{Surroundings, binary};
+use system_tests::deployment::{Deployment, FanOut, Setup, ports, start_node};
 use system_tests::player::connection::Options;
-use system_tests::player::messages::{self, Client, Status};
+use system_tests::player::messages;
 use system_tests::player::stage::Stage;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
+
+use crate::says;
 
 /// No wait here takes longer, unless something is broken.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -25,18 +27,9 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// The first of the two users that a check holds.
 const RESERVED: u32 = 4_294_967_040;
 
-#[tokio::test]
-async fn all_is_well_embedded() {
-    for fan_out in [FanOut::Directed, FanOut::Broadcast] {
-        finds_all_well_and_leaves_no_trace(Setup::Embedded, fan_out).await;
-    }
-}
-
-#[tokio::test]
-async fn all_is_well_in_two_processes() {
-    for fan_out in [FanOut::Directed, FanOut::Broadcast] {
-        finds_all_well_and_leaves_no_trace(Setup::TwoProcesses, fan_out).await;
-    }
+system_tests::in_both_setups! {
+    all_is_well_directed: finds_all_well_and_leaves_no_trace(FanOut::Directed);
+    all_is_well_broadcast: finds_all_well_and_leaves_no_trace(FanOut::Broadcast);
 }
 
 async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
@@ -47,12 +40,14 @@ async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
     // One MsgServer elsewhere, as most are; one on the check's own machine, which has not claimed.
     let bystanders = [("elsewhere", 2, true), ("beside", 1, false)];
     for (user, (name, last, claims)) in (1..).zip(bystanders) {
-        stage.open_with(name, from(last)).await.expect("accepted");
+        stage
+            .open_with(name, Options::from_loopback(last))
+            .await
+            .expect("accepted");
         if claims {
             stage.send(name, messages::role(1)).await;
         }
-        let online = (user, Status::Online, Client::Windows);
-        stage.send(name, messages::list(&[online])).await;
+        stage.online(name, &[user]).await;
         stage.sync(name).await;
     }
     let mut everything = subscribe(&servers).await;
@@ -174,19 +169,9 @@ fn the_exit_code_does_not_depend_on_a_reader() {
 #[tokio::test]
 async fn a_node_that_waits_for_its_gateways_is_unhealthy() {
     let [grpc, admin] = ports::free().expect("free ports");
-    let flags = [
-        "serve".to_owned(),
-        format!("--listen={grpc}"),
-        format!("--admin-listen={admin}"),
-        "--cold-start-wait=1h".to_owned(),
-    ];
-    let node = Process::start("route-grpc", &flags).expect("a built node");
-    let listens = async {
-        while !node.has_said("node started") {
-            tokio::task::yield_now().await;
-        }
-    };
-    timeout(LIMIT, listens).await.expect("a node that listens");
+    let flags = ["--cold-start-wait=1h".to_owned()];
+    let node = start_node(&Surroundings::default(), grpc, admin, &flags).expect("a built node");
+    says(&node, "node started").await;
 
     let found = check(&[&at(grpc)]).await;
 
@@ -222,7 +207,10 @@ async fn a_gateway_that_does_not_admit_fails_the_round_trip() {
 async fn behind_the_address_of_a_claimed_connection_only_queries_come_back() {
     let servers = embedded(&[]).await;
     let mut stage = Stage::new("check", servers.pdu_address());
-    stage.open_with("beside", from(1)).await.expect("accepted");
+    stage
+        .open_with("beside", Options::from_loopback(1))
+        .await
+        .expect("accepted");
     stage.send("beside", messages::role(1)).await;
     stage.send("beside", messages::list(&[])).await;
     stage.sync("beside").await;
@@ -242,11 +230,10 @@ async fn users_that_somebody_has_are_left_alone() {
     let servers = embedded(&[]).await;
     let mut stage = Stage::new("check", servers.pdu_address());
     stage
-        .open_with("elsewhere", from(2))
+        .open_with("elsewhere", Options::from_loopback(2))
         .await
         .expect("accepted");
-    let online = (RESERVED + 1, Status::Online, Client::Windows);
-    stage.send("elsewhere", messages::list(&[online])).await;
+    stage.online("elsewhere", &[RESERVED + 1]).await;
     stage.sync("elsewhere").await;
     let (node, pdu) = reach(&servers);
 
@@ -337,14 +324,6 @@ fn reach(servers: &Deployment) -> (String, String) {
 
 fn at(grpc: SocketAddr) -> String {
     format!("--address=http://{grpc}")
-}
-
-/// Connects from this loopback address; a check comes from 127.0.0.1.
-fn from(last: u8) -> Options {
-    Options {
-        source: Some(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last))),
-        ..Options::default()
-    }
 }
 
 /// A subscription to everything, begun.

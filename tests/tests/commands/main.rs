@@ -1,4 +1,20 @@
-//! The commands as operators meet them: what they refuse, how they end, what `route-grpc check` finds.
+//! The commands as operators meet them: what they refuse, how they end, what they find and show.
 
 mod check;
+mod follow;
 mod settings;
+mod stops;
+
+use std::time::Duration;
+
+use system_tests::deployment::process::Process;
+
+/// Nothing here takes that long unless something is broken, and this is less than the drain deadlines.
+const SOON: Duration = Duration::from_secs(15);
+
+async fn says(process: &Process, text: &str) {
+    assert!(
+        process.says(text, SOON).await,
+        "not said: {text}\n{process}"
+    );
+}

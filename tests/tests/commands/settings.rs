@@ -1,19 +1,14 @@
-//! What operators meet: settings that cannot be meant, and ends that are in order.
+//! Settings that cannot be meant are refused, and those that can are taken.
 
 use std::process::{Command, Output};
-use std::time::Duration;
 
-use system_tests::deployment::process::{Process, Surroundings, binary};
-use system_tests::deployment::{Deployment, FanOut, Setup, ports};
-use system_tests::player::connection::{Connection, Options};
-use system_tests::player::messages::{self, Client, Status};
-use system_tests::player::stage::BARRIER_LIMIT;
-use tokio::sync::watch;
+use system_tests::deployment::process::{Surroundings, binary};
+use system_tests::deployment::{ports, start_gateway};
+
+use crate::says;
 
 /// What clap, and every shell, says of a wrong command line.
 const WRONG_USAGE: i32 = 2;
-/// No end takes that long unless something is broken, and less than the drain deadlines.
-const SOON: Duration = Duration::from_secs(15);
 /// Ends the process right after its flags have been read: nobody has this address.
 const NOWHERE: [&str; 2] = ["--listen=192.0.2.1:9", "--admin-listen=192.0.2.1:9"];
 
@@ -154,129 +149,12 @@ async fn flags_of_a_node_are_not_for_a_gateway_without_one() {
 
     // The environment may be one for both processes.
     let variables = vec![("TT_ROUTE_FAN_OUT", "broadcast".to_owned())];
-    let surroundings = Surroundings {
-        variables,
-        ..Surroundings::default()
-    };
+    let surroundings = Surroundings::with(variables);
     let [pdu, admin] = ports::free().expect("free ports");
-    let flags = [
-        upstream.to_owned(),
-        format!("--listen={pdu}"),
-        format!("--admin-listen={admin}"),
-    ];
-    let gateway = Process::start_in(&surroundings, "pdu-gateway", &flags).expect("a built gateway");
+    let gateway = start_gateway(&surroundings, pdu, admin, &[upstream.to_owned()]);
+    let gateway = gateway.expect("a built gateway");
     says(&gateway, "TT_ROUTE_FAN_OUT").await;
     says(&gateway, "gateway starts").await;
-}
-
-/// A gateway that ends while its node goes on, and a node that ends before its gateway: nobody has to look.
-#[tokio::test]
-async fn an_orderly_stop_warns_nobody() {
-    for order in [[0, 1], [1, 0]] {
-        let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
-        let servers = servers.expect("ready servers");
-        let msg_server = msg_server(&servers).await;
-        msg_server.barrier(BARRIER_LIMIT).await;
-
-        // A gateway that starts before its node says so.
-        let before = loud(&servers.output());
-        for number in order {
-            assert_ends_well(&servers.processes()[number]).await;
-        }
-
-        let output = servers.output();
-        assert_eq!(loud(&output), before, "{output}");
-    }
-}
-
-/// The node is gone for good, and the gateway holds nothing that only a node could save.
-#[tokio::test]
-async fn a_gateway_does_not_wait_for_a_node_that_is_gone() {
-    let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
-    let servers = servers.expect("ready servers");
-    let msg_server = msg_server(&servers).await;
-    msg_server.barrier(BARRIER_LIMIT).await;
-    let [gateway, node] = servers.processes() else {
-        panic!("two processes");
-    };
-
-    node.kill();
-    assert_ends_well(gateway).await;
-
-    assert!(
-        msg_server.closes(BARRIER_LIMIT).await,
-        "its connection ends"
-    );
-}
-
-/// What a follower shows is for programs; that nothing comes for a while, a person has to be told.
-#[tokio::test]
-async fn a_follower_says_that_the_node_is_away_and_that_it_is_back() {
-    for command in ["subscribe", "watch"] {
-        let [grpc, admin] = ports::free().expect("free ports");
-        let node = || {
-            let flags = [
-                "serve".to_owned(),
-                format!("--listen={grpc}"),
-                format!("--admin-listen={admin}"),
-                "--cold-start-wait=0s".to_owned(),
-            ];
-            Process::start("route-grpc", &flags).expect("a built node")
-        };
-        let first = node();
-        says(&first, "node started").await;
-        let address = format!("--address=http://{grpc}");
-        let flags = [command.to_owned(), "--json".to_owned(), address];
-        let follower = Process::start("route-grpc", &flags).expect("a built node");
-        says(&follower, "position").await;
-
-        first.kill();
-        says(&follower, "the node is away").await;
-        let _second = node();
-        says(&follower, "the node is back").await;
-
-        let output = follower.to_string();
-        assert_eq!(output.matches("is away").count(), 1, "{output}");
-    }
-}
-
-async fn says(process: &Process, text: &str) {
-    let said = async {
-        while !process.has_said(text) {
-            // Its output is another thread's.
-            tokio::task::yield_now().await;
-        }
-    };
-    let in_time = tokio::time::timeout(SOON, said).await;
-    assert!(in_time.is_ok(), "not said: {text}\n{process}");
-}
-
-/// Lines that somebody has to look at.
-fn loud(output: &str) -> usize {
-    let loud = |line: &&str| line.contains("\"WARN\"") || line.contains("\"ERROR\"");
-    output.lines().filter(loud).count()
-}
-
-async fn msg_server(servers: &Deployment) -> Connection {
-    let address = servers.pdu_address();
-    let connection = Connection::open(address, Options::default(), watch::Sender::new(())).await;
-    let connection = connection.expect("the server accepts");
-    let list = messages::list(&[(1, Status::Online, Client::Windows)]);
-    connection
-        .write(&list.encode())
-        .await
-        .expect("an open connection");
-    connection
-}
-
-async fn assert_ends_well(process: &Process) {
-    process.terminate();
-    let end = process.ended(SOON).await;
-    assert_eq!(
-        end.and_then(|end| end.code()),
-        Some(0),
-        "{end:?}: {process}"
-    );
 }
 
 fn run(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {

@@ -12,16 +12,12 @@ use system_tests::rules::server;
 
 use crate::from_own_address;
 
-#[tokio::test]
-async fn the_main_cases_embedded() {
-    let servers = Deployment::start(Setup::Embedded, FanOut::Directed).await;
-    let servers = servers.expect("ready servers");
-    play(servers.pdu_address()).await;
+system_tests::in_both_setups! {
+    the_main_cases: play_on_servers();
 }
 
-#[tokio::test]
-async fn the_main_cases_two_processes() {
-    let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
+async fn play_on_servers(setup: Setup) {
+    let servers = Deployment::start(setup, FanOut::Directed).await;
     let servers = servers.expect("ready servers");
     play(servers.pdu_address()).await;
 }
@@ -83,9 +79,7 @@ async fn assemble(stage: &mut Stage) {
     let on_sender = [(ANN, Online, Client::Windows), (EVE, Online, Client::Mac)];
     let on_both = [(ANN, Online, Client::Mac), (BOB, Online, Client::Ios)];
     stage.list("sender", &on_sender).await;
-    stage
-        .list("desktop", &[(BOB, Online, Client::Windows)])
-        .await;
+    stage.online("desktop", &[BOB]).await;
     stage.list("both", &on_both).await;
     stage
         .list("mobile", &[(CAT, Online, Client::Android)])
@@ -93,7 +87,7 @@ async fn assemble(stage: &mut Stage) {
     stage
         .list("hidden", &[(BOB, Offline, Client::Windows)])
         .await;
-    stage.list("empty", &[]).await;
+    stage.online("empty", &[]).await;
     stage
         .send("opaque", Pdu::new(command::LIST, &b"\x0a\xff"[..]))
         .await;

@@ -18,29 +18,10 @@ use system_tests::rules::{Rules, server};
 
 use crate::from_own_address;
 
-#[tokio::test]
-async fn two_msgservers_embedded() {
-    play(Setup::Embedded, 2, 5..15).await;
-}
-
-#[tokio::test]
-async fn three_msgservers_embedded() {
-    play(Setup::Embedded, 3, 5..15).await;
-}
-
-#[tokio::test]
-async fn twenty_msgservers_embedded() {
-    play(Setup::Embedded, 20, 0..3).await;
-}
-
-#[tokio::test]
-async fn three_msgservers_two_processes() {
-    play(Setup::TwoProcesses, 3, 5..15).await;
-}
-
-#[tokio::test]
-async fn twenty_msgservers_two_processes() {
-    play(Setup::TwoProcesses, 20, 0..3).await;
+system_tests::in_both_setups! {
+    two_msgservers: play(2, 5..15);
+    three_msgservers: play(3, 5..15);
+    twenty_msgservers: play(20, 0..3);
 }
 
 /// Steps of one seed.

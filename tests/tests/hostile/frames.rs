@@ -18,44 +18,11 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 /// Connections that begin a header and never end it.
 const LORISES: usize = 200;
 
-#[tokio::test]
-async fn impossible_lengths_embedded() {
-    impossible_lengths(Setup::Embedded).await;
-}
-
-#[tokio::test]
-async fn impossible_lengths_two_processes() {
-    impossible_lengths(Setup::TwoProcesses).await;
-}
-
-#[tokio::test]
-async fn truncated_pdus_embedded() {
-    truncated_pdus(Setup::Embedded).await;
-}
-
-#[tokio::test]
-async fn truncated_pdus_two_processes() {
-    truncated_pdus(Setup::TwoProcesses).await;
-}
-
-#[tokio::test]
-async fn headers_that_never_end_embedded() {
-    headers_that_never_end(Setup::Embedded).await;
-}
-
-#[tokio::test]
-async fn headers_that_never_end_two_processes() {
-    headers_that_never_end(Setup::TwoProcesses).await;
-}
-
-#[tokio::test]
-async fn slow_headers_embedded() {
-    slow_headers(Setup::Embedded).await;
-}
-
-#[tokio::test]
-async fn slow_headers_two_processes() {
-    slow_headers(Setup::TwoProcesses).await;
+system_tests::in_both_setups! {
+    impossible_lengths: impossible_lengths();
+    truncated_pdus: truncated_pdus();
+    headers_that_never_end: headers_that_never_end();
+    slow_headers: slow_headers();
 }
 
 /// Every length below 16 and some beyond the limit: what came before is handled and answered, then that connection is closed,

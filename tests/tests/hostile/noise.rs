@@ -23,34 +23,10 @@ const CHUNKS: usize = 64;
 /// Bytes of one write.
 const CHUNK: usize = 64 << 10;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn random_bytes_embedded() {
-    noise(Setup::Embedded, random_bytes).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn random_bytes_two_processes() {
-    noise(Setup::TwoProcesses, random_bytes).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn random_frames_embedded() {
-    noise(Setup::Embedded, random_frames).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn random_frames_two_processes() {
-    noise(Setup::TwoProcesses, random_frames).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mutated_pdus_embedded() {
-    noise(Setup::Embedded, mutated_pdus).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mutated_pdus_two_processes() {
-    noise(Setup::TwoProcesses, mutated_pdus).await;
+system_tests::in_both_setups! {
+    random_bytes: noise(random_bytes);
+    random_frames: noise(random_frames);
+    mutated_pdus: noise(mutated_pdus);
 }
 
 /// Sends `chunk` after `chunk`, on a new connection whenever the server has closed the last one, until the server has read

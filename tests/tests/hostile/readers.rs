@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use system_tests::deployment::Setup;
-use system_tests::player::messages::{self, Client, SINGLE_TEXT, Status};
+use system_tests::player::messages::{self, SINGLE_TEXT};
 use system_tests::player::stage::BARRIER_LIMIT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -26,24 +26,9 @@ const PACE: Duration = Duration::from_millis(20);
 /// How long a burst may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-#[tokio::test]
-async fn a_reader_that_never_reads_embedded() {
-    a_reader_that_never_reads(Setup::Embedded).await;
-}
-
-#[tokio::test]
-async fn a_reader_that_never_reads_two_processes() {
-    a_reader_that_never_reads(Setup::TwoProcesses).await;
-}
-
-#[tokio::test]
-async fn a_reader_slower_than_a_burst_embedded() {
-    a_reader_slower_than_a_burst(Setup::Embedded).await;
-}
-
-#[tokio::test]
-async fn a_reader_slower_than_a_burst_two_processes() {
-    a_reader_slower_than_a_burst(Setup::TwoProcesses).await;
+system_tests::in_both_setups! {
+    a_reader_that_never_reads: a_reader_that_never_reads();
+    a_reader_slower_than_a_burst: a_reader_slower_than_a_burst();
 }
 
 async fn a_reader_that_never_reads(setup: Setup) {
@@ -113,7 +98,7 @@ fn burst() -> Vec<u8> {
 
 /// A list with [`READER`] in it.
 fn reported() -> Vec<u8> {
-    messages::list(&[(READER, Status::Online, Client::Windows)]).encode()
+    messages::online(&[READER]).encode()
 }
 
 /// A MsgServer that has reported, and whose kernel does not read much ahead of it.

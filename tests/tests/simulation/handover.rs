@@ -18,21 +18,25 @@
 //!
 //! Not modelled: TCP and HTTP/2 themselves and their time limits, heartbeats and idle links, more than one node at a time,
 //! gateways that drain, an embedded node, mobile clients and hidden logins, broadcast mode, services that publish, lists in
-//! several parts. Clocks of gateways differ in `late_kicks` only.
+//! several parts. Clocks of gateways differ in `late_kicks` only, and only there somebody is kicked.
 
 mod acts;
 mod bounds;
 mod chance;
 mod check;
+mod connection;
 mod disturbances;
 mod excuses;
 mod facts;
+mod host;
+mod late_kicks;
 mod moves;
 mod msg_server;
 mod plan;
 mod subscriber;
 mod time;
 mod told;
+mod wire;
 mod world;
 
 use std::cell::Cell;
@@ -51,276 +55,57 @@ const FEWER_SEEDS: u64 = 80;
 /// After so many of them, a kind must have come to where it wants to.
 const ENOUGH: u64 = 50;
 
-#[test]
-fn nothing_goes_wrong_without_a_reason() {
-    play(Plan {
-        late_gateway: true,
-        moving_users: true,
-        ..Plan::default()
-    });
+/// Kinds of schedules, by name: how many seeds, and what goes wrong in them.
+macro_rules! schedules {
+    ($($kind:ident: $seeds:ident, [$($what:ident),*];)*) => {
+        $(
+            #[test]
+            fn $kind() {
+                play($seeds, Plan { $($what: true,)* ..Plan::default() });
+            }
+        )*
+    };
 }
 
-#[test]
-fn streams_break() {
-    play(Plan {
-        broken_streams: true,
-        late_gateway: true,
-        moving_users: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn the_node_crashes() {
-    play(Plan {
-        node_crashes: true,
-        broken_streams: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn the_node_drains() {
-    play(Plan {
-        node_drains: true,
-        broken_streams: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn connections_die() {
-    play(Plan {
-        dying_links: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn users_move_while_connections_die() {
-    play(Plan {
-        dying_links: true,
-        moving_users: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn users_move_while_the_node_crashes() {
-    play(Plan {
-        node_crashes: true,
-        moving_users: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn a_gateway_comes_while_the_node_crashes() {
-    play(Plan {
-        node_crashes: true,
-        late_gateway: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn a_gateway_comes_while_connections_die() {
-    play(Plan {
-        dying_links: true,
-        late_gateway: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn streams_break_while_connections_die() {
-    play(Plan {
-        broken_streams: true,
-        dying_links: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn the_node_crashes_while_connections_die() {
-    play(Plan {
-        node_crashes: true,
-        dying_links: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn a_gateway_is_cut_off_for_longer_than_the_grace() {
-    play(Plan {
-        long_partitions: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn gateways_are_lost() {
-    play(Plan {
-        lost_gateways: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn gateways_are_lost_while_the_node_crashes() {
-    play_fewer(Plan {
-        lost_gateways: true,
-        node_crashes: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn a_gateway_is_lost_together_with_the_node() {
-    play_fewer(Plan {
-        lost_together: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn two_gateways_are_lost_at_once() {
-    play_fewer(Plan {
-        two_lost_gateways: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn a_gateway_is_cut_off_for_longer_while_the_node_crashes() {
-    play_fewer(Plan {
-        long_partitions: true,
-        node_crashes: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn the_node_drains_while_connections_die() {
-    play_fewer(Plan {
-        node_drains: true,
-        dying_links: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn connections_die_while_gateways_are_lost() {
-    play_fewer(Plan {
-        dying_links: true,
-        lost_gateways: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn users_move_while_streams_break_and_nodes_change() {
-    play_fewer(Plan {
-        node_crashes: true,
-        broken_streams: true,
-        node_drains: true,
-        moving_users: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn msg_servers_with_one_connection_go_through_everything() {
-    play_fewer(Plan {
-        single_links: true,
-        node_crashes: true,
-        broken_streams: true,
-        node_drains: true,
-        moving_users: true,
-        late_gateway: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn users_move_while_the_node_drains_and_connections_die() {
-    play_fewer(Plan {
-        node_drains: true,
-        broken_streams: true,
-        dying_links: true,
-        moving_users: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn windows_are_full_while_connections_die_and_the_node_crashes() {
-    play_fewer(Plan {
-        node_crashes: true,
-        dying_links: true,
-        small_windows: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn windows_are_full_while_the_node_crashes() {
-    play(Plan {
-        node_crashes: true,
-        broken_streams: true,
-        small_windows: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn msg_servers_do_not_read() {
-    play_fewer(Plan {
-        slow_readers: true,
-        moving_users: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn msg_servers_do_not_read_while_the_node_crashes() {
-    play_fewer(Plan {
-        slow_readers: true,
-        node_crashes: true,
-        dying_links: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn gateways_are_away_until_their_queues_are_full() {
-    play_fewer(Plan {
-        small_gateway_queues: true,
-        broken_streams: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn subscribers_fall_behind() {
-    play_fewer(Plan {
-        slow_subscriber: true,
-        dying_links: true,
-        lost_gateways: true,
-        moving_users: true,
-        ..Plan::default()
-    });
-}
-
-#[test]
-fn subscribers_fall_behind_while_the_node_restarts() {
-    play_fewer(Plan {
-        slow_subscriber: true,
-        broken_streams: true,
-        node_crashes: true,
-        node_drains: true,
-        ..Plan::default()
-    });
+schedules! {
+    nothing_goes_wrong_without_a_reason: SEEDS, [late_gateway, moving_users];
+    streams_break: SEEDS, [broken_streams, late_gateway, moving_users];
+    the_node_crashes: SEEDS, [node_crashes, broken_streams];
+    the_node_drains: SEEDS, [node_drains, broken_streams];
+    connections_die: SEEDS, [dying_links];
+    users_move_while_connections_die: SEEDS, [dying_links, moving_users];
+    users_move_while_the_node_crashes: SEEDS, [node_crashes, moving_users];
+    a_gateway_comes_while_the_node_crashes: SEEDS, [node_crashes, late_gateway];
+    a_gateway_comes_while_connections_die: SEEDS, [dying_links, late_gateway];
+    streams_break_while_connections_die: SEEDS, [broken_streams, dying_links];
+    the_node_crashes_while_connections_die: SEEDS, [node_crashes, dying_links];
+    a_gateway_is_cut_off_for_longer_than_the_grace: SEEDS, [long_partitions];
+    gateways_are_lost: SEEDS, [lost_gateways];
+    gateways_are_lost_while_the_node_crashes: FEWER_SEEDS, [lost_gateways, node_crashes];
+    a_gateway_is_lost_together_with_the_node: FEWER_SEEDS, [lost_together];
+    two_gateways_are_lost_at_once: FEWER_SEEDS, [two_lost_gateways];
+    a_gateway_is_cut_off_for_longer_while_the_node_crashes:
+        FEWER_SEEDS, [long_partitions, node_crashes];
+    the_node_drains_while_connections_die: FEWER_SEEDS, [node_drains, dying_links];
+    connections_die_while_gateways_are_lost: FEWER_SEEDS, [dying_links, lost_gateways];
+    users_move_while_streams_break_and_nodes_change:
+        FEWER_SEEDS, [node_crashes, broken_streams, node_drains, moving_users];
+    msg_servers_with_one_connection_go_through_everything:
+        FEWER_SEEDS, [single_links, node_crashes, broken_streams, node_drains, moving_users, late_gateway];
+    users_move_while_the_node_drains_and_connections_die:
+        FEWER_SEEDS, [node_drains, broken_streams, dying_links, moving_users];
+    windows_are_full_while_connections_die_and_the_node_crashes:
+        FEWER_SEEDS, [node_crashes, dying_links, small_windows];
+    windows_are_full_while_the_node_crashes: SEEDS, [node_crashes, broken_streams, small_windows];
+    msg_servers_do_not_read: FEWER_SEEDS, [slow_readers, moving_users];
+    msg_servers_do_not_read_while_the_node_crashes:
+        FEWER_SEEDS, [slow_readers, node_crashes, dying_links];
+    gateways_are_away_until_their_queues_are_full:
+        FEWER_SEEDS, [small_gateway_queues, broken_streams];
+    subscribers_fall_behind:
+        FEWER_SEEDS, [slow_subscriber, dying_links, lost_gateways, moving_users];
+    subscribers_fall_behind_while_the_node_restarts:
+        FEWER_SEEDS, [slow_subscriber, broken_streams, node_crashes, node_drains];
 }
 
 #[test]
@@ -337,15 +122,7 @@ fn the_same_seed_is_the_same_run() {
     }
 }
 
-fn play(plan: Plan) {
-    play_seeds(plan, SEEDS);
-}
-
-fn play_fewer(plan: Plan) {
-    play_seeds(plan, FEWER_SEEDS);
-}
-
-fn play_seeds(plan: Plan, by_default: u64) {
+fn play(by_default: u64, plan: Plan) {
     let (count, reached) = (Cell::new(0), Cell::new(Reached::default()));
     seeds::play(by_default, &plan, |seed, shown| {
         let (outcome, this) = play_one(seed, plan, shown);
@@ -363,12 +140,7 @@ fn run(seed: u64, plan: Plan, shown: bool) -> Outcome {
 }
 
 fn play_one(seed: u64, plan: Plan, shown: bool) -> (Outcome, Reached) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    with_time_that_stands(async {
         let mut world = World::new(seed, plan, shown);
         world.play().await;
         let reached = Reached::of(&world);
@@ -378,6 +150,16 @@ fn play_one(seed: u64, plan: Plan, shown: bool) -> (Outcome, Reached) {
         };
         (outcome, reached)
     })
+}
+
+/// Time passes only when somebody moves it.
+fn with_time_that_stands<T>(play: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(play)
 }
 
 /// How often schedules came to where their kind wants them.

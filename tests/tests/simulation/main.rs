@@ -4,17 +4,13 @@
 //! |---|---|
 //! | [`handover`] | everything but sockets and gRPC: what may meet what, message by message |
 //! | [`network`] | the connections too, over a network that stalls, breaks and lies |
-//! | [`late_kicks`] | a few exact cases, with gateways whose clocks differ |
 //!
-//! They share the [`processes`], what moves step by step between them ([`stepped`]), what a [`subscriber`] has been told,
-//! and the [`seeds`].
+//! They share the [`processes`], what a [`subscriber`] has been told, and the [`seeds`].
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
 mod handover;
-mod late_kicks;
 mod network;
 mod processes;
 mod seeds;
-mod stepped;
 mod subscriber;

@@ -1,5 +1,4 @@
 //! What services that follow over the API are told, and whether that fits together.
 
 pub(crate) mod archive;
-pub(crate) mod book;
 pub(crate) mod diary;

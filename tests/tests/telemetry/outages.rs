@@ -55,14 +55,7 @@ async fn a_dead_collector(setup: Setup, collector: SocketAddr) {
     variables.push(("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE.to_owned()));
     variables.push(("OTEL_METRICS_EXPORTER", "otlp".to_owned()));
     variables.push(("OTEL_METRIC_EXPORT_INTERVAL", "50".to_owned()));
-    let outage = Outage::begin(
-        setup,
-        Surroundings {
-            variables,
-            ..Surroundings::default()
-        },
-    )
-    .await;
+    let outage = Outage::begin(setup, Surroundings::with(variables)).await;
 
     outage
         .until("teamtalk_trace_spans_total", "outcome=\"dropped\"")
@@ -137,7 +130,12 @@ impl Outage {
     async fn begin(setup: Setup, surroundings: Surroundings) -> Self {
         let servers = Deployment::start_in(&surroundings, setup, FanOut::Directed, &[]).await;
         let servers = servers.expect("ready servers");
-        let pair = Pair::start(servers.pdu_address(), from(2), from(3)).await;
+        let pair = Pair::start(
+            servers.pdu_address(),
+            Options::from_loopback(2),
+            Options::from_loopback(3),
+        )
+        .await;
         Self {
             servers,
             pair: pair.expect("the server accepts"),
@@ -211,13 +209,5 @@ impl BlackHole {
         let probe = std::net::TcpStream::connect_timeout(&hole.address, Duration::from_millis(500));
         assert!(probe.is_err(), "somebody answers in the black hole");
         hole
-    }
-}
-
-/// Connects from the loopback address of this number.
-fn from(last: u8) -> Options {
-    Options {
-        source: Some(Ipv4Addr::new(127, 0, 0, last).into()),
-        ..Options::default()
     }
 }

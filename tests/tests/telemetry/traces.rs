@@ -5,7 +5,7 @@ use route_proto::v1::publish_request::Audience;
 use route_proto::v1::{Event, Kick, PublishRequest, UserAudience, event};
 use system_tests::deployment::process::Surroundings;
 use system_tests::deployment::{Deployment, FanOut, Setup, admin};
-use system_tests::player::messages::{self, Client, SINGLE_TEXT, Status};
+use system_tests::player::messages::{self, SINGLE_TEXT};
 use system_tests::player::stage::Stage;
 use tonic::transport::Endpoint;
 
@@ -25,31 +25,26 @@ const NAMES: [&str; 7] = [
     "teamtalk.route.v1.PresenceService/GetUserStatus",
 ];
 
-#[tokio::test]
-async fn the_way_of_a_message_embedded() {
-    let site = Site::start(Setup::Embedded).await;
-    site.message(["pdu-gateway"; 4]).await;
+system_tests::in_both_setups! {
+    the_way_of_a_message: a_message();
+    the_way_of_a_query: a_query();
 }
 
-#[tokio::test]
-async fn the_way_of_a_message_two_processes() {
-    let site = Site::start(Setup::TwoProcesses).await;
-    let gateway = "pdu-gateway";
-    site.message([gateway, gateway, "route-grpc", gateway])
-        .await;
+async fn a_message(setup: Setup) {
+    let site = Site::start(setup).await;
+    let message = messages::message(ANN, BOB, 1, SINGLE_TEXT, b"hello");
+    site.stage.send("left", message).await;
+
+    let names = ["pdu.receive", "pdu.attach", "pdu.route", "pdu.write"];
+    site.check("message", names, setup).await;
 }
 
-#[tokio::test]
-async fn the_way_of_a_query_embedded() {
-    let site = Site::start(Setup::Embedded).await;
-    site.query(["pdu-gateway"; 4]).await;
-}
+async fn a_query(setup: Setup) {
+    let site = Site::start(setup).await;
+    site.stage.ask("right", &[ANN, BOB]).await;
 
-#[tokio::test]
-async fn the_way_of_a_query_two_processes() {
-    let site = Site::start(Setup::TwoProcesses).await;
-    let gateway = "pdu-gateway";
-    site.query([gateway, gateway, "route-grpc", gateway]).await;
+    let names = ["pdu.receive", "pdu.attach", "pdu.answer", "pdu.write"];
+    site.check("users_status_query", names, setup).await;
 }
 
 #[tokio::test]
@@ -94,10 +89,7 @@ async fn metrics_are_sent_where_that_is_asked_for_and_scraped_as_before() {
         if asked {
             variables.push(("OTEL_METRICS_EXPORTER", "otlp".to_owned()));
         }
-        let surroundings = Surroundings {
-            variables,
-            ..Surroundings::default()
-        };
+        let surroundings = Surroundings::with(variables);
         let servers =
             Deployment::start_in(&surroundings, Setup::Embedded, FanOut::Directed, &[]).await;
         let servers = servers.expect("ready servers");
@@ -143,10 +135,7 @@ struct Site {
 impl Site {
     async fn start(setup: Setup) -> Self {
         let collector = Collector::start().await;
-        let mut surroundings = Surroundings {
-            variables: collector.variables(),
-            ..Surroundings::default()
-        };
+        let mut surroundings = Surroundings::with(collector.variables());
         let filter = "info,pdu_gateway=debug,route_grpc=debug";
         for variable in ["TT_ROUTE_LOG_FILTER", "TT_GATEWAY_LOG_FILTER"] {
             surroundings.variables.push((variable, filter.to_owned()));
@@ -158,12 +147,8 @@ impl Site {
             .open(&["left", "right"])
             .await
             .expect("the server accepts");
-        stage
-            .list("left", &[(ANN, Status::Online, Client::Windows)])
-            .await;
-        stage
-            .list("right", &[(BOB, Status::Online, Client::Windows)])
-            .await;
+        stage.send("left", messages::online(&[ANN])).await;
+        stage.send("right", messages::online(&[BOB])).await;
         stage.settle().await;
         Self {
             collector,
@@ -172,32 +157,17 @@ impl Site {
         }
     }
 
-    async fn message(self, services: [&str; 4]) {
-        self.stage
-            .send(
-                "left",
-                messages::message(ANN, BOB, 1, SINGLE_TEXT, b"hello"),
-            )
-            .await;
-
-        let names = ["pdu.receive", "pdu.attach", "pdu.route", "pdu.write"];
-        self.check("message", names, services).await;
-    }
-
-    async fn query(self, services: [&str; 4]) {
-        self.stage.ask("right", &[ANN, BOB]).await;
-
-        let names = ["pdu.receive", "pdu.attach", "pdu.answer", "pdu.write"];
-        self.check("users_status_query", names, services).await;
-    }
-
     /// There is one trace that begins with this command, and consists of just these hops.
-    async fn check(self, command: &str, names: [&str; 4], services: [&str; 4]) {
+    async fn check(self, command: &str, names: [&str; 4], setup: Setup) {
         let begins = |span: &Seen| span.attribute("teamtalk.pdu.command") == command;
         let trace = self.collector.trace(names.len(), begins).await;
         let way = chain(&trace, "", names);
         let found: Vec<_> = way.iter().map(|span| &span.service[..]).collect();
-        assert_eq!(found, services);
+        let router = match setup {
+            Setup::Embedded => "pdu-gateway",
+            Setup::TwoProcesses => "route-grpc",
+        };
+        assert_eq!(found, ["pdu-gateway", "pdu-gateway", router, "pdu-gateway"]);
         // Whoever reads a log finds the trace, and the other way round.
         let said = format!("\"trace_id\":\"{}\"", way[0].trace);
         for server in self.servers.processes() {

@@ -4,18 +4,22 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
+use bytes::Bytes;
+use prost::Message as _;
+use route_proto::legacy::im::base_define::UserStat;
+use route_proto::legacy::im::buddy::ImUsersStatRsp;
 use route_proto::v1;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::subscribe_response::Message as Subscribed;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use system_tests::player::connection::{Connection, Options};
+use system_tests::player::messages::{self, SINGLE_TEXT, Status};
+use system_tests::player::pdu::{HEADER, command};
 use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Streaming};
 
 use crate::cli::DemoOptions;
-use crate::pdu::{self, HEADER_BYTES, Header, Kind};
 
 const ALICE: u32 = 9_001_001;
 const BOB: u32 = 9_001_002;
@@ -36,9 +40,9 @@ pub(crate) fn run(options: &DemoOptions) -> anyhow::Result<bool> {
 async fn play(options: &DemoOptions) -> anyhow::Result<()> {
     let DemoOptions { pdu: server, grpc } = options;
 
-    let mut a = MsgServer::connect(*server, ALICE).await?;
+    let a = msg_server(*server, ALICE).await?;
     println!("MsgServer A has connected to {server}; Alice (user {ALICE}) is logged in there.");
-    let mut b = MsgServer::connect(*server, BOB).await?;
+    let b = msg_server(*server, BOB).await?;
     println!("MsgServer B has connected to {server}; Bob (user {BOB}) is logged in there.");
 
     let channel = connect(grpc).await?;
@@ -48,10 +52,10 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
     println!("A service subscribes to the chat messages of Alice and Bob.\n");
 
     println!("Alice writes to Bob: \"{TEXT}\"");
-    let message = pdu::message(Kind::Single, ALICE, BOB, TEXT.as_bytes());
-    a.send(&message).await?;
+    let message = messages::message(ALICE, BOB, 1, SINGLE_TEXT, TEXT).encode();
+    a.write(&message).await?;
 
-    let got = within("the message at MsgServer B", b.expect(pdu::MESSAGE)).await?;
+    let got = next(&b, command::MESSAGE, "the message at MsgServer B").await?;
     ensure!(got == message, "MsgServer B got other bytes than were sent");
     println!("  MsgServer B got it, all {} bytes unchanged.", got.len());
 
@@ -78,48 +82,30 @@ async fn within<T>(step: &str, work: impl Future<Output = anyhow::Result<T>>) ->
         .with_context(|| step.to_owned())
 }
 
-/// A played MsgServer that holds one user.
-struct MsgServer {
-    socket: TcpStream,
+/// A MsgServer that holds one user, who is online there.
+async fn msg_server(server: SocketAddr, user: u32) -> anyhow::Result<Connection> {
+    let list = messages::online(&[user]);
+    let connection = Connection::of_msg_server(server, Options::default(), true, &list).await;
+    let connection = connection.with_context(|| {
+        format!("connect to {server}; is `pdu-gateway --embedded` running there?")
+    })?;
+    let query = messages::query(user, &[user], None).encode();
+    connection.write(&query).await?;
+    let answer = next(&connection, command::STATUS_ANSWER, "a status answer").await?;
+    let answer = ImUsersStatRsp::decode(&answer[HEADER..])?;
+    let is_online = |stat: &UserStat| stat.status == Status::Online as i32;
+    ensure!(
+        answer.user_stat_list.iter().all(is_online) && answer.user_stat_list.len() == 1,
+        "user {user} has status {:?}",
+        answer.user_stat_list
+    );
+    Ok(connection)
 }
 
-impl MsgServer {
-    /// Connects as a MsgServer does: it claims, then lists its users; returns when the server has handled that.
-    async fn connect(server: SocketAddr, user: u32) -> anyhow::Result<Self> {
-        let socket = TcpStream::connect(server).await.with_context(|| {
-            format!("connect to {server}; is `pdu-gateway --embedded` running there?")
-        })?;
-        socket.set_nodelay(true)?;
-        let mut this = Self { socket };
-        this.send(&pdu::claim()).await?;
-        this.send(&pdu::online_list(std::iter::once(user))).await?;
-        this.send(&pdu::status_request(1, vec![user])).await?;
-        let answer = within("a status answer", this.expect(pdu::STATUS_ANSWER)).await?;
-        let statuses = pdu::statuses(&answer[HEADER_BYTES..])?;
-        ensure!(
-            statuses == [pdu::ONLINE],
-            "user {user} has status {statuses:?}"
-        );
-        Ok(this)
-    }
-
-    async fn send(&mut self, pdu: &[u8]) -> anyhow::Result<()> {
-        Ok(self.socket.write_all(pdu).await?)
-    }
-
-    /// The next PDU with this command; others (heartbeats, notices) are skipped.
-    async fn expect(&mut self, command: u16) -> anyhow::Result<Vec<u8>> {
-        loop {
-            let mut bytes = vec![0; HEADER_BYTES];
-            self.socket.read_exact(&mut bytes).await?;
-            let header = Header::parse(bytes.first_chunk().context("a header")?)?;
-            bytes.resize(header.length, 0);
-            self.socket.read_exact(&mut bytes[HEADER_BYTES..]).await?;
-            if header.command == command {
-                return Ok(bytes);
-            }
-        }
-    }
+/// The first PDU with this command; others (notices) are skipped.
+async fn next(connection: &Connection, command: u16, step: &str) -> anyhow::Result<Bytes> {
+    let came = connection.comes(command, STEP_LIMIT).await;
+    came.with_context(|| format!("{step} did not come within {STEP_LIMIT:?}"))
 }
 
 async fn connect(grpc: &str) -> anyhow::Result<Channel> {

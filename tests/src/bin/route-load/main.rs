@@ -19,7 +19,6 @@ mod interruptions;
 mod measure;
 mod mesh;
 mod pair;
-mod pdu;
 mod process;
 mod relay;
 mod report;

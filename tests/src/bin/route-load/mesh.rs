@@ -11,8 +11,7 @@ use anyhow::Context as _;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Token};
-
-use crate::pdu::{self, HEADER_BYTES, Header};
+use system_tests::player::pdu::{HEADER, Header, Pdu, command};
 
 /// Connections that get a turn per wake-up.
 const EVENTS: usize = 64;
@@ -36,7 +35,7 @@ pub(crate) struct Frame<'a> {
 
 impl Frame<'_> {
     pub(crate) fn body(&self) -> &[u8] {
-        &self.bytes[HEADER_BYTES..]
+        &self.bytes[HEADER..]
     }
 }
 
@@ -237,7 +236,7 @@ impl Mesh {
             let connection = &self.connections[index];
             let silent = now.duration_since(connection.last_send) > HEARTBEAT_AFTER;
             if connection.open && silent && connection.output.is_empty() {
-                self.send(index, &pdu::pdu(pdu::HEARTBEAT, 0, &[]));
+                self.send(index, &Pdu::bare(command::HEARTBEAT).encode());
             }
         }
     }
@@ -285,12 +284,12 @@ impl Connection {
         let mut taken = 0;
         let mut rest = &self.input[..self.filled];
         while let Some(header) = rest.first_chunk() {
-            let header = Header::parse(header)?;
+            let header = Header::parse(header).context("the server sent a length below 16")?;
             let Some((bytes, after)) = rest.split_at_checked(header.length) else {
                 break;
             };
             rest = after;
-            if header.command == pdu::HEARTBEAT {
+            if header.command == command::HEARTBEAT {
                 continue;
             }
             taken += header.length as u64;

@@ -10,9 +10,13 @@ use std::ops::Range;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use prost::Message as _;
+use route_proto::legacy::im::buddy::ImUsersStatRsp;
+use route_proto::legacy::im::server::ImOnlineUserInfo;
+use system_tests::player::messages::{self, SINGLE_TEXT};
+use system_tests::player::pdu::{HEADER, command};
 
 use crate::mesh::{Frame, Mesh};
-use crate::pdu;
 
 /// How long a new connection may wait while nothing else happens.
 const ACCEPT_EVERY: Duration = Duration::from_millis(20);
@@ -53,11 +57,11 @@ impl Turn {
     fn take(&mut self, frame: Frame<'_>) {
         let from = frame.connection;
         match frame.command {
-            pdu::MESSAGE => {
+            command::MESSAGE => {
                 let start = self.messages.len();
                 self.messages.extend_from_slice(frame.bytes);
                 let end = self.messages.len();
-                let home = pdu::receiver(frame.bytes).and_then(|user| self.homes.get(&user));
+                let home = receiver(frame.bytes).and_then(|user| self.homes.get(&user));
                 if let Some(home) = home {
                     self.addressed.push((*home, start..end));
                     return;
@@ -67,11 +71,12 @@ impl Turn {
                     _ => self.parts.push((from, start..end)),
                 }
             }
-            pdu::ONLINE_LIST => {
-                let users = pdu::listed(frame.body()).into_iter();
+            command::LIST => {
+                let list = ImOnlineUserInfo::decode(frame.body()).unwrap_or_default();
+                let users = list.user_stat_list.iter().map(|user| user.user_id);
                 self.homes.extend(users.map(|user| (user, from)));
             }
-            pdu::STATUS_REQUEST => self.questions.push((from, frame.sequence)),
+            command::STATUS_QUERY => self.questions.push((from, frame.sequence)),
             _ => {}
         }
     }
@@ -87,10 +92,65 @@ impl Turn {
         }
         self.messages.clear();
         for (to, sequence) in self.questions.drain(..) {
-            mesh.queue(to, &pdu::empty_status_answer(sequence));
+            mesh.queue(to, &empty_answer(sequence));
         }
         for to in 0..mesh.len() {
             mesh.flush(to);
         }
+    }
+}
+
+/// The user to whom a chat message goes; `None` for a group, and for what is not as [`messages::message`] makes it.
+///
+/// Reads no more than it has to: it is a part of the limit.
+fn receiver(pdu: &[u8]) -> Option<u32> {
+    let mut body = pdu.get(HEADER..)?;
+    let mut fields = [0; 5];
+    for (number, field) in (1..).zip(&mut fields) {
+        let tag = body.split_off_first()?;
+        *field = varint(&mut body)?;
+        if *tag != number << 3 {
+            return None;
+        }
+    }
+    let [_, to, _, _, kind] = fields;
+    (kind == u32::from(SINGLE_TEXT)).then_some(to)
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u32> {
+    let mut value = 0;
+    for shift in (0..32).step_by(7) {
+        let byte = *bytes.split_off_first()?;
+        value |= u32::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// An answer that holds no user.
+fn empty_answer(sequence: u16) -> Vec<u8> {
+    let answer = ImUsersStatRsp {
+        user_id: 1,
+        ..Default::default()
+    };
+    let answer = messages::encoded(command::STATUS_ANSWER, &answer);
+    answer.sequence(sequence).encode()
+}
+
+#[cfg(test)]
+mod tests {
+    use system_tests::player::messages::GROUP_TEXT;
+
+    use super::*;
+
+    #[test]
+    fn a_message_to_a_user_has_a_receiver_and_one_to_a_group_has_none() {
+        let message = |to, kind| messages::message(1, to, 7, kind, b"data").encode();
+
+        assert_eq!(receiver(&message(9_000_017, SINGLE_TEXT)), Some(9_000_017));
+        assert_eq!(receiver(&message(900, GROUP_TEXT)), None);
+        assert_eq!(receiver(&messages::query(1, &[1, 2], None).encode()), None);
     }
 }

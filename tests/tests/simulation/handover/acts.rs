@@ -5,11 +5,11 @@ use std::time::Duration;
 use system_tests::player::messages::{self, Client, GROUP_TEXT, SINGLE_TEXT, Status};
 use system_tests::player::pdu::Pdu;
 
+use crate::handover::connection::{Asked, Connection, Gone};
 use crate::handover::msg_server::{
     MOVERS, MOVING, MsgServer, STABLE, USERS, home, is_stable, user,
 };
 use crate::handover::world::{Message, To, World};
-use crate::stepped::connection::{Asked, Connection, Gone};
 
 /// MsgServers come back 4 s after they lost a connection, at the earliest.
 const RECONNECT_AFTER: Duration = Duration::from_secs(4);

@@ -2,9 +2,9 @@
 
 use route_grpc::node::load::{Load, Queued};
 
+use crate::handover::connection::MOST_READ;
+use crate::handover::host::GatewayHost;
 use crate::handover::world::World;
-use crate::stepped::connection::MOST_READ;
-use crate::stepped::host::GatewayHost;
 
 /// What is kept of one read, at most: a short PDU costs several times its length.
 const COST_OF_READ: usize = 6 * MOST_READ;

@@ -1,7 +1,7 @@
 //! What chance chooses from, step by step: what MsgServers do, what goes wrong, what moves.
 
+use crate::handover::wire::Move;
 use crate::handover::world::World;
-use crate::stepped::wire::Move;
 
 impl World {
     pub(crate) async fn step(&mut self) {

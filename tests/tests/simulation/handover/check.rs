@@ -19,6 +19,9 @@ pub(crate) fn all(world: &mut World) {
     reasons(world);
     subscriber(world);
     subscribers(world);
+    if !world.kicks.is_empty() {
+        world.violate("somebody was kicked by nobody".to_owned());
+    }
 }
 
 /// Promise 5: what a gateway has read reaches everybody who should have it. That nothing comes twice or out of order was
@@ -251,23 +254,12 @@ fn reasons(world: &mut World) {
 
 /// Promise 9: what a subscriber has followed is what there was, and snapshots agree with it and with each other.
 fn subscribers(world: &mut World) {
-    let mut wrong = Vec::new();
-    let archive = world.archive.lock();
     let books = std::iter::once(&world.subscriber).chain(&world.slow_subscriber);
     let mut stretches = Vec::new();
     for book in books.map(Subscriber::book) {
         stretches.extend(book.stretches.clone());
     }
-    stretches.sort_by_key(|stretch| stretch.from);
-    wrong.extend(
-        stretches
-            .iter()
-            .filter_map(|stretch| archive.judge(stretch)),
-    );
-    let pairs = stretches.windows(2);
-    let of_one_life = pairs.filter(|pair| pair[0].from.life == pair[1].from.life);
-    wrong.extend(of_one_life.filter_map(|pair| archive.compare(&pair[0], &pair[1])));
-    drop(archive);
+    let mut wrong = world.archive.lock().check(stretches);
     if let Some(slow) = &world.slow_subscriber {
         wrong.append(&mut slow.book().wrong);
     }

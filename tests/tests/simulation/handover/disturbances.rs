@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::handover::host::{GatewayHost, NodeHost};
 use crate::handover::msg_server::{MsgServer, USERS, user};
 use crate::handover::world::World;
-use crate::stepped::host::{GatewayHost, NodeHost};
 
 /// From SIGTERM to the end of every Attach stream.
 const STREAMS_END_WITHIN: Duration = Duration::from_millis(200);

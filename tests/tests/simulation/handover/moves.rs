@@ -5,9 +5,9 @@ use std::time::Duration;
 use route_proto::attach::v1::CloseReason;
 use tonic::Code;
 
+use crate::handover::connection::{MOST_READ, Written};
+use crate::handover::wire::Move;
 use crate::handover::world::{World, idle};
-use crate::stepped::connection::{MOST_READ, Written};
-use crate::stepped::wire::Move;
 use system_tests::dice::Dice;
 
 /// So long after a MsgServer's connection was lost, what was on its way there may come to another one.

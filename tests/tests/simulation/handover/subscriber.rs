@@ -8,7 +8,7 @@ use parking_lot::{Mutex, MutexGuard};
 use route_grpc::Node;
 use route_grpc::api::{subscribe, watch_user_status};
 use route_grpc::node::load::Load;
-use route_proto::v1::{EventKind, GapPolicy, SubscribeRequest, WatchUserStatusRequest};
+use route_proto::v1::{EventKind, GapPolicy};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 use tokio_stream::StreamExt;
@@ -100,7 +100,9 @@ impl Subscriber {
         for task in self.tasks.drain(..) {
             task.abort();
         }
-        self.book().left();
+        let mut book = self.book();
+        book.left_status();
+        book.left_routed();
     }
 }
 
@@ -114,11 +116,7 @@ impl Reading {
     async fn watch(mut self) {
         loop {
             let on_gap = self.on_gap();
-            let request = WatchUserStatusRequest {
-                resume_position: self.book.lock().status_position(),
-                on_gap: on_gap.into(),
-                ..WatchUserStatusRequest::default()
-            };
+            let request = self.book.lock().watch_request(on_gap);
             match watch_user_status(Arc::clone(&self.node), request).await {
                 Ok(responses) => {
                     let mut responses = std::pin::pin!(responses);
@@ -142,15 +140,7 @@ impl Reading {
     async fn subscribe(mut self) {
         loop {
             let on_gap = self.on_gap();
-            let request = {
-                let book = self.book.lock();
-                SubscribeRequest {
-                    kinds: book.kinds.iter().map(|kind| (*kind).into()).collect(),
-                    resume_position: book.routed_position(),
-                    on_gap: on_gap.into(),
-                    ..SubscribeRequest::default()
-                }
-            };
+            let request = self.book.lock().subscribe_request(on_gap);
             match subscribe(Arc::clone(&self.node), request).await {
                 Ok(responses) => {
                     let mut responses = std::pin::pin!(responses);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use route_grpc::node::load::Load;
 
+use crate::handover::connection::Connection;
+use crate::handover::host::GatewayHost;
+use crate::handover::wire::Move;
 use crate::handover::world::{World, idle};
-use crate::stepped::connection::Connection;
-use crate::stepped::host::GatewayHost;
-use crate::stepped::wire::Move;
 
 /// After the last event, everything has to be at rest within this time.
 const QUIET_WITHIN: Duration = Duration::from_secs(60);

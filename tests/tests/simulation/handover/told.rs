@@ -8,9 +8,9 @@ use route_proto::legacy::im::message::ImMsgData;
 use route_proto::legacy::im::server::ImServerPcLoginStatusNotify;
 use system_tests::player::pdu::{Pdu, command};
 
+use crate::handover::connection::Asked;
 use crate::handover::msg_server::Receipt;
 use crate::handover::world::World;
-use crate::stepped::connection::Asked;
 
 impl World {
     pub(crate) fn receive(&mut self, number: usize, pdu: &Pdu) {
@@ -45,6 +45,7 @@ impl World {
                 let logins = &mut self.servers[server].logins;
                 logins.entry(body.user_id).or_default().push(on);
             }
+            command::KICK => *self.kicks.entry(number).or_default() += 1,
             other => self.violate(format!("MsgServer {server} got command {other:#06x}")),
         }
     }

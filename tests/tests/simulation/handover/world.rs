@@ -9,13 +9,13 @@ use parking_lot::Mutex;
 use route_grpc::settings::NodeSettings;
 use tokio::time::Instant;
 
+use crate::handover::connection::Connection;
 use crate::handover::facts::Facts;
+use crate::handover::host::{GatewayHost, NodeHost};
 use crate::handover::msg_server::{MOVERS, MOVING, MsgServer, STABLE, user};
 use crate::handover::plan::Plan;
 use crate::handover::subscriber::{Pace, Subscriber};
 use crate::seeds::Trace;
-use crate::stepped::connection::Connection;
-use crate::stepped::host::{GatewayHost, NodeHost};
 use crate::subscriber::archive::Archive;
 use system_tests::dice::Dice;
 
@@ -72,6 +72,8 @@ pub(crate) struct World {
     pub(crate) changes: BTreeMap<u32, Vec<bool>>,
     /// Of users who move: how many there were.
     pub(crate) moves: BTreeMap<u32, usize>,
+    /// By connection: how often its MsgServer was asked to kick.
+    pub(crate) kicks: BTreeMap<usize, usize>,
     pub(crate) began_online: BTreeSet<u32>,
     pub(crate) settings: NodeSettings,
     pub(crate) facts: Facts,
@@ -115,6 +117,18 @@ impl World {
             }
         }
         let settings = plan.node(&mut dice);
+        Self::with(dice, plan, settings, gateways, servers, shown)
+    }
+
+    /// These MsgServers, and so many gateways. Nothing has started yet.
+    pub(crate) fn with(
+        mut dice: Dice,
+        plan: Plan,
+        settings: NodeSettings,
+        gateways: usize,
+        servers: Vec<MsgServer>,
+        shown: bool,
+    ) -> Self {
         let archive = Arc::default();
         let began = Instant::now();
         let slow_subscriber = plan.slow_subscriber.then(|| {
@@ -144,6 +158,7 @@ impl World {
             messages: Vec::new(),
             changes: BTreeMap::new(),
             moves: BTreeMap::new(),
+            kicks: BTreeMap::new(),
             began_online,
             settings,
             facts: Facts::default(),

@@ -16,8 +16,10 @@ use system_tests::player::pdu::{HEADER, Splitter, command, command_of};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::processes;
 use crate::seeds::Trace;
-use crate::subscriber::book::Book;
+use crate::subscriber::archive::Archive;
+use crate::subscriber::diary::Diary;
 
 /// Gateways of a schedule.
 pub(crate) const GATEWAYS: usize = 2;
@@ -30,7 +32,8 @@ pub(crate) const NODES: usize = 2;
 #[derive(Debug)]
 pub(crate) struct Board {
     pub(crate) judge: Judge,
-    pub(crate) book: Mutex<Book>,
+    pub(crate) archive: Arc<Mutex<Archive>>,
+    pub(crate) book: Mutex<Diary>,
     state: Mutex<State>,
 }
 
@@ -67,6 +70,13 @@ pub(crate) struct NodeLife {
     pub(crate) term: CancellationToken,
 }
 
+impl NodeLife {
+    /// As the node's positions have it.
+    pub(crate) fn epoch(&self) -> u64 {
+        processes::epoch(self.number)
+    }
+}
+
 /// The present life of a gateway.
 #[derive(Debug, Clone)]
 pub(crate) struct GatewayLife {
@@ -97,9 +107,11 @@ impl GatewayLife {
 impl Board {
     /// `shown`: people want to read what happens.
     pub(crate) fn new(shown: bool) -> Self {
+        let archive = Arc::default();
         Self {
             judge: Judge::new(Population::new()),
-            book: Mutex::default(),
+            book: Mutex::new(Diary::new(Vec::new(), Arc::clone(&archive))),
+            archive,
             state: Mutex::new(State {
                 now: Duration::ZERO,
                 trace: Trace::new(shown),

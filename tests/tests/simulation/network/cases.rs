@@ -10,6 +10,7 @@ use crate::network::check;
 use crate::network::host::{gateway_name, node_name};
 use crate::network::site::{Site, servers_of};
 use crate::network::storm::everybody;
+use crate::subscriber::diary::Told;
 use crate::{processes, seeds};
 
 const SEEDS: u64 = 8;
@@ -66,8 +67,9 @@ fn a_gateway_that_vanishes_is_noticed_and_its_users_go_after_the_grace() {
 
         site.pass(NOTICED_WITHIN + GRACE + SECOND);
 
-        let known_offline: Vec<_> = site.board.book.lock().offline.clone();
-        for (at, user) in known_offline {
+        let told = site.board.book.lock().told.clone();
+        for Told { at, change, .. } in told.into_iter().filter(|told| !told.change.online) {
+            let user = change.user;
             let since = at.saturating_sub(vanished);
             let is_late = since > NOTICED_WITHIN + GRACE + MOMENT;
             let staying = home(user).is_some_and(|(_, number)| number < STAYING);

@@ -34,9 +34,11 @@ fn subscriber(board: &Board) {
     let mut wrong = subscriber_lacks(board);
     let book = board.book.lock();
     wrong.extend_from_slice(&book.wrong);
-    for (at, user) in &book.offline {
+    wrong.extend(board.archive.lock().check(book.stretches.clone()));
+    for told in book.told.iter().filter(|told| !told.change.online) {
+        let (at, user) = (told.at, told.change.user);
         let strict = |(server, number)| number < STAYING && !board.is_excused(server);
-        if population::home(*user).is_some_and(strict) {
+        if population::home(user).is_some_and(strict) {
             wrong.push(format!("the subscriber saw {user} go offline at {at:?}"));
         }
     }

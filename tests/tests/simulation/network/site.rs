@@ -148,7 +148,7 @@ impl Site {
             && board.gateways_are_quiet()
             && (0..SERVERS).all(connected)
             && board.judge.with(|judge| judge.is_quiet())
-            && (board.book.lock()).follows(board.node(self.active).number)
+            && (board.book.lock()).follows(board.node(self.active).epoch())
             && check::subscriber_lacks(board).is_empty()
     }
 
@@ -233,7 +233,7 @@ impl Site {
             text += &format!("MsgServer {server} has {connections}; ");
         }
         let judged = self.board.judge.with(|judge| judge.is_quiet());
-        let life = self.board.node(self.active).number;
+        let life = self.board.node(self.active).epoch();
         let follows = self.board.book.lock().follows(life);
         text + &format!("judge quiet {judged}, the subscriber follows {follows}")
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use route_proto::v1::GapPolicy;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use tokio::time::sleep;
@@ -11,6 +12,7 @@ use tonic::transport::{Channel, Endpoint};
 use crate::network::board::{Board, NODES};
 use crate::network::host::{GRPC_PORT, node_name};
 use crate::network::wire;
+use crate::subscriber::diary::Now;
 
 /// What clients of the API are told to set.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
@@ -30,18 +32,18 @@ async fn watch(board: Arc<Board>) {
     for node in (0..NODES).cycle() {
         if let Some((channel, life)) = connect(&board, node).await {
             let mut client = PresenceServiceClient::new(channel);
-            let request = board.book.lock().watch_request();
+            let request = board.book.lock().watch_request(GapPolicy::Unspecified);
             if let Ok(responses) = client.watch_user_status(request).await {
                 let mut responses = responses.into_inner();
                 let mut first = true;
                 while let Ok(Some(response)) = responses.message().await {
                     let first = std::mem::take(&mut first);
-                    let now = board.now();
-                    board.book.lock().watched(first, life, now, response);
+                    let now = now(&board, life);
+                    board.book.lock().watched(first, &now, response);
                 }
             }
             board.show("status: its stream is over");
-            board.book.lock().leave_status();
+            board.book.lock().left_status();
         }
         sleep(RETRY).await;
     }
@@ -51,18 +53,18 @@ async fn subscribe(board: Arc<Board>) {
     for node in (0..NODES).cycle() {
         if let Some((channel, life)) = connect(&board, node).await {
             let mut client = BroadcastServiceClient::new(channel);
-            let request = board.book.lock().subscribe_request();
+            let request = board.book.lock().subscribe_request(GapPolicy::Unspecified);
             if let Ok(responses) = client.subscribe(request).await {
                 let mut responses = responses.into_inner();
                 let mut first = true;
                 while let Ok(Some(response)) = responses.message().await {
                     let first = std::mem::take(&mut first);
-                    let now = board.now();
-                    board.book.lock().routed(first, life, now, response);
+                    let now = now(&board, life);
+                    board.book.lock().routed(first, &now, response);
                 }
             }
             board.show("messages: its stream is over");
-            board.book.lock().leave_routed();
+            board.book.lock().left_routed();
         }
         sleep(RETRY).await;
     }
@@ -78,5 +80,14 @@ async fn connect(board: &Board, node: usize) -> Option<(Channel, u64)> {
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true);
     let channel = wire::dial(&endpoint).await.ok()?;
-    Some((channel, board.node(node).number))
+    Some((channel, board.node(node).epoch()))
+}
+
+/// Logs of nodes here hold everything.
+fn now(board: &Board, life: u64) -> Now {
+    Now {
+        life,
+        tail: 0,
+        at: board.now(),
+    }
 }

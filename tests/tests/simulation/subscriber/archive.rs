@@ -89,8 +89,18 @@ impl Archive {
         *before == known
     }
 
+    /// What is wrong with what somebody has followed, in itself, and beside what others have.
+    pub(crate) fn check(&self, mut stretches: Vec<Stretch>) -> Vec<String> {
+        stretches.sort_by_key(|stretch| stretch.from);
+        let alone = stretches.iter().filter_map(|stretch| self.judge(stretch));
+        let pairs = stretches.windows(2);
+        let of_one_life = pairs.filter(|pair| pair[0].from.life == pair[1].from.life);
+        let beside = of_one_life.filter_map(|pair| self.compare(&pair[0], &pair[1]));
+        alone.chain(beside).collect()
+    }
+
     /// What is wrong with a stretch, as far as all of it is known.
-    pub(crate) fn judge(&self, stretch: &Stretch) -> Option<String> {
+    fn judge(&self, stretch: &Stretch) -> Option<String> {
         let Place { life, seq: from } = stretch.from;
         let there_are = self.changes(life, from, stretch.to)?;
         let there_are: Vec<_> = there_are
@@ -104,7 +114,7 @@ impl Archive {
     }
 
     /// What is wrong with a later stretch of the same life, given an earlier one.
-    pub(crate) fn compare(&self, earlier: &Stretch, later: &Stretch) -> Option<String> {
+    fn compare(&self, earlier: &Stretch, later: &Stretch) -> Option<String> {
         let life = earlier.from.life;
         let changes = self.changes(life, earlier.from.seq, later.from.seq)?;
         let mut online = earlier.online.clone();

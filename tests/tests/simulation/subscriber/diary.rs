@@ -10,7 +10,8 @@ use route_proto::v1::event::Event as Routed;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::watch_user_status_response::Event as Watched;
 use route_proto::v1::{
-    Event, EventKind, Gap, GapPolicy, GapReason, SubscribeResponse, WatchUserStatusResponse,
+    Event, EventKind, Gap, GapPolicy, GapReason, SubscribeRequest, SubscribeResponse,
+    WatchUserStatusRequest, WatchUserStatusResponse,
 };
 use tonic::{Code, Status};
 
@@ -38,7 +39,7 @@ pub(crate) struct Told {
 #[derive(Debug)]
 pub(crate) struct Diary {
     /// What it wants; nothing: everything.
-    pub(crate) kinds: Vec<EventKind>,
+    kinds: Vec<EventKind>,
     archive: Arc<Mutex<Archive>>,
     status: Cursor,
     routed: Cursor,
@@ -105,12 +106,23 @@ impl Diary {
         }
     }
 
-    pub(crate) fn status_position(&self) -> String {
-        self.status.position.clone()
+    /// To go on with who is online.
+    pub(crate) fn watch_request(&self, on_gap: GapPolicy) -> WatchUserStatusRequest {
+        WatchUserStatusRequest {
+            resume_position: self.status.position.clone(),
+            on_gap: on_gap.into(),
+            ..WatchUserStatusRequest::default()
+        }
     }
 
-    pub(crate) fn routed_position(&self) -> String {
-        self.routed.position.clone()
+    /// To go on with what is routed.
+    pub(crate) fn subscribe_request(&self, on_gap: GapPolicy) -> SubscribeRequest {
+        SubscribeRequest {
+            kinds: self.kinds.iter().map(|kind| (*kind).into()).collect(),
+            resume_position: self.routed.position.clone(),
+            on_gap: on_gap.into(),
+            ..SubscribeRequest::default()
+        }
     }
 
     /// Both streams of this life are open, and past their beginning.
@@ -124,9 +136,14 @@ impl Diary {
         self.follows(life) && read(&self.routed)
     }
 
-    /// Its streams are gone.
-    pub(crate) fn left(&mut self) {
-        (self.status.follows, self.routed.follows) = (0, 0);
+    /// The stream of who is online is gone.
+    pub(crate) fn left_status(&mut self) {
+        self.status.follows = 0;
+    }
+
+    /// The stream of what is routed is gone.
+    pub(crate) fn left_routed(&mut self) {
+        self.routed.follows = 0;
     }
 
     /// A stream was not opened. One that cannot resume fails if that was asked for, and begins anew.

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::{DATA_BYTES, FIRST_USER, Progress, Workload, ready_mesh};
+use system_tests::player::pdu::command;
+
+use super::{DATA_BYTES, Progress, Workload, message_to, ready_mesh};
 use crate::figures::Figures;
 use crate::mesh::{Frame, Mesh};
-use crate::pdu::{self, Kind};
 use crate::server::Server;
 
 /// Messages in flight.
@@ -83,7 +84,7 @@ struct Arrivals {
 
 impl Arrivals {
     fn take(&mut self, frame: Frame<'_>) {
-        if frame.command != pdu::MESSAGE {
+        if frame.command != command::MESSAGE {
             return;
         }
         self.copies += 1;
@@ -99,7 +100,7 @@ impl Arrivals {
 fn addressed(to: u32) -> Vec<u8> {
     let mut data = [b'x'; DATA_BYTES];
     data[..4].copy_from_slice(&to.to_be_bytes());
-    pdu::message(Kind::Single, FIRST_USER, FIRST_USER + to, &data)
+    message_to(to, &data)
 }
 
 fn wait_for_silence(mesh: &mut Mesh, arrivals: &mut Arrivals) -> anyhow::Result<()> {

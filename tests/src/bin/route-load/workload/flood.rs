@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{DATA_BYTES, FIRST_USER, GROUP, Progress, Workload, ready_mesh};
+use system_tests::player::pdu::command;
+
+use super::{DATA_BYTES, Progress, Workload, group_message, ready_mesh};
 use crate::figures::Figures;
-use crate::pdu::{self, Kind};
 use crate::server::Server;
 
 const STALL: Duration = Duration::from_secs(60);
@@ -29,7 +30,7 @@ impl Workload for Flood {
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {
         let mut mesh = ready_mesh(server, self.connections)?;
-        let message = pdu::message(Kind::Group, FIRST_USER, GROUP, &[b'x'; DATA_BYTES]);
+        let message = group_message(&[b'x'; DATA_BYTES]);
         let messages = self.megabytes * 1_000_000 / message.len();
         let expected = (messages * (self.connections - 1)) as u64;
         let flood = message.repeat(messages);
@@ -41,7 +42,7 @@ impl Workload for Flood {
         mesh.send(0, &flood);
         while received < expected && mesh.all_open() && !progress.stalled(STALL) {
             mesh.poll(Duration::from_millis(50), |frame| {
-                received += u64::from(frame.command == pdu::MESSAGE);
+                received += u64::from(frame.command == command::MESSAGE);
             })?;
             progress.note(received);
         }

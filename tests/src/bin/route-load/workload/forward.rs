@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{DATA_BYTES, FIRST_USER, GROUP, Progress, Workload, ready_mesh};
+use system_tests::player::pdu::command;
+
+use super::{DATA_BYTES, Progress, Workload, group_message, ready_mesh};
 use crate::figures::Figures;
-use crate::pdu::{self, Kind};
 use crate::process::own_cpu;
 use crate::server::Server;
 
@@ -38,7 +39,7 @@ impl Workload for Forward {
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {
         let mut mesh = ready_mesh(server, self.connections)?;
-        let message = pdu::message(Kind::Group, FIRST_USER, GROUP, &[b'x'; DATA_BYTES]);
+        let message = group_message(&[b'x'; DATA_BYTES]);
         let fan = self.connections as u64 - 1;
         let in_flight = WINDOW * self.senders as u64 * fan;
         let (mut sent, mut received) = (0, 0);
@@ -60,7 +61,7 @@ impl Workload for Forward {
                 mesh.flush(sender);
             }
             mesh.poll(Duration::from_millis(50), |frame| {
-                received += u64::from(frame.command == pdu::MESSAGE);
+                received += u64::from(frame.command == command::MESSAGE);
             })?;
             progress.note(received);
             if !mesh.all_open() || progress.stalled(STALL) {

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ANSWER_LIMIT, DATA_BYTES, FIRST_USER, Workload, ready_mesh};
+use system_tests::player::pdu::command;
+
+use super::{ANSWER_LIMIT, DATA_BYTES, Workload, message_to, ready_mesh};
 use crate::figures::Figures;
-use crate::pdu::{self, Kind};
 use crate::server::Server;
 
 /// Rounds that are not counted: caches and branch predictors learn.
@@ -25,12 +26,7 @@ impl Workload for Latency {
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {
         let mut mesh = ready_mesh(server, 2)?;
-        let message = pdu::message(
-            Kind::Single,
-            FIRST_USER,
-            FIRST_USER + 1,
-            &[b'x'; DATA_BYTES],
-        );
+        let message = message_to(1, &[b'x'; DATA_BYTES]);
         let mut times = Vec::with_capacity(self.rounds);
         for round in 0..WARM_UP + self.rounds {
             let mut arrived = false;
@@ -38,7 +34,7 @@ impl Workload for Latency {
             mesh.send(0, &message);
             while !arrived {
                 mesh.poll(Duration::from_secs(1), |frame| {
-                    arrived |= frame.command == pdu::MESSAGE;
+                    arrived |= frame.command == command::MESSAGE;
                 })?;
                 mesh.expect_open()?;
                 anyhow::ensure!(start.elapsed() < ANSWER_LIMIT, "a message was lost");

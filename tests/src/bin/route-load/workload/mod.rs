@@ -14,10 +14,12 @@ mod users;
 
 use std::time::{Duration, Instant};
 
+use system_tests::player::messages::{self, Client, GROUP_TEXT, SINGLE_TEXT, Status};
+use system_tests::player::pdu::command;
+
 use crate::cli::{LoadOptions, Test};
 use crate::figures::Figures;
 use crate::mesh::Mesh;
-use crate::pdu;
 use crate::server::Server;
 
 /// User of connection 0; the others count up.
@@ -25,6 +27,9 @@ const FIRST_USER: u32 = 9_000_000;
 
 /// A group that nobody knows: servers do not look at it.
 const GROUP: u32 = 900;
+
+/// Number of all messages: four bytes long, as most are.
+const MESSAGE: u32 = 1_000_000;
 
 /// Length of the data of chat messages.
 const DATA_BYTES: usize = 1000;
@@ -116,7 +121,7 @@ fn ready_mesh(server: &Server, connections: usize) -> anyhow::Result<Mesh> {
     let mut mesh = Mesh::connect(server.address, connections)?;
     for index in 0..connections {
         let user = FIRST_USER + index as u32;
-        mesh.send(index, &pdu::online_list(std::iter::once(user)));
+        mesh.send(index, &online_list(std::iter::once(user)));
     }
     barrier(&mut mesh, 0..connections)?;
     Ok(mesh)
@@ -131,19 +136,43 @@ fn barrier(
 
     let mut waiting = connections.len();
     for index in connections {
-        mesh.send(index, &pdu::status_request(SEQUENCE, vec![1]));
+        mesh.send(index, &query(SEQUENCE, &[1]));
     }
     let start = Instant::now();
     while waiting > 0 {
         anyhow::ensure!(start.elapsed() < ANSWER_LIMIT, "no answer from the server");
         mesh.expect_open()?;
         mesh.poll(Duration::from_millis(100), |frame| {
-            if frame.command == pdu::STATUS_ANSWER && frame.sequence == SEQUENCE {
+            if frame.command == command::STATUS_ANSWER && frame.sequence == SEQUENCE {
                 waiting -= 1;
             }
         })?;
     }
     Ok(())
+}
+
+/// These users are logged in on a PC.
+fn online_list(users: impl Iterator<Item = u32>) -> Vec<u8> {
+    let online: Vec<_> = users
+        .map(|user| (user, Status::Online, Client::Windows))
+        .collect();
+    messages::list(&online).encode()
+}
+
+/// Asks for the status of users, with 12 bytes of attached data, as a MsgServer does.
+fn query(sequence: u16, users: &[u32]) -> Vec<u8> {
+    let query = messages::query(1, users, Some(&[0; 12]));
+    query.sequence(sequence).encode()
+}
+
+/// A chat message to everybody but connection 0; its data ends the PDU.
+fn group_message(data: &[u8]) -> Vec<u8> {
+    messages::message(FIRST_USER, GROUP, MESSAGE, GROUP_TEXT, data).encode()
+}
+
+/// The same to the user of the connection with this index.
+fn message_to(index: u32, data: &[u8]) -> Vec<u8> {
+    messages::message(FIRST_USER, FIRST_USER + index, MESSAGE, SINGLE_TEXT, data).encode()
 }
 
 /// Sees whether something still comes.

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{DATA_BYTES, FIRST_USER, GROUP, Progress, Workload, ready_mesh};
+use system_tests::player::pdu::command;
+
+use super::{DATA_BYTES, Progress, Workload, group_message, ready_mesh};
 use crate::figures::Figures;
-use crate::pdu::{self, Kind};
 use crate::server::Server;
 
 const STALL: Duration = Duration::from_secs(30);
@@ -44,7 +45,7 @@ impl Workload for Rate {
             mesh.flush(0);
             let wait = if sent < total { 1 } else { 20 };
             mesh.poll(Duration::from_millis(wait), |frame| {
-                if frame.command == pdu::MESSAGE {
+                if frame.command == command::MESSAGE {
                     times.push(start.elapsed().saturating_sub(stamp(frame.bytes)));
                     received += 1;
                 }
@@ -74,7 +75,7 @@ impl Workload for Rate {
 fn stamped(now: Duration) -> Vec<u8> {
     let mut data = [b'x'; DATA_BYTES];
     data[..8].copy_from_slice(&(now.as_nanos() as u64).to_be_bytes());
-    pdu::message(Kind::Group, FIRST_USER, GROUP, &data)
+    group_message(&data)
 }
 
 /// When a message was sent: its data ends the PDU.

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Workload, barrier, ready_mesh};
+use system_tests::player::pdu::command;
+
+use super::{Workload, barrier, online_list, query, ready_mesh};
 use crate::figures::Figures;
-use crate::pdu;
 use crate::server::Server;
 
 /// Users that are online, with ids from 0; as many ids above them are not.
@@ -29,7 +30,7 @@ impl Workload for Status {
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {
         let mut mesh = ready_mesh(server, 2)?;
-        mesh.send(1, &pdu::online_list(0..USERS));
+        mesh.send(1, &online_list(0..USERS));
         barrier(&mut mesh, std::iter::once(1))?;
         let window = if self.ids >= 1000 { 8 } else { 32 };
         let requests: Vec<Vec<u8>> = (0..REQUESTS).map(|number| self.request(number)).collect();
@@ -49,7 +50,7 @@ impl Workload for Status {
                 break;
             }
             mesh.poll(Duration::from_millis(50), |frame| {
-                received += u64::from(frame.command == pdu::STATUS_ANSWER);
+                received += u64::from(frame.command == command::STATUS_ANSWER);
             })?;
             mesh.expect_open()?;
             anyhow::ensure!(
@@ -74,6 +75,6 @@ impl Status {
     /// Ids that jump about, so that the server's caches do not help.
     fn request(&self, number: u32) -> Vec<u8> {
         let id = |index| (number * 7_919 + index * 104_729) % (2 * USERS);
-        pdu::status_request(1, (0..self.ids).map(id).collect())
+        query(1, &(0..self.ids).map(id).collect::<Vec<_>>())
     }
 }

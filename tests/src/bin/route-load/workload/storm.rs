@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use system_tests::player::messages;
+use system_tests::player::messages::Client::Windows;
+use system_tests::player::messages::Status::{Offline, Online};
+use system_tests::player::pdu::command;
+
 use super::{Progress, Workload, ready_mesh};
 use crate::figures::Figures;
-use crate::pdu;
 use crate::server::Server;
 
 /// Updates in flight, over all connections.
@@ -41,8 +45,8 @@ impl Workload for Storm {
                 for index in 0..self.connections {
                     // a login, then the logout of the same user on the same connection
                     let user = first_user + index as u32;
-                    mesh.queue(index, &pdu::status_update(pdu::ONLINE, user));
-                    mesh.queue(index, &pdu::status_update(pdu::OFFLINE, user));
+                    mesh.queue(index, &messages::update(user, Online, Windows).encode());
+                    mesh.queue(index, &messages::update(user, Offline, Windows).encode());
                     mesh.flush(index);
                 }
                 sent += 2 * fan;
@@ -52,7 +56,7 @@ impl Workload for Storm {
             }
             mesh.poll(Duration::from_millis(50), |frame| {
                 received += 1;
-                notices += u64::from(frame.command == pdu::STATUS_NOTIFY);
+                notices += u64::from(frame.command == command::STATUS_NOTICE);
             })?;
             progress.note(notices);
             if !mesh.all_open() || progress.stalled(STALL) {

@@ -2,10 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{ANSWER_LIMIT, Workload, barrier, ready_mesh};
+use prost::Message as _;
+use route_proto::legacy::im::buddy::ImUsersStatRsp;
+use system_tests::player::messages::Status;
+use system_tests::player::pdu::command;
+
+use super::{ANSWER_LIMIT, Workload, barrier, online_list, query, ready_mesh};
 use crate::figures::{Figures, median};
 use crate::mesh::Mesh;
-use crate::pdu;
 use crate::server::Server;
 
 /// Connections that hold the users; the next one asks.
@@ -59,7 +63,7 @@ impl Users {
         let each = self.total / HOLDERS as u32;
         let lists: Vec<Vec<u8>> = (0..HOLDERS as u32)
             .map(|holder| holder * each..(holder + 1) * each)
-            .map(|numbers| pdu::online_list(numbers.map(|number| self.id(number))))
+            .map(|numbers| online_list(numbers.map(|number| self.id(number))))
             .collect();
 
         let memory_before = server.resident_bytes();
@@ -101,7 +105,7 @@ impl Users {
         while start.elapsed() < AFTER_CLOSE {
             let answer = ask(mesh, user)?;
             worst = worst.max(answer.took);
-            if offline_after.is_nan() && answer.status == pdu::OFFLINE {
+            if offline_after.is_nan() && answer.status == Status::Offline as i32 {
                 offline_after = millis(start.elapsed());
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -130,7 +134,7 @@ impl Users {
 }
 
 struct Answer {
-    status: u32,
+    status: i32,
     took: Duration,
 }
 
@@ -139,21 +143,23 @@ fn ask(mesh: &mut Mesh, user: u32) -> anyhow::Result<Answer> {
     const SEQUENCE: u16 = 3;
 
     let start = Instant::now();
-    mesh.send(ASKER, &pdu::status_request(SEQUENCE, vec![user]));
+    mesh.send(ASKER, &query(SEQUENCE, &[user]));
     let mut body = None;
     while body.is_none() {
         anyhow::ensure!(start.elapsed() < ANSWER_LIMIT, "no answer from the server");
         mesh.poll(Duration::from_millis(100), |frame| {
-            if frame.connection == ASKER && frame.command == pdu::STATUS_ANSWER {
+            if frame.connection == ASKER && frame.command == command::STATUS_ANSWER {
                 body = Some(frame.body().to_vec());
             }
         })?;
     }
     let took = start.elapsed();
-    let statuses = pdu::statuses(&body.unwrap_or_default())?;
-    anyhow::ensure!(statuses.len() == 1, "{} answers for one", statuses.len());
+    let answer = ImUsersStatRsp::decode(&body.unwrap_or_default()[..])?;
+    let [user] = &answer.user_stat_list[..] else {
+        anyhow::bail!("{} answers for one", answer.user_stat_list.len());
+    };
     Ok(Answer {
-        status: statuses[0],
+        status: user.status,
         took,
     })
 }

@@ -17,8 +17,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::handover::wire::Wire;
 use crate::processes;
-use crate::stepped::wire::Wire;
 
 /// A gateway's process.
 #[derive(Debug)]
