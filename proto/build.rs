@@ -30,11 +30,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let api = protox::compile(API, ["."])?;
     std::fs::write(out.join("route_descriptor.bin"), api.encode_to_vec())?;
+    // A message knows its name, by which its descriptor is found.
+    let mut named = tonic_prost_build::Config::new();
+    named.enable_type_names();
     tonic_prost_build::configure()
         // Payloads pass through: a handle, not a copy.
         .bytes(".")
         .build_transport(true)
-        .compile_fds(api)?;
+        .compile_fds_with_config(api, named)?;
 
     let legacy_out = out.join("legacy");
     std::fs::create_dir_all(&legacy_out)?;

@@ -35,7 +35,7 @@ pub(crate) struct ClientArgs {
     /// How long a call may take
     #[arg(long, global = true, env = "TT_ROUTE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "5s")]
     pub(crate) timeout: Duration,
-    /// One JSON object a line, with the API's field names
+    /// One JSON object a line, as protobuf maps the API's messages, with fields that are 0 or empty
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }

@@ -190,7 +190,7 @@ pub(crate) async fn run(args: PublishArgs) -> Result<(), Failure> {
     });
     let response = broadcast.publish(request).await?.into_inner();
     if args.client.json {
-        return show::line(&json::publish_response(&response).to_string());
+        return show::line(&json::line(&response));
     }
     let again = if response.duplicate {
         ", which was published before"
@@ -303,8 +303,7 @@ fn event(what: What) -> anyhow::Result<Event> {
             signature: text,
         }),
         What::Event { event } => {
-            let value = serde_json::from_str(&event).context("the event is not JSON")?;
-            return json::parse_event(&value).context("the event is not one");
+            return json::read(&event).context("the event is not one");
         }
     };
     Ok(Event {

@@ -32,8 +32,9 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
         .into_inner()
         .users;
     if args.client.json {
-        let mut lines = users.iter().map(|user| json::user_status(user).to_string());
-        return lines.try_for_each(|line| show::line(&line));
+        return users
+            .iter()
+            .try_for_each(|user| show::line(&json::line(user)));
     }
     show::line(&format!(
         "{:>10}  {:<8}{:<8}CLIENTS",

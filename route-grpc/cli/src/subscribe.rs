@@ -78,7 +78,7 @@ pub(crate) async fn run(args: SubscribeArgs) -> Result<(), Failure> {
     let show = |response: SubscribeResponse| {
         events += u64::from(matches!(response.message, Some(Message::Event(_))));
         if client.json {
-            show::line(&json::subscribe_response(&response).to_string())?;
+            show::line(&json::line(&response))?;
         } else if let Some(text) = text(&response) {
             show::line(&text)?;
         }

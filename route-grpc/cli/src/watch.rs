@@ -50,7 +50,7 @@ pub(crate) async fn run(args: WatchArgs) -> Result<(), Failure> {
         changes += u64::from(matches!(message.event, Some(Message::Change(_))));
         let snapshot_over = matches!(message.event, Some(Message::SnapshotEnd(_)));
         if client.json {
-            show::line(&json::watch_response(&message).to_string())?;
+            show::line(&json::line(&message))?;
         } else {
             lines(&message)
                 .iter()
