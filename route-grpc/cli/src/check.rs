@@ -1,7 +1,8 @@
 //! `route-grpc check`: does it work, end to end? For scripts, probes from outside, and `helm test`.
 //!
-//! It disturbs nobody and leaves nothing behind: two played MsgServers (see [`msg_server`]) hold one reserved user each,
-//! unseen, and send each other a command that no other MsgServer has a use for.
+//! It disturbs nobody and leaves nothing behind: two played MsgServers (see [`msg_server`]) hold
+//! one reserved user each, unseen, and send each other a command that no other MsgServer has a use
+//! for.
 
 mod msg_server;
 mod steps;

@@ -12,7 +12,8 @@ use crate::failure::Failure;
 /// How long a connection may take to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 
-/// A silent connection is asked this often whether it is there, so that a follower notices a vanished node.
+/// A silent connection is asked this often whether it is there, so that a follower notices a
+/// vanished node.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// And has this long to answer.

@@ -1,5 +1,6 @@
-//! Following a stream over its end: a node that drains or restarts is come back to, at the last position. That it is away,
-//! and that it is back, is said on standard error, for what is shown is for programs too.
+//! Following a stream over its end: a node that drains or restarts is come back to, at the last
+//! position. That it is away, and that it is back, is said on standard error, for what is shown is
+//! for programs too.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -58,34 +59,36 @@ impl Absence {
     }
 }
 
-/// Opens a stream at `position` and shows its messages; opens it again when it breaks. Ends when `show` says so, at
-/// Ctrl-C, or when the node refuses for good or stays away.
+/// Opens a stream at `position` and shows its messages; opens it again when it breaks. Ends when
+/// `show` says so, at Ctrl-C, or when the node refuses for good or stays away.
 pub(crate) async fn follow<M: Positioned>(
+    position: String,
+    open: impl AsyncFnMut(String) -> Result<Streaming<M>, Failure>,
+    show: impl FnMut(M) -> Result<ControlFlow<()>, Failure>,
+) -> Result<(), Failure> {
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        end = follow_on(position, open, show) => end,
+    }
+}
+
+async fn follow_on<M: Positioned>(
     mut position: String,
     mut open: impl AsyncFnMut(String) -> Result<Streaming<M>, Failure>,
     mut show: impl FnMut(M) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<(), Failure> {
-    let interrupted = tokio::signal::ctrl_c();
-    tokio::pin!(interrupted);
     let mut absence = Absence::default();
     let mut failed = 0;
     let mut first = true;
     loop {
-        let opened = tokio::select! {
-            _ = interrupted.as_mut() => return Ok(()),
-            opened = open(position.clone()) => opened,
-        };
+        let opened = open(position.clone()).await;
         let is_open = opened.is_ok();
         if is_open {
             absence.ends();
         }
         let mut broken = match opened {
             Ok(mut stream) => loop {
-                let next = tokio::select! {
-                    _ = interrupted.as_mut() => return Ok(()),
-                    next = stream.message() => next,
-                };
-                match next {
+                match stream.message().await {
                     Ok(Some(message)) => {
                         (failed, first) = (0, false);
                         if !message.position().is_empty() {
@@ -114,9 +117,6 @@ pub(crate) async fn follow<M: Positioned>(
             absence.begins(failure);
         }
         let pause = (FIRST_PAUSE * (1 << failed.min(10))).min(LONGEST_PAUSE);
-        tokio::select! {
-            _ = interrupted.as_mut() => return Ok(()),
-            () = tokio::time::sleep(pause) => {}
-        }
+        tokio::time::sleep(pause).await;
     }
 }

@@ -1,9 +1,10 @@
-//! The API's messages as JSON, as protobuf maps them: lowerCamelCase names, enum values by name, bytes in base64, 64-bit
-//! numbers as text. A field that is 0 or empty is written too, so that a program finds each one in its place.
+//! The API's messages as JSON, as protobuf maps them: lowerCamelCase names, enum values by name,
+//! bytes in base64, 64-bit numbers as text. A field that is 0 or empty is written too, so that a
+//! program finds each one in its place.
 
 use std::sync::LazyLock;
 
-use prost::{Message, Name};
+use prost::Name;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 
 /// The descriptors of the API, as the node tells them by reflection.
@@ -12,7 +13,7 @@ static API: LazyLock<DescriptorPool> = LazyLock::new(|| {
 });
 
 /// One line.
-pub(crate) fn line(message: &(impl Message + Name)) -> String {
+pub(crate) fn line(message: &impl Name) -> String {
     let mut described = DynamicMessage::new(descriptor(message));
     let options = SerializeOptions::new().skip_default_fields(false);
     let written = described
@@ -22,9 +23,9 @@ pub(crate) fn line(message: &(impl Message + Name)) -> String {
     value.expect("names are text").to_string()
 }
 
-/// Reads one message. Fields that are left out are 0 or empty; one that is not known is refused, for a slip of the pen
-/// would be 0 or empty too.
-pub(crate) fn read<M: Message + Name + Default>(text: &str) -> anyhow::Result<M> {
+/// Reads one message. Fields that are left out are 0 or empty; one that is not known is refused,
+/// for a slip of the pen would be 0 or empty too.
+pub(crate) fn read<M: Name + Default>(text: &str) -> anyhow::Result<M> {
     let mut json = serde_json::Deserializer::from_str(text);
     let described = DynamicMessage::deserialize(descriptor(&M::default()), &mut json)?;
     json.end()?;

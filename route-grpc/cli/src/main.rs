@@ -147,6 +147,16 @@ mod tests {
     }
 
     #[test]
+    fn events_are_asked_for_by_their_names_in_the_api() {
+        let parse = |kinds| Cli::try_parse_from(["route-grpc", "subscribe", "--kind", kinds]);
+
+        assert!(parse("chat-message,p2p-command,desktop-login-changed").is_ok());
+        for wrong in ["unspecified", "chat_message", "nonsense"] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }

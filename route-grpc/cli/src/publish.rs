@@ -8,9 +8,8 @@ use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::publish_request::Audience;
 use route_proto::v1::{
-    ChatMessage, ConversationRemoved, ConversationType, Event, EveryoneAudience, FileNotice,
-    FileServer, GroupChange, GroupChangeType, Kick, P2pCommand, PublishRequest, ReadReceipt,
-    SignatureChanged, UserAudience,
+    self, ChatMessage, ConversationType, Event, EveryoneAudience, FileNotice, FileServer,
+    GroupChangeType, P2pCommand, PublishRequest, ReadReceipt, SignatureChanged, UserAudience,
 };
 
 use crate::client::ClientArgs;
@@ -44,125 +43,21 @@ pub(crate) struct PublishArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// A chat message
-    Chat {
-        /// Sender
-        #[arg(long)]
-        from: u32,
-        /// Receiver: a user, or a group with --group
-        #[arg(long)]
-        to: u32,
-        /// To a group
-        #[arg(long)]
-        group: bool,
-        /// Number of the message in its conversation
-        #[arg(long, default_value_t = 1)]
-        message_id: u32,
-        /// When it was written, Unix time in seconds
-        #[arg(long, default_value_t = 0)]
-        create_time: u32,
-        /// Content, passed on as it is; TeamTalk's clients expect it encrypted
-        #[arg(long)]
-        text: String,
-    },
+    Chat(Chat),
     /// A p2p command
-    P2p {
-        /// Sender
-        #[arg(long)]
-        from: u32,
-        /// Receiver
-        #[arg(long)]
-        to: u32,
-        /// Text, JSON by convention
-        #[arg(long)]
-        command: String,
-    },
+    P2p(P2p),
     /// A read receipt
-    Read {
-        /// Who has read
-        #[arg(long)]
-        user: u32,
-        /// Where: a user, or a group with --group
-        #[arg(long)]
-        conversation: u32,
-        /// In a group
-        #[arg(long)]
-        group: bool,
-        /// Up to which message
-        #[arg(long)]
-        message_id: u32,
-    },
+    Read(Read),
     /// Disconnect a user's clients of one class
-    Kick {
-        /// Whom
-        #[arg(long)]
-        user: u32,
-        /// 1 Windows, 2 Mac, 17 iOS, 18 Android
-        #[arg(long)]
-        client_type: u32,
-        /// 1 duplicate login, 2 kicked by the mobile client
-        #[arg(long, default_value_t = 1)]
-        reason: u32,
-    },
+    Kick(Kick),
     /// Members of a group were added or removed
-    GroupChange {
-        /// Who did it
-        #[arg(long)]
-        user: u32,
-        /// Which group
-        #[arg(long)]
-        group: u32,
-        /// Who was added
-        #[arg(long, value_delimiter = ',', required_unless_present = "remove")]
-        add: Vec<u32>,
-        /// Who was removed
-        #[arg(long, value_delimiter = ',', conflicts_with = "add")]
-        remove: Vec<u32>,
-        /// Who is in the group now
-        #[arg(long, value_delimiter = ',')]
-        members: Vec<u32>,
-    },
+    GroupChange(GroupChange),
     /// A file waits for a user
-    File {
-        /// Sender
-        #[arg(long)]
-        from: u32,
-        /// Receiver
-        #[arg(long)]
-        to: u32,
-        /// Its name
-        #[arg(long)]
-        name: String,
-        /// Its size in bytes
-        #[arg(long)]
-        size: u32,
-        /// The transfer's id
-        #[arg(long)]
-        task: String,
-        /// Where it can be had
-        #[arg(long, value_name = "ADDR")]
-        server: Vec<SocketAddr>,
-    },
+    File(File),
     /// A user removed a conversation
-    ConversationRemoved {
-        /// Who
-        #[arg(long)]
-        user: u32,
-        /// Which: a user, or a group with --group
-        #[arg(long)]
-        conversation: u32,
-        /// A group's
-        #[arg(long)]
-        group: bool,
-    },
+    ConversationRemoved(ConversationRemoved),
     /// A user's signature changed
-    Signature {
-        /// Whose
-        #[arg(long)]
-        user: u32,
-        /// The new one
-        #[arg(long)]
-        text: String,
-    },
+    Signature(Signature),
     /// Any event, as subscribe --json shows it
     Event {
         /// Such as {"kick": {"userId": 7, "clientType": 1, "reason": 1}}
@@ -205,111 +100,248 @@ pub(crate) async fn run(args: PublishArgs) -> Result<(), Failure> {
 
 fn event(what: What) -> anyhow::Result<Event> {
     let event = match what {
-        What::Chat {
-            from,
-            to,
-            group,
-            message_id,
-            create_time,
-            text,
-        } => Typed::ChatMessage(ChatMessage {
-            from_user_id: from,
-            to_id: to,
-            message_id,
-            create_time,
-            message_type: if group { 0x11 } else { 0x01 },
-            content: text.into(),
-            ..ChatMessage::default()
-        }),
-        What::P2p { from, to, command } => Typed::P2pCommand(P2pCommand {
-            from_user_id: from,
-            to_user_id: to,
-            command: command.into(),
-        }),
-        What::Read {
-            user,
-            conversation,
-            group,
-            message_id,
-        } => Typed::ReadReceipt(ReadReceipt {
-            user_id: user,
-            conversation_id: conversation,
-            message_id,
-            conversation: conversation_type(group),
-        }),
-        What::Kick {
-            user,
-            client_type,
-            reason,
-        } => Typed::Kick(Kick {
-            user_id: user,
-            client_type,
-            reason,
-        }),
-        What::GroupChange {
-            user,
-            group,
-            add,
-            remove,
-            members,
-        } => {
-            let change = if add.is_empty() {
-                GroupChangeType::Delete
-            } else {
-                GroupChangeType::Add
-            };
-            Typed::GroupChange(GroupChange {
-                user_id: user,
-                change: change.into(),
-                group_id: group,
-                member_ids: members,
-                changed_ids: if add.is_empty() { remove } else { add },
-            })
-        }
-        What::File {
-            from,
-            to,
-            name,
-            size,
-            task,
-            server,
-        } => {
-            let servers = server.into_iter().map(|server| FileServer {
-                ip: server.ip().to_string(),
-                port: server.port().into(),
-            });
-            Typed::FileNotice(FileNotice {
-                from_user_id: from,
-                to_user_id: to,
-                file_name: name,
-                file_size: size,
-                task_id: task,
-                servers: servers.collect(),
-                transfer_mode: 2,
-                offline_ready: true,
-            })
-        }
-        What::ConversationRemoved {
-            user,
-            conversation,
-            group,
-        } => Typed::ConversationRemoved(ConversationRemoved {
-            user_id: user,
-            conversation: conversation_type(group),
-            conversation_id: conversation,
-        }),
-        What::Signature { user, text } => Typed::SignatureChanged(SignatureChanged {
-            user_id: user,
-            signature: text,
-        }),
-        What::Event { event } => {
-            return json::read(&event).context("the event is not one");
-        }
+        What::Chat(it) => it.into(),
+        What::P2p(it) => it.into(),
+        What::Read(it) => it.into(),
+        What::Kick(it) => it.into(),
+        What::GroupChange(it) => it.into(),
+        What::File(it) => it.into(),
+        What::ConversationRemoved(it) => it.into(),
+        What::Signature(it) => it.into(),
+        What::Event { event } => return json::read(&event).context("the event is not one"),
     };
     Ok(Event {
         event: Some(event),
         ..Event::default()
     })
+}
+
+#[derive(Debug, Args)]
+struct Chat {
+    /// Sender
+    #[arg(long)]
+    from: u32,
+    /// Receiver: a user, or a group with --group
+    #[arg(long)]
+    to: u32,
+    /// To a group
+    #[arg(long)]
+    group: bool,
+    /// Number of the message in its conversation
+    #[arg(long, default_value_t = 1)]
+    message_id: u32,
+    /// When it was written, Unix time in seconds
+    #[arg(long, default_value_t = 0)]
+    create_time: u32,
+    /// Content, passed on as it is; TeamTalk's clients expect it encrypted
+    #[arg(long)]
+    text: String,
+}
+
+impl From<Chat> for Typed {
+    fn from(it: Chat) -> Self {
+        Self::ChatMessage(ChatMessage {
+            from_user_id: it.from,
+            to_id: it.to,
+            message_id: it.message_id,
+            create_time: it.create_time,
+            message_type: if it.group { 0x11 } else { 0x01 },
+            content: it.text.into(),
+            ..ChatMessage::default()
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct P2p {
+    /// Sender
+    #[arg(long)]
+    from: u32,
+    /// Receiver
+    #[arg(long)]
+    to: u32,
+    /// Text, JSON by convention
+    #[arg(long)]
+    command: String,
+}
+
+impl From<P2p> for Typed {
+    fn from(it: P2p) -> Self {
+        Self::P2pCommand(P2pCommand {
+            from_user_id: it.from,
+            to_user_id: it.to,
+            command: it.command.into(),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct Read {
+    /// Who has read
+    #[arg(long)]
+    user: u32,
+    /// Where: a user, or a group with --group
+    #[arg(long)]
+    conversation: u32,
+    /// In a group
+    #[arg(long)]
+    group: bool,
+    /// Up to which message
+    #[arg(long)]
+    message_id: u32,
+}
+
+impl From<Read> for Typed {
+    fn from(it: Read) -> Self {
+        Self::ReadReceipt(ReadReceipt {
+            user_id: it.user,
+            conversation_id: it.conversation,
+            message_id: it.message_id,
+            conversation: conversation_type(it.group),
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct Kick {
+    /// Whom
+    #[arg(long)]
+    user: u32,
+    /// 1 Windows, 2 Mac, 17 iOS, 18 Android
+    #[arg(long)]
+    client_type: u32,
+    /// 1 duplicate login, 2 kicked by the mobile client
+    #[arg(long, default_value_t = 1)]
+    reason: u32,
+}
+
+impl From<Kick> for Typed {
+    fn from(it: Kick) -> Self {
+        Self::Kick(v1::Kick {
+            user_id: it.user,
+            client_type: it.client_type,
+            reason: it.reason,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct GroupChange {
+    /// Who did it
+    #[arg(long)]
+    user: u32,
+    /// Which group
+    #[arg(long)]
+    group: u32,
+    /// Who was added
+    #[arg(long, value_delimiter = ',', required_unless_present = "remove")]
+    add: Vec<u32>,
+    /// Who was removed
+    #[arg(long, value_delimiter = ',', conflicts_with = "add")]
+    remove: Vec<u32>,
+    /// Who is in the group now
+    #[arg(long, value_delimiter = ',')]
+    members: Vec<u32>,
+}
+
+impl From<GroupChange> for Typed {
+    fn from(it: GroupChange) -> Self {
+        let (change, changed_ids) = if it.add.is_empty() {
+            (GroupChangeType::Delete, it.remove)
+        } else {
+            (GroupChangeType::Add, it.add)
+        };
+        Self::GroupChange(v1::GroupChange {
+            user_id: it.user,
+            change: change.into(),
+            group_id: it.group,
+            member_ids: it.members,
+            changed_ids,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct File {
+    /// Sender
+    #[arg(long)]
+    from: u32,
+    /// Receiver
+    #[arg(long)]
+    to: u32,
+    /// Its name
+    #[arg(long)]
+    name: String,
+    /// Its size in bytes
+    #[arg(long)]
+    size: u32,
+    /// The transfer's id
+    #[arg(long)]
+    task: String,
+    /// Where it can be had
+    #[arg(long, value_name = "ADDR")]
+    server: Vec<SocketAddr>,
+}
+
+impl From<File> for Typed {
+    fn from(it: File) -> Self {
+        let servers = it.server.into_iter().map(|server| FileServer {
+            ip: server.ip().to_string(),
+            port: server.port().into(),
+        });
+        Self::FileNotice(FileNotice {
+            from_user_id: it.from,
+            to_user_id: it.to,
+            file_name: it.name,
+            file_size: it.size,
+            task_id: it.task,
+            servers: servers.collect(),
+            transfer_mode: 2,
+            offline_ready: true,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct ConversationRemoved {
+    /// Who
+    #[arg(long)]
+    user: u32,
+    /// Which: a user, or a group with --group
+    #[arg(long)]
+    conversation: u32,
+    /// A group's
+    #[arg(long)]
+    group: bool,
+}
+
+impl From<ConversationRemoved> for Typed {
+    fn from(it: ConversationRemoved) -> Self {
+        Self::ConversationRemoved(v1::ConversationRemoved {
+            user_id: it.user,
+            conversation: conversation_type(it.group),
+            conversation_id: it.conversation,
+        })
+    }
+}
+
+#[derive(Debug, Args)]
+struct Signature {
+    /// Whose
+    #[arg(long)]
+    user: u32,
+    /// The new one
+    #[arg(long)]
+    text: String,
+}
+
+impl From<Signature> for Typed {
+    fn from(it: Signature) -> Self {
+        Self::SignatureChanged(SignatureChanged {
+            user_id: it.user,
+            signature: it.text,
+        })
+    }
 }
 
 fn conversation_type(group: bool) -> i32 {

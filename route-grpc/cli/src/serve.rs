@@ -15,8 +15,8 @@ use route_runtime::telemetry::{self, LogArgs, Metrics, flush_logs, init_logs};
 use route_runtime::{files, listen, probes, workers};
 use tracing::{error, info, warn};
 
-/// How long the last log lines may take, the last traces, and the last metrics. Together with the drain less than the
-/// grace.
+/// How long the last log lines may take, the last traces, and the last metrics. Together with the
+/// drain less than the grace.
 const FLUSH: Duration = Duration::from_secs(1);
 
 const NAME: &str = "route-grpc";

@@ -3,10 +3,7 @@
 use std::io::{self, Write};
 
 use route_proto::v1::event::Event as Typed;
-use route_proto::v1::{
-    ChangeReason, ConversationType, Event, Gap, GapReason, LegacyStatus, SessionState, Status,
-    UserStatus,
-};
+use route_proto::v1::{ChangeReason, ConversationType, Event, Gap, GapReason, UserStatus};
 
 use crate::failure::Failure;
 
@@ -17,32 +14,22 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     Ok(output.flush()?)
 }
 
-/// A user's status in a word.
-pub(crate) fn status(user: &UserStatus) -> &'static str {
-    match user.status() {
-        Status::Online => "online",
-        Status::Away => "away",
-        Status::Offline => "offline",
-        Status::Unspecified => "unknown",
+/// An enum value in a word: its name without the prefix that all values of its type have.
+pub(crate) fn word(prefix: &str, name: &str) -> String {
+    match name.strip_prefix(prefix) {
+        Some("UNSPECIFIED") | None => "unknown".to_owned(),
+        Some(word) => word.to_lowercase().replace('_', " "),
     }
+}
+
+/// A user's status in a word.
+pub(crate) fn status(user: &UserStatus) -> String {
+    word("STATUS_", user.status().as_str_name())
 }
 
 /// What legacy clients see, in a word.
-pub(crate) fn legacy_status(user: &UserStatus) -> &'static str {
-    match user.legacy_status() {
-        LegacyStatus::Online => "online",
-        LegacyStatus::Offline => "offline",
-        LegacyStatus::Unspecified => "unknown",
-    }
-}
-
-/// A client's state in a word.
-pub(crate) fn session_state(state: SessionState) -> &'static str {
-    match state {
-        SessionState::Online => "online",
-        SessionState::Away => "away",
-        SessionState::Unspecified => "unknown",
-    }
+pub(crate) fn legacy_status(user: &UserStatus) -> String {
+    word("LEGACY_STATUS_", user.legacy_status().as_str_name())
 }
 
 /// A client type as people call it.
@@ -57,15 +44,8 @@ pub(crate) fn client_type(value: u32) -> String {
 }
 
 /// Why a status changed, in words.
-pub(crate) fn change_reason(reason: ChangeReason) -> &'static str {
-    match reason {
-        ChangeReason::Client => "client",
-        ChangeReason::List => "list",
-        ChangeReason::LinkClosed => "link closed",
-        ChangeReason::GatewayLost => "gateway lost",
-        ChangeReason::Role => "role",
-        ChangeReason::Unspecified => "unknown",
-    }
+pub(crate) fn change_reason(reason: ChangeReason) -> String {
+    word("CHANGE_REASON_", reason.as_str_name())
 }
 
 /// A gap in words.
@@ -85,13 +65,21 @@ pub(crate) fn gap(gap: &Gap) -> String {
 
 /// An event in one line, without what users wrote.
 pub(crate) fn event(event: &Event) -> String {
+    let kind = match event.event {
+        Some(_) => word("EVENT_KIND_", event.kind().as_str_name()),
+        None => "unreadable".to_owned(),
+    };
     let origin = match event.origin_link.as_str() {
         "" => String::new(),
         link => format!("  [{link}]"),
     };
-    let text = match &event.event {
+    format!("{kind:<22}{}{origin}", details(event))
+}
+
+fn details(event: &Event) -> String {
+    match &event.event {
         Some(Typed::ChatMessage(chat)) => format!(
-            "chat message          {} -> {}{}  message {}, {} bytes",
+            "{} -> {}{}  message {}, {} bytes",
             chat.from_user_id,
             group_mark(chat.conversation()),
             chat.to_id,
@@ -99,61 +87,52 @@ pub(crate) fn event(event: &Event) -> String {
             chat.content.len()
         ),
         Some(Typed::P2pCommand(p2p)) => format!(
-            "p2p command           {} -> {}  {} bytes",
+            "{} -> {}  {} bytes",
             p2p.from_user_id,
             p2p.to_user_id,
             p2p.command.len()
         ),
         Some(Typed::ReadReceipt(read)) => format!(
-            "read receipt          {} in {}{}  up to message {}",
+            "{} in {}{}  up to message {}",
             read.user_id,
             group_mark(read.conversation()),
             read.conversation_id,
             read.message_id
         ),
-        Some(Typed::Kick(kick)) => format!(
-            "kick                  {} on {}  reason {}",
-            kick.user_id,
-            client_type(kick.client_type),
-            kick.reason
-        ),
+        Some(Typed::Kick(kick)) => {
+            let client = client_type(kick.client_type);
+            format!("{} on {client}  reason {}", kick.user_id, kick.reason)
+        }
         Some(Typed::GroupChange(group)) => format!(
-            "group change          group {} by {}  {} changed, {} members",
+            "group {} by {}  {} changed, {} members",
             group.group_id,
             group.user_id,
             group.changed_ids.len(),
             group.member_ids.len()
         ),
-        Some(Typed::FileNotice(file)) => format!(
-            "file notice           {} -> {}  {} bytes",
-            file.from_user_id, file.to_user_id, file.file_size
-        ),
-        Some(Typed::ConversationRemoved(removed)) => format!(
-            "conversation removed  {} removed {}{}",
-            removed.user_id,
-            group_mark(removed.conversation()),
-            removed.conversation_id
-        ),
-        Some(Typed::SignatureChanged(changed)) => {
-            format!("signature changed     {}", changed.user_id)
+        Some(Typed::FileNotice(file)) => {
+            let (from, to, bytes) = (file.from_user_id, file.to_user_id, file.file_size);
+            format!("{from} -> {to}  {bytes} bytes")
         }
-        Some(Typed::StatusChanged(changed)) => {
-            let user = changed.user.clone().unwrap_or_default();
+        Some(Typed::ConversationRemoved(removed)) => {
+            let group = group_mark(removed.conversation());
             format!(
-                "status changed        {} is {}  ({})",
-                user.user_id,
-                status(&user),
-                change_reason(changed.reason())
+                "{} removed {group}{}",
+                removed.user_id, removed.conversation_id
             )
         }
-        Some(Typed::DesktopLoginChanged(changed)) => format!(
-            "desktop login         {} {}",
-            changed.user_id,
-            if changed.logged_in { "on" } else { "off" }
-        ),
-        None => format!("unreadable            {}", event.kind().as_str_name()),
-    };
-    format!("{text}{origin}")
+        Some(Typed::SignatureChanged(changed)) => changed.user_id.to_string(),
+        Some(Typed::StatusChanged(changed)) => {
+            let user = changed.user.clone().unwrap_or_default();
+            let reason = change_reason(changed.reason());
+            format!("{} is {}  ({reason})", user.user_id, status(&user))
+        }
+        Some(Typed::DesktopLoginChanged(changed)) => {
+            let state = if changed.logged_in { "on" } else { "off" };
+            format!("{} {state}", changed.user_id)
+        }
+        None => event.kind().as_str_name().to_owned(),
+    }
 }
 
 fn group_mark(conversation: ConversationType) -> &'static str {

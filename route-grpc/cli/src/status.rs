@@ -63,7 +63,7 @@ fn session(session: &UserSession) -> String {
     format!(
         "{}{logins} {} at {} [{}]",
         show::client_type(session.client_type),
-        show::session_state(session.state()),
+        show::word("SESSION_STATE_", session.state().as_str_name()),
         session.msg_server,
         session.link
     )

@@ -2,7 +2,8 @@
 
 use std::ops::ControlFlow;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{EventKind, SubscribeRequest, SubscribeResponse};
@@ -12,12 +13,15 @@ use crate::failure::Failure;
 use crate::follow::follow;
 use crate::{json, show};
 
+/// What the names of all kinds begin with.
+const PREFIX: &str = "EVENT_KIND_";
+
 /// Flags of `subscribe`.
 #[derive(Debug, Args)]
 pub(crate) struct SubscribeArgs {
     /// Only these kinds of events
-    #[arg(long, value_enum, value_name = "KIND", value_delimiter = ',')]
-    kind: Vec<Kind>,
+    #[arg(long, value_parser = kind(), value_name = "KIND", value_delimiter = ',')]
+    kind: Vec<EventKind>,
     /// Only events that name one of these users
     #[arg(long, value_name = "USER", value_delimiter = ',')]
     user: Vec<u32>,
@@ -34,18 +38,19 @@ pub(crate) struct SubscribeArgs {
     client: ClientArgs,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Kind {
-    ChatMessage,
-    P2pCommand,
-    ReadReceipt,
-    Kick,
-    GroupChange,
-    FileNotice,
-    ConversationRemoved,
-    SignatureChanged,
-    StatusChanged,
-    DesktopLoginChanged,
+/// Takes the kinds by their names in the API, in small letters: `chat-message`.
+fn kind() -> impl TypedValueParser<Value = EventKind> {
+    let numbers = 1..=i32::from(u8::MAX);
+    let kinds = numbers.filter_map(|number| EventKind::try_from(number).ok());
+    let names = kinds.map(|kind| {
+        let name = kind.as_str_name().trim_start_matches(PREFIX);
+        // For the parser, which lives as long as the process.
+        &*name.to_lowercase().replace('_', "-").leak()
+    });
+    PossibleValuesParser::new(names).try_map(|name| {
+        let name = name.to_uppercase().replace('-', "_");
+        EventKind::from_str_name(&format!("{PREFIX}{name}")).ok_or("no such kind")
+    })
 }
 
 /// Shows the stream until it is told to end.
@@ -58,10 +63,7 @@ pub(crate) async fn run(args: SubscribeArgs) -> Result<(), Failure> {
         count,
         client,
     } = args;
-    let kinds: Vec<i32> = kind
-        .into_iter()
-        .map(|kind| event_kind(kind).into())
-        .collect();
+    let kinds: Vec<i32> = kind.into_iter().map(i32::from).collect();
     let open = async |position: String| {
         let mut broadcast = BroadcastServiceClient::new(client.connect().await?)
             .max_decoding_message_size(usize::MAX);
@@ -99,20 +101,5 @@ fn text(response: &SubscribeResponse) -> Option<String> {
         Message::Subscribed(_) => Some("-- subscribed".to_owned()),
         Message::Resumed(_) => Some("-- resumed".to_owned()),
         Message::Watermark(_) => None,
-    }
-}
-
-fn event_kind(kind: Kind) -> EventKind {
-    match kind {
-        Kind::ChatMessage => EventKind::ChatMessage,
-        Kind::P2pCommand => EventKind::P2pCommand,
-        Kind::ReadReceipt => EventKind::ReadReceipt,
-        Kind::Kick => EventKind::Kick,
-        Kind::GroupChange => EventKind::GroupChange,
-        Kind::FileNotice => EventKind::FileNotice,
-        Kind::ConversationRemoved => EventKind::ConversationRemoved,
-        Kind::SignatureChanged => EventKind::SignatureChanged,
-        Kind::StatusChanged => EventKind::StatusChanged,
-        Kind::DesktopLoginChanged => EventKind::DesktopLoginChanged,
     }
 }

@@ -1,5 +1,6 @@
-//! File descriptors: how many connections the process can afford. A process that runs out of them can take no connection on
-//! any port, so the limits of all ports together stay below what it may have open.
+//! File descriptors: how many connections the process can afford. A process that runs out of them
+//! can take no connection on any port, so the limits of all ports together stay below what it may
+//! have open.
 
 use rustix::process::{Resource, getrlimit};
 
@@ -8,7 +9,8 @@ use crate::probes;
 /// For everything but connections: listeners, the runtime, logs, a node elsewhere.
 const OWN: usize = 32;
 
-/// Connections of the ports that carry the work, all together; the probe port's places are kept free.
+/// Connections of the ports that carry the work, all together; the probe port's places are kept
+/// free.
 pub fn affordable_connections() -> usize {
     let files = getrlimit(Resource::Nofile).current;
     let files = files.map_or(usize::MAX, |files| {

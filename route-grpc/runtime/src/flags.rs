@@ -1,5 +1,5 @@
-//! Values of flags: times, sizes, counts. None of them may be 0 unless 0 means something, for a limit of 0 is a slip of the
-//! pen that would only show when nothing works.
+//! Values of flags: times, sizes, counts. None of them may be 0 unless 0 means something, for a
+//! limit of 0 is a slip of the pen that would only show when nothing works.
 
 use std::time::Duration;
 
@@ -27,7 +27,8 @@ pub fn duration_or_zero(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "a time is a whole number and ms, s, m or h, such as 10s".to_owned())
 }
 
-/// Reads a size: a whole number, and `KiB`, `MiB` or `GiB`, or nothing for bytes; more than 0, and what fits into `T`.
+/// Reads a size: a whole number, and `KiB`, `MiB` or `GiB`, or nothing for bytes; more than 0, and
+/// what fits into `T`.
 pub fn bytes<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let bytes = quantity(text, &SIZES).ok_or_else(|| {
         "a size is a whole number and KiB, MiB, GiB or nothing, such as 64MiB".to_owned()

@@ -8,7 +8,8 @@
 //! | [`http2`] | bounds of HTTP/2 connections |
 //! | [`files`] | how many connections the process can afford |
 //! | [`telemetry`] | logs, metrics, traces |
-//! | [`readiness`], [`probes`] | whether work is welcome; the port that probes and Prometheus ask |
+//! | [`readiness`] | whether work is welcome, and why not |
+//! | [`probes`] | the port that probes and Prometheus ask |
 //! | [`shutdown`] | drain, then end by a deadline |
 //!
 //! **Architecture invariant:** nothing here knows the protocol, presence or a service. A change to what is routed

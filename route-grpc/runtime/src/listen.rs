@@ -1,4 +1,5 @@
-//! TCP listeners: binding with an error that names the address, and accepting through a shortage of resources.
+//! TCP listeners: binding with an error that names the address, and accepting through a shortage of
+//! resources.
 
 use std::io;
 use std::net::SocketAddr;
@@ -6,11 +7,12 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// Connections that the kernel may hold for us; what comes beyond is refused or tried again by its sender.
+/// Connections that the kernel may hold for us; what comes beyond is refused or tried again by its
+/// sender.
 const BACKLOG: u32 = 1024;
 
-/// Pause before the next attempt when the process has no file descriptor or memory for a connection. The connection
-/// waits in the backlog meanwhile.
+/// Pause before the next attempt when the process has no file descriptor or memory for a
+/// connection. The connection waits in the backlog meanwhile.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(20);
 
 /// `errno` of a shortage that passes: ENOMEM, ENFILE, EMFILE, ENOBUFS.
@@ -28,8 +30,8 @@ pub struct BindError {
 
 /// Binds a listener. Port 0 takes a free port: ask the listener for its address.
 ///
-/// An address that a predecessor has just left (`TIME_WAIT`) can be taken over at once. Never waits; it is async because
-/// registering a socket needs the runtime that an async caller has.
+/// An address that a predecessor has just left (`TIME_WAIT`) can be taken over at once. Never
+/// waits; it is async because registering a socket needs the runtime that an async caller has.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     let listen = || {
         let socket = match address {
@@ -45,9 +47,10 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
 
 /// Waits for the next connection.
 ///
-/// A connection that broke before it was accepted is skipped. While the process is out of file descriptors or memory,
-/// it is tried again every 20 ms, so a waiting connection is served as soon as one is free. Any other error means that
-/// the listener is unusable. Cancel safe: no accepted connection is lost.
+/// A connection that broke before it was accepted is skipped. While the process is out of file
+/// descriptors or memory, it is tried again every 20 ms, so a waiting connection is served as soon
+/// as one is free. Any other error means that the listener is unusable. Cancel safe: no accepted
+/// connection is lost.
 pub async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     loop {
         let error = match listener.accept().await {
@@ -69,7 +72,8 @@ fn is_shortage(error: &io::Error) -> bool {
         .is_some_and(|errno| SHORTAGES.contains(&errno))
 }
 
-/// Linux reports errors of a connection that is already dead, network errors included, through `accept`.
+/// Linux reports errors of a connection that is already dead, network errors included, through
+/// `accept`.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

@@ -30,11 +30,12 @@ use crate::readiness::Readiness;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{CONTENT_TYPE, Metrics};
 
-/// Connections served at a time. Probes and scrapes are a handful. When there are more, the oldest goes: peers that say nothing
-/// must not keep a probe waiting.
+/// Connections served at a time. Probes and scrapes are a handful. When there are more, the oldest
+/// goes: peers that say nothing must not keep a probe waiting.
 pub const MAX_CONNECTIONS: usize = 32;
 
-/// From accept to the end of the answer. A connection carries one request, so no peer holds a place for longer.
+/// From accept to the end of the answer. A connection carries one request, so no peer holds a place
+/// for longer.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 
 /// Serves until [`Shutdown::finished`]; fails if the listener breaks.

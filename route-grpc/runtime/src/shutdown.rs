@@ -1,8 +1,9 @@
 //! Stopping: drain on a signal, end by a deadline.
 //!
-//! One [`Shutdown`] per process, cloned into every task. A server task is spawned on its [tracker](Shutdown::tracker)
-//! and begins to end when [`draining`](Shutdown::draining) is cancelled; `main` awaits
-//! [`on_signal`](Shutdown::on_signal), then [`finish`](Shutdown::finish), and exits.
+//! One [`Shutdown`] per process, cloned into every task. A server task is spawned on its
+//! [tracker](Shutdown::tracker) and begins to end when [`draining`](Shutdown::draining) is
+//! cancelled; `main` awaits [`on_signal`](Shutdown::on_signal), then [`finish`](Shutdown::finish),
+//! and exits.
 
 use std::future::pending;
 use std::io;
@@ -51,7 +52,8 @@ impl Shutdown {
         self.inner.draining.clone()
     }
 
-    /// Cancelled when [`finish`](Self::finish) is done, for what must outlive the drain (the probe port).
+    /// Cancelled when [`finish`](Self::finish) is done, for what must outlive the drain (the probe
+    /// port).
     pub fn finished(&self) -> CancellationToken {
         self.inner.finished.clone()
     }
@@ -87,8 +89,8 @@ impl Shutdown {
         self.begin();
     }
 
-    /// Waits until every tracked task has ended: true. False if the deadline cut them off, or a person who pressed
-    /// Ctrl-C (again). Begins the drain if nobody has.
+    /// Waits until every tracked task has ended: true. False if the deadline cut them off, or a
+    /// person who pressed Ctrl-C (again). Begins the drain if nobody has.
     pub async fn finish(&self) -> bool {
         self.begin();
         self.inner.tracker.close();
@@ -106,7 +108,8 @@ impl Shutdown {
     }
 }
 
-/// Waits for one signal; for ever if it cannot be caught, for then its default action ends the process anyway.
+/// Waits for one signal; for ever if it cannot be caught, for then its default action ends the
+/// process anyway.
 async fn received(kind: SignalKind) {
     let wait = async || -> io::Result<()> {
         signal(kind)?.recv().await;

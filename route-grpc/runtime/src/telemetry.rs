@@ -12,24 +12,25 @@ mod traces;
 
 use std::time::Duration;
 
-pub use logs::{LogArgs, LogError, LogFormat, flush_logs, lost_log_lines};
+pub use logs::{LogArgs, LogError, LogFormat, flush_logs};
 pub use metrics::{CONTENT_TYPE, Metrics, MetricsError};
 pub use opentelemetry::trace::SpanKind;
 pub use traces::{Roots, Span, Traces, current, init_traces, traces};
 
-/// Sends what `tracing` reports in this process to standard output. A panic is reported too, and ends the process with
-/// exit code 101, whichever thread or task it happens in.
+/// Sends what `tracing` reports in this process to standard output. A panic is reported too, and
+/// ends the process with exit code 101, whichever thread or task it happens in.
 ///
-/// Logging never waits for standard output and never ends the process: a line that finds 4 MiB waiting, or an output
-/// that is closed, is lost and [counted](lost_log_lines). Call [`flush_logs`] before the process ends.
+/// Logging never waits for standard output and never ends the process: a line that finds 4 MiB
+/// waiting, or an output that is closed, is lost and counted. Call [`flush_logs`] before the
+/// process ends.
 pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
     logs::init(format, filter)?;
     panics::end_the_process();
     Ok(())
 }
 
-/// Sends what the collector has not got yet, for at most `within` each for traces and metrics. Call it when nothing more
-/// is to be told.
+/// Sends what the collector has not got yet, for at most `within` each for traces and metrics. Call
+/// it when nothing more is to be told.
 pub async fn finish(within: Duration) {
     // Exporters wait, and what they wait for runs on this runtime.
     let sent =

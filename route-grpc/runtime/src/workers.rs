@@ -4,11 +4,12 @@ use std::io;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// Builds the runtime: `worker_threads` threads that run every task, with I/O, timers and signals. A single worker is the
-/// thread that calls `block_on`: nobody has to be woken, and a task costs less to schedule.
+/// Builds the runtime: `worker_threads` threads that run every task, with I/O, timers and signals.
+/// A single worker is the thread that calls `block_on`: nobody has to be woken, and a task costs
+/// less to schedule.
 ///
-/// Fails with [`io::ErrorKind::InvalidInput`] if `worker_threads` is 0, else as the system does when it has no
-/// threads or file descriptors left.
+/// Fails with [`io::ErrorKind::InvalidInput`] if `worker_threads` is 0, else as the system does
+/// when it has no threads or file descriptors left.
 pub fn runtime(worker_threads: usize) -> io::Result<Runtime> {
     match worker_threads {
         0 => {

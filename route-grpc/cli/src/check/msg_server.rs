@@ -1,7 +1,8 @@
 //! A MsgServer, as far as a check needs one.
 //!
-//! It holds one user by a *hidden login*, that is, its first list says OFFLINE: it gets what is for the user, and nobody
-//! is shown, notified or told. It never claims: that would make standby connections of all others from this address.
+//! It holds one user by a *hidden login*, that is, its first list says OFFLINE: it gets what is for
+//! the user, and nobody is shown, notified or told. It never claims: that would make standby
+//! connections of all others from this address.
 
 use std::time::Duration;
 
@@ -72,7 +73,8 @@ impl MsgServer {
         self.send(&pdu::encode(7, LIST, 0, &list)).await
     }
 
-    /// Asks for the status of users; checks that the answer is the one to this question, and says who is online.
+    /// Asks for the status of users; checks that the answer is the one to this question, and says
+    /// who is online.
     pub(crate) async fn online(&mut self, users: &[u32], nonce: &str) -> anyhow::Result<Vec<u32>> {
         self.sequence += 1;
         let request = ImUsersStatReq {
@@ -101,8 +103,8 @@ impl MsgServer {
         Ok(online.map(|entry| entry.user_id).collect())
     }
 
-    /// Sends a command from this user to another one; these are its bytes. MsgServers ignore one for users they do not
-    /// have.
+    /// Sends a command from this user to another one; these are its bytes. MsgServers ignore one
+    /// for users they do not have.
     pub(crate) async fn command(&mut self, to: u32, text: &str) -> anyhow::Result<Bytes> {
         let body = Imp2pCmdMsg {
             from_user_id: self.user,

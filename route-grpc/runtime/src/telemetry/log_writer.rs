@@ -1,8 +1,8 @@
 //! A thread that writes log lines, so that nobody else waits for the output.
 //!
-//! Lines gather in one buffer of bounded size, and the thread takes all of them at once. If the buffer is full (the
-//! reader of a pipe is asleep), or the output fails (the reader is gone), lines are lost and counted; a task that logs
-//! never notices.
+//! Lines gather in one buffer of bounded size, and the thread takes all of them at once. If the
+//! buffer is full (the reader of a pipe is asleep), or the output fails (the reader is gone), lines
+//! are lost and counted; a task that logs never notices.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -222,7 +222,8 @@ mod tests {
         writer.write_all(line.as_bytes()).unwrap();
     }
 
-    /// An output that blocks until its gate is dropped, hands over what it gets, and fails when nobody takes it.
+    /// An output that blocks until its gate is dropped, hands over what it gets, and fails when
+    /// nobody takes it.
     struct Output {
         gate: Receiver<()>,
         written: Sender<Vec<u8>>,

@@ -7,8 +7,6 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use opentelemetry::Context;
-use opentelemetry::trace::TraceContextExt;
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -19,14 +17,17 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::log_writer::LogWriter;
+use super::traces;
 
-/// Bytes of log lines that wait for standard output; a line beyond is lost, and counted. Some 10 000 lines.
+/// Bytes of log lines that wait for standard output; a line beyond is lost, and counted. Some 10
+/// 000 lines.
 const BACKLOG_BYTES: usize = 4 << 20;
 
 /// Set once, as the subscriber of `tracing` is.
 static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
 
-/// Flags about logs. They carry no environment names, for these have the binary's prefix; it adds them:
+/// Flags about logs. They carry no environment names, for these have the binary's prefix; it adds
+/// them:
 /// `#[command(mut_arg("log_format", |arg| arg.env("TT_ROUTE_LOG_FORMAT")))]`, and the same for `log_filter`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogArgs {
@@ -115,17 +116,19 @@ pub(super) fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
     Ok(())
 }
 
-/// Waits until every line so far is written, at most for `within`: then false. True if logging is not set up.
+/// Waits until every line so far is written, at most for `within`: then false. True if logging is
+/// not set up.
 pub fn flush_logs(within: Duration) -> bool {
     WRITER.get().is_none_or(|writer| writer.flush(within))
 }
 
 /// How many lines were lost, because standard output was full or closed.
-pub fn lost_log_lines() -> u64 {
+pub(super) fn lost_log_lines() -> u64 {
     WRITER.get().map_or(0, |writer| writer.lost_lines())
 }
 
-/// JSON with the ids of the trace and the span that a line belongs to, if there is one that is sent to a collector.
+/// JSON with the ids of the trace and the span that a line belongs to, if there is one that is sent
+/// to a collector.
 struct TraceIds<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for TraceIds<F>
@@ -140,12 +143,7 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> fmt::Result {
-        let traced = Context::map_current(|context| {
-            let span = context.span();
-            let it = span.span_context();
-            it.is_sampled().then(|| (it.trace_id(), it.span_id()))
-        });
-        let Some((trace, span)) = traced else {
+        let Some((trace, span)) = traces::current_ids() else {
             return self.0.format_event(context, writer, event);
         };
         let mut line = String::new();

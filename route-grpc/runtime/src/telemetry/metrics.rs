@@ -1,4 +1,5 @@
-//! Metrics: instruments of OpenTelemetry, read by Prometheus, and sent to a collector where that is asked for.
+//! Metrics: instruments of OpenTelemetry, read by Prometheus, and sent to a collector where that is
+//! asked for.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -39,13 +40,14 @@ pub(super) fn finish(within: Duration) -> bool {
 }
 
 impl Metrics {
-    /// No instruments yet, but for those of the process itself (`process.*`), of the runtime on which this is called, and
-    /// of the rest of telemetry.
+    /// No instruments yet, but for those of the process itself (`process.*`), of the runtime on
+    /// which this is called, and of the rest of telemetry.
     pub fn new(service_name: &'static str, version: &'static str) -> Result<Self, MetricsError> {
         let registry = Registry::new();
         let exporter = opentelemetry_prometheus::exporter()
             .with_registry(registry.clone())
-            // One scope per process: its name as a label of every series would tell nobody anything.
+            // One scope per process: its name as a label of every series would tell nobody
+            // anything.
             .scope_info_enabled(false)
             .build()?;
         let mut provider = SdkMeterProvider::builder()
@@ -72,7 +74,8 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Where instruments are made. Give each a unit (UCUM) and a description: both appear in the scrape.
+    /// Where instruments are made. Give each a unit (UCUM) and a description: both appear in the
+    /// scrape.
     pub fn meter(&self) -> Meter {
         self.provider.meter(self.service_name)
     }

@@ -1,7 +1,7 @@
 //! The standard `OTEL_*` variables: whether telemetry is sent to a collector, and in whose name.
 //!
-//! What concerns the connection (endpoint, headers, time limit) and the batches (`OTEL_BSP_*`, `OTEL_METRIC_EXPORT_*`) is
-//! read by the exporters themselves.
+//! What concerns the connection (endpoint, headers, time limit) and the batches (`OTEL_BSP_*`,
+//! `OTEL_METRIC_EXPORT_*`) is read by the exporters themselves.
 
 use std::env;
 use std::str::FromStr;
@@ -10,11 +10,12 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 
-/// Of 1000 PDUs one begins a trace, unless `OTEL_TRACES_SAMPLER` says otherwise: at 50 000 PDUs a second that is 50 traces
-/// a second, and enough to see where time goes.
+/// Of 1000 PDUs one begins a trace, unless `OTEL_TRACES_SAMPLER` says otherwise: at 50 000 PDUs a
+/// second that is 50 traces a second, and enough to see where time goes.
 const USUAL_RATIO: f64 = 0.001;
 
-/// Spans that wait for the collector, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise: OpenTelemetry's default.
+/// Spans that wait for the collector, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise:
+/// OpenTelemetry's default.
 const USUAL_QUEUE: usize = 2048;
 
 /// Kinds of telemetry that can be sent.
@@ -44,7 +45,8 @@ pub(super) fn is_sent(signal: Signal) -> bool {
     exporter && (text(endpoint).is_some() || text("OTEL_EXPORTER_OTLP_ENDPOINT").is_some())
 }
 
-/// This process: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, or what the binary calls itself.
+/// This process: `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES`, or what the binary calls
+/// itself.
 pub(super) fn resource(service_name: &'static str, version: &'static str) -> Resource {
     let resource = Resource::builder_empty()
         .with_service_name(service_name)

@@ -1,6 +1,6 @@
-//! A panic is a bug, and what it leaves behind cannot be trusted: a task that is gone is missing, a lock that it held may
-//! guard half a change. So it ends the process, whichever task or thread it happens in, and whoever supervises the process
-//! starts it anew.
+//! A panic is a bug, and what it leaves behind cannot be trusted: a task that is gone is missing, a
+//! lock that it held may guard half a change. So it ends the process, whichever task or thread it
+//! happens in, and whoever supervises the process starts it anew.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::{self, PanicHookInfo};
@@ -18,7 +18,8 @@ const EXIT_CODE: i32 = 101;
 /// For the last log lines.
 const FLUSH_TIME: Duration = Duration::from_secs(1);
 
-/// If the process has not ended by then, for instance because the panic happened where lines are logged, it is aborted.
+/// If the process has not ended by then, for instance because the panic happened where lines are
+/// logged, it is aborted.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// From now on a panic is logged as an error, once, and ends the process with exit code 101.

@@ -9,7 +9,8 @@ use opentelemetry::metrics::Meter;
 /// The kernel counts CPU time for user space in ticks of 10 ms on every architecture (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Declares the instruments; they read `/proc/self` when they are collected. Without `/proc` they are silent.
+/// Declares the instruments; they read `/proc/self` when they are collected. Without `/proc` they
+/// are silent.
 pub(super) fn observe(meter: &Meter) {
     let cpu_mode = |mode| [KeyValue::new("cpu.mode", mode)];
     let (user, system) = (cpu_mode("user"), cpu_mode("system"));
@@ -64,8 +65,8 @@ impl CpuTicks {
         Self::parse(&fs::read_to_string("/proc/self/stat").ok()?)
     }
 
-    /// Fields 14 and 15 of `/proc/[pid]/stat`. Field 2 is the program's name in parentheses and may hold anything, so
-    /// counting starts after the last one.
+    /// Fields 14 and 15 of `/proc/[pid]/stat`. Field 2 is the program's name in parentheses and may
+    /// hold anything, so counting starts after the last one.
     fn parse(stat: &str) -> Option<Self> {
         let (_, fields) = stat.rsplit_once(')')?;
         let mut times = fields.split_ascii_whitespace().skip(11);

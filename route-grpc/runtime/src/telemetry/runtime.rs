@@ -1,4 +1,5 @@
-//! What the tokio runtime says about itself: whether there are enough workers, and who keeps them busy.
+//! What the tokio runtime says about itself: whether there are enough workers, and who keeps them
+//! busy.
 
 use opentelemetry::metrics::Meter;
 use tokio::runtime::Handle;

@@ -1,11 +1,13 @@
 //! Traces: spans of OpenTelemetry, sent to a collector by OTLP over gRPC.
 //!
-//! Configured by the standard `OTEL_*` variables, and off unless they name an endpoint. One PDU in a thousand begins a
-//! trace; whether it does is decided before anything is done for it ([`Roots`]), and everybody on its way sees that by
-//! its `traceparent`: the others cost nothing but the comparison of a number.
+//! Configured by the standard `OTEL_*` variables, and off unless they name an endpoint. One PDU in
+//! a thousand begins a trace; whether it does is decided before anything is done for it
+//! ([`Roots`]), and everybody on its way sees that by its `traceparent`: the others cost nothing
+//! but the comparison of a number.
 //!
-//! Spans are made by hand, where a PDU passes from one hop to the next, and not from `tracing`'s: so no event of the
-//! exporter itself, or of the gRPC client below it, can become something to be exported.
+//! Spans are made by hand, where a PDU passes from one hop to the next, and not from `tracing`'s:
+//! so no event of the exporter itself, or of the gRPC client below it, can become something to be
+//! exported.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -42,7 +44,8 @@ pub fn traces() -> Option<&'static Traces> {
     TRACES.get()
 }
 
-/// Begins to send traces if the `OTEL_*` variables say where to. Has to be called on the runtime that is to send.
+/// Begins to send traces if the `OTEL_*` variables say where to. Has to be called on the runtime
+/// that is to send.
 pub fn init_traces(
     service_name: &'static str,
     version: &'static str,
@@ -159,16 +162,20 @@ impl fmt::Debug for Span {
 
 /// `traceparent` of the span that is being worked in; `None` if that is not traced.
 pub fn current() -> Option<String> {
+    current_ids().map(|(trace, span)| format!("00-{trace}-{span}-01"))
+}
+
+/// The same as two ids.
+pub(super) fn current_ids() -> Option<(TraceId, SpanId)> {
     Context::map_current(|context| {
         let span = context.span();
         let it = span.span_context();
-        it.is_sampled()
-            .then(|| format!("00-{}-{}-01", it.trace_id(), it.span_id()))
+        it.is_sampled().then(|| (it.trace_id(), it.span_id()))
     })
 }
 
-/// Which of many things begin a trace. Decides how many are to be passed over instead of deciding about each, so that a
-/// batch of them costs one comparison.
+/// Which of many things begin a trace. Decides how many are to be passed over instead of deciding
+/// about each, so that a batch of them costs one comparison.
 #[derive(Debug, Default)]
 pub struct Roots {
     /// To be passed over before the next one; `None`: not decided.
