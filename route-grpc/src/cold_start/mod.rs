@@ -23,7 +23,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::gateways::MAX_GATEWAYS;
-use crate::gateways::ingest;
+use crate::gateways::entry;
 use crate::refusal::Refusal;
 use order::Places;
 
@@ -145,10 +145,10 @@ impl ColdStart {
         read_at: impl Fn(&UplinkEntry) -> i64,
     ) -> Vec<UplinkEntry> {
         let held = self.held.entry(gateway).or_default();
-        let (tables, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(ingest::is_replay);
+        let (tables, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(entry::is_replay);
         // What closed links give back is outside the windows that the bound is made for; their queues limit it.
         let within = others.iter().filter(|entry| !is_return(entry));
-        held.bytes += within.map(ingest::size).sum::<usize>();
+        held.bytes += within.map(entry::size).sum::<usize>();
         held.entries
             .extend(others.into_iter().map(|entry| HeldEntry {
                 read_at: read_at(&entry),

@@ -6,24 +6,23 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use route_core::{
-    Audience, Change, ClientType, CloseReason, Core, Effect, Item, LinkError, LinkId, ListEntry,
-    Payload, ReportedStatus, Restored, ReturnedRun, TableEntry, Taken, UserId,
+    Audience, Change, CloseReason, Core, Effect, LinkError, LinkId, ListEntry, ReportedStatus,
+    Restored, TableEntry, UserId,
 };
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AudienceScope, CloseReason as WireCloseReason, DeliveryRun, Envelope, LinkClosed, LinkOpened,
-    SessionList, SessionUpdate, StatusAnswer, StatusQuery, TakenMark, UplinkEntry, delivery,
+    SessionList, SessionUpdate, StatusAnswer, StatusQuery, UplinkEntry,
 };
 
 use crate::clock::micros;
 use crate::gateways::Gateway;
-use crate::gateways::clock_offset::{GatewayClock, signed};
-use crate::gateways::sequences::{Kind, Step};
+use crate::gateways::clock_offset::signed;
+use crate::gateways::entry::{kind, size};
+use crate::gateways::sequences::Step;
+use crate::gateways::wire::{read_client_type, read_run, read_status, read_taken};
 use crate::refusal::Refusal;
 use crate::trace::{self, Traced};
-
-/// What an entry takes beside its payload until it is confirmed, bytes (about).
-const ENTRY_BYTES: usize = 128;
 
 /// What one batch did, for metrics, for its confirmation and for the node's chores.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -121,40 +120,6 @@ pub(crate) fn answer(core: &mut Core, open: &OpenQuery) -> Answer {
     }
 }
 
-/// The entry belongs to the table of a link that the node has lost.
-pub(crate) fn is_replay(entry: &UplinkEntry) -> bool {
-    let kind = entry.entry.as_ref().map(kind);
-    matches!(kind, Some(Kind::Reopened | Kind::Table { .. }))
-}
-
-/// About what an entry takes, bytes.
-pub(crate) fn size(entry: &UplinkEntry) -> usize {
-    let payload = match &entry.entry {
-        Some(Entry::Envelope(envelope)) => envelope.pdu.len(),
-        Some(Entry::List(list)) => 12 * list.user_ids.len(),
-        Some(Entry::Query(query)) => 4 * query.user_ids.len(),
-        Some(Entry::Returned(returned)) => {
-            let deliveries = returned.runs.iter().flat_map(|run| &run.deliveries);
-            let sizes = deliveries.map(|delivery| match &delivery.payload {
-                Some(delivery::Payload::Pdu(pdu)) => ENTRY_BYTES + pdu.len(),
-                Some(delivery::Payload::DesktopLogin(_) | delivery::Payload::Status(_)) | None => {
-                    ENTRY_BYTES
-                }
-            });
-            sizes.sum::<usize>() + returned.taken.len() * size_of::<TakenMark>()
-        }
-        Some(
-            Entry::Opened(_)
-            | Entry::Closed(_)
-            | Entry::Update(_)
-            | Entry::Role(_)
-            | Entry::Unreadable(_),
-        )
-        | None => 0,
-    };
-    ENTRY_BYTES + payload
-}
-
 /// What applying one batch needs.
 struct Batch<'a> {
     core: &'a mut Core,
@@ -218,7 +183,7 @@ impl Batch<'_> {
                     self.returned(link, run)?;
                 }
                 if returned.last {
-                    let taken = returned.taken.iter().map(taken).collect();
+                    let taken = returned.taken.iter().map(read_taken).collect();
                     self.core.all_returned(link, taken);
                 }
                 Ok(())
@@ -278,16 +243,15 @@ impl Batch<'_> {
                 .map_err(|_| Refusal::protocol(format!("link {link}: more than 65535 logins")))?;
             let mut entry = TableEntry {
                 user: UserId(list.user_ids[row]),
-                client_type: client_type(link, list.client_types[row])?,
+                client_type: read_client_type(link, list.client_types[row])?,
                 online: 0,
                 away: 0,
                 hidden: 0,
             };
-            match list.statuses[row] {
-                1 => entry.online = logins,
-                2 => entry.hidden = logins,
-                3 => entry.away = logins,
-                other => return Err(bad_status(link, other)),
+            match read_status(link, list.statuses[row])? {
+                ReportedStatus::Online => entry.online = logins,
+                ReportedStatus::Offline => entry.hidden = logins,
+                ReportedStatus::Away => entry.away = logins,
             }
             entries.push(entry);
         }
@@ -312,8 +276,8 @@ impl Batch<'_> {
             .map(|(&user, (&client, &status))| {
                 Ok(ListEntry {
                     user: UserId(user),
-                    client_type: client_type(link, client)?,
-                    status: reported_status(link, status)?,
+                    client_type: read_client_type(link, client)?,
+                    status: read_status(link, status)?,
                 })
             })
             .collect::<Result<Vec<_>, Refusal>>()?;
@@ -332,8 +296,8 @@ impl Batch<'_> {
     ) -> Result<(), Refusal> {
         let change = Change::Update {
             user: UserId(update.user_id),
-            client_type: client_type(link, update.client_type)?,
-            status: reported_status(link, update.status)?,
+            client_type: read_client_type(link, update.client_type)?,
+            status: read_status(link, update.status)?,
         };
         self.change(link, sequence, change, self.effect)
     }
@@ -396,7 +360,7 @@ impl Batch<'_> {
     }
 
     fn returned(&mut self, link: LinkId, run: DeliveryRun) -> Result<(), Refusal> {
-        let run = returned_run(link, run, self.gateway.clock)?;
+        let run = read_run(link, run, self.gateway.clock)?;
         self.core.returned(link, run);
         Ok(())
     }
@@ -415,85 +379,6 @@ impl Batch<'_> {
     }
 }
 
-/// Deliveries of a link as the core takes them back; their times are those of this clock.
-pub(crate) fn returned_run(
-    link: LinkId,
-    run: DeliveryRun,
-    clock: GatewayClock,
-) -> Result<ReturnedRun, Refusal> {
-    let origin = run.origin.unwrap_or_default();
-    let items = run
-        .deliveries
-        .into_iter()
-        .map(|delivery| {
-            let payload = match delivery.payload {
-                Some(delivery::Payload::Pdu(pdu)) => Payload::of_pdu(
-                    pdu,
-                    match delivery.read_at_micros {
-                        0 => None,
-                        read_at => Some(clock.node_micros(read_at)),
-                    },
-                ),
-                Some(delivery::Payload::DesktopLogin(notice)) => Payload::DesktopLogin {
-                    user: UserId(notice.user_id),
-                    on: notice.logged_in,
-                },
-                Some(delivery::Payload::Status(notice)) => Payload::Status {
-                    user: UserId(notice.user_id),
-                    status: reported_status(link, notice.status)?,
-                },
-                None => {
-                    let problem = format!("link {link}: a returned delivery without payload");
-                    return Err(Refusal::protocol(problem));
-                }
-            };
-            Ok(Item {
-                sequence: delivery.sequence,
-                index: delivery.index,
-                payload,
-            })
-        })
-        .collect::<Result<Vec<_>, Refusal>>()?;
-    Ok(ReturnedRun {
-        origin: LinkId {
-            gateway: origin.gateway,
-            number: origin.number,
-        },
-        position: run.position,
-        items,
-    })
-}
-
-fn taken(mark: &TakenMark) -> Taken {
-    let origin = mark.origin.unwrap_or_default();
-    Taken {
-        origin: LinkId {
-            gateway: origin.gateway,
-            number: origin.number,
-        },
-        sequence: mark.sequence,
-        index: mark.index,
-    }
-}
-
-fn kind(entry: &Entry) -> Kind {
-    match entry {
-        Entry::Opened(opened) if opened.replay => Kind::Reopened,
-        Entry::Opened(_) => Kind::Opened,
-        Entry::Closed(_) => Kind::Closed,
-        Entry::List(list) if list.replay => Kind::Table { last: list.last },
-        Entry::Query(_) => Kind::Query,
-        Entry::Returned(returned) => Kind::Returned {
-            last: returned.last,
-        },
-        Entry::List(_)
-        | Entry::Update(_)
-        | Entry::Role(_)
-        | Entry::Envelope(_)
-        | Entry::Unreadable(_) => Kind::Other,
-    }
-}
-
 fn check_lengths(link: LinkId, list: &SessionList) -> Result<(), Refusal> {
     let users = list.user_ids.len();
     if list.client_types.len() == users && list.statuses.len() == users {
@@ -504,28 +389,6 @@ fn check_lengths(link: LinkId, list: &SessionList) -> Result<(), Refusal> {
         list.client_types.len(),
         list.statuses.len()
     )))
-}
-
-fn client_type(link: LinkId, value: u32) -> Result<ClientType, Refusal> {
-    match u8::try_from(value) {
-        Ok(value) => Ok(ClientType(value)),
-        Err(_) => Err(Refusal::protocol(format!(
-            "link {link}: client type {value} of more than 8 bits"
-        ))),
-    }
-}
-
-fn reported_status(link: LinkId, value: u32) -> Result<ReportedStatus, Refusal> {
-    match value {
-        1 => Ok(ReportedStatus::Online),
-        2 => Ok(ReportedStatus::Offline),
-        3 => Ok(ReportedStatus::Away),
-        other => Err(bad_status(link, other)),
-    }
-}
-
-fn bad_status(link: LinkId, value: u32) -> Refusal {
-    Refusal::protocol(format!("link {link}: status {value} is none of 1, 2, 3"))
 }
 
 /// `Sequences` and the core agree about which links are open.

@@ -6,6 +6,7 @@
 
 pub(crate) mod clock_offset;
 pub(crate) mod confirmations;
+pub(crate) mod entry;
 mod gateway;
 pub(crate) mod hello;
 pub(crate) mod ingest;
@@ -13,6 +14,7 @@ mod past;
 pub(crate) mod queue;
 mod replays;
 pub(crate) mod sequences;
+pub(crate) mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,7 @@ use tonic::Status;
 use crate::gateways::clock_offset::GatewayClock;
 use crate::gateways::confirmations::{Patience, Wait};
 use crate::gateways::ingest::Answer;
-use crate::gateways::queue::{Outbound, Queueing, Retention};
+use crate::gateways::queue::{Outbound, Part, Queueing, Retention};
 use crate::gateways::replays::Replays;
 use crate::gateways::sequences::{Mark, Sequences};
 use crate::refusal::Refusal;
@@ -343,10 +345,14 @@ impl Gateways {
                 debug_assert!(false, "a target of unknown gateway {incarnation:x}");
                 continue;
             };
-            match gateway
-                .outbound
-                .deliver(fan, targets, place, gateway.clock, traced)
-            {
+            let part = Part {
+                fan,
+                targets,
+                place,
+                clock: gateway.clock,
+                traced,
+            };
+            match gateway.outbound.deliver(part) {
                 Queueing::Queued(offset) if gateway.retention == Retention::UntilTaken => {
                     wait_for(&mut self.waits, incarnation, offset);
                 }

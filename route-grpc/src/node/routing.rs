@@ -12,6 +12,7 @@ use crate::gateways::clock_offset::GatewayClock;
 use crate::gateways::confirmations::{Confirmations, Left};
 use crate::gateways::ingest::{self, Answer, Answers, Effects, OpenQuery};
 use crate::gateways::sequences::Mark;
+use crate::gateways::wire::read_run;
 use crate::gateways::{GatewayLimits, Gateways};
 use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
@@ -242,7 +243,7 @@ impl Routing {
     fn take_back(&mut self, incarnation: u64, clock: GatewayClock, held: Vec<DeliveryRun>) {
         for mut run in held {
             let targets = std::mem::take(&mut run.targets);
-            let Ok(run) = ingest::returned_run(LinkId::NODE, run, clock) else {
+            let Ok(run) = read_run(LinkId::NODE, run, clock) else {
                 debug_assert!(false, "the node has made this run itself");
                 continue;
             };

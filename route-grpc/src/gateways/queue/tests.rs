@@ -1,7 +1,9 @@
 use bytes::Bytes;
-use std::task::Waker;
+use route_core::{Course, FanView, Item, LinkId, Payload, Target};
 
 use super::*;
+use crate::gateways::clock_offset::GatewayClock;
+use crate::trace::Traced;
 
 #[test]
 fn what_follows_to_the_same_links_shares_a_run() {
@@ -180,13 +182,13 @@ fn deliver(outbound: &Outbound, position: u64, targets: &[Target], pdu: &[u8]) -
         items: &items,
         course: Course::Direct,
     };
-    outbound.deliver(
-        &fan,
+    outbound.deliver(Part {
+        fan: &fan,
         targets,
-        None,
-        GatewayClock::new(0),
-        &Traced::default(),
-    )
+        place: None,
+        clock: GatewayClock::new(0),
+        traced: &Traced::default(),
+    })
 }
 
 fn poll(outbound: &Outbound, attempt: u64) -> Poll<Option<Result<Downlink, Status>>> {
@@ -201,17 +203,12 @@ fn take(outbound: &Outbound) -> Downlink {
 }
 
 fn runs(downlink: &Downlink) -> Vec<&DeliveryRun> {
-    fn run(entry: &DownlinkEntry) -> Option<&DeliveryRun> {
-        match &entry.entry {
-            Some(downlink_entry::Entry::Run(run)) => Some(run),
-            Some(
-                downlink_entry::Entry::Answer(_)
-                | downlink_entry::Entry::Close(_)
-                | downlink_entry::Entry::Ended(_)
-                | downlink_entry::Entry::TakenOver(_),
-            )
-            | None => None,
+    let entries = downlink.entries.iter();
+    let runs = entries.filter_map(|entry| match &entry.entry {
+        Some(Entry::Run(run)) => Some(run),
+        Some(Entry::Answer(_) | Entry::Close(_) | Entry::Ended(_) | Entry::TakenOver(_)) | None => {
+            None
         }
-    }
-    downlink.entries.iter().filter_map(run).collect()
+    });
+    runs.collect()
 }

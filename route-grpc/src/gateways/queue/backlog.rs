@@ -1,0 +1,276 @@
+//! What a gateway has not taken yet, in order, and bounded. Pure.
+
+use std::collections::VecDeque;
+
+use route_proto::attach::v1::downlink_entry::Entry;
+use route_proto::attach::v1::{DeliveryRun, DownlinkEntry};
+
+use super::run::{Part, RUN_BYTES};
+use super::{OVERHEAD_BYTES, Queueing, Retention};
+
+/// Most bytes of payload in one Downlink, unless a single PDU is longer: large enough to pay for a message, small
+/// enough to interleave with other streams.
+const MESSAGE_BYTES: usize = 512 << 10;
+
+/// Most entries in one Downlink.
+const MESSAGE_ENTRIES: usize = 4096;
+
+/// Entries, and which of them the present stream was handed.
+#[derive(Debug)]
+pub(super) struct Backlog {
+    limit_bytes: usize,
+    retention: Retention,
+    /// Not handed out to the present stream.
+    entries: VecDeque<Queued>,
+    /// Handed out and not known to be taken, older than all of `entries`.
+    sent: VecDeque<Queued>,
+    /// Number of each Downlink that is not known to be taken, and the offset at which it ends.
+    handed_out: VecDeque<(u64, u64)>,
+    /// How many entries were ever queued; how many of them were taken.
+    end: u64,
+    taken: u64,
+    /// Downlinks so far, of all streams; the last one that was taken.
+    number: u64,
+    taken_number: u64,
+    /// Of `entries` and `sent`.
+    bytes: usize,
+    /// Full, and not yet half empty again.
+    choked: bool,
+    /// Deliveries that found no room.
+    dropped: u64,
+    /// Entries that had to be handed out again.
+    resent: u64,
+}
+
+#[derive(Debug)]
+struct Queued {
+    entry: Entry,
+    bytes: usize,
+}
+
+impl Backlog {
+    /// An empty one.
+    pub(super) fn new(limit_bytes: usize, retention: Retention) -> Self {
+        Self {
+            limit_bytes,
+            retention,
+            entries: VecDeque::new(),
+            sent: VecDeque::new(),
+            handed_out: VecDeque::new(),
+            end: 0,
+            taken: 0,
+            number: 0,
+            taken_number: 0,
+            bytes: 0,
+            choked: false,
+            dropped: 0,
+            resent: 0,
+        }
+    }
+
+    /// Adds deliveries, to the last run if they follow it, if there is room.
+    pub(super) fn deliver(&mut self, part: Part<'_>) -> Queueing {
+        let bytes = part.bytes();
+        // One thing always fits, whatever its size.
+        if self.bytes > 0 && self.bytes + bytes > self.limit_bytes {
+            self.dropped += part.fan.items.len() as u64;
+            return if std::mem::replace(&mut self.choked, true) {
+                Queueing::Dropped
+            } else {
+                Queueing::Choked
+            };
+        }
+        if !self.extend_last_run(part, bytes) {
+            let bytes = bytes + OVERHEAD_BYTES + size_of_val(part.targets);
+            self.push(Entry::Run(part.run()), bytes);
+        }
+        Queueing::Queued(self.end)
+    }
+
+    fn extend_last_run(&mut self, part: Part<'_>, bytes: usize) -> bool {
+        let Some(Queued {
+            entry: Entry::Run(run),
+            bytes: of_last,
+        }) = self.entries.back_mut()
+        else {
+            return false;
+        };
+        let follows = *of_last + bytes <= RUN_BYTES && part.follows(run);
+        if follows {
+            run.deliveries.extend(part.deliveries());
+            *of_last += bytes;
+            self.bytes += bytes;
+        }
+        follows
+    }
+
+    /// Adds something whatever the bound. Returns how many entries must have been taken for it to be.
+    pub(super) fn push(&mut self, entry: Entry, bytes: usize) -> u64 {
+        self.bytes += bytes;
+        self.end += 1;
+        self.entries.push_back(Queued { entry, bytes });
+        self.end
+    }
+
+    /// Hands out what is ready, as the Downlink with this number. Bounded; there may be more.
+    pub(super) fn hand_out(&mut self) -> (u64, Vec<DownlinkEntry>) {
+        let mut entries = Vec::with_capacity(self.entries.len().min(MESSAGE_ENTRIES));
+        let mut bytes = 0;
+        while let Some(queued) = self.entries.pop_front_if(|next| {
+            let full = bytes + next.bytes > MESSAGE_BYTES || entries.len() == MESSAGE_ENTRIES;
+            !full || entries.is_empty()
+        }) {
+            bytes += queued.bytes;
+            let entry = match self.retention {
+                Retention::UntilTaken => {
+                    // Payloads are shared; what is copied is one list for a whole run.
+                    let entry = queued.entry.clone();
+                    self.sent.push_back(queued);
+                    entry
+                }
+                Retention::None => queued.entry,
+            };
+            entries.push(DownlinkEntry { entry: Some(entry) });
+        }
+        self.number += 1;
+        match self.retention {
+            Retention::UntilTaken => {
+                let end = self.end - self.entries.len() as u64;
+                self.handed_out.push_back((self.number, end));
+            }
+            Retention::None => {
+                self.bytes -= bytes;
+                self.taken += entries.len() as u64;
+                self.relax();
+            }
+        }
+        if self.entries.is_empty() {
+            // A burst's memory is not kept.
+            self.entries.shrink_to(MESSAGE_ENTRIES);
+        }
+        (self.number, entries)
+    }
+
+    /// Every Downlink up to this number was taken. Returns how many entries that makes since the start.
+    pub(super) fn taken_up_to(&mut self, number: u64) -> u64 {
+        self.taken_number = self.taken_number.max(number);
+        while let Some((_, end)) = self.handed_out.pop_front_if(|(n, _)| *n <= number) {
+            for taken in self.sent.drain(..to_usize(end - self.taken)) {
+                self.bytes -= taken.bytes;
+            }
+            self.taken = end;
+        }
+        if self.sent.is_empty() {
+            self.sent.shrink_to(MESSAGE_ENTRIES);
+        }
+        self.relax();
+        self.taken
+    }
+
+    /// A new stream: what was handed out and not taken waits again.
+    pub(super) fn hand_out_again(&mut self) {
+        self.handed_out.clear();
+        self.resent += self.sent.len() as u64;
+        while let Some(queued) = self.sent.pop_back() {
+            self.entries.push_front(queued);
+        }
+        self.taken_number = self.number;
+    }
+
+    /// Takes the runs that were never handed out, for the gateway will not come back. What was handed out and not taken
+    /// may have been written by it: that is given up, and counted.
+    pub(super) fn give_up(&mut self) -> Vec<DeliveryRun> {
+        self.bytes = 0;
+        self.handed_out.clear();
+        self.taken = self.end;
+        let sent = self.sent.drain(..);
+        self.dropped += sent.map(|sent| deliveries(&sent.entry)).sum::<u64>();
+        let runs = self.entries.drain(..).filter_map(|held| match held.entry {
+            Entry::Run(run) => Some(run),
+            Entry::Answer(_) | Entry::Close(_) | Entry::Ended(_) | Entry::TakenOver(_) => None,
+        });
+        runs.collect()
+    }
+
+    /// Takes what waits for these links and was never handed out.
+    pub(super) fn give_up_for(&mut self, links: &[u64]) -> Vec<DeliveryRun> {
+        let mut runs = Vec::new();
+        for queued in &mut self.entries {
+            let Entry::Run(run) = &mut queued.entry else {
+                continue;
+            };
+            let targets: Vec<u64> = run.targets.extract_if(.., |t| links.contains(t)).collect();
+            if targets.is_empty() {
+                continue;
+            }
+            let deliveries = if run.targets.is_empty() {
+                // Its place stays, because places are counted.
+                self.bytes -= queued.bytes - OVERHEAD_BYTES;
+                queued.bytes = OVERHEAD_BYTES;
+                std::mem::take(&mut run.deliveries)
+            } else {
+                run.deliveries.clone()
+            };
+            runs.push(DeliveryRun {
+                origin: run.origin,
+                targets,
+                position: run.position,
+                deliveries,
+                ..DeliveryRun::default()
+            });
+        }
+        runs
+    }
+
+    /// Nothing is left to be handed out.
+    pub(super) fn is_handed_out(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Something is there that the gateway has not taken.
+    pub(super) fn awaits_taking(&self) -> bool {
+        self.taken < self.end || self.taken_number < self.number
+    }
+
+    /// Downlinks so far.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Bytes that wait, or were not taken.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// It holds more than half of what it may.
+    pub(super) fn is_half_full(&self) -> bool {
+        self.bytes > self.limit_bytes / 2
+    }
+
+    /// Entries that were handed out more than once.
+    pub(super) fn resent(&self) -> u64 {
+        self.resent
+    }
+
+    /// Deliveries that found no room, or were given up.
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    fn relax(&mut self) {
+        self.choked &= self.is_half_full();
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // entries that are in memory
+fn to_usize(count: u64) -> usize {
+    count as usize
+}
+
+/// To how many links, and how many things to each.
+fn deliveries(entry: &Entry) -> u64 {
+    match entry {
+        Entry::Run(run) => (run.targets.len() * run.deliveries.len()) as u64,
+        Entry::Answer(_) | Entry::Close(_) | Entry::Ended(_) | Entry::TakenOver(_) => 0,
+    }
+}

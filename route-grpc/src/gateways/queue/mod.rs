@@ -1,0 +1,246 @@
+//! What waits for one gateway: a bounded queue that outlives the gateway's streams.
+//!
+//! The node puts things in under its lock; the gateway's present Attach stream is handed everything that is ready, as
+//! one message. What was handed out stays until the gateway has taken it (`Uplink.taken`): the next stream gets the
+//! rest again, in order, before anything newer. Without a stream (detached) the queue holds what comes.
+//!
+//! All of that counts against one bound. Full: the stream is ended with SLOW_CONSUMER once, so that the gateway comes
+//! back and takes what is held; what comes while the queue is full is dropped and counted. The next stream is spared
+//! until half of the queue has gone. `confirmations` makes origins stop long before that, so only what services publish
+//! can fill the queue of a gateway that stays away.
+
+mod backlog;
+mod news;
+mod run;
+
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use route_core::Taken;
+use route_proto::attach::v1::downlink_entry::Entry;
+use route_proto::attach::v1::{
+    CloseLink, DeliveryRun, Downlink, LinkEnded, StatusAnswer, TakenMark, TakenOver,
+};
+use tonic::Status;
+
+use super::sequences::Mark;
+use super::wire;
+use backlog::Backlog;
+use news::News;
+pub(crate) use run::Part;
+
+/// What a delivery takes beside its payload, and an entry beside its deliveries, bytes (about, for the bound).
+const OVERHEAD_BYTES: usize = 96;
+
+/// The queue of one gateway. Shared by the node (in) and the gateway's stream (out).
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    contents: Mutex<Contents>,
+}
+
+#[derive(Debug)]
+struct Contents {
+    backlog: Backlog,
+    news: News,
+    /// The attempt whose stream may take; 0 for none.
+    stream: u64,
+    /// Why the last stream was ended, until it has heard it.
+    ended: Option<(u64, Status)>,
+    waker: Option<Waker>,
+}
+
+/// Whether a message can be lost on its way to the gateway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Retention {
+    /// Over a network: it is kept until it was taken.
+    UntilTaken,
+    /// Within the process: handed out is taken.
+    None,
+}
+
+/// Whether something found room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Queueing {
+    /// It waits, and is taken when so many entries of the queue were.
+    Queued(u64),
+    /// It was dropped; the stream should be ended.
+    Choked,
+    /// It was dropped; that the gateway is slow is already known.
+    Dropped,
+}
+
+impl Outbound {
+    /// An empty queue without a stream.
+    pub(crate) fn new(limit_bytes: usize, retention: Retention) -> Self {
+        Self {
+            contents: Mutex::new(Contents {
+                backlog: Backlog::new(limit_bytes, retention),
+                news: News::default(),
+                stream: 0,
+                ended: None,
+                waker: None,
+            }),
+        }
+    }
+
+    /// Queues what some links of this gateway get of one fan.
+    pub(crate) fn deliver(&self, part: Part<'_>) -> Queueing {
+        self.contents.lock().backlog.deliver(part)
+    }
+
+    /// Queues the answer to a status query. Outside the bound: one for each query that the gateway has open, which its window
+    /// limits. One that was dropped would not be asked for again before the next stream.
+    pub(crate) fn answer(&self, answer: StatusAnswer) {
+        let bytes = answer.statuses.len() + OVERHEAD_BYTES;
+        self.push(Entry::Answer(answer), bytes);
+    }
+
+    /// Says, after everything that was queued for a link, that nothing more comes. Outside the bound: once per link.
+    pub(crate) fn end_link(&self, link: u64) {
+        self.push(Entry::Ended(LinkEnded { link }), OVERHEAD_BYTES);
+    }
+
+    /// Asks for the close of a link whose MsgServer has claimed another one. Outside the bound: once per link.
+    pub(crate) fn close_link(&self, link: u64) {
+        let reason = "its MsgServer has another connection".to_owned();
+        self.push(Entry::Close(CloseLink { link, reason }), OVERHEAD_BYTES);
+    }
+
+    /// Tells the gateway what was written to the predecessors of one of its links. Outside the bound: a mark an origin.
+    pub(crate) fn take_over(&self, link: u64, marks: &[Taken]) -> u64 {
+        let bytes = OVERHEAD_BYTES + marks.len() * size_of::<TakenMark>();
+        let marks = marks.iter().map(wire::taken).collect();
+        self.push(Entry::TakenOver(TakenOver { link, marks }), bytes)
+    }
+
+    fn push(&self, entry: Entry, bytes: usize) -> u64 {
+        self.contents.lock().backlog.push(entry, bytes)
+    }
+
+    /// The gateway has taken every Downlink up to this number. Returns how many entries that makes since the start.
+    pub(crate) fn taken(&self, number: u64) -> u64 {
+        self.contents.lock().backlog.taken_up_to(number)
+    }
+
+    /// Takes everything that was never handed out to the gateway, for it will not come back. What was handed out and not
+    /// taken may have been written by it: that is given up, and counted.
+    pub(crate) fn take_held(&self) -> Vec<DeliveryRun> {
+        self.contents.lock().backlog.give_up()
+    }
+
+    /// Takes what waits for these links and was never handed out to the gateway.
+    pub(crate) fn take_held_for(&self, links: &[u64]) -> Vec<DeliveryRun> {
+        self.contents.lock().backlog.give_up_for(links)
+    }
+
+    /// Confirms links' sequences. Returns the number of the Downlink that will carry them.
+    pub(crate) fn confirm(&self, marks: &[Mark]) -> u64 {
+        let mut contents = self.contents.lock();
+        contents.news.confirm(marks);
+        contents.backlog.number() + 1
+    }
+
+    /// Asks the gateway to pause its readers, or to go on.
+    pub(crate) fn throttle(&self, pause: bool) {
+        self.contents.lock().news.throttle(pause);
+    }
+
+    /// Tells the gateway which gateways there are.
+    pub(crate) fn roster(&self, ids: Vec<String>) {
+        self.contents.lock().news.roster(ids);
+    }
+
+    /// Gives the queue to a new stream; an older one ends. What that one was handed out and the gateway has not taken
+    /// waits again.
+    pub(crate) fn open_stream(&self, attempt: u64) {
+        let mut contents = self.contents.lock();
+        contents.stream = attempt;
+        contents.backlog.hand_out_again();
+        // The new stream is told everything that still matters.
+        contents.news = News::default();
+        contents.waker = None;
+    }
+
+    /// Ends the present stream, with a status if there is something to say. What is queued stays.
+    pub(crate) fn end_stream(&self, status: Option<Status>) -> Option<Waker> {
+        let mut contents = self.contents.lock();
+        if contents.stream == 0 {
+            return None;
+        }
+        contents.ended = status.map(|status| (contents.stream, status));
+        contents.stream = 0;
+        contents.waker.take()
+    }
+
+    /// Takes the waker of a stream that waits although something is ready.
+    pub(crate) fn wake(&self) -> Option<Waker> {
+        let mut contents = self.contents.lock();
+        if contents.is_empty() {
+            return None;
+        }
+        contents.waker.take()
+    }
+
+    /// Takes everything that is ready for the stream of this attempt, as one message. None: the stream is over.
+    pub(crate) fn poll_take(
+        &self,
+        attempt: u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Downlink, Status>>> {
+        let mut contents = self.contents.lock();
+        if contents.stream != attempt {
+            let ended = contents.ended.take_if(|(stream, _)| *stream == attempt);
+            return Poll::Ready(ended.map(|(_, status)| Err(status)));
+        }
+        if contents.is_empty() {
+            match &mut contents.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                waker => *waker = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        let (number, entries) = contents.backlog.hand_out();
+        Poll::Ready(Some(Ok(Downlink {
+            number,
+            entries,
+            ..contents.news.take()
+        })))
+    }
+
+    /// It holds more than half of what it may.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.contents.lock().backlog.is_half_full()
+    }
+
+    /// Something is there and not taken. If there is nothing, an empty Downlink will ask whether the gateway is there.
+    pub(crate) fn awaits_taking(&self) -> bool {
+        let mut contents = self.contents.lock();
+        let awaits = contents.backlog.awaits_taking();
+        contents.news.beat(!awaits);
+        awaits
+    }
+
+    /// Entries that were handed out more than once.
+    pub(crate) fn resent(&self) -> u64 {
+        self.contents.lock().backlog.resent()
+    }
+
+    /// Bytes that wait, or were not taken.
+    pub(crate) fn bytes(&self) -> usize {
+        self.contents.lock().backlog.bytes()
+    }
+
+    /// Deliveries that found no room.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.contents.lock().backlog.dropped()
+    }
+}
+
+impl Contents {
+    fn is_empty(&self) -> bool {
+        self.backlog.is_handed_out() && self.news.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! What a gateway is told beside its entries: only the newest counts, so it needs no bound and no order.
+
+use hashbrown::HashMap;
+use route_proto::attach::v1::{AttachRoster, Confirmation, Downlink};
+
+use crate::gateways::sequences::Mark;
+
+/// What the present stream has not been told.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    /// One number for each link.
+    confirmed: HashMap<u64, u64>,
+    throttle: Option<bool>,
+    roster: Option<Vec<String>>,
+    /// A message is to be sent although there is nothing in it.
+    beat: bool,
+}
+
+impl News {
+    /// There is none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.confirmed.is_empty() && self.throttle.is_none() && self.roster.is_none() && !self.beat
+    }
+
+    /// Links have come so far.
+    pub(super) fn confirm(&mut self, marks: &[Mark]) {
+        self.confirmed.extend(marks.iter().copied());
+    }
+
+    /// The gateway is to pause its readers, or to go on.
+    pub(super) fn throttle(&mut self, pause: bool) {
+        self.throttle = Some(pause);
+    }
+
+    /// Which gateways there are.
+    pub(super) fn roster(&mut self, ids: Vec<String>) {
+        self.roster = Some(ids);
+    }
+
+    /// Whether a sign of life is to be asked for.
+    pub(super) fn beat(&mut self, beat: bool) {
+        self.beat = beat;
+    }
+
+    /// Takes it, in a message that has no entries yet.
+    pub(super) fn take(&mut self) -> Downlink {
+        self.beat = false;
+        let confirmed = self.confirmed.drain();
+        let confirmations = confirmed.map(|(link, sequence)| Confirmation { link, sequence });
+        Downlink {
+            confirmations: confirmations.collect(),
+            throttle: self.throttle.take(),
+            roster: self
+                .roster
+                .take()
+                .map(|gateway_ids| AttachRoster { gateway_ids }),
+            ..Downlink::default()
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The core's values as they stand on the wire between gateway and node, and back.
+
+use route_core::{ClientType, Item, LinkId, Payload, ReportedStatus, ReturnedRun, Taken, UserId};
+use route_proto::attach::v1::{
+    Delivery, DeliveryRun, DesktopLoginNotice, LinkId as WireLinkId, StatusNotice, TakenMark,
+    delivery,
+};
+
+use super::clock_offset::GatewayClock;
+use crate::refusal::Refusal;
+
+/// A link's name.
+pub(super) fn link(link: LinkId) -> WireLinkId {
+    WireLinkId {
+        gateway: link.gateway,
+        number: link.number,
+    }
+}
+
+fn read_link(link: Option<WireLinkId>) -> LinkId {
+    let link = link.unwrap_or_default();
+    LinkId {
+        gateway: link.gateway,
+        number: link.number,
+    }
+}
+
+/// A delivery for a gateway with this clock.
+pub(super) fn delivery(item: &Item, clock: GatewayClock, traceparent: String) -> Delivery {
+    let mut read_at_micros = 0;
+    let payload = match &item.payload {
+        Payload::Pdu(pdu) => delivery::Payload::Pdu(pdu.clone()),
+        Payload::Perishable(perishable) => {
+            read_at_micros = match clock.gateway_micros(perishable.read_at) {
+                // On the wire 0 says that there is none.
+                0 => 1,
+                read_at => read_at,
+            };
+            delivery::Payload::Pdu(perishable.pdu.clone())
+        }
+        Payload::DesktopLogin { user, on } => delivery::Payload::DesktopLogin(DesktopLoginNotice {
+            user_id: user.0,
+            logged_in: *on,
+        }),
+        Payload::Status { user, status } => delivery::Payload::Status(StatusNotice {
+            user_id: user.0,
+            status: match status {
+                ReportedStatus::Online => 1,
+                ReportedStatus::Offline => 2,
+                ReportedStatus::Away => 3,
+            },
+        }),
+    };
+    Delivery {
+        sequence: item.sequence,
+        index: item.index,
+        payload: Some(payload),
+        traceparent,
+        read_at_micros,
+    }
+}
+
+/// Deliveries that this link gives back; their times are those of this clock.
+pub(crate) fn read_run(
+    link: LinkId,
+    run: DeliveryRun,
+    clock: GatewayClock,
+) -> Result<ReturnedRun, Refusal> {
+    let items = run.deliveries.into_iter();
+    let items = items.map(|delivery| read_delivery(link, delivery, clock));
+    Ok(ReturnedRun {
+        origin: read_link(run.origin),
+        position: run.position,
+        items: items.collect::<Result<_, _>>()?,
+    })
+}
+
+fn read_delivery(link: LinkId, delivery: Delivery, clock: GatewayClock) -> Result<Item, Refusal> {
+    let payload = match delivery.payload {
+        Some(delivery::Payload::Pdu(pdu)) => {
+            let read_at = match delivery.read_at_micros {
+                0 => None,
+                read_at => Some(clock.node_micros(read_at)),
+            };
+            Payload::of_pdu(pdu, read_at)
+        }
+        Some(delivery::Payload::DesktopLogin(notice)) => Payload::DesktopLogin {
+            user: UserId(notice.user_id),
+            on: notice.logged_in,
+        },
+        Some(delivery::Payload::Status(notice)) => Payload::Status {
+            user: UserId(notice.user_id),
+            status: read_status(link, notice.status)?,
+        },
+        None => {
+            let problem = format!("link {link}: a returned delivery without payload");
+            return Err(Refusal::protocol(problem));
+        }
+    };
+    Ok(Item {
+        sequence: delivery.sequence,
+        index: delivery.index,
+        payload,
+    })
+}
+
+/// Up to where one origin's deliveries were written.
+pub(super) fn taken(taken: &Taken) -> TakenMark {
+    TakenMark {
+        origin: Some(link(taken.origin)),
+        sequence: taken.sequence,
+        index: taken.index,
+    }
+}
+
+/// The same, as a gateway says it.
+pub(super) fn read_taken(mark: &TakenMark) -> Taken {
+    Taken {
+        origin: read_link(mark.origin),
+        sequence: mark.sequence,
+        index: mark.index,
+    }
+}
+
+/// What kind of client this link reports.
+pub(super) fn read_client_type(link: LinkId, value: u32) -> Result<ClientType, Refusal> {
+    match u8::try_from(value) {
+        Ok(value) => Ok(ClientType(value)),
+        Err(_) => Err(Refusal::protocol(format!(
+            "link {link}: client type {value} of more than 8 bits"
+        ))),
+    }
+}
+
+/// A status that this link reports.
+pub(super) fn read_status(link: LinkId, value: u32) -> Result<ReportedStatus, Refusal> {
+    match value {
+        1 => Ok(ReportedStatus::Online),
+        2 => Ok(ReportedStatus::Offline),
+        3 => Ok(ReportedStatus::Away),
+        other => Err(Refusal::protocol(format!(
+            "link {link}: status {other} is none of 1, 2, 3"
+        ))),
+    }
+}
