@@ -1,8 +1,7 @@
 //! `route-grpc check`: does it work, end to end? For scripts, probes from outside, and `helm test`.
 //!
-//! It disturbs nobody and leaves nothing behind: two played MsgServers (see [`msg_server`]) hold
-//! one reserved user each, unseen, and send each other a command that no other MsgServer has a use
-//! for.
+//! It disturbs nobody and leaves nothing behind. It plays two MsgServers (see [`msg_server`]). Each
+//! holds one reserved user, unseen, and sends the other one a command that other MsgServers ignore.
 
 mod msg_server;
 mod steps;
@@ -45,7 +44,7 @@ Exit codes:
   5  the PDU round trip failed: no answer, or no delivery
   6  the subscription failed: refused, ended, or blind to what was routed";
 
-/// Names that a node must be serving under.
+/// The names in `grpc.health.v1` under which a node has to be serving.
 const HEALTH: [&str; 5] = [
     "liveness",
     "readiness",
@@ -155,7 +154,7 @@ async fn connect_both(address: &str, users: [u32; 2]) -> anyhow::Result<[MsgServ
 async fn ask(msg_servers: &mut [MsgServer; 2], users: [u32; 2], nonce: &str) -> anyhow::Result<()> {
     for msg_server in msg_servers {
         let asked = async {
-            // Before anything is reported of a user who exists after all.
+            // Nothing is reported before it is known that these users do not exist.
             in_use(&msg_server.online(&users, nonce).await?)?;
             msg_server.list().await?;
             in_use(&msg_server.online(&users, nonce).await?)

@@ -12,11 +12,10 @@ use crate::failure::Failure;
 /// How long a connection may take to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
 
-/// A silent connection is asked this often whether it is there, so that a follower notices a
-/// vanished node.
+/// Time between two HTTP/2 pings: a follower notices by them that the node has vanished.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
-/// And has this long to answer.
+/// How long the node may take to answer a ping.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Which node, and how to show its answers.
@@ -71,7 +70,7 @@ impl ClientArgs {
     }
 }
 
-/// Without its scheme an address fails only when it is connected to, as if nobody answered there.
+/// Refuses an address without a scheme: connecting to it would fail as if nobody answered there.
 fn address(text: &str) -> Result<String, &'static str> {
     match text.split_once("://") {
         Some(("http", rest)) if !rest.is_empty() => Ok(text.to_owned()),
@@ -80,7 +79,7 @@ fn address(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// The last cause says what happened ("Connection refused"); the others only where.
+/// The last cause, which says what happened ("Connection refused"); the others say where.
 fn innermost(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

@@ -10,8 +10,8 @@ pub(crate) enum Failure {
     /// Nobody answers there.
     #[error("no node answers at {address} ({problem}); is it running, and is --address right?")]
     Unreachable { address: String, problem: String },
-    /// The node, or the connection to it, said no. A code's name is what documentation uses; its
-    /// description is a sentence.
+    /// The node refused the call, or the connection broke. Shows the code by its name, as documents
+    /// do.
     #[error("{:?}: {}", .0.code(), .0.message())]
     Refused(Box<Status>),
     /// `check` has found something.
@@ -58,8 +58,8 @@ impl Failure {
         }
     }
 
-    /// Whether it may succeed when it is tried again. A broken transport shows up as any of these
-    /// codes.
+    /// Whether the call may succeed when it is tried again. A broken transport shows up as any of
+    /// these codes.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,

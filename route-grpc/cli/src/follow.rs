@@ -1,6 +1,5 @@
-//! Following a stream over its end: a node that drains or restarts is come back to, at the last
-//! position. That it is away, and that it is back, is said on standard error, for what is shown is
-//! for programs too.
+//! Follows a stream across a drain or a restart of its node: opens it again at the last position.
+//! Tells on standard error when the node is away and when it is back, for programs read the output.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -110,7 +109,7 @@ async fn follow_on<M: Positioned>(
         if let Some(failure) = final_failure {
             return Err(failure);
         }
-        // A stream that ends does so for many reasons. That it cannot be opened again has one.
+        // A stream ends for many reasons. If it cannot be opened again, the node is away.
         if let Some(failure) = &broken
             && !is_open
         {

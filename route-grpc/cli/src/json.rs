@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 use prost::Name;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions};
 
-/// The descriptors of the API, as the node tells them by reflection.
+/// The descriptors of the API.
 static API: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(route_proto::FILE_DESCRIPTOR_SET).expect("protox has made them")
 });
 
-/// One line.
+/// One message in one line.
 pub(crate) fn line(message: &impl Name) -> String {
     let mut described = DynamicMessage::new(descriptor(message));
     let options = SerializeOptions::new().skip_default_fields(false);
@@ -23,8 +23,8 @@ pub(crate) fn line(message: &impl Name) -> String {
     value.expect("names are text").to_string()
 }
 
-/// Reads one message. Fields that are left out are 0 or empty; one that is not known is refused,
-/// for a slip of the pen would be 0 or empty too.
+/// Reads one message. A field that is left out is 0 or empty. An unknown one is refused: it is a
+/// mistyped name.
 pub(crate) fn read<M: Name + Default>(text: &str) -> anyhow::Result<M> {
     let mut json = serde_json::Deserializer::from_str(text);
     let described = DynamicMessage::deserialize(descriptor(&M::default()), &mut json)?;

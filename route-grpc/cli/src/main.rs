@@ -28,7 +28,7 @@ use route_runtime::workers;
 
 use failure::Failure;
 
-// musl's own makes everything slower: docs/capacity.md.
+// The allocator of musl is slow: docs/capacity.md.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;

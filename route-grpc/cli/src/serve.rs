@@ -15,8 +15,8 @@ use route_runtime::telemetry::{self, LogArgs, Metrics, flush_logs, init_logs};
 use route_runtime::{files, listen, probes, workers};
 use tracing::{error, info, warn};
 
-/// How long the last log lines may take, the last traces, and the last metrics. Together with the
-/// drain less than the grace.
+/// How long each of these may take at the end: log lines, traces, metrics. They and the drain have
+/// to fit into the time that a supervisor leaves (`TimeoutStopSec`, the pod's grace period).
 const FLUSH: Duration = Duration::from_secs(1);
 
 const NAME: &str = "route-grpc";
@@ -77,7 +77,7 @@ pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
     let runtime = workers::runtime(args.worker_threads).context("cannot start")?;
     let served = runtime.block_on(runtime.spawn(serve(args)));
     runtime.block_on(telemetry::finish(FLUSH));
-    // What has not ended by its deadline is not waited for.
+    // Tasks that have not ended by the deadline are not waited for.
     runtime.shutdown_background();
     flush_logs(FLUSH);
     served.context("the node's task ended")?

@@ -7,7 +7,7 @@ use route_proto::v1::{ChangeReason, ConversationType, Event, Gap, GapReason, Use
 
 use crate::failure::Failure;
 
-/// Writes one line. An output that nobody reads ends the command without an error.
+/// Writes one line. If nobody reads the output, the command ends without an error.
 pub(crate) fn line(text: &str) -> Result<(), Failure> {
     let mut output = io::stdout().lock();
     writeln!(output, "{text}")?;

@@ -1,12 +1,11 @@
-//! File descriptors: how many connections the process can afford. A process that runs out of them
-//! can take no connection on any port, so the limits of all ports together stay below what it may
-//! have open.
+//! File descriptors: how many connections the process can afford. A process without free ones takes
+//! no connection on any port, so the limits of all ports together stay below its own.
 
 use rustix::process::{Resource, getrlimit};
 
 use crate::probes;
 
-/// For everything but connections: listeners, the runtime, logs, a node elsewhere.
+/// File descriptors that are no connections: listeners, the runtime, logs, a node elsewhere.
 const OWN: usize = 32;
 
 /// Connections of the ports that carry the work, all together; the probe port's places are kept

@@ -1,5 +1,5 @@
-//! Values of flags: times, sizes, counts. None of them may be 0 unless 0 means something, for a
-//! limit of 0 is a slip of the pen that would only show when nothing works.
+//! Values of flags: times, sizes, counts. None may be 0 unless 0 means something: a limit of 0 is a
+//! mistake that shows only when nothing works.
 
 use std::time::Duration;
 

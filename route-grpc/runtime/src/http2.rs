@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// What HTTP/2 allows a window to be, bytes.
+/// Largest window that HTTP/2 allows, bytes.
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
 
-/// What HTTP/2 has if nothing is said. A smaller window only costs.
+/// Default window of HTTP/2, bytes. A smaller one costs speed and wins nothing.
 const LEAST_WINDOW: u32 = 64 << 10;
 
-/// A peer that is asked more often may take it for an attack and close the connection.
+/// A peer that gets pings more often may take them for an attack and close the connection.
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What is wrong with a flag that says how much may come before it is read.
@@ -24,7 +24,7 @@ pub fn window(flag: &str, bytes: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// The window of a connection for so many streams' worth.
+/// The window of a connection on which this many streams may have theirs full.
 pub fn windows(stream_bytes: u32, streams: u32) -> u32 {
     stream_bytes.saturating_mul(streams).min(LARGEST_WINDOW)
 }

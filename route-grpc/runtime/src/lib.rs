@@ -12,8 +12,8 @@
 //! | [`probes`] | the port that probes and Prometheus ask |
 //! | [`shutdown`] | drain, then end by a deadline |
 //!
-//! **Architecture invariant:** nothing here knows the protocol, presence or a service. A change to what is routed
-//! never touches this crate.
+//! **Architecture invariant:** nothing here knows the protocol, presence or a service. A change to
+//! what is routed never touches this crate.
 
 pub mod files;
 pub mod flags;

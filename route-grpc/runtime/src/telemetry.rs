@@ -30,7 +30,7 @@ pub fn init_logs(format: LogFormat, filter: &str) -> Result<(), LogError> {
 }
 
 /// Sends what the collector has not got yet, for at most `within` each for traces and metrics. Call
-/// it when nothing more is to be told.
+/// it last.
 pub async fn finish(within: Duration) {
     // Exporters wait, and what they wait for runs on this runtime.
     let sent =

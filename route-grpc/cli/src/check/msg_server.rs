@@ -1,8 +1,8 @@
 //! A MsgServer, as far as a check needs one.
 //!
-//! It holds one user by a *hidden login*, that is, its first list says OFFLINE: it gets what is for
-//! the user, and nobody is shown, notified or told. It never claims: that would make standby
-//! connections of all others from this address.
+//! It holds one user by a *hidden login*: its first list says OFFLINE. So it receives what is for
+//! the user, and no notice or event shows the user. It never claims, for a claim would turn all
+//! other links from this address into shadows.
 
 use std::time::Duration;
 
@@ -25,10 +25,10 @@ const STATUS_REQUEST: u16 = 0x020a;
 const STATUS_ANSWER: u16 = 0x020b;
 const P2P_COMMAND: u16 = 0x0601;
 
-/// The gateways' limit is 16 MiB unless set; what is longer is not theirs.
+/// Longest PDU, bytes. A gateway's own limit is 16 MiB unless set; a peer that sends more is none.
 const LONGEST: u32 = 256 << 20;
 
-/// PDUs for us that may wait. Beyond it reading pauses; a check makes a handful.
+/// Received PDUs that may wait. When there are more, reading pauses; a check causes a handful.
 const WAITING: usize = 64;
 
 /// How long the gateway may take to answer our FIN with its own.
@@ -45,7 +45,7 @@ pub(crate) struct MsgServer {
 }
 
 impl MsgServer {
-    /// Connects. From now on everything that comes is read, so that no gateway waits for us.
+    /// Connects. From then on everything that comes is read, so that no gateway waits for us.
     pub(crate) async fn connect(address: &str, user: u32) -> std::io::Result<Self> {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
@@ -60,7 +60,7 @@ impl MsgServer {
         })
     }
 
-    /// Reports the user, as hidden, on a mobile client: those get no notices of others.
+    /// Reports the user as hidden, on a mobile client: a mobile client gets no notices of others.
     pub(crate) async fn list(&mut self) -> anyhow::Result<()> {
         let entry = ServerUserStat {
             user_id: self.user,
@@ -103,8 +103,8 @@ impl MsgServer {
         Ok(online.map(|entry| entry.user_id).collect())
     }
 
-    /// Sends a command from this user to another one; these are its bytes. MsgServers ignore one
-    /// for users they do not have.
+    /// Sends a command from this user to another one, and returns its bytes. MsgServers ignore a
+    /// command for users that they do not have.
     pub(crate) async fn command(&mut self, to: u32, text: &str) -> anyhow::Result<Bytes> {
         let body = Imp2pCmdMsg {
             from_user_id: self.user,
@@ -116,7 +116,7 @@ impl MsgServer {
         Ok(command)
     }
 
-    /// Waits for these bytes. Others are those of another check.
+    /// Waits for these bytes. Other commands belong to another check.
     pub(crate) async fn gets(&mut self, wanted: &Bytes) -> anyhow::Result<()> {
         while self.receive(P2P_COMMAND).await?.1 != wanted {}
         Ok(())
@@ -125,7 +125,7 @@ impl MsgServer {
     /// Ends the connection, and waits until the gateway has.
     pub(crate) async fn close(mut self) {
         if self.writer.shutdown().await.is_ok() {
-            // One that does not end is left to the end of this process.
+            // If the gateway does not close, the end of this process does.
             let _ = tokio::time::timeout(CLOSING, &mut self.reader).await;
         }
     }
@@ -157,14 +157,14 @@ async fn read(mut socket: OwnedReadHalf, arrives: mpsc::Sender<(Header, Bytes)>)
             return;
         }
         let mut pdu = head.to_vec();
-        // Not reserved before it is there.
+        // Memory is not reserved before the bytes are there.
         let mut body = (&mut socket).take(u64::from(rest));
         if !matches!(body.read_to_end(&mut pdu).await, Ok(read) if read as u64 == u64::from(rest)) {
             return;
         }
         let ours = matches!(header.command, STATUS_ANSWER | P2P_COMMAND);
         if ours {
-            // Fails when nobody asks any more; what still comes is read all the same.
+            // Fails when nobody waits any more; reading goes on all the same.
             let _ = arrives.send((header, pdu.into())).await;
         }
     }

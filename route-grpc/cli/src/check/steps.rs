@@ -1,4 +1,4 @@
-//! The steps of a check: each is taken within what is left of one deadline, and told of.
+//! The steps of a check: one deadline for all of them, one line of output for each.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::failure::{Failure, Trouble};
 use crate::show;
 
-/// Takes one step after the other, within one deadline, and tells of each.
+/// Takes steps, and tells of each.
 pub(super) struct Steps {
     json: bool,
     deadline: Instant,
@@ -16,7 +16,7 @@ pub(super) struct Steps {
 }
 
 impl Steps {
-    /// None of them taken yet, and so much time for all of them.
+    /// Gives all steps together this much time, from now on.
     pub(super) fn within(limit: Duration, json: bool) -> Self {
         Self {
             json,
@@ -25,7 +25,7 @@ impl Steps {
         }
     }
 
-    /// Takes one step. If it fails, or takes too long, that is this kind of trouble.
+    /// Takes one step. If it fails or takes too long, that is this kind of trouble.
     pub(super) async fn take<T, E: Into<anyhow::Error>>(
         &self,
         name: &str,
@@ -91,7 +91,7 @@ fn say(line: &str) -> Result<(), Failure> {
     }
 }
 
-/// Why something may not come.
+/// Why a step may take too long.
 fn hint(step: &str) -> &'static str {
     match step {
         "delivery" => {

@@ -108,7 +108,7 @@ impl LogWriter {
     }
 }
 
-/// What `tracing` writes to. The formatter hands over each event in a single write.
+/// The writer of `tracing`. Its formatter hands over each event in a single write.
 impl Write for &LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.push(line);

@@ -19,16 +19,16 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::log_writer::LogWriter;
 use super::traces;
 
-/// Bytes of log lines that wait for standard output; a line beyond is lost, and counted. Some 10
-/// 000 lines.
+/// Bytes of log lines that may wait for standard output, some 10 000 lines. Further lines are lost
+/// and counted.
 const BACKLOG_BYTES: usize = 4 << 20;
 
 /// Set once, as the subscriber of `tracing` is.
 static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
 
-/// Flags about logs. They carry no environment names, for these have the binary's prefix; it adds
-/// them:
-/// `#[command(mut_arg("log_format", |arg| arg.env("TT_ROUTE_LOG_FORMAT")))]`, and the same for `log_filter`.
+/// Flags about logs. Environment names have the binary's prefix, so the binary adds them:
+/// `#[command(mut_arg("log_format", |arg| arg.env("TT_ROUTE_LOG_FORMAT")))]`, and so for
+/// `log_filter`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogArgs {
     /// How log lines look: auto is text on a terminal, else JSON
@@ -39,13 +39,13 @@ pub struct LogArgs {
     pub log_filter: String,
 }
 
-/// A wrong filter is a wrong command line, not something that went wrong later.
+/// Makes a wrong filter a wrong command line.
 fn filter(text: &str) -> Result<String, String> {
     let parsed = EnvFilter::try_new(text).map_err(|error| reasons(&error));
     parsed.map(|_| text.to_owned())
 }
 
-/// The outermost error says only that something is wrong.
+/// All causes: the outermost error says only that something is wrong.
 fn reasons(error: &ParseError) -> String {
     let outermost: &dyn std::error::Error = error;
     let reasons = std::iter::successors(Some(outermost), |error| error.source());
@@ -76,7 +76,7 @@ pub enum LogError {
         /// What is wrong with it.
         source: ParseError,
     },
-    /// The writing thread or its handle of standard output is not to be had.
+    /// The writing thread cannot be started, or standard output cannot be duplicated.
     #[error("cannot start the log writer: {0}")]
     Writer(#[from] io::Error),
     /// This process has set up logging before.
@@ -92,7 +92,7 @@ pub(super) fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
     })?;
     let stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
-    // A handle of its own: `io::stdout()` has a lock, and a blocked writer would hold it for ever.
+    // A handle of its own: a blocked writer would hold the lock of `io::stdout()` for ever.
     let output = File::from(stdout.as_fd().try_clone_to_owned()?);
     let writer = LogWriter::spawn(output, BACKLOG_BYTES)?;
 
@@ -127,8 +127,7 @@ pub(super) fn lost_log_lines() -> u64 {
     WRITER.get().map_or(0, |writer| writer.lost_lines())
 }
 
-/// JSON with the ids of the trace and the span that a line belongs to, if there is one that is sent
-/// to a collector.
+/// JSON with the ids of the trace and the span that a line belongs to, if they are sampled.
 struct TraceIds<F>(F);
 
 impl<S, N, F> FormatEvent<S, N> for TraceIds<F>

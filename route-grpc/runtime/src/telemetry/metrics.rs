@@ -1,5 +1,5 @@
-//! Metrics: instruments of OpenTelemetry, read by Prometheus, and sent to a collector where that is
-//! asked for.
+//! Metrics: instruments of OpenTelemetry. Prometheus reads them; a collector gets them if it is
+//! set.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::{logs, process, runtime, spans_out};
 /// Media type of [`Metrics::render`]; Prometheus 3 refuses a scrape without the version.
 pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
 
-/// What is sent to a collector, to be finished; only if it is.
+/// The provider that sends to a collector, for [`finish`]; not set if nothing is sent.
 static SENT: OnceLock<SdkMeterProvider> = OnceLock::new();
 
 /// All instruments of one process. Clones share them.
@@ -90,7 +90,7 @@ impl Metrics {
                 "Admin connections dropped for newer ones, because there were too many",
             )
             .build();
-        // An increase is seen from a value that was there before.
+        // Prometheus sees an increase only from a value that was there before.
         dropped.add(0, &[]);
         dropped
     }
@@ -99,7 +99,7 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut text = Vec::new();
         for family in self.registry.gather() {
-            // One by one, so that an unrenderable one hides no other.
+            // One by one, so that one that cannot be rendered hides no other.
             if let Err(error) = TextEncoder::new().encode(&[family], &mut text) {
                 warn!(%error, "a metric cannot be rendered");
             }

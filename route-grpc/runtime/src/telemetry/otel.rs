@@ -1,7 +1,7 @@
 //! The standard `OTEL_*` variables: whether telemetry is sent to a collector, and in whose name.
 //!
-//! What concerns the connection (endpoint, headers, time limit) and the batches (`OTEL_BSP_*`,
-//! `OTEL_METRIC_EXPORT_*`) is read by the exporters themselves.
+//! The exporters themselves read what concerns the connection (endpoint, headers, time limit) and
+//! the batches (`OTEL_BSP_*`, `OTEL_METRIC_EXPORT_*`).
 
 use std::env;
 use std::str::FromStr;
@@ -10,11 +10,11 @@ use opentelemetry::KeyValue;
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 
-/// Of 1000 PDUs one begins a trace, unless `OTEL_TRACES_SAMPLER` says otherwise: at 50 000 PDUs a
-/// second that is 50 traces a second, and enough to see where time goes.
+/// One PDU in 1000 begins a trace, unless `OTEL_TRACES_SAMPLER` says otherwise. At 50 000 PDUs a
+/// second these are 50 traces a second, enough to see where time goes.
 const USUAL_RATIO: f64 = 0.001;
 
-/// Spans that wait for the collector, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise:
+/// Spans that may wait for the collector, unless `OTEL_BSP_MAX_QUEUE_SIZE` says otherwise:
 /// OpenTelemetry's default.
 const USUAL_QUEUE: usize = 2048;
 
@@ -23,7 +23,7 @@ const USUAL_QUEUE: usize = 2048;
 pub(super) enum Signal {
     /// Sent as soon as there is an endpoint.
     Traces,
-    /// Sent if `OTEL_METRICS_EXPORTER` says so too, for Prometheus comes and gets them anyway.
+    /// Sent if `OTEL_METRICS_EXPORTER` says so too, for Prometheus reads them anyway.
     Metrics,
 }
 
@@ -64,7 +64,7 @@ pub(super) fn ratio() -> f64 {
     ratio_of(text("OTEL_TRACES_SAMPLER").as_deref(), argument.as_deref())
 }
 
-/// Whether a caller's decision counts: not with samplers that are not parent-based.
+/// Whether a caller's decision counts: the sampler is parent-based.
 pub(super) fn follows_parents() -> bool {
     let sampler = text("OTEL_TRACES_SAMPLER");
     sampler.is_none_or(|it| it.starts_with("parentbased_"))
@@ -88,7 +88,7 @@ fn ratio_of(sampler: Option<&str>, argument: Option<&str>) -> f64 {
         "always_off" => 0.0,
         // The specification's default.
         "traceidratio" => argument.unwrap_or(1.0),
-        // One that is not known here.
+        // An unknown sampler.
         _ => USUAL_RATIO,
     }
 }

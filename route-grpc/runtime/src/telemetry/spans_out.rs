@@ -1,8 +1,8 @@
-//! From finished spans to the collector: a bounded queue, batches, and what becomes of each span
-//! counted.
+//! The way of finished spans to the collector: a bounded queue, batches, and a count of what became
+//! of each span.
 //!
-//! Whoever ends a span never waits. If the collector is dead, the queue fills and spans are
-//! dropped; that is logged when it begins and when it ends.
+//! Ending a span never waits. If the collector is dead, the queue fills and spans are dropped; the
+//! log tells when that begins and when it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -19,8 +19,8 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-/// A batch that is not taken within this is lost. The exporter has a limit for its answer, but none
-/// for a connection that is never made.
+/// A batch that the collector does not take within this time is lost. The exporter itself has a
+/// limit for an answer, but none for a connection that is never made.
 const EXPORT_TIME: Duration = Duration::from_secs(10);
 
 /// What became of the spans of this process.
@@ -37,8 +37,8 @@ struct Outcomes {
     dropped: AtomicU64,
 }
 
-/// Sends spans through `exporter` on the current runtime; of those that end while `limit` wait,
-/// none.
+/// Sends spans through `exporter` on the current runtime. At most `limit` spans wait; further ones
+/// are dropped.
 pub(super) fn processor(
     exporter: impl SpanExporter + 'static,
     limit: usize,
@@ -80,8 +80,8 @@ pub(super) fn observe(meter: &Meter) {
         .build();
 }
 
-/// Bounds what waits, and counts what does not fit. The batches' own bound is the same, but tells
-/// nobody.
+/// Bounds the spans that wait, and counts those that do not fit. The batches have the same bound,
+/// but drop without counting.
 #[derive(Debug)]
 struct Processor {
     batches: BatchSpanProcessor,
@@ -117,8 +117,8 @@ impl SpanProcessor for Processor {
     }
 }
 
-/// Runs an exporter on the runtime, for the thread that makes batches has no timers, and within a
-/// time limit.
+/// Runs an exporter on the runtime, within a time limit: the thread that makes batches has no
+/// timers.
 #[derive(Debug)]
 struct Exporter<E> {
     exporter: Arc<E>,

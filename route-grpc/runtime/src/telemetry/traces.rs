@@ -1,13 +1,11 @@
 //! Traces: spans of OpenTelemetry, sent to a collector by OTLP over gRPC.
 //!
-//! Configured by the standard `OTEL_*` variables, and off unless they name an endpoint. One PDU in
-//! a thousand begins a trace; whether it does is decided before anything is done for it
-//! ([`Roots`]), and everybody on its way sees that by its `traceparent`: the others cost nothing
-//! but the comparison of a number.
+//! The standard `OTEL_*` variables configure them; without an endpoint they are off. One PDU in a
+//! thousand begins a trace. [`Roots`] decides that before anything is done for the PDU, and later
+//! hops see it by the `traceparent`. All other PDUs cost the comparison of a number.
 //!
-//! Spans are made by hand, where a PDU passes from one hop to the next, and not from `tracing`'s:
-//! so no event of the exporter itself, or of the gRPC client below it, can become something to be
-//! exported.
+//! Spans are made by hand where a PDU passes from one hop to the next, not from the spans of
+//! `tracing`. So the exporter, and the gRPC client below it, never export what they log themselves.
 
 use std::fmt;
 use std::sync::OnceLock;
@@ -44,8 +42,8 @@ pub fn traces() -> Option<&'static Traces> {
     TRACES.get()
 }
 
-/// Begins to send traces if the `OTEL_*` variables say where to. Has to be called on the runtime
-/// that is to send.
+/// Begins to send traces if the `OTEL_*` variables say where to. Call it on the runtime that is to
+/// send.
 pub fn init_traces(
     service_name: &'static str,
     version: &'static str,
@@ -69,7 +67,7 @@ pub fn init_traces(
     Ok(())
 }
 
-/// Sends what waits, for at most so long, and ends. False: something was lost.
+/// Sends the spans that wait, for at most this long, and ends. False: some were lost.
 pub(super) fn finish(within: Duration) -> bool {
     traces().is_none_or(|traces| traces.provider.shutdown_with_timeout(within).is_ok())
 }
@@ -94,7 +92,7 @@ impl Traces {
         span.0.is_recording().then_some(span)
     }
 
-    /// The span of a call: below the caller's, if it sent one; else a root, if chance wants it.
+    /// The span of a call: below the caller's span if it sent one, else a root, by chance.
     pub fn call(&self, traceparent: Option<&str>, name: &'static str) -> Option<Span> {
         let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
         let parent = match traceparent.and_then(parse) {
@@ -160,12 +158,12 @@ impl fmt::Debug for Span {
     }
 }
 
-/// `traceparent` of the span that is being worked in; `None` if that is not traced.
+/// `traceparent` of the current span; `None` if it is not sampled.
 pub fn current() -> Option<String> {
     current_ids().map(|(trace, span)| format!("00-{trace}-{span}-01"))
 }
 
-/// The same as two ids.
+/// The ids of the current span; `None` if it is not sampled.
 pub(super) fn current_ids() -> Option<(TraceId, SpanId)> {
     Context::map_current(|context| {
         let span = context.span();
@@ -174,16 +172,16 @@ pub(super) fn current_ids() -> Option<(TraceId, SpanId)> {
     })
 }
 
-/// Which of many things begin a trace. Decides how many are to be passed over instead of deciding
-/// about each, so that a batch of them costs one comparison.
+/// Which of many things begin a trace. Decides how many to pass over instead of deciding about
+/// each, so that a batch costs one comparison.
 #[derive(Debug, Default)]
 pub struct Roots {
-    /// To be passed over before the next one; `None`: not decided.
+    /// How many to pass over before the next root; `None`: not decided yet.
     left: Option<usize>,
 }
 
 impl Roots {
-    /// The place of the next root among so many things; `None`: it comes later.
+    /// The place of the next root among this many things; `None`: it comes later.
     pub fn among(&mut self, traces: &Traces, count: usize) -> Option<usize> {
         let left = self.left.get_or_insert_with(|| gap(traces.ratio));
         if *left >= count {
@@ -196,7 +194,7 @@ impl Roots {
     }
 }
 
-/// How many are passed over if each is taken with this probability: the geometric distribution.
+/// How many are passed over if each is a root with this probability: the geometric distribution.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates: never
 fn gap(ratio: f64) -> usize {
     if ratio <= 0.0 {
@@ -207,11 +205,11 @@ fn gap(ratio: f64) -> usize {
     (chance.ln() / (1.0 - ratio).ln()) as usize
 }
 
-/// Marks the parent of a root that has been decided upon.
+/// Marks the parent of a root that [`Roots`] has chosen.
 #[derive(Debug)]
 struct Wanted;
 
-/// As the sampler within, but for roots that have been decided upon.
+/// The sampler within, but it takes every root that [`Roots`] has chosen.
 #[derive(Debug, Clone)]
 struct Decided(Sampler);
 
