@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use pdu_gateway::pdu::codec;
-use pdu_gateway::pdu::command;
 use pdu_gateway::pdu::dialect::Dialect;
-use pdu_gateway::pdu::frame::{Framer, HEADER_LEN, Header};
+use pdu_gateway::pdu::frame::Framer;
 use pdu_gateway::pdu::input::{Session, Tally};
 use pdu_gateway::pdu::translate::translate;
 use prost::Message;
 use route_proto::legacy::im;
+use route_proto::pdu::{HEADER_LEN, command, framed};
 
 /// As much as one read takes.
 const READ: usize = 256 << 10;
@@ -116,16 +116,7 @@ fn repeat(pdu: &[u8]) -> Vec<u8> {
 }
 
 fn pdu(command: u16, body: &[u8]) -> Vec<u8> {
-    let header = Header {
-        length: (HEADER_LEN + body.len()) as u32,
-        version: 1,
-        flag: 0,
-        service: 3,
-        command,
-        sequence: 0,
-        reserved: 0,
-    };
-    [header.write().as_slice(), body].concat()
+    framed(command, 0, body).to_vec()
 }
 
 fn message(msg_type: i32, length: usize) -> Vec<u8> {

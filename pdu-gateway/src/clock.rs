@@ -28,10 +28,3 @@ impl Clock {
 pub fn micros(time: Duration) -> i64 {
     i64::try_from(time.as_micros()).unwrap_or(i64::MAX)
 }
-
-/// Wall-clock time, for identities and for people.
-pub fn unix_millis() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    // A clock before 1970 is as good as none.
-    now.map_or(1, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
-}

@@ -10,8 +10,8 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Histogram, Meter};
 
-use crate::pdu::command;
 use crate::pdu::input::{KINDS, RECEIVED, Tally};
+use crate::pdu::names;
 
 /// Bounds of the ways of PDUs in seconds: from what one process takes to what a hand-over does.
 const WAY_SECONDS: [f64; 17] = [
@@ -110,7 +110,7 @@ impl Counters {
     /// A PDU was read so long ago, and now everybody whom it concerns has taken it; or it has been answered.
     pub fn taken_over(&self, command: u16, after: Duration) {
         if let Some(ways) = self.ways.get() {
-            let labels = &ways.labels[command::place(command)];
+            let labels = &ways.labels[names::place(command)];
             ways.seconds.record(after.as_secs_f64(), labels);
         }
     }
@@ -142,7 +142,7 @@ impl Counters {
 struct Ways {
     seconds: Histogram<f64>,
     /// By the command's place.
-    labels: [[KeyValue; 1]; command::NAMES.len()],
+    labels: [[KeyValue; 1]; names::NAMES.len()],
 }
 
 /// What is measured when somebody looks.
@@ -223,7 +223,7 @@ fn observe_received(meter: &Meter, counters: &Arc<Counters>) {
     let labels = RECEIVED.map(|(kind, command)| {
         [
             KeyValue::new("kind", KINDS[kind as usize]),
-            KeyValue::new("command", command::name(command)),
+            KeyValue::new("command", names::name(command)),
         ]
     });
     meter
@@ -245,7 +245,7 @@ fn observe_ways(meter: &Meter, counters: &Counters) {
         .with_description("From reading a PDU until everybody whom it concerns has taken it, or the query is answered")
         .with_boundaries(WAY_SECONDS.to_vec())
         .build();
-    let labels = command::NAMES.map(|(name, _)| [KeyValue::new("command", name)]);
+    let labels = names::NAMES.map(|(name, _)| [KeyValue::new("command", name)]);
     // A second registration counts into the first one's instrument.
     let _ = counters.ways.set(Ways { seconds, labels });
 }
@@ -416,6 +416,7 @@ mod tests {
 
     use super::*;
     use crate::pdu::input::{Kind, place};
+    use route_proto::pdu::command;
 
     #[test]
     fn what_is_counted_can_be_scraped() {

@@ -9,8 +9,9 @@ use route_proto::attach::v1::uplink_entry::Entry;
 use route_runtime::telemetry::{Roots, Span, SpanKind, Traces, traces};
 use tracing::debug;
 
-use crate::pdu::command;
 use crate::pdu::deed::Deed;
+use crate::pdu::names;
+use route_proto::pdu::command;
 
 /// The number of a connection within its gateway.
 const LINK: &str = "teamtalk.link";
@@ -54,7 +55,7 @@ fn begin(traces: &Traces, link: u64, deed: &mut Deed, age: impl Fn() -> Duration
         }
         Deed::Entry(_) => return None,
     };
-    let command = command::name(command);
+    let command = names::name(command);
     let now = SystemTime::now();
     let read_at = now.checked_sub(age()).unwrap_or(now);
     let mut receive = traces.root("pdu.receive", SpanKind::Server, read_at);

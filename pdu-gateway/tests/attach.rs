@@ -12,12 +12,12 @@ mod kicks;
 use std::time::{Duration, Instant};
 
 use harness::{Harness, NodeStream, pdu, run, within};
-use pdu_gateway::pdu::command;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     CloseReason, LinkClosed, LinkEnded, StatusAnswer, StatusNotice, UplinkEntry, delivery,
     downlink_entry,
 };
+use route_proto::pdu::command;
 use tonic::Status;
 
 /// Promise 5: a MsgServer is not taken in by a gateway that cannot do anything for it.

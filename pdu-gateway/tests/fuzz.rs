@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use pdu_gateway::pdu::command;
 use pdu_gateway::pdu::deed::Deed;
 use pdu_gateway::pdu::dialect::Dialect;
-use pdu_gateway::pdu::frame::{FrameError, HEADER_LEN, Header};
+use pdu_gateway::pdu::frame::FrameError;
 use pdu_gateway::pdu::input::{Session, Tally};
 use pdu_gateway::pdu::translate::LIST_PART;
 use pdu_gateway::unconfirmed::ledger::{Keep, Ledger};
 use route_proto::attach::v1::LinkOpened;
 use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::pdu::command;
+use route_proto::pdu::{HEADER_LEN, Header};
 
 /// Longest PDU here: small, so that the limit is met often.
 const LIMIT: u32 = 64 << 10;

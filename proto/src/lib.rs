@@ -1,25 +1,21 @@
-//! Every `.proto` of TeamTalk Route, as generated code and as a descriptor set.
+//! Every `.proto` of TeamTalk Route, as generated code and as a descriptor set, and what both ends of
+//! a protocol have to agree on beside that: the frame of legacy PDUs ([`pdu`]), what an entry of Attach
+//! costs ([`attach::cost`]).
 //!
-//! Nothing here is written by hand but this file and `build.rs`: behaviour lives in the crates that use the
-//! messages.
+//! Nothing else is written by hand: behaviour lives in the crates that use the messages.
 
-// Generated code documents itself in the .proto files and follows prost's style, not ours.
-#![allow(missing_docs, clippy::all, unreachable_pub, rustdoc::invalid_html_tags)]
+pub mod attach;
+pub mod pdu;
 
 /// The public API, package `teamtalk.route.v1`.
+// Generated code documents itself in the .proto files and follows prost's style, not ours.
+#[allow(missing_docs, clippy::all, unreachable_pub, rustdoc::invalid_html_tags)]
 pub mod v1 {
     tonic::include_proto!("teamtalk.route.v1");
 }
 
-/// What gateways and nodes say to each other, and nobody else: package `teamtalk.attach.v1`.
-pub mod attach {
-    /// Its only version.
-    pub mod v1 {
-        tonic::include_proto!("teamtalk.attach.v1");
-    }
-}
-
 /// The messages of legacy PDU bodies, packages `IM.*`, by their original names.
+#[allow(missing_docs, clippy::all, unreachable_pub, rustdoc::invalid_html_tags)]
 pub mod legacy {
     include!(concat!(env!("OUT_DIR"), "/legacy/mod.rs"));
 }

@@ -1,8 +1,9 @@
 //! The only place in this crate that reads the clock.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 pub(crate) use route_core::micros;
+use route_runtime::life::unix_time;
 use tokio::time::Instant;
 
 /// Time since the node started, monotonic, and the calendar time of that start.
@@ -39,20 +40,6 @@ impl Clock {
     }
 }
 
-/// Names one life of a process: start time in Unix milliseconds (upper 44 bits) and a random part (lower 20
-/// bits), so ordered and, in practice, unique. Never 0.
-pub(crate) fn new_epoch() -> u64 {
-    let millis = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX >> 20);
-    (millis << 20 | fastrand::u64(0..1 << 20)).max(1)
-}
-
-fn unix_time() -> Duration {
-    // A clock before 1970 is as good as 1970.
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,13 +54,5 @@ mod tests {
         let later = clock.unix_millis(Duration::from_secs(60));
         assert_eq!(later - clock.unix_millis(Duration::ZERO), 60_000);
         assert_eq!(later % 1000, 0);
-    }
-
-    #[test]
-    fn a_later_epoch_is_greater() {
-        let now = u64::try_from(unix_time().as_millis()).expect("this century");
-
-        assert!(new_epoch() >> 20 >= now);
-        assert_ne!(new_epoch(), 0);
     }
 }

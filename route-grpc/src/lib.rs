@@ -30,7 +30,6 @@ mod limits;
 mod methods;
 mod metrics;
 pub mod node;
-pub mod pdu;
 mod refusal;
 pub mod server;
 pub mod settings;

@@ -90,7 +90,7 @@ def test_queries_name_labels_that_exist(query):
 def test_documented_label_values_are_those_of_the_gateway():
     page = METRICS_PAGE.read_text()
     code = sources.production(ROOT / "pdu-gateway/src/metrics.rs") + sources.production(ROOT / "pdu-gateway/src/pdu/input.rs")
-    code += sources.production(ROOT / "pdu-gateway/src/pdu/command.rs")
+    code += sources.production(ROOT / "pdu-gateway/src/pdu/names.rs")
     for constant, unused in {"NAMES": set(), "REFUSALS": set(), "CLOSE_REASONS": {"unspecified"}, "KINDS": set()}.items():
         [values] = re.findall(rf"const {constant}: [^=]*= \[(.*?)\];", code, re.DOTALL)
         for value in set(re.findall(r'"(\w+)"', values)) - unused:

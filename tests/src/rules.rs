@@ -108,20 +108,20 @@ impl Rules {
         let body =
             schema::of_command(pdu.command).and_then(|schema| schema.read_strictly(&pdu.body).ok());
         match (pdu.command, body) {
-            (command::LIST, body) => {
+            (command::ONLINE_USER_LIST, body) => {
                 self.report(from, body, Link::apply_list);
                 self.forget_gone(from);
                 Vec::new()
             }
-            (command::UPDATE, body) => self.update(from, body.filter(is_update)),
-            (command::STATUS_QUERY, Some(query)) => {
+            (command::USER_STATUS_UPDATE, body) => self.update(from, body.filter(is_update)),
+            (command::USERS_STATUS_QUERY, Some(query)) => {
                 let answer = self.answer(&query).sequence(pdu.sequence);
                 vec![Delivery {
                     to: from,
                     pdu: answer,
                 }]
             }
-            (command::SIGN_INFO, body) => self.sign_info(from, pdu, body.is_some()),
+            (command::SIGNATURE_CHANGED, body) => self.sign_info(from, pdu, body.is_some()),
             (forwarded, Some(body)) => match audience(forwarded, &body) {
                 Some(audience) => self.deliver(pdu, &audience, Some(from)),
                 None => Vec::new(),
@@ -166,7 +166,7 @@ impl Rules {
                 user_id: user,
                 login_status,
             };
-            let notice = messages::encoded(command::LOGIN_NOTICE, &notice);
+            let notice = messages::encoded(command::DESKTOP_LOGIN_NOTICE, &notice);
             deliveries.extend(self.deliver(&notice, &Audience::Holding(vec![user]), None));
         }
         if is_desktop && !(is_offline && desktop_is_on) {
@@ -217,7 +217,7 @@ impl Rules {
                     .into(),
             ),
         };
-        messages::encoded(command::STATUS_ANSWER, &answer)
+        messages::encoded(command::USERS_STATUS_ANSWER, &answer)
     }
 
     fn deliver(&self, pdu: &Pdu, audience: &Audience, but: Option<LinkNumber>) -> Vec<Delivery> {
@@ -410,12 +410,12 @@ fn session_and_status(entry: &Body, status: &str) -> (Session, u32) {
 fn is_forwarded(command: u16) -> bool {
     [
         command::MESSAGE,
-        command::P2P,
-        command::READ,
-        command::REMOVE_SESSION,
-        command::KICK,
-        command::GROUP_CHANGE,
-        command::FILE,
+        command::P2P_COMMAND,
+        command::READ_RECEIPT,
+        command::CONVERSATION_REMOVED,
+        command::KICK_USER,
+        command::GROUP_CHANGED,
+        command::FILE_NOTICE,
     ]
     .contains(&command)
 }
@@ -432,11 +432,11 @@ fn audience(command: u16, body: &Body) -> Option<Audience> {
             Audience::Reporters
         }
         command::MESSAGE => users(&["from_user_id", "to_session_id"]),
-        command::P2P => users(&["from_user_id", "to_user_id"]),
-        command::READ | command::REMOVE_SESSION => users(&["user_id"]),
-        command::KICK => Audience::Everybody,
-        command::GROUP_CHANGE => users(&["cur_user_id_list", "chg_user_id_list"]),
-        command::FILE => users(&["to_user_id"]),
+        command::P2P_COMMAND => users(&["from_user_id", "to_user_id"]),
+        command::READ_RECEIPT | command::CONVERSATION_REMOVED => users(&["user_id"]),
+        command::KICK_USER => Audience::Everybody,
+        command::GROUP_CHANGED => users(&["cur_user_id_list", "chg_user_id_list"]),
+        command::FILE_NOTICE => users(&["to_user_id"]),
         _ => return None,
     };
     Some(audience)

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use route_proto::attach::v1::{CloseReason, LinkOpened};
+use route_runtime::life::unix_time;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 use tracing::{Instrument, debug, info, info_span, warn};
 
-use crate::clock::unix_millis;
 use crate::links::gateway::Gateway;
 use crate::links::link::{Link, Shut};
 use crate::links::network::Socket;
@@ -58,7 +58,7 @@ pub async fn serve<S: Socket>(gateway: Arc<Gateway>, socket: S, place: Place) {
 fn opened(link: &Link) -> LinkOpened {
     LinkOpened {
         peer: link.peer().to_string(),
-        opened_unix_millis: i64::try_from(unix_millis()).unwrap_or(i64::MAX),
+        opened_unix_millis: i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX),
         ..LinkOpened::default()
     }
 }

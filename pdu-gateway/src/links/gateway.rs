@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use route_runtime::life::new_life;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::clock::{Clock, unix_millis};
+use crate::clock::Clock;
 use crate::links::link::LinkSettings;
 use crate::links::pressure::Turn;
 use crate::links::registry::Links;
@@ -53,7 +54,7 @@ impl Gateway {
         pdu_limit: u32,
     ) -> Arc<Self> {
         Arc::new(Gateway {
-            incarnation: new_incarnation(),
+            incarnation: new_life(),
             clock: uplink.clock(),
             dialect: Arc::new(dialect),
             link_settings,
@@ -100,9 +101,4 @@ impl Gateway {
             None => {}
         }
     }
-}
-
-/// Start time in Unix milliseconds, and 20 random bits: ordered and unique.
-fn new_incarnation() -> u64 {
-    unix_millis() << 20 | fastrand::u64(..1 << 20)
 }

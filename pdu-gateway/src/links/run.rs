@@ -12,10 +12,10 @@ use smallvec::SmallVec;
 use crate::once::old_kicks::OldKick;
 use crate::once::takeover::Mark;
 use crate::pdu::codec;
-use crate::pdu::command;
-use crate::pdu::frame::{HEADER_LEN, Header};
 use crate::pdu::wire::{Fields, Value, low32};
 use crate::trace::Arriving;
+use route_proto::pdu::command;
+use route_proto::pdu::{HEADER_LEN, Header};
 
 /// Longest block that small PDUs are copied into, bytes: more gains nothing, and larger blocks cost the allocator.
 const BLOCK: usize = 64 << 10;
@@ -463,15 +463,7 @@ mod tests {
 
     fn pdu(length: usize) -> Bytes {
         let mut pdu = vec![7; length];
-        let header = Header {
-            length: length as u32,
-            version: 1,
-            flag: 0,
-            service: 3,
-            command: command::MESSAGE,
-            sequence: 0,
-            reserved: 0,
-        };
+        let header = Header::new(command::MESSAGE, 0, length - HEADER_LEN);
         pdu[..HEADER_LEN].copy_from_slice(&header.write());
         Bytes::from(pdu)
     }

@@ -18,8 +18,8 @@ use crate::links::link::Delivered;
 use crate::links::run::Run;
 use crate::once::old_kicks::{self, OldKick};
 use crate::pdu::codec::{self, AnswerTo};
-use crate::pdu::command;
 use crate::trace::Arriving;
+use route_proto::pdu::command;
 
 /// Distributes messages of one gateway's stream.
 #[derive(Debug)]

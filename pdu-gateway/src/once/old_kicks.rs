@@ -8,10 +8,9 @@
 use route_proto::attach::v1::delivery::Payload;
 use route_proto::attach::v1::{Delivery, DeliveryRun};
 
-use crate::pdu::command;
 use crate::pdu::dialect::Dialect;
-use crate::pdu::frame::{HEADER_LEN, Header};
 use crate::pdu::kick::{Clients, kicked};
+use route_proto::pdu::{HEADER_LEN, Header, command};
 
 /// A kick that was read long ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +81,7 @@ fn old_kick(dialect: &Dialect, delivery: &Delivery, moment: i64) -> Option<OldKi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pdu::frame::HEADER_LEN;
+    use route_proto::pdu::framed;
 
     const MOMENT: i64 = 1000;
 
@@ -173,19 +172,8 @@ mod tests {
     }
 
     fn delivery(command: u16, body: &[u8], read_at_micros: i64) -> Delivery {
-        let header = Header {
-            length: (HEADER_LEN + body.len()) as u32,
-            version: 1,
-            flag: 0,
-            service: 7,
-            command,
-            sequence: 0,
-            reserved: 0,
-        };
         Delivery {
-            payload: Some(Payload::Pdu(
-                [header.write().as_slice(), body].concat().into(),
-            )),
+            payload: Some(Payload::Pdu(framed(command, 0, body))),
             read_at_micros,
             ..Delivery::default()
         }

@@ -1,12 +1,10 @@
 //! The PDUs that the gateway makes itself: heartbeats, answers to status queries, notices.
 //!
-//! They carry version 1, flag 0, reserved 0 and sequence 0, an answer its request's sequence. Everything else that is
+//! They carry sequence 0, an answer its request's. Everything else that is
 //! written to a MsgServer goes out byte for byte as another one sent it.
 
-use crate::pdu::command;
-use crate::pdu::frame::{HEADER_LEN, Header};
-
-const VERSION: u16 = 1;
+use route_proto::pdu::command;
+use route_proto::pdu::{HEADER_LEN, Header};
 
 /// The heartbeat, whole.
 pub const HEARTBEAT: [u8; HEADER_LEN] = [0, 0, 0, 16, 0, 1, 0, 0, 0, 7, 0x07, 0x01, 0, 0, 0, 0];
@@ -46,13 +44,7 @@ pub fn status_answer(out: &mut Vec<u8>, answer: AnswerTo<'_>, statuses: &[u8]) {
     out.extend_from_slice(&[0xa2, 0x01]);
     varint(out, answer.attach_data.len() as u64);
     out.extend_from_slice(answer.attach_data);
-    end(
-        out,
-        start,
-        command::service::BUDDY_LIST,
-        command::USERS_STATUS_ANSWER,
-        answer.sequence,
-    );
+    end(out, start, command::USERS_STATUS_ANSWER, answer.sequence);
 }
 
 /// Appends `IMServerPCLoginStatusNotify` (0x070e).
@@ -60,13 +52,7 @@ pub fn desktop_login_notice(out: &mut Vec<u8>, user_id: u32, logged_in: bool) {
     let start = begin(out);
     varint_field(out, 0x08, user_id);
     varint_field(out, 0x10, u32::from(logged_in));
-    end(
-        out,
-        start,
-        command::service::OTHER,
-        command::DESKTOP_LOGIN_NOTICE,
-        0,
-    );
+    end(out, start, command::DESKTOP_LOGIN_NOTICE, 0);
 }
 
 /// Appends `IMUserStatNotify` (0x0203). `status`: 1 online, 2 offline, 3 away.
@@ -74,13 +60,7 @@ pub fn status_notice(out: &mut Vec<u8>, user_id: u32, status: u32) {
     let start = begin(out);
     out.push(0x0a);
     user_stat(out, user_id, status);
-    end(
-        out,
-        start,
-        command::service::BUDDY_LIST,
-        command::STATUS_NOTICE,
-        0,
-    );
+    end(out, start, command::STATUS_NOTICE, 0);
 }
 
 fn begin(out: &mut Vec<u8>) -> usize {
@@ -89,17 +69,8 @@ fn begin(out: &mut Vec<u8>) -> usize {
     start
 }
 
-fn end(out: &mut [u8], start: usize, service: u16, command: u16, sequence: u16) {
-    let header = Header {
-        // The longest answer is bounded by its request, which is bounded by the PDU limit.
-        length: u32::try_from(out.len() - start).unwrap_or(u32::MAX),
-        version: VERSION,
-        flag: 0,
-        service,
-        command,
-        sequence,
-        reserved: 0,
-    };
+fn end(out: &mut [u8], start: usize, command: u16, sequence: u16) {
+    let header = Header::new(command, sequence, out.len() - start - HEADER_LEN);
     out[start..start + HEADER_LEN].copy_from_slice(&header.write());
 }
 

@@ -1,68 +1,13 @@
-//! Frames: the 16-byte header of a legacy PDU, and PDUs cut out of a byte stream.
+//! Frames: PDUs cut out of a byte stream.
 //!
 //! A PDU that lies whole in what was read is borrowed from there; only one that is cut by the end of a read is
 //! gathered in memory of its own. That memory grows with the bytes that arrive, not with the length that is claimed.
 
 use bytes::Bytes;
-
-/// Bytes of the header, which the length in it includes.
-pub const HEADER_LEN: usize = 16;
+use route_proto::pdu::{HEADER_LEN, Header};
 
 /// First step of a gathered PDU's memory, bytes: most PDUs fit, and a false claim costs no more.
 const FIRST_STEP: usize = 64 << 10;
-
-/// The fields of a header. All integers are big-endian on the wire.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
-    /// Of the whole PDU, header included, bytes.
-    pub length: u32,
-    /// 1; never checked.
-    pub version: u16,
-    /// 0; never checked.
-    pub flag: u16,
-    /// Group of the command; never checked.
-    pub service: u16,
-    /// What the PDU is.
-    pub command: u16,
-    /// An answer echoes its request's.
-    pub sequence: u16,
-    /// 0; never checked.
-    pub reserved: u16,
-}
-
-impl Header {
-    /// Reads the first 16 bytes of a PDU.
-    pub fn read(bytes: &[u8; HEADER_LEN]) -> Self {
-        let short = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-        Header {
-            length: u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
-            version: short(4),
-            flag: short(6),
-            service: short(8),
-            command: short(10),
-            sequence: short(12),
-            reserved: short(14),
-        }
-    }
-
-    /// As it stands on the wire.
-    pub fn write(&self) -> [u8; HEADER_LEN] {
-        let mut bytes = [0; HEADER_LEN];
-        bytes[..4].copy_from_slice(&self.length.to_be_bytes());
-        let shorts = [
-            self.version,
-            self.flag,
-            self.service,
-            self.command,
-            self.sequence,
-            self.reserved,
-        ];
-        for (place, short) in bytes[4..].chunks_exact_mut(2).zip(shorts) {
-            place.copy_from_slice(&short.to_be_bytes());
-        }
-        bytes
-    }
-}
 
 /// A length that no PDU can have. The stream cannot be read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -236,22 +181,14 @@ impl Framer {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use route_proto::pdu::framed;
 
     use super::*;
 
     const LIMIT: u32 = 1 << 20;
 
     fn pdu(command: u16, body: &[u8]) -> Vec<u8> {
-        let header = Header {
-            length: (HEADER_LEN + body.len()) as u32,
-            version: 1,
-            flag: 0,
-            service: 3,
-            command,
-            sequence: 9,
-            reserved: 0,
-        };
-        [header.write().as_slice(), body].concat()
+        framed(command, 9, body).to_vec()
     }
 
     /// Everything that comes out when the stream arrives in such pieces.

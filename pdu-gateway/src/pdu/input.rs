@@ -9,11 +9,13 @@ use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{AudienceScope, Envelope, RoleReport, Unreadable};
 use tracing::{debug, warn};
 
-use crate::pdu::command;
+use crate::clock::micros;
 use crate::pdu::deed::{Deed, OpenQuery};
 use crate::pdu::dialect::{BodyError, Dialect};
-use crate::pdu::frame::{FrameError, Framer, Header, Pdu};
+use crate::pdu::frame::{FrameError, Framer, Pdu};
+use crate::pdu::names;
 use crate::pdu::translate::{Meaning, Query, translate};
+use route_proto::pdu::{Header, command};
 
 /// What was received, for the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,9 +89,9 @@ pub fn place(kind: Kind, command: u16) -> usize {
     match kind {
         Kind::Heartbeat | Kind::Role | Kind::List | Kind::Update | Kind::Query => kind as usize,
         // Forwarded commands come after the five others, in the same order everywhere.
-        Kind::Envelope => command::place(command),
-        Kind::UnreadEnvelope => command::place(command) + 8,
-        Kind::Unreadable => command::place(command) + 20,
+        Kind::Envelope => names::place(command),
+        Kind::UnreadEnvelope => names::place(command) + 8,
+        Kind::Unreadable => names::place(command) + 20,
         Kind::Unknown => RECEIVED.len() - 1,
     }
 }
@@ -221,7 +223,7 @@ fn envelope(
 ) -> Envelope {
     let read_at_micros = match header.command {
         // 0 would say that its age does not matter.
-        command::KICK_USER => u64::try_from(now.as_micros()).unwrap_or(u64::MAX).max(1),
+        command::KICK_USER => micros(now).cast_unsigned().max(1),
         _ => 0,
     };
     Envelope {
@@ -239,7 +241,7 @@ mod tests {
     use route_proto::attach::v1::SessionUpdate;
 
     use super::*;
-    use crate::pdu::frame::HEADER_LEN;
+    use route_proto::pdu::framed;
 
     const NOW: Duration = Duration::from_secs(3);
 
@@ -382,15 +384,6 @@ mod tests {
     }
 
     fn pdu(command: u16, body: &[u8]) -> Vec<u8> {
-        let header = Header {
-            length: (HEADER_LEN + body.len()) as u32,
-            version: 1,
-            flag: 0,
-            service: 7,
-            command,
-            sequence: 77,
-            reserved: 0,
-        };
-        [header.write().as_slice(), body].concat()
+        framed(command, 77, body).to_vec()
     }
 }

@@ -6,9 +6,9 @@
 
 use route_proto::attach::v1::{AudienceScope, SessionList, SessionUpdate};
 
-use crate::pdu::command;
 use crate::pdu::dialect::{BodyError, Dialect, Field, append_ids, ignore};
 use crate::pdu::wire::Value;
+use route_proto::pdu::command;
 
 /// Entries of one part of a list; a longer list becomes several. Keeps single Attach messages and the time that a
 /// node spends on one of them small.

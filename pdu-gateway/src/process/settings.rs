@@ -15,7 +15,7 @@ use route_runtime::telemetry::LogArgs;
 
 use crate::links::host;
 use crate::node::embedded::NodeSettings;
-use crate::pdu::frame::HEADER_LEN;
+use route_proto::pdu::HEADER_LEN;
 
 const USAGE: &str = "\
 pdu-gateway --embedded [OPTIONS]

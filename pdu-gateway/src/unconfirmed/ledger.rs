@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{LinkOpened, StatusQuery, UplinkEntry};
+use route_proto::attach::{ENTRY_COST, cost};
 
+use crate::clock::micros;
 use crate::once::old_kicks::OldKick;
 use crate::once::recent_logins::RecentLogins;
 use crate::pdu::deed::{Deed, OpenQuery};
 use crate::pdu::kick::Clients;
-use crate::unconfirmed::cost::{cost, query_cost};
 use crate::unconfirmed::table::{self, Table};
 
 /// The way of a link's entries is measured at most so often: often enough, and it costs nothing.
@@ -303,7 +304,7 @@ impl Ledger {
 
     fn keep(&mut self, now: Duration, entry: &Entry) {
         let cost = cost(entry);
-        let read_at = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        let read_at = micros(now).cast_unsigned();
         self.bytes += cost;
         let sequence = self.last;
         match (self.keep, self.window.back_mut()) {
@@ -361,6 +362,11 @@ impl Ledger {
         }
         self.advance_cut();
     }
+}
+
+/// Bytes that a query takes until it is answered, beside its entry.
+fn query_cost(query: &OpenQuery) -> usize {
+    ENTRY_COST + 4 * query.user_ids.len() + query.attach_data.len()
 }
 
 #[cfg(test)]

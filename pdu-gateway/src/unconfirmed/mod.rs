@@ -1,6 +1,5 @@
 //! What goes up, kept until the node has confirmed it.
 
-pub mod cost;
 pub mod ledger;
 pub mod table;
 pub mod uplink;

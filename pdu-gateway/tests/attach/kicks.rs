@@ -1,8 +1,8 @@
 //! Kicks that come late: a client that has logged in since they were read is not thrown out by them.
 
-use pdu_gateway::pdu::command;
 use route_proto::attach::v1::DeliveryRun;
 use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::pdu::command;
 
 use super::{assert_closed, assert_gives_last_back, ended, update};
 use crate::CloseReason;

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::Parser;
-use pdu_gateway::pdu::frame::{HEADER_LEN, Header};
 use pdu_gateway::process::settings::Settings;
 use pdu_gateway::{Running, Sockets};
 use route_proto::attach::v1::attach_service_server::{AttachService, AttachServiceServer};
@@ -14,6 +13,7 @@ use route_proto::attach::v1::{
     Downlink, DownlinkEntry, LinkId, UplinkEntry, attach_request, attach_response, delivery,
     downlink_entry,
 };
+use route_proto::pdu::{HEADER_LEN, framed};
 use route_runtime::listen;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
@@ -320,16 +320,7 @@ impl AttachService for FakeNode {
 }
 
 pub(crate) fn pdu(command: u16, sequence: u16, body: &[u8]) -> Vec<u8> {
-    let header = Header {
-        length: (HEADER_LEN + body.len()) as u32,
-        version: 1,
-        flag: 0,
-        service: 3,
-        command,
-        sequence,
-        reserved: 0,
-    };
-    [header.write().as_slice(), body].concat()
+    framed(command, sequence, body).to_vec()
 }
 
 /// A run of PDUs of another gateway's link 9, with sequences from `first`.

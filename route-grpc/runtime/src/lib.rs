@@ -10,6 +10,7 @@
 //! | [`telemetry`] | logs, metrics, traces |
 //! | [`readiness`] | whether work is welcome, and why not |
 //! | [`probes`] | the port that probes and Prometheus ask |
+//! | [`life`] | the name of one life of a process |
 //! | [`shutdown`] | drain, then end by a deadline |
 //!
 //! **Architecture invariant:** nothing here knows the protocol, presence or a service. A change to
@@ -18,6 +19,7 @@
 pub mod files;
 pub mod flags;
 pub mod http2;
+pub mod life;
 pub mod listen;
 pub mod probes;
 pub mod readiness;

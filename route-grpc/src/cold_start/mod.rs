@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet};
 use route_core::LinkId;
+use route_proto::attach::cost;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{Told, UplinkEntry};
 use tokio::sync::watch;
@@ -148,7 +149,8 @@ impl ColdStart {
         let (tables, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(entry::is_replay);
         // What closed links give back is outside the windows that the bound is made for; their queues limit it.
         let within = others.iter().filter(|entry| !is_return(entry));
-        held.bytes += within.map(entry::size).sum::<usize>();
+        let costs = within.filter_map(|entry| entry.entry.as_ref()).map(cost);
+        held.bytes += costs.sum::<usize>();
         held.entries
             .extend(others.into_iter().map(|entry| HeldEntry {
                 read_at: read_at(&entry),

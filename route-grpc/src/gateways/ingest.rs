@@ -9,6 +9,7 @@ use route_core::{
     Audience, Change, CloseReason, Core, Effect, LinkError, LinkId, ListEntry, ReportedStatus,
     Restored, TableEntry, UserId,
 };
+use route_proto::attach::cost;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AudienceScope, CloseReason as WireCloseReason, DeliveryRun, Envelope, LinkClosed, LinkOpened,
@@ -18,7 +19,7 @@ use route_proto::attach::v1::{
 use crate::clock::micros;
 use crate::gateways::Gateway;
 use crate::gateways::clock_offset::signed;
-use crate::gateways::entry::{kind, size};
+use crate::gateways::entry::kind;
 use crate::gateways::sequences::Step;
 use crate::gateways::wire::{read_client_type, read_run, read_status, read_taken};
 use crate::refusal::Refusal;
@@ -135,7 +136,6 @@ struct Batch<'a> {
 impl Batch<'_> {
     fn entry(&mut self, gateway: u64, entry: UplinkEntry) -> Result<(), Refusal> {
         let (number, sequence) = (entry.link, entry.sequence);
-        let size = size(&entry);
         let Some(entry) = entry.entry else {
             return Err(Refusal::protocol(format!(
                 "entry {sequence} of link {number} is of an unknown kind"
@@ -152,7 +152,7 @@ impl Batch<'_> {
             }
             Step::Apply => {
                 self.effects.applied += 1;
-                self.effects.bytes += size;
+                self.effects.bytes += cost(&entry);
             }
         }
         let link = LinkId { gateway, number };

@@ -21,11 +21,12 @@ use std::time::Duration;
 use opentelemetry::metrics::Meter;
 use parking_lot::Mutex;
 use route_core::Core;
+use route_runtime::life::new_life;
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{Clock, new_epoch};
+use crate::clock::Clock;
 use crate::cold_start::Sync;
 use crate::gateways::ingest::Effects;
 use crate::limits::{Places, SNAPSHOTS_AT_ONCE};
@@ -61,7 +62,7 @@ pub struct Node {
 impl Node {
     /// A node without gateways. Its chores run on the current runtime until `shutdown` drains.
     pub fn start(settings: NodeSettings, meter: &Meter, shutdown: Shutdown) -> Arc<Self> {
-        Self::start_in_epoch(new_epoch(), settings, meter, shutdown)
+        Self::start_in_epoch(new_life(), settings, meter, shutdown)
     }
 
     /// As [`start`](Self::start), with the name of this life given: later ones have higher names, a million apart for

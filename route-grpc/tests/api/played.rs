@@ -13,6 +13,7 @@ use route_proto::attach::v1::{
     StatusAnswer, StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
     downlink_entry,
 };
+use route_proto::pdu::{self, command};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
@@ -386,7 +387,6 @@ pub(crate) fn list(users: &[u32]) -> Entry {
 
 /// A chat message between users.
 pub(crate) fn chat(from: u32, to: u32, content: &[u8]) -> Envelope {
-    use prost::Message;
     let body = route_proto::legacy::im::message::ImMsgData {
         from_user_id: from,
         to_session_id: to,
@@ -397,10 +397,10 @@ pub(crate) fn chat(from: u32, to: u32, content: &[u8]) -> Envelope {
         attach_data: None,
     };
     Envelope {
-        command: 0x0301,
+        command: command::MESSAGE.into(),
         scope: AudienceScope::Users.into(),
         user_ids: vec![from, to],
-        pdu: pdu(0x0301, &body.encode_to_vec()),
+        pdu: pdu::encode(command::MESSAGE, 9, &body),
         ..Envelope::default()
     }
 }
@@ -408,19 +408,9 @@ pub(crate) fn chat(from: u32, to: u32, content: &[u8]) -> Envelope {
 /// Something for everybody else.
 pub(crate) fn kick(body: &[u8]) -> Envelope {
     Envelope {
-        command: 0x070d,
+        command: command::KICK_USER.into(),
         scope: AudienceScope::Others.into(),
-        pdu: pdu(0x070d, body),
+        pdu: pdu::framed(command::KICK_USER, 9, body),
         ..Envelope::default()
     }
-}
-
-fn pdu(command: u16, body: &[u8]) -> Bytes {
-    let length = u32::try_from(16 + body.len()).unwrap();
-    let mut pdu = length.to_be_bytes().to_vec();
-    pdu.extend([0, 1, 0, 0, 0, 3]);
-    pdu.extend(command.to_be_bytes());
-    pdu.extend([0, 9, 0, 0]);
-    pdu.extend(body);
-    pdu.into()
 }

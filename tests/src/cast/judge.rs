@@ -316,8 +316,8 @@ impl State {
 
     fn arrived(&mut self, target: usize, raw: &[u8]) {
         match command_of(raw) {
-            command::STATUS_ANSWER => self.answered(target, raw),
-            command::MESSAGE | command::STATUS_NOTICE | command::LOGIN_NOTICE => {
+            command::USERS_STATUS_ANSWER => self.answered(target, raw),
+            command::MESSAGE | command::STATUS_NOTICE | command::DESKTOP_LOGIN_NOTICE => {
                 self.tally.deliveries += 1;
                 self.delivered(target, raw);
             }
@@ -469,7 +469,9 @@ fn subject(raw: &[u8]) -> Option<u32> {
     let body = &raw[HEADER..];
     match command_of(raw) {
         command::STATUS_NOTICE => Some(ImUserStatNotify::decode(body).ok()?.user_stat.user_id),
-        command::LOGIN_NOTICE => Some(ImServerPcLoginStatusNotify::decode(body).ok()?.user_id),
+        command::DESKTOP_LOGIN_NOTICE => {
+            Some(ImServerPcLoginStatusNotify::decode(body).ok()?.user_id)
+        }
         _ => None,
     }
 }
@@ -487,7 +489,7 @@ fn described(raw: &[u8]) -> String {
             let user = notice.user_stat;
             format!("0x0203 of {}: {}", user.user_id, user.status)
         }),
-        command::LOGIN_NOTICE => ImServerPcLoginStatusNotify::decode(body)
+        command::DESKTOP_LOGIN_NOTICE => ImServerPcLoginStatusNotify::decode(body)
             .ok()
             .map(|notice| format!("0x070e of {}: {}", notice.user_id, notice.login_status)),
         _ => None,

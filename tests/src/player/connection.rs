@@ -436,7 +436,7 @@ impl Seen {
                     raw: Bytes::copy_from_slice(raw),
                 });
             }
-            command::STATUS_ANSWER if let Some(number) = barrier_number(raw) => {
+            command::USERS_STATUS_ANSWER if let Some(number) = barrier_number(raw) => {
                 if let Some(waiter) = self.waiting.remove(&number) {
                     let _ = waiter.send(());
                 }

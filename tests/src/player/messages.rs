@@ -38,13 +38,16 @@ pub const GROUP_TEXT: u8 = 0x11;
 
 /// 0x0707, a claim if `master` is not 0.
 pub fn role(master: u32) -> Pdu {
-    encoded(command::ROLE, &server::ImRoleSet { master })
+    encoded(command::ROLE_SET, &server::ImRoleSet { master })
 }
 
 /// 0x0708.
 pub fn list(entries: &[(u32, Status, Client)]) -> Pdu {
     let user_stat_list = entries.iter().copied().map(list_entry).collect();
-    encoded(command::LIST, &server::ImOnlineUserInfo { user_stat_list })
+    encoded(
+        command::ONLINE_USER_LIST,
+        &server::ImOnlineUserInfo { user_stat_list },
+    )
 }
 
 /// 0x0708 of users who are online on Windows.
@@ -70,7 +73,7 @@ pub fn update(user_id: u32, status: Status, client: Client) -> Pdu {
 /// 0x070a with any number as status: the wire has a plain integer there.
 pub fn update_with(user_id: u32, user_status: u32, client: Client) -> Pdu {
     encoded(
-        command::UPDATE,
+        command::USER_STATUS_UPDATE,
         &server::ImUserStatusUpdate {
             user_status,
             user_id,
@@ -82,7 +85,7 @@ pub fn update_with(user_id: u32, user_status: u32, client: Client) -> Pdu {
 /// 0x020a.
 pub fn query(requester: u32, users: &[u32], attach: Option<&[u8]>) -> Pdu {
     encoded(
-        command::STATUS_QUERY,
+        command::USERS_STATUS_QUERY,
         &buddy::ImUsersStatReq {
             user_id: requester,
             user_id_list: users.to_vec(),
@@ -110,7 +113,7 @@ pub fn message(from: u32, to: u32, msg_id: u32, msg_type: u8, data: impl AsRef<[
 /// 0x0601.
 pub fn p2p(from: u32, to: u32, data: &str) -> Pdu {
     encoded(
-        command::P2P,
+        command::P2P_COMMAND,
         &switch_service::Imp2pCmdMsg {
             from_user_id: from,
             to_user_id: to,
@@ -122,7 +125,7 @@ pub fn p2p(from: u32, to: u32, data: &str) -> Pdu {
 /// 0x0304: `user_id` has read a conversation with user `session_id` up to `msg_id`.
 pub fn read(user_id: u32, session_id: u32, msg_id: u32) -> Pdu {
     encoded(
-        command::READ,
+        command::READ_RECEIPT,
         &message::ImMsgDataReadNotify {
             user_id,
             session_id,
@@ -135,7 +138,7 @@ pub fn read(user_id: u32, session_id: u32, msg_id: u32) -> Pdu {
 /// 0x020f: `user_id` has removed a conversation with user `session_id`.
 pub fn remove_session(user_id: u32, session_id: u32) -> Pdu {
     encoded(
-        command::REMOVE_SESSION,
+        command::CONVERSATION_REMOVED,
         &buddy::ImRemoveSessionNotify {
             user_id,
             session_type: base_define::SessionType::Single as i32,
@@ -147,7 +150,7 @@ pub fn remove_session(user_id: u32, session_id: u32) -> Pdu {
 /// 0x070d.
 pub fn kick(user_id: u32, client: Client) -> Pdu {
     encoded(
-        command::KICK,
+        command::KICK_USER,
         &server::ImServerKickUser {
             user_id,
             client_type: client as i32,
@@ -159,7 +162,7 @@ pub fn kick(user_id: u32, client: Client) -> Pdu {
 /// 0x040b: `changed` have joined a group of now `current`.
 pub fn group_change(user_id: u32, group_id: u32, current: &[u32], changed: &[u32]) -> Pdu {
     encoded(
-        command::GROUP_CHANGE,
+        command::GROUP_CHANGED,
         &group::ImGroupChangeMemberNotify {
             user_id,
             change_type: base_define::GroupModifyType::Add as i32,
@@ -173,7 +176,7 @@ pub fn group_change(user_id: u32, group_id: u32, current: &[u32], changed: &[u32
 /// 0x0508.
 pub fn file(from: u32, to: u32) -> Pdu {
     encoded(
-        command::FILE,
+        command::FILE_NOTICE,
         &file::ImFileNotify {
             from_user_id: from,
             to_user_id: to,
@@ -193,7 +196,7 @@ pub fn file(from: u32, to: u32) -> Pdu {
 /// 0x0215.
 pub fn sign_info(user_id: u32, text: &str) -> Pdu {
     encoded(
-        command::SIGN_INFO,
+        command::SIGNATURE_CHANGED,
         &buddy::ImSignInfoChangedNotify {
             changed_user_id: user_id,
             sign_info: text.to_owned(),

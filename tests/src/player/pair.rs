@@ -101,5 +101,5 @@ fn message(from: u32, to: u32) -> Pdu {
 }
 
 fn is_ours(raw: &[u8]) -> bool {
-    command_of(raw) == command::P2P && raw.ends_with(MARK.as_bytes())
+    command_of(raw) == command::P2P_COMMAND && raw.ends_with(MARK.as_bytes())
 }

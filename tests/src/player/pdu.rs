@@ -3,43 +3,9 @@
 use bytes::Bytes;
 
 /// Bytes of a header.
-pub const HEADER: usize = 16;
-
-/// The command ids that a RouteServer handles or makes.
-pub mod command {
-    /// `IMUserStatNotify`, made by the server.
-    pub const STATUS_NOTICE: u16 = 0x0203;
-    /// `IMUsersStatReq`.
-    pub const STATUS_QUERY: u16 = 0x020a;
-    /// `IMUsersStatRsp`, made by the server.
-    pub const STATUS_ANSWER: u16 = 0x020b;
-    /// `IMRemoveSessionNotify`.
-    pub const REMOVE_SESSION: u16 = 0x020f;
-    /// `IMSignInfoChangedNotify`.
-    pub const SIGN_INFO: u16 = 0x0215;
-    /// `IMMsgData`.
-    pub const MESSAGE: u16 = 0x0301;
-    /// `IMMsgDataReadNotify`.
-    pub const READ: u16 = 0x0304;
-    /// `IMGroupChangeMemberNotify`.
-    pub const GROUP_CHANGE: u16 = 0x040b;
-    /// `IMFileNotify`.
-    pub const FILE: u16 = 0x0508;
-    /// `IMP2PCmdMsg`.
-    pub const P2P: u16 = 0x0601;
-    /// `IMHeartBeat`.
-    pub const HEARTBEAT: u16 = 0x0701;
-    /// `IMRoleSet`.
-    pub const ROLE: u16 = 0x0707;
-    /// `IMOnlineUserInfo`.
-    pub const LIST: u16 = 0x0708;
-    /// `IMUserStatusUpdate`.
-    pub const UPDATE: u16 = 0x070a;
-    /// `IMServerKickUser`.
-    pub const KICK: u16 = 0x070d;
-    /// `IMServerPCLoginStatusNotify`, made by the server.
-    pub const LOGIN_NOTICE: u16 = 0x070e;
-}
+pub use route_proto::pdu::HEADER_LEN as HEADER;
+use route_proto::pdu::Header;
+pub use route_proto::pdu::command;
 
 /// One PDU, its header taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,18 +64,16 @@ impl Pdu {
 
     /// The bytes on the wire, with `length` in the length field whatever the real one is.
     pub fn encode_claiming(&self, length: u32) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER + self.body.len());
-        out.extend_from_slice(&length.to_be_bytes());
-        for word in [
-            self.version,
-            self.flag,
-            self.service,
-            self.command,
-            self.sequence,
-            self.reserved,
-        ] {
-            out.extend_from_slice(&word.to_be_bytes());
-        }
+        let header = Header {
+            length,
+            version: self.version,
+            flag: self.flag,
+            service: self.service,
+            command: self.command,
+            sequence: self.sequence,
+            reserved: self.reserved,
+        };
+        let mut out = header.write().to_vec();
         out.extend_from_slice(&self.body);
         out
     }
@@ -119,41 +83,22 @@ impl Pdu {
     /// # Panics
     /// If `raw` is shorter than a header.
     pub fn parse(raw: &Bytes) -> Self {
-        let word = |at: usize| u16::from_be_bytes([raw[at], raw[at + 1]]);
+        let header = Header::read(raw.first_chunk().expect("it has a header"));
         Self {
-            version: word(4),
-            flag: word(6),
-            service: word(8),
-            command: word(10),
-            sequence: word(12),
-            reserved: word(14),
+            version: header.version,
+            flag: header.flag,
+            service: header.service,
+            command: header.command,
+            sequence: header.sequence,
+            reserved: header.reserved,
             body: raw.slice(HEADER..),
         }
     }
 }
 
-/// What a header says of its PDU.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Header {
-    /// Of the whole PDU; at least [`HEADER`].
-    pub length: usize,
-    /// The command id.
-    pub command: u16,
-    /// The sequence number.
-    pub sequence: u16,
-}
-
-impl Header {
-    /// Reads a header; `None` if it claims to be shorter than itself.
-    pub fn parse(bytes: &[u8; HEADER]) -> Option<Self> {
-        let word = |at: usize| u16::from_be_bytes([bytes[at], bytes[at + 1]]);
-        let length = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize;
-        (length >= HEADER).then(|| Self {
-            length,
-            command: word(10),
-            sequence: word(12),
-        })
-    }
+/// Reads a header; `None` if it claims to be shorter than itself.
+pub fn header(bytes: &[u8; HEADER]) -> Option<Header> {
+    Some(Header::read(bytes)).filter(|header| header.length as usize >= HEADER)
 }
 
 /// The command id of a whole PDU.
@@ -196,10 +141,10 @@ impl Splitter {
         if self.broken {
             return None;
         }
-        let header = Header::parse(rest.first_chunk()?);
+        let header = header(rest.first_chunk()?);
         self.broken = header.is_none();
         header
-            .map(|header| header.length)
+            .map(|header| header.length as usize)
             .filter(|length| *length <= rest.len())
     }
 }
@@ -210,22 +155,20 @@ mod tests {
 
     #[test]
     fn a_header_says_what_was_put_into_it() {
-        let bytes = Pdu::new(command::UPDATE, &b"body"[..]).sequence(7).encode();
+        let bytes = Pdu::new(command::USER_STATUS_UPDATE, &b"body"[..])
+            .sequence(7)
+            .encode();
 
-        let header = Header::parse(bytes.first_chunk().unwrap());
+        let header = header(bytes.first_chunk().unwrap());
 
-        let expected = Header {
-            length: HEADER + 4,
-            command: command::UPDATE,
-            sequence: 7,
-        };
+        let expected = Header::new(command::USER_STATUS_UPDATE, 7, 4);
         assert_eq!(header, Some(expected));
     }
 
     #[test]
     fn a_length_below_the_header_is_none() {
-        let bytes = Pdu::bare(command::ROLE).encode_claiming(15);
+        let bytes = Pdu::bare(command::ROLE_SET).encode_claiming(15);
 
-        assert_eq!(Header::parse(bytes.first_chunk().unwrap()), None);
+        assert_eq!(header(bytes.first_chunk().unwrap()), None);
     }
 }

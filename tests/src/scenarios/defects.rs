@@ -28,10 +28,10 @@ pub(super) fn all() -> Vec<Scenario> {
     for (length, command) in [
         (1, command::MESSAGE),
         (15, command::MESSAGE),
-        (8, command::STATUS_QUERY),
-        (15, command::STATUS_QUERY),
-        (12, command::UPDATE),
-        (15, command::LIST),
+        (8, command::USERS_STATUS_QUERY),
+        (15, command::USERS_STATUS_QUERY),
+        (12, command::USER_STATUS_UPDATE),
+        (15, command::ONLINE_USER_LIST),
         (4, 0x9999),
     ] {
         let name = format!("bug_length_{length:02}_cmd_{command:04x}");

@@ -105,7 +105,7 @@ pub(super) fn p2p() -> Pdu {
 /// The commands of [`examples`] and 0x0215, in ascending order.
 fn forwarded_commands() -> Vec<u16> {
     let mut commands: Vec<_> = examples().iter().map(|(_, pdu)| pdu.command).collect();
-    commands.push(command::SIGN_INFO);
+    commands.push(command::SIGNATURE_CHANGED);
     commands.sort_unstable();
     commands.dedup();
     commands
@@ -197,7 +197,7 @@ async fn forward_missing_required(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     s.send("A", Pdu::new(command::MESSAGE, wire::number(1, 11u32)))
         .await;
-    s.send("A", Pdu::new(command::KICK, wire::number(3, 1u32)))
+    s.send("A", Pdu::new(command::KICK_USER, wire::number(3, 1u32)))
         .await;
     s.sync("A").await;
     Ok(())
@@ -226,9 +226,13 @@ async fn forward_invalid_utf8(s: &mut Stage) -> io::Result<()> {
         wire::bytes(3, b"\xff\xfe\xc0"),
     ];
     let sign_info = [wire::number(1, 11u32), wire::bytes(2, b"\xc3\x28")];
-    s.send("A", Pdu::new(command::P2P, p2p.concat())).await;
-    s.send("A", Pdu::new(command::SIGN_INFO, sign_info.concat()))
+    s.send("A", Pdu::new(command::P2P_COMMAND, p2p.concat()))
         .await;
+    s.send(
+        "A",
+        Pdu::new(command::SIGNATURE_CHANGED, sign_info.concat()),
+    )
+    .await;
     s.sync("A").await;
     Ok(())
 }
@@ -333,10 +337,10 @@ async fn role_set(s: &mut Stage) -> io::Result<()> {
 /// A malformed or empty role set is dropped, and the connection stays.
 async fn role_set_malformed(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
-    s.send("A", Pdu::bare(command::ROLE)).await;
-    s.send("A", Pdu::new(command::ROLE, &b"\xff\xff\xff"[..]))
+    s.send("A", Pdu::bare(command::ROLE_SET)).await;
+    s.send("A", Pdu::new(command::ROLE_SET, &b"\xff\xff\xff"[..]))
         .await;
-    s.send("A", Pdu::new(command::ROLE, wire::bytes(1, b"text")))
+    s.send("A", Pdu::new(command::ROLE_SET, wire::bytes(1, b"text")))
         .await;
     s.sync("A").await;
     s.fact("A_open", !s["A"].is_closed());

@@ -40,7 +40,7 @@ async fn framing_many_in_one_write(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     let mut all = Vec::new();
     for number in 0..500u16 {
-        let read = Pdu::new(command::READ, wire::number(1, number));
+        let read = Pdu::new(command::READ_RECEIPT, wire::number(1, number));
         all.extend(read.sequence(number).encode());
     }
     s.raw("A", &all).await;
@@ -53,9 +53,9 @@ async fn framing_bare_header(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     let bare = [
         Pdu::bare(command::MESSAGE).sequence(1),
-        Pdu::bare(command::STATUS_QUERY),
+        Pdu::bare(command::USERS_STATUS_QUERY),
         Pdu::bare(0x9999),
-        Pdu::bare(command::P2P).sequence(2),
+        Pdu::bare(command::P2P_COMMAND).sequence(2),
     ];
     let all: Vec<u8> = bare.iter().flat_map(Pdu::encode).collect();
     s.raw("A", &all).await;
@@ -71,7 +71,7 @@ async fn framing_length_zero(s: &mut Stage) -> io::Result<()> {
     s.sync("A").await;
     s.mute("A");
     let good = forwards::p2p().sequence(1).encode();
-    let bad = Pdu::bare(command::P2P).encode_claiming(0);
+    let bad = Pdu::bare(command::P2P_COMMAND).encode_claiming(0);
     s.raw("A", &[&good[..], &bad, &good].concat()).await;
     let closed = s["A"].closes(CLOSE_LIMIT).await;
     s.fact("A_closed", closed);

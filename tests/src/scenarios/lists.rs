@@ -108,8 +108,10 @@ async fn online_list_malformed(s: &mut Stage) -> io::Result<()> {
     let body = messages::online(&users).body;
     let cut_off = body.slice(..body.len() - 2);
     let trailing = [&body[..], b"\xff"].concat();
-    s.send("A", Pdu::new(command::LIST, cut_off)).await;
-    s.send("A", Pdu::new(command::LIST, trailing)).await;
+    s.send("A", Pdu::new(command::ONLINE_USER_LIST, cut_off))
+        .await;
+    s.send("A", Pdu::new(command::ONLINE_USER_LIST, trailing))
+        .await;
     s.sync("A").await;
     s.ask("B", &users).await;
     s.fact("A_open", !s["A"].is_closed());
@@ -145,7 +147,7 @@ async fn online_list_unknown_fields(s: &mut Stage) -> io::Result<()> {
     let entry = messages::list_entry((s.uid(1), Status::Online, Client::Mac));
     let entry = [entry.encode_to_vec(), wire::bytes(9, b"x")].concat();
     let body = [wire::bytes(1, entry), wire::number(7, 1u32)].concat();
-    s.send("A", Pdu::new(command::LIST, body)).await;
+    s.send("A", Pdu::new(command::ONLINE_USER_LIST, body)).await;
     s.sync("A").await;
     s.ask("B", &[s.uid(1)]).await;
     Ok(())

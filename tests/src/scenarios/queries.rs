@@ -163,7 +163,7 @@ async fn status_packed_ids(s: &mut Stage) -> io::Result<()> {
         wire::bytes(2, packed),
         wire::number(2, 5u32),
     ];
-    let query = Pdu::new(command::STATUS_QUERY, body.concat());
+    let query = Pdu::new(command::USERS_STATUS_QUERY, body.concat());
     s.send("A", query.sequence(1)).await;
     s.sync("A").await;
     Ok(())
@@ -185,7 +185,7 @@ async fn status_unknown_fields(s: &mut Stage) -> io::Result<()> {
         wire::tag(54, wire::GROUP_END),
         wire::number(2, 9u32),
     ];
-    let query = Pdu::new(command::STATUS_QUERY, body.concat());
+    let query = Pdu::new(command::USERS_STATUS_QUERY, body.concat());
     s.send("A", query.sequence(4)).await;
     s.sync("A").await;
     Ok(())
@@ -212,7 +212,7 @@ async fn status_malformed(s: &mut Stage) -> io::Result<()> {
     ];
     s.open(&["A"]).await?;
     for (number, body) in (100..).zip(malformed) {
-        let query = Pdu::new(command::STATUS_QUERY, body);
+        let query = Pdu::new(command::USERS_STATUS_QUERY, body);
         s.send("A", query.sequence(number)).await;
         s.sync("A").await;
     }

@@ -238,7 +238,8 @@ async fn update_bad_client_type(s: &mut Stage) -> io::Result<()> {
     let kinds = [0, 3, 0x10, 0x13, 0x21, 0xffff_ffff, u64::MAX, (1 << 32) + 1];
     for (number, kind) in (0..).zip(kinds) {
         let body = update_body(1, s.uid(number), kind);
-        s.send("A", Pdu::new(command::UPDATE, body)).await;
+        s.send("A", Pdu::new(command::USER_STATUS_UPDATE, body))
+            .await;
         s.sync("A").await;
     }
     let users: Vec<_> = (0..8).map(|number| s.uid(number)).collect();
@@ -261,7 +262,8 @@ async fn update_malformed(s: &mut Stage) -> io::Result<()> {
         [&wire::bytes(1, b"1")[..], &user, &client].concat(),
     ];
     for body in malformed {
-        s.send("A", Pdu::new(command::UPDATE, body)).await;
+        s.send("A", Pdu::new(command::USER_STATUS_UPDATE, body))
+            .await;
         s.sync("A").await;
     }
     s.ask("B", &[s.uid(1)]).await;
@@ -279,7 +281,7 @@ async fn update_unknown_fields_and_sid(s: &mut Stage) -> io::Result<()> {
         service: 1,
         sequence: 1234,
         reserved: 5,
-        ..Pdu::new(command::UPDATE, body)
+        ..Pdu::new(command::USER_STATUS_UPDATE, body)
     };
     s.send("A", odd).await;
     s.sync("A").await;

@@ -89,7 +89,10 @@ async fn assemble(stage: &mut Stage) {
         .await;
     stage.online("empty", &[]).await;
     stage
-        .send("opaque", Pdu::new(command::LIST, &b"\x0a\xff"[..]))
+        .send(
+            "opaque",
+            Pdu::new(command::ONLINE_USER_LIST, &b"\x0a\xff"[..]),
+        )
         .await;
     stage.settle().await;
 }
@@ -172,7 +175,7 @@ fn cases() -> Vec<Case> {
         sent("a heartbeat", Pdu::bare(command::HEARTBEAT), ""),
         sent("a role", messages::role(0), ""),
         sent("an unknown command", Pdu::new(0x0703, single(EVE, BOB).body), ""),
-        sent("a notice that only servers make", Pdu::new(command::LOGIN_NOTICE, wire::number(1, BOB)), ""),
+        sent("a notice that only servers make", Pdu::new(command::DESKTOP_LOGIN_NOTICE, wire::number(1, BOB)), ""),
         // strings and fields that C++ does not mind
         sent("p2p that is not UTF-8", odd_text(), "desktop both hidden opaque"),
         sent("a message with unknown fields", with(&single(EVE, CAT), &wire::bytes(99, b"x")), "mobile opaque"),
@@ -187,8 +190,8 @@ fn cases() -> Vec<Case> {
         sent("members that end too early", cut(&members(&[BOB], &[])), EVERYBODY_ELSE),
         sent("a signature that ends too early", cut(&messages::sign_info(BOB, "s")), EVERYBODY_ELSE),
     ];
-    for command in [command::MESSAGE, command::P2P, command::READ, command::REMOVE_SESSION, command::KICK,
-                    command::GROUP_CHANGE, command::FILE, command::SIGN_INFO] {
+    for command in [command::MESSAGE, command::P2P_COMMAND, command::READ_RECEIPT, command::CONVERSATION_REMOVED, command::KICK_USER,
+                    command::GROUP_CHANGED, command::FILE_NOTICE, command::SIGNATURE_CHANGED] {
         all.push(sent("an empty body", Pdu::bare(command), EVERYBODY_ELSE));
     }
     all.extend([
@@ -241,7 +244,7 @@ fn odd_text() -> Pdu {
         wire::number(2, BOB),
         wire::bytes(3, b"\xff\xfe"),
     ];
-    Pdu::new(command::P2P, body.concat())
+    Pdu::new(command::P2P_COMMAND, body.concat())
 }
 
 fn untyped() -> Pdu {
@@ -258,7 +261,7 @@ fn untyped() -> Pdu {
 
 /// Who got what, in the words of [`Case::reaches`], and that it came byte for byte.
 fn check(stage: &Stage, case: &Case, failures: &mut String) {
-    let is_update = case.pdu.command == command::UPDATE;
+    let is_update = case.pdu.command == command::USER_STATUS_UPDATE;
     let mut got: Vec<(u16, Vec<&str>)> = Vec::new();
     for name in CAST {
         let received = stage[name].received();

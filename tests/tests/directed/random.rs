@@ -242,7 +242,7 @@ impl Schedule {
 
 fn shown(pdu: &Pdu) -> String {
     let raw = pdu.encode();
-    if pdu.command == command::LIST {
+    if pdu.command == command::ONLINE_USER_LIST {
         return format!("{} (a list)", recording::short_hex(&raw));
     }
     recording::event(&raw.into()).to_string()

@@ -62,7 +62,7 @@ async fn impossible_lengths(setup: Setup) {
     assert_eq!(closed, count as f64, "connections closed for a bad frame");
     siege.assert_warned("closing the connection");
     let sender = siege.connect().await;
-    let largest = Pdu::new(command::KICK, vec![0; LIMIT as usize - HEADER]).encode();
+    let largest = Pdu::new(command::KICK_USER, vec![0; LIMIT as usize - HEADER]).encode();
     sender
         .write(&largest)
         .await

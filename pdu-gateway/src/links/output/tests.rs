@@ -7,7 +7,7 @@ use super::*;
 
 const LIMIT: usize = 4 << 20;
 use crate::pdu::codec;
-use crate::pdu::frame::HEADER_LEN;
+use route_proto::pdu::HEADER_LEN;
 
 #[test]
 fn what_is_written_is_what_was_pushed_in_order() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use route_proto::attach::cost;
 use route_proto::attach::v1::{
     AttachHello, AttachRequest, Told, Uplink as UplinkMessage, UplinkEntry, attach_request,
 };
@@ -15,7 +16,7 @@ use route_runtime::telemetry::Span;
 use tokio_stream::Stream;
 
 use super::Uplink;
-use crate::unconfirmed::cost::cost;
+use crate::clock::micros;
 
 /// One message of the stream takes about so many bytes at most, unless a single entry is longer.
 pub(super) const MESSAGE_BYTES: usize = 512 << 10;
@@ -168,7 +169,7 @@ impl Outgoing {
             caught_up,
             told: Vec::new(),
             clock_micros: match clock_is_due {
-                true => u64::try_from(self.clock.as_micros()).unwrap_or(u64::MAX),
+                true => micros(self.clock).cast_unsigned(),
                 false => 0,
             },
         })
@@ -225,8 +226,7 @@ impl Stream for UplinkStream {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<AttachRequest>> {
         let request = |frame| Poll::Ready(Some(AttachRequest { frame: Some(frame) }));
         if let Some(mut hello) = self.hello.take() {
-            let now = self.uplink.clock.now().as_micros();
-            hello.clock_micros = u64::try_from(now).unwrap_or(u64::MAX);
+            hello.clock_micros = micros(self.uplink.clock.now()).cast_unsigned();
             return request(attach_request::Frame::Hello(hello));
         }
         let mut state = self.uplink.state.lock();

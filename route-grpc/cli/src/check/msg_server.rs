@@ -9,21 +9,16 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use prost::Message;
-use route_grpc::pdu::{self, HEADER, Header};
 use route_proto::legacy::im::base_define::{ClientType, ServerUserStat, UserStatType};
 use route_proto::legacy::im::buddy::{ImUsersStatReq, ImUsersStatRsp};
 use route_proto::legacy::im::server::ImOnlineUserInfo;
 use route_proto::legacy::im::switch_service::Imp2pCmdMsg;
+use route_proto::pdu::{self, HEADER_LEN, Header, command};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-
-const LIST: u16 = 0x0708;
-const STATUS_REQUEST: u16 = 0x020a;
-const STATUS_ANSWER: u16 = 0x020b;
-const P2P_COMMAND: u16 = 0x0601;
 
 /// Longest PDU, bytes. A gateway's own limit is 16 MiB unless set; a peer that sends more is none.
 const LONGEST: u32 = 256 << 20;
@@ -70,7 +65,8 @@ impl MsgServer {
         let list = ImOnlineUserInfo {
             user_stat_list: vec![entry],
         };
-        self.send(&pdu::encode(7, LIST, 0, &list)).await
+        self.send(&pdu::encode(command::ONLINE_USER_LIST, 0, &list))
+            .await
     }
 
     /// Asks for the status of users; checks that the answer is the one to this question, and says
@@ -82,10 +78,14 @@ impl MsgServer {
             user_id_list: users.to_vec(),
             attach_data: Some(Bytes::copy_from_slice(nonce.as_bytes())),
         };
-        self.send(&pdu::encode(2, STATUS_REQUEST, self.sequence, &request))
-            .await?;
-        let (header, answer) = self.receive(STATUS_ANSWER).await?;
-        let body = answer.slice(HEADER..);
+        self.send(&pdu::encode(
+            command::USERS_STATUS_QUERY,
+            self.sequence,
+            &request,
+        ))
+        .await?;
+        let (header, answer) = self.receive(command::USERS_STATUS_ANSWER).await?;
+        let body = answer.slice(HEADER_LEN..);
         let answer = ImUsersStatRsp::decode(body).context("the answer cannot be read")?;
         ensure!(
             header.sequence == self.sequence && answer.attach_data == request.attach_data,
@@ -111,14 +111,14 @@ impl MsgServer {
             to_user_id: to,
             cmd_msg_data: text.to_owned(),
         };
-        let command = pdu::encode(6, P2P_COMMAND, 0, &body);
+        let command = pdu::encode(command::P2P_COMMAND, 0, &body);
         self.send(&command).await?;
         Ok(command)
     }
 
     /// Waits for these bytes. Other commands belong to another check.
     pub(crate) async fn gets(&mut self, wanted: &Bytes) -> anyhow::Result<()> {
-        while self.receive(P2P_COMMAND).await?.1 != wanted {}
+        while self.receive(command::P2P_COMMAND).await?.1 != wanted {}
         Ok(())
     }
 
@@ -147,10 +147,10 @@ impl MsgServer {
 
 /// Reads to the end, and hands on what may be for a check.
 async fn read(mut socket: OwnedReadHalf, arrives: mpsc::Sender<(Header, Bytes)>) {
-    let mut head = [0; HEADER];
+    let mut head = [0; HEADER_LEN];
     while socket.read_exact(&mut head).await.is_ok() {
-        let header = Header::parse(&head);
-        let Some(rest) = header.length.checked_sub(HEADER as u32) else {
+        let header = Header::read(&head);
+        let Some(rest) = header.length.checked_sub(HEADER_LEN as u32) else {
             return;
         };
         if header.length > LONGEST {
@@ -162,7 +162,10 @@ async fn read(mut socket: OwnedReadHalf, arrives: mpsc::Sender<(Header, Bytes)>)
         if !matches!(body.read_to_end(&mut pdu).await, Ok(read) if read as u64 == u64::from(rest)) {
             return;
         }
-        let ours = matches!(header.command, STATUS_ANSWER | P2P_COMMAND);
+        let ours = matches!(
+            header.command,
+            command::USERS_STATUS_ANSWER | command::P2P_COMMAND
+        );
         if ours {
             // Fails when nobody waits any more; reading goes on all the same.
             let _ = arrives.send((header, pdu.into())).await;

@@ -9,6 +9,7 @@ mod write;
 use bytes::Bytes;
 use prost::Message;
 use route_core::Event;
+use route_proto::pdu::command;
 use route_proto::v1::EventKind;
 
 pub(super) use read::{names_any, raw_pdu, typed};
@@ -19,42 +20,26 @@ pub(crate) fn kind(event: &Event) -> EventKind {
     match event {
         Event::Envelope { command, .. } => COMMANDS
             .iter()
-            .find(|known| known.id == *command)
-            .map_or(EventKind::Unspecified, |known| known.kind),
+            .find(|(known, _)| known == command)
+            .map_or(EventKind::Unspecified, |(_, kind)| *kind),
         Event::StatusChanged { .. } => EventKind::StatusChanged,
         Event::DesktopLogin { .. } => EventKind::DesktopLoginChanged,
     }
 }
 
-/// A kind of PDU: service id, command id, kind of event. Only the command id selects a handler in a MsgServer.
-struct Command {
-    service: u16,
-    id: u16,
-    kind: EventKind,
-}
-
-const fn command(service: u16, id: u16, kind: EventKind) -> Command {
-    Command { service, id, kind }
-}
-
-const CHAT_MESSAGE: Command = command(3, 0x0301, EventKind::ChatMessage);
-const P2P_COMMAND: Command = command(6, 0x0601, EventKind::P2pCommand);
-const READ_RECEIPT: Command = command(3, 0x0304, EventKind::ReadReceipt);
-const KICK: Command = command(7, 0x070d, EventKind::Kick);
-const GROUP_CHANGE: Command = command(4, 0x040b, EventKind::GroupChange);
-const FILE_NOTICE: Command = command(5, 0x0508, EventKind::FileNotice);
-const CONVERSATION_REMOVED: Command = command(2, 0x020f, EventKind::ConversationRemoved);
-const SIGNATURE_CHANGED: Command = command(2, 0x0215, EventKind::SignatureChanged);
-
-const COMMANDS: [&Command; 8] = [
-    &CHAT_MESSAGE,
-    &P2P_COMMAND,
-    &READ_RECEIPT,
-    &KICK,
-    &GROUP_CHANGE,
-    &FILE_NOTICE,
-    &CONVERSATION_REMOVED,
-    &SIGNATURE_CHANGED,
+/// The commands that services see and publish, and the kinds of their events.
+const COMMANDS: [(u16, EventKind); 8] = [
+    (command::MESSAGE, EventKind::ChatMessage),
+    (command::P2P_COMMAND, EventKind::P2pCommand),
+    (command::READ_RECEIPT, EventKind::ReadReceipt),
+    (command::KICK_USER, EventKind::Kick),
+    (command::GROUP_CHANGED, EventKind::GroupChange),
+    (command::FILE_NOTICE, EventKind::FileNotice),
+    (
+        command::CONVERSATION_REMOVED,
+        EventKind::ConversationRemoved,
+    ),
+    (command::SIGNATURE_CHANGED, EventKind::SignatureChanged),
 ];
 
 /// `IM.SwitchService.IMP2PCmdMsg`, whose text nobody checks to be UTF-8.

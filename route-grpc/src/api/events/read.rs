@@ -10,6 +10,7 @@ use route_proto::legacy::im::file::ImFileNotify;
 use route_proto::legacy::im::group::ImGroupChangeMemberNotify;
 use route_proto::legacy::im::message::{ImMsgData, ImMsgDataReadNotify};
 use route_proto::legacy::im::server::ImServerKickUser;
+use route_proto::pdu::HEADER_LEN;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::{
     self as api, ChatMessage, ConversationRemoved, ConversationType, DesktopLoginChanged,
@@ -19,7 +20,6 @@ use route_proto::v1::{
 
 use super::{P2pBody, kind};
 use crate::api::status::{change_reason, user_status};
-use crate::pdu::HEADER;
 
 /// The event as the API shows it, without the raw PDU.
 pub(crate) fn typed(event: &Event) -> api::Event {
@@ -92,7 +92,7 @@ pub(crate) fn names_any(event: &api::Event, users: &HashSet<u32>) -> bool {
 }
 
 fn body(pdu: &Bytes) -> Option<Bytes> {
-    (pdu.len() >= HEADER).then(|| pdu.slice(HEADER..))
+    (pdu.len() >= HEADER_LEN).then(|| pdu.slice(HEADER_LEN..))
 }
 
 fn read_body(kind: EventKind, body: Bytes) -> Option<Typed> {

@@ -1,5 +1,6 @@
 use hashbrown::HashSet;
 use route_core::{ChangeReason, LinkId, Status, Summary, UserId};
+use route_proto::pdu::HEADER_LEN;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::{
     self as api, ChatMessage, ConversationRemoved, ConversationType, DesktopLoginChanged,
@@ -9,7 +10,6 @@ use route_proto::v1::{
 
 use super::write::Concerned;
 use super::*;
-use crate::pdu::HEADER;
 use crate::refusal::Refusal;
 
 #[test]
@@ -74,7 +74,7 @@ fn a_body_that_lacks_a_required_field_is_unparsed() {
                 number: 3,
             }),
             command: publication.command,
-            pdu: [&publication.pdu[..HEADER], body].concat().into(),
+            pdu: [&publication.pdu[..HEADER_LEN], body].concat().into(),
         };
 
         let empty = super::typed(&event(b""));
@@ -92,8 +92,8 @@ fn a_body_that_lacks_a_required_field_is_unparsed() {
 #[test]
 fn packed_lists_and_text_that_is_not_utf_8_are_read() {
     let body = [8, 7, 16, 1, 24, 5, 34, 3, 1, 2, 3, 42, 2, 4, 5];
-    let group = super::typed(&envelope(GROUP_CHANGE.id, &body));
-    let p2p = super::typed(&envelope(P2P_COMMAND.id, &[8, 1, 16, 2, 26, 1, 0xff]));
+    let group = super::typed(&envelope(command::GROUP_CHANGED, &body));
+    let p2p = super::typed(&envelope(command::P2P_COMMAND, &[8, 1, 16, 2, 26, 1, 0xff]));
 
     let Some(Typed::GroupChange(group)) = group.event else {
         panic!("not a group change: {group:?}");
@@ -109,7 +109,7 @@ fn packed_lists_and_text_that_is_not_utf_8_are_read() {
 fn no_bytes_can_panic_the_reader() {
     let mut random = fastrand::Rng::with_seed(1);
     for _ in 0..20_000 {
-        let command = COMMANDS[random.usize(..COMMANDS.len())].id;
+        let (command, _) = COMMANDS[random.usize(..COMMANDS.len())];
         let pdu: Vec<u8> = (0..random.usize(..40)).map(|_| random.u8(..)).collect();
 
         super::typed(&Event::Envelope {
@@ -209,7 +209,7 @@ fn envelope(command: u16, body: &[u8]) -> Event {
     Event::Envelope {
         origin: None,
         command,
-        pdu: [&[0; HEADER][..], body].concat().into(),
+        pdu: [&[0; HEADER_LEN][..], body].concat().into(),
     }
 }
 

@@ -11,18 +11,15 @@ use route_proto::legacy::im::file::ImFileNotify;
 use route_proto::legacy::im::group::ImGroupChangeMemberNotify;
 use route_proto::legacy::im::message::{ImMsgData, ImMsgDataReadNotify};
 use route_proto::legacy::im::server::ImServerKickUser;
+use route_proto::pdu::{self, command};
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::{
     self as api, ChatMessage, ConversationType, FileNotice, FileServer, GroupChange,
     GroupChangeType, Kick,
 };
 
-use super::{
-    CHAT_MESSAGE, CONVERSATION_REMOVED, Command, FILE_NOTICE, GROUP_CHANGE, KICK, P2P_COMMAND,
-    P2pBody, READ_RECEIPT, SIGNATURE_CHANGED,
-};
+use super::P2pBody;
 use crate::limits::check_ids;
-use crate::pdu;
 use crate::refusal::Refusal;
 
 /// Whom an event concerns if nobody says otherwise, by the table of commands.
@@ -78,7 +75,7 @@ pub(crate) fn publication(event: api::Event) -> Result<Publication, Refusal> {
                 to_user_id: p2p.to_user_id,
                 command: p2p.command,
             };
-            Ok(write(&P2P_COMMAND, Concerned::Users(users), &body))
+            Ok(write(command::P2P_COMMAND, Concerned::Users(users), &body))
         }
         Some(Typed::ReadReceipt(read)) => {
             let session_type =
@@ -90,7 +87,7 @@ pub(crate) fn publication(event: api::Event) -> Result<Publication, Refusal> {
                 session_type: session_type.into(),
             };
             let users = Concerned::Users(vec![read.user_id]);
-            Ok(write(&READ_RECEIPT, users, &body))
+            Ok(write(command::READ_RECEIPT, users, &body))
         }
         Some(Typed::Kick(kick)) => write_kick(kick),
         Some(Typed::GroupChange(group)) => write_group_change(group),
@@ -104,14 +101,18 @@ pub(crate) fn publication(event: api::Event) -> Result<Publication, Refusal> {
                 session_id: removed.conversation_id,
             };
             let users = Concerned::Users(vec![removed.user_id]);
-            Ok(write(&CONVERSATION_REMOVED, users, &body))
+            Ok(write(command::CONVERSATION_REMOVED, users, &body))
         }
         Some(Typed::SignatureChanged(changed)) => {
             let body = ImSignInfoChangedNotify {
                 changed_user_id: changed.user_id,
                 sign_info: changed.signature,
             };
-            Ok(write(&SIGNATURE_CHANGED, Concerned::Sessions, &body))
+            Ok(write(
+                command::SIGNATURE_CHANGED,
+                Concerned::Sessions,
+                &body,
+            ))
         }
         Some(Typed::StatusChanged(_) | Typed::DesktopLoginChanged(_)) => {
             let problem = "only MsgServers cause this kind of event";
@@ -151,7 +152,7 @@ fn write_chat(chat: ChatMessage) -> Result<Publication, Refusal> {
         msg_data: chat.content,
         attach_data: (!chat.attach_data.is_empty()).then_some(chat.attach_data),
     };
-    Ok(write(&CHAT_MESSAGE, concerned, &body))
+    Ok(write(command::MESSAGE, concerned, &body))
 }
 
 fn write_kick(kick: Kick) -> Result<Publication, Refusal> {
@@ -169,7 +170,7 @@ fn write_kick(kick: Kick) -> Result<Publication, Refusal> {
     };
     Ok(Publication {
         perishable: true,
-        ..write(&KICK, Concerned::Everyone, &body)
+        ..write(command::KICK_USER, Concerned::Everyone, &body)
     })
 }
 
@@ -191,7 +192,11 @@ fn write_group_change(group: GroupChange) -> Result<Publication, Refusal> {
         cur_user_id_list: group.member_ids,
         chg_user_id_list: group.changed_ids,
     };
-    Ok(write(&GROUP_CHANGE, Concerned::Users(members), &body))
+    Ok(write(
+        command::GROUP_CHANGED,
+        Concerned::Users(members),
+        &body,
+    ))
 }
 
 fn write_file_notice(file: FileNotice) -> Result<Publication, Refusal> {
@@ -217,7 +222,7 @@ fn write_file_notice(file: FileNotice) -> Result<Publication, Refusal> {
         offline_ready: u32::from(file.offline_ready),
     };
     let users = Concerned::Users(vec![file.to_user_id]);
-    Ok(write(&FILE_NOTICE, users, &body))
+    Ok(write(command::FILE_NOTICE, users, &body))
 }
 
 fn session_type(
@@ -231,10 +236,10 @@ fn session_type(
     }
 }
 
-fn write(command: &Command, concerned: Concerned, body: &impl Message) -> Publication {
+fn write(command: u16, concerned: Concerned, body: &impl Message) -> Publication {
     Publication {
-        command: command.id,
-        pdu: pdu::encode(command.service, command.id, 0, body),
+        command,
+        pdu: pdu::encode(command, 0, body),
         concerned,
         perishable: false,
     }

@@ -91,7 +91,7 @@ async fn msg_server(server: SocketAddr, user: u32) -> anyhow::Result<Connection>
     })?;
     let query = messages::query(user, &[user], None).encode();
     connection.write(&query).await?;
-    let answer = next(&connection, command::STATUS_ANSWER, "a status answer").await?;
+    let answer = next(&connection, command::USERS_STATUS_ANSWER, "a status answer").await?;
     let answer = ImUsersStatRsp::decode(&answer[HEADER..])?;
     let is_online = |stat: &UserStat| stat.status == Status::Online as i32;
     ensure!(

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Token};
-use system_tests::player::pdu::{HEADER, Header, Pdu, command};
+use system_tests::player::pdu::{self, HEADER, Pdu, command};
 
 /// Connections that get a turn per wake-up.
 const EVENTS: usize = 64;
@@ -284,15 +284,15 @@ impl Connection {
         let mut taken = 0;
         let mut rest = &self.input[..self.filled];
         while let Some(header) = rest.first_chunk() {
-            let header = Header::parse(header).context("the server sent a length below 16")?;
-            let Some((bytes, after)) = rest.split_at_checked(header.length) else {
+            let header = pdu::header(header).context("the server sent a length below 16")?;
+            let Some((bytes, after)) = rest.split_at_checked(header.length as usize) else {
                 break;
             };
             rest = after;
             if header.command == command::HEARTBEAT {
                 continue;
             }
-            taken += header.length as u64;
+            taken += u64::from(header.length);
             take(Frame {
                 connection: index,
                 command: header.command,

@@ -71,12 +71,12 @@ impl Turn {
                     _ => self.parts.push((from, start..end)),
                 }
             }
-            command::LIST => {
+            command::ONLINE_USER_LIST => {
                 let list = ImOnlineUserInfo::decode(frame.body()).unwrap_or_default();
                 let users = list.user_stat_list.iter().map(|user| user.user_id);
                 self.homes.extend(users.map(|user| (user, from)));
             }
-            command::STATUS_QUERY => self.questions.push((from, frame.sequence)),
+            command::USERS_STATUS_QUERY => self.questions.push((from, frame.sequence)),
             _ => {}
         }
     }
@@ -135,7 +135,7 @@ fn empty_answer(sequence: u16) -> Vec<u8> {
         user_id: 1,
         ..Default::default()
     };
-    let answer = messages::encoded(command::STATUS_ANSWER, &answer);
+    let answer = messages::encoded(command::USERS_STATUS_ANSWER, &answer);
     answer.sequence(sequence).encode()
 }
 

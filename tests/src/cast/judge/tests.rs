@@ -212,7 +212,7 @@ impl Play {
             user_stat_list: question.user_id_list.iter().copied().map(status).collect(),
             attach_data: question.attach_data,
         };
-        messages::encoded(command::STATUS_ANSWER, &answer)
+        messages::encoded(command::USERS_STATUS_ANSWER, &answer)
             .sequence(pdu.sequence)
             .encode()
     }

@@ -20,7 +20,7 @@ impl World {
         let server = connection.server;
         match pdu.command {
             command::HEARTBEAT => {}
-            command::STATUS_ANSWER => {
+            command::USERS_STATUS_ANSWER => {
                 let asked = connection.asked.remove(&pdu.sequence);
                 self.answered(number, pdu, asked);
             }
@@ -28,7 +28,7 @@ impl World {
                 let body: ImMsgData = decoded(pdu);
                 self.got_message(server, number, body.msg_id);
             }
-            command::GROUP_CHANGE => {
+            command::GROUP_CHANGED => {
                 let body: ImGroupChangeMemberNotify = decoded(pdu);
                 self.got_message(server, number, body.group_id);
             }
@@ -39,13 +39,13 @@ impl World {
                 let notices = &mut self.servers[server].notices;
                 notices.entry(user).or_default().push(on);
             }
-            command::LOGIN_NOTICE => {
+            command::DESKTOP_LOGIN_NOTICE => {
                 let body: ImServerPcLoginStatusNotify = decoded(pdu);
                 let on = body.login_status == 1;
                 let logins = &mut self.servers[server].logins;
                 logins.entry(body.user_id).or_default().push(on);
             }
-            command::KICK => *self.kicks.entry(number).or_default() += 1,
+            command::KICK_USER => *self.kicks.entry(number).or_default() += 1,
             other => self.violate(format!("MsgServer {server} got command {other:#06x}")),
         }
     }

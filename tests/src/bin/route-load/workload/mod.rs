@@ -143,7 +143,7 @@ fn barrier(
         anyhow::ensure!(start.elapsed() < ANSWER_LIMIT, "no answer from the server");
         mesh.expect_open()?;
         mesh.poll(Duration::from_millis(100), |frame| {
-            if frame.command == command::STATUS_ANSWER && frame.sequence == SEQUENCE {
+            if frame.command == command::USERS_STATUS_ANSWER && frame.sequence == SEQUENCE {
                 waiting -= 1;
             }
         })?;

@@ -50,7 +50,7 @@ impl Workload for Status {
                 break;
             }
             mesh.poll(Duration::from_millis(50), |frame| {
-                received += u64::from(frame.command == command::STATUS_ANSWER);
+                received += u64::from(frame.command == command::USERS_STATUS_ANSWER);
             })?;
             mesh.expect_open()?;
             anyhow::ensure!(

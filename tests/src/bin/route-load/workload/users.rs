@@ -148,7 +148,7 @@ fn ask(mesh: &mut Mesh, user: u32) -> anyhow::Result<Answer> {
     while body.is_none() {
         anyhow::ensure!(start.elapsed() < ANSWER_LIMIT, "no answer from the server");
         mesh.poll(Duration::from_millis(100), |frame| {
-            if frame.connection == ASKER && frame.command == command::STATUS_ANSWER {
+            if frame.connection == ASKER && frame.command == command::USERS_STATUS_ANSWER {
                 body = Some(frame.body().to_vec());
             }
         })?;

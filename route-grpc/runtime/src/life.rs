@@ -1,0 +1,32 @@
+//! What names one life of a process: a gateway's incarnation, a node's epoch.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Bits of a name that chance fills.
+const RANDOM_BITS: u32 = 20;
+
+/// Start time in Unix milliseconds (upper 44 bits) and a random part (lower 20 bits), so ordered and,
+/// in practice, unique. Never 0.
+pub fn new_life() -> u64 {
+    let millis = u64::try_from(unix_time().as_millis()).unwrap_or(u64::MAX >> RANDOM_BITS);
+    (millis << RANDOM_BITS | fastrand::u64(0..1 << RANDOM_BITS)).max(1)
+}
+
+/// The calendar time, for names and for people. A clock before 1970 is as good as 1970.
+pub fn unix_time() -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    now.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_life_is_greater() {
+        let now = u64::try_from(unix_time().as_millis()).expect("this century");
+
+        assert!(new_life() >> RANDOM_BITS >= now);
+        assert_ne!(new_life(), 0);
+    }
+}
