@@ -18,7 +18,7 @@ every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
 # Of other people's programs.
 FOREIGN_FLAGS = set(
-    "namespace create-namespace set set-string reuse-values reset-then-reuse-values previous tail prefix release locked target bins now build-arg help".split()
+    "namespace create-namespace replicas set set-string reuse-values reset-then-reuse-values previous tail prefix release locked target bins now build-arg help".split()
 )
 
 
