@@ -31,4 +31,22 @@ impl Dice {
         let millis = range.start + self.roll(range.len());
         Duration::from_millis(millis as u64)
     }
+
+    /// 0 up to 1.
+    pub fn share(&mut self) -> f64 {
+        self.roll(1 << 20) as f64 / f64::from(1 << 20)
+    }
+
+    /// Brings them into another order.
+    pub fn shuffle<T>(&mut self, things: &mut [T]) {
+        for place in (1..things.len()).rev() {
+            things.swap(place, self.roll(place + 1));
+        }
+    }
+
+    /// Other dice, for somebody who throws them in his own time.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self::new(self.roll(1 << 30) as u64)
+    }
 }

@@ -7,7 +7,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use fastrand::Rng;
 use parking_lot::Mutex;
 use prost::Message as _;
 use route_proto::legacy::im::base_define::UserStatType;
@@ -19,6 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use super::population::{self, Change, Population, SERVERS, some_staying_user};
 use super::tally::Tally;
+use crate::dice::Dice;
 use crate::player::messages::{self, GROUP_TEXT, SINGLE_TEXT};
 use crate::player::pdu::{HEADER, Pdu, command, command_of};
 
@@ -128,12 +128,12 @@ impl Judge {
 
 impl State {
     /// The next message of a MsgServer: to a group, or to a user of another one.
-    pub fn message(&mut self, origin: usize, now: Instant, dice: &mut Rng) -> Bytes {
+    pub fn message(&mut self, origin: usize, now: Instant, dice: &mut Dice) -> Bytes {
         self.numbers[origin] += 1;
         // No other message has this number.
         let number = self.numbers[origin] * SERVERS as u32 + origin as u32;
         let from = some_staying_user(origin, dice);
-        let target = dice.usize(..SERVERS);
+        let target = dice.roll(SERVERS);
         let data = [b'.'; PAYLOAD];
         let pdu = if target == origin {
             messages::message(from, GROUP, number, GROUP_TEXT, data)
@@ -158,7 +158,7 @@ impl State {
     }
 
     /// A user of a MsgServer comes or goes.
-    pub fn update(&mut self, origin: usize, now: Instant, dice: &mut Rng) -> Bytes {
+    pub fn update(&mut self, origin: usize, now: Instant, dice: &mut Dice) -> Bytes {
         let report = self.population.act(origin, dice);
         for notice in report.notices {
             self.routes[notice.to][origin].due.push_back(Due {
@@ -172,7 +172,7 @@ impl State {
     }
 
     /// A MsgServer asks who is online.
-    pub fn query(&mut self, server: usize, dice: &mut Rng) -> Bytes {
+    pub fn query(&mut self, server: usize, dice: &mut Dice) -> Bytes {
         self.queries[server] += 1;
         let number = self.queries[server];
         let question = Question {
@@ -190,15 +190,20 @@ impl State {
 
     /// So many messages, updates and queries of a MsgServer, in any order: what goes to its primary connection, and to its
     /// others.
-    pub fn batch(&mut self, server: usize, mut counts: [u64; 3], dice: &mut Rng) -> [Vec<u8>; 2] {
+    pub fn batch(
+        &mut self,
+        server: usize,
+        mut counts: [usize; 3],
+        dice: &mut Dice,
+    ) -> [Vec<u8>; 2] {
         let now = Instant::now();
         let [mut to_primary, mut to_others] = [Vec::new(), Vec::new()];
         loop {
-            let left: u64 = counts.iter().sum();
+            let left: usize = counts.iter().sum();
             if left == 0 {
                 return [to_primary, to_others];
             }
-            let place = dice.u64(..left);
+            let place = dice.roll(left);
             if place < counts[0] {
                 counts[0] -= 1;
                 to_primary.extend_from_slice(&self.message(server, now, dice));

@@ -6,9 +6,8 @@
 
 use std::collections::BTreeSet;
 
-use fastrand::Rng;
-
 use crate::deployment::FanOut;
+use crate::dice::Dice;
 use crate::player::messages::{self, Client, Status};
 use crate::player::pdu::Pdu;
 use crate::rules::{Delivery, Rules};
@@ -154,7 +153,7 @@ impl Population {
     }
 
     /// A user of the MsgServer does something.
-    pub fn act(&mut self, server: usize, dice: &mut Rng) -> Report {
+    pub fn act(&mut self, server: usize, dice: &mut Dice) -> Report {
         self.clock += 1;
         let report = match self.roam(server, dice) {
             Some(report) => report,
@@ -182,14 +181,14 @@ impl Population {
     }
 
     /// Some users to ask about: all who must be online, and some others.
-    pub fn some_users(&self, dice: &mut Rng) -> Vec<u32> {
+    pub fn some_users(&self, dice: &mut Dice) -> Vec<u32> {
         let mut users: Vec<u32> = (0..SERVERS)
-            .map(|server| staying(server, dice.u32(..STAYING)))
+            .map(|server| staying(server, dice.roll(STAYING as usize) as u32))
             .collect();
         for server in 0..SERVERS {
-            users.push(restless_user(server, dice.u32(..RESTLESS)));
+            users.push(restless_user(server, dice.roll(RESTLESS as usize) as u32));
         }
-        users.push(FIRST_ROAMER + dice.u32(..ROAMERS));
+        users.push(FIRST_ROAMER + dice.roll(ROAMERS as usize) as u32);
         dice.shuffle(&mut users);
         users
     }
@@ -249,14 +248,14 @@ impl Population {
     }
 
     /// A user who stays with his MsgServer does something.
-    fn stir(&mut self, server: usize, dice: &mut Rng) -> (u32, Pdu) {
-        let number = dice.u32(..RESTLESS);
+    fn stir(&mut self, server: usize, dice: &mut Dice) -> (u32, Pdu) {
+        let number = dice.roll(RESTLESS as usize) as u32;
         let user = &mut self.restless[server][number as usize];
-        let client = dice.usize(..CLIENTS.len());
+        let client = dice.roll(CLIENTS.len());
         let (presence, status) = match user.clients[client] {
             Presence::Gone => (Presence::Here, Status::Online),
-            Presence::Here if dice.u8(..4) == 0 => (Presence::Away, Status::Leave),
-            Presence::Away if dice.u8(..2) == 0 => (Presence::Here, Status::Online),
+            Presence::Here if dice.once_in(4) => (Presence::Away, Status::Leave),
+            Presence::Away if dice.once_in(2) => (Presence::Here, Status::Online),
             Presence::Here | Presence::Away => (Presence::Gone, Status::Offline),
         };
         user.clients[client] = presence;
@@ -267,11 +266,11 @@ impl Population {
     }
 
     /// A roamer comes to the MsgServer or leaves it, if one is free to and the dice say so.
-    fn roam(&mut self, server: usize, dice: &mut Rng) -> Option<(u32, Pdu)> {
-        if dice.u8(..4) != 0 {
+    fn roam(&mut self, server: usize, dice: &mut Dice) -> Option<(u32, Pdu)> {
+        if !dice.once_in(4) {
             return None;
         }
-        let number = dice.usize(..self.roamers.len());
+        let number = dice.roll(self.roamers.len());
         let roamer = &mut self.roamers[number];
         if roamer.last.is_some() {
             return None;
@@ -344,8 +343,8 @@ impl Shown {
 }
 
 /// A user who is always logged in at this MsgServer.
-pub fn some_staying_user(server: usize, dice: &mut Rng) -> u32 {
-    staying(server, dice.u32(..STAYING))
+pub fn some_staying_user(server: usize, dice: &mut Dice) -> u32 {
+    staying(server, dice.roll(STAYING as usize) as u32)
 }
 
 /// The MsgServer of a user who stays with one, and which of its users that is.

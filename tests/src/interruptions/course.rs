@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use fastrand::Rng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -12,12 +11,12 @@ use tokio::time::{Instant, sleep, timeout};
 use super::cable::{Flow, Reset};
 use super::msg_server::{MsgServer, Rates};
 use super::report::{Report, Row};
-use super::site::{GATEWAYS, Site};
+use super::site::Site;
 use crate::cast::judge::{Judge, State};
+use crate::cast::msg_server::GATEWAYS;
 use crate::cast::population::{Population, SERVERS};
+use crate::dice::Dice;
 
-/// The gateways of each MsgServer, the primary one first: two have both, two have one.
-const CONNECTIONS: [&[usize]; SERVERS] = [&[0, 1], &[1, 0], &[0], &[1]];
 /// The loopback address of each MsgServer: two share one.
 const ADDRESSES: [u8; SERVERS] = [10, 11, 10, 12];
 /// For what goes without saying: longer than anything that the servers may take here.
@@ -106,7 +105,7 @@ pub async fn run(course: &Course, mut tell: impl FnMut(&str)) -> anyhow::Result<
 
 struct Play<'a> {
     course: &'a Course,
-    dice: Rng,
+    dice: Dice,
     site: Site,
     judge: Arc<Judge>,
     servers: Vec<MsgServer>,
@@ -120,13 +119,12 @@ impl<'a> Play<'a> {
         let judge = Arc::new(Judge::new(population));
         let mut servers = Vec::new();
         for (number, list) in lists.iter().enumerate() {
-            let (address, gateways) = (ADDRESSES[number], CONNECTIONS[number]);
-            let server = MsgServer::connect(number, address, &site, gateways, list, &judge);
+            let server = MsgServer::connect(number, ADDRESSES[number], &site, list, &judge);
             servers.push(server.await.context("a MsgServer cannot connect")?);
         }
         Ok(Self {
             course,
-            dice: Rng::with_seed(course.seed),
+            dice: Dice::new(course.seed),
             site,
             judge,
             servers,
@@ -191,7 +189,7 @@ impl<'a> Play<'a> {
 
     /// Lets some messages pass.
     async fn steady(&mut self) {
-        let share = STEADY.start + self.dice.f64() * (STEADY.end - STEADY.start);
+        let share = STEADY.start + self.dice.share() * (STEADY.end - STEADY.start);
         let wanted = (self.course.messages as f64 * share) as u64;
         let begin = self.judge.with(|judge| judge.sent());
         self.judge
@@ -206,7 +204,7 @@ impl<'a> Play<'a> {
                 self.kill(number).await;
                 if number % 5 == 4 {
                     self.site.start_node()?;
-                    sleep(SHORTEST_LIFE.mul_f64(self.dice.f64())).await;
+                    sleep(SHORTEST_LIFE.mul_f64(self.dice.share())).await;
                     self.site.kill_node();
                 }
                 self.replace(number).await
@@ -232,7 +230,7 @@ impl<'a> Play<'a> {
         let gateway = number / 3 % GATEWAYS;
         let cable = self.site.cable(gateway);
         cable.set(Flow::Lost);
-        sleep(LONGEST_LOSS.mul_f64(self.dice.f64())).await;
+        sleep(LONGEST_LOSS.mul_f64(self.dice.share())).await;
         self.site.kill_node();
         cable.reset(Reset::Both);
         cable.set(Flow::Free);
@@ -240,9 +238,9 @@ impl<'a> Play<'a> {
 
     /// A new node, after a while. Every second time one of the gateways finds it later than the other.
     async fn replace(&mut self, number: usize) -> anyhow::Result<()> {
-        sleep(LONGEST_ABSENCE.mul_f64(self.dice.f64())).await;
+        sleep(LONGEST_ABSENCE.mul_f64(self.dice.share())).await;
         let late = (number % 2 == 1).then_some(number / 2 % GATEWAYS);
-        let lateness = LATEST_GATEWAY.mul_f64(self.dice.f64());
+        let lateness = LATEST_GATEWAY.mul_f64(self.dice.share());
         if let Some(gateway) = late {
             self.site.cable(gateway).set(Flow::Held);
         }
@@ -261,7 +259,7 @@ impl<'a> Play<'a> {
             1 => 1..2,
             _ => 0..GATEWAYS,
         };
-        let time = self.course.longest_cut.mul_f64(self.dice.f64());
+        let time = self.course.longest_cut.mul_f64(self.dice.share());
         let (flow, reset) = match number % 4 {
             0 => (Flow::Lost, Some(Reset::Both)),
             1 => (Flow::Held, None),

@@ -4,12 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fastrand::Rng;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::site::Site;
 use crate::cast::judge::Judge;
+use crate::cast::msg_server::{Connections, HEARTBEAT, gateways_of};
+use crate::dice::Dice;
 use crate::player::connection::{Connection, Options, Writer};
 use crate::player::pdu::{Pdu, command};
 use crate::player::stage::BARRIER_LIMIT;
@@ -17,9 +18,7 @@ use crate::player::stage::BARRIER_LIMIT;
 /// Between two writes. Short, so that there is always something on its way.
 const PACE: Duration = Duration::from_millis(1);
 /// What one write may catch up after the gateway took nothing for a while.
-const MOST_AT_ONCE: u64 = 200;
-/// MsgServers send a heartbeat so often when they have nothing else to say.
-const HEARTBEAT: Duration = Duration::from_secs(5);
+const MOST_AT_ONCE: usize = 200;
 
 /// What one MsgServer sends in a second.
 #[derive(Debug, Clone, Copy)]
@@ -33,30 +32,27 @@ pub(super) struct Rates {
 #[derive(Debug)]
 pub(super) struct MsgServer {
     number: usize,
-    /// The primary one first.
-    connections: Vec<Connection>,
+    connections: Connections<Connection>,
 }
 
 impl MsgServer {
-    /// Connects to these gateways, from this loopback address, as MsgServers do: a claim on the first connection, the
+    /// Connects to its gateways, from this loopback address, as MsgServers do: a claim on the first connection, the
     /// list on all of them.
     pub(super) async fn connect(
         number: usize,
         address: u8,
         site: &Site,
-        gateways: &[usize],
         list: &Pdu,
         judge: &Arc<Judge>,
     ) -> io::Result<Self> {
         let options = Options::from_loopback(address);
-        let mut connections = Vec::new();
-        for gateway in gateways {
-            let address = site.pdu_address(*gateway);
-            let claims = connections.is_empty();
-            let connection = Connection::of_msg_server(address, options, claims, list).await?;
+        let mut connections = Connections::new(gateways_of(number));
+        for (slot, gateway) in (0..).zip(gateways_of(number)) {
+            let address = site.pdu_address(gateway);
+            let connection = Connection::of_msg_server(address, options, slot == 0, list).await?;
             let judge = Arc::clone(judge);
             connection.show_to(move |raw| judge.arrived(number, raw));
-            connections.push(connection);
+            connections.open(slot, connection);
         }
         Ok(Self {
             number,
@@ -66,20 +62,26 @@ impl MsgServer {
 
     /// Waits until everything that was sent to it before has come.
     pub(super) async fn barrier(&self) {
-        for connection in &self.connections {
+        for connection in self.connections.live() {
             connection.barrier(BARRIER_LIMIT).await;
         }
     }
 
     /// Connections that were closed.
     pub(super) fn broken(&self) -> u64 {
-        let broken = self.connections.iter().filter(|c| c.is_closed());
+        let broken = self.connections.live().filter(|c| c.is_closed());
         broken.count() as u64
     }
 
     /// What its users make it send, as a task of its own.
-    pub(super) fn sender(&self, rates: Rates, judge: &Arc<Judge>, dice: Rng) -> io::Result<Sender> {
-        let writers = self.connections.iter().map(Connection::writer);
+    pub(super) fn sender(
+        &self,
+        rates: Rates,
+        judge: &Arc<Judge>,
+        dice: Dice,
+    ) -> io::Result<Sender> {
+        let all = self.connections.with_primary();
+        let writers = all.map(|(connection, primary)| Ok((connection.writer()?, primary)));
         Ok(Sender {
             number: self.number,
             writers: writers.collect::<io::Result<_>>()?,
@@ -94,10 +96,11 @@ impl MsgServer {
 #[derive(Debug)]
 pub(super) struct Sender {
     number: usize,
-    writers: Vec<Writer>,
+    /// And whether each is of the claimed connection.
+    writers: Vec<(Writer, bool)>,
     rates: Rates,
     judge: Arc<Judge>,
-    dice: Rng,
+    dice: Dice,
 }
 
 impl Sender {
@@ -111,7 +114,7 @@ impl Sender {
         while !*stop.borrow() {
             let now = clock.tick().await;
             let rates = [self.rates.messages, self.rates.updates, self.rates.queries];
-            let due = |rate: u64| (began.elapsed().as_secs_f64() * rate as f64) as u64;
+            let due = |rate: u64| (began.elapsed().as_secs_f64() * rate as f64) as usize;
             let mut counts = [0; 3];
             for (kind, rate) in rates.into_iter().enumerate() {
                 counts[kind] = (due(rate) - sent[kind]).min(MOST_AT_ONCE);
@@ -126,8 +129,8 @@ impl Sender {
                     data.extend_from_slice(&Pdu::bare(command::HEARTBEAT).encode());
                 }
             }
-            for (place, writer) in self.writers.iter().enumerate() {
-                let data = if place == 0 { &to_primary } else { &to_others };
+            for (writer, is_primary) in &self.writers {
+                let data = if *is_primary { &to_primary } else { &to_others };
                 writer.write(data).await?;
             }
         }

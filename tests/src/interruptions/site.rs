@@ -6,14 +6,12 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use super::cable::Cable;
+use crate::cast::msg_server::GATEWAYS;
 use crate::deployment::process::{Process, Surroundings};
 use crate::deployment::{output, ports, ready, start_gateway, start_node};
 
 /// From SIGTERM to the exit: what the node promises by default.
 const DRAIN_LIMIT: Duration = Duration::from_secs(25);
-
-/// Gateways of a site.
-pub const GATEWAYS: usize = 2;
 
 /// Running processes. Dropping it kills them.
 #[derive(Debug)]

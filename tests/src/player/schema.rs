@@ -37,29 +37,6 @@ enum Kind {
     Message(&'static Schema),
 }
 
-/// The message of a command, if it is one of the protocol's table.
-pub fn of_command(id: u16) -> Option<&'static Schema> {
-    match id {
-        command::STATUS_NOTICE => Some(&STATUS_NOTICE),
-        command::USERS_STATUS_QUERY => Some(&STATUS_QUERY),
-        command::USERS_STATUS_ANSWER => Some(&STATUS_ANSWER),
-        command::CONVERSATION_REMOVED => Some(&REMOVE_SESSION),
-        command::SIGNATURE_CHANGED => Some(&SIGN_INFO),
-        command::MESSAGE => Some(&MESSAGE),
-        command::READ_RECEIPT => Some(&READ),
-        command::GROUP_CHANGED => Some(&GROUP_CHANGE),
-        command::FILE_NOTICE => Some(&FILE),
-        command::P2P_COMMAND => Some(&P2P),
-        command::HEARTBEAT => Some(&HEARTBEAT),
-        command::ROLE_SET => Some(&ROLE),
-        command::ONLINE_USER_LIST => Some(&LIST),
-        command::USER_STATUS_UPDATE => Some(&UPDATE),
-        command::KICK_USER => Some(&KICK),
-        command::DESKTOP_LOGIN_NOTICE => Some(&LOGIN_NOTICE),
-        _ => None,
-    }
-}
-
 /// A decoded body.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Body {
@@ -284,157 +261,131 @@ const STATUS: Kind = Kind::Choice(&[1, 2, 3]);
 const CLIENT_TYPE: Kind = Kind::Choice(&[0x01, 0x02, 0x11, 0x12]);
 const SESSION_TYPE: Kind = Kind::Choice(&[1, 2]);
 
-const fn required(number: u64, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        label: Label::Required,
-        kind,
-    }
+/// The tables: label, number, name and kind of each field. Those of commands have the commands' names.
+macro_rules! schemas {
+    (
+        parts: { $($part:ident { $($part_fields:tt)* })* }
+        commands: { $($message:ident { $($fields:tt)* })* }
+    ) => {
+        $(static $part: Schema = schemas!(@ $($part_fields)*);)*
+        $(static $message: Schema = schemas!(@ $($fields)*);)*
+
+        /// The message of a command, if it is one of the protocol's table.
+        pub fn of_command(id: u16) -> Option<&'static Schema> {
+            match id {
+                $(command::$message => Some(&$message),)*
+                _ => None,
+            }
+        }
+    };
+    (@ $($label:ident $number:literal $name:ident: $kind:expr;)*) => {
+        Schema {
+            fields: &[$(Field {
+                number: $number,
+                name: stringify!($name),
+                label: Label::$label,
+                kind: $kind,
+            }),*],
+        }
+    };
 }
 
-const fn optional(number: u64, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        label: Label::Optional,
-        kind,
+schemas! {
+    parts: {
+        USER_STAT {
+            Required 1 user_id: Kind::Number;
+            Required 2 status: STATUS;
+        }
+        SERVER_USER_STAT {
+            Required 1 user_id: Kind::Number;
+            Required 2 status: STATUS;
+            Required 3 client_type: CLIENT_TYPE;
+        }
+        IP_ADDRESS {
+            Required 1 ip: Kind::Bytes;
+            Required 2 port: Kind::Number;
+        }
+    }
+    commands: {
+        STATUS_NOTICE {
+            Required 1 user_stat: Kind::Message(&USER_STAT);
+        }
+        USERS_STATUS_QUERY {
+            Required 1 user_id: Kind::Number;
+            Repeated 2 user_id_list: Kind::Number;
+            Optional 20 attach_data: Kind::Bytes;
+        }
+        USERS_STATUS_ANSWER {
+            Required 1 user_id: Kind::Number;
+            Repeated 2 user_stat_list: Kind::Message(&USER_STAT);
+            Optional 20 attach_data: Kind::Bytes;
+        }
+        CONVERSATION_REMOVED {
+            Required 1 user_id: Kind::Number;
+            Required 2 session_type: SESSION_TYPE;
+            Required 3 session_id: Kind::Number;
+        }
+        SIGNATURE_CHANGED {
+            Required 1 changed_user_id: Kind::Number;
+            Required 2 sign_info: Kind::Bytes;
+        }
+        MESSAGE {
+            Required 1 from_user_id: Kind::Number;
+            Required 2 to_session_id: Kind::Number;
+            Required 3 msg_id: Kind::Number;
+            Required 4 create_time: Kind::Number;
+            Required 5 msg_type: Kind::Choice(&[0x01, 0x02, 0x11, 0x12]);
+            Required 6 msg_data: Kind::Bytes;
+            Optional 20 attach_data: Kind::Bytes;
+        }
+        READ_RECEIPT {
+            Required 1 user_id: Kind::Number;
+            Required 2 session_id: Kind::Number;
+            Required 3 msg_id: Kind::Number;
+            Required 4 session_type: SESSION_TYPE;
+        }
+        GROUP_CHANGED {
+            Required 1 user_id: Kind::Number;
+            Required 2 change_type: Kind::Choice(&[1, 2]);
+            Required 3 group_id: Kind::Number;
+            Repeated 4 cur_user_id_list: Kind::Number;
+            Repeated 5 chg_user_id_list: Kind::Number;
+        }
+        FILE_NOTICE {
+            Required 1 from_user_id: Kind::Number;
+            Required 2 to_user_id: Kind::Number;
+            Required 3 file_name: Kind::Bytes;
+            Required 4 file_size: Kind::Number;
+            Required 5 task_id: Kind::Bytes;
+            Repeated 6 ip_addr_list: Kind::Message(&IP_ADDRESS);
+            Required 7 trans_mode: Kind::Choice(&[1, 2]);
+            Required 8 offline_ready: Kind::Number;
+        }
+        P2P_COMMAND {
+            Required 1 from_user_id: Kind::Number;
+            Required 2 to_user_id: Kind::Number;
+            Required 3 cmd_msg_data: Kind::Bytes;
+        }
+        HEARTBEAT {}
+        ROLE_SET {
+            Required 1 master: Kind::Number;
+        }
+        ONLINE_USER_LIST {
+            Repeated 1 user_stat_list: Kind::Message(&SERVER_USER_STAT);
+        }
+        USER_STATUS_UPDATE {
+            Required 1 user_status: Kind::Number;
+            Required 2 user_id: Kind::Number;
+            Required 3 client_type: CLIENT_TYPE;
+        }
+        KICK_USER {
+            Required 1 user_id: Kind::Number;
+            Required 2 client_type: CLIENT_TYPE;
+            Required 3 reason: Kind::Number;
+        }
+        DESKTOP_LOGIN_NOTICE {
+            Required 1 user_id: Kind::Number;
+            Required 2 login_status: Kind::Number;
+        }
     }
 }
-
-const fn repeated(number: u64, name: &'static str, kind: Kind) -> Field {
-    Field {
-        number,
-        name,
-        label: Label::Repeated,
-        kind,
-    }
-}
-
-static USER_STAT: Schema = Schema {
-    fields: &[
-        required(1, "user_id", Kind::Number),
-        required(2, "status", STATUS),
-    ],
-};
-static SERVER_USER_STAT: Schema = Schema {
-    fields: &[
-        required(1, "user_id", Kind::Number),
-        required(2, "status", STATUS),
-        required(3, "client_type", CLIENT_TYPE),
-    ],
-};
-static IP_ADDRESS: Schema = Schema {
-    fields: &[
-        required(1, "ip", Kind::Bytes),
-        required(2, "port", Kind::Number),
-    ],
-};
-static STATUS_NOTICE: Schema = Schema {
-    fields: &[required(1, "user_stat", Kind::Message(&USER_STAT))],
-};
-static STATUS_QUERY: Schema = Schema {
-    fields: &[
-        required(1, "user_id", Kind::Number),
-        repeated(2, "user_id_list", Kind::Number),
-        optional(20, "attach_data", Kind::Bytes),
-    ],
-};
-static STATUS_ANSWER: Schema = Schema {
-    fields: &[
-        required(1, "user_id", Kind::Number),
-        repeated(2, "user_stat_list", Kind::Message(&USER_STAT)),
-        optional(20, "attach_data", Kind::Bytes),
-    ],
-};
-static REMOVE_SESSION: Schema = Schema {
-    fields: &[
-        required(1, "user_id", Kind::Number),
-        required(2, "session_type", SESSION_TYPE),
-        required(3, "session_id", Kind::Number),
-    ],
-};
-static SIGN_INFO: Schema = Schema {
-    fields: &[
-        required(1, "changed_user_id", Kind::Number),
-        required(2, "sign_info", Kind::Bytes),
-    ],
-};
-static MESSAGE: Schema = Schema {
-    fields: &[
-        required(1, "from_user_id", Kind::Number),
-        required(2, "to_session_id", Kind::Number),
-        required(3, "msg_id", Kind::Number),
-        required(4, "create_time", Kind::Number),
-        required(5, "msg_type", Kind::Choice(&[0x01, 0x02, 0x11, 0x12])),
-        required(6, "msg_data", Kind::Bytes),
-        optional(20, "attach_data", Kind::Bytes),
-    ],
-};
-static READ: Schema = Schema {
-    fields: &[
-        required(1, "user_id", Kind::Number),
-        required(2, "session_id", Kind::Number),
-        required(3, "msg_id", Kind::Number),
-        required(4, "session_type", SESSION_TYPE),
-    ],
-};
-static GROUP_CHANGE: Schema = Schema {
-    fields: &[
-        required(1, "user_id", Kind::Number),
-        required(2, "change_type", Kind::Choice(&[1, 2])),
-        required(3, "group_id", Kind::Number),
-        repeated(4, "cur_user_id_list", Kind::Number),
-        repeated(5, "chg_user_id_list", Kind::Number),
-    ],
-};
-static FILE: Schema = Schema {
-    fields: &[
-        required(1, "from_user_id", Kind::Number),
-        required(2, "to_user_id", Kind::Number),
-        required(3, "file_name", Kind::Bytes),
-        required(4, "file_size", Kind::Number),
-        required(5, "task_id", Kind::Bytes),
-        repeated(6, "ip_addr_list", Kind::Message(&IP_ADDRESS)),
-        required(7, "trans_mode", Kind::Choice(&[1, 2])),
-        required(8, "offline_ready", Kind::Number),
-    ],
-};
-static P2P: Schema = Schema {
-    fields: &[
-        required(1, "from_user_id", Kind::Number),
-        required(2, "to_user_id", Kind::Number),
-        required(3, "cmd_msg_data", Kind::Bytes),
-    ],
-};
-static HEARTBEAT: Schema = Schema { fields: &[] };
-static ROLE: Schema = Schema {
-    fields: &[required(1, "master", Kind::Number)],
-};
-static LIST: Schema = Schema {
-    fields: &[repeated(
-        1,
-        "user_stat_list",
-        Kind::Message(&SERVER_USER_STAT),
-    )],
-};
-static UPDATE: Schema = Schema {
-    fields: &[
-        required(1, "user_status", Kind::Number),
-        required(2, "user_id", Kind::Number),
-        required(3, "client_type", CLIENT_TYPE),
-    ],
-};
-static KICK: Schema = Schema {
-    fields: &[
-        required(1, "user_id", Kind::Number),
-        required(2, "client_type", CLIENT_TYPE),
-        required(3, "reason", Kind::Number),
-    ],
-};
-static LOGIN_NOTICE: Schema = Schema {
-    fields: &[
-        required(1, "user_id", Kind::Number),
-        required(2, "login_status", Kind::Number),
-    ],
-};

@@ -142,7 +142,7 @@ fn routes_are_restored_when_something_new_has_come_on_each() {
 
 struct Play {
     state: State,
-    dice: Rng,
+    dice: Dice,
 }
 
 impl Play {
@@ -150,7 +150,7 @@ impl Play {
         let judge = Judge::new(Population::new());
         Self {
             state: judge.state.into_inner(),
-            dice: Rng::with_seed(1),
+            dice: Dice::new(1),
         }
     }
 

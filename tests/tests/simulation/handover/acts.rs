@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use system_tests::cast::msg_server::RECONNECT_AFTER;
 use system_tests::player::messages::{self, Client, GROUP_TEXT, SINGLE_TEXT, Status};
 use system_tests::player::pdu::Pdu;
 
@@ -11,21 +12,19 @@ use crate::handover::msg_server::{
 };
 use crate::handover::world::{Message, To, World};
 
-/// MsgServers come back 4 s after they lost a connection, at the earliest.
-const RECONNECT_AFTER: Duration = Duration::from_secs(4);
 /// A connection does not die before it has been open for so long, nor two of a MsgServer within this time.
 const BETWEEN_DEATHS: Duration = Duration::from_secs(4);
 
 impl World {
     pub(crate) fn connect(&mut self, server: usize) {
         let now = self.now();
-        for slot in 0..self.servers[server].gateways.len() {
+        for slot in 0..self.servers[server].links.slots().len() {
             let it = &self.servers[server];
-            let gateway = it.gateways[slot];
+            let (gateway, open) = it.links.slots()[slot];
             let Some(host) = &self.gateways[gateway] else {
                 continue;
             };
-            if it.connections[slot].is_some() || now < it.retry_at[slot] || !host.is_open() {
+            if open.is_some() || now < it.retry_at[slot] || !host.is_open() {
                 continue;
             }
             self.facts.opened(server, now);
@@ -34,11 +33,7 @@ impl World {
             let connection = Connection::open(&host.gateway, gateway, server, it.peer, now);
             self.connections.insert(number, connection);
             let it = &mut self.servers[server];
-            it.connections[slot] = Some(number);
-            let claims = it.primary.is_none();
-            if claims {
-                it.primary = Some(slot);
-            }
+            let claims = it.links.open(slot, number);
             let online: Vec<_> = it
                 .online
                 .iter()
@@ -72,7 +67,7 @@ impl World {
         for connection in self.connections.values_mut() {
             connection.may_change(user);
         }
-        let live: Vec<_> = self.servers[server].live().collect();
+        let live: Vec<_> = self.servers[server].links.live().copied().collect();
         for number in live {
             self.tell(
                 number,
@@ -86,7 +81,7 @@ impl World {
         let number = STABLE + self.dice.roll((USERS - STABLE) as usize) as u32;
         let it = &self.servers[server];
         // Without a RouteServer a MsgServer refuses logins; to keep the books simple, nobody leaves either.
-        if it.http || it.primary.is_none() {
+        if it.http || it.links.primary().is_none() {
             return;
         }
         let user = user(server, number);
@@ -99,7 +94,7 @@ impl World {
         let user = MOVERS + self.dice.roll(MOVING as usize) as u32;
         let to = self.dice.roll(self.servers.len());
         let from = self.servers.iter().position(|s| s.online.contains(&user));
-        let able = |server: &MsgServer| !server.http && server.primary.is_some();
+        let able = |server: &MsgServer| !server.http && server.links.primary().is_some();
         if from.is_some_and(|from| !able(&self.servers[from])) {
             return;
         }
@@ -112,7 +107,7 @@ impl World {
     }
 
     pub(crate) fn send(&mut self, server: usize) {
-        let Some(connection) = self.servers[server].primary_connection() else {
+        let Some(connection) = self.servers[server].links.primary().copied() else {
             return;
         };
         let receiver = self.dice.roll(self.servers.len());
@@ -195,7 +190,7 @@ impl World {
 
     pub(crate) fn ask_about(&mut self, server: usize, expected: Vec<(u32, Option<bool>)>) {
         let it = &self.servers[server];
-        let Some(number) = it.primary_connection() else {
+        let Some(number) = it.links.primary().copied() else {
             return;
         };
         let Some(connection) = self.connections.get_mut(&number) else {
@@ -216,7 +211,7 @@ impl World {
         if !self.dice.once_in(3) {
             return;
         }
-        let live: Vec<_> = self.servers[server].live().collect();
+        let live: Vec<_> = self.servers[server].links.live().copied().collect();
         for number in live {
             let now = self.now();
             let most = if self.plan.slow_readers { 10_000 } else { 4000 };
@@ -237,12 +232,12 @@ impl World {
         }
         let now = self.now();
         let it = &self.servers[server];
-        let live: Vec<usize> = it.live().collect();
+        let live: Vec<usize> = it.links.live().copied().collect();
         let old = |number: &usize| {
             let connection = &self.connections[number];
             connection.known && connection.opened + BETWEEN_DEATHS < now && connection.is_read()
         };
-        let enough = live.len() == it.gateways.len() && live.iter().all(old);
+        let enough = it.links.is_whole() && live.iter().all(old);
         if !enough || now < it.died + BETWEEN_DEATHS {
             return;
         }
@@ -269,27 +264,23 @@ impl World {
         connection.asked.clear();
         let server = connection.server;
         let it = &mut self.servers[server];
-        let Some(slot) = it.connections.iter().position(|c| *c == Some(number)) else {
+        let mut slots = it.links.slots().iter();
+        let Some(slot) = slots.position(|(_, open)| *open == Some(number)) else {
             return;
         };
-        it.connections[slot] = None;
         it.retry_at[slot] = now + RECONNECT_AFTER;
         it.died = now;
         it.unsettled = true;
-        let others = it.connections.iter().position(Option::is_some);
-        if others.is_none() {
+        let claimed = it.links.lose(slot).copied();
+        if it.links.live().next().is_none() {
             it.interrupted = true;
             for connection in self.connections.values_mut() {
                 (0..USERS).for_each(|number| connection.may_change(user(server, number)));
             }
         }
-        let it = &mut self.servers[server];
-        if it.primary == Some(slot) {
-            it.primary = others;
-            if let Some(next) = it.primary_connection() {
-                self.say(|| format!("s{server} claims c{next}"));
-                self.tell(next, &messages::role(1), None);
-            }
+        if let Some(next) = claimed {
+            self.say(|| format!("s{server} claims c{next}"));
+            self.tell(next, &messages::role(1), None);
         }
     }
 

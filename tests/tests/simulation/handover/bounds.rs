@@ -114,7 +114,7 @@ impl World {
             let of_queue = queued.map_or(0, |queued| queued.dropped);
             if of_queue > 0 {
                 for server in &mut self.servers {
-                    server.lossy |= server.gateways.contains(&number);
+                    server.lossy |= server.is_at(number);
                 }
             }
             dropped += of_queue;

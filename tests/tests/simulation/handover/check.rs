@@ -90,7 +90,7 @@ fn notices(world: &mut World) {
                 continue;
             }
             let changes = world.changes.get(&user).map_or(&[][..], Vec::as_slice);
-            if holder.gateways.len() == 1 && !holder.lossy {
+            if holder.is_single() && !holder.lossy {
                 if told != changes {
                     wrong.push(of(&format!("the changes were {changes:?}")));
                 }
@@ -117,7 +117,7 @@ fn logins(world: &mut World) {
     let mut wrong = Vec::new();
     for (user, changes) in &world.changes {
         let server = &world.servers[home(*user)];
-        if server.gateways.len() > 1 || !server.is_strict() {
+        if !server.is_single() || !server.is_strict() {
             continue;
         }
         let told = server.logins.get(user).map_or(&[][..], Vec::as_slice);

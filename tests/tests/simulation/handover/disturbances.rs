@@ -91,7 +91,7 @@ impl World {
                 if long {
                     self.next_long_partition = until + Duration::from_secs(5);
                     for server in &mut self.servers {
-                        if server.gateways.contains(&gateway) {
+                        if server.is_at(gateway) {
                             server.lossy = true;
                             server.unsettled = true;
                             server.cut_off_until = until;
@@ -130,7 +130,7 @@ impl World {
 
     /// A query that waits may be answered without the tables of a gateway that nodes do not wait for any longer.
     fn forget_what_was_known(&mut self, gateway: usize) {
-        let of_gateway = |server: &MsgServer| server.gateways.contains(&gateway);
+        let of_gateway = |server: &MsgServer| server.is_at(gateway);
         for (number, _) in self
             .servers
             .iter()
@@ -199,7 +199,7 @@ impl World {
             }
         }
         let all_settled = self.settled_in == self.lives_of_nodes;
-        let concerned = |server: &&mut MsgServer| server.gateways.contains(&gateway);
+        let concerned = |server: &&mut MsgServer| server.is_at(gateway);
         for server in self.servers.iter_mut().filter(concerned) {
             server.lossy = true;
             server.unsettled = true;

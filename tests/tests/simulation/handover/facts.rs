@@ -120,6 +120,6 @@ impl World {
         let it = &self.servers[server];
         let ip = it.peer.ip();
         let there = self.servers.iter().filter(|other| other.peer.ip() == ip);
-        it.gateways.len() == 1 && there.count() == 1
+        it.is_single() && there.count() == 1
     }
 }

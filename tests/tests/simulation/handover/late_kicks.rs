@@ -226,7 +226,7 @@ impl Play {
     }
 
     fn connection(&self, server: usize, slot: usize) -> usize {
-        self.world.servers[server].connections[slot].unwrap()
+        self.world.servers[server].links.slots()[slot].1.unwrap()
     }
 }
 

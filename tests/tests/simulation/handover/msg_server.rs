@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use system_tests::cast::msg_server::Connections;
+
 /// Users that are logged in from the start and stay: the first of each MsgServer.
 pub(crate) const STABLE: u32 = 2;
 /// Users of each MsgServer.
@@ -41,13 +43,10 @@ pub(crate) struct MsgServer {
     pub(crate) peer: SocketAddr,
     /// An HttpMsgServer: no users, no list.
     pub(crate) http: bool,
-    /// Gateways that it connects to: one or two.
-    pub(crate) gateways: Vec<usize>,
-    /// Its connection to each, if there is one.
-    pub(crate) connections: Vec<Option<usize>>,
+    /// To one gateway or two, by number.
+    pub(crate) links: Connections<usize>,
+    /// By slot.
     pub(crate) retry_at: Vec<Duration>,
-    /// Which of them it has claimed.
-    pub(crate) primary: Option<usize>,
     pub(crate) died: Duration,
     /// One of its connections was lost, or its gateway, and not everything that was read before is confirmed.
     pub(crate) unsettled: bool,
@@ -76,10 +75,8 @@ impl MsgServer {
         Self {
             peer,
             http,
-            connections: vec![None; gateways.len()],
             retry_at: vec![Duration::ZERO; gateways.len()],
-            gateways,
-            primary: None,
+            links: Connections::new(gateways),
             died: Duration::ZERO,
             unsettled: false,
             claim_in_doubt: false,
@@ -94,13 +91,14 @@ impl MsgServer {
         }
     }
 
-    /// The connection on which it sends everything but status updates.
-    pub(crate) fn primary_connection(&self) -> Option<usize> {
-        self.connections[self.primary?]
+    /// It connects to this gateway.
+    pub(crate) fn is_at(&self, gateway: usize) -> bool {
+        self.links.gateways().any(|of| of == gateway)
     }
 
-    pub(crate) fn live(&self) -> impl Iterator<Item = usize> + '_ {
-        self.connections.iter().flatten().copied()
+    /// It has one connection.
+    pub(crate) fn is_single(&self) -> bool {
+        self.links.slots().len() == 1
     }
 
     /// One of its connections has been lost.
@@ -110,7 +108,7 @@ impl MsgServer {
 
     /// It had no connection, and came back on two at about the same time: until its claim and its list are known, both count.
     pub(crate) fn came_back_twice(&self) -> bool {
-        self.interrupted && self.gateways.len() > 1
+        self.interrupted && !self.is_single()
     }
 
     /// Its gateway was lost, or cut off for longer than nodes wait, and so was a node before everything was confirmed.

@@ -89,7 +89,7 @@ impl Subscriber {
             book: Arc::clone(&self.book),
             pace: self.pace,
             began: self.began,
-            dice: Dice::new(dice.roll(1 << 30) as u64),
+            dice: dice.fork(),
         };
         let (watched, subscribed) = (reading().watch(), reading().subscribe());
         self.tasks = vec![tokio::spawn(watched), tokio::spawn(subscribed)];

@@ -89,8 +89,8 @@ impl World {
             })
             && self.connections.values().all(Connection::is_quiet)
             && self.servers.iter().all(|server| {
-                let mut pairs = server.gateways.iter().zip(&server.connections);
-                pairs.all(|(gateway, connection)| !present(gateway) || connection.is_some())
+                let mut slots = server.links.slots().iter();
+                slots.all(|(gateway, open)| !present(gateway) || open.is_some())
             })
     }
 

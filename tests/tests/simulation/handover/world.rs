@@ -185,7 +185,7 @@ impl World {
                 let at = self.dice.millis(500..8000);
                 self.gateway_starts[number] = Some(at);
                 for server in &mut self.servers {
-                    server.interrupted |= server.gateways == [number];
+                    server.interrupted |= server.is_single() && server.is_at(number);
                 }
             } else {
                 self.start_gateway(number);

@@ -11,6 +11,7 @@ use prost::Message as _;
 use route_proto::legacy::im::message::ImMsgData;
 use route_runtime::readiness::Readiness;
 use system_tests::cast::judge::Judge;
+use system_tests::cast::msg_server::GATEWAYS;
 use system_tests::cast::population::{Population, SERVERS};
 use system_tests::player::pdu::{HEADER, Splitter, command, command_of};
 use tokio::sync::watch;
@@ -21,8 +22,6 @@ use crate::seeds::Trace;
 use crate::subscriber::archive::Archive;
 use crate::subscriber::diary::Diary;
 
-/// Gateways of a schedule.
-pub(crate) const GATEWAYS: usize = 2;
 /// Number of a process that calls itself like the first gateway, where there is one.
 pub(crate) const TWIN: usize = GATEWAYS;
 /// Hosts on which a node may run.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use pdu_gateway::links::listener::Door;
+use system_tests::cast::msg_server::GATEWAYS;
 use system_tests::cast::population::{SERVERS, STAYING, home};
 
-use crate::network::board::{GATEWAYS, NODES, TWIN};
+use crate::network::board::{NODES, TWIN};
 use crate::network::check;
 use crate::network::host::{gateway_name, node_name};
 use crate::network::site::{Site, servers_of};

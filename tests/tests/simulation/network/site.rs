@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use fastrand::Rng;
+use system_tests::cast::msg_server::{GATEWAYS, gateways_of};
 use system_tests::cast::population::SERVERS;
+use system_tests::dice::Dice;
 use turmoil::{Builder, Sim};
 
-use crate::network::board::{Board, GATEWAYS, NODES, TWIN};
+use crate::network::board::{Board, NODES, TWIN};
 use crate::network::host::{self, gateway_name, node_name};
 use crate::network::{check, msg_server, storm, subscriber};
 use crate::seeds::Outcome;
-use system_tests::dice::Dice;
 
 /// Time passes in steps of this length.
 const TICK: Duration = Duration::from_millis(10);
@@ -42,16 +42,6 @@ pub(crate) struct Site {
 
 fn msg_server_name(number: usize) -> String {
     format!("msg-server-{number}")
-}
-
-/// The gateways of each MsgServer, the claimed one first.
-pub(crate) fn gateways_of(server: usize) -> Vec<usize> {
-    let first = server % GATEWAYS;
-    if server < SERVERS / 2 {
-        vec![first]
-    } else {
-        vec![first, (first + 1) % GATEWAYS]
-    }
 }
 
 /// MsgServers that are connected to a gateway.
@@ -92,9 +82,8 @@ impl Site {
         }
         sim.crash(gateway_name(TWIN));
         for number in 0..SERVERS {
-            let dice = Rng::with_seed(seed * SERVERS as u64 + number as u64);
-            let gateways = gateways_of(number);
-            let server = msg_server::run(Arc::clone(&board), number, gateways, dice);
+            let dice = Dice::new(seed * SERVERS as u64 + number as u64);
+            let server = msg_server::run(Arc::clone(&board), number, dice);
             sim.client(msg_server_name(number), server);
         }
         sim.client(SUBSCRIBER, subscriber::run(Arc::clone(&board)));

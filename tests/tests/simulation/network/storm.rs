@@ -3,7 +3,9 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::network::board::{GATEWAYS, NODES};
+use system_tests::cast::msg_server::GATEWAYS;
+
+use crate::network::board::NODES;
 use crate::network::host::{gateway_name, node_name};
 use crate::network::site::{SUBSCRIBER, Site, servers_of};
 
