@@ -29,7 +29,9 @@ fn core_of(links: u64, users_each: u64) -> Core {
             peer,
             restored: None,
         };
-        core.apply(NOW, link(number), 1, opened, Effect::Notify)
+        let mut transaction = core.transaction(NOW);
+        transaction
+            .apply(link(number), 1, opened, Effect::Notify)
             .unwrap();
         let entries: Vec<ListEntry> = (0..users_each)
             .map(|i| ListEntry {
@@ -42,9 +44,9 @@ fn core_of(links: u64, users_each: u64) -> Core {
             entries: &entries,
             last: true,
         };
-        core.apply(NOW, link(number), 2, list, Effect::Notify)
+        transaction
+            .apply(link(number), 2, list, Effect::Notify)
             .unwrap();
-        core.outbox().clear();
     }
     core
 }
@@ -62,20 +64,21 @@ fn fan_out(c: &mut Criterion) {
         group.throughput(Throughput::Elements(64 * (links - 1)));
         group.bench_function(format!("64 group messages to {}", links - 1), |b| {
             b.iter(|| {
+                let mut transaction = core.transaction(NOW);
                 for _ in 0..64 {
                     sequence += 1;
-                    core.route(
-                        link(1),
-                        sequence,
-                        0x0301,
-                        Audience::Reporters,
-                        pdu.clone(),
-                        None,
-                    )
-                    .unwrap();
+                    transaction
+                        .route(
+                            link(1),
+                            sequence,
+                            0x0301,
+                            Audience::Reporters,
+                            pdu.clone(),
+                            None,
+                        )
+                        .unwrap();
                 }
-                black_box(core.outbox().fans().count());
-                core.outbox().clear();
+                black_box(transaction.outputs().drain().count());
             });
         });
     }
@@ -84,21 +87,22 @@ fn fan_out(c: &mut Criterion) {
     group.throughput(Throughput::Elements(64));
     group.bench_function("64 messages to one user each, 1 M users", |b| {
         b.iter(|| {
+            let mut transaction = core.transaction(NOW);
             for i in 0..64 {
                 sequence += 1;
                 let users = [user(i).0, user(sequence * 7919 % 1_000_000).0];
-                core.route(
-                    link(1),
-                    sequence,
-                    0x0301,
-                    Audience::Users(&users),
-                    pdu.clone(),
-                    None,
-                )
-                .unwrap();
+                transaction
+                    .route(
+                        link(1),
+                        sequence,
+                        0x0301,
+                        Audience::Users(&users),
+                        pdu.clone(),
+                        None,
+                    )
+                    .unwrap();
             }
-            black_box(core.outbox().fans().count());
-            core.outbox().clear();
+            black_box(transaction.outputs().drain().count());
         });
     });
     group.finish();
@@ -110,7 +114,7 @@ fn presence(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1000));
     group.bench_function("status of 1000 users of 1 M", |b| {
         b.iter(|| {
-            let online = (0..1000).filter(|i| core.legacy_online(user(i * 1999)));
+            let online = (0..1000).filter(|i| core.view().legacy_online(user(i * 1999)));
             black_box(online.count())
         });
     });
@@ -120,6 +124,7 @@ fn presence(c: &mut Criterion) {
     group.throughput(Throughput::Elements(2));
     group.bench_function("login and logout, 10 links", |b| {
         b.iter(|| {
+            let mut transaction = core.transaction(NOW);
             for status in [ReportedStatus::Online, ReportedStatus::Offline] {
                 sequence += 1;
                 let update = Change::Update {
@@ -127,11 +132,11 @@ fn presence(c: &mut Criterion) {
                     client_type: WINDOWS,
                     status,
                 };
-                core.apply(NOW, link(1), sequence, update, Effect::Notify)
+                transaction
+                    .apply(link(1), sequence, update, Effect::Notify)
                     .unwrap();
             }
-            black_box(core.outbox().fans().count());
-            core.outbox().clear();
+            black_box(transaction.outputs().drain().count());
         });
     });
 
@@ -144,10 +149,10 @@ fn presence(c: &mut Criterion) {
                 let closed = Change::Closed {
                     reason: CloseReason::Peer,
                 };
-                core.apply(NOW, link(1), 3, closed, Effect::Notify).unwrap();
-                while core.reap(2048) {
-                    core.outbox().clear();
-                }
+                core.transaction(NOW)
+                    .apply(link(1), 3, closed, Effect::Notify)
+                    .unwrap();
+                while core.transaction(NOW).reap(2048) {}
             },
             BatchSize::PerIteration,
         );

@@ -1,94 +1,108 @@
-//! What becomes of the sessions of a link that has ended, and who is told.
+//! What becomes of the sessions of links that have ended, and who is told.
+
+use std::collections::VecDeque;
 
 use crate::change::{CloseReason, ReportedStatus};
-use crate::core::{Core, tell};
-use crate::event_log::ChangeReason;
-use crate::ids::{ClientType, LinkId, UserId};
-use crate::links::Phase;
-use crate::notices;
+use crate::ids::{ClientType, LinkId};
+use crate::links::{End, Phase};
+use crate::presence::Client;
+use crate::routing::{Cause, Routing};
 use crate::settings::NotifyOnLoss;
 
-/// A closing link frees this many sessions at once; the rest is left to [`Core::reap`], so that one large link does not
-/// hold up everybody else.
+/// A closing link frees this many sessions at once; the rest is left to [`Ending::reap`], so that
+/// one large link does not hold up everybody else.
 const FREED_AT_CLOSE: usize = 1024;
 
-impl Core {
-    /// Removes up to `budget` sessions of links that have ended. True while there are more.
-    pub fn reap(&mut self, budget: usize) -> bool {
+/// Ended links whose sessions are still to be removed.
+#[derive(Debug, Default)]
+pub(crate) struct Ending {
+    slots: VecDeque<u32>,
+}
+
+impl Ending {
+    /// The link is over; its sessions go, some now and the rest by [`Ending::reap`].
+    pub(crate) fn begin(&mut self, slot: u32, notify: NotifyOnLoss, routing: &mut Routing<'_>) {
+        routing.successions.forget(slot);
+        let links = &mut routing.presence.links;
+        if let Phase::Seat(reason) = links[slot].phase {
+            links[slot].phase = Phase::Ended(End { reason, notices: 0 });
+        }
+        links.leave_group(slot);
+        if remove_sessions(slot, FREED_AT_CLOSE, notify, routing) {
+            self.slots.push_back(slot);
+        } else {
+            routing.presence.links.free(slot);
+        }
+    }
+
+    /// Removes up to `budget` sessions. True while there are more.
+    pub(crate) fn reap(
+        &mut self,
+        budget: usize,
+        notify: NotifyOnLoss,
+        routing: &mut Routing<'_>,
+    ) -> bool {
         let mut left = budget;
-        while let Some(slot) = self.ending.front().copied() {
-            let before = self.sessions.held_by(slot) as usize;
-            if self.remove_sessions(slot, left) {
+        while let Some(slot) = self.slots.front().copied() {
+            let before = routing.presence.sessions.held_by(slot) as usize;
+            if remove_sessions(slot, left, notify, routing) {
                 return true;
             }
-            self.ending.pop_front();
-            self.links.free(slot);
+            self.slots.pop_front();
+            routing.presence.links.free(slot);
             left = left.saturating_sub(before);
         }
         false
     }
+}
 
-    /// The link is over; its sessions go, some now and the rest by [`Core::reap`].
-    pub(crate) fn end(&mut self, slot: u32) {
-        self.links[slot].phase = Phase::Ended;
-        self.links.leave_group(slot);
-        if self.remove_sessions(slot, FREED_AT_CLOSE) {
-            self.ending.push_back(slot);
-        } else {
-            self.links.free(slot);
+/// As if the link had reported that the last desktop clients of its users left.
+fn remove_sessions(
+    slot: u32,
+    budget: usize,
+    notify: NotifyOnLoss,
+    routing: &mut Routing<'_>,
+) -> bool {
+    let Phase::Ended(end) = routing.presence.links[slot].phase else {
+        debug_assert!(false, "its connection is gone");
+        return false;
+    };
+    let mut vanished = Vec::new();
+    let Routing { presence, out, .. } = routing;
+    let more = presence.remove_some(slot, budget, end.reason, &mut vanished, out);
+    if notify == NotifyOnLoss::All {
+        let mut cause = cause_of_end(slot, end, routing);
+        // A node that does this again has to number the notices as its predecessor did.
+        vanished.sort_unstable();
+        for user in vanished {
+            let client_type = ClientType(1);
+            let client = Client { user, client_type };
+            routing.notify(&mut cause, client, ReportedStatus::Offline);
         }
+        routing.presence.links[slot].phase = Phase::Ended(End {
+            notices: cause.index,
+            ..end
+        });
     }
+    more
+}
 
-    fn remove_sessions(&mut self, slot: u32, budget: usize) -> bool {
-        let reason = match self.links[slot].ended {
-            CloseReason::GatewayLost => ChangeReason::GatewayLost,
-            CloseReason::Peer
-            | CloseReason::Idle
-            | CloseReason::BadFrame
-            | CloseReason::SlowReader
-            | CloseReason::Drain
-            | CloseReason::Requested => ChangeReason::LinkClosed,
-        };
-        let outbox = &mut self.outbox;
-        let mut vanished = Vec::new();
-        let more = self
-            .sessions
-            .remove_some(slot, budget, |user, before, after| {
-                tell(outbox, user, before, after, reason);
-                if before.legacy_online && !after.legacy_online {
-                    vanished.push(user);
-                }
-            });
-        if self.settings.notify_on_loss == NotifyOnLoss::All {
-            // A node that does this again has to number the notices as its predecessor did.
-            vanished.sort_unstable();
-            self.notify_of_loss(slot, &vanished);
-        }
-        more
-    }
-
-    /// As if the link had reported that these users' last desktop client left.
-    fn notify_of_loss(&mut self, slot: u32, vanished: &[UserId]) {
-        let link = &self.links[slot];
-        let (origin, sequence, mut index) = match link.ended {
-            // The link may come back, and use its next number itself.
-            CloseReason::GatewayLost => (LinkId::NODE, self.position + 1, 0),
-            CloseReason::Peer
-            | CloseReason::Idle
-            | CloseReason::BadFrame
-            | CloseReason::SlowReader
-            | CloseReason::Drain
+/// Names the notices of a link's end.
+fn cause_of_end(slot: u32, end: End, routing: &Routing<'_>) -> Cause {
+    let link = &routing.presence.links[slot];
+    match end.reason {
+        // The link may come back, and use its next number itself.
+        CloseReason::GatewayLost => Cause::entry(LinkId::NODE, routing.router.next_position()),
+        CloseReason::Peer
+        | CloseReason::Idle
+        | CloseReason::BadFrame
+        | CloseReason::SlowReader
+        | CloseReason::Drain
+        | CloseReason::Requested => Cause {
+            origin: link.id,
             // After everything that its entries caused.
-            | CloseReason::Requested => (link.id, link.sequence + 1, link.loss_notices),
-        };
-        for &user in vanished {
-            let known = self.sessions.is_known(user);
-            let after = self.sessions.summary(user);
-            let left = ReportedStatus::Offline;
-            for notice in notices::after_update(user, ClientType(1), left, known, after) {
-                self.notify(origin, sequence, &mut index, notice);
-            }
-        }
-        self.links[slot].loss_notices = index;
+            sequence: link.sequence + 1,
+            index: end.notices,
+        },
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::ids::{LinkId, UserId};
-use crate::sessions::Summary;
+use crate::status::Summary;
 
 /// Why a status changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -1,53 +1,54 @@
-//! Presence and routing state of TeamTalk Route: who is online on which link, and whom a PDU concerns.
+//! Presence and routing state of TeamTalk Route: who is online on which link, and whom a PDU
+//! concerns.
 //!
-//! The crate is sans-I/O and deterministic. It never reads a clock, never touches a socket, a thread or a lock,
-//! and knows neither protobuf nor PDU bodies: time is a parameter, payloads are opaque [`bytes::Bytes`].
-//! Callers hand in what links did ([`Core::apply`], [`Core::route`]) and then drain the [`Outbox`]: deliveries
-//! for links, events for subscribers.
+//! The crate is sans-I/O and deterministic. It never reads a clock, never touches a socket, a thread
+//! or a lock, and knows neither protobuf nor PDU bodies: time is a parameter, payloads are opaque
+//! [`bytes::Bytes`].
+//!
+//! Callers begin a [`Transaction`] of the [`Core`], hand in what links did
+//! ([`apply`](Transaction::apply), [`route`](Transaction::route)), and then do what the list of
+//! [`Output`]s says, in order. Who only reads takes a [`View`].
+//!
+//! Each module uses those above it:
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`ids`] | users, client types, links |
-//! | [`change`] | what a link can do to the state, as values |
-//! | `sessions` | the table: every login by (link, user, client type) |
-//! | `links` | the links, their roles' inputs, who shares an address |
-//! | `roles` | active, shadow, waiting, seat: which link stands for a MsgServer |
-//! | `likeness` | how alike two links' tables are |
-//! | [`succession`] | what moves when one link takes another one's place |
+//! | `ids`, `change`, `settings` | names; what a link can do to the state, as values; how it behaves |
+//! | `delivery`, `event_log`, `output` | what comes out: for links, for subscribers, and in one list |
+//! | `links/` | the links: facts about each, which there are, which gateways can be reached |
+//! | `presence/` | the table: every login by (link, user, client type), and which links are seen |
+//! | `succession/` | what moves when one link takes another one's place: seats, settling, heirs |
+//! | `routing/` | from an audience to links; the legacy rules for notices |
 //! | `ending` | what becomes of the sessions of a link that has ended |
-//! | `fan_out` | from an audience to target links |
-//! | `notices` | the legacy rules for 0x070e and 0x0203 |
-//! | [`outbox`] | what the last calls produced |
-//! | [`event_log`] | the bounded ring that subscribers read |
-//! | [`settings`] | how it behaves |
-//! | [`view`] | what can be seen from outside |
-//! | [`core`](mod@core) | the entry points that tie these together |
+//! | `standing/` | which link stands for a MsgServer, and the parts that links play |
+//! | `view` | what can be seen from outside |
+//! | `core` | the entry points that tie these together |
 
-pub mod change;
-pub mod core;
+mod change;
+mod core;
+mod delivery;
 mod ending;
-pub mod event_log;
-mod fan_out;
-pub mod ids;
-mod likeness;
+mod event_log;
+mod ids;
 mod links;
-mod notices;
-pub mod outbox;
-mod roles;
-mod sessions;
-pub mod settings;
-pub mod succession;
-pub mod view;
+mod output;
+mod presence;
+mod routing;
+mod settings;
+mod standing;
+mod status;
+mod succession;
+mod view;
 
 pub use change::{Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry};
-pub use core::{Audience, Core, LinkError};
+pub use core::{Core, LinkError, Transaction};
+pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken, Target};
 pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
 pub use ids::{ClientType, LinkId, ParseLinkIdError, UserId};
-pub use outbox::{
-    Course, FanView, Item, Outbox, Payload, Perishable, ReturnedRun, Taken, TakenOver, Target,
-};
-pub use roles::micros;
-pub use sessions::{SessionState, SessionView, Status, Summary};
+pub use output::{Answer, FanView, Output, Outputs};
+pub use routing::Audience;
 pub use settings::{FanOut, NotifyOnLoss, Settings};
+pub use standing::parts::micros;
+pub use status::{SessionState, SessionView, Status, Summary};
 pub use succession::Holding;
-pub use view::{LinkView, Stats, UserView};
+pub use view::{LinkView, Stats, UserView, View};

@@ -1,12 +1,14 @@
 //! What can be seen from outside: users, links, numbers for metrics. Nothing here changes anything.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::core::Core;
 use crate::ids::{LinkId, UserId};
-use crate::links::{Link, Part, Phase};
-use crate::sessions::{SessionState, SessionView, Status, Summary};
+use crate::links::{Link, Links, Part};
+use crate::presence::{Presence, Sessions};
+use crate::routing::Router;
+use crate::status::{SessionState, SessionView, Status, Summary};
+use crate::succession::{Holding, Successions};
 
 /// Numbers for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -62,112 +64,175 @@ pub struct LinkView {
     pub opened: Duration,
 }
 
-impl Core {
-    /// The legacy rule: does the user have any visible desktop login, away or not?
-    pub fn legacy_online(&self, user: UserId) -> bool {
-        self.sessions.legacy_online(user)
-    }
+/// The core, to look at.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    presence: &'a Presence,
+    successions: &'a Successions,
+    router: &'a Router,
+}
 
-    /// The same for many users, as the given link may see it: `answer` gets one value an id, in order. A link sees every
-    /// update of its own, even while another one stands in for it.
-    pub fn legacy_online_for(&self, link: LinkId, users: &[u32], mut answer: impl FnMut(bool)) {
-        let slot = self.links.slot(link);
-        match slot.and_then(|slot| Some((slot, self.links[slot].part()?))) {
-            Some((slot, Part::Waiting { stand_in })) => {
-                for user in users {
-                    answer(
-                        self.sessions
-                            .legacy_online_as_if(UserId(*user), stand_in, slot),
-                    );
-                }
-            }
-            Some((_, Part::Active | Part::Shadow)) | None => {
-                for user in users {
-                    answer(self.sessions.legacy_online(UserId(*user)));
-                }
-            }
+impl<'a> View<'a> {
+    pub(crate) fn new(
+        presence: &'a Presence,
+        successions: &'a Successions,
+        router: &'a Router,
+    ) -> Self {
+        View {
+            presence,
+            successions,
+            router,
         }
     }
 
     /// Everything about one user.
-    pub fn user(&self, user: UserId) -> UserView<'_> {
-        UserView { core: self, user }
+    pub fn user(self, user: UserId) -> UserView<'a> {
+        UserView {
+            presence: self.presence,
+            user,
+        }
     }
 
-    /// Visits the users of up to `max` session records from `cursor` (0 at first) on, and returns where to go on. A user
-    /// may be visited more than once; one who comes meanwhile may be left out.
+    /// The legacy rule: does the user have any visible desktop login, away or not?
+    pub fn legacy_online(self, user: UserId) -> bool {
+        self.sessions().legacy_online(user)
+    }
+
+    /// Visits the users of up to `max` session records from `cursor` (0 at first) on, and returns
+    /// where to go on. A user may be visited more than once; one who comes meanwhile may be left
+    /// out.
     pub fn scan_users(
-        &self,
+        self,
         cursor: usize,
         max: usize,
         visit: impl FnMut(UserId, Summary),
     ) -> Option<usize> {
-        self.sessions.scan(cursor, max, visit)
+        self.sessions().scan(cursor, max, visit)
+    }
+
+    /// Open links, by gateway and number.
+    pub fn links(self) -> impl Iterator<Item = LinkView> + use<'a> {
+        let open = self.presence.links.in_order();
+        open.map(move |(slot, link)| self.of_link(slot, link))
+    }
+
+    /// One open link.
+    pub fn link(self, id: LinkId) -> Option<LinkView> {
+        let slot = self.index().slot(id)?;
+        Some(self.of_link(slot, &self.index()[slot]))
+    }
+
+    /// Does a claimed link stand for a MsgServer at this address?
+    pub fn is_claimed(self, ip: IpAddr) -> bool {
+        let mut group = self.index().group(ip).iter();
+        group.any(|slot| {
+            let link = &self.index()[*slot];
+            link.is_claimed() && link.is_active()
+        })
     }
 
     /// Numbers for metrics. Costs a walk over the links.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(self) -> Stats {
         let mut stats = Stats {
-            seats: self.seats.len(),
-            users: self.sessions.users(),
-            sessions: self.sessions.sessions(),
-            ..self.stats
+            seats: self.successions.seats().len(),
+            settling: self.successions.settling(),
+            users: self.sessions().users(),
+            sessions: self.sessions().sessions(),
+            held_bytes: self.successions.held_bytes(),
+            without_target: self.router.without_target,
+            seat_dropped: self.successions.seat_dropped,
+            returned_dropped: self.successions.returned_dropped,
+            successions: self.successions.count,
+            ..Stats::default()
         };
-        for (_, link) in self.links.all() {
-            stats.held_bytes += link.holds().map_or(0, |(held, _)| held.bytes);
-            match &link.phase {
-                Phase::Open(part) => {
-                    stats.links += 1;
-                    stats.claimed += usize::from(link.claimed);
-                    stats.shadows += usize::from(*part == Part::Shadow);
-                    stats.detached += usize::from(link.detached);
-                    stats.settling += usize::from(link.settling.is_some());
-                }
-                Phase::Seat(_) | Phase::Ended => {}
-            }
+        for (slot, link) in self.index().in_order() {
+            stats.links += 1;
+            stats.claimed += usize::from(link.is_claimed());
+            stats.shadows += usize::from(link.part() == Some(Part::Shadow));
+            stats.detached += usize::from(self.index().is_detached(slot));
         }
         stats
     }
 
-    /// Open links, by gateway and number.
-    pub fn links(&self) -> impl Iterator<Item = LinkView> + '_ {
-        self.links
-            .in_order()
-            .map(|(slot, link)| self.view(slot, link))
+    /// When [`advance`](crate::Transaction::advance) has something to do next.
+    pub fn next_deadline(self) -> Option<Duration> {
+        let deadlines = self.successions.deadlines();
+        deadlines.map(|(until, _)| until).min()
     }
 
-    /// One open link.
-    pub fn link(&self, id: LinkId) -> Option<LinkView> {
-        let slot = self.links.slot(id)?;
-        Some(self.view(slot, &self.links[slot]))
+    /// How much is held for successors that have not come, or not settled.
+    pub fn holding(self) -> Holding {
+        self.successions.holding()
     }
 
-    fn view(&self, slot: u32, link: &Link) -> LinkView {
+    /// Links of a gateway that others have succeeded, or that have left a seat, and that may still
+    /// give something back.
+    pub fn awaited_of(self, gateway: u64) -> Vec<LinkId> {
+        self.successions.awaited_of(gateway)
+    }
+
+    /// Who of these users is online by the legacy rule, as the given link may see it, in order. A
+    /// link sees every update of its own, even while another one stands in for it.
+    pub(crate) fn legacy_online_for(self, link: LinkId, users: &[u32]) -> Vec<bool> {
+        let sessions = self.sessions();
+        let users = users.iter().map(|user| UserId(*user));
+        let slot = self.index().slot(link);
+        let waits = slot.and_then(|slot| match self.index()[slot].part()? {
+            Part::Waiting { stand_in } => Some((stand_in, slot)),
+            Part::Active | Part::Shadow => None,
+        });
+        match waits {
+            Some((hidden, shown)) => users
+                .map(|user| sessions.legacy_online_as_if(user, hidden, shown))
+                .collect(),
+            None => users.map(|user| sessions.legacy_online(user)).collect(),
+        }
+    }
+
+    /// Another link of the same MsgServer, that receives for this one.
+    pub(crate) fn stand_in(self, slot: u32) -> Option<u32> {
+        let link = &self.index()[slot];
+        match link.part()? {
+            Part::Active => None,
+            Part::Waiting { stand_in } => Some(stand_in),
+            Part::Shadow => self.successions.stands_for(link.id, self.index()),
+        }
+    }
+
+    fn of_link(self, slot: u32, link: &Link) -> LinkView {
         LinkView {
             id: link.id,
             peer: link.peer,
-            claimed: link.claimed,
+            claimed: link.is_claimed(),
             active: link.is_active(),
-            reported: link.reported,
-            opaque: link.opaque,
-            detached: link.detached,
-            sessions: self.sessions.held_by(slot),
+            reported: link.has_reported(),
+            opaque: link.is_opaque(),
+            detached: self.index().is_detached(slot),
+            sessions: self.sessions().held_by(slot),
             opened: link.opened,
         }
+    }
+
+    fn index(self) -> &'a Links {
+        &self.presence.links
+    }
+
+    fn sessions(self) -> &'a Sessions {
+        &self.presence.sessions
     }
 }
 
 /// One user's presence.
 #[derive(Clone, Copy, Debug)]
 pub struct UserView<'a> {
-    core: &'a Core,
+    presence: &'a Presence,
     user: UserId,
 }
 
 impl<'a> UserView<'a> {
     /// Status by both rules.
     pub fn summary(&self) -> Summary {
-        self.core.sessions.summary(self.user)
+        self.presence.sessions.summary(self.user)
     }
 
     /// Status by all visible sessions.
@@ -177,16 +242,17 @@ impl<'a> UserView<'a> {
 
     /// Status as legacy clients see it.
     pub fn legacy_online(&self) -> bool {
-        self.core.sessions.legacy_online(self.user)
+        self.presence.sessions.legacy_online(self.user)
     }
 
     /// The visible sessions, newest first.
     pub fn sessions(&self) -> impl Iterator<Item = SessionView> + use<'a> {
-        let core = self.core;
-        core.sessions
+        let presence = self.presence;
+        presence
+            .sessions
             .visible(self.user)
             .map(move |(slot, client_type, logins, since)| {
-                let link = &core.links[slot];
+                let link = &presence.links[slot];
                 SessionView {
                     client_type,
                     state: if logins.online > 0 {

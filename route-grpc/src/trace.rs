@@ -26,8 +26,20 @@ pub(crate) struct Hop {
 
 impl Traced {
     /// This link's entry is being routed.
-    pub(crate) fn begin(&mut self, origin: LinkId, sequence: u64, parent: String) {
-        let span = begin("pdu.route", &parent);
+    pub(crate) fn route(&mut self, origin: LinkId, sequence: u64, parent: String) {
+        self.begin("pdu.route", origin, sequence, parent);
+    }
+
+    /// This link's query is being answered.
+    pub(crate) fn answer(&mut self, link: LinkId, sequence: u64, parent: String) {
+        self.begin("pdu.answer", link, sequence, parent);
+    }
+
+    fn begin(&mut self, name: &'static str, origin: LinkId, sequence: u64, parent: String) {
+        if parent.is_empty() {
+            return;
+        }
+        let span = begin(name, &parent);
         self.hops.push(Hop {
             origin,
             sequence,
@@ -50,18 +62,6 @@ impl Traced {
     pub(crate) fn take(&mut self) -> Vec<Hop> {
         std::mem::take(&mut self.hops)
     }
-}
-
-/// Answers a query below the hop that it comes from. The answer is told the hop that this is.
-pub(crate) fn answer<R>(parent: &str, answer: impl FnOnce() -> R) -> (R, String) {
-    if parent.is_empty() {
-        return (answer(), String::new());
-    }
-    let span = begin("pdu.answer", parent);
-    let traceparent = span
-        .as_ref()
-        .map_or_else(|| parent.to_owned(), Span::traceparent);
-    (answer(), traceparent)
 }
 
 fn begin(name: &'static str, parent: &str) -> Option<Span> {

@@ -136,7 +136,7 @@ impl Broadcast {
             // What was logged before: the event comes next, for nothing else happens under this lock.
             let before = self.node.log.extent().0;
             if let Some(parent) = telemetry::current() {
-                routing.traced.begin(LinkId::NODE, 0, parent);
+                routing.traced.route(LinkId::NODE, 0, parent);
             }
             let links = routing.core.publish(command, audience, pdu, read_at);
             (links, before)

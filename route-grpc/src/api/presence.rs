@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
-use route_core::{Core, SessionState, SessionView, UserId};
+use route_core::{SessionState, SessionView, UserId, View};
 use route_proto::v1::presence_service_server::PresenceService;
 use route_proto::v1::{
     BatchGetUserStatusRequest, BatchGetUserStatusResponse, GetUserStatusRequest,
@@ -95,7 +95,7 @@ pub async fn watch_user_status(
     Ok(Watch::open(node, &request)?.into_stream())
 }
 
-fn with_sessions(core: &Core, clock: &Clock, user: UserId) -> UserStatus {
+fn with_sessions(core: View<'_>, clock: &Clock, user: UserId) -> UserStatus {
     let view = core.user(user);
     let session = |session: SessionView| UserSession {
         client_type: session.client_type.0.into(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet, hash_map};
 use parking_lot::Mutex;
-use route_core::{Core, Event, Gap, Status, Summary, UserId};
+use route_core::{Event, Gap, Status, Summary, UserId, View};
 use route_proto::v1::UserStatus;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
@@ -161,7 +161,7 @@ fn whose_status((_, event): (u64, Event)) -> Option<UserId> {
     }
 }
 
-fn put(core: &Core, user: UserId, users: &mut HashMap<u32, Summary>) {
+fn put(core: View<'_>, user: UserId, users: &mut HashMap<u32, Summary>) {
     let summary = core.user(user).summary();
     match summary.status {
         Status::Offline => users.remove(&user.0),

@@ -16,7 +16,7 @@ use tracing::info;
 use crate::gateways::hello::{Admission, Hello, Objection};
 use crate::gateways::queue::{Outbound, Retention};
 use crate::limits::MAX_ID_BYTES;
-use crate::node::{Node, Routing};
+use crate::node::{Node, Transaction};
 use crate::refusal::Refusal;
 
 /// How long a stream may take to say hello.
@@ -54,8 +54,8 @@ where
         tokio::pin!(changed);
         // From here on no change is missed.
         changed.as_mut().enable();
-        let decision = node.transact(|routing, now| {
-            let outbound = enter(node, routing, now, &hello, &stream_end, retention)?;
+        let decision = node.transact(|routing, _| {
+            let outbound = enter(node, routing, &hello, &stream_end, retention)?;
             Ok(welcome(node, routing, &hello, &roster, outbound))
         });
         match decision {
@@ -101,8 +101,7 @@ where
 /// Makes a gateway one of the node's, if nothing speaks against it. Returns its queue.
 fn enter(
     node: &Node,
-    routing: &mut Routing,
-    now: Duration,
+    routing: &mut Transaction<'_>,
     hello: &Hello,
     stream_end: &CancellationToken,
     retention: Retention,
@@ -112,7 +111,7 @@ fn enter(
     match admission {
         Admission::Fresh => {}
         Admission::Replaces(old) => {
-            routing.lose_gateway(now, old);
+            routing.lose_gateway(old);
             node.metrics.superseded.add(1, &[]);
             node.chores_changed();
         }
@@ -132,7 +131,7 @@ fn enter(
 /// Tells a gateway that has entered what the node has of it, and the others that it is there.
 fn welcome(
     node: &Node,
-    routing: &mut Routing,
+    routing: &mut Transaction<'_>,
     hello: &Hello,
     roster: &[String],
     outbound: Arc<Outbound>,

@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use route_core::{
-    Audience, Change, CloseReason, Core, Effect, LinkError, LinkId, ListEntry, ReportedStatus,
-    Restored, TableEntry, UserId,
+    Audience, Change, CloseReason, Effect, LinkError, LinkId, ListEntry, ReportedStatus, Restored,
+    TableEntry, Transaction, UserId,
 };
 use route_proto::attach::cost;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AudienceScope, CloseReason as WireCloseReason, DeliveryRun, Envelope, LinkClosed, LinkOpened,
-    SessionList, SessionUpdate, StatusAnswer, StatusQuery, UplinkEntry,
+    SessionList, SessionUpdate, StatusQuery, UplinkEntry,
 };
 
 use crate::clock::micros;
@@ -23,7 +23,7 @@ use crate::gateways::entry::kind;
 use crate::gateways::sequences::Step;
 use crate::gateways::wire::{read_client_type, read_run, read_status, read_taken};
 use crate::refusal::Refusal;
-use crate::trace::{self, Traced};
+use crate::trace::Traced;
 
 /// What one batch did, for metrics, for its confirmation and for the node's chores.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -44,17 +44,6 @@ pub(crate) struct Effects {
     pub(crate) bytes: usize,
 }
 
-/// The answer to a query, and its place among the deliveries that the core has produced.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// Whose link asked.
-    pub(crate) gateway: u64,
-    /// It comes after so many fans.
-    pub(crate) after: usize,
-    /// What it says.
-    pub(crate) answer: StatusAnswer,
-}
-
 /// A query whose answer has to wait.
 #[derive(Debug)]
 pub(crate) struct OpenQuery {
@@ -63,32 +52,23 @@ pub(crate) struct OpenQuery {
     query: StatusQuery,
 }
 
-/// When queries are answered.
-#[derive(Debug)]
-pub(crate) enum Answers<'a> {
-    /// In their place.
-    AtOnce(&'a mut Vec<Answer>),
-    /// When everything else that is known has been applied.
-    Later(&'a mut Vec<OpenQuery>),
-}
-
 /// Applies the entries of one gateway in order. Stops at the first one that breaks the protocol; what came before it
-/// stays applied.
+/// stays applied. Queries are answered in their place, or kept in `later`.
 #[allow(clippy::too_many_arguments)] // what one transaction consists of
 pub(crate) fn apply(
-    core: &mut Core,
+    core: &mut Transaction<'_>,
     now: Duration,
     incarnation: u64,
     gateway: &mut Gateway,
     entries: Vec<UplinkEntry>,
-    answers: Answers<'_>,
+    later: Option<&mut Vec<OpenQuery>>,
     traced: &mut Traced,
 ) -> (Effects, Result<(), Refusal>) {
     let mut batch = Batch {
         core,
         now,
         gateway,
-        answers,
+        later,
         traced,
         effects: Effects::default(),
         effect: Effect::Notify,
@@ -102,38 +82,29 @@ pub(crate) fn apply(
 }
 
 /// Answers a query as things are now.
-pub(crate) fn answer(core: &mut Core, open: &OpenQuery) -> Answer {
-    let mut statuses = Vec::with_capacity(open.query.user_ids.len());
-    let ((), traceparent) = trace::answer(&open.query.traceparent, || {
-        core.legacy_online_for(open.link, &open.query.user_ids, |online| {
-            statuses.push(if online { 1 } else { 2 });
-        });
-    });
-    Answer {
-        gateway: open.link.gateway,
-        after: core.outbox().seal(),
-        answer: StatusAnswer {
-            link: open.link.number,
-            sequence: open.sequence,
-            statuses: statuses.into(),
-            traceparent,
-        },
-    }
+pub(crate) fn answer(core: &mut Transaction<'_>, open: &OpenQuery, traced: &mut Traced) {
+    let OpenQuery {
+        link,
+        sequence,
+        query,
+    } = open;
+    traced.answer(*link, *sequence, query.traceparent.clone());
+    core.query(*link, *sequence, &query.user_ids);
 }
 
 /// What applying one batch needs.
-struct Batch<'a> {
-    core: &'a mut Core,
+struct Batch<'a, 'c> {
+    core: &'a mut Transaction<'c>,
     now: Duration,
     gateway: &'a mut Gateway,
-    answers: Answers<'a>,
+    later: Option<&'a mut Vec<OpenQuery>>,
     traced: &'a mut Traced,
     effects: Effects,
     /// Of the present entry.
     effect: Effect,
 }
 
-impl Batch<'_> {
+impl Batch<'_, '_> {
     fn entry(&mut self, gateway: u64, entry: UplinkEntry) -> Result<(), Refusal> {
         let (number, sequence) = (entry.link, entry.sequence);
         let Some(entry) = entry.entry else {
@@ -310,9 +281,9 @@ impl Batch<'_> {
             sequence,
             query,
         };
-        match &mut self.answers {
-            Answers::AtOnce(answers) => answers.push(answer(self.core, &open)),
-            Answers::Later(queries) => queries.push(open),
+        match &mut self.later {
+            Some(later) => later.push(open),
+            None => answer(self.core, &open, self.traced),
         }
         Ok(())
     }
@@ -339,9 +310,7 @@ impl Batch<'_> {
                 return Err(Refusal::protocol(problem));
             }
         };
-        if !envelope.traceparent.is_empty() {
-            self.traced.begin(link, sequence, envelope.traceparent);
-        }
+        self.traced.route(link, sequence, envelope.traceparent);
         let read_at = match envelope.read_at_micros {
             0 => None,
             // Not after it has arrived, whatever is known of the gateway's clock.
@@ -374,7 +343,7 @@ impl Batch<'_> {
     ) -> Result<(), Refusal> {
         // A status is no more than that; everything else may decide which link stands for a MsgServer.
         self.effects.links_changed |= !matches!(change, Change::Update { .. });
-        let applied = self.core.apply(self.now, link, sequence, change, effect);
+        let applied = self.core.apply(link, sequence, change, effect);
         applied.map_err(unlike_sequences)
     }
 }

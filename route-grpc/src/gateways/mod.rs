@@ -20,13 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use route_core::{FanView, LinkId, Taken, Target};
+use route_core::{Answer, FanView, LinkId, Taken, Target};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::gateways::clock_offset::GatewayClock;
 use crate::gateways::confirmations::{Patience, Wait};
-use crate::gateways::ingest::Answer;
 use crate::gateways::queue::{Outbound, Part, Queueing, Retention};
 use crate::gateways::replays::Replays;
 use crate::gateways::sequences::{Mark, Sequences};
@@ -62,6 +61,10 @@ pub(crate) struct Census {
     pub(crate) detached: u64,
     /// Bytes that wait for all of them.
     pub(crate) queued_bytes: u64,
+    /// Since the start: entries that were handed out again, to gateways that are still there.
+    pub(crate) resent: u64,
+    /// Since the start: deliveries that found a full queue.
+    pub(crate) dropped: u64,
 }
 
 /// All gateways of the node.
@@ -425,23 +428,17 @@ impl Gateways {
         }
     }
 
-    /// Entries that were handed out again since the start, to gateways that are still there.
-    pub(crate) fn resent(&self) -> u64 {
-        let gateways = self.by_incarnation.values();
-        gateways.map(|gateway| gateway.outbound.resent()).sum()
-    }
-
     /// Says that this queue got something.
     pub(crate) fn touch(&mut self, outbound: &Arc<Outbound>) {
         touch(&mut self.touched, outbound);
     }
 
     /// Queues an answer to the gateway that asked.
-    pub(crate) fn answer(&mut self, answer: Answer) {
-        let Some(gateway) = self.by_incarnation.get(&answer.gateway) else {
+    pub(crate) fn answer(&mut self, answer: &Answer, traceparent: String) {
+        let Some(gateway) = self.by_incarnation.get(&answer.link.gateway) else {
             return;
         };
-        gateway.outbound.answer(answer.answer);
+        gateway.outbound.answer(answer, traceparent);
         touch(&mut self.touched, &gateway.outbound);
     }
 
@@ -475,7 +472,10 @@ impl Gateways {
 
     /// Counts, for metrics.
     pub(crate) fn census(&self) -> Census {
-        let mut census = Census::default();
+        let mut census = Census {
+            dropped: self.dropped_before,
+            ..Census::default()
+        };
         for gateway in self.by_incarnation.values() {
             if gateway.is_attached() {
                 census.attached += 1;
@@ -483,15 +483,10 @@ impl Gateways {
                 census.detached += 1;
             }
             census.queued_bytes += gateway.outbound.bytes() as u64;
+            census.resent += gateway.outbound.resent();
+            census.dropped += gateway.outbound.dropped();
         }
         census
-    }
-
-    /// Since the start: deliveries that found a full queue.
-    pub(crate) fn dropped(&self) -> u64 {
-        let gateways = self.by_incarnation.values();
-        let present: u64 = gateways.map(|gateway| gateway.outbound.dropped()).sum();
-        self.dropped_before + present
     }
 
     fn get_by_id(&self, id: &str) -> Option<&Gateway> {

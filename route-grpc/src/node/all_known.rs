@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use route_core::{Change, Core, Effect, LinkId};
+use route_core::{Change, Effect, LinkId};
 
 use super::Node;
-use super::routing::{Repeated, Routing};
+use super::transaction::{Repeated, Transaction};
 use crate::cold_start::ColdStart;
 
 /// All links are known, or there is no use in waiting: what was held is applied, in order. Queries are answered last,
 /// because their users' logins may stand among what other gateways sent.
 pub(super) fn end_cold_start(
     node: &Node,
-    routing: &mut Routing,
+    routing: &mut Transaction<'_>,
     now: Duration,
     cold_start: ColdStart,
 ) {
@@ -22,9 +22,9 @@ pub(super) fn end_cold_start(
         after = ?now,
         "all links are known"
     );
-    claim_early(&mut routing.core, now, &cold_start.claims());
+    claim_early(&mut routing.core, &cold_start.claims());
     let mut queries = Vec::new();
-    let address = |link| routing.core.link(link).map(|link| link.peer.ip());
+    let address = |link| routing.core.view().link(link).map(|link| link.peer.ip());
     for held in cold_start.into_held(address) {
         let later = Some(&mut queries);
         let repeats = held.place.zip(held.entries.first()).map(|(place, entry)| {
@@ -32,11 +32,11 @@ pub(super) fn end_cold_start(
                 gateway: held.gateway,
                 number: entry.link,
             };
-            (origin, place, routing.core.outbox().seal())
+            (origin, place, routing.core.outputs().seal())
         });
         let (effects, result) = routing.apply(now, held.gateway, held.entries, later);
         if let Some((origin, place, first)) = repeats {
-            let fans = first..routing.core.outbox().seal();
+            let fans = first..routing.core.outputs().seal();
             routing.repeated.push(Repeated {
                 origin,
                 fans,
@@ -60,14 +60,14 @@ pub(super) fn end_cold_start(
 /// A restored link whose claim is held and that has nobody to inherit from has succeeded a link of which the predecessor
 /// had confirmed everything. It stands for its MsgServer from the beginning: else all links of the MsgServer would be
 /// sent what is older than the claim, those that were opened later included.
-fn claim_early(core: &mut Core, now: Duration, claims: &[LinkId]) {
+fn claim_early(core: &mut route_core::Transaction<'_>, claims: &[LinkId]) {
     for &id in claims {
-        let vacant = core
-            .link(id)
-            .is_some_and(|link| !link.claimed && !core.is_claimed(link.peer.ip()));
+        let view = core.view();
+        let link = view.link(id);
+        let vacant = link.is_some_and(|link| !link.claimed && !view.is_claimed(link.peer.ip()));
         if vacant {
             let claim = Change::Role { claimed: true };
-            let claimed = core.apply(now, id, 0, claim, Effect::Silent);
+            let claimed = core.apply(id, 0, claim, Effect::Silent);
             debug_assert!(claimed.is_ok(), "the link is open");
         }
     }

@@ -22,7 +22,7 @@ pub(super) async fn run(node: Arc<Node>) {
             for (gateway, silent) in routing.gateways.silent(now) {
                 routing.core.gateway_is_there(gateway, !silent);
             }
-            routing.core.advance(now);
+            routing.core.advance();
             for gateway in routing.gateways.departed(now) {
                 routing.give_up_returns(gateway);
             }
@@ -30,7 +30,7 @@ pub(super) async fn run(node: Arc<Node>) {
         while lose_next(&node) {}
         let due = node.transact(|routing, now| {
             let deadlines = [
-                routing.core.next_deadline(),
+                routing.core.view().next_deadline(),
                 routing.gateways.next_deadline(now),
                 routing.cold_start.as_ref().map(ColdStart::until),
             ];
@@ -60,7 +60,7 @@ fn lose_next(node: &Node) -> bool {
         let Some(gateway) = routing.gateways.lost(now).into_iter().min() else {
             return false;
         };
-        routing.lose_gateway(now, gateway);
+        routing.lose_gateway(gateway);
         node.gateways_changed.notify_waiters();
         true
     })

@@ -3,6 +3,8 @@
 use route_core::Stats;
 
 use super::Node;
+use crate::cold_start::ColdStart;
+use crate::gateways::Census;
 
 /// What a node keeps.
 #[derive(Debug, Clone, Copy)]
@@ -15,6 +17,16 @@ pub struct Load {
     pub log_tail: u64,
     /// What the log takes.
     pub log_bytes: usize,
+    /// Who is attached, and what waits for them.
+    pub(crate) gateways: Census,
+    /// What gateways sent and is not confirmed, bytes.
+    pub(crate) unconfirmed: usize,
+    /// Entries and queries that wait until the node knows all links.
+    pub(crate) cold_start_held: usize,
+    /// Open gRPC connections.
+    pub(crate) connections: usize,
+    /// Open watch and subscribe streams.
+    pub(crate) streams: usize,
 }
 
 /// What waits for one gateway.
@@ -29,13 +41,19 @@ pub struct Queued {
 impl Load {
     /// Of this node. Costs a walk over the links.
     pub fn of(node: &Node) -> Self {
-        let core = node.look(|core, _| core.stats());
+        let routing = node.routing.lock();
         let (log_head, log_tail) = node.log.extent();
+        let cold_start = routing.cold_start.as_ref();
         Self {
-            core,
+            core: routing.core.view().stats(),
             log_head,
             log_tail,
             log_bytes: node.log.bytes(),
+            gateways: routing.gateways.census(),
+            unconfirmed: routing.confirmations.bytes(),
+            cold_start_held: cold_start.map_or(0, ColdStart::entries),
+            connections: node.connections.in_use(),
+            streams: node.streams.in_use(),
         }
     }
 }
@@ -43,7 +61,7 @@ impl Load {
 impl Queued {
     /// For the gateway with this incarnation, if the node has it.
     pub fn of(node: &Node, incarnation: u64) -> Option<Self> {
-        let outbound = node.transact(|routing, _| routing.gateways.outbound(incarnation))?;
+        let outbound = node.routing.lock().gateways.outbound(incarnation)?;
         Some(Self {
             bytes: outbound.bytes(),
             dropped: outbound.dropped(),

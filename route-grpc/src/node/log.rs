@@ -1,6 +1,6 @@
 //! The event log that all readers share, behind a lock of its own, and what wakes them.
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use route_core::{Event, EventLog, Gap, LogLimits};
 use tokio::sync::watch;
 
@@ -46,15 +46,12 @@ impl Log {
         self.head.subscribe()
     }
 
-    /// Adds events. Returns the newest one's position if there are any, for [`announce`](Self::announce).
-    pub(super) fn append(&self, events: impl Iterator<Item = Event>) -> Option<u64> {
-        let mut events = events.peekable();
-        events.peek()?;
-        let mut log = self.events.lock();
-        for event in events {
-            log.push(event);
+    /// Adds events, under one lock if there are any.
+    pub(super) fn appender(&self) -> Appender<'_> {
+        Appender {
+            log: self,
+            events: None,
         }
-        Some(log.head())
     }
 
     /// Wakes those who follow. Without any other lock.
@@ -65,5 +62,27 @@ impl Log {
             *known = head.max(*known);
             newer
         });
+    }
+}
+
+/// Adds events.
+#[derive(Debug)]
+pub(super) struct Appender<'a> {
+    log: &'a Log,
+    events: Option<MutexGuard<'a, EventLog>>,
+}
+
+impl Appender<'_> {
+    /// Adds one.
+    pub(super) fn push(&mut self, event: Event) {
+        let events = &mut self.events;
+        events
+            .get_or_insert_with(|| self.log.events.lock())
+            .push(event);
+    }
+
+    /// The newest event's position if one was added, for [`announce`](Log::announce).
+    pub(super) fn head(self) -> Option<u64> {
+        self.events.map(|events| events.head())
     }
 }

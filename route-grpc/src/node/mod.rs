@@ -13,6 +13,7 @@ mod observed;
 pub(crate) mod position;
 mod routing;
 mod settle;
+mod transaction;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use parking_lot::Mutex;
-use route_core::Core;
+use route_core::View;
 use route_runtime::life::new_life;
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore};
@@ -35,7 +36,8 @@ use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
 use log::Log;
 use position::Position;
-pub(crate) use routing::Routing;
+use routing::Routing;
+pub(crate) use transaction::Transaction;
 
 /// One node. All services and all gateways of a process share it.
 #[derive(Debug)]
@@ -99,12 +101,16 @@ impl Node {
 
     /// Changes something: runs `change` under the lock, then queues what it caused and logs its events, and
     /// wakes those who wait for them.
-    pub(crate) fn transact<R>(&self, change: impl FnOnce(&mut Routing, Duration) -> R) -> R {
+    pub(crate) fn transact<R>(
+        &self,
+        change: impl FnOnce(&mut Transaction<'_>, Duration) -> R,
+    ) -> R {
         let (result, settled) = {
             let mut routing = self.routing.lock();
             let now = self.clock.now();
-            let result = change(&mut routing, now);
-            let settled = self.settle(&mut routing, now);
+            let mut transaction = routing.begin(now);
+            let result = change(&mut transaction, now);
+            let settled = self.settle(transaction, now);
             (result, settled)
         };
         for outbound in settled.touched {
@@ -119,10 +125,10 @@ impl Node {
     }
 
     /// Reads something: the core and the position that the answer describes.
-    pub(crate) fn look<R>(&self, read: impl FnOnce(&Core, Position) -> R) -> R {
+    pub(crate) fn look<R>(&self, read: impl FnOnce(View<'_>, Position) -> R) -> R {
         let routing = self.routing.lock();
         let position = self.position(self.log.extent().0);
-        read(&routing.core, position)
+        read(routing.core.view(), position)
     }
 
     /// A place in this life's log.

@@ -1,173 +1,214 @@
 //! What is read from the node when metrics are collected, with unit and description.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
-use opentelemetry::metrics::{Meter, ObservableGauge};
+use opentelemetry::metrics::Meter;
+use parking_lot::Mutex;
 
 use super::Node;
+use super::load::Load;
+
+/// One number of the node's load.
+struct Instrument {
+    name: &'static str,
+    unit: &'static str,
+    text: &'static str,
+    read: fn(&Load) -> u64,
+}
+
+/// What is so at the moment.
+const LEVELS: [Instrument; 15] = [
+    Instrument {
+        name: "teamtalk.route.gateways.attached",
+        unit: "{gateway}",
+        text: "Gateways with an Attach stream",
+        read: |load| load.gateways.attached,
+    },
+    Instrument {
+        name: "teamtalk.route.gateways.detached",
+        unit: "{gateway}",
+        text: "Gateways whose stream broke and that may come back",
+        read: |load| load.gateways.detached,
+    },
+    Instrument {
+        name: "teamtalk.route.gateways.queued",
+        unit: "By",
+        text: "Bytes that wait for gateways",
+        read: |load| load.gateways.queued_bytes,
+    },
+    Instrument {
+        name: "teamtalk.route.unconfirmed",
+        unit: "By",
+        text: "What gateways sent and is not confirmed, because other gateways have not taken what it caused",
+        read: |load| load.unconfirmed as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.cold_start.held",
+        unit: "{entry}",
+        text: "Entries and queries that wait until the node knows all links",
+        read: |load| load.cold_start_held as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.held",
+        unit: "By",
+        text: "Deliveries held at seats and for successors",
+        read: |load| load.core.held_bytes as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.links",
+        unit: "{link}",
+        text: "Open MsgServer connections",
+        read: |load| load.core.links as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.links.claimed",
+        unit: "{link}",
+        text: "Open MsgServer connections that have claimed",
+        read: |load| load.core.claimed as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.links.shadows",
+        unit: "{link}",
+        text: "Open MsgServer connections for which another one stands",
+        read: |load| load.core.shadows as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.links.detached",
+        unit: "{link}",
+        text: "Open MsgServer connections whose gateway may come back",
+        read: |load| load.core.detached as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.seats",
+        unit: "{seat}",
+        text: "Closed claimed connections that wait for a successor",
+        read: |load| load.core.seats as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.users",
+        unit: "{user}",
+        text: "Users with a login, hidden ones included",
+        read: |load| load.core.users as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.sessions",
+        unit: "{session}",
+        text: "Logins by connection, user and client type, hidden ones included",
+        read: |load| load.core.sessions as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.connections",
+        unit: "{connection}",
+        text: "Open gRPC connections",
+        read: |load| load.connections as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.streams.open",
+        unit: "{stream}",
+        text: "Open watch and subscribe streams",
+        read: |load| load.streams as u64,
+    },
+];
+
+/// What has been counted since the start.
+const COUNTERS: [Instrument; 6] = [
+    Instrument {
+        name: "teamtalk.route.events",
+        unit: "{event}",
+        text: "Events in the log since the start",
+        read: |load| load.log_head,
+    },
+    Instrument {
+        name: "teamtalk.route.envelopes.without_target",
+        unit: "{envelope}",
+        text: "Routed PDUs that no MsgServer needed",
+        read: |load| load.core.without_target,
+    },
+    Instrument {
+        name: "teamtalk.route.seats.dropped",
+        unit: "{delivery}",
+        text: "Deliveries dropped because a seat was full, or ended without a successor",
+        read: |load| load.core.seat_dropped,
+    },
+    Instrument {
+        name: "teamtalk.route.returned.dropped",
+        unit: "{delivery}",
+        text: "Deliveries that a closed connection could not take and no other one was there to get",
+        read: |load| load.core.returned_dropped,
+    },
+    Instrument {
+        name: "teamtalk.route.gateways.resent",
+        unit: "{entry}",
+        text: "Entries handed out again because a stream broke before they were taken",
+        read: |load| load.gateways.resent,
+    },
+    Instrument {
+        name: "teamtalk.route.gateways.dropped",
+        unit: "{delivery}",
+        text: "Deliveries dropped because a gateway's queue was full",
+        read: |load| load.gateways.dropped,
+    },
+];
 
 /// Declares everything that is read from the node when metrics are collected.
 pub(crate) fn observe(meter: &Meter, node: &Arc<Node>) {
-    let gauge = |name: &'static str,
-                 unit: &'static str,
-                 text: &'static str,
-                 read: fn(&Node) -> u64|
-     -> ObservableGauge<u64> {
-        let node = Arc::downgrade(node);
+    let snapshot = Arc::new(Snapshot::of(node));
+    for (number, level) in LEVELS.iter().enumerate() {
+        let snapshot = Arc::clone(&snapshot);
         meter
-            .u64_observable_gauge(name)
-            .with_unit(unit)
-            .with_description(text)
+            .u64_observable_gauge(level.name)
+            .with_unit(level.unit)
+            .with_description(level.text)
             .with_callback(move |value| {
-                if let Some(node) = node.upgrade() {
-                    value.observe(read(&node), &[]);
-                }
+                snapshot.read(number, |load| value.observe((level.read)(load), &[]));
             })
-            .build()
-    };
-    gauge(
-        "teamtalk.route.gateways.attached",
-        "{gateway}",
-        "Gateways with an Attach stream",
-        |node| node.transact(|routing, _| routing.gateways.census().attached),
-    );
-    gauge(
-        "teamtalk.route.gateways.detached",
-        "{gateway}",
-        "Gateways whose stream broke and that may come back",
-        |node| node.transact(|routing, _| routing.gateways.census().detached),
-    );
-    gauge(
-        "teamtalk.route.gateways.queued",
-        "By",
-        "Bytes that wait for gateways",
-        |node| node.transact(|routing, _| routing.gateways.census().queued_bytes),
-    );
-    gauge(
-        "teamtalk.route.unconfirmed",
-        "By",
-        "What gateways sent and is not confirmed, because other gateways have not taken what it caused",
-        |node| node.transact(|routing, _| routing.confirmations.bytes() as u64),
-    );
-    gauge(
-        "teamtalk.route.cold_start.held",
-        "{entry}",
-        "Entries and queries that wait until the node knows all links",
-        |node| {
-            node.transact(|routing, _| {
-                let cold_start = routing.cold_start.as_ref();
-                cold_start.map_or(0, |start| start.entries() as u64)
+            .build();
+    }
+    for (number, counter) in (LEVELS.len()..).zip(&COUNTERS) {
+        let snapshot = Arc::clone(&snapshot);
+        meter
+            .u64_observable_counter(counter.name)
+            .with_unit(counter.unit)
+            .with_description(counter.text)
+            .with_callback(move |value| {
+                snapshot.read(number, |load| value.observe((counter.read)(load), &[]));
             })
-        },
-    );
-    gauge(
-        "teamtalk.route.held",
-        "By",
-        "Deliveries held at seats and for successors",
-        |node| node.look(|core, _| core.stats().held_bytes as u64),
-    );
-    gauge(
-        "teamtalk.route.links",
-        "{link}",
-        "Open MsgServer connections",
-        |node| node.look(|core, _| core.stats().links as u64),
-    );
-    gauge(
-        "teamtalk.route.links.claimed",
-        "{link}",
-        "Open MsgServer connections that have claimed",
-        |node| node.look(|core, _| core.stats().claimed as u64),
-    );
-    gauge(
-        "teamtalk.route.links.shadows",
-        "{link}",
-        "Open MsgServer connections for which another one stands",
-        |node| node.look(|core, _| core.stats().shadows as u64),
-    );
-    gauge(
-        "teamtalk.route.links.detached",
-        "{link}",
-        "Open MsgServer connections whose gateway may come back",
-        |node| node.look(|core, _| core.stats().detached as u64),
-    );
-    gauge(
-        "teamtalk.route.seats",
-        "{seat}",
-        "Closed claimed connections that wait for a successor",
-        |node| node.look(|core, _| core.stats().seats as u64),
-    );
-    gauge(
-        "teamtalk.route.users",
-        "{user}",
-        "Users with a login, hidden ones included",
-        |node| node.look(|core, _| core.stats().users as u64),
-    );
-    gauge(
-        "teamtalk.route.sessions",
-        "{session}",
-        "Logins by connection, user and client type, hidden ones included",
-        |node| node.look(|core, _| core.stats().sessions as u64),
-    );
-    gauge(
-        "teamtalk.route.connections",
-        "{connection}",
-        "Open gRPC connections",
-        |node| node.connections.in_use() as u64,
-    );
-    gauge(
-        "teamtalk.route.streams.open",
-        "{stream}",
-        "Open watch and subscribe streams",
-        |node| node.streams.in_use() as u64,
-    );
-    let counter =
-        |name: &'static str, unit: &'static str, text: &'static str, read: fn(&Node) -> u64| {
-            let node = Arc::downgrade(node);
-            meter
-                .u64_observable_counter(name)
-                .with_unit(unit)
-                .with_description(text)
-                .with_callback(move |value| {
-                    if let Some(node) = node.upgrade() {
-                        value.observe(read(&node), &[]);
-                    }
-                })
-                .build();
+            .build();
+    }
+}
+
+/// One look at the node for all that is read in one scrape.
+struct Snapshot {
+    node: Weak<Node>,
+    taken: Mutex<Option<Taken>>,
+}
+
+struct Taken {
+    load: Load,
+    /// By number: the instruments that have read it.
+    read: [bool; LEVELS.len() + COUNTERS.len()],
+}
+
+impl Snapshot {
+    fn of(node: &Arc<Node>) -> Self {
+        Self {
+            node: Arc::downgrade(node),
+            taken: Mutex::new(None),
+        }
+    }
+
+    /// Reads for one instrument. Nobody says when a scrape begins: one that has read already begins the next.
+    fn read(&self, instrument: usize, read: impl FnOnce(&Load)) {
+        let Some(node) = self.node.upgrade() else {
+            return;
         };
-    counter(
-        "teamtalk.route.events",
-        "{event}",
-        "Events in the log since the start",
-        |node| node.log.extent().0,
-    );
-    counter(
-        "teamtalk.route.envelopes.without_target",
-        "{envelope}",
-        "Routed PDUs that no MsgServer needed",
-        |node| node.look(|core, _| core.stats().without_target),
-    );
-    counter(
-        "teamtalk.route.seats.dropped",
-        "{delivery}",
-        "Deliveries dropped because a seat was full, or ended without a successor",
-        |node| node.look(|core, _| core.stats().seat_dropped),
-    );
-    counter(
-        "teamtalk.route.returned.dropped",
-        "{delivery}",
-        "Deliveries that a closed connection could not take and no other one was there to get",
-        |node| node.look(|core, _| core.stats().returned_dropped),
-    );
-    counter(
-        "teamtalk.route.gateways.resent",
-        "{entry}",
-        "Entries handed out again because a stream broke before they were taken",
-        |node| node.transact(|routing, _| routing.gateways.resent()),
-    );
-    counter(
-        "teamtalk.route.gateways.dropped",
-        "{delivery}",
-        "Deliveries dropped because a gateway's queue was full",
-        |node| node.transact(|routing, _| routing.gateways.dropped()),
-    );
+        let mut taken = self.taken.lock();
+        let present = taken.take().filter(|taken| !taken.read[instrument]);
+        let taken = taken.insert(present.unwrap_or_else(|| Taken {
+            load: Load::of(&node),
+            read: [false; _],
+        }));
+        taken.read[instrument] = true;
+        read(&taken.load);
+    }
 }

@@ -1,64 +1,27 @@
-//! What stands behind the node's lock, and what happens to it.
+//! What stands behind the node's lock.
 
-use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
-use route_core::{Core, LinkId};
-use route_proto::attach::v1::{DeliveryRun, UplinkEntry};
+use route_core::Core;
 
+use super::transaction::Transaction;
 use crate::cold_start::{ColdStart, Waits};
-use crate::gateways::clock_offset::GatewayClock;
-use crate::gateways::confirmations::{Confirmations, Left};
-use crate::gateways::ingest::{self, Answer, Answers, Effects, OpenQuery};
-use crate::gateways::sequences::Mark;
-use crate::gateways::wire::read_run;
+use crate::gateways::confirmations::Confirmations;
 use crate::gateways::{GatewayLimits, Gateways};
-use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
 use crate::trace::Traced;
 
 /// What stands behind the node's lock.
 #[derive(Debug)]
-pub(crate) struct Routing {
+pub(super) struct Routing {
     /// Presence, roles, fan-out.
-    pub(crate) core: Core,
+    pub(super) core: Core,
     /// Who is attached.
-    pub(crate) gateways: Gateways,
-    /// Answers that wait for the deliveries before them to be queued.
-    pub(super) answers: Vec<Answer>,
+    pub(super) gateways: Gateways,
     /// What has been applied and waits to be confirmed.
-    pub(crate) confirmations: Confirmations,
+    pub(super) confirmations: Confirmations,
     /// What waits until all links are known; None: they are.
-    pub(crate) cold_start: Option<ColdStart>,
-    /// Batches of the present transaction, whose deliveries are not queued yet.
-    pub(super) unsettled: Vec<Unsettled>,
-    /// What of the present transaction was routed before.
-    pub(super) repeated: Vec<Repeated>,
-    /// Queues that deliveries have left in the present transaction.
-    pub(super) left: Vec<Left>,
-    /// What is traced in the present transaction.
-    pub(crate) traced: Traced,
-}
-
-/// Notices that an earlier node had routed.
-#[derive(Debug)]
-pub(super) struct Repeated {
-    /// Whose entry caused them.
-    pub(super) origin: LinkId,
-    /// Among these of the present transaction.
-    pub(super) fans: Range<usize>,
-    /// Where it had.
-    pub(super) place: u64,
-}
-
-/// One applied batch of a gateway.
-#[derive(Debug)]
-pub(super) struct Unsettled {
-    pub(super) gateway: u64,
-    pub(super) marks: Vec<Mark>,
-    pub(super) ended: Vec<u64>,
-    pub(super) bytes: usize,
+    pub(super) cold_start: Option<ColdStart>,
 }
 
 impl Routing {
@@ -77,183 +40,22 @@ impl Routing {
                 silence: settings.gateway_silence,
                 queue_bytes: settings.gateway_queue_bytes,
             }),
-            answers: Vec::new(),
             confirmations: Confirmations::new(settings.patient_bytes),
             cold_start: (!settings.cold_start_wait.is_zero()).then(cold_start),
+        }
+    }
+
+    /// Begins a change.
+    pub(super) fn begin(&mut self, now: Duration) -> Transaction<'_> {
+        Transaction {
+            core: self.core.transaction(now),
+            gateways: &mut self.gateways,
+            confirmations: &mut self.confirmations,
+            cold_start: &mut self.cold_start,
             unsettled: Vec::new(),
             repeated: Vec::new(),
             left: Vec::new(),
             traced: Traced::default(),
-        }
-    }
-
-    /// Applies a batch of one gateway; the end of the transaction sees to its confirmation. Queries are answered, or
-    /// kept in `later`.
-    pub(crate) fn apply(
-        &mut self,
-        now: Duration,
-        incarnation: u64,
-        entries: Vec<UplinkEntry>,
-        later: Option<&mut Vec<OpenQuery>>,
-    ) -> (Effects, Result<(), Refusal>) {
-        let Some(gateway) = self.gateways.get_mut(incarnation) else {
-            return (Effects::default(), Ok(()));
-        };
-        let answers = match later {
-            Some(queries) => Answers::Later(queries),
-            None => Answers::AtOnce(&mut self.answers),
-        };
-        let (core, traced) = (&mut self.core, &mut self.traced);
-        let (mut effects, result) =
-            ingest::apply(core, now, incarnation, gateway, entries, answers, traced);
-        let outbound = Arc::clone(&gateway.outbound);
-        self.unsettled.push(Unsettled {
-            gateway: incarnation,
-            marks: gateway.sequences.take_marks(),
-            ended: std::mem::take(&mut effects.ended),
-            bytes: effects.bytes,
-        });
-        self.gateways.touch(&outbound);
-        (effects, result)
-    }
-
-    /// As [`apply`](Self::apply), for a gateway that sends again what it had read before, link by link: its queries wait for
-    /// the rest.
-    pub(crate) fn apply_again(
-        &mut self,
-        now: Duration,
-        incarnation: u64,
-        entries: Vec<UplinkEntry>,
-        caught_up: bool,
-    ) -> (Effects, Result<(), Refusal>) {
-        let mut queries = match self.gateways.get_mut(incarnation) {
-            Some(gateway) => std::mem::take(&mut gateway.waiting_queries),
-            None => Vec::new(),
-        };
-        let applied = self.apply(now, incarnation, entries, Some(&mut queries));
-        if caught_up {
-            self.core.gateway_is_there(incarnation, true);
-            self.answer(&queries);
-        }
-        if let Some(gateway) = self.gateways.get_mut(incarnation) {
-            if caught_up {
-                gateway.is_catching_up = false;
-            } else {
-                gateway.waiting_queries = queries;
-            }
-        }
-        applied
-    }
-
-    /// Answers queries as things are now.
-    pub(super) fn answer(&mut self, queries: &[OpenQuery]) {
-        for query in queries {
-            let answer = ingest::answer(&mut self.core, query);
-            self.answers.push(answer);
-        }
-    }
-
-    /// A gateway's stream is over. True if the gateway is detached by that.
-    pub(crate) fn detach(
-        &mut self,
-        now: Duration,
-        incarnation: u64,
-        attempt: u64,
-        reason: Option<Refusal>,
-    ) -> bool {
-        let status = reason.map(Into::into);
-        let detached = self.gateways.detach(now, incarnation, attempt, status);
-        if detached {
-            self.core.detach_gateway(incarnation);
-        }
-        if detached
-            && let Some(cold_start) = &mut self.cold_start
-            && let Some(gateway) = self.gateways.get_mut(incarnation)
-        {
-            cold_start.detached(gateway.id(), incarnation);
-        }
-        detached
-    }
-
-    pub(super) fn refuse(&mut self, now: Duration, incarnation: u64, refusal: Refusal) {
-        if let Some(gateway) = self.gateways.get_mut(incarnation) {
-            let attempt = gateway.attempt();
-            self.detach(now, incarnation, attempt, Some(refusal));
-        }
-    }
-
-    /// A gateway has been away for too long, or begins a new life: its links end, and what it has not taken goes to their
-    /// successors.
-    pub(crate) fn lose_gateway(&mut self, now: Duration, incarnation: u64) {
-        let Some(gateway) = self.gateways.remove(incarnation) else {
-            return;
-        };
-        let id = gateway.id();
-        let links = gateway.sequences.open_links().count();
-        if links == 0 {
-            tracing::info!(gateway = id, "gateway forgotten, it had no links");
-        } else {
-            tracing::warn!(gateway = id, links, "gateway lost, its links end");
-        }
-        self.confirmations.forget(incarnation);
-        self.left.push(Left::all(incarnation));
-        self.core.lose_gateway(now, incarnation);
-        self.take_back(incarnation, gateway.clock, gateway.outbound.take_held());
-        for number in gateway.sequences.unfinished_links() {
-            let link = LinkId {
-                gateway: incarnation,
-                number,
-            };
-            self.core.all_returned(link, Vec::new());
-        }
-        self.gateways.count_dropped(&gateway.outbound);
-        if self.cold_start.is_none() {
-            self.gateways.announce_roster(None);
-        }
-    }
-
-    /// A gateway has hung up and is not back. Of its links, those whose MsgServers have turned to others are closed, however
-    /// it has ended: their successors get at once what it was not handed, and do not wait for what it may have been.
-    ///
-    /// If it does live, what it gives back when it returns comes late.
-    pub(super) fn give_up_returns(&mut self, incarnation: u64) {
-        let awaited = self.core.awaited_of(incarnation);
-        if awaited.is_empty() {
-            return;
-        }
-        let Some(gateway) = self.gateways.get_mut(incarnation) else {
-            return;
-        };
-        tracing::warn!(
-            gateway = gateway.id(),
-            links = awaited.len(),
-            "gateway has hung up, its MsgServers' new connections do not wait for it"
-        );
-        let numbers: Vec<u64> = awaited.iter().map(|link| link.number).collect();
-        let held = gateway.outbound.take_held_for(&numbers);
-        let clock = gateway.clock;
-        self.left.push(Left::some(incarnation));
-        self.take_back(incarnation, clock, held);
-        for link in awaited {
-            self.core.all_returned(link, Vec::new());
-        }
-    }
-
-    /// What was not handed out to a gateway, whose clock this is, goes to the successors of its links.
-    fn take_back(&mut self, incarnation: u64, clock: GatewayClock, held: Vec<DeliveryRun>) {
-        for mut run in held {
-            let targets = std::mem::take(&mut run.targets);
-            let Ok(run) = read_run(LinkId::NODE, run, clock) else {
-                debug_assert!(false, "the node has made this run itself");
-                continue;
-            };
-            for number in targets {
-                let link = LinkId {
-                    gateway: incarnation,
-                    number,
-                };
-                self.core.returned(link, run.clone());
-            }
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_core::{Course, Holding};
+use route_core::{Course, Holding, Output};
 
+use super::Node;
 use super::all_known::end_cold_start;
-use super::routing::Repeated;
-use super::{Node, Routing};
+use super::transaction::{Repeated, Transaction};
 use crate::gateways::Gateways;
 use crate::gateways::confirmations::{Left, Patience, Wait};
 use crate::gateways::queue::Outbound;
@@ -24,71 +24,33 @@ pub(super) struct Settled {
 
 impl Node {
     /// Queues and logs what the core has produced.
-    pub(super) fn settle(&self, routing: &mut Routing, now: Duration) -> Settled {
-        if routing.cold_start.is_some() {
+    pub(super) fn settle(&self, mut transaction: Transaction<'_>, now: Duration) -> Settled {
+        if transaction.cold_start.is_some() {
             // Tables that are restored part by part are nobody's coming or going: subscribers get a gap instead.
-            drop(routing.core.outbox().events());
+            transaction.core.outputs().drop_events();
         }
-        if let Some(cold_start) = routing.cold_start.take_if(|start| start.is_over(now)) {
-            end_cold_start(self, routing, now, cold_start);
+        if let Some(cold_start) = transaction.cold_start.take_if(|start| start.is_over(now)) {
+            end_cold_start(self, &mut transaction, now, cold_start);
         }
-        let Routing {
-            core,
+        let head = self.carry_out(&mut transaction);
+        let Transaction {
+            mut core,
             gateways,
-            answers,
             confirmations,
             unsettled,
-            repeated,
             left,
-            traced,
+            mut traced,
             ..
-        } = routing;
-        let outbox = core.outbox();
-        let mut deliveries = 0;
-        let mut moved = false;
-        let mut taken_over = outbox.taken_over().into_iter().peekable();
-        let mut answers = answers.drain(..).peekable();
-        let mut repeated = repeated.drain(..).peekable();
-        for (before, fan) in outbox.fans().enumerate() {
-            while repeated.next_if(|it| it.fans.end <= before).is_some() {}
-            let repeats = |it: &&Repeated| it.fans.contains(&before) && it.origin == fan.origin;
-            let place = repeated.peek().filter(repeats).map(|it| it.place);
-            let place = place.filter(|_| fan.course == Course::Direct);
-            while let Some(answer) = answers.next_if(|answer| answer.after <= before) {
-                gateways.answer(answer);
-            }
-            while let Some(next) = taken_over.next_if(|next| next.after <= before) {
-                gateways.take_over(next.to, &next.taken);
-                moved = true;
-            }
-            deliveries += (fan.items.len() * fan.targets.len()) as u64;
-            moved |= fan.course != Course::Direct;
-            gateways.deliver(&fan, place, traced);
-        }
-        for last in taken_over {
-            gateways.take_over(last.to, &last.taken);
-            moved = true;
-        }
-        answers.for_each(|answer| gateways.answer(answer));
-        for link in outbox.closes() {
-            gateways.close_link(link);
-        }
-        self.metrics.deliveries.add(deliveries);
-        let head = self.log.append(outbox.events());
-        outbox.clear();
+        } = transaction;
         let mut waits = gateways.take_waits();
-        let holding = core.holding();
+        let holding = core.view().holding();
         if holding != Holding::Nothing {
             waits.push(Wait::HELD);
         }
-        if moved {
-            left.push(Left::CORE);
-        }
         if !left.is_empty() {
-            confirmations.moved(left, &waits);
-            left.clear();
+            confirmations.moved(&left, &waits);
         }
-        for batch in unsettled.drain(..) {
+        for batch in unsettled {
             gateways.end_links(batch.gateway, &batch.ended);
             confirmations.add(batch.gateway, batch.marks, &waits, batch.bytes);
         }
@@ -120,5 +82,49 @@ impl Node {
             head,
             _hops: traced.take(),
         }
+    }
+
+    /// Does what the outputs say, in order. Returns the newest event's position, if there are any.
+    fn carry_out(&self, transaction: &mut Transaction<'_>) -> Option<u64> {
+        let Transaction {
+            core,
+            gateways,
+            repeated,
+            left,
+            traced,
+            ..
+        } = transaction;
+        let mut repeated = repeated.drain(..).peekable();
+        let (mut deliveries, mut moved) = (0, false);
+        let mut events = self.log.appender();
+        for (index, output) in core.outputs().drain().enumerate() {
+            match output {
+                Output::Deliver(fan) => {
+                    while repeated.next_if(|it| it.fans.end <= index).is_some() {}
+                    let repeats =
+                        |it: &&Repeated| it.fans.contains(&index) && it.origin == fan.origin;
+                    let place = repeated.peek().filter(repeats).map(|it| it.place);
+                    let place = place.filter(|_| fan.course == Course::Direct);
+                    deliveries += (fan.items.len() * fan.targets.len()) as u64;
+                    moved |= fan.course != Course::Direct;
+                    gateways.deliver(&fan, place, traced);
+                }
+                Output::TakeOver { to, taken } => {
+                    gateways.take_over(to, &taken);
+                    moved = true;
+                }
+                Output::Close(link) => gateways.close_link(link),
+                Output::Answer(answer) => {
+                    let traceparent = traced.traceparent(answer.link, answer.sequence);
+                    gateways.answer(&answer, traceparent);
+                }
+                Output::Event(event) => events.push(event),
+            }
+        }
+        self.metrics.deliveries.add(deliveries);
+        if moved {
+            left.push(Left::CORE);
+        }
+        events.head()
     }
 }

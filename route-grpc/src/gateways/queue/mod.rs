@@ -16,7 +16,7 @@ mod run;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
-use route_core::Taken;
+use route_core::{Answer, Taken};
 use route_proto::attach::v1::downlink_entry::Entry;
 use route_proto::attach::v1::{
     CloseLink, DeliveryRun, Downlink, LinkEnded, StatusAnswer, TakenMark, TakenOver,
@@ -90,8 +90,16 @@ impl Outbound {
 
     /// Queues the answer to a status query. Outside the bound: one for each query that the gateway has open, which its window
     /// limits. One that was dropped would not be asked for again before the next stream.
-    pub(crate) fn answer(&self, answer: StatusAnswer) {
-        let bytes = answer.statuses.len() + OVERHEAD_BYTES;
+    pub(crate) fn answer(&self, answer: &Answer, traceparent: String) {
+        let bytes = answer.online.len() + OVERHEAD_BYTES;
+        let statuses = answer.online.iter();
+        let statuses = statuses.map(|online| if *online { 1 } else { 2 });
+        let answer = StatusAnswer {
+            link: answer.link.number,
+            sequence: answer.sequence,
+            statuses: statuses.collect(),
+            traceparent,
+        };
         self.push(Entry::Answer(answer), bytes);
     }
 

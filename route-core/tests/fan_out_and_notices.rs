@@ -1,6 +1,6 @@
 //! The core against a naive model: a literal transcription of the legacy rules, with the deviations that mend defects.
 //!
-//! Links have addresses of their own here; what links of one address do is the subject of `roles.rs`.
+//! Links have addresses of their own here; what links of one address do is the subject of `failover.rs`.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
@@ -11,8 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 use route_core::{
-    Audience, Change, ClientType, CloseReason, Core, Effect, FanOut, LinkId, ListEntry, Payload,
-    ReportedStatus, Settings, Status, Summary, UserId,
+    Audience, Change, ClientType, CloseReason, Core, Effect, FanOut, LinkId, ListEntry, Output,
+    Outputs, Payload, ReportedStatus, Settings, Status, Summary, Transaction, UserId,
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -248,22 +248,27 @@ fn link(number: u64) -> LinkId {
     LinkId { gateway: 7, number }
 }
 
-fn drain(core: &mut Core) -> BTreeMap<u64, Vec<Got>> {
-    let mut got: BTreeMap<u64, Vec<Got>> = BTreeMap::new();
-    for fan in core.outbox().fans() {
+fn drain(outputs: &mut Outputs, got: &mut BTreeMap<u64, Vec<Got>>) {
+    for output in outputs.drain() {
+        let fan = match output {
+            Output::Deliver(fan) => fan,
+            Output::TakeOver { .. } | Output::Close(_) | Output::Answer(_) | Output::Event(_) => {
+                continue;
+            }
+        };
         assert!(fan.targets.is_sorted(), "targets are sorted");
         for target in fan.targets {
-            for item in fan.items {
-                got.entry(target.number).or_default().push((
-                    fan.origin.number,
-                    item.sequence,
-                    item.payload.clone(),
-                ));
-            }
+            let of_target = got.entry(target.number).or_default();
+            let items = fan.items.iter();
+            of_target
+                .extend(items.map(|item| (fan.origin.number, item.sequence, item.payload.clone())));
         }
     }
-    core.outbox().clear();
-    got
+}
+
+fn apply(transaction: &mut Transaction<'_>, number: u64, sequence: u64, change: Change<'_>) {
+    let applied = transaction.apply(link(number), sequence, change, Effect::Notify);
+    applied.unwrap();
 }
 
 fn run(fan_out: FanOut, actions: &[Action]) {
@@ -278,11 +283,12 @@ fn run(fan_out: FanOut, actions: &[Action]) {
     // A closed number is never used again: the model maps each to the newest incarnation.
     let mut current: BTreeMap<u64, u64> = BTreeMap::new();
     let mut expected: BTreeMap<u64, Vec<Got>> = BTreeMap::new();
+    let mut got: BTreeMap<u64, Vec<Got>> = BTreeMap::new();
     let mut next_number = 0;
     for (sequence, action) in (1u64..).zip(actions) {
-        let apply = |core: &mut Core, number, change| {
-            core.apply(NOW, link(number), sequence, change, Effect::Notify)
-                .unwrap();
+        let mut core = core.transaction(NOW);
+        let apply = |core: &mut Transaction<'_>, number, change| {
+            apply(core, number, sequence, change);
         };
         match action {
             Action::Open(which) => {
@@ -401,11 +407,12 @@ fn run(fan_out: FanOut, actions: &[Action]) {
                 }
             }
         }
+        drain(core.outputs(), &mut got);
         for user in 0..6 {
-            let view = core.user(UserId(user));
+            let view = core.view().user(UserId(user));
             assert_eq!(view.summary(), model.summary(user), "user {user}");
             assert_eq!(
-                core.legacy_online(UserId(user)),
+                core.view().legacy_online(UserId(user)),
                 model.summary(user).legacy_online
             );
             let visible = model
@@ -416,17 +423,17 @@ fn run(fan_out: FanOut, actions: &[Action]) {
             assert_eq!(view.sessions().count(), visible.count());
         }
     }
-    assert_eq!(drain(&mut core), expected);
+    assert_eq!(got, expected);
 
     // When every link has gone, nothing is left.
     for number in current.values() {
         let closed = Change::Closed {
             reason: CloseReason::Peer,
         };
-        core.apply(NOW, link(*number), u64::MAX, closed, Effect::Notify)
-            .unwrap();
+        apply(&mut core.transaction(NOW), *number, u64::MAX, closed);
     }
-    assert_eq!((core.stats().users, core.stats().sessions), (0, 0));
+    let stats = core.view().stats();
+    assert_eq!((stats.users, stats.sessions), (0, 0));
 }
 
 proptest! {
@@ -451,12 +458,10 @@ proptest! {
 fn a_large_link_is_removed_piece_by_piece_and_leaves_nothing() {
     // given a link with 10 000 users
     let mut core = Core::new(Settings::default());
+    let mut transaction = core.transaction(NOW);
     let peer = SocketAddr::from(([10, 0, 0, 1], 1));
-    let opened = Change::Opened {
-        peer,
-        restored: None,
-    };
-    core.apply(NOW, link(1), 1, opened, Effect::Notify).unwrap();
+    let restored = None;
+    apply(&mut transaction, 1, 1, Change::Opened { peer, restored });
     let entries: Vec<ListEntry> = (0..10_000)
         .map(|user| ListEntry {
             user: UserId(user),
@@ -468,22 +473,24 @@ fn a_large_link_is_removed_piece_by_piece_and_leaves_nothing() {
         entries: &entries,
         last: true,
     };
-    core.apply(NOW, link(1), 2, list, Effect::Notify).unwrap();
+    apply(&mut transaction, 1, 2, list);
 
     // when it closes
     let closed = Change::Closed {
         reason: CloseReason::Peer,
     };
-    core.apply(NOW, link(1), 3, closed, Effect::Notify).unwrap();
+    apply(&mut transaction, 1, 3, closed);
 
     // then it is no link any more, and its sessions go in bounded steps
-    assert_eq!(core.stats().links, 0);
+    assert_eq!(transaction.view().stats().links, 0);
     let mut steps = 0;
-    while core.reap(1000) {
+    while transaction.reap(1000) {
         steps += 1;
     }
     assert!(steps >= 8, "{steps} steps");
-    assert_eq!((core.stats().users, core.stats().sessions), (0, 0));
-    let events = core.outbox().events().count();
-    assert_eq!(events, 4 * 10_000, "every login and logout is told");
+    let stats = transaction.view().stats();
+    assert_eq!((stats.users, stats.sessions), (0, 0));
+    let outputs = transaction.outputs().drain();
+    let events = outputs.filter(|output| matches!(output, Output::Event(_)));
+    assert_eq!(events.count(), 4 * 10_000, "every login and logout is told");
 }

@@ -1,20 +1,21 @@
-//! The legacy rules for the notices that follow an update: 0x070e, then 0x0203 (`CRouteConn::_HandleUserStatusUpdate`).
+//! The legacy rules for the notices that follow an update: 0x070e, then 0x0203
+//! (`CRouteConn::_HandleUserStatusUpdate`).
 
 use crate::change::ReportedStatus;
-use crate::ids::{ClientType, UserId};
-use crate::outbox::Payload;
-use crate::sessions::Summary;
+use crate::delivery::Payload;
+use crate::presence::Client;
+use crate::status::Summary;
 
-/// What MsgServers are told after a client of `user` reported `status`, in order. `known` and `after` are with the update
-/// applied; hidden logins are no part of them.
-pub(crate) fn after_update(
-    user: UserId,
-    client_type: ClientType,
+/// What MsgServers are told after `status` was reported of a client, in order. `known` and `after`
+/// are with the report applied; hidden logins are no part of them.
+pub(super) fn after_update(
+    client: Client,
     status: ReportedStatus,
     known: bool,
     after: Summary,
 ) -> impl Iterator<Item = Payload> {
-    let desktop = client_type.is_desktop();
+    let user = client.user;
+    let desktop = client.client_type.is_desktop();
     let left = status == ReportedStatus::Offline;
 
     let login = match (known, left) {
@@ -32,14 +33,19 @@ pub(crate) fn after_update(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sessions::Status;
+    use crate::ids::{ClientType, UserId};
+    use crate::status::Status;
 
     const WINDOWS: ClientType = ClientType(0x01);
     const IOS: ClientType = ClientType(0x11);
 
     fn told(client_type: ClientType, status: ReportedStatus, after: Summary) -> Vec<Payload> {
         let known = after.status != Status::Offline;
-        after_update(UserId(7), client_type, status, known, after).collect()
+        let client = Client {
+            user: UserId(7),
+            client_type,
+        };
+        after_update(client, status, known, after).collect()
     }
 
     fn login(on: bool) -> Payload {

@@ -2,8 +2,9 @@
 
 use crate::change::ReportedStatus;
 
-/// How many logins of each kind a session has. A count that would exceed 65 535 stays there: nobody has that many
-/// clients of one type on one MsgServer, and a peer that says so may only confuse its own users.
+/// How many logins of each kind a session has. A count that would exceed 65 535 stays there: nobody
+/// has that many clients of one type on one MsgServer, and a peer that says so may only confuse its
+/// own users.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Logins {
     pub(crate) online: u16,
@@ -24,7 +25,7 @@ impl Logins {
         u32::from(self.away) + u32::from(self.left)
     }
 
-    pub(super) fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.visible() == 0 && self.hidden == 0
     }
 
@@ -55,7 +56,8 @@ impl Logins {
                 next.away = next.away.saturating_add(1);
             }
             Step::Report(ReportedStatus::Away) => {
-                // Nobody was left to go away: this is a client of its own, and so were those that seemed to have left.
+                // Nobody was left to go away: this is a client of its own, and so were those that
+                // seemed to have left.
                 next.online = next.left.into();
                 next.away = next.away.saturating_add(u16::from(next.left) + 1);
                 next.left = 0;

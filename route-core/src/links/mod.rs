@@ -1,0 +1,8 @@
+//! The links: what is known of each, which there are, and which gateways can be reached.
+
+mod facts;
+mod index;
+mod reach;
+
+pub(crate) use facts::{Claim, End, Expectation, Link, Part, Phase, Reported};
+pub(crate) use index::Links;

@@ -1,0 +1,320 @@
+//! The records of the table, in a slab, and the two lists in which each stands.
+
+use super::{Client, Linger, Logins, Step};
+use crate::ids::ClientType;
+use crate::status::{Status, Summary};
+
+/// End of a list; also the most sessions that the table can hold.
+pub(super) const NIL: u32 = (1 << 31) - 1;
+
+/// All sessions, in a slab. Each stands in the list of its user, whose first one the caller knows,
+/// and in the list of its link.
+#[derive(Debug)]
+pub(super) struct Records {
+    slab: Vec<Session>,
+    first_free: u32,
+    live: usize,
+    /// By link slot.
+    links: Vec<OfLink>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Session {
+    pub(super) user: u32,
+    /// Slot of the link; meaningless in a free record.
+    pub(super) link: u32,
+    /// In a free record: the next free one.
+    next_of_user: u32,
+    prev_of_link: u32,
+    next_of_link: u32,
+    /// Seconds since the node started.
+    pub(super) since: u32,
+    pub(super) logins: Logins,
+    pub(super) client_type: u8,
+    /// The link reported a visible login and has not taken away what was the user's last one. See
+    /// [`Linger`].
+    pub(super) brought: bool,
+}
+
+/// A user's first session, and whether some shown session is a visible desktop login: all that a
+/// status query needs.
+#[derive(Clone, Copy)]
+pub(super) struct Head(u32);
+
+impl Head {
+    const DESKTOP: u32 = 1 << 31;
+
+    pub(super) fn new(first: u32, desktop: bool) -> Head {
+        Head(first | if desktop { Head::DESKTOP } else { 0 })
+    }
+
+    pub(super) fn first(self) -> u32 {
+        self.0 & !Head::DESKTOP
+    }
+
+    pub(super) fn desktop(self) -> bool {
+        self.0 & Head::DESKTOP != 0
+    }
+}
+
+/// What one link holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OfLink {
+    first: u32,
+    pub(super) sessions: u32,
+    pub(super) desktop: u32,
+    pub(super) shown: bool,
+}
+
+impl OfLink {
+    const NOTHING: OfLink = OfLink {
+        first: NIL,
+        sessions: 0,
+        desktop: 0,
+        shown: false,
+    };
+}
+
+impl Records {
+    pub(super) fn new() -> Self {
+        Records {
+            slab: Vec::new(),
+            first_free: NIL,
+            live: 0,
+            links: Vec::new(),
+        }
+    }
+
+    /// How many there are.
+    pub(super) fn live(&self) -> usize {
+        self.live
+    }
+
+    /// Places in the slab, free ones included.
+    pub(super) fn slab(&self) -> &[Session] {
+        &self.slab
+    }
+
+    pub(super) fn link(&self, slot: u32) -> &OfLink {
+        &self.links[slot as usize]
+    }
+
+    /// Prepares a slot for a link that holds nothing.
+    pub(super) fn add_link(&mut self, slot: u32, shown: bool) {
+        let index = slot as usize;
+        if self.links.len() <= index {
+            self.links.resize(index + 1, OfLink::NOTHING);
+        }
+        debug_assert_eq!(self.links[index].sessions, 0);
+        self.links[index].shown = shown;
+    }
+
+    pub(super) fn set_shown(&mut self, slot: u32, shown: bool) {
+        self.links[slot as usize].shown = shown;
+    }
+
+    /// The sessions of a user, newest first.
+    pub(super) fn of_user(&self, first: u32) -> impl Iterator<Item = &Session> {
+        self.list(first, |session| session.next_of_user)
+            .map(|(_, session)| session)
+    }
+
+    /// The newest session of a user on one of these links.
+    pub(super) fn find(&self, first: u32, link: impl Fn(u32) -> bool) -> Option<u32> {
+        let mut sessions = self.list(first, |session| session.next_of_user);
+        sessions
+            .find(|(_, session)| link(session.link))
+            .map(|(at, _)| at)
+    }
+
+    /// The sessions of a link, newest first, and their places.
+    pub(super) fn of_link(&self, slot: u32) -> impl Iterator<Item = (u32, &Session)> {
+        let first = self.links[slot as usize].first;
+        self.list(first, |session| session.next_of_link)
+    }
+
+    /// The newest session of a link.
+    pub(super) fn first_of_link(&self, slot: u32) -> Option<(u32, &Session)> {
+        self.of_link(slot).next()
+    }
+
+    /// The next older session of the same link.
+    pub(super) fn next_of_link(&self, at: u32) -> Option<u32> {
+        let next = self.slab[at as usize].next_of_link;
+        (next != NIL).then_some(next)
+    }
+
+    fn list(&self, first: u32, next: fn(&Session) -> u32) -> impl Iterator<Item = (u32, &Session)> {
+        let mut at = first;
+        std::iter::from_fn(move || {
+            let here = at;
+            // NIL is beyond every slab.
+            let session = self.slab.get(here as usize)?;
+            at = next(session);
+            Some((here, session))
+        })
+    }
+
+    /// It counts for others: its link is seen.
+    pub(super) fn is_shown(&self, session: &Session) -> bool {
+        self.links[session.link as usize].shown
+    }
+
+    /// What a user is whose list begins here.
+    pub(super) fn summary(&self, first: u32) -> Summary {
+        let (mut online, mut away, mut desktop) = (false, false, false);
+        for session in self.of_user(first) {
+            if self.is_shown(session) {
+                online |= session.logins.online > 0;
+                away |= session.logins.absent() > 0;
+                desktop |= session.is_desktop();
+            }
+        }
+        let status = match (online, away) {
+            (true, _) => Status::Online,
+            (false, true) => Status::Away,
+            (false, false) => Status::Offline,
+        };
+        Summary {
+            status,
+            legacy_online: desktop,
+        }
+    }
+
+    /// Changes one session of a link, which may come or go by that; returns where its user's list
+    /// begins now.
+    pub(super) fn step(
+        &mut self,
+        first: u32,
+        (slot, client): (u32, Client),
+        step: Step,
+        since: u32,
+        linger: Linger,
+    ) -> u32 {
+        let (mut previous, mut at) = (NIL, first);
+        while let Some(session) = self.slab.get(at as usize) {
+            if session.link == slot && session.client_type == client.client_type.0 {
+                break;
+            }
+            (previous, at) = (at, session.next_of_user);
+        }
+        let Some(session) = self.slab.get_mut(at as usize) else {
+            let logins = Logins::default().after(step);
+            if logins.is_empty() {
+                return first;
+            }
+            return self.insert(Session {
+                user: client.user.0,
+                link: slot,
+                next_of_user: first,
+                prev_of_link: NIL,
+                next_of_link: self.links[slot as usize].first,
+                since,
+                logins,
+                client_type: client.client_type.0,
+                brought: step.brings(),
+            });
+        };
+        if session.logins.is_empty() {
+            session.since = since;
+        }
+        session.logins = session.logins.after(step);
+        session.brought |= step.brings();
+        let lingers = linger == Linger::UntilLast && session.brought;
+        if session.logins.is_empty() && !lingers {
+            self.remove(first, previous, at)
+        } else {
+            first
+        }
+    }
+
+    /// A link took away what was a user's last login of all: none of its sessions lingers. Returns
+    /// where the user's list begins now.
+    pub(super) fn linger_no_more(&mut self, first: u32, slot: u32) -> u32 {
+        let mut new_first = first;
+        let (mut previous, mut at) = (NIL, first);
+        while let Some(session) = self.slab.get_mut(at as usize) {
+            let next = session.next_of_user;
+            let of_link = session.link == slot;
+            session.brought &= !of_link;
+            if of_link && session.logins.is_empty() {
+                new_first = self.remove(new_first, previous, at);
+            } else {
+                previous = at;
+            }
+            at = next;
+        }
+        new_first
+    }
+
+    /// Takes a record away that stands somewhere in this list of its user; returns where that
+    /// begins now.
+    pub(super) fn take(&mut self, first: u32, at: u32) -> u32 {
+        let (mut previous, mut walk) = (NIL, first);
+        while walk != at {
+            (previous, walk) = (walk, self.slab[walk as usize].next_of_user);
+        }
+        self.remove(first, previous, at)
+    }
+
+    /// Puts the record into the slab and at the head of its link's list.
+    fn insert(&mut self, session: Session) -> u32 {
+        self.live += 1;
+        let at = self.first_free;
+        let at = if at == NIL {
+            assert!(
+                self.slab.len() < NIL as usize,
+                "2^31 sessions are the most that a table holds"
+            );
+            self.slab.push(session);
+            self.slab.len() as u32 - 1
+        } else {
+            self.first_free = self.slab[at as usize].next_of_user;
+            self.slab[at as usize] = session;
+            at
+        };
+        if session.next_of_link != NIL {
+            self.slab[session.next_of_link as usize].prev_of_link = at;
+        }
+        let of_link = &mut self.links[session.link as usize];
+        of_link.first = at;
+        of_link.sessions += 1;
+        of_link.desktop += u32::from(ClientType(session.client_type).is_desktop());
+        at
+    }
+
+    /// Takes the record out of both lists and frees it; returns the user's new first session.
+    fn remove(&mut self, first: u32, previous: u32, at: u32) -> u32 {
+        self.live -= 1;
+        let session = self.slab[at as usize];
+        let of_link = &mut self.links[session.link as usize];
+        of_link.sessions -= 1;
+        of_link.desktop -= u32::from(ClientType(session.client_type).is_desktop());
+        if session.prev_of_link == NIL {
+            of_link.first = session.next_of_link;
+        } else {
+            self.slab[session.prev_of_link as usize].next_of_link = session.next_of_link;
+        }
+        if session.next_of_link != NIL {
+            self.slab[session.next_of_link as usize].prev_of_link = session.prev_of_link;
+        }
+        let new_first = if previous == NIL {
+            session.next_of_user
+        } else {
+            self.slab[previous as usize].next_of_user = session.next_of_user;
+            first
+        };
+        let freed = &mut self.slab[at as usize];
+        freed.logins = Logins::default();
+        freed.next_of_user = self.first_free;
+        self.first_free = at;
+        new_first
+    }
+}
+
+impl Session {
+    /// It is a visible desktop login.
+    pub(super) fn is_desktop(&self) -> bool {
+        self.logins.visible() > 0 && ClientType(self.client_type).is_desktop()
+    }
+}

@@ -1,0 +1,254 @@
+//! The table: every login by (link, user, client type).
+//!
+//! A session is one record in a slab. It stands in two lists: its user's (singly linked, a handful
+//! of entries) and its link's (doubly linked), so that a user is found by one look-up and a link is
+//! removed at the cost of what it held. About 52 bytes a user with one session.
+//!
+//! A link may be *shown* or not: sessions of links that are not shown (shadows) are kept up to date
+//! but are no presence.
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+
+use super::records::{Head, NIL, Records};
+use super::{Client, Linger, Logins, Step};
+use crate::change::ReportedStatus;
+use crate::ids::{ClientType, UserId};
+use crate::status::{Status, Summary};
+
+/// All sessions of all links.
+pub(crate) struct Sessions {
+    linger: Linger,
+    records: Records,
+    users: HashMap<u32, Head, RandomState>,
+}
+
+impl Sessions {
+    pub(crate) fn new(linger: Linger) -> Self {
+        Sessions {
+            linger,
+            records: Records::new(),
+            users: HashMap::with_hasher(RandomState::default()),
+        }
+    }
+
+    /// Prepares a slot for a link that holds nothing.
+    pub(crate) fn add_link(&mut self, slot: u32, shown: bool) {
+        self.records.add_link(slot, shown);
+    }
+
+    /// How many sessions the link holds.
+    pub(crate) fn held_by(&self, slot: u32) -> u32 {
+        self.records.link(slot).sessions
+    }
+
+    /// How many of them are desktop sessions, hidden ones included.
+    pub(crate) fn desktop_held_by(&self, slot: u32) -> u32 {
+        self.records.link(slot).desktop
+    }
+
+    pub(crate) fn users(&self) -> usize {
+        self.users.len()
+    }
+
+    pub(crate) fn sessions(&self) -> usize {
+        self.records.live()
+    }
+
+    /// Does some visible desktop login of this user exist?
+    pub(crate) fn legacy_online(&self, user: UserId) -> bool {
+        self.users.get(&user.0).is_some_and(|head| head.desktop())
+    }
+
+    /// The same as if one link were hidden and another one shown.
+    pub(crate) fn legacy_online_as_if(&self, user: UserId, hidden: u32, shown: u32) -> bool {
+        self.records.of_user(self.first(user)).any(|session| {
+            let counts =
+                session.link == shown || (session.link != hidden && self.records.is_shown(session));
+            counts && session.is_desktop()
+        })
+    }
+
+    pub(crate) fn summary(&self, user: UserId) -> Summary {
+        self.records.summary(self.first(user))
+    }
+
+    /// The slot of every session of the user, shown or not, hidden logins included. A link comes
+    /// once for each client type.
+    pub(crate) fn holders(&self, user: UserId) -> impl Iterator<Item = u32> {
+        let sessions = self.records.of_user(self.first(user));
+        sessions.map(|session| session.link)
+    }
+
+    /// Is the user known at all: some login is visible, or some link lingers?
+    pub(crate) fn is_known(&self, user: UserId) -> bool {
+        self.records.of_user(self.first(user)).any(|session| {
+            let counts = match self.linger {
+                Linger::No => session.logins.visible() > 0,
+                Linger::UntilLast => session.brought,
+            };
+            counts && self.records.is_shown(session)
+        })
+    }
+
+    /// The user's visible sessions on shown links: slot, client type, logins, seconds.
+    pub(crate) fn visible(
+        &self,
+        user: UserId,
+    ) -> impl Iterator<Item = (u32, ClientType, Logins, u32)> {
+        let sessions = self.records.of_user(self.first(user));
+        sessions
+            .filter(|session| self.records.is_shown(session) && session.logins.visible() > 0)
+            .map(|session| {
+                let client_type = ClientType(session.client_type);
+                (session.link, client_type, session.logins, session.since)
+            })
+    }
+
+    /// What the link holds of this user and client type.
+    pub(crate) fn logins(&self, slot: u32, client: Client) -> Logins {
+        let mut sessions = self.records.of_user(self.first(client.user));
+        let found = sessions
+            .find(|session| session.link == slot && session.client_type == client.client_type.0);
+        found.map_or_else(Logins::default, |session| session.logins)
+    }
+
+    /// Everything that the link holds, newest first.
+    pub(crate) fn of_link(&self, slot: u32) -> impl Iterator<Item = (Client, Logins)> {
+        self.records.of_link(slot).map(|(_, session)| {
+            let client = Client {
+                user: UserId(session.user),
+                client_type: ClientType(session.client_type),
+            };
+            (client, session.logins)
+        })
+    }
+
+    /// Up to `max` records from `cursor` on: the summary of each one's user. A user with several
+    /// sessions is visited several times. Returns where to go on.
+    pub(crate) fn scan(
+        &self,
+        cursor: usize,
+        max: usize,
+        mut visit: impl FnMut(UserId, Summary),
+    ) -> Option<usize> {
+        let slab = self.records.slab();
+        let end = slab.len().min(cursor.saturating_add(max));
+        for session in slab.get(cursor..end).unwrap_or(&[]) {
+            if session.logins.visible() > 0 {
+                let user = UserId(session.user);
+                visit(user, self.summary(user));
+            }
+        }
+        (end < slab.len()).then_some(end)
+    }
+
+    /// Changes one session of the link and returns the user's summary before and after.
+    pub(crate) fn step(
+        &mut self,
+        slot: u32,
+        client: Client,
+        step: Step,
+        since: u32,
+    ) -> (Summary, Summary) {
+        let entry = self.users.entry(client.user.0);
+        let first = match &entry {
+            Entry::Occupied(entry) => entry.get().first(),
+            Entry::Vacant(_) => NIL,
+        };
+        let before = self.records.summary(first);
+        let session = (slot, client);
+        let mut first = self.records.step(first, session, step, since, self.linger);
+        let after = self.records.summary(first);
+        let takes_away = matches!(step, Step::Report(ReportedStatus::Offline));
+        if self.linger == Linger::UntilLast && takes_away && after.status == Status::Offline {
+            first = self.records.linger_no_more(first, slot);
+        }
+        if first != NIL {
+            entry.insert(Head::new(first, after.legacy_online));
+        } else if let Entry::Occupied(entry) = entry {
+            entry.remove();
+        }
+        (before, after)
+    }
+
+    /// Removes up to `budget` sessions of a link, reporting each user's summary before and after.
+    /// True while there are more.
+    pub(crate) fn remove_some(
+        &mut self,
+        slot: u32,
+        budget: usize,
+        mut changed: impl FnMut(UserId, Summary, Summary),
+    ) -> bool {
+        for _ in 0..budget {
+            let Some((at, session)) = self.records.first_of_link(slot) else {
+                return false;
+            };
+            let user = UserId(session.user);
+            let first = self.first(user);
+            let before = self.records.summary(first);
+            let first = self.records.take(first, at);
+            let after = self.records.summary(first);
+            if first == NIL {
+                self.users.remove(&user.0);
+            } else {
+                self.users
+                    .insert(user.0, Head::new(first, after.legacy_online));
+            }
+            changed(user, before, after);
+        }
+        self.held_by(slot) > 0
+    }
+
+    /// Hides one link and shows another in one step (either may be none), and reports every user
+    /// that either holds once, with the summary before and after.
+    pub(crate) fn swap_shown(
+        &mut self,
+        hide: Option<u32>,
+        show: Option<u32>,
+        mut changed: impl FnMut(UserId, Summary, Summary),
+    ) {
+        let swapped = |records: &mut Records, done: bool| {
+            if let Some(slot) = hide {
+                records.set_shown(slot, !done);
+            }
+            if let Some(slot) = show {
+                records.set_shown(slot, done);
+            }
+        };
+        for from in [hide, show].into_iter().flatten() {
+            let mut next = self.records.first_of_link(from).map(|(at, _)| at);
+            while let Some(at) = next {
+                next = self.records.next_of_link(at);
+                let user = UserId(self.records.slab()[at as usize].user);
+                let first = self.first(user);
+                // Of the user's sessions on the two links, the first one speaks for the user.
+                let of_these = |link| Some(link) == hide || Some(link) == show;
+                if self.records.find(first, of_these) == Some(at) {
+                    swapped(&mut self.records, false);
+                    let before = self.records.summary(first);
+                    swapped(&mut self.records, true);
+                    let after = self.records.summary(first);
+                    self.users
+                        .insert(user.0, Head::new(first, after.legacy_online));
+                    changed(user, before, after);
+                }
+            }
+        }
+        swapped(&mut self.records, true);
+    }
+
+    fn first(&self, user: UserId) -> u32 {
+        self.users.get(&user.0).map_or(NIL, |head| head.first())
+    }
+}
+
+impl std::fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sessions")
+            .field("users", &self.users.len())
+            .field("sessions", &self.records.live())
+            .finish_non_exhaustive()
+    }
+}

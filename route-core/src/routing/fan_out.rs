@@ -1,0 +1,122 @@
+//! From an audience to links.
+
+use super::{Audience, Concern};
+use crate::ids::UserId;
+use crate::links::{Link, Part, Phase};
+use crate::presence::Presence;
+use crate::settings::FanOut;
+use crate::succession::Successions;
+
+/// Finds the links; keeps its scratch memory between calls.
+#[derive(Debug)]
+pub(super) struct FanOuter {
+    mode: FanOut,
+    /// By slot: chosen already if equal to `generation`.
+    stamps: Vec<u32>,
+    generation: u32,
+    chosen: Vec<u32>,
+}
+
+impl FanOuter {
+    pub(super) fn new(mode: FanOut) -> Self {
+        FanOuter {
+            mode,
+            stamps: Vec::new(),
+            generation: 0,
+            chosen: Vec::new(),
+        }
+    }
+
+    /// Slots of all links, each once, that get what `origin` sent (a link, and another one that
+    /// stands for the same MsgServer): open ones in delivery order, then seats.
+    pub(super) fn choose(
+        &mut self,
+        presence: &Presence,
+        successions: &Successions,
+        origin: [Option<u32>; 2],
+        concern: Concern<'_>,
+    ) -> &[u32] {
+        self.chosen.clear();
+        let skipped = if concern.spares_origin(self.mode) {
+            origin
+        } else {
+            [None; 2]
+        };
+        match (self.mode, concern) {
+            (FanOut::Broadcast, _) => {
+                let all = presence.links.in_order().map(|(slot, _)| slot);
+                self.chosen
+                    .extend(all.filter(|slot| !skipped.contains(&Some(*slot))));
+            }
+            (FanOut::Directed, Concern::Audience(Audience::Users(users))) => {
+                self.holders(presence, skipped, users);
+            }
+            (FanOut::Directed, Concern::DesktopLogin(user)) => {
+                self.holders(presence, skipped, &[user.0]);
+            }
+            (FanOut::Directed, Concern::Audience(_) | Concern::Status) => {
+                let open = presence.links.in_order().map(|(slot, _)| slot);
+                let all = open.chain(successions.seats());
+                self.chosen.extend(all.filter(|slot| {
+                    !skipped.contains(&Some(*slot))
+                        && receives(&presence.links[*slot])
+                        && concerns(presence, *slot, concern)
+                }));
+            }
+        }
+        &self.chosen
+    }
+
+    fn holders(&mut self, presence: &Presence, skipped: [Option<u32>; 2], users: &[u32]) {
+        let links = &presence.links;
+        self.stamps.resize(links.slots(), 0);
+        self.generation = self.generation.wrapping_add(1);
+        if self.generation == 0 {
+            self.stamps.fill(0);
+            self.generation = 1;
+        }
+        let mut take = |slot: u32| {
+            let stamp = &mut self.stamps[slot as usize];
+            if *stamp != self.generation {
+                *stamp = self.generation;
+                if !skipped.contains(&Some(slot)) && receives(&links[slot]) {
+                    self.chosen.push(slot);
+                }
+            }
+        };
+        for user in users {
+            presence.sessions.holders(UserId(*user)).for_each(&mut take);
+        }
+        if links.any_opaque() {
+            let opaque = links.in_order().filter(|(_, link)| link.is_opaque());
+            opaque.for_each(|(slot, _)| take(slot));
+        }
+        if self.chosen.len() > 1 {
+            self.chosen
+                .sort_unstable_by_key(|slot| (!links[*slot].is_open(), links[*slot].id));
+        }
+    }
+}
+
+fn concerns(presence: &Presence, slot: u32, concern: Concern<'_>) -> bool {
+    let (link, sessions) = (&presence.links[slot], &presence.sessions);
+    link.is_opaque()
+        || match concern {
+            Concern::Audience(Audience::Reporters) => link.has_reported(),
+            Concern::Audience(Audience::Sessions) => sessions.held_by(slot) > 0,
+            Concern::Status => sessions.desktop_held_by(slot) > 0,
+            Concern::Audience(Audience::Others | Audience::UnparsedAll | Audience::Everyone) => {
+                true
+            }
+            // Found through their users.
+            Concern::Audience(Audience::Users(_)) | Concern::DesktopLogin(_) => false,
+        }
+}
+
+/// A seat receives for its successor; a link that waits receives through its stand-in.
+fn receives(link: &Link) -> bool {
+    match link.phase {
+        Phase::Open(Part::Active) | Phase::Seat(_) => true,
+        Phase::Open(Part::Shadow | Part::Waiting { .. }) | Phase::Ended(_) => false,
+    }
+}

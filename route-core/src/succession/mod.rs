@@ -1,0 +1,335 @@
+//! What moves when one link takes another one's place: deliveries that the old one could not be
+//! sent, and the knowledge of what was written to it.
+//!
+//! A closed link may leave a **seat**, where that waits for an heir. So that order holds, an heir
+//! gets nothing newer before all that its predecessors could not be sent has come back: it is
+//! **settling**.
+
+mod estate;
+mod heirs;
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use crate::delivery::{Course, ReturnedRun, Taken};
+use crate::ids::LinkId;
+use crate::links::Links;
+use crate::output::Outputs;
+use estate::Estate;
+use heirs::Heirs;
+
+/// A gateway that is asked to close a link, or told of its end, gives back what could not be
+/// written within a round trip; one that is away, when it is back or, by the node, when it is lost.
+/// If neither comes within this time, there is something wrong with it, and its MsgServer's new
+/// link waits no longer.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
+
+/// What is held for successors.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Holding {
+    /// Nothing.
+    Nothing,
+    /// Deliveries, or what was written to a predecessor.
+    Something,
+    /// For one of them, more than half of what it may be.
+    Much,
+}
+
+/// All seats and settling links, by slot, and who inherited from whom.
+#[derive(Debug)]
+pub(crate) struct Successions {
+    seat_bytes: usize,
+    seats: BTreeMap<u32, Seat>,
+    settling: BTreeMap<u32, Settling>,
+    heirs: Heirs,
+    /// Deliveries dropped because a seat was full, or ended without a successor.
+    pub(crate) seat_dropped: u64,
+    /// Returned deliveries without a successor to get them.
+    pub(crate) returned_dropped: u64,
+    /// Links that inherited.
+    pub(crate) count: u64,
+}
+
+/// What a closed claimed link leaves for the next claim.
+#[derive(Debug)]
+struct Seat {
+    id: LinkId,
+    until: Duration,
+    estate: Estate,
+}
+
+/// An heir for whom something is still on its way.
+#[derive(Debug)]
+struct Settling {
+    id: LinkId,
+    until: Duration,
+    /// The link was active before it inherited, and what is older than this position comes late.
+    late_before: u64,
+    estate: Estate,
+}
+
+/// The heir of a link.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heir {
+    pub(crate) slot: u32,
+    pub(crate) id: LinkId,
+    /// The first position that was routed to it by itself.
+    pub(crate) from: u64,
+    /// It was active before, so what is older comes late.
+    pub(crate) has_served: bool,
+}
+
+impl Successions {
+    /// None yet. A seat holds so many bytes.
+    pub(crate) fn new(seat_bytes: usize) -> Self {
+        Successions {
+            seat_bytes,
+            seats: BTreeMap::new(),
+            settling: BTreeMap::new(),
+            heirs: Heirs::default(),
+            seat_dropped: 0,
+            returned_dropped: 0,
+            count: 0,
+        }
+    }
+
+    /// Slots of all seats.
+    pub(crate) fn seats(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
+        self.seats.keys().copied()
+    }
+
+    /// How many links are settling.
+    pub(crate) fn settling(&self) -> usize {
+        self.settling.len()
+    }
+
+    /// Seats and settling links, and when they end.
+    pub(crate) fn deadlines(&self) -> impl Iterator<Item = (Duration, u32)> + '_ {
+        let seats = self.seats.iter().map(|(slot, seat)| (seat.until, *slot));
+        let settling = self.settling.iter();
+        seats.chain(settling.map(|(slot, settling)| (settling.until, *slot)))
+    }
+
+    /// What is routed to this slot is held.
+    pub(crate) fn holds(&self, slot: u32) -> bool {
+        self.seats.contains_key(&slot) || self.settling.contains_key(&slot)
+    }
+
+    /// Does anything hold?
+    pub(crate) fn any(&self) -> bool {
+        !(self.seats.is_empty() && self.settling.is_empty())
+    }
+
+    /// Bytes of deliveries that are held.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.estates().map(Estate::bytes).sum()
+    }
+
+    /// How much is held for successors that have not come, or not settled.
+    pub(crate) fn holding(&self) -> Holding {
+        let much = self.seat_bytes / 2;
+        let has_marks = |seat: &Seat| !seat.estate.taken.is_empty();
+        if self.estates().any(|estate| estate.bytes() > much) {
+            Holding::Much
+        } else if self.estates().any(Estate::has_deliveries) || self.seats.values().any(has_marks) {
+            Holding::Something
+        } else {
+            Holding::Nothing
+        }
+    }
+
+    /// Closed or succeeded links of a gateway that may still give something back.
+    pub(crate) fn awaited_of(&self, gateway: u64) -> Vec<LinkId> {
+        let awaited = self.estates().flat_map(|estate| &estate.awaited);
+        let of_gateway = |link: &LinkId| link.gateway == gateway;
+        awaited.copied().filter(of_gateway).collect()
+    }
+
+    /// The link has closed, and is succeeded later.
+    pub(crate) fn leave_seat(&mut self, slot: u32, id: LinkId, until: Duration) {
+        let estate = self.leave(slot, id);
+        self.seats.insert(slot, Seat { id, until, estate });
+    }
+
+    /// A seat waits longer.
+    pub(crate) fn prolong_seat(&mut self, slot: u32, until: Duration) {
+        if let Some(seat) = self.seats.get_mut(&slot) {
+            seat.until = until;
+        }
+    }
+
+    /// Nobody succeeds this link.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        let seat = self.seats.remove(&slot).map(|seat| seat.estate);
+        let settling = self.settling.remove(&slot);
+        let estates = seat.into_iter().chain(settling.map(|it| it.estate));
+        self.seat_dropped += estates.map(|estate| estate.items()).sum::<u64>();
+    }
+
+    /// What comes for the one link is the other one's from this position on.
+    pub(crate) fn record(&mut self, closed: LinkId, heir: LinkId, from: u64) {
+        self.heirs.record(closed, heir, from);
+    }
+
+    /// A link, or its seat, is succeeded: the heir gets what is there, and waits for the rest.
+    pub(crate) fn inherit(
+        &mut self,
+        now: Duration,
+        slot: u32,
+        id: LinkId,
+        heir: Heir,
+        out: &mut Outputs,
+    ) {
+        self.heirs.record(id, heir.id, heir.from);
+        self.count += 1;
+        let mut estate = match self.seats.remove(&slot) {
+            Some(seat) => seat.estate,
+            None => self.leave(slot, id),
+        };
+        if let Some(own) = self.settling.remove(&heir.slot) {
+            estate.absorb(own.estate);
+        }
+        out.take_over(heir.id, std::mem::take(&mut estate.taken));
+        let complete = estate.awaited.is_empty();
+        let settling = Settling {
+            id: heir.id,
+            until: now + SETTLED_AFTER,
+            late_before: if heir.has_served { heir.from } else { 0 },
+            estate,
+        };
+        self.settling.insert(heir.slot, settling);
+        if complete {
+            self.settle(heir.slot, out);
+        }
+    }
+
+    /// The heir gets what waited for its predecessors' returns.
+    pub(crate) fn settle(&mut self, slot: u32, out: &mut Outputs) {
+        let Some(settling) = self.settling.remove(&slot) else {
+            return;
+        };
+        let to = settling.id;
+        // What a predecessor could not be sent may come back from an earlier node's time, and be
+        // routed by this one. Of what is late, gateways do not know what they have taken over.
+        let mut late = HashSet::new();
+        for run in settling.estate.into_runs() {
+            if run.position >= settling.late_before {
+                out.pass_on(to, run, Course::Moved);
+                continue;
+            }
+            let (origin, positions) = (run.origin, run.position..);
+            for (position, item) in positions.zip(run.items) {
+                if late.insert((origin, item.sequence, item.index)) {
+                    let items = vec![item];
+                    let one = ReturnedRun {
+                        origin,
+                        position,
+                        items,
+                    };
+                    out.pass_on(to, one, Course::Late);
+                }
+            }
+        }
+    }
+
+    /// Holds a run if it waits here, or gives it back.
+    pub(crate) fn hold(&mut self, slot: u32, run: ReturnedRun) -> Option<ReturnedRun> {
+        let seat = self.seats.get_mut(&slot).map(|seat| &mut seat.estate);
+        let settling = self.settling.get_mut(&slot).map(|it| &mut it.estate);
+        let Some(estate) = seat.or(settling) else {
+            return Some(run);
+        };
+        self.seat_dropped += estate.add(self.seat_bytes, run);
+        None
+    }
+
+    /// Takes back deliveries that could not be written to a link that is now closed: its seat holds
+    /// them, or its successor gets what it has not got by itself.
+    pub(crate) fn returned(
+        &mut self,
+        link: LinkId,
+        mut run: ReturnedRun,
+        links: &Links,
+        out: &mut Outputs,
+    ) {
+        let mut closed = link;
+        for _ in 0..Heirs::LONGEST {
+            if let Some(seat) = self.seat_of(closed) {
+                let _ = self.hold(seat, run);
+                return;
+            }
+            let Some((heir, from)) = self.heirs.get(closed) else {
+                break;
+            };
+            let known = from
+                .saturating_sub(run.position)
+                .min(run.items.len() as u64);
+            run.items.truncate(known as usize);
+            if let Some(slot) = links.slot(heir) {
+                if let Some(run) = self.hold(slot, run) {
+                    // Too late for its turn.
+                    out.pass_on(heir, run, Course::Late);
+                }
+                return;
+            }
+            closed = heir;
+        }
+        self.returned_dropped += run.items.len() as u64;
+    }
+
+    /// Everything that could not be written to this closed link has come back, and this is what was
+    /// written to it: its successor is told, and gets what waited for that.
+    pub(crate) fn all_returned(
+        &mut self,
+        link: LinkId,
+        taken: Vec<Taken>,
+        links: &Links,
+        out: &mut Outputs,
+    ) {
+        let Some(slot) = self.stands_for(link, links) else {
+            return;
+        };
+        if let Some(seat) = self.seats.get_mut(&slot) {
+            seat.estate.awaited.retain(|awaited| *awaited != link);
+            seat.estate.taken.extend(taken);
+            return;
+        }
+        out.take_over(links[slot].id, taken);
+        if let Some(settling) = self.settling.get_mut(&slot) {
+            let awaited = &mut settling.estate.awaited;
+            awaited.retain(|awaited| *awaited != link);
+            if awaited.is_empty() {
+                self.settle(slot, out);
+            }
+        }
+    }
+
+    /// The seat, or the open link, that stands where this closed or succeeded link stood.
+    pub(crate) fn stands_for(&self, link: LinkId, links: &Links) -> Option<u32> {
+        if let Some(seat) = self.seat_of(link) {
+            return Some(seat);
+        }
+        let mut heirs = self.heirs.of(link);
+        heirs.find_map(|heir| links.slot(heir).or_else(|| self.seat_of(heir)))
+    }
+
+    fn seat_of(&self, link: LinkId) -> Option<u32> {
+        let mut seats = self.seats.iter();
+        seats
+            .find(|(_, seat)| seat.id == link)
+            .map(|(slot, _)| *slot)
+    }
+
+    /// What a link leaves: what it was settling for, and what it may give back itself.
+    fn leave(&mut self, slot: u32, id: LinkId) -> Estate {
+        let settling = self.settling.remove(&slot);
+        let mut estate = settling.map_or_else(Estate::default, |settling| settling.estate);
+        estate.awaited.push(id);
+        estate
+    }
+
+    fn estates(&self) -> impl Iterator<Item = &Estate> {
+        let seats = self.seats.values().map(|seat| &seat.estate);
+        seats.chain(self.settling.values().map(|settling| &settling.estate))
+    }
+}
