@@ -11,6 +11,7 @@ mod forwards;
 mod framing;
 mod lists;
 mod queries;
+mod script;
 mod timing;
 mod updates;
 

@@ -4,6 +4,7 @@ use std::io;
 
 use prost::Message;
 
+use super::script::scripts;
 use super::{Scenario, plays};
 use crate::player::messages::{self, Client, Status};
 use crate::player::pdu::{Pdu, command};
@@ -11,94 +12,27 @@ use crate::player::stage::Stage;
 use crate::player::wire;
 
 pub(super) fn all() -> Vec<Scenario> {
-    plays![
-        online_list_types,
-        online_list_statuses,
-        online_list_empty,
-        online_list_is_additive,
-        online_list_offline_entry_logs_out,
-        online_list_duplicates_count,
+    let mut all = scripts! {
+        // Desktop users are ONLINE, mobile-only users OFFLINE. A list is not broadcast.
+        online_list_types: "open A B C; A lists +1W +2M +3I +4A; A asks 1 2 3 4; B asks 1 2 3 4",
+        // In a list LEAVE counts as online, and an OFFLINE entry makes nobody online.
+        online_list_statuses: "open A B; A lists ~1W -2W ~3I; B asks 1 2 3",
+        // An empty list is accepted and changes nothing.
+        online_list_empty: "open A B; A lists +1W; A lists; B asks 1",
+        // A second list adds to the first; users missing from it stay.
+        online_list_is_additive: "open A B; A lists +1W; A lists +2W; B asks 1 2",
+        // An OFFLINE entry in a later list takes one login of that client away.
+        online_list_offline_entry_logs_out: "open A B; A lists +1W +2W; A lists -1W; B asks 1 2",
+        // The same client twice is two logins: it takes two OFFLINE to end them.
+        online_list_duplicates_count: "open A B; A lists +1W +1W; A says -1W; B asks 1; A says -1W; B asks 1",
+    };
+    all.extend(plays![
         online_list_malformed,
         online_list_100k,
         online_list_unknown_fields,
         online_list_wrong_service_id,
-    ]
-}
-
-/// Desktop users are ONLINE, mobile-only users OFFLINE. A list is not broadcast.
-async fn online_list_types(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B", "C"]).await?;
-    let users = [s.uid(1), s.uid(2), s.uid(3), s.uid(4)];
-    let list: Vec<_> = (users.into_iter().zip(Client::ALL))
-        .map(|(user, client)| (user, Status::Online, client))
-        .collect();
-    s.list("A", &list).await;
-    s.sync("A").await;
-    for name in ["A", "B"] {
-        s.ask(name, &users).await;
-    }
-    Ok(())
-}
-
-/// In a list LEAVE counts as online, and an OFFLINE entry makes nobody online.
-async fn online_list_statuses(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    let users = [s.uid(1), s.uid(2), s.uid(3)];
-    let list = [
-        (users[0], Status::Leave, Client::Windows),
-        (users[1], Status::Offline, Client::Windows),
-        (users[2], Status::Leave, Client::Ios),
-    ];
-    s.list("A", &list).await;
-    s.sync("A").await;
-    s.ask("B", &users).await;
-    Ok(())
-}
-
-/// An empty list is accepted and changes nothing.
-async fn online_list_empty(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    s.online("A", &[s.uid(1)]).await;
-    s.online("A", &[]).await;
-    s.sync("A").await;
-    s.ask("B", &[s.uid(1)]).await;
-    Ok(())
-}
-
-/// A second list adds to the first; users missing from it stay.
-async fn online_list_is_additive(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    s.online("A", &[s.uid(1)]).await;
-    s.online("A", &[s.uid(2)]).await;
-    s.sync("A").await;
-    s.ask("B", &[s.uid(1), s.uid(2)]).await;
-    Ok(())
-}
-
-/// An OFFLINE entry in a later list takes one login of that client away.
-async fn online_list_offline_entry_logs_out(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    let (one, two) = (s.uid(1), s.uid(2));
-    s.online("A", &[one, two]).await;
-    s.list("A", &[(one, Status::Offline, Client::Windows)])
-        .await;
-    s.sync("A").await;
-    s.ask("B", &[one, two]).await;
-    Ok(())
-}
-
-/// The same client twice is two logins: it takes two OFFLINE to end them.
-async fn online_list_duplicates_count(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    let user = s.uid(1);
-    s.online("A", &[user, user]).await;
-    s.sync("A").await;
-    for _ in 0..2 {
-        s.update("A", user, Status::Offline, Client::Windows).await;
-        s.sync("A").await;
-        s.ask("B", &[user]).await;
-    }
-    Ok(())
+    ]);
+    all
 }
 
 /// A truncated list is dropped whole, and the connection stays.

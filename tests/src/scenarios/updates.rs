@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::script::{client, scripts};
 use super::{Scenario, forwards, plays};
 use crate::player::messages::{self, Client, Status};
 use crate::player::pdu::{Pdu, command};
@@ -9,22 +10,48 @@ use crate::player::stage::Stage;
 use crate::player::wire;
 
 pub(super) fn all() -> Vec<Scenario> {
-    plays![
+    let mut all = scripts! {
+        // Mac counts as desktop.
+        update_pc_online_mac: "open A B; A says +1M; B asks 1",
+        // A mobile login of a user without desktop: no notice, and the user stays OFFLINE.
+        update_mobile_online: "open A B; A says +0I +1A; B asks 0 1",
+        // A mobile login while a desktop is on: 0x070e (1), no 0x0203.
+        update_mobile_online_with_pc: "open A B; A lists +1W; B says +1A; B asks 1",
+        // The last client of a user, a desktop, goes: only 0x0203 OFFLINE.
+        update_pc_offline_last: "open A B; A says +1W -1W; B asks 1",
+        // The last desktop goes while a mobile stays: 0x070e (0), then 0x0203 OFFLINE.
+        update_pc_offline_mobile_stays: "open A B; A lists +1W +1I; A says -1W; B asks 1",
+        // Windows goes while Mac stays: no notice, and the user stays ONLINE.
+        update_one_of_two_pc_types_offline:
+            "open A B; A lists +1W +1M; A says -1W; B asks 1; A says -1M; B asks 1",
+        // Two logins of the same type on one MsgServer: each login notifies, only the second
+        // OFFLINE does.
+        update_two_logins_same_type: "open A B; A says +1W +1W -1W; B asks 1; A says -1W; B asks 1",
+        // The same user and type on two MsgServers, then off on each in turn.
+        update_two_msgservers_same_type:
+            "open A B C; A says +1W; B says +1W; A says -1W; C asks 1; B says -1W; C asks 1",
+        // Desktop on A, mobile on B: desktop off gives 0x070e (0) and 0x0203, mobile off nothing.
+        update_pc_on_a_mobile_on_b:
+            "open A B C; A says +1W; B says +1I; A says -1W; C asks 1; B says -1I; C asks 1",
+        // A mobile client that goes is never broadcast, with or without a desktop.
+        update_mobile_offline: "open A B; A lists +1I +2I +2M; A says -1I -2I; B asks 1 2",
+        // LEAVE from a desktop: 0x070e (1) and 0x0203 with status 3; queries answer ONLINE.
+        update_leave: "open A B; A says ~1W; B asks 1",
+        // LEAVE from a mobile client without desktop: silent.
+        update_leave_mobile: "open A B; A says ~1A; B asks 1",
+        // OFFLINE for a user that nobody holds: from a desktop type still 0x0203 OFFLINE, from a
+        // mobile type nothing.
+        update_offline_unknown_user: "open A B; A says -1W -2I; B asks 1 2",
+        // OFFLINE from a MsgServer that does not hold the user changes nothing; it is broadcast
+        // only when the user has no desktop client.
+        update_offline_from_other_msgserver: "open A B C; A lists +1W +2I; B says -1W -2W -2I; C asks 1 2",
+        // The usual life of a second login: desktop on A, then on B with a kick, A's goes. The user
+        // is never seen OFFLINE.
+        moving_user:
+            "open A B C; A says +1W; B kicks 1M; B says +1M; A says -1W; C asks 1; B says -1M; C asks 1",
+    };
+    all.extend(plays![
         update_pc_online,
-        update_pc_online_mac,
-        update_mobile_online,
-        update_mobile_online_with_pc,
-        update_pc_offline_last,
-        update_pc_offline_mobile_stays,
-        update_one_of_two_pc_types_offline,
-        update_two_logins_same_type,
-        update_two_msgservers_same_type,
-        update_pc_on_a_mobile_on_b,
-        update_mobile_offline,
-        update_leave,
-        update_leave_mobile,
-        update_offline_unknown_user,
-        update_offline_from_other_msgserver,
         update_bad_client_type,
         update_malformed,
         update_unknown_fields_and_sid,
@@ -32,8 +59,8 @@ pub(super) fn all() -> Vec<Scenario> {
         update_many_in_one_write,
         update_then_query_in_one_write,
         order_across_commands,
-        moving_user,
-    ]
+    ]);
+    all
 }
 
 /// Reports an update and waits for what it causes.
@@ -59,175 +86,6 @@ async fn update_pc_online(s: &mut Stage) -> io::Result<()> {
     s.send("A", update.sequence(555)).await;
     s.sync("A").await;
     s.ask("B", &[s.uid(1)]).await;
-    Ok(())
-}
-
-/// Mac counts as desktop.
-async fn update_pc_online_mac(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    report(s, "A", s.uid(1), Status::Online, Client::Mac).await;
-    s.ask("B", &[s.uid(1)]).await;
-    Ok(())
-}
-
-/// A mobile login of a user without desktop: no notice, and the user stays OFFLINE.
-async fn update_mobile_online(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    report(s, "A", s.uid(0), Status::Online, Client::Ios).await;
-    report(s, "A", s.uid(1), Status::Online, Client::Android).await;
-    s.ask("B", &[s.uid(0), s.uid(1)]).await;
-    Ok(())
-}
-
-/// A mobile login while a desktop is on: 0x070e (1), no 0x0203.
-async fn update_mobile_online_with_pc(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    s.online("A", &[s.uid(1)]).await;
-    s.sync("A").await;
-    report(s, "B", s.uid(1), Status::Online, Client::Android).await;
-    s.ask("B", &[s.uid(1)]).await;
-    Ok(())
-}
-
-/// The last client of a user, a desktop, goes: only 0x0203 OFFLINE.
-async fn update_pc_offline_last(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    report(s, "A", s.uid(1), Status::Online, Client::Windows).await;
-    report(s, "A", s.uid(1), Status::Offline, Client::Windows).await;
-    s.ask("B", &[s.uid(1)]).await;
-    Ok(())
-}
-
-/// The last desktop goes while a mobile stays: 0x070e (0), then 0x0203 OFFLINE.
-async fn update_pc_offline_mobile_stays(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    let user = s.uid(1);
-    let list = [
-        (user, Status::Online, Client::Windows),
-        (user, Status::Online, Client::Ios),
-    ];
-    s.list("A", &list).await;
-    s.sync("A").await;
-    report(s, "A", user, Status::Offline, Client::Windows).await;
-    s.ask("B", &[user]).await;
-    Ok(())
-}
-
-/// Windows goes while Mac stays: no notice, and the user stays ONLINE.
-async fn update_one_of_two_pc_types_offline(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    let user = s.uid(1);
-    let list = [
-        (user, Status::Online, Client::Windows),
-        (user, Status::Online, Client::Mac),
-    ];
-    s.list("A", &list).await;
-    s.sync("A").await;
-    for client in [Client::Windows, Client::Mac] {
-        report(s, "A", user, Status::Offline, client).await;
-        s.ask("B", &[user]).await;
-    }
-    Ok(())
-}
-
-/// Two logins of the same type on one MsgServer: each login notifies, only the second OFFLINE does.
-async fn update_two_logins_same_type(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    let user = s.uid(1);
-    for _ in 0..2 {
-        report(s, "A", user, Status::Online, Client::Windows).await;
-    }
-    for _ in 0..2 {
-        report(s, "A", user, Status::Offline, Client::Windows).await;
-        s.ask("B", &[user]).await;
-    }
-    Ok(())
-}
-
-/// The same user and type on two MsgServers, then off on each in turn.
-async fn update_two_msgservers_same_type(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B", "C"]).await?;
-    let user = s.uid(1);
-    for name in ["A", "B"] {
-        report(s, name, user, Status::Online, Client::Windows).await;
-    }
-    for name in ["A", "B"] {
-        report(s, name, user, Status::Offline, Client::Windows).await;
-        s.ask("C", &[user]).await;
-    }
-    Ok(())
-}
-
-/// Desktop on A, mobile on B: desktop off gives 0x070e (0) and 0x0203, mobile off nothing.
-async fn update_pc_on_a_mobile_on_b(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B", "C"]).await?;
-    let user = s.uid(1);
-    report(s, "A", user, Status::Online, Client::Windows).await;
-    report(s, "B", user, Status::Online, Client::Ios).await;
-    report(s, "A", user, Status::Offline, Client::Windows).await;
-    s.ask("C", &[user]).await;
-    report(s, "B", user, Status::Offline, Client::Ios).await;
-    s.ask("C", &[user]).await;
-    Ok(())
-}
-
-/// A mobile client that goes is never broadcast, with or without a desktop.
-async fn update_mobile_offline(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    let (one, two) = (s.uid(1), s.uid(2));
-    let list = [
-        (one, Status::Online, Client::Ios),
-        (two, Status::Online, Client::Ios),
-        (two, Status::Online, Client::Mac),
-    ];
-    s.list("A", &list).await;
-    s.sync("A").await;
-    s.update("A", one, Status::Offline, Client::Ios).await;
-    s.update("A", two, Status::Offline, Client::Ios).await;
-    s.ask("B", &[one, two]).await;
-    Ok(())
-}
-
-/// LEAVE from a desktop: 0x070e (1) and 0x0203 with status 3; queries answer ONLINE.
-async fn update_leave(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    report(s, "A", s.uid(1), Status::Leave, Client::Windows).await;
-    s.ask("B", &[s.uid(1)]).await;
-    Ok(())
-}
-
-/// LEAVE from a mobile client without desktop: silent.
-async fn update_leave_mobile(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    report(s, "A", s.uid(1), Status::Leave, Client::Android).await;
-    s.ask("B", &[s.uid(1)]).await;
-    Ok(())
-}
-
-/// OFFLINE for a user that nobody holds: from a desktop type still 0x0203 OFFLINE, from a mobile type nothing.
-async fn update_offline_unknown_user(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
-    report(s, "A", s.uid(1), Status::Offline, Client::Windows).await;
-    report(s, "A", s.uid(2), Status::Offline, Client::Ios).await;
-    s.ask("B", &[s.uid(1), s.uid(2)]).await;
-    Ok(())
-}
-
-/// OFFLINE from a MsgServer that does not hold the user changes nothing; it is broadcast only when the user has no
-/// desktop client.
-async fn update_offline_from_other_msgserver(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B", "C"]).await?;
-    let (one, two) = (s.uid(1), s.uid(2));
-    let list = [
-        (one, Status::Online, Client::Windows),
-        (two, Status::Online, Client::Ios),
-    ];
-    s.list("A", &list).await;
-    s.sync("A").await;
-    report(s, "B", one, Status::Offline, Client::Windows).await;
-    report(s, "B", two, Status::Offline, Client::Windows).await;
-    report(s, "B", two, Status::Offline, Client::Ios).await;
-    s.ask("C", &[one, two]).await;
     Ok(())
 }
 
@@ -298,8 +156,7 @@ async fn update_extreme_ids(s: &mut Stage) -> io::Result<()> {
     Ok(())
 }
 
-/// A hundred updates, drawn at random when they were recorded: `+` ONLINE, `-` OFFLINE, `~` LEAVE, the user's number,
-/// then Windows, Mac, iOS or Android.
+/// A hundred updates, drawn at random when they were recorded, in the words of a [`script`](super::script).
 const HUNDRED_UPDATES: &str = "\
     +9M -9A ~9W ~0A -8M +11A ~8A -10M +10M ~6W ~1M ~0I +4A ~11A ~6A ~9A +5W +2A +4A ~4A \
     ~6I ~9A ~3I ~0I ~10M ~5W ~10M ~9I -1W -10A +5W -2W -6A +0W -11I ~4M +4W +1W +6I ~4M \
@@ -312,21 +169,8 @@ async fn update_many_in_one_write(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     let mut updates = Vec::new();
     for word in HUNDRED_UPDATES.split_whitespace() {
-        let (status, rest) = word.split_at(1);
-        let (number, client) = rest.split_at(rest.len() - 1);
-        let status = match status {
-            "+" => Status::Online,
-            "-" => Status::Offline,
-            _ => Status::Leave,
-        };
-        let client = match client {
-            "W" => Client::Windows,
-            "M" => Client::Mac,
-            "I" => Client::Ios,
-            _ => Client::Android,
-        };
-        let number = number.parse().expect("a number stands in the middle");
-        updates.extend(messages::update(s.uid(number), status, client).encode());
+        let (user, status, client) = client(s, word);
+        updates.extend(messages::update(user, status, client).encode());
     }
     s.raw("A", &updates).await;
     s.sync("A").await;
@@ -370,19 +214,5 @@ async fn order_across_commands(s: &mut Stage) -> io::Result<()> {
     }
     s.raw("A", &all).await;
     s.sync("A").await;
-    Ok(())
-}
-
-/// The usual life of a second login: desktop on A, then on B with a kick, A's goes. The user is never seen OFFLINE.
-async fn moving_user(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B", "C"]).await?;
-    let user = s.uid(1);
-    report(s, "A", user, Status::Online, Client::Windows).await;
-    s.send("B", messages::kick(user, Client::Mac)).await;
-    report(s, "B", user, Status::Online, Client::Mac).await;
-    report(s, "A", user, Status::Offline, Client::Windows).await;
-    s.ask("C", &[user]).await;
-    report(s, "B", user, Status::Offline, Client::Mac).await;
-    s.ask("C", &[user]).await;
     Ok(())
 }
