@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use harness::{Harness, NodeStream, pdu, run, within};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    CloseReason, LinkClosed, LinkEnded, StatusAnswer, StatusNotice, UplinkEntry, delivery,
-    downlink_entry,
+    CloseReason, LinkClosed, LinkEnded, LinkOpened, StatusAnswer, StatusNotice, UplinkEntry,
+    delivery, downlink_entry,
 };
 use route_proto::pdu::command;
 use tonic::Status;
@@ -133,10 +133,10 @@ async fn a_new_node_is_told_the_table_and_what_is_unconfirmed() {
         second.entry().await,
     ];
     assert_eq!((opened.sequence, table.sequence), (3, 3));
-    assert!(matches!(opened.entry, Some(Entry::Opened(o)) if o.replay && o.claimed && !o.listed));
     assert!(
-        matches!(table.entry, Some(Entry::List(l)) if l.replay && l.last && l.user_ids == [42])
+        matches!(opened.entry, Some(Entry::Opened(LinkOpened { restored: Some(it), .. })) if it.claimed && !it.listed)
     );
+    assert!(matches!(table.entry, Some(Entry::Table(t)) if t.last && t.user_ids == [42]));
     assert_eq!((unconfirmed.sequence, later.sequence), (4, 5));
 }
 

@@ -163,6 +163,7 @@ fn check_deed(deed: &Deed) {
             assert!(envelope.scope > 0);
         }
         Entry::Opened(_)
+        | Entry::Table(_)
         | Entry::Closed(_)
         | Entry::Role(_)
         | Entry::Query(_)

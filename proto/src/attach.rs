@@ -20,6 +20,7 @@ pub fn cost(entry: &Entry) -> usize {
     let payload = match entry {
         Entry::Envelope(envelope) => envelope.pdu.len() + 4 * envelope.user_ids.len(),
         Entry::List(list) => 16 * list.user_ids.len(),
+        Entry::Table(table) => 16 * table.user_ids.len(),
         Entry::Query(query) => 4 * query.user_ids.len(),
         Entry::Returned(returned) => {
             let deliveries = returned.runs.iter().flat_map(|run| &run.deliveries);

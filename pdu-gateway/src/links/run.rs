@@ -245,6 +245,7 @@ fn payload(pdu: Bytes) -> Payload {
                 _ => &[],
             };
             let [_, user_id, status, ..] = numbers(stat);
+            let status = status.cast_signed();
             Payload::Status(StatusNotice { user_id, status })
         }
         _ => Payload::Pdu(pdu),
@@ -296,7 +297,7 @@ impl Builder {
                 codec::desktop_login_notice(block, notice.user_id, notice.logged_in);
             }),
             Some(Payload::Status(notice)) => self.copy(codec::MAX_NOTICE_LEN, |block| {
-                codec::status_notice(block, notice.user_id, notice.status);
+                codec::status_notice(block, notice.user_id, notice.status.cast_unsigned());
             }),
             None => 0,
         };
@@ -434,7 +435,7 @@ mod tests {
             (any::<u32>(), any::<bool>()).prop_map(|(user_id, logged_in)| {
                 Payload::DesktopLogin(DesktopLoginNotice { user_id, logged_in })
             }),
-            (any::<u32>(), 1..=3_u32)
+            (any::<u32>(), 1..=3_i32)
                 .prop_map(|(user_id, status)| Payload::Status(StatusNotice { user_id, status })),
         ]
     }

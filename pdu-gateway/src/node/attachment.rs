@@ -274,6 +274,12 @@ impl Attachment {
             }
             known.away_since = Some(now);
             self.doors.send_replace(Door::Held);
+        } else if error.is_older_node() {
+            warn!(
+                node = name,
+                %error,
+                "the node is older than this gateway; upgrade nodes first (docs/upgrade.md). Trying again"
+            );
         } else if known.failures == 0 || error.is_refusal() {
             warn!(node = name, %error, "cannot attach");
         } else {

@@ -71,6 +71,11 @@ impl AttachError {
             )
     }
 
+    /// The node does not know `teamtalk.attach.v1`, so it is older than we are.
+    pub fn is_older_node(&self) -> bool {
+        self.code() == Some(Code::Unimplemented)
+    }
+
     /// A newer life of this gateway has taken its place.
     pub fn is_superseded(&self) -> bool {
         self.code() == Some(Code::Aborted)
@@ -99,5 +104,18 @@ impl AttachError {
             | AttachError::Slow
             | AttachError::Protocol => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_does_not_know_the_service_is_older() {
+        let error = AttachError::Ended(Status::unimplemented("no such service"));
+
+        assert!(error.is_older_node() && error.is_refusal());
+        assert!(!AttachError::Closed.is_older_node());
     }
 }

@@ -3,6 +3,7 @@
 //! They carry sequence 0, an answer its request's. Everything else that is
 //! written to a MsgServer goes out byte for byte as another one sent it.
 
+use route_proto::attach::v1::ReportedStatus;
 use route_proto::pdu::command;
 use route_proto::pdu::{HEADER_LEN, Header};
 
@@ -11,11 +12,6 @@ pub const HEARTBEAT: [u8; HEADER_LEN] = [0, 0, 0, 16, 0, 1, 0, 0, 0, 7, 0x07, 0x
 
 /// Longest notice, bytes.
 pub const MAX_NOTICE_LEN: usize = HEADER_LEN + 10;
-
-/// `UserStat` of a user that is online, as the legacy rules count.
-const ONLINE: u8 = 1;
-/// ... that is not.
-const OFFLINE: u8 = 2;
 
 /// What a status answer is made from, beside the statuses.
 #[derive(Debug, Clone, Copy)]
@@ -30,16 +26,19 @@ pub struct AnswerTo<'a> {
     pub attach_data: &'a [u8],
 }
 
-/// Appends `IMUsersStatRsp` (0x020b). `statuses` has one byte per user id, 1 online, 2 offline; a missing one counts
-/// as offline.
+/// Appends `IMUsersStatRsp` (0x020b). `statuses` has one byte for each user id, a [`ReportedStatus`]; what is not
+/// online counts as offline.
 pub fn status_answer(out: &mut Vec<u8>, answer: AnswerTo<'_>, statuses: &[u8]) {
     let start = begin(out);
     varint_field(out, 0x08, answer.requester);
-    let statuses = statuses.iter().copied().chain(std::iter::repeat(OFFLINE));
+    let statuses = statuses.iter().copied().chain(std::iter::repeat(0));
     for (user_id, status) in answer.user_ids.iter().zip(statuses) {
-        let status = if status == ONLINE { ONLINE } else { OFFLINE };
+        let status = match ReportedStatus::try_from(i32::from(status)) {
+            Ok(ReportedStatus::Online) => ReportedStatus::Online,
+            _ => ReportedStatus::Offline,
+        };
         out.push(0x12);
-        user_stat(out, *user_id, u32::from(status));
+        user_stat(out, *user_id, status as u32);
     }
     out.extend_from_slice(&[0xa2, 0x01]);
     varint(out, answer.attach_data.len() as u64);
@@ -55,7 +54,7 @@ pub fn desktop_login_notice(out: &mut Vec<u8>, user_id: u32, logged_in: bool) {
     end(out, start, command::DESKTOP_LOGIN_NOTICE, 0);
 }
 
-/// Appends `IMUserStatNotify` (0x0203). `status`: 1 online, 2 offline, 3 away.
+/// Appends `IMUserStatNotify` (0x0203). `status` is a [`ReportedStatus`].
 pub fn status_notice(out: &mut Vec<u8>, user_id: u32, status: u32) {
     let start = begin(out);
     out.push(0x0a);

@@ -4,7 +4,7 @@
 //! outside a closed enum makes the body unreadable. A body that concerns other MsgServers is never changed; it is read
 //! only to learn whom it concerns, and if it cannot be read it concerns everybody else, as in the C++ RouteServer.
 
-use route_proto::attach::v1::{AudienceScope, SessionList, SessionUpdate};
+use route_proto::attach::v1::{AudienceScope, ReportedStatus, SessionList, SessionUpdate};
 
 use crate::pdu::dialect::{BodyError, Dialect, Field, append_ids, ignore};
 use crate::pdu::wire::Value;
@@ -21,10 +21,6 @@ const MAX_QUERY_IDS: usize = 1 << 20;
 /// Users that may be named as an audience. A PDU that concerns more goes to all others: the names would take more
 /// room in Attach than what they save.
 const MAX_NAMED: usize = 1 << 16;
-
-/// Statuses on the wire of MsgServers and of Attach alike.
-const ONLINE: u32 = 1;
-const AWAY: u32 = 3;
 
 /// Set in the client types of mobile clients.
 const MOBILE: u32 = 0x10;
@@ -140,7 +136,7 @@ impl<'a> BodyReader<'_, 'a> {
             }
             if let Some(part) = parts.last_mut() {
                 part.user_ids.push(fields[1]);
-                part.statuses.push(fields[2]);
+                part.statuses.push(fields[2].cast_signed());
                 part.client_types.push(fields[3]);
             }
             Ok(())
@@ -155,16 +151,16 @@ impl<'a> BodyReader<'_, 'a> {
         const UPDATE: [Field; 3] = [Field::Number, Field::Number, Field::ClientType];
         let fields = self.dialect.read(self.body, &UPDATE, ignore)?;
         let (reported, user_id, client_type) = (fields[1], fields[2], fields[3]);
-        let status = match reported {
-            ONLINE..=AWAY => reported,
+        let status = match ReportedStatus::try_from(reported.cast_signed()) {
+            Ok(status) if status != ReportedStatus::Unspecified => status,
             // On the wire it is a plain number. C++ counts any other of a mobile client as a login.
-            _ if client_type & MOBILE != 0 => ONLINE,
+            _ if client_type & MOBILE != 0 => ReportedStatus::Online,
             _ => return Err(BodyError::Status(reported)),
         };
         Ok(Meaning::Update(SessionUpdate {
             user_id,
             client_type,
-            status,
+            status: status.into(),
         }))
     }
 

@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use route_proto::attach::v1::uplink_entry::Entry;
-use route_proto::attach::v1::{LinkOpened, StatusQuery, UplinkEntry};
+use route_proto::attach::v1::{LinkOpened, ReportedStatus, StatusQuery, UplinkEntry};
 use route_proto::attach::{ENTRY_COST, cost};
 
 use crate::clock::micros;
@@ -21,7 +21,7 @@ use crate::once::old_kicks::OldKick;
 use crate::once::recent_logins::RecentLogins;
 use crate::pdu::deed::{Deed, OpenQuery};
 use crate::pdu::kick::Clients;
-use crate::unconfirmed::table::{self, Table};
+use crate::unconfirmed::table::Table;
 
 /// The way of a link's entries is measured at most so often: often enough, and it costs nothing.
 const MEASURED_EVERY: Duration = Duration::from_millis(100);
@@ -68,8 +68,6 @@ pub struct Ledger {
     closed: Option<u64>,
     /// Nothing more will be given back.
     gave_last: bool,
-    /// When the link claimed, as of the cut.
-    claimed_at: u64,
     /// What is being measured.
     timing: Option<Timing>,
     /// When measuring began the last time.
@@ -104,7 +102,6 @@ impl Ledger {
             table: Table::default(),
             closed: None,
             gave_last: false,
-            claimed_at: 0,
             timing: None,
             measured_at: None,
             logins: RecentLogins::default(),
@@ -136,7 +133,7 @@ impl Ledger {
             self.gave_last |= returned.last;
         }
         if let Entry::Update(update) = &entry
-            && update.status == table::ONLINE
+            && update.status() == ReportedStatus::Online
         {
             let clients = Clients::like(update.user_id, update.client_type);
             self.logins.note(now, clients);
@@ -219,18 +216,13 @@ impl Ledger {
         };
         if applied.is_none() && self.cut > 0 && self.keep == Keep::Contents {
             let opened = LinkOpened {
-                replay: true,
-                claimed: self.table.claimed,
-                reported: self.table.reported,
-                listed: self.table.listed,
-                opaque: self.table.opaque,
-                claimed_at_micros: self.claimed_at,
+                restored: Some(self.table.link),
                 ..self.opened.clone()
             };
             out.push(entry(self.cut, Entry::Opened(opened), 0));
             // An empty table has one empty part: the node has to know that there is no more of it.
             let parts = self.table.replay();
-            let part = |part| entry(self.cut, Entry::List(part), 0);
+            let part = |part| entry(self.cut, Entry::Table(part), 0);
             out.extend(parts.into_iter().map(part));
         }
         let applied = applied.unwrap_or(self.cut);
@@ -282,7 +274,8 @@ impl Ledger {
         let is_owed = |kept: &&Kept| match kept.entry {
             Some(Entry::Opened(_) | Entry::Closed(_) | Entry::Returned(_)) => false,
             Some(
-                Entry::List(_)
+                Entry::Table(_)
+                | Entry::List(_)
                 | Entry::Update(_)
                 | Entry::Role(_)
                 | Entry::Query(_)
@@ -346,10 +339,10 @@ impl Ledger {
             self.bytes -= kept.cost;
             self.cut = kept.sequence;
             if let Some(entry) = &kept.entry {
-                let claimed = self.table.claimed;
+                let claimed = self.table.link.claimed;
                 self.table.apply(entry);
-                if self.table.claimed && !claimed {
-                    self.claimed_at = kept.read_at;
+                if self.table.link.claimed && !claimed {
+                    self.table.link.claimed_at_micros = kept.read_at;
                 }
             }
         }

@@ -8,29 +8,18 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use route_proto::attach::v1::uplink_entry::Entry;
-use route_proto::attach::v1::{SessionList, SessionUpdate};
+use route_proto::attach::v1::{
+    ReportedStatus, RestoredLink, SessionList, SessionState, SessionTable, SessionUpdate,
+};
 use std::hash::BuildHasher;
 
 use crate::pdu::translate::LIST_PART;
 
-/// Of a session, as entries tell it.
-pub(crate) const ONLINE: u32 = 1;
-const OFFLINE: u32 = 2;
-const AWAY: u32 = 3;
-/// In a replayed list, 2 says this.
-const HIDDEN: u32 = 2;
-
 /// One link's state that entries build up.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// The link has claimed.
-    pub claimed: bool,
-    /// It has sent a list or an update.
-    pub reported: bool,
-    /// Its first list is complete.
-    pub listed: bool,
-    /// A list or update could not be read, and no list since could.
-    pub opaque: bool,
+    /// What the link has done, beside its sessions.
+    pub link: RestoredLink,
     rows: HashTable<Row>,
     hasher: RandomState,
 }
@@ -100,42 +89,40 @@ impl Table {
         match entry {
             Entry::List(list) => self.list(list),
             Entry::Update(update) => self.update(update),
-            Entry::Role(role) => self.claimed |= role.claimed,
-            Entry::Unreadable(_) => self.opaque = true,
+            Entry::Role(role) => self.link.claimed |= role.claimed,
+            Entry::Unreadable(_) => self.link.opaque = true,
             Entry::Opened(_)
             | Entry::Closed(_)
+            | Entry::Table(_)
             | Entry::Query(_)
             | Entry::Envelope(_)
             | Entry::Returned(_) => {}
         }
     }
 
-    /// The sessions as list parts of a replay; at least one, the last says so. Which of the absent logins had been
+    /// The sessions in parts; at least one, the last says so. Which of the absent logins had been
     /// online before is not told: it matters only if one more goes away while nobody is online.
-    pub fn replay(&self) -> Vec<SessionList> {
-        let mut parts = vec![SessionList::default()];
+    pub fn replay(&self) -> Vec<SessionTable> {
+        let mut parts = vec![SessionTable::default()];
         for row in &self.rows {
-            for (status, logins) in [
-                (ONLINE, row.online),
-                (AWAY, row.absent()),
-                (HIDDEN, row.hidden),
+            for (state, logins) in [
+                (SessionState::Online, row.online),
+                (SessionState::Away, row.absent()),
+                (SessionState::Hidden, row.hidden),
             ] {
                 if logins == 0 {
                     continue;
                 }
                 if parts.last().is_none_or(|p| p.user_ids.len() == LIST_PART) {
-                    parts.push(SessionList::default());
+                    parts.push(SessionTable::default());
                 }
                 if let Some(part) = parts.last_mut() {
                     part.user_ids.push(row.user);
                     part.client_types.push(u32::from(row.client_type));
-                    part.statuses.push(status);
+                    part.states.push(state.into());
                     part.logins.push(u32::from(logins));
                 }
             }
-        }
-        for part in &mut parts {
-            part.replay = true;
         }
         if let Some(part) = parts.last_mut() {
             part.last = true;
@@ -154,30 +141,33 @@ impl Table {
     }
 
     fn list(&mut self, list: &SessionList) {
-        self.reported = true;
+        self.link.reported = true;
+        let first_list = !self.link.listed;
         let rows = list.user_ids.iter().zip(&list.client_types);
         for ((user, client_type), status) in rows.zip(&list.statuses) {
-            let first_list = !self.listed;
-            self.change(*user, *client_type, |row| match *status {
-                OFFLINE if first_list => row.hidden = row.hidden.saturating_add(1),
-                OFFLINE => row.log_out(),
-                AWAY => row.away = row.away.saturating_add(1),
-                _ => row.online = row.online.saturating_add(1),
+            let status = ReportedStatus::try_from(*status).unwrap_or_default();
+            self.change(*user, *client_type, |row| match status {
+                ReportedStatus::Offline if first_list => row.hidden = row.hidden.saturating_add(1),
+                ReportedStatus::Offline => row.log_out(),
+                ReportedStatus::Away => row.away = row.away.saturating_add(1),
+                ReportedStatus::Online | ReportedStatus::Unspecified => {
+                    row.online = row.online.saturating_add(1);
+                }
             });
         }
         if list.last {
-            self.listed = true;
-            self.opaque = false;
+            self.link.listed = true;
+            self.link.opaque = false;
         }
     }
 
     fn update(&mut self, update: &SessionUpdate) {
-        self.reported = true;
+        self.link.reported = true;
         self.change(update.user_id, update.client_type, |row| {
-            match update.status {
-                OFFLINE => row.log_out(),
-                AWAY => row.leave(),
-                _ => row.come(),
+            match update.status() {
+                ReportedStatus::Offline => row.log_out(),
+                ReportedStatus::Away => row.leave(),
+                ReportedStatus::Online | ReportedStatus::Unspecified => row.come(),
             }
         });
     }
@@ -212,12 +202,15 @@ mod tests {
 
     use super::*;
 
+    const ONLINE: i32 = ReportedStatus::Online as i32;
+    const AWAY: i32 = ReportedStatus::Away as i32;
+
     #[test]
     fn offline_in_the_first_list_is_a_hidden_login() {
         let mut table = Table::default();
 
         table.apply(&list(&[(7, 1, 2), (8, 1, 1)], true));
-        assert_eq!(sessions(&table), [(7, 1, 2, 1), (8, 1, 1, 1)]);
+        assert_eq!(sessions(&table), [(7, 1, 3, 1), (8, 1, 1, 1)]);
 
         table.apply(&list(&[(7, 1, 2), (8, 1, 2)], true));
         assert_eq!(sessions(&table), []);
@@ -229,7 +222,7 @@ mod tests {
         table.apply(&update(7, 1, ONLINE));
 
         table.apply(&update(7, 1, AWAY));
-        assert_eq!(sessions(&table), [(7, 1, 3, 1)]);
+        assert_eq!(sessions(&table), [(7, 1, 2, 1)]);
 
         table.apply(&update(7, 1, ONLINE));
         assert_eq!(sessions(&table), [(7, 1, 1, 1)]);
@@ -240,13 +233,15 @@ mod tests {
         let mut table = Table::default();
         table.apply(&Entry::Role(RoleReport { claimed: true }));
         table.apply(&Entry::Unreadable(Unreadable {}));
-        assert!(table.claimed && table.opaque && !table.reported && !table.listed);
+        assert!(
+            table.link.claimed && table.link.opaque && !table.link.reported && !table.link.listed
+        );
 
         table.apply(&list(&[], false));
-        assert!(table.reported && table.opaque && !table.listed);
+        assert!(table.link.reported && table.link.opaque && !table.link.listed);
 
         table.apply(&list(&[], true));
-        assert!(table.claimed && table.listed && !table.opaque);
+        assert!(table.link.claimed && table.link.listed && !table.link.opaque);
     }
 
     #[test]
@@ -260,13 +255,13 @@ mod tests {
 
         let lengths: Vec<_> = parts.iter().map(|part| part.user_ids.len()).collect();
         assert_eq!(lengths, [LIST_PART, 1]);
-        assert!(parts[1].last && !parts[0].last && parts[0].replay);
+        assert!(parts[1].last && !parts[0].last);
     }
 
     proptest! {
         #[test]
         fn it_agrees_with_a_plain_map(
-            steps in proptest::collection::vec((any::<bool>(), 0..4_u32, 1..3_u32, 1..=3_u32), 0..60),
+            steps in proptest::collection::vec((any::<bool>(), 0..4_u32, 1..3_u32, 1..=3_i32), 0..60),
         ) {
             let mut table = Table::default();
             // (user, client type) -> online, away, hidden, left
@@ -306,8 +301,8 @@ mod tests {
             let expected: Vec<_> = model
                 .iter()
                 .flat_map(|((user, client_type), row)| {
-                    [(1, row[0]), (2, row[2]), (3, row[1] + row[3])]
-                        .map(|(status, logins)| (*user, *client_type, status, logins))
+                    [(1, row[0]), (2, row[1] + row[3]), (3, row[2])]
+                        .map(|(state, logins)| (*user, *client_type, state, logins))
                 })
                 .filter(|(.., logins)| *logins > 0)
                 .collect();
@@ -315,15 +310,15 @@ mod tests {
         }
     }
 
-    /// (user, client type, status, logins), sorted.
-    fn sessions(table: &Table) -> Vec<(u32, u32, u32, u32)> {
+    /// (user, client type, state, logins), sorted.
+    fn sessions(table: &Table) -> Vec<(u32, u32, i32, u32)> {
         let mut sessions = Vec::new();
         for part in table.replay() {
             for at in 0..part.user_ids.len() {
                 sessions.push((
                     part.user_ids[at],
                     part.client_types[at],
-                    part.statuses[at],
+                    part.states[at],
                     part.logins[at],
                 ));
             }
@@ -332,17 +327,16 @@ mod tests {
         sessions
     }
 
-    fn list(entries: &[(u32, u32, u32)], last: bool) -> Entry {
+    fn list(entries: &[(u32, u32, i32)], last: bool) -> Entry {
         Entry::List(SessionList {
             user_ids: entries.iter().map(|entry| entry.0).collect(),
             client_types: entries.iter().map(|entry| entry.1).collect(),
             statuses: entries.iter().map(|entry| entry.2).collect(),
             last,
-            ..SessionList::default()
         })
     }
 
-    fn update(user_id: u32, client_type: u32, status: u32) -> Entry {
+    fn update(user_id: u32, client_type: u32, status: i32) -> Entry {
         Entry::Update(SessionUpdate {
             user_id,
             client_type,

@@ -1,6 +1,6 @@
 use route_proto::attach::v1::{
-    DeliveryRun, LinkId as WireLinkId, LinkOpened, Returned, RoleReport, SessionList,
-    SessionUpdate, StatusQuery,
+    DeliveryRun, LinkId as WireLinkId, LinkOpened, RestoredLink, Returned, RoleReport,
+    SessionTable, SessionUpdate, StatusQuery,
 };
 
 use super::*;
@@ -93,13 +93,12 @@ fn a_stream_that_breaks_has_to_come_again_with_everything() {
 fn tables_are_applied_at_once_and_the_rest_is_held_in_order() {
     let mut start = cold_start(200);
     let opened = Entry::Opened(LinkOpened {
-        replay: true,
+        restored: Some(RestoredLink::default()),
         ..LinkOpened::default()
     });
-    let table = Entry::List(SessionList {
-        replay: true,
+    let table = Entry::Table(SessionTable {
         last: true,
-        ..SessionList::default()
+        ..SessionTable::default()
     });
 
     let entries = vec![entry(1, 1, opened), entry(1, 1, table), query(1, 2)];

@@ -8,10 +8,10 @@ use super::sequences::Kind;
 /// As far as its number is concerned.
 pub(crate) fn kind(entry: &Entry) -> Kind {
     match entry {
-        Entry::Opened(opened) if opened.replay => Kind::Reopened,
+        Entry::Opened(opened) if opened.restored.is_some() => Kind::Reopened,
         Entry::Opened(_) => Kind::Opened,
         Entry::Closed(_) => Kind::Closed,
-        Entry::List(list) if list.replay => Kind::Table { last: list.last },
+        Entry::Table(table) => Kind::Table { last: table.last },
         Entry::Query(_) => Kind::Query,
         Entry::Returned(returned) => Kind::Returned {
             last: returned.last,

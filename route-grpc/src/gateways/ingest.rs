@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use route_core::{
-    Audience, Change, CloseReason, Effect, LinkError, LinkId, ListEntry, ReportedStatus, Restored,
-    TableEntry, Transaction, UserId,
+    Audience, Change, CloseReason, Effect, LinkError, LinkId, ListEntry, Restored, TableEntry,
+    Transaction, UserId,
 };
 use route_proto::attach::cost;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AudienceScope, CloseReason as WireCloseReason, DeliveryRun, Envelope, LinkClosed, LinkOpened,
-    SessionList, SessionUpdate, StatusQuery, UplinkEntry,
+    SessionList, SessionState, SessionTable, SessionUpdate, StatusQuery, UplinkEntry,
 };
 
 use crate::clock::micros;
@@ -138,7 +138,7 @@ impl Batch<'_, '_> {
                 self.effects.ended.push(number);
                 self.closed(link, sequence, closed)
             }
-            Entry::List(list) if list.replay => self.table(link, sequence, &list),
+            Entry::Table(part) => self.table(link, sequence, &part),
             Entry::List(list) => self.list(link, sequence, &list),
             Entry::Update(update) => self.update(link, sequence, update),
             Entry::Role(role) => {
@@ -166,14 +166,14 @@ impl Batch<'_, '_> {
         let peer = opened.peer.parse::<SocketAddr>().map_err(|_| {
             Refusal::protocol(format!("link {link}: {:?} is not ip:port", opened.peer))
         })?;
-        if opened.replay {
-            let claimed_at = signed(opened.claimed_at_micros);
+        if let Some(restored) = &opened.restored {
+            let claimed_at = signed(restored.claimed_at_micros);
             let claimed_at = self.gateway.clock.node_micros(claimed_at);
             let restored = Restored {
-                claimed_at: opened.claimed.then_some(claimed_at),
-                reported: opened.reported,
-                listed: opened.listed,
-                opaque: opened.opaque,
+                claimed_at: restored.claimed.then_some(claimed_at),
+                reported: restored.reported,
+                listed: restored.listed,
+                opaque: restored.opaque,
             };
             self.gateway.replays.begin(link.number, peer, restored);
             return Ok(());
@@ -199,35 +199,41 @@ impl Batch<'_, '_> {
         self.change(link, sequence, Change::Closed { reason }, self.effect)
     }
 
-    fn table(&mut self, link: LinkId, sequence: u64, list: &SessionList) -> Result<(), Refusal> {
-        let rows = list.user_ids.len();
-        check_lengths(link, list)?;
-        if list.logins.len() != rows {
-            return Err(Refusal::protocol(format!(
-                "link {link}: {rows} users, {} login counts",
-                list.logins.len()
-            )));
-        }
+    fn table(&mut self, link: LinkId, sequence: u64, part: &SessionTable) -> Result<(), Refusal> {
+        let rows = part.user_ids.len();
+        check_lengths(
+            link,
+            [
+                rows,
+                part.client_types.len(),
+                part.states.len(),
+                part.logins.len(),
+            ],
+        )?;
         let mut entries = Vec::with_capacity(rows);
         for row in 0..rows {
-            let logins = u16::try_from(list.logins[row])
+            let logins = u16::try_from(part.logins[row])
                 .map_err(|_| Refusal::protocol(format!("link {link}: more than 65535 logins")))?;
             let mut entry = TableEntry {
-                user: UserId(list.user_ids[row]),
-                client_type: read_client_type(link, list.client_types[row])?,
+                user: UserId(part.user_ids[row]),
+                client_type: read_client_type(link, part.client_types[row])?,
                 online: 0,
                 away: 0,
                 hidden: 0,
             };
-            match read_status(link, list.statuses[row])? {
-                ReportedStatus::Online => entry.online = logins,
-                ReportedStatus::Offline => entry.hidden = logins,
-                ReportedStatus::Away => entry.away = logins,
+            match SessionState::try_from(part.states[row]) {
+                Ok(SessionState::Online) => entry.online = logins,
+                Ok(SessionState::Away) => entry.away = logins,
+                Ok(SessionState::Hidden) => entry.hidden = logins,
+                Ok(SessionState::Unspecified) | Err(_) => {
+                    let problem = format!("link {link}: a session in an unknown state");
+                    return Err(Refusal::protocol(problem));
+                }
             }
             entries.push(entry);
         }
         let replays = &mut self.gateway.replays;
-        let Some(whole) = replays.add(link.number, entries, list.last) else {
+        let Some(whole) = replays.add(link.number, entries, part.last) else {
             return Ok(());
         };
         let opened = Change::Opened {
@@ -240,7 +246,14 @@ impl Batch<'_, '_> {
     }
 
     fn list(&mut self, link: LinkId, sequence: u64, list: &SessionList) -> Result<(), Refusal> {
-        check_lengths(link, list)?;
+        check_lengths(
+            link,
+            [
+                list.user_ids.len(),
+                list.client_types.len(),
+                list.statuses.len(),
+            ],
+        )?;
         let columns = list.client_types.iter().zip(&list.statuses);
         let rows = list.user_ids.iter().zip(columns);
         let entries = rows
@@ -348,15 +361,12 @@ impl Batch<'_, '_> {
     }
 }
 
-fn check_lengths(link: LinkId, list: &SessionList) -> Result<(), Refusal> {
-    let users = list.user_ids.len();
-    if list.client_types.len() == users && list.statuses.len() == users {
+fn check_lengths<const N: usize>(link: LinkId, columns: [usize; N]) -> Result<(), Refusal> {
+    if columns.iter().all(|length| *length == columns[0]) {
         return Ok(());
     }
     Err(Refusal::protocol(format!(
-        "link {link}: {users} users, {} client types, {} statuses",
-        list.client_types.len(),
-        list.statuses.len()
+        "link {link}: columns of unequal lengths {columns:?}"
     )))
 }
 

@@ -2,8 +2,8 @@
 
 use route_core::{ClientType, Item, LinkId, Payload, ReportedStatus, ReturnedRun, Taken, UserId};
 use route_proto::attach::v1::{
-    Delivery, DeliveryRun, DesktopLoginNotice, LinkId as WireLinkId, StatusNotice, TakenMark,
-    delivery,
+    Delivery, DeliveryRun, DesktopLoginNotice, LinkId as WireLinkId, ReportedStatus as WireStatus,
+    StatusNotice, TakenMark, delivery,
 };
 
 use super::clock_offset::GatewayClock;
@@ -44,11 +44,7 @@ pub(super) fn delivery(item: &Item, clock: GatewayClock, traceparent: String) ->
         }),
         Payload::Status { user, status } => delivery::Payload::Status(StatusNotice {
             user_id: user.0,
-            status: match status {
-                ReportedStatus::Online => 1,
-                ReportedStatus::Offline => 2,
-                ReportedStatus::Away => 3,
-            },
+            status: reported(*status).into(),
         }),
     };
     Delivery {
@@ -132,14 +128,23 @@ pub(super) fn read_client_type(link: LinkId, value: u32) -> Result<ClientType, R
     }
 }
 
+/// A status as it is reported, and told.
+pub(super) fn reported(status: ReportedStatus) -> WireStatus {
+    match status {
+        ReportedStatus::Online => WireStatus::Online,
+        ReportedStatus::Offline => WireStatus::Offline,
+        ReportedStatus::Away => WireStatus::Away,
+    }
+}
+
 /// A status that this link reports.
-pub(super) fn read_status(link: LinkId, value: u32) -> Result<ReportedStatus, Refusal> {
-    match value {
-        1 => Ok(ReportedStatus::Online),
-        2 => Ok(ReportedStatus::Offline),
-        3 => Ok(ReportedStatus::Away),
-        other => Err(Refusal::protocol(format!(
-            "link {link}: status {other} is none of 1, 2, 3"
+pub(super) fn read_status(link: LinkId, value: i32) -> Result<ReportedStatus, Refusal> {
+    match WireStatus::try_from(value) {
+        Ok(WireStatus::Online) => Ok(ReportedStatus::Online),
+        Ok(WireStatus::Offline) => Ok(ReportedStatus::Offline),
+        Ok(WireStatus::Away) => Ok(ReportedStatus::Away),
+        Ok(WireStatus::Unspecified) | Err(_) => Err(Refusal::protocol(format!(
+            "link {link}: {value} is no status"
         ))),
     }
 }

@@ -7,15 +7,16 @@ use route_grpc::attach::{Hangup, open};
 use route_grpc::settings::{FanOut, NodeSettings};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AttachRequest, DesktopLoginNotice, LinkOpened, SessionList, StatusNotice, StatusQuery, Uplink,
-    UplinkEntry, attach_request, attach_response, delivery,
+    AttachRequest, DesktopLoginNotice, LinkOpened, SessionList, SessionTable, StatusNotice,
+    StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
 };
 use route_proto::v1::{ChangeReason, LegacyStatus, Status};
 use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::played::{
-    Played, caught_up, chat, hello, incarnation, kick, list, opened, stream as open_stream,
+    Played, caught_up, chat, claimed_and_listed, hello, incarnation, kick, list, opened,
+    stream as open_stream,
 };
 use crate::presence::Watching;
 use crate::site::{Site, settings, soon};
@@ -178,7 +179,6 @@ async fn what_does_not_fit_ends_the_stream() {
         client_types: vec![1],
         statuses: vec![1, 1],
         last: true,
-        ..SessionList::default()
     });
     let nowhere = Entry::Opened(LinkOpened {
         peer: "nowhere".to_owned(),
@@ -306,15 +306,13 @@ async fn a_link_that_the_node_has_lost_comes_back_silently() {
     let a = Played::attach(&site, "a").await;
     let mut opened = opened(a.incarnation, 1);
     if let Entry::Opened(opened) = &mut opened {
-        (opened.replay, opened.claimed) = (true, true);
-        (opened.reported, opened.listed) = (true, true);
+        opened.restored = Some(claimed_and_listed());
     }
-    let table = Entry::List(SessionList {
+    let table = Entry::Table(SessionTable {
         user_ids: vec![7, 7, 8],
         client_types: vec![1, 1, 0x11],
-        statuses: vec![1, 3, 2],
+        states: vec![1, 2, 3],
         logins: vec![2, 1, 1],
-        replay: true,
         last: true,
     });
     let at = |sequence, entry| UplinkEntry {

@@ -5,13 +5,16 @@ use std::time::Duration;
 use route_grpc::settings::{NodeSettings, NotifyOnLoss};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AttachHello, LinkId, RoleReport, SessionList, StatusNotice, Told, Uplink, UplinkEntry, delivery,
+    AttachHello, LinkId, RoleReport, SessionTable, StatusNotice, Told, Uplink, UplinkEntry,
+    delivery,
 };
 use route_proto::v1::{GetUserStatusRequest, Status};
 use tonic::Code;
 
 use crate::attach::reason;
-use crate::played::{Played, caught_up, chat, hello, incarnation, list, opened};
+use crate::played::{
+    Played, caught_up, chat, claimed_and_listed, hello, incarnation, list, opened,
+};
 use crate::site::{Site, settings, soon};
 
 /// Promise 5: a broken stream between hand-out and take-over.
@@ -421,15 +424,13 @@ async fn second_connection(of: &mut Played, first: &Played, users: &[u32]) {
 fn replayed(incarnation: u64, link: u64, cut: u64, users: &[u32]) -> Vec<UplinkEntry> {
     let mut opened = opened(incarnation, link);
     if let Entry::Opened(opened) = &mut opened {
-        (opened.replay, opened.claimed) = (true, true);
-        (opened.reported, opened.listed) = (true, true);
+        opened.restored = Some(claimed_and_listed());
     }
-    let table = Entry::List(SessionList {
+    let table = Entry::Table(SessionTable {
         user_ids: users.to_vec(),
         client_types: vec![1; users.len()],
-        statuses: vec![1; users.len()],
+        states: vec![1; users.len()],
         logins: vec![1; users.len()],
-        replay: true,
         last: true,
     });
     let at_the_cut = |entry| UplinkEntry {

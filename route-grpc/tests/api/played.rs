@@ -9,9 +9,9 @@ use route_proto::attach::v1::attach_service_client::AttachServiceClient;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AttachHello, AttachRequest, AttachResponse, AttachWelcome, AudienceScope, DeliveryRun,
-    Downlink, Envelope, LinkClosed, LinkOpened, RoleReport, SessionList, SessionUpdate,
-    StatusAnswer, StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
-    downlink_entry,
+    Downlink, Envelope, LinkClosed, LinkOpened, RestoredLink, RoleReport, SessionList,
+    SessionUpdate, StatusAnswer, StatusQuery, Uplink, UplinkEntry, attach_request, attach_response,
+    delivery, downlink_entry,
 };
 use route_proto::pdu::{self, command};
 use tokio::sync::mpsc;
@@ -203,7 +203,7 @@ impl Played {
         self.confirmed(link).await;
     }
 
-    pub(crate) async fn update(&mut self, link: u64, user_id: u32, client_type: u32, status: u32) {
+    pub(crate) async fn update(&mut self, link: u64, user_id: u32, client_type: u32, status: i32) {
         let update = SessionUpdate {
             user_id,
             client_type,
@@ -381,8 +381,17 @@ pub(crate) fn list(users: &[u32]) -> Entry {
         client_types: vec![1; users.len()],
         statuses: vec![1; users.len()],
         last: true,
-        ..SessionList::default()
     })
+}
+
+/// What a restored link was.
+pub(crate) fn claimed_and_listed() -> RestoredLink {
+    RestoredLink {
+        claimed: true,
+        reported: true,
+        listed: true,
+        ..RestoredLink::default()
+    }
 }
 
 /// A chat message between users.

@@ -48,7 +48,6 @@ fn a_list_keeps_its_order() {
         client_types: vec![0x01, 0x12, 0x11],
         statuses: vec![1, 2, 3],
         last: true,
-        ..SessionList::default()
     };
     assert_eq!(parts, [expected]);
 }
@@ -329,7 +328,7 @@ proptest! {
         };
 
         let read: Vec<_> = (0..entries.len())
-            .map(|at| (parts[0].user_ids[at], parts[0].statuses[at], parts[0].client_types[at]))
+            .map(|at| (parts[0].user_ids[at], parts[0].statuses[at] as u32, parts[0].client_types[at]))
             .collect();
         prop_assert_eq!(read, entries);
     }

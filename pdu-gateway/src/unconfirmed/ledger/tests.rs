@@ -1,7 +1,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use route_proto::attach::v1::{
-    Envelope, LinkClosed, Returned, RoleReport, SessionList, SessionUpdate,
+    Envelope, LinkClosed, Returned, RoleReport, SessionList, SessionState, SessionTable,
+    SessionUpdate,
 };
 
 use super::*;
@@ -39,7 +40,7 @@ fn what_is_sent_again_says_when_it_was_read_and_when_the_link_claimed() {
 
     assert!(matches!(
         &replayed[0].entry,
-        Some(Entry::Opened(opened)) if opened.claimed_at_micros == 5
+        Some(Entry::Opened(LinkOpened { restored: Some(it), .. })) if it.claimed_at_micros == 5
     ));
     assert_eq!(replayed.last().map(|entry| entry.read_at_micros), Some(9));
 }
@@ -96,11 +97,12 @@ fn a_node_that_knows_nothing_gets_the_table_as_of_the_cut_and_what_came_after() 
     assert_eq!((opened.sequence, table.sequence), (3, 3));
     assert!(matches!(
         &opened.entry,
-        Some(Entry::Opened(o)) if o.replay && o.listed && o.reported && o.peer == "10.0.0.1:1"
+        Some(Entry::Opened(LinkOpened { peer, restored: Some(it), .. }))
+            if it.listed && it.reported && peer == "10.0.0.1:1"
     ));
     assert!(matches!(
         &table.entry,
-        Some(Entry::List(l)) if l.replay && l.last && l.user_ids.len() == 2
+        Some(Entry::Table(t)) if t.last && t.user_ids.len() == 2
     ));
     assert_eq!(*after, unconfirmed);
 }
@@ -221,7 +223,7 @@ fn an_embedded_ledger_counts_and_keeps_nothing() {
 #[derive(Debug, Clone)]
 enum Step {
     Message,
-    Update(u32, u32),
+    Update(u32, i32),
     List(Vec<u32>),
     Query,
     Confirm(prop::sample::Index),
@@ -232,7 +234,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         Just(Step::Message),
         // Not away: which of the absent logins had been online before is not replayed.
-        (0..5_u32, 1..=2_u32).prop_map(|(user, status)| Step::Update(user, status)),
+        (0..5_u32, 1..=2_i32).prop_map(|(user, status)| Step::Update(user, status)),
         prop::collection::vec(0..5_u32, 0..5).prop_map(Step::List),
         Just(Step::Query),
         any::<prop::sample::Index>().prop_map(Step::Confirm),
@@ -291,7 +293,7 @@ proptest! {
     }
 }
 
-type Rows = std::collections::BTreeMap<(u32, u32), u32>;
+type Rows = std::collections::BTreeMap<(u32, i32), u32>;
 
 fn table_after(history: &[UplinkEntry]) -> Rows {
     let mut table = Table::default();
@@ -307,11 +309,9 @@ fn table_after_replay(replayed: &[UplinkEntry]) -> Rows {
     for entry in replayed {
         let entry = entry.entry.as_ref().unwrap();
         if let Entry::Opened(opened) = entry {
-            table.listed = opened.listed;
-        } else if let Entry::List(list) = entry
-            && list.replay
-        {
-            restore(&mut table, list);
+            table.link = opened.restored.unwrap_or_default();
+        } else if let Entry::Table(part) = entry {
+            restore(&mut table, part);
         } else {
             table.apply(entry);
         }
@@ -319,21 +319,27 @@ fn table_after_replay(replayed: &[UplinkEntry]) -> Rows {
     rows(&table)
 }
 
-/// In a first list, offline is hidden, as in a replay.
-fn restore(table: &mut Table, list: &SessionList) {
-    let listed = std::mem::replace(&mut table.listed, false);
-    for at in 0..list.user_ids.len() {
-        let one = SessionList {
-            user_ids: vec![list.user_ids[at]],
-            client_types: vec![list.client_types[at]],
-            statuses: vec![list.statuses[at]],
-            ..SessionList::default()
+/// In a first list, offline is hidden.
+fn restore(table: &mut Table, part: &SessionTable) {
+    let listed = std::mem::replace(&mut table.link.listed, false);
+    for at in 0..part.user_ids.len() {
+        let status = match SessionState::try_from(part.states[at]).unwrap() {
+            SessionState::Online => ReportedStatus::Online,
+            SessionState::Away => ReportedStatus::Away,
+            SessionState::Hidden => ReportedStatus::Offline,
+            SessionState::Unspecified => panic!("each row has a state"),
         };
-        for _ in 0..list.logins[at] {
+        let one = SessionList {
+            user_ids: vec![part.user_ids[at]],
+            client_types: vec![part.client_types[at]],
+            statuses: vec![status.into()],
+            last: false,
+        };
+        for _ in 0..part.logins[at] {
             table.apply(&Entry::List(one.clone()));
         }
     }
-    table.listed = listed;
+    table.link.listed = listed;
 }
 
 fn rows(table: &Table) -> Rows {
@@ -341,7 +347,7 @@ fn rows(table: &Table) -> Rows {
     let mut rows = Rows::new();
     for part in parts {
         for at in 0..part.user_ids.len() {
-            rows.insert((part.user_ids[at], part.statuses[at]), part.logins[at]);
+            rows.insert((part.user_ids[at], part.states[at]), part.logins[at]);
         }
     }
     rows
@@ -368,7 +374,7 @@ fn message(text: &'static str) -> Deed {
     }))
 }
 
-fn update(user_id: u32, status: u32) -> Deed {
+fn update(user_id: u32, status: i32) -> Deed {
     Deed::Entry(Entry::Update(SessionUpdate {
         user_id,
         client_type: 1,
@@ -380,9 +386,8 @@ fn list(users: &[u32]) -> SessionList {
     SessionList {
         user_ids: users.to_vec(),
         client_types: vec![1; users.len()],
-        statuses: users.iter().map(|user| user % 3 + 1).collect(),
+        statuses: users.iter().map(|user| (user % 3 + 1) as i32).collect(),
         last: true,
-        ..SessionList::default()
     }
 }
 

@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use route_core::{Answer, Taken};
 use route_proto::attach::v1::downlink_entry::Entry;
 use route_proto::attach::v1::{
-    CloseLink, DeliveryRun, Downlink, LinkEnded, StatusAnswer, TakenMark, TakenOver,
+    CloseLink, DeliveryRun, Downlink, LinkEnded, ReportedStatus, StatusAnswer, TakenMark, TakenOver,
 };
 use tonic::Status;
 
@@ -93,7 +93,10 @@ impl Outbound {
     pub(crate) fn answer(&self, answer: &Answer, traceparent: String) {
         let bytes = answer.online.len() + OVERHEAD_BYTES;
         let statuses = answer.online.iter();
-        let statuses = statuses.map(|online| if *online { 1 } else { 2 });
+        let statuses = statuses.map(|online| match online {
+            true => ReportedStatus::Online as u8,
+            false => ReportedStatus::Offline as u8,
+        });
         let answer = StatusAnswer {
             link: answer.link.number,
             sequence: answer.sequence,
