@@ -1,10 +1,11 @@
 //! What a link can do to the state, as values.
 //!
-//! Every change to presence, roles and links is a [`Change`], numbered per link by the gateway that owns the link. A
-//! change can be applied anywhere; only the node that owns the origin link also makes notices from it
-//! ([`Effect::Notify`]).
+//! Every change to presence, roles and links is a [`Change`], numbered per link by the gateway that
+//! owns the link. A change can be applied anywhere; only the node that owns the origin link also
+//! makes notices from it ([`Effect::Notify`]).
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::ids::{ClientType, UserId};
 
@@ -26,7 +27,8 @@ pub struct ListEntry {
     pub user: UserId,
     /// Which type.
     pub client_type: ClientType,
-    /// Online and away add a login. Offline is a hidden login in a link's first list, a logout later.
+    /// Online and away add a login. Offline is a hidden login in a link's first list, a logout
+    /// later.
     pub status: ReportedStatus,
 }
 
@@ -67,7 +69,8 @@ pub enum CloseReason {
 /// What is restored of a link that a predecessor of this node knew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Restored {
-    /// When it had claimed, if it had: microseconds since the node started, negative if that was before.
+    /// When it had claimed, if it had: microseconds since the node started, negative if that was
+    /// before.
     pub claimed_at: Option<i64>,
     /// It had sent a list or an update.
     pub reported: bool,
@@ -75,6 +78,12 @@ pub struct Restored {
     pub listed: bool,
     /// A list or update of it could not be read, and no list since could.
     pub opaque: bool,
+}
+
+/// A moment as in [`Restored`].
+#[allow(clippy::cast_possible_truncation)] // 292 000 years
+pub fn micros(now: Duration) -> i64 {
+    now.as_micros() as i64
 }
 
 /// One thing that a link did.

@@ -13,6 +13,7 @@ use crate::ids::LinkId;
 use crate::links::Link;
 use crate::output::{Answer, Outputs};
 use crate::presence::{Client, Linger, Presence};
+use crate::receipt::Receipt;
 use crate::routing::{Audience, Cause, Router, Routing};
 use crate::settings::{FanOut, Settings};
 use crate::standing::parts::Parts;
@@ -85,6 +86,12 @@ pub enum LinkError {
 }
 
 impl Transaction<'_> {
+    /// What the following calls cause, and what that causes later, carries copies of this receipt.
+    /// At first there is none.
+    pub fn under(&mut self, receipt: Option<Receipt>) {
+        self.core.outputs.caused_by(receipt);
+    }
+
     /// What the calls so far have produced.
     pub fn outputs(&mut self) -> &mut Outputs {
         &mut self.core.outputs

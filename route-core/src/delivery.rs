@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::change::ReportedStatus;
 use crate::ids::{LinkId, UserId};
+use crate::receipt::Receipt;
 
 /// One link that is to get something.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -109,6 +110,8 @@ pub struct ReturnedRun {
     pub position: u64,
     /// In order.
     pub items: Vec<Item>,
+    /// Of the batches that caused them.
+    pub receipts: Vec<Receipt>,
 }
 
 /// Up to where the deliveries of one origin were written to a link.

@@ -6,6 +6,7 @@ use crate::change::{CloseReason, ReportedStatus};
 use crate::ids::{ClientType, LinkId};
 use crate::links::{End, Phase};
 use crate::presence::Client;
+use crate::receipt::Receipt;
 use crate::routing::{Cause, Routing};
 use crate::settings::NotifyOnLoss;
 
@@ -16,7 +17,7 @@ const FREED_AT_CLOSE: usize = 1024;
 /// Ended links whose sessions are still to be removed.
 #[derive(Debug, Default)]
 pub(crate) struct Ending {
-    slots: VecDeque<u32>,
+    slots: VecDeque<(u32, Vec<Receipt>)>,
 }
 
 impl Ending {
@@ -29,7 +30,12 @@ impl Ending {
         }
         links.leave_group(slot);
         if remove_sessions(slot, FREED_AT_CLOSE, notify, routing) {
-            self.slots.push_back(slot);
+            // Those of whom somebody is still to be told.
+            let causes = match notify {
+                NotifyOnLoss::None => Vec::new(),
+                NotifyOnLoss::All => routing.out.causes().to_vec(),
+            };
+            self.slots.push_back((slot, causes));
         } else {
             routing.presence.links.free(slot);
         }
@@ -43,14 +49,18 @@ impl Ending {
         routing: &mut Routing<'_>,
     ) -> bool {
         let mut left = budget;
-        while let Some(slot) = self.slots.front().copied() {
-            let before = routing.presence.sessions.held_by(slot) as usize;
-            if remove_sessions(slot, left, notify, routing) {
+        while let Some((slot, causes)) = self.slots.front() {
+            let slot = *slot;
+            let held = routing.presence.sessions.held_by(slot) as usize;
+            let before = routing.out.also_caused_by(causes);
+            let more = remove_sessions(slot, left, notify, routing);
+            routing.out.no_more(before);
+            if more {
                 return true;
             }
             self.slots.pop_front();
             routing.presence.links.free(slot);
-            left = left.saturating_sub(before);
+            left = left.saturating_sub(held);
         }
         false
     }

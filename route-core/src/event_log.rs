@@ -1,4 +1,5 @@
-//! The bounded ring that subscribers read: every routed envelope and every change of a status, by position.
+//! The bounded ring that subscribers read: every routed envelope and every change of a status, by
+//! position.
 //!
 //! Readers keep a cursor of their own. One that falls behind is told the extent of what it missed.
 

@@ -1,9 +1,9 @@
 //! Presence and routing state of TeamTalk Route: who is online on which link, and whom a PDU
 //! concerns.
 //!
-//! The crate is sans-I/O and deterministic. It never reads a clock, never touches a socket, a thread
-//! or a lock, and knows neither protobuf nor PDU bodies: time is a parameter, payloads are opaque
-//! [`bytes::Bytes`].
+//! The crate is sans-I/O and deterministic. It never reads a clock, never touches a socket, a
+//! thread or a lock, and knows neither protobuf nor PDU bodies: time is a parameter, payloads are
+//! opaque [`bytes::Bytes`].
 //!
 //! Callers begin a [`Transaction`] of the [`Core`], hand in what links did
 //! ([`apply`](Transaction::apply), [`route`](Transaction::route)), and then do what the list of
@@ -13,8 +13,9 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `ids`, `change`, `settings` | names; what a link can do to the state, as values; how it behaves |
-//! | `delivery`, `event_log`, `output` | what comes out: for links, for subscribers, and in one list |
+//! | `ids`, `change`, `settings` | names; what links do, as values; how it behaves |
+//! | `receipt` | what says that everything a batch caused has come to its end |
+//! | `delivery`, `event_log`, `output` | what comes out, for links and subscribers; in one list |
 //! | `links/` | the links: facts about each, which there are, which gateways can be reached |
 //! | `presence/` | the table: every login by (link, user, client type), and which links are seen |
 //! | `succession/` | what moves when one link takes another one's place: seats, settling, heirs |
@@ -33,6 +34,7 @@ mod ids;
 mod links;
 mod output;
 mod presence;
+mod receipt;
 mod routing;
 mod settings;
 mod standing;
@@ -40,15 +42,17 @@ mod status;
 mod succession;
 mod view;
 
-pub use change::{Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry};
+pub use change::{
+    Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry, micros,
+};
 pub use core::{Core, LinkError, Transaction};
 pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken, Target};
 pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
 pub use ids::{ClientType, LinkId, ParseLinkIdError, UserId};
 pub use output::{Answer, FanView, Output, Outputs};
+pub use receipt::{Receipt, Resting};
 pub use routing::Audience;
 pub use settings::{FanOut, NotifyOnLoss, Settings};
-pub use standing::parts::micros;
 pub use status::{SessionState, SessionView, Status, Summary};
 pub use succession::Holding;
 pub use view::{LinkView, Stats, UserView, View};

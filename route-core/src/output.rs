@@ -8,6 +8,7 @@ use std::ops::Range;
 use crate::delivery::{Course, Item, ReturnedRun, Taken, Target};
 use crate::event_log::{ChangeReason, Event};
 use crate::ids::{LinkId, UserId};
+use crate::receipt::Receipt;
 use crate::status::Summary;
 
 /// One thing that is to be done, after everything before it in the list.
@@ -21,6 +22,8 @@ pub enum Output<'a> {
         to: Target,
         /// What was written, by origin.
         taken: Vec<Taken>,
+        /// Of the batches that caused this.
+        receipts: &'a [Receipt],
     },
     /// Another link has succeeded this one: its gateway is to close it.
     Close(LinkId),
@@ -44,6 +47,8 @@ pub struct FanView<'a> {
     pub items: &'a [Item],
     /// How the items come to these targets.
     pub course: Course,
+    /// Of the batches that caused the items.
+    pub receipts: &'a [Receipt],
 }
 
 /// The answer to a status query.
@@ -63,6 +68,9 @@ pub struct Outputs {
     entries: Vec<Entry>,
     targets: Vec<Target>,
     items: Vec<Item>,
+    receipts: Vec<Receipt>,
+    /// Those of what is caused now.
+    causes: Range<usize>,
     /// Index of the fan that may get more items.
     open: Option<usize>,
 }
@@ -70,7 +78,11 @@ pub struct Outputs {
 #[derive(Debug)]
 enum Entry {
     Deliver(Fan),
-    TakeOver { to: Target, taken: Vec<Taken> },
+    TakeOver {
+        to: Target,
+        taken: Vec<Taken>,
+        receipts: Range<usize>,
+    },
     Close(LinkId),
     Answer(Answer),
     Event(Event),
@@ -83,6 +95,7 @@ struct Fan {
     course: Course,
     targets: Range<usize>,
     items: Range<usize>,
+    receipts: Range<usize>,
 }
 
 impl Fan {
@@ -96,7 +109,7 @@ impl Outputs {
     /// Takes everything, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = Output<'_>> {
         self.open = None;
-        let (targets, items) = (&self.targets, &self.items);
+        let (targets, items, receipts) = (&self.targets, &self.items, &self.receipts);
         self.entries.drain(..).map(|entry| match entry {
             Entry::Deliver(fan) => Output::Deliver(FanView {
                 origin: fan.origin,
@@ -104,8 +117,17 @@ impl Outputs {
                 targets: &targets[fan.targets],
                 items: &items[fan.items],
                 course: fan.course,
+                receipts: &receipts[fan.receipts],
             }),
-            Entry::TakeOver { to, taken } => Output::TakeOver { to, taken },
+            Entry::TakeOver {
+                to,
+                taken,
+                receipts: these,
+            } => Output::TakeOver {
+                to,
+                taken,
+                receipts: &receipts[these],
+            },
             Entry::Close(link) => Output::Close(link),
             Entry::Answer(answer) => Output::Answer(answer),
             Entry::Event(event) => Output::Event(event),
@@ -130,16 +152,46 @@ impl Outputs {
             .retain(|entry| !matches!(entry, Entry::Event(_)));
     }
 
-    /// Forgets everything; keeps the memory, unless a burst made it unusually large.
-    pub(crate) fn clear(&mut self) {
+    /// Forgets everything, receipts too; keeps the memory, unless a burst made it unusually large.
+    pub fn clear(&mut self) {
         const KEPT: usize = 64 * 1024;
         self.entries.clear();
         self.targets.clear();
         self.items.clear();
+        self.receipts.clear();
+        self.causes = 0..0;
         self.open = None;
         self.entries.shrink_to(KEPT);
         self.targets.shrink_to(KEPT);
         self.items.shrink_to(KEPT);
+        self.receipts.shrink_to(KEPT);
+    }
+
+    /// What comes next is caused by the batch with this receipt, if by any.
+    pub(crate) fn caused_by(&mut self, receipt: Option<Receipt>) {
+        let first = self.receipts.len();
+        self.receipts.extend(receipt);
+        self.causes = first..self.receipts.len();
+    }
+
+    /// What comes next is caused by these batches, too. Returns what [`Outputs::no_more`] takes.
+    pub(crate) fn also_caused_by<'r>(
+        &mut self,
+        receipts: impl IntoIterator<Item = &'r Receipt>,
+    ) -> Range<usize> {
+        let before = self.causes.clone();
+        self.causes = self.join(receipts);
+        before
+    }
+
+    /// What comes next has the causes from before.
+    pub(crate) fn no_more(&mut self, before: Range<usize>) {
+        self.causes = before;
+    }
+
+    /// Receipts of what is caused now.
+    pub(crate) fn causes(&self) -> &[Receipt] {
+        &self.receipts[self.causes.clone()]
     }
 
     /// Adds an event.
@@ -182,8 +234,11 @@ impl Outputs {
     /// Tells a successor what was written to its predecessors.
     pub(crate) fn take_over(&mut self, to: LinkId, taken: Vec<Taken>) {
         if !taken.is_empty() {
-            let to = to.into();
-            self.push(Entry::TakeOver { to, taken });
+            self.push(Entry::TakeOver {
+                to: to.into(),
+                taken,
+                receipts: self.causes.clone(),
+            });
         }
     }
 
@@ -198,7 +253,18 @@ impl Outputs {
         let first_target = self.targets.len();
         self.targets.extend(targets);
         let targets = first_target..self.targets.len();
-        self.add(origin, position, Course::Direct, targets, [item]);
+        let receipts = self.causes.clone();
+        self.add(
+            Fan {
+                origin,
+                position,
+                course: Course::Direct,
+                targets,
+                items: 0..0,
+                receipts,
+            },
+            [item],
+        );
     }
 
     /// Delivers what was meant for a predecessor, or had to wait.
@@ -206,45 +272,63 @@ impl Outputs {
         let first_target = self.targets.len();
         self.targets.push(to.into());
         let targets = first_target..first_target + 1;
-        self.add(run.origin, run.position, course, targets, run.items);
+        let receipts = self.join(&run.receipts);
+        self.add(
+            Fan {
+                origin: run.origin,
+                position: run.position,
+                course,
+                targets,
+                items: 0..0,
+                receipts,
+            },
+            run.items,
+        );
     }
 
-    /// The targets are the last ones in the list; they go again if the items can join a fan.
-    fn add(
-        &mut self,
-        origin: LinkId,
-        position: u64,
-        course: Course,
-        targets: Range<usize>,
-        items: impl IntoIterator<Item = Item>,
-    ) {
+    /// Adds a fan with these items, or joins them to the last one. Its targets are the last ones in
+    /// the list; they go again if it is not needed.
+    fn add(&mut self, mut fan: Fan, items: impl IntoIterator<Item = Item>) {
         let first_item = self.items.len();
         self.items.extend(items);
-        let items = first_item..self.items.len();
-        if targets.is_empty() || items.is_empty() {
-            self.targets.truncate(targets.start);
-            self.items.truncate(items.start);
+        fan.items = first_item..self.items.len();
+        if fan.targets.is_empty() || fan.items.is_empty() {
+            self.targets.truncate(fan.targets.start);
+            self.items.truncate(first_item);
             return;
         }
         if let Some(Entry::Deliver(last)) = self.open.map(|open| &mut self.entries[open]) {
-            let follows = last.origin == origin
-                && last.course == course
-                && last.next_position() == position
-                && self.targets[last.targets.clone()] == self.targets[targets.clone()];
-            if follows {
-                self.targets.truncate(targets.start);
-                last.items.end = items.end;
+            let same_receipts = last.receipts == fan.receipts
+                || self.receipts[last.receipts.clone()] == self.receipts[fan.receipts.clone()];
+            let follows = last.origin == fan.origin
+                && last.course == fan.course
+                && last.next_position() == fan.position
+                && self.targets[last.targets.clone()] == self.targets[fan.targets.clone()];
+            if follows && same_receipts {
+                self.targets.truncate(fan.targets.start);
+                last.items.end = fan.items.end;
                 return;
             }
         }
         self.open = Some(self.entries.len());
-        self.entries.push(Entry::Deliver(Fan {
-            origin,
-            position,
-            course,
-            targets,
-            items,
-        }));
+        self.entries.push(Entry::Deliver(fan));
+    }
+
+    /// The present causes and these, each once.
+    fn join<'r>(&mut self, others: impl IntoIterator<Item = &'r Receipt>) -> Range<usize> {
+        let first = self.receipts.len();
+        self.receipts.extend_from_within(self.causes.clone());
+        for other in others {
+            if !self.receipts[first..].contains(other) {
+                self.receipts.push(other.clone());
+            }
+        }
+        let joined = first..self.receipts.len();
+        if self.receipts[joined.clone()] == self.receipts[self.causes.clone()] {
+            self.receipts.truncate(first);
+            return self.causes.clone();
+        }
+        joined
     }
 
     /// What a gateway is told keeps its place among the deliveries.

@@ -15,7 +15,8 @@ pub enum FanOut {
 /// Whom MsgServers are told of when a link ends without having said that its users leave.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum NotifyOnLoss {
-    /// Of nobody, as the C++ RouteServer does: the MsgServer comes back in a moment, with its users.
+    /// Of nobody, as the C++ RouteServer does: the MsgServer comes back in a moment, with its
+    /// users.
     #[default]
     None,
     /// Of every user who was seen by legacy clients and is not any more.
@@ -27,8 +28,8 @@ pub enum NotifyOnLoss {
 pub struct Settings {
     /// Who gets what is routed.
     pub fan_out: FanOut,
-    /// How long the seat of a closed claimed link waits for the MsgServer's next claim. MsgServers claim within
-    /// milliseconds; 2 s allow for slow ones.
+    /// How long the seat of a closed claimed link waits for the MsgServer's next claim. MsgServers
+    /// claim within milliseconds; 2 s allow for slow ones.
     pub seat_hold: Duration,
     /// Most bytes of deliveries that one seat holds; what comes beyond is dropped and counted.
     pub seat_bytes: usize,

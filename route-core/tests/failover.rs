@@ -1,8 +1,10 @@
-//! MsgServers with a connection to each of two gateways, several of them behind one address, against one core: random
-//! schedules of logins, messages, dying connections and claims, with every queue in between at its own speed.
+//! MsgServers with a connection to each of two gateways, several of them behind one address,
+//! against one core: random schedules of logins, messages, dying connections and claims, with every
+//! queue in between at its own speed.
 //!
 //! Checks promises 1, 3, 4, 6 and 7 where roles matter. A failing seed is replayed with
-//! `FAILOVER_SEED=<seed> cargo test -p route-core --test failover`; `FAILOVER_SEEDS=20000` runs more of them.
+//! `FAILOVER_SEED=<seed> cargo test -p route-core --test failover`; `FAILOVER_SEEDS=20000` runs
+//! more of them.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
@@ -188,7 +190,8 @@ impl World {
         self.gateways[gateway].up.push_back(Up::Change(id, told));
     }
 
-    /// The connection dies: the MsgServer claims another one at once, the gateway notices in its own time.
+    /// The connection dies: the MsgServer claims another one at once, the gateway notices in its
+    /// own time.
     fn die(&mut self, server: usize, gateway: usize) {
         let Some(number) = self.servers[server].links[gateway] else {
             return;
@@ -212,7 +215,8 @@ impl World {
         }
         let user = server as u32 * 100 + STABLE + self.dice.roll((USERS - STABLE) as usize) as u32;
         let it = &mut self.servers[server];
-        // Without a RouteServer a MsgServer refuses logins; to keep the books simple, nobody leaves either.
+        // Without a RouteServer a MsgServer refuses logins; to keep the books simple, nobody leaves
+        // either.
         if it.primary.is_none() {
             return;
         }
@@ -415,6 +419,7 @@ fn take(gateways: &mut [Gateway; GATEWAYS], outputs: &mut Outputs) {
                         origin: fan.origin,
                         position: fan.position,
                         items: fan.items.to_vec(),
+                        receipts: fan.receipts.to_vec(),
                     };
                     let down = Down::Deliver(target.number, run);
                     gateways[target.gateway as usize - 1].down.push_back(down);

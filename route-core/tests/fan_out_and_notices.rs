@@ -1,6 +1,8 @@
-//! The core against a naive model: a literal transcription of the legacy rules, with the deviations that mend defects.
+//! The core against a naive model: a literal transcription of the legacy rules, with the deviations
+//! that mend defects.
 //!
-//! Links have addresses of their own here; what links of one address do is the subject of `failover.rs`.
+//! Links have addresses of their own here; what links of one address do is the subject of
+//! `failover.rs`.
 
 #![allow(clippy::unwrap_used)] // a panic is how a test fails
 
@@ -124,8 +126,9 @@ impl Model {
         }
     }
 
-    /// In broadcast mode as C++ has it: some link that brought the user has neither closed nor taken the last login of
-    /// all away. In directed mode there is somebody to tell only if somebody has a login.
+    /// In broadcast mode as C++ has it: some link that brought the user has neither closed nor
+    /// taken the last login of all away. In directed mode there is somebody to tell only if
+    /// somebody has a login.
     fn is_known(&self, user: u32) -> bool {
         match self.fan_out {
             FanOut::Broadcast => self.links.values().any(|link| link.brought.contains(&user)),

@@ -124,11 +124,11 @@ impl Routing<'_> {
         }
         for slot in chosen {
             if self.successions.holds(*slot) {
-                let items = vec![item.clone()];
                 let run = ReturnedRun {
                     origin,
                     position,
-                    items,
+                    items: vec![item.clone()],
+                    receipts: self.out.causes().to_vec(),
                 };
                 self.successions.hold(*slot, run);
             }

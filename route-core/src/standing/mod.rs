@@ -317,3 +317,6 @@ impl<'a> Standing<'a> {
         most_alike(&self.presence.sessions, slot, others)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Closing, Return, Standing, Vacancy};
-use crate::change::{CloseReason, Effect, ReportedStatus};
+use crate::change::{CloseReason, Effect, ReportedStatus, micros};
 use crate::ending::Ending;
 use crate::event_log::ChangeReason;
 use crate::ids::LinkId;
@@ -17,12 +17,6 @@ use crate::succession::Heir;
 /// How long after its claim a link may inherit from one that closes: a gateway may take the idle
 /// time of 30 s to notice what the MsgServer noticed at once.
 const LATE_CLOSE: Duration = Duration::from_secs(60);
-
-/// A moment as in [`Restored`](crate::Restored).
-#[allow(clippy::cast_possible_truncation)] // 292 000 years
-pub fn micros(now: Duration) -> i64 {
-    now.as_micros() as i64
-}
 
 /// The links' parts, and what changes with them. In broadcast mode all links are active.
 #[derive(Debug)]
@@ -226,6 +220,8 @@ impl Parts<'_> {
             successions,
             out,
         } = &mut self.routing;
+        // Until this is told, the close that left the seat is not.
+        let before = out.also_caused_by(&successions.causes(from));
         let was_active = presence.links[to].is_active();
         let differences = differences(&presence.sessions, from, to, was_active);
         let show = (!was_active).then_some(to);
@@ -267,6 +263,7 @@ impl Parts<'_> {
                 self.routing.notify(&mut cause, client, status);
             }
         }
+        self.routing.out.no_more(before);
     }
 
     /// Of two restored links that have claimed, the later one succeeds the other.
@@ -329,10 +326,16 @@ impl Parts<'_> {
     }
 
     fn leave_seat(&mut self, slot: u32, reason: CloseReason) {
-        let link = &mut self.routing.presence.links[slot];
+        let Routing {
+            presence,
+            successions,
+            out,
+            ..
+        } = &mut self.routing;
+        let link = &mut presence.links[slot];
         link.phase = Phase::Seat(reason);
         let until = self.now + self.settings.seat_hold;
-        self.routing.successions.leave_seat(slot, link.id, until);
+        successions.leave_seat(slot, link.id, until, out.causes());
     }
 
     /// Nothing but sessions is left of a closed link, and they go.

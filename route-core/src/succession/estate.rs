@@ -1,18 +1,30 @@
 //! What links leave to their successor.
 
-use crate::delivery::{ReturnedRun, Taken};
+use crate::delivery::{Item, ReturnedRun, Taken};
 use crate::ids::LinkId;
+use crate::receipt::{Receipt, Resting};
 
 /// What waits for a successor, or, if there is one, until it is complete.
 #[derive(Debug, Default)]
 pub(super) struct Estate {
     /// In order of position.
-    runs: Vec<ReturnedRun>,
+    runs: Vec<Held>,
     bytes: usize,
     /// Links that may still give something back.
     pub(super) awaited: Vec<LinkId>,
     /// What was written to those that have given back everything.
     pub(super) taken: Vec<Taken>,
+    /// Of what made it, and of what told the rest.
+    causes: Vec<Resting>,
+}
+
+/// A run, at rest.
+#[derive(Debug)]
+struct Held {
+    origin: LinkId,
+    position: u64,
+    items: Vec<Item>,
+    receipts: Vec<Resting>,
 }
 
 impl Estate {
@@ -26,17 +38,38 @@ impl Estate {
         let place = self
             .runs
             .partition_point(|held| held.position <= run.position);
-        self.runs.insert(place, run);
+        let held = Held {
+            origin: run.origin,
+            position: run.position,
+            items: run.items,
+            receipts: run.receipts.iter().map(Receipt::rest).collect(),
+        };
+        self.runs.insert(place, held);
         0
+    }
+
+    /// Keeps copies of these receipts.
+    pub(super) fn caused_by(&mut self, receipts: &[Receipt]) {
+        for receipt in receipts {
+            if !self.causes().any(|cause| cause == receipt) {
+                self.causes.push(receipt.rest());
+            }
+        }
+    }
+
+    /// Receipts of what made it, and of what told the rest.
+    pub(super) fn causes(&self) -> impl Iterator<Item = &Receipt> {
+        self.causes.iter().map(Resting::receipt)
     }
 
     /// Adds that of the successor itself, whatever its size.
     pub(super) fn absorb(&mut self, other: Estate) {
         self.awaited.extend(other.awaited);
         self.taken.extend(other.taken);
-        for run in other.runs {
-            self.add(usize::MAX, run);
-        }
+        self.causes.extend(other.causes);
+        self.bytes += other.bytes;
+        self.runs.extend(other.runs);
+        self.runs.sort_by_key(|run| run.position);
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -52,7 +85,12 @@ impl Estate {
     }
 
     /// The deliveries, in order of position.
-    pub(super) fn into_runs(self) -> Vec<ReturnedRun> {
-        self.runs
+    pub(super) fn into_runs(self) -> impl Iterator<Item = ReturnedRun> {
+        self.runs.into_iter().map(|run| ReturnedRun {
+            origin: run.origin,
+            position: run.position,
+            items: run.items,
+            receipts: run.receipts.iter().map(|it| it.receipt().clone()).collect(),
+        })
     }
 }

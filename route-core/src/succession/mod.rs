@@ -15,6 +15,7 @@ use crate::delivery::{Course, ReturnedRun, Taken};
 use crate::ids::LinkId;
 use crate::links::Links;
 use crate::output::Outputs;
+use crate::receipt::Receipt;
 use estate::Estate;
 use heirs::Heirs;
 
@@ -145,9 +146,16 @@ impl Successions {
         awaited.copied().filter(of_gateway).collect()
     }
 
-    /// The link has closed, and is succeeded later.
-    pub(crate) fn leave_seat(&mut self, slot: u32, id: LinkId, until: Duration) {
-        let estate = self.leave(slot, id);
+    /// The link has closed, and is succeeded later. `causes`: receipts of the close.
+    pub(crate) fn leave_seat(
+        &mut self,
+        slot: u32,
+        id: LinkId,
+        until: Duration,
+        causes: &[Receipt],
+    ) {
+        let mut estate = self.leave(slot, id);
+        estate.caused_by(causes);
         self.seats.insert(slot, Seat { id, until, estate });
     }
 
@@ -171,7 +179,16 @@ impl Successions {
         self.heirs.record(closed, heir, from);
     }
 
-    /// A link, or its seat, is succeeded: the heir gets what is there, and waits for the rest.
+    /// Receipts of what made this seat, or of what this link is settling for.
+    pub(crate) fn causes(&self, slot: u32) -> Vec<Receipt> {
+        let seat = self.seats.get(&slot).map(|seat| &seat.estate);
+        let settling = self.settling.get(&slot).map(|settling| &settling.estate);
+        let causes = seat.or(settling).into_iter().flat_map(Estate::causes);
+        causes.cloned().collect()
+    }
+
+    /// A link, or its seat, is succeeded: the heir gets what is there, and waits for the rest. What
+    /// made the seat is among the causes of this.
     pub(crate) fn inherit(
         &mut self,
         now: Duration,
@@ -189,6 +206,7 @@ impl Successions {
         if let Some(own) = self.settling.remove(&heir.slot) {
             estate.absorb(own.estate);
         }
+        estate.caused_by(out.causes());
         out.take_over(heir.id, std::mem::take(&mut estate.taken));
         let complete = estate.awaited.is_empty();
         let settling = Settling {
@@ -209,6 +227,8 @@ impl Successions {
             return;
         };
         let to = settling.id;
+        let causes: Vec<Receipt> = settling.estate.causes().cloned().collect();
+        let before = out.also_caused_by(&causes);
         // What a predecessor could not be sent may come back from an earlier node's time, and be
         // routed by this one. Of what is late, gateways do not know what they have taken over.
         let mut late = HashSet::new();
@@ -220,16 +240,17 @@ impl Successions {
             let (origin, positions) = (run.origin, run.position..);
             for (position, item) in positions.zip(run.items) {
                 if late.insert((origin, item.sequence, item.index)) {
-                    let items = vec![item];
                     let one = ReturnedRun {
                         origin,
                         position,
-                        items,
+                        items: vec![item],
+                        receipts: run.receipts.clone(),
                     };
                     out.pass_on(to, one, Course::Late);
                 }
             }
         }
+        out.no_more(before);
     }
 
     /// Holds a run if it waits here, or gives it back.
@@ -252,6 +273,7 @@ impl Successions {
         links: &Links,
         out: &mut Outputs,
     ) {
+        run.receipts.extend_from_slice(out.causes());
         let mut closed = link;
         for _ in 0..Heirs::LONGEST {
             if let Some(seat) = self.seat_of(closed) {
@@ -292,6 +314,7 @@ impl Successions {
         if let Some(seat) = self.seats.get_mut(&slot) {
             seat.estate.awaited.retain(|awaited| *awaited != link);
             seat.estate.taken.extend(taken);
+            seat.estate.caused_by(out.causes());
             return;
         }
         out.take_over(links[slot].id, taken);

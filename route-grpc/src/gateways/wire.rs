@@ -68,6 +68,7 @@ pub(crate) fn read_run(
         origin: read_link(run.origin),
         position: run.position,
         items: items.collect::<Result<_, _>>()?,
+        receipts: Vec::new(),
     })
 }
 

@@ -109,7 +109,7 @@ impl Node {
                     moved |= fan.course != Course::Direct;
                     gateways.deliver(&fan, place, traced);
                 }
-                Output::TakeOver { to, taken } => {
+                Output::TakeOver { to, taken, .. } => {
                     gateways.take_over(to, &taken);
                     moved = true;
                 }

@@ -181,6 +181,7 @@ fn deliver(outbound: &Outbound, position: u64, targets: &[Target], pdu: &[u8]) -
         targets,
         items: &items,
         course: Course::Direct,
+        receipts: &[],
     };
     outbound.deliver(Part {
         fan: &fan,

@@ -1,0 +1,212 @@
+//! What a batch causes carries copies of its receipt, wherever that goes, until it is dropped.
+
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use route_core::{
+    Audience, Change, ClientType, CloseReason, Core, Course, Effect, Item, LinkId, ListEntry,
+    Output, Payload, Receipt, ReportedStatus, ReturnedRun, Settings, Taken, Target, Transaction,
+    UserId,
+};
+
+const SENDER: LinkId = link(1);
+/// Two links of one MsgServer.
+const CLAIMED: LinkId = link(2);
+const OTHER: LinkId = link(3);
+
+const fn link(gateway: u64) -> LinkId {
+    LinkId { gateway, number: 1 }
+}
+
+/// User 7 is logged in at the MsgServer with two links, of which one has claimed.
+fn core() -> Core {
+    let mut core = Core::new(Settings::default());
+    let mut transaction = core.transaction(Duration::ZERO);
+    for (id, host) in [(SENDER, 1), (CLAIMED, 2), (OTHER, 2)] {
+        let peer = SocketAddr::from(([10, 0, 0, host], 4000));
+        let restored = None;
+        apply(&mut transaction, id, Change::Opened { peer, restored });
+        let user = ListEntry {
+            user: UserId(7),
+            client_type: ClientType(1),
+            status: ReportedStatus::Online,
+        };
+        let entries = if host == 2 { &[user][..] } else { &[] };
+        let last = true;
+        apply(&mut transaction, id, Change::List { entries, last });
+    }
+    claim(&mut transaction, CLAIMED);
+    drop(transaction);
+    core
+}
+
+fn apply(transaction: &mut Transaction<'_>, id: LinkId, change: Change<'_>) {
+    transaction.apply(id, 1, change, Effect::Notify).unwrap();
+}
+
+fn claim(transaction: &mut Transaction<'_>, id: LinkId) {
+    apply(transaction, id, Change::Role { claimed: true });
+}
+
+fn close(transaction: &mut Transaction<'_>, id: LinkId) {
+    let reason = CloseReason::Peer;
+    apply(transaction, id, Change::Closed { reason });
+}
+
+/// A message for user 7.
+fn route(transaction: &mut Transaction<'_>) {
+    let audience = Audience::Users(&[7]);
+    let pdu = Bytes::from_static(b"pdu");
+    let routed = transaction.route(SENDER, 1, 0x0301, audience, pdu, None);
+    routed.unwrap();
+}
+
+/// To whom something is delivered, how, and by how many batches.
+fn delivered(transaction: &mut Transaction<'_>) -> Vec<(Target, Course, usize)> {
+    let outputs = transaction.outputs().drain();
+    let fans = outputs.filter_map(|output| match output {
+        Output::Deliver(fan) => Some((fan.targets[0], fan.course, fan.receipts.len())),
+        Output::TakeOver { .. } | Output::Close(_) | Output::Answer(_) | Output::Event(_) => None,
+    });
+    fans.collect()
+}
+
+#[test]
+fn a_delivery_carries_the_receipt_of_its_batch() {
+    let (mut core, receipt) = (core(), Receipt::new());
+    let mut transaction = core.transaction(Duration::ZERO);
+
+    transaction.under(Some(receipt.clone()));
+    route(&mut transaction);
+    route(&mut transaction);
+
+    let both = [(CLAIMED.into(), Course::Direct, 1)];
+    assert_eq!(delivered(&mut transaction), both);
+    assert!(!receipt.is_last() && !receipt.only_rests());
+    drop(transaction);
+    assert!(receipt.is_last(), "nothing is left of it");
+}
+
+#[test]
+fn items_of_two_batches_do_not_share_a_fan() {
+    let mut core = core();
+    let mut transaction = core.transaction(Duration::ZERO);
+
+    for receipt in [Receipt::new(), Receipt::new()] {
+        transaction.under(Some(receipt));
+        route(&mut transaction);
+    }
+
+    assert_eq!(delivered(&mut transaction).len(), 2);
+}
+
+#[test]
+fn a_seat_keeps_the_receipts_of_its_close_and_of_what_it_holds_and_the_heir_gets_both() {
+    let mut core = core();
+    let [closed, sent, claimed, returned] = [0; 4].map(|_| Receipt::new());
+
+    // when a claimed link closes, and something is routed to it
+    let mut transaction = core.transaction(Duration::ZERO);
+    transaction.under(Some(closed.clone()));
+    close(&mut transaction, CLAIMED);
+    transaction.under(Some(sent.clone()));
+    route(&mut transaction);
+    drop(transaction);
+
+    // then the seat keeps both, at rest
+    for receipt in [&closed, &sent] {
+        assert!(!receipt.is_last() && receipt.only_rests());
+    }
+
+    // when another one claims, but what the closed one could not be sent is still to come
+    let mut transaction = core.transaction(Duration::ZERO);
+    transaction.under(Some(claimed.clone()));
+    claim(&mut transaction, OTHER);
+    drop(transaction);
+
+    // then they are kept until it has come
+    for receipt in [&closed, &sent, &claimed] {
+        assert!(!receipt.is_last() && receipt.only_rests());
+    }
+    let mut transaction = core.transaction(Duration::ZERO);
+    transaction.under(Some(returned.clone()));
+    transaction.all_returned(CLAIMED, Vec::new());
+    let moved = [(OTHER.into(), Course::Moved, 4)];
+    assert_eq!(delivered(&mut transaction), moved);
+    drop(transaction);
+    for receipt in [closed, sent, claimed, returned] {
+        assert!(receipt.is_last());
+    }
+}
+
+#[test]
+fn what_comes_back_to_a_seat_brings_the_receipts_of_those_who_caused_it() {
+    let mut core = core();
+    let [sent, returned, all_returned] = [0; 3].map(|_| Receipt::new());
+    let mut transaction = core.transaction(Duration::ZERO);
+    close(&mut transaction, CLAIMED);
+
+    transaction.under(Some(returned.clone()));
+    let item = Item {
+        sequence: 1,
+        index: 0,
+        payload: Payload::Pdu(Bytes::from_static(b"pdu")),
+    };
+    let run = ReturnedRun {
+        origin: SENDER,
+        position: 1,
+        items: vec![item],
+        receipts: vec![sent.clone()],
+    };
+    transaction.returned(CLAIMED, run);
+    transaction.under(Some(all_returned.clone()));
+    let taken = Taken {
+        origin: SENDER,
+        sequence: 1,
+        index: 0,
+    };
+    transaction.all_returned(CLAIMED, vec![taken]);
+    drop(transaction);
+    for receipt in [&sent, &returned, &all_returned] {
+        assert!(!receipt.is_last() && receipt.only_rests());
+    }
+
+    let mut transaction = core.transaction(Duration::ZERO);
+    claim(&mut transaction, OTHER);
+
+    let of = |output: Output<'_>| match output {
+        Output::TakeOver { receipts, .. } => Some(receipts.to_vec()),
+        Output::Deliver(fan) => Some(fan.receipts.to_vec()),
+        Output::Close(_) | Output::Answer(_) | Output::Event(_) => None,
+    };
+    let carried: Vec<_> = transaction.outputs().drain().filter_map(of).collect();
+    let told = vec![all_returned.clone()];
+    assert_eq!(carried, [told, vec![all_returned, sent, returned]]);
+}
+
+#[test]
+fn a_seat_that_nobody_inherits_lets_go() {
+    let (mut core, closed) = (core(), Receipt::new());
+    let mut transaction = core.transaction(Duration::ZERO);
+    transaction.under(Some(closed.clone()));
+    close(&mut transaction, OTHER);
+    close(&mut transaction, CLAIMED);
+    drop(transaction);
+    assert!(closed.is_last(), "there is nobody who could claim");
+
+    let mut core = self::core();
+    let mut transaction = core.transaction(Duration::ZERO);
+    transaction.under(Some(closed.clone()));
+    close(&mut transaction, CLAIMED);
+    transaction.under(None);
+    close(&mut transaction, OTHER);
+    drop(transaction);
+    assert!(!closed.is_last());
+
+    core.transaction(Duration::from_secs(2)).advance();
+
+    assert!(closed.is_last());
+}
