@@ -10,7 +10,7 @@ use crate::delivery::{Payload, ReturnedRun, Taken};
 use crate::ending::Ending;
 use crate::event_log::Event;
 use crate::ids::LinkId;
-use crate::links::Link;
+use crate::links::{Link, Reach};
 use crate::output::{Answer, Outputs};
 use crate::presence::{Client, Linger, Presence};
 use crate::receipt::Receipt;
@@ -262,25 +262,9 @@ impl Transaction<'_> {
         successions.all_returned(link, taken, &presence.links, outputs);
     }
 
-    /// The stream of a gateway broke: its links stay, with their sessions, and are still delivered
-    /// to.
-    pub fn detach_gateway(&mut self, gateway: u64) {
-        self.core.presence.links.reach.detach(gateway);
-    }
-
-    /// The gateway is back.
-    pub fn reattach_gateway(&mut self, gateway: u64) {
-        self.core.presence.links.reach.reattach(gateway);
-    }
-
-    /// A gateway with a stream has told everything that has happened, or it may be about to be
-    /// lost.
-    pub fn gateway_is_there(&mut self, gateway: u64, is_there: bool) {
-        self.core
-            .presence
-            .links
-            .reach
-            .set_silent(gateway, !is_there);
+    /// A gateway can be reached in another way than before.
+    pub fn set_reach(&mut self, gateway: u64, reach: Reach) {
+        self.core.presence.links.reach.set(gateway, reach);
     }
 
     /// A gateway will not come back: its links end.

@@ -49,6 +49,7 @@ pub use core::{Core, LinkError, Transaction};
 pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken, Target};
 pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
 pub use ids::{ClientType, LinkId, ParseLinkIdError, UserId};
+pub use links::Reach;
 pub use output::{Answer, FanView, Output, Outputs};
 pub use receipt::{Receipt, Resting};
 pub use routing::Audience;

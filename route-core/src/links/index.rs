@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 
-use super::reach::Reach;
+use super::reach::Absent;
 use super::{Link, Phase, Reported};
 use crate::ids::LinkId;
 
@@ -23,7 +23,7 @@ pub(crate) struct Links {
     /// Open links and seats by IP address, oldest first.
     groups: HashMap<IpAddr, Vec<u32>, RandomState>,
     opaque: usize,
-    pub(crate) reach: Reach,
+    pub(crate) reach: Absent,
     /// Addresses that several links have had at a time, up to [`MOST_SHARED`].
     shared: HashSet<IpAddr, RandomState>,
 }
@@ -115,7 +115,7 @@ impl Links {
 
     /// The gateway of this link is away.
     pub(crate) fn is_detached(&self, slot: u32) -> bool {
-        self.reach.is_detached(self[slot].id.gateway)
+        self.reach.is_away(self[slot].id.gateway)
     }
 
     /// Is any open link opaque?

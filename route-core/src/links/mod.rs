@@ -6,3 +6,4 @@ mod reach;
 
 pub(crate) use facts::{Claim, End, Expectation, Link, Part, Phase, Reported};
 pub(crate) use index::Links;
+pub use reach::Reach;

@@ -1,46 +1,33 @@
-//! Which gateways can be reached. Those that are there are not in the table.
+//! Which gateways can be reached. Those that are here are not in the table.
 
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 
-/// Gateways that may have links, or news of links, that are not known here.
-#[derive(Debug, Default)]
-pub(crate) struct Reach {
-    gateways: HashMap<u64, Absence, RandomState>,
-}
-
+/// How a gateway can be reached.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Absence {
-    /// Its stream is broken.
-    Detached,
+pub enum Reach {
+    /// It has told everything that has happened.
+    Here,
     /// Its stream is open, but it is silent, or has not told everything that has happened.
     Silent,
+    /// Its stream is broken. Its links stay, with their sessions, and are still delivered to.
+    Away,
 }
 
-impl Reach {
-    /// The stream broke.
-    pub(crate) fn detach(&mut self, gateway: u64) {
-        self.gateways.insert(gateway, Absence::Detached);
-    }
+/// Gateways that may have links, or news of links, that are not known here.
+#[derive(Debug, Default)]
+pub(crate) struct Absent {
+    gateways: HashMap<u64, Reach, RandomState>,
+}
 
-    /// There is a new stream; what happened meanwhile is still to be told.
-    pub(crate) fn reattach(&mut self, gateway: u64) {
-        if self.is_detached(gateway) {
-            self.gateways.insert(gateway, Absence::Silent);
-        }
-    }
-
-    /// A gateway with a stream has told everything, or may be about to be lost.
-    pub(crate) fn set_silent(&mut self, gateway: u64, silent: bool) {
-        if self.is_detached(gateway) {
-            return;
-        }
-        if silent {
-            self.gateways.insert(gateway, Absence::Silent);
-        } else {
-            self.gateways.remove(&gateway);
-        }
+impl Absent {
+    /// From now on the gateway can be reached like this.
+    pub(crate) fn set(&mut self, gateway: u64, reach: Reach) {
+        match reach {
+            Reach::Here => self.gateways.remove(&gateway),
+            Reach::Silent | Reach::Away => self.gateways.insert(gateway, reach),
+        };
     }
 
     /// The gateway will not come back.
@@ -58,13 +45,13 @@ impl Reach {
         !self.gateways.is_empty()
     }
 
-    pub(crate) fn is_detached(&self, gateway: u64) -> bool {
-        self.gateways.get(&gateway) == Some(&Absence::Detached)
+    /// It has no stream.
+    pub(crate) fn is_away(&self, gateway: u64) -> bool {
+        self.gateways.get(&gateway) == Some(&Reach::Away)
     }
 
-    /// Is any?
-    pub(crate) fn any_detached(&self) -> bool {
-        let mut absences = self.gateways.values();
-        absences.any(|absence| *absence == Absence::Detached)
+    /// Has any none?
+    pub(crate) fn any_away(&self) -> bool {
+        self.gateways.values().any(|reach| *reach == Reach::Away)
     }
 }

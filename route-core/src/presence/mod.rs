@@ -138,7 +138,7 @@ impl Presence {
 
     /// Ends the twins of everything that the link holds.
     pub(crate) fn end_all_twins(&mut self, now: Duration, slot: u32, out: &mut Outputs) {
-        if self.links.reach.any_detached() {
+        if self.links.reach.any_away() {
             let held = self.sessions.of_link(slot);
             let held: Vec<_> = held.map(|(client, _)| client).collect();
             for client in held {
@@ -218,7 +218,7 @@ impl Presence {
     /// is away: that one will not tell when the client leaves, and would hide it.
     fn end_twins(&mut self, now: Duration, slot: u32, client: Client, out: &mut Outputs) {
         let links = &self.links;
-        if !links.reach.any_detached() || !links[slot].is_active() {
+        if !links.reach.any_away() || !links[slot].is_active() {
             return;
         }
         let ip = links[slot].peer.ip();

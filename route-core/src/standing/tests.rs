@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use super::*;
 use crate::change::{ListEntry, ReportedStatus, Restored};
 use crate::ids::{ClientType, LinkId, UserId};
-use crate::links::Link;
+use crate::links::{Link, Reach};
 use crate::output::Outputs;
 use crate::presence::Linger;
 
@@ -84,7 +84,7 @@ fn a_seat_that_nobody_claims_goes_to_a_link_like_it_unless_a_claim_may_be_on_its
     presence.links[0].phase = Phase::Seat(CloseReason::Peer);
     assert_eq!(standing(&presence).vacancy(0), Vacancy::StandIn(1));
 
-    presence.links.reach.set_silent(1, true);
+    presence.links.reach.set(1, Reach::Silent);
     assert_eq!(standing(&presence).vacancy(0), Vacancy::Stays);
     presence.links[0].phase = Phase::Seat(CloseReason::GatewayLost);
     assert_eq!(standing(&presence).vacancy(0), Vacancy::StandIn(1));

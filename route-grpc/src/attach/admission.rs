@@ -54,8 +54,8 @@ where
         tokio::pin!(changed);
         // From here on no change is missed.
         changed.as_mut().enable();
-        let decision = node.transact(|routing, _| {
-            let outbound = enter(node, routing, &hello, &stream_end, retention)?;
+        let decision = node.transact(|routing, now| {
+            let outbound = enter(node, routing, now, &hello, &stream_end, retention)?;
             Ok(welcome(node, routing, &hello, &roster, outbound))
         });
         match decision {
@@ -102,6 +102,7 @@ where
 fn enter(
     node: &Node,
     routing: &mut Transaction<'_>,
+    now: Duration,
     hello: &Hello,
     stream_end: &CancellationToken,
     retention: Retention,
@@ -115,15 +116,13 @@ fn enter(
             node.metrics.superseded.add(1, &[]);
             node.chores_changed();
         }
-        Admission::Resumed => {
-            routing.gateways.resume(hello, stream_end.clone());
-            routing.core.reattach_gateway(hello.incarnation);
-        }
+        Admission::Resumed => routing.gateways.resume(now, hello, stream_end.clone()),
     }
     if admission != Admission::Resumed {
         let (hello, stream_end) = (hello.clone(), stream_end.clone());
         routing.gateways.insert(hello, stream_end, retention);
     }
+    routing.learn_reach(hello.incarnation);
     let outbound = routing.gateways.outbound(hello.incarnation);
     Ok(outbound.expect("the gateway was inserted or resumed a moment ago"))
 }
@@ -149,7 +148,7 @@ fn welcome(
         Some(_) => Vec::new(),
         None => routing.gateways.roster(),
     };
-    let gateway = routing.gateways.session(hello.incarnation, hello.attempt);
+    let gateway = routing.gateways.of_stream(hello.incarnation, hello.attempt);
     let applied = gateway
         .iter()
         .flat_map(|gateway| gateway.sequences.applied());

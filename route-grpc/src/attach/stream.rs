@@ -164,7 +164,7 @@ where
             if let Some(congested) = uplink.congested {
                 routing.gateways.set_congested(incarnation, congested);
             }
-            let Some(gateway) = routing.gateways.session(incarnation, attempt) else {
+            let Some(gateway) = routing.gateways.of_stream(incarnation, attempt) else {
                 // A newer stream has taken over; this one is about to hear so.
                 return (Effects::default(), Ok(Hold::Room));
             };
@@ -172,7 +172,7 @@ where
             if uplink.clock_micros != 0 {
                 gateway.clock.read(now, uplink.clock_micros);
             }
-            let (is_catching_up, caught_up) = (gateway.is_catching_up, uplink.caught_up);
+            let (is_catching_up, caught_up) = (!gateway.reach().has_caught_up(), uplink.caught_up);
             let (mut entries, mut hold) = (uplink.entries, Hold::Room);
             if let Some(cold_start) = &mut routing.cold_start {
                 cold_start.told(uplink.told);
@@ -182,7 +182,6 @@ where
                 };
                 entries = cold_start.hold(incarnation, entries, read_at);
                 if caught_up {
-                    cold_start.caught_up(&hello.id);
                     node.chores_changed();
                 } else if cold_start.is_full(incarnation) {
                     hold = Hold::Full;
@@ -211,10 +210,8 @@ where
         let (detached, links) = node.transact(|routing, now| {
             let gateway = routing.gateways.get_mut(hello.incarnation);
             let links = gateway.map_or(0, |gateway| gateway.sequences.open_links().count());
-            let detached = routing.detach(now, hello.incarnation, hello.attempt, refusal);
-            if detached && hangup.has_happened() {
-                routing.gateways.hung_up(now, hello.incarnation);
-            }
+            let hung_up = hangup.has_happened();
+            let detached = routing.detach(now, hello.incarnation, hello.attempt, hung_up, refusal);
             (detached, links)
         });
         if !detached {

@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 use crate::gateways::MAX_GATEWAYS;
 use crate::gateways::entry;
+use crate::gateways::reach::Reach;
 use crate::refusal::Refusal;
 use order::Places;
 
@@ -50,10 +51,8 @@ pub(crate) struct ColdStart {
     first: Option<Duration>,
     /// Some gateway has had a node before.
     has_roster: bool,
-    /// Ids of gateways that have not sent everything again.
-    missing: HashSet<String>,
-    /// Ids of those that have.
-    caught_up: HashSet<String>,
+    /// Ids of gateways that have come, or that those know.
+    expected: HashSet<String>,
     held: HashMap<u64, HeldOfGateway>,
     places: Places,
 }
@@ -90,8 +89,7 @@ impl ColdStart {
             held_bytes,
             first: None,
             has_roster: false,
-            missing: HashSet::new(),
-            caught_up: HashSet::new(),
+            expected: HashSet::new(),
             held: HashMap::new(),
             places: Places::default(),
         }
@@ -105,28 +103,17 @@ impl ColdStart {
         roster: impl Iterator<Item = &'a str>,
     ) {
         self.first.get_or_insert(now);
-        self.caught_up.remove(id);
         let mut roster = roster.peekable();
         self.has_roster |= roster.peek().is_some();
         for id in roster.chain([id]) {
-            let known = self.missing.len() + self.caught_up.len();
-            if !self.caught_up.contains(id) && known < MAX_GATEWAYS {
-                self.missing.insert(id.to_owned());
+            if self.expected.len() < MAX_GATEWAYS {
+                self.expected.insert(id.to_owned());
             }
         }
     }
 
-    /// A gateway has sent everything that was unconfirmed.
-    pub(crate) fn caught_up(&mut self, id: &str) {
-        self.missing.remove(id);
-        self.caught_up.insert(id.to_owned());
-    }
-
     /// A stream has ended: what it brought comes again with the next one.
-    pub(crate) fn detached(&mut self, id: &str, gateway: u64) {
-        if self.caught_up.remove(id) {
-            self.missing.insert(id.to_owned());
-        }
+    pub(crate) fn forget(&mut self, gateway: u64) {
         self.held.remove(&gateway);
     }
 
@@ -165,20 +152,32 @@ impl ColdStart {
         held.is_some_and(|held| held.bytes > self.held_bytes)
     }
 
-    /// Everybody has caught up, or time is over.
-    pub(crate) fn is_over(&self, now: Duration) -> bool {
-        let complete = self.missing.is_empty() && !self.caught_up.is_empty();
+    /// Everybody has caught up, or time is over. `reach` tells of the gateways that the node has.
+    pub(crate) fn is_over(&self, now: Duration, reach: impl Fn(&str) -> Option<Reach>) -> bool {
         now >= self.missing_until()
-            || (complete && (self.has_roster || now >= self.newcomers_until()))
+            || (self.is_complete(reach) && (self.has_roster || now >= self.newcomers_until()))
     }
 
     /// When it may be over although nobody comes.
-    pub(crate) fn until(&self) -> Duration {
-        if self.has_roster || !self.missing.is_empty() {
+    pub(crate) fn until(&self, reach: impl Fn(&str) -> Option<Reach>) -> Duration {
+        if self.has_roster || !self.is_complete(reach) {
             self.missing_until()
         } else {
             self.missing_until().min(self.newcomers_until())
         }
+    }
+
+    fn is_complete(&self, reach: impl Fn(&str) -> Option<Reach>) -> bool {
+        self.first.is_some() && self.missing(reach).next().is_none()
+    }
+
+    /// Ids of the gateways that are waited for.
+    pub(crate) fn missing(
+        &self,
+        reach: impl Fn(&str) -> Option<Reach>,
+    ) -> impl Iterator<Item = &str> {
+        let expected = self.expected.iter().map(String::as_str);
+        expected.filter(move |id| !reach(id).is_some_and(Reach::has_caught_up))
     }
 
     fn missing_until(&self) -> Duration {
@@ -191,13 +190,6 @@ impl ColdStart {
             Some(first) => first.saturating_add(self.waits.newcomers),
             None => self.missing_until(),
         }
-    }
-
-    /// Ids of the gateways that are waited for, sorted.
-    pub(crate) fn missing(&self) -> Vec<&str> {
-        let mut missing: Vec<_> = self.missing.iter().map(String::as_str).collect();
-        missing.sort_unstable();
-        missing
     }
 
     /// How many entries wait.

@@ -12,15 +12,17 @@ const NEWCOMERS: Duration = Duration::from_secs(2);
 #[test]
 fn gateways_that_know_of_nobody_are_all_there_is_after_a_while() {
     let mut start = cold_start(1000);
-    assert!(!start.is_over(NOW), "nobody has come");
+    assert!(!start.is_over(NOW, here(&[])), "nobody has come");
 
     start.attached(NOW, "a", std::iter::empty());
-    assert_eq!(start.missing(), ["a"]);
-    start.caught_up("a");
+    assert_eq!(missing(&start, &[]), ["a"]);
 
-    assert!(!start.is_over(NOW), "others may be on their way");
-    assert_eq!(start.until(), NOW + NEWCOMERS);
-    assert!(start.is_over(NOW + NEWCOMERS));
+    assert!(
+        !start.is_over(NOW, here(&["a"])),
+        "others may be on their way"
+    );
+    assert_eq!(start.until(here(&["a"])), NOW + NEWCOMERS);
+    assert!(start.is_over(NOW + NEWCOMERS, here(&["a"])));
 }
 
 #[test]
@@ -28,41 +30,40 @@ fn a_node_to_which_nobody_comes_cannot_know_that_there_is_nobody() {
     let start = cold_start(1000);
     let last = UNNOTICED + UNTIL;
 
-    assert!(!start.is_over(last.saturating_sub(Duration::from_millis(1))));
-    assert_eq!(start.until(), last);
-    assert!(start.is_over(last));
+    let before = last.saturating_sub(Duration::from_millis(1));
+    assert!(!start.is_over(before, here(&[])));
+    assert_eq!(start.until(here(&[])), last);
+    assert!(start.is_over(last, here(&[])));
 }
 
 #[test]
 fn a_newcomer_that_is_first_does_not_hide_the_others() {
     let mut start = cold_start(1000);
     start.attached(NOW, "new", std::iter::empty());
-    start.caught_up("new");
 
     start.attached(NOW, "a", ["a", "b"].into_iter());
-    start.caught_up("a");
-    assert_eq!(start.missing(), ["b"]);
-    assert!(!start.is_over(NOW + NEWCOMERS));
+    assert_eq!(missing(&start, &["new", "a"]), ["b"]);
+    assert!(!start.is_over(NOW + NEWCOMERS, here(&["new", "a"])));
 
     start.attached(NOW, "b", ["a", "b"].into_iter());
-    start.caught_up("b");
-    assert!(start.is_over(NOW));
+    assert!(start.is_over(NOW, here(&["new", "a", "b"])));
 }
 
 #[test]
 fn everybody_in_the_united_rosters_is_waited_for() {
     let mut start = cold_start(1000);
     start.attached(NOW, "a", ["a", "b"].into_iter());
-    start.caught_up("a");
-    assert_eq!(start.missing(), ["b"]);
+    assert_eq!(missing(&start, &["a"]), ["b"]);
 
     start.attached(NOW, "b", ["b", "c"].into_iter());
-    start.caught_up("b");
-    assert_eq!(start.missing(), ["c"]);
+    assert_eq!(missing(&start, &["a", "b"]), ["c"]);
 
-    assert!(!start.is_over(UNTIL));
-    assert_eq!(start.until(), NOW + UNTIL);
-    assert!(start.is_over(NOW + UNTIL), "but not for ever");
+    assert!(!start.is_over(UNTIL, here(&["a", "b"])));
+    assert_eq!(start.until(here(&["a", "b"])), NOW + UNTIL);
+    assert!(
+        start.is_over(NOW + UNTIL, here(&["a", "b"])),
+        "but not for ever"
+    );
 }
 
 #[test]
@@ -71,9 +72,11 @@ fn a_first_gateway_is_waited_for_until_it_has_noticed_that_it_needs_a_node() {
     let last = UNNOTICED + UNTIL;
 
     start.attached(last - NOW, "a", ["a", "b"].into_iter());
-    start.caught_up("a");
 
-    assert!(!start.is_over(last), "the others notice at about this time");
+    assert!(
+        !start.is_over(last, here(&["a"])),
+        "the others notice at about this time"
+    );
 }
 
 #[test]
@@ -81,11 +84,11 @@ fn a_stream_that_breaks_has_to_come_again_with_everything() {
     let mut start = cold_start(1000);
     start.attached(NOW, "a", ["a"].into_iter());
     start.hold(7, vec![query(1, 2)], |_| 0);
-    start.caught_up("a");
+    assert!(start.is_over(NOW, here(&["a"])));
 
-    start.detached("a", 7);
+    start.forget(7);
 
-    assert!(!start.is_over(NOW));
+    assert!(!start.is_over(NOW, |_| Some(Reach::CatchingUp)));
     assert_eq!(start.entries(), 0);
 }
 
@@ -257,6 +260,15 @@ fn update(link: u64, sequence: u64, user_id: u32) -> UplinkEntry {
 /// Gateways 7 and 8 have links of one MsgServer.
 fn address(link: LinkId) -> Option<IpAddr> {
     Some(IpAddr::from([10, 0, 0, u8::from(link.gateway == 9)]))
+}
+
+/// The node has these gateways, and they have caught up.
+fn here<'a>(ids: &'a [&'a str]) -> impl Fn(&str) -> Option<Reach> + 'a {
+    |id| ids.contains(&id).then_some(Reach::Here)
+}
+
+fn missing<'a>(start: &'a ColdStart, caught_up: &[&str]) -> Vec<&'a str> {
+    start.missing(here(caught_up)).collect()
 }
 
 fn cold_start(held_bytes: usize) -> ColdStart {

@@ -7,8 +7,9 @@ use hashbrown::HashMap;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::GatewayLimits;
 use super::hello::Hello;
-use super::touch;
+use super::reach::{Event, Pulse, Reach};
 use crate::gateways::clock_offset::GatewayClock;
 use crate::gateways::ingest::OpenQuery;
 use crate::gateways::queue::{Outbound, Retention};
@@ -19,7 +20,10 @@ use crate::gateways::sequences::{Mark, Sequences};
 #[derive(Debug)]
 pub(crate) struct Gateway {
     pub(super) hello: Hello,
-    pub(super) connection: Connection,
+    reach: Reach,
+    /// Ends its stream.
+    stream_end: CancellationToken,
+    pulse: Pulse,
     /// How its times are told from the node's.
     pub(crate) clock: GatewayClock,
     /// What has been applied of its links.
@@ -31,31 +35,60 @@ pub(crate) struct Gateway {
     pub(super) retention: Retention,
     /// The node lost this life of the gateway before, and had then applied so much of its links: that has had its effects.
     pub(super) seen_before: HashMap<u64, u64>,
-    /// It has not yet sent again everything that it had read before.
-    pub(crate) is_catching_up: bool,
-    /// Its queries that wait for that.
+    /// Its queries that wait until it has caught up.
     pub(crate) waiting_queries: Vec<OpenQuery>,
     /// How many entries of its queue it has taken.
     pub(super) taken: u64,
-    /// The same when it was looked at last, and since when it has taken nothing although something waits.
-    pub(super) taken_before: (u64, Duration),
     pub(super) congested: bool,
     pub(super) throttled: bool,
 }
 
-#[derive(Debug)]
-pub(super) enum Connection {
-    /// Its stream ends when the token is cancelled.
-    Attached { session: CancellationToken },
-    /// It is lost if it has not come back by then.
-    Detached {
-        until: Duration,
-        /// From then on nobody waits for what it might give back: it has hung up, as a process that is gone does.
-        departs: Option<Duration>,
-    },
-}
-
 impl Gateway {
+    /// One that has just attached, with a queue of so many bytes.
+    pub(super) fn new(
+        hello: Hello,
+        stream_end: CancellationToken,
+        retention: Retention,
+        queue_bytes: usize,
+        seen_before: HashMap<u64, u64>,
+    ) -> Self {
+        let outbound = Arc::new(Outbound::new(queue_bytes, retention));
+        outbound.open_stream(hello.attempt);
+        Self {
+            reach: Reach::CatchingUp,
+            stream_end,
+            pulse: Pulse::default(),
+            clock: GatewayClock::new(hello.clock_offset),
+            sequences: Sequences::default(),
+            replays: Replays::default(),
+            outbound,
+            retention,
+            seen_before,
+            waiting_queries: Vec::new(),
+            taken: 0,
+            congested: false,
+            throttled: false,
+            hello,
+        }
+    }
+
+    /// It goes on with a new stream. It is told again what was confirmed, and gets again what it has not taken.
+    pub(super) fn resume(&mut self, hello: &Hello, stream_end: CancellationToken) {
+        self.hello.attempt = hello.attempt;
+        self.clock.greeted(hello.clock_offset);
+        self.stream_end = stream_end;
+        self.taken = self.outbound.taken(hello.taken);
+        self.outbound.open_stream(hello.attempt);
+        // Unless it says otherwise on its new stream.
+        self.congested = false;
+        self.throttled = false;
+        self.replays = Replays::default();
+        self.waiting_queries = Vec::new();
+        self.sequences.resume();
+        let confirmed = self.sequences.confirmed();
+        self.confirm(&confirmed);
+    }
+
     /// Its stable name.
     pub(crate) fn id(&self) -> &str {
         &self.hello.id
@@ -83,32 +116,28 @@ impl Gateway {
         self.sequences.confirm(marks, number);
     }
 
-    pub(super) fn is_attached(&self) -> bool {
-        matches!(self.connection, Connection::Attached { .. })
+    /// How it can be reached.
+    pub(crate) fn reach(&self) -> Reach {
+        self.reach
     }
 
-    pub(super) fn until(&self) -> Option<Duration> {
-        match self.connection {
-            Connection::Attached { .. } => None,
-            Connection::Detached { until, .. } => Some(until),
-        }
+    /// Something happens to it. Returns how it can be reached from then on; there is no other way in which that changes.
+    pub(super) fn meet(&mut self, event: Event, now: Duration, limits: &GatewayLimits) -> Reach {
+        self.reach = self.reach.after(event, now, limits);
+        self.reach
     }
 
-    pub(super) fn departs(&self) -> Option<Duration> {
-        match self.connection {
-            Connection::Attached { .. } => None,
-            Connection::Detached { departs, .. } => departs,
-        }
+    /// For how long it has taken nothing although something waits. Asks it for a sign of life if nothing does.
+    pub(super) fn idle(&mut self, now: Duration) -> Duration {
+        let waits = self.outbound.awaits_taking();
+        self.pulse.look(now, self.taken, waits)
     }
 
-    pub(super) fn end_stream(&mut self, status: Option<Status>, touched: &mut Vec<Arc<Outbound>>) {
-        let Connection::Attached { session } = &self.connection else {
-            return;
-        };
-        session.cancel();
+    /// Ends its stream, with a status if there is something to say.
+    pub(super) fn end_stream(&mut self, status: Option<Status>) {
+        self.stream_end.cancel();
         if let Some(waker) = self.outbound.end_stream(status) {
             waker.wake();
         }
-        touch(touched, &self.outbound);
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod hello;
 pub(crate) mod ingest;
 mod past;
 pub(crate) mod queue;
+pub(crate) mod reach;
 mod replays;
 pub(crate) mod sequences;
 pub(crate) mod wire;
@@ -24,17 +25,15 @@ use route_core::{Answer, FanView, LinkId, Taken, Target};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::gateways::clock_offset::GatewayClock;
 use crate::gateways::confirmations::{Patience, Wait};
 use crate::gateways::queue::{Outbound, Part, Queueing, Retention};
-use crate::gateways::replays::Replays;
-use crate::gateways::sequences::{Mark, Sequences};
+use crate::gateways::sequences::Mark;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
-use gateway::Connection;
 pub(crate) use gateway::Gateway;
 use hello::{Admission, Hello, Objection};
 use past::Past;
+use reach::{Event, Reach};
 
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
 pub(crate) const MAX_GATEWAYS: usize = 1024;
@@ -124,117 +123,104 @@ impl Gateways {
         if hello.incarnation == present.hello.incarnation {
             return Ok(Admission::Resumed);
         }
-        match present.connection {
-            Connection::Attached { .. } => Err(Objection::IdInUse),
-            Connection::Detached { .. } => Ok(Admission::Replaces(present.hello.incarnation)),
+        if present.reach().is_attached() {
+            return Err(Objection::IdInUse);
         }
+        Ok(Admission::Replaces(present.hello.incarnation))
     }
 
     /// Adds a gateway that was judged [`Admission::Fresh`].
     pub(crate) fn insert(
         &mut self,
         hello: Hello,
-        session: CancellationToken,
+        stream_end: CancellationToken,
         retention: Retention,
     ) {
-        let outbound = Arc::new(Outbound::new(self.limits.queue_bytes, retention));
-        outbound.open_stream(hello.attempt);
-        self.by_id.insert(hello.id.clone(), hello.incarnation);
-        let gateway = Gateway {
-            seen_before: self.past.seen_of(hello.incarnation),
-            connection: Connection::Attached { session },
-            clock: GatewayClock::new(hello.clock_offset),
-            sequences: Sequences::default(),
-            replays: Replays::default(),
-            outbound,
-            retention,
-            is_catching_up: true,
-            waiting_queries: Vec::new(),
-            taken: 0,
-            taken_before: (0, Duration::ZERO),
-            congested: false,
-            throttled: false,
-            hello,
-        };
-        self.by_incarnation
-            .insert(gateway.hello.incarnation, gateway);
+        let incarnation = hello.incarnation;
+        let seen_before = self.past.seen_of(incarnation);
+        self.by_id.insert(hello.id.clone(), incarnation);
+        let queue_bytes = self.limits.queue_bytes;
+        let gateway = Gateway::new(hello, stream_end, retention, queue_bytes, seen_before);
+        self.by_incarnation.insert(incarnation, gateway);
         debug_assert_eq!(self.by_id.len(), self.by_incarnation.len());
         self.relay_congestion();
     }
 
     /// Gives a gateway that was judged [`Admission::Resumed`] its new stream; an older one that is still open
-    /// ends. It is told again what was confirmed, and gets again what it has not taken.
-    pub(crate) fn resume(&mut self, hello: &Hello, session: CancellationToken) {
-        let Some(gateway) = self.by_incarnation.get_mut(&hello.incarnation) else {
-            return;
-        };
-        let superseded = Refusal::AttachSuperseded {
-            gateway: hello.id.clone(),
-        };
-        gateway.end_stream(Some(superseded.into()), &mut self.touched);
-        gateway.hello.attempt = hello.attempt;
-        gateway.clock.greeted(hello.clock_offset);
-        gateway.connection = Connection::Attached { session };
-        gateway.taken = gateway.outbound.taken(hello.taken);
-        gateway.outbound.open_stream(hello.attempt);
-        // Unless it says otherwise on its new stream.
-        gateway.congested = false;
-        gateway.throttled = false;
-        gateway.replays = Replays::default();
-        gateway.is_catching_up = true;
-        gateway.waiting_queries = Vec::new();
-        gateway.sequences.resume();
-        let confirmed = gateway.sequences.confirmed();
-        gateway.confirm(&confirmed);
+    /// ends.
+    pub(crate) fn resume(&mut self, now: Duration, hello: &Hello, stream_end: CancellationToken) {
+        let incarnation = hello.incarnation;
+        self.end_stream(incarnation, Some(superseded(&hello.id)));
+        if let Some(gateway) = self.by_incarnation.get_mut(&incarnation) {
+            gateway.resume(hello, stream_end);
+            gateway.meet(Event::Attached, now, &self.limits);
+        }
         self.relay_congestion();
     }
 
-    /// The stream of this attempt has ended. True if the gateway is detached by that, false if it already was or
-    /// if a newer stream has taken over.
+    /// A gateway has sent everything again.
+    pub(crate) fn caught_up(&mut self, now: Duration, incarnation: u64) {
+        if let Some(gateway) = self.by_incarnation.get_mut(&incarnation) {
+            gateway.meet(Event::CaughtUp, now, &self.limits);
+        }
+    }
+
+    /// The stream of this attempt has ended, because the gateway has hung up or for another reason. True if the gateway is
+    /// detached by that, false if it already was or if a newer stream has taken over.
     pub(crate) fn detach(
         &mut self,
         now: Duration,
         incarnation: u64,
         attempt: u64,
+        hung_up: bool,
         reason: Option<Status>,
     ) -> bool {
-        let Some(gateway) = self.by_incarnation.get_mut(&incarnation) else {
-            return false;
-        };
-        if gateway.hello.attempt != attempt || !gateway.is_attached() {
+        if self.of_stream(incarnation, attempt).is_none() {
             return false;
         }
-        gateway.end_stream(reason, &mut self.touched);
-        gateway.connection = Connection::Detached {
-            until: now + self.limits.grace,
-            departs: None,
-        };
-        gateway.congested = false;
-        self.relay_congestion();
+        self.end_stream(incarnation, reason);
+        if let Some(gateway) = self.by_incarnation.get_mut(&incarnation) {
+            gateway.meet(Event::Detached { hung_up }, now, &self.limits);
+        }
+        self.set_congested(incarnation, false);
         true
     }
 
-    /// A gateway that has just been detached has closed the connection itself.
-    pub(crate) fn hung_up(&mut self, now: Duration, incarnation: u64) {
-        if let Some(gateway) = self.by_incarnation.get_mut(&incarnation)
-            && let Connection::Detached { departs, .. } = &mut gateway.connection
-        {
-            *departs = Some(now + self.limits.departed_wait);
-        }
+    /// Looks which of the attached gateways take what they are handed; returns how each can be reached.
+    pub(crate) fn look_after(&mut self, now: Duration) -> Vec<(u64, Reach)> {
+        // Within the process nobody is silent.
+        let attached = self.by_incarnation.values_mut();
+        let attached = attached.filter(|gateway| {
+            gateway.reach().is_attached() && gateway.retention == Retention::UntilTaken
+        });
+        let looked_at = attached.map(|gateway| {
+            let idle = gateway.idle(now);
+            touch(&mut self.touched, &gateway.outbound);
+            let reach = gateway.meet(Event::Looked { idle }, now, &self.limits);
+            (gateway.hello.incarnation, reach)
+        });
+        looked_at.collect()
     }
 
     /// Takes a gateway away; its links are to be closed. A stream that is still open ends.
     pub(crate) fn remove(&mut self, incarnation: u64) -> Option<Gateway> {
-        let mut gateway = self.by_incarnation.remove(&incarnation)?;
-        self.by_id.remove(&gateway.hello.id);
-        let superseded = Refusal::AttachSuperseded {
-            gateway: gateway.hello.id.clone(),
-        };
-        gateway.end_stream(Some(superseded.into()), &mut self.touched);
+        let id = self.by_incarnation.get(&incarnation)?.hello.id.clone();
+        self.end_stream(incarnation, Some(superseded(&id)));
+        self.by_id.remove(&id);
+        let gateway = self.by_incarnation.remove(&incarnation)?;
         let seen = gateway.sequences.applied().collect();
         self.past.remember(gateway.hello.clone(), seen);
         self.relay_congestion();
         Some(gateway)
+    }
+
+    fn end_stream(&mut self, incarnation: u64, reason: Option<Status>) {
+        if let Some(gateway) = self.by_incarnation.get_mut(&incarnation)
+            && gateway.reach().is_attached()
+        {
+            gateway.end_stream(reason);
+            touch(&mut self.touched, &gateway.outbound);
+        }
     }
 
     /// What the queue of a removed gateway has dropped in all.
@@ -253,50 +239,37 @@ impl Gateways {
         Some(Arc::clone(&gateway.outbound))
     }
 
-    /// The gateway of an open stream, if this stream is still its present one.
-    pub(crate) fn session(&mut self, incarnation: u64, attempt: u64) -> Option<&mut Gateway> {
+    /// The gateway of this stream, if that is still its present one.
+    pub(crate) fn of_stream(&mut self, incarnation: u64, attempt: u64) -> Option<&mut Gateway> {
         let gateway = self.by_incarnation.get_mut(&incarnation)?;
-        (gateway.hello.attempt == attempt && gateway.is_attached()).then_some(gateway)
+        (gateway.hello.attempt == attempt && gateway.reach().is_attached()).then_some(gateway)
     }
 
-    /// Incarnations of attached gateways, and whether nothing has been heard of them for a while although something should
-    /// have been: their streams may be about to break.
-    pub(crate) fn silent(&mut self, now: Duration) -> Vec<(u64, bool)> {
-        // Within the process nobody is silent.
-        let attached = self.by_incarnation.values_mut();
-        let attached = attached.filter(|g| g.is_attached() && g.retention == Retention::UntilTaken);
-        let looked_at = attached.map(|gateway| {
-            let awaits = gateway.outbound.awaits_taking();
-            if !awaits || gateway.taken != gateway.taken_before.0 {
-                gateway.taken_before = (gateway.taken, now);
-            }
-            let silent = now >= gateway.taken_before.1 + self.limits.silence && awaits;
-            touch(&mut self.touched, &gateway.outbound);
-            (gateway.hello.incarnation, silent || gateway.is_catching_up)
-        });
-        looked_at.collect()
+    /// How the gateway with this name can be reached, if the node has it.
+    pub(crate) fn reach(&self, id: &str) -> Option<Reach> {
+        Some(self.get_by_id(id)?.reach())
     }
 
     /// Gateways whose grace is over.
     pub(crate) fn lost(&self, now: Duration) -> Vec<u64> {
-        let lost = |gateway: &&Gateway| gateway.until().is_some_and(|until| until <= now);
-        let incarnation = |gateway: &Gateway| gateway.hello.incarnation;
-        let gateways = self.by_incarnation.values();
-        gateways.filter(lost).map(incarnation).collect()
+        self.due(now, Reach::lost_at)
     }
 
     /// Gateways that have hung up and should have been back by now, if they live.
     pub(crate) fn departed(&self, now: Duration) -> Vec<u64> {
-        let departed = |gateway: &&Gateway| gateway.departs().is_some_and(|departs| departs <= now);
-        let incarnation = |gateway: &Gateway| gateway.hello.incarnation;
-        let gateways = self.by_incarnation.values();
-        gateways.filter(departed).map(incarnation).collect()
+        self.due(now, Reach::departs_at)
+    }
+
+    fn due(&self, now: Duration, when: impl Fn(Reach) -> Option<Duration>) -> Vec<u64> {
+        let gateways = self.by_incarnation.iter();
+        let due = gateways.filter(|(_, gateway)| when(gateway.reach()).is_some_and(|at| at <= now));
+        due.map(|(incarnation, _)| *incarnation).collect()
     }
 
     /// When the next gateway departs or is lost.
     pub(crate) fn next_deadline(&self, now: Duration) -> Option<Duration> {
-        let gateways = self.by_incarnation.values();
-        let deadlines = gateways.flat_map(|gateway| [gateway.departs(), gateway.until()]);
+        let reaches = self.by_incarnation.values().map(Gateway::reach);
+        let deadlines = reaches.flat_map(|reach| [reach.departs_at(), reach.lost_at()]);
         deadlines.flatten().filter(|at| *at > now).min()
     }
 
@@ -392,7 +365,7 @@ impl Gateways {
             return true;
         };
         let held = || patience == Patience::Over && !gateway.outbound.is_half_full();
-        gateway.taken >= wait.offset || (!gateway.is_attached() && held())
+        gateway.taken >= wait.offset || (!gateway.reach().is_attached() && held())
     }
 
     /// Confirms what a gateway's links have come to.
@@ -424,7 +397,10 @@ impl Gateways {
     /// Ends all streams, because the node drains.
     pub(crate) fn end_all(&mut self, reason: &Status) {
         for gateway in self.by_incarnation.values_mut() {
-            gateway.end_stream(Some(reason.clone()), &mut self.touched);
+            if gateway.reach().is_attached() {
+                gateway.end_stream(Some(reason.clone()));
+                touch(&mut self.touched, &gateway.outbound);
+            }
         }
     }
 
@@ -442,27 +418,9 @@ impl Gateways {
         touch(&mut self.touched, &gateway.outbound);
     }
 
-    /// Ends the streams of gateways whose queue has become full. Returns those that are detached by that.
-    pub(crate) fn detach_choked(&mut self, now: Duration) -> Vec<u64> {
-        let mut detached = std::mem::take(&mut self.choked);
-        detached.retain(|&incarnation| {
-            let Some(gateway) = self.by_incarnation.get(&incarnation) else {
-                return false;
-            };
-            let attempt = gateway.hello.attempt;
-            tracing::warn!(
-                gateway = gateway.hello.id,
-                queued_bytes = gateway.outbound.bytes(),
-                "gateway is too slow, its stream ends"
-            );
-            let problem = format!(
-                "gateway {:?} does not take what it is sent",
-                gateway.hello.id
-            );
-            let reason = Status::from(Refusal::SlowConsumer { problem });
-            self.detach(now, incarnation, attempt, Some(reason))
-        });
-        detached
+    /// Gateways whose queue has become full since the last call.
+    pub(crate) fn take_choked(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.choked)
     }
 
     /// Queues that got something since the last call.
@@ -477,7 +435,7 @@ impl Gateways {
             ..Census::default()
         };
         for gateway in self.by_incarnation.values() {
-            if gateway.is_attached() {
+            if gateway.reach().is_attached() {
                 census.attached += 1;
             } else {
                 census.detached += 1;
@@ -492,6 +450,13 @@ impl Gateways {
     fn get_by_id(&self, id: &str) -> Option<&Gateway> {
         self.by_incarnation.get(self.by_id.get(id)?)
     }
+}
+
+/// What the older of two streams of one gateway is told.
+fn superseded(id: &str) -> Status {
+    Status::from(Refusal::AttachSuperseded {
+        gateway: id.to_owned(),
+    })
 }
 
 /// What was queued last for a gateway stands when everything before it does.

@@ -19,7 +19,7 @@ fn a_gateway_comes_back_only_with_a_higher_attempt() {
     assert_eq!(judge(&gateways, 2), Err(Objection::Superseded));
     assert_eq!(judge(&gateways, 3), Ok(Admission::Resumed));
 
-    assert!(gateways.detach(NOW, 7, 2, None));
+    assert!(gateways.detach(NOW, 7, 2, false, None));
     assert_eq!(judge(&gateways, 2), Err(Objection::Superseded));
     assert_eq!(judge(&gateways, 3), Ok(Admission::Resumed));
 }
@@ -30,7 +30,7 @@ fn a_restarted_gateway_replaces_its_old_life_once_that_is_off_the_line() {
     let newer = hello("a", 8, 1);
 
     assert_eq!(gateways.judge(&newer), Err(Objection::IdInUse));
-    gateways.detach(NOW, 7, 1, None);
+    gateways.detach(NOW, 7, 1, false, None);
     assert_eq!(gateways.judge(&newer), Ok(Admission::Replaces(7)));
 
     gateways.remove(7);
@@ -74,7 +74,7 @@ fn a_detached_gateway_is_lost_when_its_grace_is_over() {
     let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
 
     assert_eq!(gateways.next_deadline(NOW), None);
-    gateways.detach(NOW, 7, 1, None);
+    gateways.detach(NOW, 7, 1, false, None);
 
     assert_eq!(gateways.next_deadline(NOW), Some(NOW + GRACE));
     assert!(gateways.lost(NOW + GRACE / 2).is_empty());
@@ -86,12 +86,10 @@ fn one_that_has_hung_up_departs_sooner_unless_it_comes_back() {
     let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1), ("c", 9, 1)]);
     let departed = NOW + DEPARTED_WAIT;
 
-    gateways.detach(NOW, 7, 1, None);
-    gateways.hung_up(NOW, 7);
-    gateways.detach(NOW, 8, 1, None);
-    gateways.detach(NOW, 9, 1, None);
-    gateways.hung_up(NOW, 9);
-    gateways.resume(&hello("c", 9, 2), CancellationToken::new());
+    gateways.detach(NOW, 7, 1, true, None);
+    gateways.detach(NOW, 8, 1, false, None);
+    gateways.detach(NOW, 9, 1, true, None);
+    gateways.resume(NOW, &hello("c", 9, 2), CancellationToken::new());
 
     assert_eq!(gateways.next_deadline(NOW), Some(departed));
     assert!(gateways.departed(NOW).is_empty());
@@ -105,12 +103,12 @@ fn a_new_stream_ends_the_old_one_and_the_old_one_cannot_detach_it() {
     let mut gateways = Gateways::new(LIMITS);
     gateways.insert(hello("a", 7, 1), old.clone(), Retention::UntilTaken);
 
-    gateways.resume(&hello("a", 7, 2), CancellationToken::new());
+    gateways.resume(NOW, &hello("a", 7, 2), CancellationToken::new());
 
     assert!(old.is_cancelled());
-    assert!(!gateways.detach(NOW, 7, 1, None));
-    assert!(gateways.session(7, 1).is_none());
-    assert!(gateways.session(7, 2).is_some());
+    assert!(!gateways.detach(NOW, 7, 1, false, None));
+    assert!(gateways.of_stream(7, 1).is_none());
+    assert!(gateways.of_stream(7, 2).is_some());
 }
 
 #[test]
@@ -124,7 +122,7 @@ fn a_congested_gateway_throttles_the_others_until_it_recovers_or_goes() {
     assert_eq!(throttled(&gateways), [true, true]);
     gateways.set_congested(7, false);
     assert_eq!(throttled(&gateways), [true, false]);
-    gateways.detach(NOW, 8, 1, None);
+    gateways.detach(NOW, 8, 1, false, None);
     assert_eq!(throttled(&gateways), [false, false]);
 }
 

@@ -16,8 +16,11 @@ pub(super) fn end_cold_start(
     now: Duration,
     cold_start: ColdStart,
 ) {
+    let reach = |id: &str| routing.gateways.reach(id);
+    let mut missing: Vec<_> = cold_start.missing(reach).collect();
+    missing.sort_unstable();
     tracing::info!(
-        missing = ?cold_start.missing(),
+        ?missing,
         entries = cold_start.entries(),
         after = ?now,
         "all links are known"

@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Node;
-use crate::cold_start::ColdStart;
 use crate::refusal::Refusal;
 
 /// Sessions of closed links that are freed under one lock: some hundred microseconds.
@@ -19,8 +18,8 @@ pub(super) async fn run(node: Arc<Node>) {
     let draining = node.draining();
     loop {
         node.transact(|routing, now| {
-            for (gateway, silent) in routing.gateways.silent(now) {
-                routing.core.gateway_is_there(gateway, !silent);
+            for (gateway, reach) in routing.gateways.look_after(now) {
+                routing.core.set_reach(gateway, reach.of_core());
             }
             routing.core.advance();
             for gateway in routing.gateways.departed(now) {
@@ -29,10 +28,13 @@ pub(super) async fn run(node: Arc<Node>) {
         });
         while lose_next(&node) {}
         let due = node.transact(|routing, now| {
+            let reach = |id: &str| routing.gateways.reach(id);
+            let cold_start = routing.cold_start.as_ref();
+            let cold_start_until = cold_start.map(|cold_start| cold_start.until(reach));
             let deadlines = [
                 routing.core.view().next_deadline(),
                 routing.gateways.next_deadline(now),
-                routing.cold_start.as_ref().map(ColdStart::until),
+                cold_start_until,
             ];
             let next = deadlines.into_iter().flatten().min();
             next.map_or(now + TICK, |next| next.min(now + TICK))

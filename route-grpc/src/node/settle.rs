@@ -8,9 +8,11 @@ use route_core::{Course, Holding, Output};
 use super::Node;
 use super::all_known::end_cold_start;
 use super::transaction::{Repeated, Transaction};
+use crate::cold_start::ColdStart;
 use crate::gateways::Gateways;
 use crate::gateways::confirmations::{Left, Patience, Wait};
 use crate::gateways::queue::Outbound;
+use crate::refusal::Refusal;
 use crate::trace::Hop;
 
 /// What is left to do when the lock is free again.
@@ -29,17 +31,29 @@ impl Node {
             // Tables that are restored part by part are nobody's coming or going: subscribers get a gap instead.
             transaction.core.outputs().drop_events();
         }
-        if let Some(cold_start) = transaction.cold_start.take_if(|start| start.is_over(now)) {
+        let gateways = &*transaction.gateways;
+        let is_over = |start: &mut ColdStart| start.is_over(now, |id| gateways.reach(id));
+        if let Some(cold_start) = transaction.cold_start.take_if(is_over) {
             end_cold_start(self, &mut transaction, now, cold_start);
         }
         let head = self.carry_out(&mut transaction);
+        self.confirm(&mut transaction);
+        self.end_slow(&mut transaction, now);
+        Settled {
+            touched: transaction.gateways.take_touched(),
+            head,
+            _hops: transaction.traced.take(),
+        }
+    }
+
+    /// Confirms what stands with its targets.
+    fn confirm(&self, transaction: &mut Transaction<'_>) {
         let Transaction {
-            mut core,
+            core,
             gateways,
             confirmations,
             unsettled,
             left,
-            mut traced,
             ..
         } = transaction;
         let mut waits = gateways.take_waits();
@@ -48,9 +62,9 @@ impl Node {
             waits.push(Wait::HELD);
         }
         if !left.is_empty() {
-            confirmations.moved(&left, &waits);
+            confirmations.moved(left, &waits);
         }
-        for batch in unsettled {
+        for batch in unsettled.drain(..) {
             gateways.end_links(batch.gateway, &batch.ended);
             confirmations.add(batch.gateway, batch.marks, &waits, batch.bytes);
         }
@@ -71,16 +85,27 @@ impl Node {
                 gateways.confirm(origin, &marks);
             }
         }
-        for gateway in gateways.detach_choked(now) {
-            core.detach_gateway(gateway);
-            self.metrics.slow_gateways.add(1, &[]);
-            self.gateways_changed.notify_waiters();
-            self.chores_changed();
-        }
-        Settled {
-            touched: gateways.take_touched(),
-            head,
-            _hops: traced.take(),
+    }
+
+    /// Ends the streams of gateways that take too little of what they are sent.
+    fn end_slow(&self, transaction: &mut Transaction<'_>, now: Duration) {
+        for incarnation in transaction.gateways.take_choked() {
+            let Some(gateway) = transaction.gateways.get_mut(incarnation) else {
+                continue;
+            };
+            let queued_bytes = gateway.outbound.bytes();
+            let gateway = gateway.id();
+            tracing::warn!(
+                gateway,
+                queued_bytes,
+                "gateway is too slow, its stream ends"
+            );
+            let problem = format!("gateway {gateway:?} does not take what it is sent");
+            if transaction.refuse(now, incarnation, Refusal::SlowConsumer { problem }) {
+                self.metrics.slow_gateways.add(1, &[]);
+                self.gateways_changed.notify_waiters();
+                self.chores_changed();
+            }
         }
     }
 

@@ -97,15 +97,11 @@ impl Transaction<'_> {
         };
         let applied = self.apply(now, incarnation, entries, Some(&mut queries));
         if caught_up {
-            self.core.gateway_is_there(incarnation, true);
+            self.gateways.caught_up(now, incarnation);
+            self.learn_reach(incarnation);
             self.answer(&queries);
-        }
-        if let Some(gateway) = self.gateways.get_mut(incarnation) {
-            if caught_up {
-                gateway.is_catching_up = false;
-            } else {
-                gateway.waiting_queries = queries;
-            }
+        } else if let Some(gateway) = self.gateways.get_mut(incarnation) {
+            gateway.waiting_queries = queries;
         }
         applied
     }
@@ -117,33 +113,42 @@ impl Transaction<'_> {
         }
     }
 
-    /// A gateway's stream is over. True if the gateway is detached by that.
+    /// How a gateway can be reached may have changed: the core learns it.
+    pub(crate) fn learn_reach(&mut self, incarnation: u64) {
+        if let Some(gateway) = self.gateways.get_mut(incarnation) {
+            self.core.set_reach(incarnation, gateway.reach().of_core());
+        }
+    }
+
+    /// A gateway's stream is over, because the gateway has hung up or for another reason. True if the gateway is detached by
+    /// that.
     pub(crate) fn detach(
         &mut self,
         now: Duration,
         incarnation: u64,
         attempt: u64,
+        hung_up: bool,
         reason: Option<Refusal>,
     ) -> bool {
         let status = reason.map(Into::into);
-        let detached = self.gateways.detach(now, incarnation, attempt, status);
+        let gateways = &mut self.gateways;
+        let detached = gateways.detach(now, incarnation, attempt, hung_up, status);
         if detached {
-            self.core.detach_gateway(incarnation);
-        }
-        if detached
-            && let Some(cold_start) = &mut self.cold_start
-            && let Some(gateway) = self.gateways.get_mut(incarnation)
-        {
-            cold_start.detached(gateway.id(), incarnation);
+            self.learn_reach(incarnation);
+            if let Some(cold_start) = &mut self.cold_start {
+                cold_start.forget(incarnation);
+            }
         }
         detached
     }
 
-    pub(super) fn refuse(&mut self, now: Duration, incarnation: u64, refusal: Refusal) {
-        if let Some(gateway) = self.gateways.get_mut(incarnation) {
-            let attempt = gateway.attempt();
-            self.detach(now, incarnation, attempt, Some(refusal));
-        }
+    /// The node ends a gateway's stream. True if the gateway is detached by that.
+    pub(super) fn refuse(&mut self, now: Duration, incarnation: u64, refusal: Refusal) -> bool {
+        let Some(gateway) = self.gateways.get_mut(incarnation) else {
+            return false;
+        };
+        let attempt = gateway.attempt();
+        self.detach(now, incarnation, attempt, false, Some(refusal))
     }
 
     /// A gateway has been away for too long, or begins a new life: its links end, and what it has not taken goes to their
