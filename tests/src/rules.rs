@@ -12,7 +12,7 @@ use route_proto::legacy::im::buddy::{ImUserStatNotify, ImUsersStatRsp};
 use route_proto::legacy::im::server::ImServerPcLoginStatusNotify;
 
 use crate::deployment::FanOut;
-use crate::player::messages;
+use crate::player::messages::{self, Status};
 use crate::player::pdu::{Pdu, command};
 use crate::player::schema::{self, Body};
 
@@ -153,28 +153,20 @@ impl Rules {
         let is_desktop = session.is_desktop();
         let is_offline = status == OFFLINE;
         let desktop_is_on = self.is_online(user);
-        let login_notice = if !self.is_known(user) {
+        let login = if !self.is_known(user) {
             None
         } else if is_offline {
-            (is_desktop && !desktop_is_on).then_some(0)
+            (is_desktop && !desktop_is_on).then_some(false)
         } else {
-            desktop_is_on.then_some(1)
+            desktop_is_on.then_some(true)
         };
         let mut deliveries = Vec::new();
-        if let Some(login_status) = login_notice {
-            let notice = ImServerPcLoginStatusNotify {
-                user_id: user,
-                login_status,
-            };
-            let notice = messages::encoded(command::DESKTOP_LOGIN_NOTICE, &notice);
+        if let Some(on) = login {
+            let notice = login_notice(user, on);
             deliveries.extend(self.deliver(&notice, &Audience::Holding(vec![user]), None));
         }
         if is_desktop && !(is_offline && desktop_is_on) {
-            let user_stat = UserStat {
-                user_id: user,
-                status: status as i32,
-            };
-            let notice = messages::encoded(command::STATUS_NOTICE, &ImUserStatNotify { user_stat });
+            let notice = status_notice(user, status);
             deliveries.extend(self.deliver(&notice, &Audience::WithDesktopSession, None));
         }
         deliveries
@@ -247,15 +239,36 @@ impl Rules {
     }
 
     /// A desktop login of the user is on: what a query answers.
-    fn is_online(&self, user: u32) -> bool {
+    pub fn is_online(&self, user: u32) -> bool {
         self.logins_of(user)
             .any(|(session, logins)| session.is_desktop() && logins.visible() > 0)
     }
 
-    /// Some link has brought the user and has not closed, nor taken the user's last login away. A link whose own logins
-    /// are gone while another's were left counts, as in C++.
+    /// What services are shown of the user.
+    pub fn shown(&self, user: u32) -> Status {
+        let any = |of: fn(&Logins) -> u32| self.logins_of(user).any(|(_, logins)| of(logins) > 0);
+        if any(|logins| logins.online) {
+            Status::Online
+        } else if any(Logins::visible) {
+            Status::Leave
+        } else {
+            Status::Offline
+        }
+    }
+
+    /// How many clients of the user can be seen, each counted once for each link.
+    pub fn sessions(&self, user: u32) -> usize {
+        let logins = self.logins_of(user);
+        logins.filter(|(_, logins)| logins.visible() > 0).count()
+    }
+
+    /// Broadcast, as in C++: some link has brought the user and has not closed, nor taken the user's last login of all away.
+    /// Directed: somebody has a login of the user, for else there is nobody to tell.
     fn is_known(&self, user: u32) -> bool {
-        self.links.values().any(|link| link.brought.contains(&user))
+        match self.fan_out {
+            FanOut::Broadcast => self.links.values().any(|link| link.brought.contains(&user)),
+            FanOut::Directed => self.sessions(user) > 0,
+        }
     }
 
     /// A user whose last login of all a link has just taken away is no longer known for that link's sake.
@@ -405,6 +418,24 @@ fn session_and_status(entry: &Body, status: &str) -> (Session, u32) {
         client: number("client_type"),
     };
     (session, number(status))
+}
+
+/// 0x070e.
+pub fn login_notice(user_id: u32, on: bool) -> Pdu {
+    let notice = ImServerPcLoginStatusNotify {
+        user_id,
+        login_status: on.into(),
+    };
+    messages::encoded(command::DESKTOP_LOGIN_NOTICE, &notice)
+}
+
+/// 0x0203.
+pub fn status_notice(user_id: u32, status: u32) -> Pdu {
+    let user_stat = UserStat {
+        user_id,
+        status: status as i32,
+    };
+    messages::encoded(command::STATUS_NOTICE, &ImUserStatNotify { user_stat })
 }
 
 fn is_forwarded(command: u16) -> bool {
