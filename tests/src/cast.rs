@@ -1,4 +1,5 @@
-//! The MsgServers of interruptions and simulations: what their users do, what is due to whom, and what became of it.
+//! The MsgServers of interruptions and simulations: what their users do, what is due to whom, and
+//! what became of it.
 
 pub mod judge;
 pub mod msg_server;

@@ -14,7 +14,8 @@ use process::{Process, Surroundings};
 
 /// How long the servers may take to get ready.
 const READY_LIMIT: Duration = Duration::from_secs(20);
-/// How often a starting server is asked whether it is ready: there is no event to wait for outside it.
+/// How often a starting server is asked whether it is ready: there is no event to wait for outside
+/// it.
 const READY_POLL: Duration = Duration::from_millis(10);
 /// Starts before giving up: another process may take a port between its choice and its use.
 const ATTEMPTS: usize = 3;
@@ -28,8 +29,8 @@ pub enum Setup {
     TwoProcesses,
 }
 
-/// Makes two tests of each play: `name: play(…)` is played as `name::embedded` and as `name::two_processes`. What the play
-/// takes first is the set-up.
+/// Makes two tests of each play: `name: play(…)` is played as `name::embedded` and as
+/// `name::two_processes`. What the play takes first is the set-up.
 #[macro_export]
 macro_rules! in_both_setups {
     ($($test:ident: $play:ident($($with:expr),*);)*) => {

@@ -1,12 +1,13 @@
-//! The hand-over between real processes: MsgServers work through two gateways while the node is killed, restarted, cut off.
+//! The hand-over between real processes: MsgServers work through two gateways while the node is
+//! killed, restarted, cut off.
 //!
-//! The story: a [`site`] of processes with [`cable`]s between them is interrupted again and again; `msg_server`s send
-//! numbered messages, report what their [`population`](crate::cast::population) does, and ask; the
-//! [`judge`](crate::cast::judge) knows what is due to whom, and
-//! a [`report`] says what became of it.
+//! The story: a [`site`] of processes with [`cable`]s between them is interrupted again and again;
+//! `msg_server`s send numbered messages, report what their [`population`](crate::cast::population)
+//! does, and ask; the [`judge`](crate::cast::judge) knows what is due to whom, and a [`report`]
+//! says what became of it.
 //!
-//! What is absent: repetition to the letter. A seed fixes the dice, not the speed of processes; the simulation in
-//! `tests/simulation` is there for that.
+//! What is absent: repetition to the letter. A seed fixes the dice, not the speed of processes; the
+//! simulation in `tests/simulation` is there for that.
 
 pub mod cable;
 mod course;

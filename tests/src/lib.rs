@@ -1,12 +1,13 @@
 //! System tests: MsgServers played over TCP against the real binaries.
 //!
-//! The story: a [`deployment`] starts the servers, [`player`] connects to them as MsgServers do, [`scenarios`] are
-//! the plays, [`recording`] says what the C++ RouteServer did in the same plays, and [`rules`] is a naive model
-//! of the written rules, for plays that were never recorded. [`interruptions`] are done to the servers while a [`cast`] of
-//! MsgServers works and is judged; [`dice`] decide what happens.
+//! The story: a [`deployment`] starts the servers, [`player`] connects to them as MsgServers do,
+//! [`scenarios`] are the plays, [`recording`] says what the C++ RouteServer did in the same plays,
+//! and [`rules`] is a naive model of the written rules, for plays that were never recorded.
+//! [`interruptions`] are done to the servers while a [`cast`] of MsgServers works and is judged;
+//! [`dice`] decide what happens.
 //!
-//! What is absent: nothing here uses the codec or the presence table of the servers. The player has its own, so that
-//! a mistake cannot agree with itself.
+//! What is absent: nothing here uses the codec or the presence table of the servers. The player has
+//! its own, so that a mistake cannot agree with itself.
 
 pub mod cast;
 pub mod deployment;

@@ -1,7 +1,8 @@
-//! What the C++ RouteServer did in each play, as it was recorded, and how another outcome differs from it.
+//! What the C++ RouteServer did in each play, as it was recorded, and how another outcome differs
+//! from it.
 //!
-//! A recording is a JSON file in `tests/golden/`: per connection the PDUs it got, in order, and facts that are not in
-//! the PDUs. Heartbeats and barriers are left out.
+//! A recording is a JSON file in `tests/golden/`: per connection the PDUs it got, in order, and
+//! facts that are not in the PDUs. Heartbeats and barriers are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,9 @@
-//! A naive model of the written rules: who holds which client, who is told what, who gets which PDU.
+//! A naive model of the written rules: who holds which client, who is told what, who gets which
+//! PDU.
 //!
-//! It is written to be compared with the text, not to be fast: every question is a loop over everything. The mended
-//! defects are mended here too. What is absent: roles. Every link of the model is a MsgServer of its own.
+//! It is written to be compared with the text, not to be fast: every question is a loop over
+//! everything. The mended defects are mended here too. What is absent: roles. Every link of the
+//! model is a MsgServer of its own.
 
 pub mod server;
 
@@ -262,8 +264,9 @@ impl Rules {
         logins.filter(|(_, logins)| logins.visible() > 0).count()
     }
 
-    /// Broadcast, as in C++: some link has brought the user and has not closed, nor taken the user's last login of all away.
-    /// Directed: somebody has a login of the user, for else there is nobody to tell.
+    /// Broadcast, as in C++: some link has brought the user and has not closed, nor taken the
+    /// user's last login of all away. Directed: somebody has a login of the user, for else there is
+    /// nobody to tell.
     fn is_known(&self, user: u32) -> bool {
         match self.fan_out {
             FanOut::Broadcast => self.links.values().any(|link| link.brought.contains(&user)),
@@ -271,7 +274,8 @@ impl Rules {
         }
     }
 
-    /// A user whose last login of all a link has just taken away is no longer known for that link's sake.
+    /// A user whose last login of all a link has just taken away is no longer known for that link's
+    /// sake.
     fn forget_gone(&mut self, from: LinkNumber) {
         let is_gone = |user: &u32| {
             self.logins_of(*user)
@@ -373,7 +377,8 @@ impl Logins {
         self.online += 1;
     }
 
-    /// One that is online leaves. If none is, those that seemed to have left were all logins of their own.
+    /// One that is online leaves. If none is, those that seemed to have left were all logins of
+    /// their own.
     fn leave(&mut self) {
         if self.online > 0 {
             self.online -= 1;
@@ -405,7 +410,8 @@ impl Session {
     }
 }
 
-/// Whether an update says something: any number from a mobile counts as a login, from a desktop only 1 to 3.
+/// Whether an update says something: any number from a mobile counts as a login, from a desktop
+/// only 1 to 3.
 fn is_update(update: &Body) -> bool {
     let (session, status) = session_and_status(update, "user_status");
     !session.is_desktop() || [ONLINE, OFFLINE, LEAVE].contains(&status)

@@ -1,8 +1,9 @@
-//! The plays: what MsgServers do, step by step. What the C++ RouteServer did in each of them is recorded in
-//! `tests/golden/`, under the play's name.
+//! The plays: what MsgServers do, step by step. What the C++ RouteServer did in each of them is
+//! recorded in `tests/golden/`, under the play's name.
 //!
-//! A play of [`Chapter::Defects`] is one in which the C++ RouteServer crashes, corrupts streams, leaks or stalls. It is
-//! judged by what a good server must show; its recording is only there to be read.
+//! A play of [`Chapter::Defects`] is one in which the C++ RouteServer crashes, corrupts streams,
+//! leaks or stalls. It is judged by what a good server must show; its recording is only there to be
+//! read.
 
 mod closing;
 mod defects;

@@ -1,9 +1,9 @@
-//! Promise 3, directed: with `--fan-out directed` a link gets a PDU exactly when its MsgServer would do something with
-//! it, and promise 1, order.
+//! Promise 3, directed: with `--fan-out directed` a link gets a PDU exactly when its MsgServer
+//! would do something with it, and promise 1, order.
 //!
-//! First the main cases, to be read; then random reports and PDUs in set-ups of 2, 3 and 20 MsgServers, where the
-//! model of [`system_tests::rules`] says who gets what. Every MsgServer connects from an address of its own, so that
-//! roles play no part.
+//! First the main cases, to be read; then random reports and PDUs in set-ups of 2, 3 and 20
+//! MsgServers, where the model of [`system_tests::rules`] says who gets what. Every MsgServer
+//! connects from an address of its own, so that roles play no part.
 
 #[path = "directed/cases.rs"]
 mod cases;

@@ -1,7 +1,7 @@
 //! Promise 8, bounded: bad input costs only the connection that it comes from.
 //!
-//! Every test here runs beside a pair of well-behaved MsgServers, which must get all of their messages, without
-//! noticeable delay, while memory stays bounded.
+//! Every test here runs beside a pair of well-behaved MsgServers, which must get all of their
+//! messages, without noticeable delay, while memory stays bounded.
 
 #[path = "hostile/frames.rs"]
 mod frames;
@@ -28,8 +28,8 @@ const BAD_FRAME: &str = "reason=\"bad_frame\"";
 const CONGESTIONS: &str = "teamtalk_pdu_congestions_total";
 /// Its label for readers that did not read.
 const SLOW_READER: &str = "reason=\"slow_reader\"";
-/// The pair's messages may take this long at worst: nobody waits for the attack to end. How long they do take is measured by
-/// the load tool, not here.
+/// The pair's messages may take this long at worst: nobody waits for the attack to end. How long
+/// they do take is measured by the load tool, not here.
 const WORST_ROUND: Duration = Duration::from_secs(10);
 
 /// The pair's delays are measured, so one siege goes on at a time.
@@ -91,7 +91,8 @@ impl Siege {
         assert!(warned, "no warning with {text} in\n{lines}");
     }
 
-    /// The pair has got everything in time, the servers live, and have grown by less than `growth` bytes.
+    /// The pair has got everything in time, the servers live, and have grown by less than `growth`
+    /// bytes.
     async fn end(self, growth: u64) {
         let report = self.pair.stop().await;
         assert_eq!(report.wrong, None, "what the pair noticed");

@@ -1,6 +1,8 @@
-//! Promises 1 and 4 to 6 between real processes: MsgServers notice nothing while the node is killed, restarted, cut off.
+//! Promises 1 and 4 to 6 between real processes: MsgServers notice nothing while the node is
+//! killed, restarted, cut off.
 //!
-//! This is the short form. The long one: `cargo build --release --workspace --bins && target/release/route-load handover`.
+//! This is the short form. The long one: `cargo build --release --workspace --bins &&
+//! target/release/route-load handover`.
 
 use std::time::Duration;
 
@@ -35,8 +37,9 @@ async fn msg_servers_do_not_notice_what_happens_to_the_node() {
     assert!(report.is_clean(), "\n{report}\n{}", report.output);
 }
 
-/// A MsgServer of the C++ server goes on with another RouteServer within milliseconds, and what was in flight is lost. Here,
-/// the node may not wait for the gateway's grace, for the process is gone and not only cut off.
+/// A MsgServer of the C++ server goes on with another RouteServer within milliseconds, and what was
+/// in flight is lost. Here, the node may not wait for the gateway's grace, for the process is gone
+/// and not only cut off.
 #[tokio::test]
 async fn a_killed_gateway_does_not_hold_up_what_its_msg_servers_other_connections_get() {
     let surroundings = Surroundings::with(vec![("TT_ROUTE_DETACH_GRACE", "1h".to_owned())]);

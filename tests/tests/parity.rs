@@ -1,7 +1,8 @@
-//! Promise 2, parity: with `--fan-out broadcast` the servers do what the C++ RouteServer did, in every play that was
-//! recorded, and survive what it did not survive.
+//! Promise 2, parity: with `--fan-out broadcast` the servers do what the C++ RouteServer did, in
+//! every play that was recorded, and survive what it did not survive.
 //!
-//! One test per chapter and set-up. A play needs a server without other traffic, so each worker has its own.
+//! One test per chapter and set-up. A play needs a server without other traffic, so each worker has
+//! its own.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -14,8 +15,8 @@ use system_tests::scenarios::{self, Chapter, Scenario};
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 
-/// What a flood costs is measured, so nothing else goes on beside it: floods hold this alone, other plays share it.
-/// (Where each test is a process, .config/nextest.toml says the same.)
+/// What a flood costs is measured, so nothing else goes on beside it: floods hold this alone, other
+/// plays share it. (Where each test is a process, .config/nextest.toml says the same.)
 static MACHINE: RwLock<()> = RwLock::const_new(());
 
 /// Plays mostly wait for silences, so a few side by side do not slow each other down.

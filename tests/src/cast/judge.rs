@@ -1,7 +1,8 @@
 //! Compares what every MsgServer gets with what it should get.
 //!
-//! Between two MsgServers there is a *route*: what the one sent, and the notices that it caused, are due at the other in
-//! that order, byte for byte, once. Answers are due at their asker in the order of the questions.
+//! Between two MsgServers there is a *route*: what the one sent, and the notices that it caused,
+//! are due at the other in that order, byte for byte, once. Answers are due at their asker in the
+//! order of the questions.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -188,8 +189,8 @@ impl State {
         raw
     }
 
-    /// So many messages, updates and queries of a MsgServer, in any order: what goes to its primary connection, and to its
-    /// others.
+    /// So many messages, updates and queries of a MsgServer, in any order: what goes to its primary
+    /// connection, and to its others.
     pub fn batch(
         &mut self,
         server: usize,
@@ -229,8 +230,9 @@ impl State {
         self.population.online()
     }
 
-    /// A connection of this MsgServer has died with its gateway, or something like that: what was on its way from it and to it
-    /// may be lost, its users may have been thought offline meanwhile. Nothing may come twice all the same.
+    /// A connection of this MsgServer has died with its gateway, or something like that: what was
+    /// on its way from it and to it may be lost, its users may have been thought offline meanwhile.
+    /// Nothing may come twice all the same.
     pub fn excuse(&mut self, server: usize) {
         self.excused[server] = true;
         self.questions[server].clear();
@@ -244,7 +246,8 @@ impl State {
         }
     }
 
-    /// How long after the interruption messages came through on every route again; `None` if they do not yet.
+    /// How long after the interruption messages came through on every route again; `None` if they
+    /// do not yet.
     pub fn restored(&self) -> Option<Duration> {
         let mut last = self.interrupted;
         for (target, routes) in self.routes.iter().enumerate() {

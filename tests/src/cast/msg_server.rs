@@ -9,7 +9,8 @@ pub const RECONNECT_AFTER: Duration = Duration::from_secs(4);
 /// They say so often that they are there.
 pub const HEARTBEAT: Duration = Duration::from_secs(5);
 
-/// The connections of one MsgServer. Which is the first to be there is claimed; when that one dies, the next one is.
+/// The connections of one MsgServer. Which is the first to be there is claimed; when that one dies,
+/// the next one is.
 #[derive(Debug)]
 pub struct Connections<C> {
     /// Gateways that it connects to, and its connection to each, if there is one.
@@ -40,7 +41,8 @@ impl<C> Connections<C> {
         claims
     }
 
-    /// One is gone. The one that has to be claimed now, if it was the claimed one, and there is another.
+    /// One is gone. The one that has to be claimed now, if it was the claimed one, and there is
+    /// another.
     pub fn lose(&mut self, slot: usize) -> Option<&C> {
         self.slots[slot].1 = None;
         if self.primary != Some(slot) {
@@ -82,7 +84,8 @@ impl<C> Connections<C> {
     }
 }
 
-/// The gateways of each MsgServer of a cast, the one that it claims first: every second MsgServer has both.
+/// The gateways of each MsgServer of a cast, the one that it claims first: every second MsgServer
+/// has both.
 pub fn gateways_of(server: usize) -> Vec<usize> {
     let first = server % GATEWAYS;
     if server < super::population::SERVERS / 2 {

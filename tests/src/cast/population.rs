@@ -1,8 +1,9 @@
-//! Users of the played MsgServers: who logs in and out where, which notices that causes, what may be answered of whom.
+//! Users of the played MsgServers: who logs in and out where, which notices that causes, what may
+//! be answered of whom.
 //!
-//! Notices are those of the written [`Rules`], which know neither gateways nor nodes. So what users do concurrently has
-//! to have one outcome: a user stays with one MsgServer, or is a *roamer*, who does nothing before everybody has been
-//! told of what he did last.
+//! Notices are those of the written [`Rules`], which know neither gateways nor nodes. So what users
+//! do concurrently has to have one outcome: a user stays with one MsgServer, or is a *roamer*, who
+//! does nothing before everybody has been told of what he did last.
 
 use std::collections::BTreeSet;
 
@@ -193,7 +194,8 @@ impl Population {
         users
     }
 
-    /// A notice of this change has arrived at `target`, whose MsgServer reported it if that is `origin`.
+    /// A notice of this change has arrived at `target`, whose MsgServer reported it if that is
+    /// `origin`.
     pub fn told(&mut self, change: Change, target: usize, origin: usize) {
         if let Some(roamer) = self.roamer(change.user) {
             if roamer.last.is_some_and(|(at, _)| at == change.at) {
@@ -211,7 +213,8 @@ impl Population {
         }
     }
 
-    /// A query of `server` of this moment has been answered: everything that it reported before has been applied.
+    /// A query of `server` of this moment has been answered: everything that it reported before has
+    /// been applied.
     pub fn answered(&mut self, server: usize, asked: u64) {
         self.clock += 1;
         for roamer in &mut self.roamers {

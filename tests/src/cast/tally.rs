@@ -13,7 +13,8 @@ pub struct Tally {
     pub notices: u64,
     /// Messages and notices that arrived.
     pub deliveries: u64,
-    /// Messages that did not arrive at one MsgServer that should have them; each counts once for each of those.
+    /// Messages that did not arrive at one MsgServer that should have them; each counts once for
+    /// each of those.
     pub lost: u64,
     /// Messages that arrived again.
     pub twice: u64,
@@ -21,7 +22,8 @@ pub struct Tally {
     pub disordered: u64,
     /// Answers of OFFLINE for a user who was online all the time.
     pub false_offline: u64,
-    /// Answers of ONLINE for a user who was offline all the time; answers that are missing, doubled, or out of order.
+    /// Answers of ONLINE for a user who was offline all the time; answers that are missing,
+    /// doubled, or out of order.
     pub wrong_answers: u64,
     /// Notices that nobody caused, or that came again, or never.
     pub wrong_notices: u64,

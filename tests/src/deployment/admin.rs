@@ -24,7 +24,8 @@ pub async fn metric(admin: SocketAddr, name: &str) -> io::Result<f64> {
     labelled_metric(admin, name, "").await
 }
 
-/// The sum of a metric over the samples whose labels contain `labels`, such as `reason="bad_frame"`.
+/// The sum of a metric over the samples whose labels contain `labels`, such as
+/// `reason="bad_frame"`.
 ///
 /// # Errors
 /// What the socket says.

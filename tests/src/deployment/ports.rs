@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// Ports are picked below the range from which the kernel takes ports for outgoing connections (32768 up), so that no
-/// connection of another test gets one in between.
+/// Ports are picked below the range from which the kernel takes ports for outgoing connections
+/// (32768 up), so that no connection of another test gets one in between.
 const FIRST: u16 = 12_000;
 const COUNT: u16 = 20_000;
 

@@ -1,4 +1,5 @@
-//! One server process: found beside the test's own executable, killed with its handle, its output kept.
+//! One server process: found beside the test's own executable, killed with its handle, its output
+//! kept.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,7 +19,8 @@ use tokio::time::{Instant, sleep, timeout};
 const FOLDER_VARIABLE: &str = "TT_BIN_DIR";
 /// Lines kept of a process; older ones are forgotten.
 const LINES: usize = 400;
-/// How often an ending process is asked whether it has ended: tokio would have to own the child to tell.
+/// How often an ending process is asked whether it has ended: tokio would have to own the child to
+/// tell.
 const END_POLL: Duration = Duration::from_millis(5);
 /// Length of a tick in `/proc/<pid>/stat`: USER_HZ is 100 on every Linux that we run on.
 const TICK: Duration = Duration::from_millis(10);
@@ -54,7 +56,8 @@ pub enum Reader {
     Gone,
 }
 
-/// A running (or ended) server. Dropping it kills it; if the test panics, what it printed is printed.
+/// A running (or ended) server. Dropping it kills it; if the test panics, what it printed is
+/// printed.
 pub struct Process {
     name: String,
     pid: u32,
@@ -195,7 +198,8 @@ impl Process {
     /// CPU time, user and system, since it started; 0 once it has ended.
     pub fn cpu_time(&self) -> Duration {
         let stat = self.proc_file("stat");
-        // The command's name, in brackets, may contain anything; utime and stime are fields 14 and 15.
+        // The command's name, in brackets, may contain anything; utime and stime are fields 14 and
+        // 15.
         let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
         let ticks: u32 = fields
             .split_whitespace()

@@ -1,7 +1,7 @@
 //! The network between a gateway and the node: a TCP proxy that can be cut.
 //!
-//! A cut is what the two ends may see of a broken network: bytes that stand still, bytes that vanish, a connection that
-//! is reset, or one that only one end believes to be there.
+//! A cut is what the two ends may see of a broken network: bytes that stand still, bytes that
+//! vanish, a connection that is reset, or one that only one end believes to be there.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -104,8 +104,8 @@ async fn accept(listener: TcpListener, node: SocketAddr, wire: watch::Receiver<W
     }
 }
 
-/// One connection, until it is reset or one of its ends is gone. An end that is gone takes the other one along: Attach
-/// knows no half-closed streams.
+/// One connection, until it is reset or one of its ends is gone. An end that is gone takes the
+/// other one along: Attach knows no half-closed streams.
 async fn connection(gateway: TcpStream, node: SocketAddr, mut wire: watch::Receiver<Wire>) {
     let resets = wire.borrow().resets;
     let mut flow = wire.clone();
@@ -156,7 +156,8 @@ impl Pump {
         Self { from, to, wire }
     }
 
-    /// Moves bytes until an end is gone. Once a byte has vanished, nothing passes any more: the rest would be noise.
+    /// Moves bytes until an end is gone. Once a byte has vanished, nothing passes any more: the
+    /// rest would be noise.
     async fn run(&mut self) {
         let mut buffer = vec![0; READ_BUFFER];
         let mut damaged = false;

@@ -23,11 +23,13 @@ const ADDRESSES: [u8; SERVERS] = [10, 11, 10, 12];
 const LIMIT: Duration = Duration::from_secs(30);
 /// Between a node's end and the start of the next one, at most.
 const LONGEST_ABSENCE: Duration = Duration::from_millis(500);
-/// How long what one gateway and the node send each other is lost before the node is killed, at most: meanwhile users move on.
+/// How long what one gateway and the node send each other is lost before the node is killed, at
+/// most: meanwhile users move on.
 const LONGEST_LOSS: Duration = Duration::from_secs(4);
 /// How long a node lives that is killed before it is ready, at most.
 const SHORTEST_LIFE: Duration = Duration::from_millis(300);
-/// How much later one gateway may find the new node: longer than a node waits for gateways that nobody has told it of.
+/// How much later one gateway may find the new node: longer than a node waits for gateways that
+/// nobody has told it of.
 const LATEST_GATEWAY: Duration = Duration::from_secs(4);
 /// Between an interruption and the next one: messages, as a share of those of a second.
 const STEADY: std::ops::Range<f64> = 0.2..0.8;
@@ -76,7 +78,8 @@ impl Interruption {
 /// Plays a course. `tell` hears how far it is.
 ///
 /// # Errors
-/// If the site does not start, or MsgServers cannot connect; what goes wrong later stands in the report.
+/// If the site does not start, or MsgServers cannot connect; what goes wrong later stands in the
+/// report.
 pub async fn run(course: &Course, mut tell: impl FnMut(&str)) -> anyhow::Result<Report> {
     let mut play = Play::start(course).await?;
     let began = Instant::now();
@@ -131,7 +134,8 @@ impl<'a> Play<'a> {
         })
     }
 
-    /// One kind of interruption, with traffic before, between and after; then peace, until everything has arrived.
+    /// One kind of interruption, with traffic before, between and after; then peace, until
+    /// everything has arrived.
     async fn row(&mut self, kind: Interruption, count: usize) -> anyhow::Result<Row> {
         let stop = watch::Sender::new(false);
         let mut senders = JoinSet::new();
@@ -221,7 +225,8 @@ impl<'a> Play<'a> {
         }
     }
 
-    /// Every third time one of the gateways is cut off already, so that the node dies with what it had for that one.
+    /// Every third time one of the gateways is cut off already, so that the node dies with what it
+    /// had for that one.
     async fn kill(&mut self, number: usize) {
         if !number.is_multiple_of(3) {
             self.site.kill_node();
@@ -236,7 +241,8 @@ impl<'a> Play<'a> {
         cable.set(Flow::Free);
     }
 
-    /// A new node, after a while. Every second time one of the gateways finds it later than the other.
+    /// A new node, after a while. Every second time one of the gateways finds it later than the
+    /// other.
     async fn replace(&mut self, number: usize) -> anyhow::Result<()> {
         sleep(LONGEST_ABSENCE.mul_f64(self.dice.share())).await;
         let late = (number % 2 == 1).then_some(number / 2 % GATEWAYS);

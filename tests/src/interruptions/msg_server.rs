@@ -36,8 +36,8 @@ pub(super) struct MsgServer {
 }
 
 impl MsgServer {
-    /// Connects to its gateways, from this loopback address, as MsgServers do: a claim on the first connection, the
-    /// list on all of them.
+    /// Connects to its gateways, from this loopback address, as MsgServers do: a claim on the first
+    /// connection, the list on all of them.
     pub(super) async fn connect(
         number: usize,
         address: u8,

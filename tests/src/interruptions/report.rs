@@ -14,7 +14,8 @@ pub struct Row {
     pub tally: Tally,
     /// MsgServers' connections that were closed.
     pub broken: u64,
-    /// Of each interruption: from its beginning until messages that were sent after that came through everywhere.
+    /// Of each interruption: from its beginning until messages that were sent after that came
+    /// through everywhere.
     pub handovers: Vec<Duration>,
     /// What else went wrong.
     pub failures: Vec<String>,

@@ -160,8 +160,8 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Connects as a MsgServer does: it claims the connection if it is its primary one, then lists its users. The server has
-    /// handled that.
+    /// Connects as a MsgServer does: it claims the connection if it is its primary one, then lists
+    /// its users. The server has handled that.
     ///
     /// # Errors
     /// What the socket says, or `TimedOut` if the server does not answer.
@@ -191,7 +191,8 @@ impl Connection {
         self.writer()?.write(data).await
     }
 
-    /// A handle that writes to this connection from another task; the socket closes with the last of them.
+    /// A handle that writes to this connection from another task; the socket closes with the last
+    /// of them.
     ///
     /// # Errors
     /// `NotConnected` after [`Connection::close`].
@@ -200,8 +201,8 @@ impl Connection {
         Ok(Writer { socket })
     }
 
-    /// True once the server has answered everything that was written before; false if it closes or takes longer than
-    /// `limit`.
+    /// True once the server has answered everything that was written before; false if it closes or
+    /// takes longer than `limit`.
     pub async fn barrier(&self, limit: Duration) -> bool {
         let number = self.barriers.fetch_add(1, Ordering::Relaxed);
         let (answered, answer) = oneshot::channel();
@@ -245,12 +246,14 @@ impl Connection {
         self.record.seen.lock().keep = Keep::Count;
     }
 
-    /// From now on only PDUs that match are counted, and none are kept: for connections that also get noise.
+    /// From now on only PDUs that match are counted, and none are kept: for connections that also
+    /// get noise.
     pub fn count_matching(&self, matches: fn(&[u8]) -> bool) {
         self.record.seen.lock().keep = Keep::CountMatching(matches);
     }
 
-    /// From now on PDUs are shown to `observer` as they come, and not kept: for plays that judge on the way.
+    /// From now on PDUs are shown to `observer` as they come, and not kept: for plays that judge on
+    /// the way.
     pub fn show_to(&self, observer: impl FnMut(&[u8]) + Send + 'static) {
         self.record.seen.lock().keep = Keep::Show(Box::new(observer));
     }
@@ -290,7 +293,8 @@ impl Connection {
         self.happens(limit, |seen| seen.closed_at.is_some()).await
     }
 
-    /// Waits until `count` PDUs have come in all (heartbeats and barriers apart); false after `limit`.
+    /// Waits until `count` PDUs have come in all (heartbeats and barriers apart); false after
+    /// `limit`.
     pub async fn counts(&self, count: usize, limit: Duration) -> bool {
         self.happens(limit, |seen| seen.count >= count).await
     }

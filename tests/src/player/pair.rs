@@ -1,4 +1,5 @@
-//! Two well-behaved MsgServers that keep exchanging messages while something happens, and tell whether they noticed.
+//! Two well-behaved MsgServers that keep exchanging messages while something happens, and tell
+//! whether they noticed.
 
 use std::io;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! Bodies read by the tables of the written protocol, as strictly as the C++ parser does (prost is more lenient).
+//! Bodies read by the tables of the written protocol, as strictly as the C++ parser does (prost is
+//! more lenient).
 
 use std::collections::BTreeMap;
 
@@ -261,7 +262,8 @@ const STATUS: Kind = Kind::Choice(&[1, 2, 3]);
 const CLIENT_TYPE: Kind = Kind::Choice(&[0x01, 0x02, 0x11, 0x12]);
 const SESSION_TYPE: Kind = Kind::Choice(&[1, 2]);
 
-/// The tables: label, number, name and kind of each field. Those of commands have the commands' names.
+/// The tables: label, number, name and kind of each field. Those of commands have the commands'
+/// names.
 macro_rules! schemas {
     (
         parts: { $($part:ident { $($part_fields:tt)* })* }

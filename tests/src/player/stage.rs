@@ -1,6 +1,7 @@
 //! A stage: the named connections of one play, and what was observed on them.
 //!
-//! A step of a play ends with a barrier on each connection and then a silence; nothing else waits for time.
+//! A step of a play ends with a barrier on each connection and then a silence; nothing else waits
+//! for time.
 
 use std::io;
 use std::net::SocketAddr;
@@ -66,8 +67,8 @@ impl Default for Query<'_> {
 }
 
 impl Stage {
-    /// A stage in front of the server at `address`. User ids are derived from the play's name, so that plays on one
-    /// server do not disturb each other.
+    /// A stage in front of the server at `address`. User ids are derived from the play's name, so
+    /// that plays on one server do not disturb each other.
     pub fn new(name: &str, address: SocketAddr) -> Self {
         Self {
             address,
@@ -128,7 +129,8 @@ impl Stage {
         self.player_mut(name).muted = false;
     }
 
-    /// Writes bytes. A connection that the server has closed takes them in silence: its end is in the record.
+    /// Writes bytes. A connection that the server has closed takes them in silence: its end is in
+    /// the record.
     pub async fn raw(&self, name: &str, data: &[u8]) {
         let _ = self[name].write(data).await;
     }

@@ -87,8 +87,8 @@ pub struct Malformed;
 /// All fields of a body, in wire order.
 ///
 /// # Errors
-/// [`Malformed`] where the C++ parser refuses: truncated, field number 0, wire type 6 or 7, a varint of more than
-/// ten bytes, a group that does not end, an end without a group.
+/// [`Malformed`] where the C++ parser refuses: truncated, field number 0, wire type 6 or 7, a
+/// varint of more than ten bytes, a group that does not end, an end without a group.
 pub fn fields(mut rest: &[u8]) -> Result<Vec<Field<'_>>, Malformed> {
     let mut found = Vec::new();
     while !rest.is_empty() {

@@ -1,4 +1,5 @@
-//! The model behind a socket: a RouteServer to check plays against. It knows neither time nor limits.
+//! The model behind a socket: a RouteServer to check plays against. It knows neither time nor
+//! limits.
 
 use std::collections::BTreeMap;
 use std::io;

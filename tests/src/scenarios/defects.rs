@@ -24,7 +24,8 @@ const OFFLINE: u32 = Status::Offline as u32;
 
 pub(super) fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
-    // IsPduAvailable accepts any length except 0; the body's length is computed as length - 16 and wraps.
+    // IsPduAvailable accepts any length except 0; the body's length is computed as length - 16 and
+    // wraps.
     for (length, command) in [
         (1, command::MESSAGE),
         (15, command::MESSAGE),
@@ -40,7 +41,8 @@ pub(super) fn all() -> Vec<Scenario> {
         });
         all.push(play.judged(stream_is_intact).fresh());
     }
-    // The value is cast to the status enum of 0x0203; protobuf asserts on it and aborts the process.
+    // The value is cast to the status enum of 0x0203; protobuf asserts on it and aborts the
+    // process.
     for status in [0, 4, 99] {
         let name = format!("bug_update_pc_status_{status}");
         let play = Scenario::new(name, move |stage| Box::pin(odd_status(stage, status)));
@@ -107,8 +109,8 @@ fn server_lives(outcome: &Outcome) -> Vec<String> {
     Vec::from_iter(wants(outcome, "server_alive", true))
 }
 
-/// Desktop on A, mobile on B, and A's connection closes: the desktop is gone with it. C++ counts per user, and answers
-/// ONLINE until B's connection ends too.
+/// Desktop on A, mobile on B, and A's connection closes: the desktop is gone with it. C++ counts
+/// per user, and answers ONLINE until B's connection ends too.
 async fn close_pc_elsewhere_mobile(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B", "C"]).await?;
     let user = s.uid(1);
@@ -141,8 +143,9 @@ async fn status_change_counts_as_login(s: &mut Stage) -> io::Result<()> {
     Ok(())
 }
 
-/// A MsgServer's last bytes and its FIN arrive while the server is busy, as in a normal exit under load: its users are
-/// OFFLINE at once. C++ reads the data, takes the end for "nothing more now", and waits for an event that never comes.
+/// A MsgServer's last bytes and its FIN arrive while the server is busy, as in a normal exit under
+/// load: its users are OFFLINE at once. C++ reads the data, takes the end for "nothing more now",
+/// and waits for an event that never comes.
 async fn fin_right_after_data(s: &mut Stage) -> io::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(40);
     s.open(&["A", "B", "busy"]).await?;

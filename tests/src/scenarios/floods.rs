@@ -29,8 +29,8 @@ pub(super) fn all() -> Vec<Scenario> {
         huge.judged(claim_is_refused).fresh(),
         slow.judged(only_the_slow_one_suffers).fresh(),
     ];
-    // C++ reads until there is nothing more before it handles anything, and every handled PDU moves the rest of the
-    // buffer down; a stall beyond 30 s then times out every connection.
+    // C++ reads until there is nothing more before it handles anything, and every handled PDU moves
+    // the rest of the buffer down; a stall beyond 30 s then times out every connection.
     for (label, size, unit) in [
         ("18_byte_12MB", 12 * MIB, messages::role(0)),
         ("1KB_messages_32MB", 32 * MIB, message(1_000)),
@@ -50,7 +50,8 @@ fn message(size: usize) -> Pdu {
     Pdu::new(command::MESSAGE, wire::bytes(6, vec![0; size]))
 }
 
-/// One connection claims a PDU of 4 GiB and streams 300 MB of it: the length is to be refused, not buffered.
+/// One connection claims a PDU of 4 GiB and streams 300 MB of it: the length is to be refused, not
+/// buffered.
 async fn huge_length_claim(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     s.mute("A");
@@ -81,8 +82,8 @@ fn claim_is_refused(outcome: &Outcome) -> Vec<String> {
     wrong
 }
 
-/// B stops reading while A sends 200 MB of 10 KB messages, paced so that its own input never piles up; then B reads on.
-/// Memory stays bounded, C gets every message and quick answers.
+/// B stops reading while A sends 200 MB of 10 KB messages, paced so that its own input never piles
+/// up; then B reads on. Memory stays bounded, C gets every message and quick answers.
 async fn slow_consumer(s: &mut Stage) -> io::Result<()> {
     const ROUNDS: usize = 1_000;
     const MESSAGES_A_ROUND: usize = 20;
@@ -139,8 +140,8 @@ fn only_the_slow_one_suffers(outcome: &Outcome) -> Vec<String> {
     wrong
 }
 
-/// A sends all of `flood` at once while the server is busy: another connection's request does not wait for all of it,
-/// and nobody is dropped.
+/// A sends all of `flood` at once while the server is busy: another connection's request does not
+/// wait for all of it, and nobody is dropped.
 async fn flood(s: &mut Stage, flood: Vec<u8>) -> io::Result<()> {
     const EVERYBODY: [&str; 4] = ["A", "B", "C", "busy"];
     s.open(&EVERYBODY).await?;

@@ -9,8 +9,9 @@
 //! | `B asks 1 2` | it asks for the status of users |
 //! | `A closes`, `A resets` | its connection ends |
 //!
-//! A client is `+` ONLINE, `-` OFFLINE, `~` LEAVE, the user's number in the play, then Windows, Mac, iOS or Android. After each
-//! sentence everything that it causes has come; what a kick causes comes with what follows.
+//! A client is `+` ONLINE, `-` OFFLINE, `~` LEAVE, the user's number in the play, then Windows,
+//! Mac, iOS or Android. After each sentence everything that it causes has come; what a kick causes
+//! comes with what follows.
 
 use std::io;
 

@@ -16,8 +16,9 @@ pub(super) fn all() -> Vec<Scenario> {
     plays![heartbeat_and_timeout]
 }
 
-/// Heartbeats come after 5 s without sending, looked at once a second. A connection from which nothing came for 30 s is
-/// closed, and its users vanish silently. Any byte counts as life. Other traffic to a connection defers its heartbeat.
+/// Heartbeats come after 5 s without sending, looked at once a second. A connection from which
+/// nothing came for 30 s is closed, and its users vanish silently. Any byte counts as life. Other
+/// traffic to a connection defers its heartbeat.
 async fn heartbeat_and_timeout(s: &mut Stage) -> io::Result<()> {
     const STEP: Duration = Duration::from_millis(500);
     const STEPS: usize = 80;

@@ -89,8 +89,8 @@ async fn update_pc_online(s: &mut Stage) -> io::Result<()> {
     Ok(())
 }
 
-/// A client type outside the enum (0, 3, 0x10, 0x13, 0x21, large, negative): the update is dropped. The last one's low
-/// 32 bits are 1, which is what counts.
+/// A client type outside the enum (0, 3, 0x10, 0x13, 0x21, large, negative): the update is dropped.
+/// The last one's low 32 bits are 1, which is what counts.
 async fn update_bad_client_type(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     let kinds = [0, 3, 0x10, 0x13, 0x21, 0xffff_ffff, u64::MAX, (1 << 32) + 1];
@@ -156,7 +156,8 @@ async fn update_extreme_ids(s: &mut Stage) -> io::Result<()> {
     Ok(())
 }
 
-/// A hundred updates, drawn at random when they were recorded, in the words of a [`script`](super::script).
+/// A hundred updates, drawn at random when they were recorded, in the words of a
+/// [`script`](super::script).
 const HUNDRED_UPDATES: &str = "\
     +9M -9A ~9W ~0A -8M +11A ~8A -10M +10M ~6W ~1M ~0I +4A ~11A ~6A ~9A +5W +2A +4A ~4A \
     ~6I ~9A ~3I ~0I ~10M ~5W ~10M ~9I -1W -10A +5W -2W -6A +0W -11I ~4M +4W +1W +6I ~4M \
@@ -179,8 +180,8 @@ async fn update_many_in_one_write(s: &mut Stage) -> io::Result<()> {
     Ok(())
 }
 
-/// An update and a query in one write: the sender gets 0x070e, 0x0203 and the answer in that order. A list and a query
-/// likewise.
+/// An update and a query in one write: the sender gets 0x070e, 0x0203 and the answer in that order.
+/// A list and a query likewise.
 async fn update_then_query_in_one_write(s: &mut Stage) -> io::Result<()> {
     s.open(&["A", "B"]).await?;
     let (one, two) = (s.uid(1), s.uid(2));

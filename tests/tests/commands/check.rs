@@ -1,4 +1,5 @@
-//! `route-grpc check`: what it finds, by exit code, and that it disturbs nobody and leaves nothing behind.
+//! `route-grpc check`: what it finds, by exit code, and that it disturbs nobody and leaves nothing
+//! behind.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -77,7 +78,8 @@ async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
     // The node gets to know of the end of a connection after the check does.
     gone(&servers).await;
 
-    // Its two commands are all that subscribers have seen: no status changed. What follows stands behind them.
+    // Its two commands are all that subscribers have seen: no status changed. What follows stands
+    // behind them.
     stage.send("elsewhere", messages::p2p(1, 2, "end")).await;
     let mut kinds = Vec::new();
     loop {

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use system_tests::deployment::process::Process;
 
-/// Nothing here takes that long unless something is broken, and this is less than the drain deadlines.
+/// Nothing here takes that long unless something is broken, and this is less than the drain
+/// deadlines.
 const SOON: Duration = Duration::from_secs(15);
 
 async fn says(process: &Process, text: &str) {

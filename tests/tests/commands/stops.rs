@@ -7,7 +7,8 @@ use system_tests::player::messages;
 
 use crate::SOON;
 
-/// A gateway that ends while its node goes on, and a node that ends before its gateway: nobody has to look.
+/// A gateway that ends while its node goes on, and a node that ends before its gateway: nobody has
+/// to look.
 #[tokio::test]
 async fn an_orderly_stop_warns_nobody() {
     for order in [[0, 1], [1, 0]] {

@@ -64,7 +64,8 @@ async fn play(address: SocketAddr) {
     assert!(failures.is_empty(), "{failures}");
 }
 
-/// Connects the cast and lets it report. Every second one claims first, as a MsgServer whose only RouteServer this is.
+/// Connects the cast and lets it report. Every second one claims first, as a MsgServer whose only
+/// RouteServer this is.
 async fn assemble(stage: &mut Stage) {
     use Status::{Offline, Online};
     for (number, name) in CAST.into_iter().enumerate() {

@@ -1,5 +1,5 @@
-//! Random reports and PDUs, valid and mutated, by fixed seeds: after every step each link has what the model gives it,
-//! no more, in that order.
+//! Random reports and PDUs, valid and mutated, by fixed seeds: after every step each link has what
+//! the model gives it, no more, in that order.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -207,7 +207,8 @@ impl Schedule {
         messages::message(self.user(), self.user(), 1, msg_type, b"text")
     }
 
-    /// The same with a part of its body changed: most do not parse any more, some mean something else.
+    /// The same with a part of its body changed: most do not parse any more, some mean something
+    /// else.
     fn mutated(&mut self, pdu: &Pdu) -> Pdu {
         let mut body = pdu.body.to_vec();
         match self.dice.u8(..5) {
@@ -224,7 +225,8 @@ impl Schedule {
         Pdu::new(pdu.command, body)
     }
 
-    /// A few users for everybody, so that some are on several MsgServers, some on one, some on none.
+    /// A few users for everybody, so that some are on several MsgServers, some on one, some on
+    /// none.
     fn user(&mut self) -> u32 {
         let count = 3 * self.links as u32;
         self.stage.uid(self.dice.u32(..count))

@@ -25,8 +25,8 @@ system_tests::in_both_setups! {
     slow_headers: slow_headers();
 }
 
-/// Every length below 16 and some beyond the limit: what came before is handled and answered, then that connection is closed,
-/// and counted. A PDU of exactly the limit passes.
+/// Every length below 16 and some beyond the limit: what came before is handled and answered, then
+/// that connection is closed, and counted. A PDU of exactly the limit passes.
 async fn impossible_lengths(setup: Setup) {
     let siege = Siege::begin(setup, &[]).await;
     let witness = siege.connect().await;
@@ -74,7 +74,8 @@ async fn impossible_lengths(setup: Setup) {
     siege.end(GROWTH + 4 * u64::from(LIMIT)).await;
 }
 
-/// A connection that ends anywhere inside any PDU: nothing of the PDU is handled, and the connection ends.
+/// A connection that ends anywhere inside any PDU: nothing of the PDU is handled, and the
+/// connection ends.
 async fn truncated_pdus(setup: Setup) {
     let siege = Siege::begin(setup, &[]).await;
     let witness = siege.connect().await;
@@ -107,8 +108,8 @@ async fn truncated_pdus(setup: Setup) {
     siege.end(GROWTH).await;
 }
 
-/// Many connections that send the first bytes of a header, and one more now and then: they are closed when their time is over,
-/// counted, and logged.
+/// Many connections that send the first bytes of a header, and one more now and then: they are
+/// closed when their time is over, counted, and logged.
 async fn headers_that_never_end(setup: Setup) {
     let siege = Siege::begin(setup, &["--first-pdu-timeout=1s"]).await;
     let closed_before = siege.metric(crate::CLOSED, crate::BAD_FRAME).await;
@@ -134,8 +135,8 @@ async fn headers_that_never_end(setup: Setup) {
     siege.end(GROWTH).await;
 }
 
-/// Many connections that send the first bytes of a header and no more: nobody else notices, and one that goes on is
-/// served.
+/// Many connections that send the first bytes of a header and no more: nobody else notices, and one
+/// that goes on is served.
 async fn slow_headers(setup: Setup) {
     let siege = Siege::begin(setup, &[]).await;
     let query = messages::query(1, &[1], None).encode();

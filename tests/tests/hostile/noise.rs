@@ -1,4 +1,5 @@
-//! Random bytes, random frames, mutated PDUs: by fixed seeds, 32 MiB of them unless `TT_HOSTILE_MIB` says more.
+//! Random bytes, random frames, mutated PDUs: by fixed seeds, 32 MiB of them unless
+//! `TT_HOSTILE_MIB` says more.
 //!
 //! They are made on several threads, so that the pair waits for the server only.
 
@@ -29,8 +30,8 @@ system_tests::in_both_setups! {
     mutated_pdus: noise(mutated_pdus);
 }
 
-/// Sends `chunk` after `chunk`, on a new connection whenever the server has closed the last one, until the server has read
-/// enough: what it closes a connection on does not count.
+/// Sends `chunk` after `chunk`, on a new connection whenever the server has closed the last one,
+/// until the server has read enough: what it closes a connection on does not count.
 async fn noise(setup: Setup, chunk: fn(&mut Rng) -> Vec<u8>) {
     let mut siege = Siege::begin(setup, &[]).await;
     let mut rng = Rng::with_seed(7);
@@ -102,7 +103,8 @@ fn random_frames(rng: &mut Rng) -> Vec<u8> {
     bytes
 }
 
-/// Valid PDUs with single bytes changed, mostly in the body: the stream holds for a while, then breaks.
+/// Valid PDUs with single bytes changed, mostly in the body: the stream holds for a while, then
+/// breaks.
 fn mutated_pdus(rng: &mut Rng) -> Vec<u8> {
     let valid = every_command();
     let mut bytes = Vec::with_capacity(CHUNK);

@@ -1,4 +1,5 @@
-//! Readers that are too slow: one that never reads is cut off, one that merely reads slower than a burst is not.
+//! Readers that are too slow: one that never reads is cut off, one that merely reads slower than a
+//! burst is not.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -82,7 +83,8 @@ async fn a_reader_slower_than_a_burst(setup: Setup) {
         read >= burst.len(),
         "the reader was cut off after {read} bytes"
     );
-    // None on a machine on which the server itself is slower than the reader; `pressure` has tests of when there is one.
+    // None on a machine on which the server itself is slower than the reader; `pressure` has tests
+    // of when there is one.
     let slowed = siege.metric(crate::CONGESTIONS, "").await;
     crate::show(&format!("senders were slowed down {slowed} times"));
     let cut_off = siege.metric(crate::CLOSED, crate::SLOW_READER).await;

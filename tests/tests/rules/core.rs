@@ -1,5 +1,6 @@
-//! The core does what the written rules say: by random reports and PDUs of a few links, which have addresses of their own. What
-//! links of one address do is the subject of `failover.rs` in route-core.
+//! The core does what the written rules say: by random reports and PDUs of a few links, which have
+//! addresses of their own. What links of one address do is the subject of `failover.rs` in
+//! route-core.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

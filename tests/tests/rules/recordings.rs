@@ -1,5 +1,6 @@
-//! The recordings agree with the written rules: the model of [`system_tests::rules`], put behind a socket, does what
-//! the C++ RouteServer did. So a server that fails a parity test breaks the rules, not the player's expectations.
+//! The recordings agree with the written rules: the model of [`system_tests::rules`], put behind a
+//! socket, does what the C++ RouteServer did. So a server that fails a parity test breaks the
+//! rules, not the player's expectations.
 //!
 //! Left out is what the model does not have: time and limits.
 

@@ -1,8 +1,9 @@
-//! Promises 1 and 4 to 9 through everything that can go wrong between MsgServers, gateways and the node: the real
-//! gateway without its sockets, the real node, in one thread, with time that only the schedule moves.
+//! Promises 1 and 4 to 9 through everything that can go wrong between MsgServers, gateways and the
+//! node: the real gateway without its sockets, the real node, in one thread, with time that only
+//! the schedule moves.
 //!
-//! A failing seed is replayed, with all that happened, by
-//! `SIM_SEED=<seed> cargo test -p system-tests --test simulation handover::<kind>`; `SIM_SEEDS=10000` plays more of them.
+//! A failing seed is replayed, with all that happened, by `SIM_SEED=<seed> cargo test -p
+//! system-tests --test simulation handover::<kind>`; `SIM_SEEDS=10000` plays more of them.
 //!
 //! | modelled | how |
 //! |---|---|
@@ -13,12 +14,14 @@
 //! | subscribers | both streams of the API, read promptly or not, broken off and resumed, with and without `FAIL` on a gap |
 //! | set-up, by seed or kind | `--notify-on-loss`, windows, queues of links and gateways, seats, the event log |
 //!
-//! Checked on the way: what MsgServers and subscribers are told, and that every queue is within its bound. In the end
-//! (`check`): that nothing is missing, and that everybody knows what is true. What is excused stands in `excuses`.
+//! Checked on the way: what MsgServers and subscribers are told, and that every queue is within its
+//! bound. In the end (`check`): that nothing is missing, and that everybody knows what is true.
+//! What is excused stands in `excuses`.
 //!
-//! Not modelled: TCP and HTTP/2 themselves and their time limits, heartbeats and idle links, more than one node at a time,
-//! gateways that drain, an embedded node, mobile clients and hidden logins, broadcast mode, services that publish, lists in
-//! several parts. Clocks of gateways differ in `late_kicks` only, and only there somebody is kicked.
+//! Not modelled: TCP and HTTP/2 themselves and their time limits, heartbeats and idle links, more
+//! than one node at a time, gateways that drain, an embedded node, mobile clients and hidden
+//! logins, broadcast mode, services that publish, lists in several parts. Clocks of gateways differ
+//! in `late_kicks` only, and only there somebody is kicked.
 
 mod acts;
 mod bounds;

@@ -1,4 +1,5 @@
-//! Simulations: real gateways and nodes in one thread, with time that only a schedule moves, and chance that a seed repeats.
+//! Simulations: real gateways and nodes in one thread, with time that only a schedule moves, and
+//! chance that a seed repeats.
 //!
 //! | room | what is real, what is played |
 //! |---|---|

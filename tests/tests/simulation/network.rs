@@ -1,10 +1,11 @@
-//! Promises 1 and 4 to 9 over a network that stalls, breaks and lies: the real loops of gateways, nodes and clients, with
-//! gRPC, HTTP/2 and their time limits, on hosts that turmoil plays in one thread, with time that only the schedule moves.
+//! Promises 1 and 4 to 9 over a network that stalls, breaks and lies: the real loops of gateways,
+//! nodes and clients, with gRPC, HTTP/2 and their time limits, on hosts that turmoil plays in one
+//! thread, with time that only the schedule moves.
 //!
 //! `handover` looks deeper into what may meet what; here the connections themselves are real.
 //!
-//! A failing seed is replayed, with all that happened, by
-//! `SIM_SEED=<seed> cargo test -p system-tests --test simulation network::<kind>`; `SIM_SEEDS=1000` plays more of them.
+//! A failing seed is replayed, with all that happened, by `SIM_SEED=<seed> cargo test -p
+//! system-tests --test simulation network::<kind>`; `SIM_SEEDS=1000` plays more of them.
 
 mod board;
 mod cases;

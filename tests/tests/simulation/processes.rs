@@ -42,7 +42,8 @@ pub(crate) fn patience() -> Patience {
     }
 }
 
-/// A gateway. `life` counts the lives of a schedule: names by the wall clock would differ from run to run.
+/// A gateway. `life` counts the lives of a schedule: names by the wall clock would differ from run
+/// to run.
 pub(crate) fn gateway(
     number: usize,
     life: u64,

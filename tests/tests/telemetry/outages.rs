@@ -1,5 +1,5 @@
-//! A collector that is dead, a Prometheus that hangs, an output that nobody reads: MsgServers notice nothing, and the
-//! servers end in time.
+//! A collector that is dead, a Prometheus that hangs, an output that nobody reads: MsgServers
+//! notice nothing, and the servers end in time.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
@@ -70,7 +70,8 @@ async fn a_prometheus_that_never_reads_and_one_that_hangs() {
         let outage = Outage::begin(setup, Surroundings::default()).await;
         let mut hanging = Vec::new();
         for address in outage.servers.admin() {
-            // Scrapes enough to fill every buffer, of which nothing is read; and half a request, and no more.
+            // Scrapes enough to fill every buffer, of which nothing is read; and half a request,
+            // and no more.
             for request in [
                 &"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000),
                 "GET /met",
@@ -170,7 +171,8 @@ impl Outage {
     }
 }
 
-/// Ends all processes, the gateway first, as an operator does: each within the grace, with exit code 0.
+/// Ends all processes, the gateway first, as an operator does: each within the grace, with exit
+/// code 0.
 pub(crate) async fn end(servers: &Deployment) {
     for process in servers.processes() {
         process.terminate();
@@ -180,7 +182,8 @@ pub(crate) async fn end(servers: &Deployment) {
     }
 }
 
-/// An address of which nothing ever comes back: its queue of connections is full, so the kernel drops what comes.
+/// An address of which nothing ever comes back: its queue of connections is full, so the kernel
+/// drops what comes.
 struct BlackHole {
     address: SocketAddr,
     _listener: Socket,

@@ -14,7 +14,8 @@ use crate::collector::{Collector, Seen};
 const ANN: u32 = 101;
 const BOB: u32 = 102;
 
-/// Everything that a trace may consist of: nothing of the exporter's own, of health checks or of Attach.
+/// Everything that a trace may consist of: nothing of the exporter's own, of health checks or of
+/// Attach.
 const NAMES: [&str; 7] = [
     "pdu.receive",
     "pdu.attach",

@@ -9,13 +9,15 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::server::{Origin, ServerSpec};
 
-/// Load generator for a RouteServer: plays MsgServers and measures throughput, latency, CPU and memory.
+/// Load generator for a RouteServer: plays MsgServers and measures throughput, latency, CPU and
+/// memory.
 ///
-/// Several servers are measured alternately, run by run, and figures are medians over the runs. They compare only
-/// within one invocation: absolute ones do not travel between machines. Compare with a server named `limit`, our
-/// relay, which copies bytes and knows nothing.
+/// Several servers are measured alternately, run by run, and figures are medians over the runs.
+/// They compare only within one invocation: absolute ones do not travel between machines. Compare
+/// with a server named `limit`, our relay, which copies bytes and knows nothing.
 ///
-/// Without --server and --spawn, the release binaries beside this one are measured: `limit`, `embedded` and `pair`.
+/// Without --server and --spawn, the release binaries beside this one are measured: `limit`,
+/// `embedded` and `pair`.
 #[derive(Debug, Parser)]
 #[command(name = "route-load", version, args_conflicts_with_subcommands = true)]
 #[command(after_help = "Example, two servers under each other's eyes:\n  \
@@ -37,12 +39,14 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Task {
-    /// Show that a running server works: two MsgServers, a message between them, a gRPC subscriber that sees it.
+    /// Show that a running server works: two MsgServers, a message between them, a gRPC subscriber
+    /// that sees it.
     Demo(DemoOptions),
-    /// Run route-grpc and a pdu-gateway attached to it as one command, for --spawn; SIGTERM ends both.
+    /// Run route-grpc and a pdu-gateway attached to it as one command, for --spawn; SIGTERM ends
+    /// both.
     Pair(PairOptions),
-    /// Interrupt a node of our own while played MsgServers work through two gateways: nothing may be lost, come twice or
-    /// out of order, no user be falsely offline.
+    /// Interrupt a node of our own while played MsgServers work through two gateways: nothing may
+    /// be lost, come twice or out of order, no user be falsely offline.
     Handover(HandoverOptions),
 }
 
@@ -52,7 +56,8 @@ pub(crate) struct LoadOptions {
     #[arg(long, num_args = 3, value_names = ["NAME", "ADDR", "PIDS"])]
     server: Vec<String>,
 
-    /// Start a fresh server for every workload and run, and measure it with all its child processes.
+    /// Start a fresh server for every workload and run, and measure it with all its child
+    /// processes.
     #[arg(long, num_args = 3, value_names = ["NAME", "ADDR", "COMMAND"])]
     spawn: Vec<String>,
 
@@ -88,7 +93,8 @@ pub(crate) struct LoadOptions {
     #[arg(long, value_name = "FILE")]
     pub(crate) server_log: Option<PathBuf>,
 
-    /// Repeat a run during which other processes used more than this many processors, four times at most.
+    /// Repeat a run during which other processes used more than this many processors, four times at
+    /// most.
     #[arg(long, value_name = "SHARE", default_value_t = 0.3)]
     pub(crate) max_other_cpu: f64,
 
@@ -140,7 +146,8 @@ pub(crate) struct PairOptions {
     #[arg(long, value_name = "ADDR")]
     pub(crate) grpc: Option<SocketAddr>,
 
-    /// Also sets --fan-out of the node. Everything else is set by environment: TT_ROUTE_… and TT_GATEWAY_….
+    /// Also sets --fan-out of the node. Everything else is set by environment: TT_ROUTE_… and
+    /// TT_GATEWAY_….
     #[arg(long, value_name = "MODE")]
     pub(crate) fan_out: Option<String>,
 }
@@ -171,7 +178,8 @@ pub(crate) struct HandoverOptions {
     #[arg(long, value_name = "COUNT", default_value_t = 200)]
     pub(crate) queries: u64,
 
-    /// The longest cut, seconds; a gateway that is away for longer than the node's grace (10 s) loses its links.
+    /// The longest cut, seconds; a gateway that is away for longer than the node's grace (10 s)
+    /// loses its links.
     #[arg(long, value_name = "SECONDS", default_value_t = 6.0)]
     pub(crate) longest_cut: f64,
 
@@ -218,7 +226,8 @@ impl LoadOptions {
     }
 }
 
-/// What is measured unless something else is asked for. The ports are ours alone: a server on default ports may run.
+/// What is measured unless something else is asked for. The ports are ours alone: a server on
+/// default ports may run.
 const OWN_SERVERS: [(&str, &str, &str); 3] = [
     (
         "limit",

@@ -1,4 +1,5 @@
-//! Shows that a running server works: two MsgServers, a message between them, a service that sees it.
+//! Shows that a running server works: two MsgServers, a message between them, a service that sees
+//! it.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,10 +1,12 @@
 //! Load generator for a RouteServer: plays MsgServers against any address.
 //!
-//! It never touches the project's servers from inside: it speaks PDUs over TCP (and gRPC in `demo`), and reads
-//! CPU and memory of the server's processes from the kernel. So it measures the C++ RouteServer as well.
+//! It never touches the project's servers from inside: it speaks PDUs over TCP (and gRPC in
+//! `demo`), and reads CPU and memory of the server's processes from the kernel. So it measures the
+//! C++ RouteServer as well.
 //!
-//! `cli` says what can be asked for, `workload` what is measured, `measure` how often, `report` and `table` how it
-//! is shown, `target` what is aimed at. `relay` is the physical limit to compare with.
+//! `cli` says what can be asked for, `workload` what is measured, `measure` how often, `report` and
+//! `table` how it is shown, `target` what is aimed at. `relay` is the physical limit to compare
+//! with.
 
 #![allow(
     clippy::print_stdout,

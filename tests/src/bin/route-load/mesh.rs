@@ -1,7 +1,8 @@
-//! Many PDU connections in one thread: those of the played MsgServers, or those that the relay serves.
+//! Many PDU connections in one thread: those of the played MsgServers, or those that the relay
+//! serves.
 //!
-//! Edge-triggered, one read per ready connection and turn, so that all get their share. Nothing here is bounded: a
-//! load tool must hold what the server under test does not take.
+//! Edge-triggered, one read per ready connection and turn, so that all get their share. Nothing
+//! here is bounded: a load tool must hold what the server under test does not take.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
@@ -262,7 +263,8 @@ impl Connection {
             Ok(0) => Ok(Filled::End),
             Ok(count) => {
                 self.filled += count;
-                // A short read empties a socket, so another event will come; see epoll(7), question 9.
+                // A short read empties a socket, so another event will come; see epoll(7), question
+                // 9.
                 if count < room && !self.ending {
                     Ok(Filled::All)
                 } else {
@@ -275,7 +277,8 @@ impl Connection {
         }
     }
 
-    /// Hands out the whole PDUs and returns their length; the part of one that is left moves to the front.
+    /// Hands out the whole PDUs and returns their length; the part of one that is left moves to the
+    /// front.
     fn take_frames(
         &mut self,
         index: usize,

@@ -11,7 +11,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::PairOptions;
 
-/// Runs both until SIGTERM or SIGINT, or until one of them ends; true if both ended well after a signal.
+/// Runs both until SIGTERM or SIGINT, or until one of them ends; true if both ended well after a
+/// signal.
 pub(crate) fn run(options: &PairOptions) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -116,7 +117,8 @@ fn program(name: &str) -> anyhow::Result<Command> {
     ))
 }
 
-/// A loopback address that nobody listens on. Somebody else may take it before it is used; then the start fails.
+/// A loopback address that nobody listens on. Somebody else may take it before it is used; then the
+/// start fails.
 fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

@@ -43,7 +43,8 @@ impl Process {
         found
     }
 
-    /// User and system time of all its threads, from the process's CPU clock: nanoseconds, not ticks of 10 ms.
+    /// User and system time of all its threads, from the process's CPU clock: nanoseconds, not
+    /// ticks of 10 ms.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let pid = Pid::from_raw(self.pid.cast_signed());
         let time = ClockId::pid_cpu_clock_id(pid)

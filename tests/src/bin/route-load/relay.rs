@@ -1,8 +1,9 @@
-//! The physical limit: copies every message to every other connection and knows nothing else, except where each user is
-//! who was listed: a message to one of them is copied once.
+//! The physical limit: copies every message to every other connection and knows nothing else,
+//! except where each user is who was listed: a message to one of them is copied once.
 //!
-//! It answers status requests with nothing, so that a workload can wait until its connections are served. It serves
-//! forward, flood, latency, rate and bytes; the other workloads need a RouteServer.
+//! It answers status requests with nothing, so that a workload can wait until its connections are
+//! served. It serves forward, flood, latency, rate and bytes; the other workloads need a
+//! RouteServer.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
@@ -23,8 +24,9 @@ const ACCEPT_EVERY: Duration = Duration::from_millis(20);
 
 /// Serves until the process is ended.
 ///
-/// Looks for new connections in every turn instead of waiting for the event: it costs 2 µs a turn, but a virtual
-/// machine whose processors halt when idle then takes 50 µs from A to B instead of 65.
+/// Looks for new connections in every turn instead of waiting for the event: it costs 2 µs a turn,
+/// but a virtual machine whose processors halt when idle then takes 50 µs from A to B instead of
+/// 65.
 pub(crate) fn serve(address: SocketAddr) -> anyhow::Result<()> {
     let listener = TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
     listener.set_nonblocking(true)?;
@@ -100,7 +102,8 @@ impl Turn {
     }
 }
 
-/// The user to whom a chat message goes; `None` for a group, and for what is not as [`messages::message`] makes it.
+/// The user to whom a chat message goes; `None` for a group, and for what is not as
+/// [`messages::message`] makes it.
 ///
 /// Reads no more than it has to: it is a part of the limit.
 fn receiver(pdu: &[u8]) -> Option<u32> {

@@ -97,7 +97,8 @@ impl Series {
     }
 }
 
-/// Medians, one line per figure and one column per server, with ratios to the limit where it has the figure.
+/// Medians, one line per figure and one column per server, with ratios to the limit where it has
+/// the figure.
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.label)?;

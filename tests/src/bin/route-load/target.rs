@@ -1,4 +1,5 @@
-//! What the project aims at, per piece of work. Where a server is faster than its target asks, nothing is said.
+//! What the project aims at, per piece of work. Where a server is faster than its target asks,
+//! nothing is said.
 
 /// The largest acceptable value of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -12,7 +12,8 @@ use crate::handover::msg_server::{
 };
 use crate::handover::world::{Message, To, World};
 
-/// A connection does not die before it has been open for so long, nor two of a MsgServer within this time.
+/// A connection does not die before it has been open for so long, nor two of a MsgServer within
+/// this time.
 const BETWEEN_DEATHS: Duration = Duration::from_secs(4);
 
 impl World {
@@ -80,7 +81,8 @@ impl World {
     pub(crate) fn log_in_or_out(&mut self, server: usize) {
         let number = STABLE + self.dice.roll((USERS - STABLE) as usize) as u32;
         let it = &self.servers[server];
-        // Without a RouteServer a MsgServer refuses logins; to keep the books simple, nobody leaves either.
+        // Without a RouteServer a MsgServer refuses logins; to keep the books simple, nobody leaves
+        // either.
         if it.http || it.links.primary().is_none() {
             return;
         }
@@ -224,8 +226,9 @@ impl World {
         self.say(|| format!("s{server} reads nothing for a while"));
     }
 
-    /// A connection dies; its MsgServer claims another one at once, the gateway notices in its own time. The node has heard of
-    /// both: nobody can succeed whom it does not know, and a stream that stalls for so long is rare enough.
+    /// A connection dies; its MsgServer claims another one at once, the gateway notices in its own
+    /// time. The node has heard of both: nobody can succeed whom it does not know, and a stream
+    /// that stalls for so long is rare enough.
     pub(crate) fn die(&mut self, server: usize) {
         if !self.plan.dying_links || !self.dice.once_in(4) {
             return;

@@ -1,4 +1,5 @@
-//! Promise 8: every queue has a bound, and keeps it. What is dropped at a bound is counted, and concerns nobody else.
+//! Promise 8: every queue has a bound, and keeps it. What is dropped at a bound is counted, and
+//! concerns nobody else.
 
 use route_grpc::node::load::{Load, Queued};
 
@@ -12,7 +13,8 @@ const COST_OF_READ: usize = 6 * MOST_READ;
 /// What a returned delivery costs, at most, by its length.
 const COST_OF_RETURNED: usize = 6;
 
-/// What comes into a gateway's queue outside its bound: that links end or are to be closed, and what was written to them.
+/// What comes into a gateway's queue outside its bound: that links end or are to be closed, and
+/// what was written to them.
 const OUTSIDE_OF_QUEUE: usize = 16 << 10;
 
 /// An event of the log, without its payload, and one payload that is held whatever its size.
@@ -37,8 +39,9 @@ impl World {
         wrong.into_iter().for_each(|what| self.violate(what));
     }
 
-    /// What a gateway keeps for the node to confirm has a limit, which one read of each link may exceed, and what ended links
-    /// give back; what it keeps for each link has one that nothing exceeds, because a link beyond it ends at once.
+    /// What a gateway keeps for the node to confirm has a limit, which one read of each link may
+    /// exceed, and what ended links give back; what it keeps for each link has one that nothing
+    /// exceeds, because a link beyond it ends at once.
     fn check_gateway(&self, number: usize, host: &GatewayHost, wrong: &mut Vec<String>) {
         let links = host.gateway.links.all();
         let open = self.connections.values().filter(|c| c.gateway == number);

@@ -24,8 +24,8 @@ pub(crate) fn all(world: &mut World) {
     }
 }
 
-/// Promise 5: what a gateway has read reaches everybody who should have it. That nothing comes twice or out of order was
-/// checked when it came.
+/// Promise 5: what a gateway has read reaches everybody who should have it. That nothing comes
+/// twice or out of order was checked when it came.
 fn messages(world: &mut World) {
     let mut lost = Vec::new();
     for (id, message) in (0u32..).zip(&world.messages) {
@@ -49,8 +49,9 @@ fn messages(world: &mut World) {
     lost.into_iter().for_each(|what| world.violate(what));
 }
 
-/// Promise 6: notices tell of real changes and of nothing else. A user with one client goes on and off by turns, and what
-/// was said last is true; where no connection was lost, every change was told once.
+/// Promise 6: notices tell of real changes and of nothing else. A user with one client goes on and
+/// off by turns, and what was said last is true; where no connection was lost, every change was
+/// told once.
 fn notices(world: &mut World) {
     let mut wrong = Vec::new();
     let tells_losses = world.settings.notify_on_loss == NotifyOnLoss::All;
@@ -112,7 +113,8 @@ fn notices(world: &mut World) {
     wrong.into_iter().for_each(|what| world.violate(what));
 }
 
-/// The same of 0x070e, which goes to the links that hold the user: here, the user's own MsgServer, at each login.
+/// The same of 0x070e, which goes to the links that hold the user: here, the user's own MsgServer,
+/// at each login.
 fn logins(world: &mut World) {
     let mut wrong = Vec::new();
     for (user, changes) in &world.changes {
@@ -132,7 +134,8 @@ fn logins(world: &mut World) {
     wrong.into_iter().for_each(|what| world.violate(what));
 }
 
-/// Promise 7 and `--notify-on-loss`: a loss of users causes notices if that is wanted, and none if it is not.
+/// Promise 7 and `--notify-on-loss`: a loss of users causes notices if that is wanted, and none if
+/// it is not.
 fn losses(world: &mut World) {
     let mut wrong = Vec::new();
     let tells_losses = world.settings.notify_on_loss == NotifyOnLoss::All;
@@ -170,7 +173,8 @@ fn losses(world: &mut World) {
     wrong.into_iter().for_each(|what| world.violate(what));
 }
 
-/// The reason of each change is one that there was, and no change is told more often than it had reasons.
+/// The reason of each change is one that there was, and no change is told more often than it had
+/// reasons.
 fn reasons(world: &mut World) {
     let mut wrong = Vec::new();
     let mut count: BTreeMap<(u64, u32, bool, i32), usize> = BTreeMap::new();
@@ -252,7 +256,8 @@ fn reasons(world: &mut World) {
     wrong.into_iter().for_each(|what| world.violate(what));
 }
 
-/// Promise 9: what a subscriber has followed is what there was, and snapshots agree with it and with each other.
+/// Promise 9: what a subscriber has followed is what there was, and snapshots agree with it and
+/// with each other.
 fn subscribers(world: &mut World) {
     let books = std::iter::once(&world.subscriber).chain(&world.slow_subscriber);
     let mut stretches = Vec::new();
@@ -266,8 +271,9 @@ fn subscribers(world: &mut World) {
     wrong.into_iter().for_each(|what| world.violate(what));
 }
 
-/// Promises 6 and 9 for a service that follows over the API: it is never told that somebody is offline who is not, in the
-/// end it knows what MsgServers reported, and it saw each message since its last gap, once, in order per origin.
+/// Promises 6 and 9 for a service that follows over the API: it is never told that somebody is
+/// offline who is not, in the end it knows what MsgServers reported, and it saw each message since
+/// its last gap, once, in order per origin.
 fn subscriber(world: &mut World) {
     let book = world.subscriber.book();
     let mut wrong = book.wrong.clone();

@@ -1,5 +1,5 @@
-//! A MsgServer's TCP connection to a gateway: the kernel's buffers, and what the gateway's connection task does with
-//! them, a random number of bytes at a time.
+//! A MsgServer's TCP connection to a gateway: the kernel's buffers, and what the gateway's
+//! connection task does with them, a random number of bytes at a time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::IoSlice;
@@ -131,8 +131,8 @@ impl Connection {
         }
     }
 
-    /// The user comes or goes. A query that waits for its answer may see that or not: what counts is that it sees what was
-    /// reported before it.
+    /// The user comes or goes. A query that waits for its answer may see that or not: what counts
+    /// is that it sees what was reported before it.
     pub(crate) fn may_change(&mut self, user: u32) {
         let open = self
             .asked
@@ -156,7 +156,8 @@ impl Connection {
         self.inbox.is_empty()
     }
 
-    /// As the gateway's reader: at most `most` bytes. `world`: the schedule's time, which is not the gateway's.
+    /// As the gateway's reader: at most `most` bytes. `world`: the schedule's time, which is not
+    /// the gateway's.
     pub(crate) fn read(&mut self, gateway: &Gateway, world: Duration, most: usize) -> Read {
         let now = gateway.clock.now();
         let mut result = Read::default();

@@ -128,7 +128,8 @@ impl World {
         }
     }
 
-    /// A query that waits may be answered without the tables of a gateway that nodes do not wait for any longer.
+    /// A query that waits may be answered without the tables of a gateway that nodes do not wait
+    /// for any longer.
     fn forget_what_was_known(&mut self, gateway: usize) {
         let of_gateway = |server: &MsgServer| server.is_at(gateway);
         for (number, _) in self

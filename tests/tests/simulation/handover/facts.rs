@@ -1,5 +1,5 @@
-//! What has really happened to users and to the connections of their MsgServers, against which the reasons are held that
-//! subscribers are told, and the notices that MsgServers get.
+//! What has really happened to users and to the connections of their MsgServers, against which the
+//! reasons are held that subscribers are told, and the notices that MsgServers get.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,8 @@ pub(crate) struct Facts {
     opened: BTreeMap<usize, Vec<Duration>>,
     ended: BTreeMap<usize, Vec<Duration>>,
     lost: BTreeMap<usize, Vec<Duration>>,
-    /// Connections that the present node knew, and whose users it must have told of, if it was not lost itself.
+    /// Connections that the present node knew, and whose users it must have told of, if it was not
+    /// lost itself.
     certain: Vec<Certain>,
 }
 

@@ -123,7 +123,8 @@ impl NodeHost {
 
 impl Drop for NodeHost {
     fn drop(&mut self) {
-        // Ends the tasks that would otherwise outlive the process. By now its streams are gone, so nobody hears of it.
+        // Ends the tasks that would otherwise outlive the process. By now its streams are gone, so
+        // nobody hears of it.
         self.shutdown.begin();
     }
 }

@@ -1,4 +1,5 @@
-//! A kick that was held up does not throw out a client that has logged in since. Gateways' clocks differ here.
+//! A kick that was held up does not throw out a client that has logged in since. Gateways' clocks
+//! differ here.
 
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use crate::handover::world::World;
 const KICKING: usize = 0;
 const HOLDING: usize = 1;
 const OTHER: usize = 2;
-/// Gateways of the MsgServer that kicks, of the one that holds Alice, and of that one's second connection.
+/// Gateways of the MsgServer that kicks, of the one that holds Alice, and of that one's second
+/// connection.
 const HERE: usize = 0;
 const THERE: usize = 1;
 const BESIDE: usize = 2;
@@ -110,8 +112,8 @@ fn a_kick_that_waited_for_a_gateway_spares_who_has_logged_in_since() {
     }
 }
 
-/// What the lost gateway was not handed goes to the MsgServer's other connection, whose gateway has its own clock, and has
-/// heard of the login too.
+/// What the lost gateway was not handed goes to the MsgServer's other connection, whose gateway has
+/// its own clock, and has heard of the login too.
 #[test]
 fn a_kick_that_goes_to_a_successor_spares_who_has_logged_in_since() {
     for again in [true, false] {
@@ -136,7 +138,8 @@ struct Play {
     world: World,
 }
 
-/// Plays a case with gateways that start at these seconds. `holding`: those of the MsgServer that holds Alice.
+/// Plays a case with gateways that start at these seconds. `holding`: those of the MsgServer that
+/// holds Alice.
 fn play(starts: [u64; 3], holding: &[usize], case: impl AsyncFnOnce(&mut Play)) {
     fastrand::seed(1);
     let mut servers = Vec::new();

@@ -10,7 +10,8 @@ use crate::handover::wire::Move;
 use crate::handover::world::{World, idle};
 use system_tests::dice::Dice;
 
-/// So long after a MsgServer's connection was lost, what was on its way there may come to another one.
+/// So long after a MsgServer's connection was lost, what was on its way there may come to another
+/// one.
 const BURST: Duration = Duration::from_secs(5);
 
 impl World {
@@ -127,7 +128,8 @@ impl World {
         };
         let server = connection.server;
         if connection.gone.is_none() {
-            // What an earlier connection could not be written, or what waited for a node, may come all at once.
+            // What an earlier connection could not be written, or what waited for a node, may come
+            // all at once.
             let after_loss = self.now() < self.servers[server].died + BURST;
             let may_burst = self.plan.node_crashes || after_loss;
             let may_be_cut_off = self.plan.slow_readers && (connection.is_behind || may_burst);

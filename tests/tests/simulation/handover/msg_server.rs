@@ -48,17 +48,20 @@ pub(crate) struct MsgServer {
     /// By slot.
     pub(crate) retry_at: Vec<Duration>,
     pub(crate) died: Duration,
-    /// One of its connections was lost, or its gateway, and not everything that was read before is confirmed.
+    /// One of its connections was lost, or its gateway, and not everything that was read before is
+    /// confirmed.
     pub(crate) unsettled: bool,
     /// It was so when the node was lost.
     pub(crate) claim_in_doubt: bool,
     pub(crate) online: BTreeSet<u32>,
-    /// It has been without a connection since the schedule began, or came late: what was routed meanwhile is not for it.
+    /// It has been without a connection since the schedule began, or came late: what was routed
+    /// meanwhile is not for it.
     pub(crate) interrupted: bool,
     /// What a lost gateway held for it is lost.
     pub(crate) lossy: bool,
-    /// Until then one of its gateways was cut off for longer than the grace. What was on its way to that one when the node
-    /// gave it up, and another connection began to stand in, may still arrive, after newer messages.
+    /// Until then one of its gateways was cut off for longer than the grace. What was on its way to
+    /// that one when the node gave it up, and another connection began to stand in, may still
+    /// arrive, after newer messages.
     pub(crate) cut_off_until: Duration,
     /// By message: where it came first.
     pub(crate) messages: BTreeMap<u32, Receipt>,
@@ -106,12 +109,14 @@ impl MsgServer {
         self.died > Duration::ZERO
     }
 
-    /// It had no connection, and came back on two at about the same time: until its claim and its list are known, both count.
+    /// It had no connection, and came back on two at about the same time: until its claim and its
+    /// list are known, both count.
     pub(crate) fn came_back_twice(&self) -> bool {
         self.interrupted && !self.is_single()
     }
 
-    /// Its gateway was lost, or cut off for longer than nodes wait, and so was a node before everything was confirmed.
+    /// Its gateway was lost, or cut off for longer than nodes wait, and so was a node before
+    /// everything was confirmed.
     pub(crate) fn is_in_doubt(&self) -> bool {
         self.lossy && self.claim_in_doubt
     }

@@ -31,8 +31,8 @@ pub(crate) struct Plan {
     pub(crate) lost_together: bool,
     /// Gateways may keep so little that MsgServers are not read now and then.
     pub(crate) small_windows: bool,
-    /// MsgServers read nothing for so long that their links' queues are full, and little is held for one that changes its
-    /// connection.
+    /// MsgServers read nothing for so long that their links' queues are full, and little is held
+    /// for one that changes its connection.
     pub(crate) slow_readers: bool,
     /// Little may wait for a gateway.
     pub(crate) small_gateway_queues: bool,

@@ -1,5 +1,5 @@
-//! New services: they follow who is online and what is routed, through every life of the node, as clients of the API do.
-//! One reads what it is sent; another one takes its time, and falls behind.
+//! New services: they follow who is online and what is routed, through every life of the node, as
+//! clients of the API do. One reads what it is sent; another one takes its time, and falls behind.
 
 use std::sync::Arc;
 use std::time::Duration;

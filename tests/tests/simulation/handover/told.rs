@@ -69,7 +69,8 @@ impl World {
         let newest = it.newest.entry(origin).or_default();
         let newer = *newest;
         *newest = id.max(newer);
-        // What waited for a connection that it had before comes late; of two that count, each has its own order.
+        // What waited for a connection that it had before comes late; of two that count, each has
+        // its own order.
         let is_late = (it.interrupted && opened > sent) || it.came_back_twice();
         let in_turn = id >= newer || sent <= it.cut_off_until || is_late;
         if let Some(first) = first {

@@ -1,6 +1,6 @@
-//! Between a gateway and the node, in the place of HTTP/2: streams whose messages move only when the schedule says so,
-//! that stall, and that break at any message. Either side hears of a break in its own time, and what it sends until
-//! then is lost, as in a kernel's buffer.
+//! Between a gateway and the node, in the place of HTTP/2: streams whose messages move only when
+//! the schedule says so, that stall, and that break at any message. Either side hears of a break in
+//! its own time, and what it sends until then is lost, as in a kernel's buffer.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -23,7 +23,8 @@ use tonic::Status;
 
 use system_tests::dice::Dice;
 
-/// Messages that fit into the buffers between, each way: while nothing passes, either end still sends.
+/// Messages that fit into the buffers between, each way: while nothing passes, either end still
+/// sends.
 const BUFFERED: usize = 8;
 
 type Up = Result<AttachRequest, Status>;
@@ -151,7 +152,8 @@ impl Wire {
         self.stalled_until = until;
     }
 
-    /// Breaks the streams. A random part of what is on its way still arrives; the two ends hear of it after these times.
+    /// Breaks the streams. A random part of what is on its way still arrives; the two ends hear of
+    /// it after these times.
     pub(crate) fn cut(
         &mut self,
         dice: &mut Dice,

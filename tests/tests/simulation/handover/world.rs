@@ -1,4 +1,5 @@
-//! One schedule: gateways, a node, MsgServers, and chance, which decides what happens and what moves.
+//! One schedule: gateways, a node, MsgServers, and chance, which decides what happens and what
+//! moves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

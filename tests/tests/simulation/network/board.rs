@@ -1,4 +1,5 @@
-//! Where the hosts of a schedule say what they are and what happened to them, for the schedule to look at.
+//! Where the hosts of a schedule say what they are and what happened to them, for the schedule to
+//! look at.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

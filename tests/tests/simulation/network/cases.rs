@@ -114,7 +114,8 @@ fn without_a_node_links_are_held_for_a_minute_then_closed_until_one_comes() {
         }
         let node = site.dice.roll(NODES);
         site.start_node(node);
-        // The host without a node is tried for 3 s, back-off takes one, and either may have to be gone through once more.
+        // The host without a node is tried for 3 s, back-off takes one, and either may have to be
+        // gone through once more.
         site.until(Duration::from_secs(9), "gateways have a node", |site| {
             site.board.all_attached()
         });

@@ -1,4 +1,5 @@
-//! What runs on the hosts: nodes and gateways with the loops and settings of production, over simulated sockets.
+//! What runs on the hosts: nodes and gateways with the loops and settings of production, over
+//! simulated sockets.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -68,7 +69,8 @@ pub(crate) async fn node(board: Arc<Board>, number: usize) -> turmoil::Result {
     exit(&board, node_name(number)).await
 }
 
-/// A gateway's process: what `pdu_gateway::start` puts together. `id` names it to nodes; two hosts may have one.
+/// A gateway's process: what `pdu_gateway::start` puts together. `id` names it to nodes; two hosts
+/// may have one.
 pub(crate) async fn gateway(board: Arc<Board>, number: usize, id: usize) -> turmoil::Result {
     let windows = Windows {
         link: 8 << 20,

@@ -1,4 +1,5 @@
-//! A MsgServer: connections to one gateway or two, one of them claimed, and users who do something by chance.
+//! A MsgServer: connections to one gateway or two, one of them claimed, and users who do something
+//! by chance.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,8 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Between two acts of its users, milliseconds.
 const PACE: std::ops::Range<usize> = 20..250;
 
-/// Every so many acts somebody comes or goes: so few that a MsgServer is still like itself after the longest fault. By that
-/// nodes tell which connections are one MsgServer's.
+/// Every so many acts somebody comes or goes: so few that a MsgServer is still like itself after
+/// the longest fault. By that nodes tell which connections are one MsgServer's.
 const UPDATE_ONCE_IN: usize = 24;
 
 struct MsgServer {

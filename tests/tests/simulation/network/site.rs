@@ -15,8 +15,9 @@ use crate::seeds::Outcome;
 
 /// Time passes in steps of this length.
 const TICK: Duration = Duration::from_millis(10);
-/// What a packet takes from one host to another, milliseconds. All packets of a while take the same: were it drawn for each,
-/// the order in which a runtime wakes its tasks, which is tokio's to choose, would change the whole schedule.
+/// What a packet takes from one host to another, milliseconds. All packets of a while take the
+/// same: were it drawn for each, the order in which a runtime wakes its tasks, which is tokio's to
+/// choose, would change the whole schedule.
 const LATENCY: std::ops::Range<usize> = 1..60;
 /// How long the network stays as fast as it is, milliseconds.
 const WHILE: std::ops::Range<usize> = 100..2000;
@@ -268,8 +269,8 @@ impl Site {
         self.sim.release(a, b);
     }
 
-    /// What is on its way between the two, and what they send until it is repaired, is lost, and nobody says so: the
-    /// connections that were open in this time are dead.
+    /// What is on its way between the two, and what they send until it is repaired, is lost, and
+    /// nobody says so: the connections that were open in this time are dead.
     pub(crate) fn cut(&mut self, a: &str, b: &str) {
         self.board.say(&format!("{a} and {b} are cut off"));
         self.sim.partition(a, b);

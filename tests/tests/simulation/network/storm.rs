@@ -1,4 +1,5 @@
-//! Random schedules: one fault after the other, each as soon as everybody has a node again, or a little later.
+//! Random schedules: one fault after the other, each as soon as everybody has a node again, or a
+//! little later.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -11,17 +12,19 @@ use crate::network::site::{SUBSCRIBER, Site, servers_of};
 
 /// Faults of a schedule.
 const FAULTS: usize = 4;
-/// From the end of a fault until everybody hears everybody: a dead connection is noticed in 15 s, the host without a node
-/// takes 3 s to say nothing, a hello may meet a dead connection once more for 10 s, and MsgServers take 4 s to come back.
+/// From the end of a fault until everybody hears everybody: a dead connection is noticed in 15 s,
+/// the host without a node takes 3 s to say nothing, a hello may meet a dead connection once more
+/// for 10 s, and MsgServers take 4 s to come back.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(35);
-/// A fault between a gateway and the node that MsgServers may not notice, milliseconds. The node notices after 14 s, and waits
-/// for 10 s more; to be back takes up to 7.
+/// A fault between a gateway and the node that MsgServers may not notice, milliseconds. The node
+/// notices after 14 s, and waits for 10 s more; to be back takes up to 7.
 const SHORT: Range<usize> = 100..16_000;
 /// The same in one direction. A hello into it takes 10 s, and after 30 s queries are given up.
 const SHORT_ONE_WAY: Range<usize> = 100..15_000;
 /// One that is longer than the grace, in any case.
 const LONG: Range<usize> = 28_000..40_000;
-/// Until a new node starts for one that has vanished, milliseconds: long before gateways notice, or when they do.
+/// Until a new node starts for one that has vanished, milliseconds: long before gateways notice, or
+/// when they do.
 const REPLACED_AFTER: Range<usize> = 500..15_000;
 
 /// What may happen.

@@ -1,4 +1,5 @@
-//! A new service over gRPC: it follows who is online and what is routed from node to node, and resumes where it was.
+//! A new service over gRPC: it follows who is online and what is routed from node to node, and
+//! resumes where it was.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! What each node had to tell to subscribers, event by event: put together from what any of them was told, so that what
-//! one of them misses is known.
+//! What each node had to tell to subscribers, event by event: put together from what any of them
+//! was told, so that what one of them misses is known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use prost::Message;
 use route_proto::v1::event::Event as Routed;
 use route_proto::v1::{ChangeReason, Event, UserStatus};
 
-/// A place in a node's log: which life, and how many events came before. Clients may not look into a position; this test
-/// does, to know what is missing.
+/// A place in a node's log: which life, and how many events came before. Clients may not look into
+/// a position; this test does, to know what is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) struct Place {
     pub(crate) life: u64,

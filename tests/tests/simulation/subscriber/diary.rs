@@ -1,5 +1,5 @@
-//! What a subscriber has been told, judged as it comes: every event that it wants, once, in order, or a gap that says
-//! exactly what is missing and why.
+//! What a subscriber has been told, judged as it comes: every event that it wants, once, in order,
+//! or a gap that says exactly what is missing and why.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -146,7 +146,8 @@ impl Diary {
         self.routed.follows = 0;
     }
 
-    /// A stream was not opened. One that cannot resume fails if that was asked for, and begins anew.
+    /// A stream was not opened. One that cannot resume fails if that was asked for, and begins
+    /// anew.
     pub(crate) fn refused(&mut self, on_gap: GapPolicy, now: &Now, status: &Status, stream: &str) {
         let cursor = if stream == "status" {
             &mut self.status
@@ -357,8 +358,9 @@ impl Cursor {
         }
     }
 
-    /// What is wrong with a gap: it has to begin where the stream was, end where the log begins, and count what is between.
-    /// `exact`: the stream shows every event, so that its place is known.
+    /// What is wrong with a gap: it has to begin where the stream was, end where the log begins,
+    /// and count what is between. `exact`: the stream shows every event, so that its place is
+    /// known.
     fn problem(&self, first: bool, now: &Now, gap: &Gap, exact: bool) -> Option<String> {
         let (Some(from), Some(to)) = (Place::of(&gap.from), Place::of(&gap.to)) else {
             return Some("it has no extent".to_owned());

@@ -1,4 +1,5 @@
-//! One-to-one messages between users of different MsgServers: how many copies the server makes of each.
+//! One-to-one messages between users of different MsgServers: how many copies the server makes of
+//! each.
 
 use std::time::{Duration, Instant};
 

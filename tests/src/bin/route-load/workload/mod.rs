@@ -1,7 +1,7 @@
 //! What is measured: one file per workload.
 //!
-//! Every connection registers one user, so that a server that routes by user has somebody to route to. Group messages
-//! go to everybody but the sender, one-to-one messages to one connection.
+//! Every connection registers one user, so that a server that routes by user has somebody to route
+//! to. Group messages go to everybody but the sender, one-to-one messages to one connection.
 
 mod bytes;
 mod flood;
@@ -116,7 +116,8 @@ pub(crate) fn selected(options: &LoadOptions) -> Vec<Box<dyn Workload>> {
     list
 }
 
-/// Connections that each hold one user, [`FIRST_USER`] + index, logged in on a PC; the server has handled that.
+/// Connections that each hold one user, [`FIRST_USER`] + index, logged in on a PC; the server has
+/// handled that.
 fn ready_mesh(server: &Server, connections: usize) -> anyhow::Result<Mesh> {
     let mut mesh = Mesh::connect(server.address, connections)?;
     for index in 0..connections {

@@ -1,4 +1,5 @@
-//! A million users in ten lists: time and memory. Then one of the ten connections goes away, while an eleventh asks.
+//! A million users in ten lists: time and memory. Then one of the ten connections goes away, while
+//! an eleventh asks.
 
 use std::time::{Duration, Instant};
 
