@@ -151,11 +151,6 @@ impl Deployment {
         self.processes.iter().map(Process::resident_bytes).sum()
     }
 
-    /// CPU time of all processes since they started.
-    pub fn cpu_time(&self) -> Duration {
-        self.processes.iter().map(Process::cpu_time).sum()
-    }
-
     /// Whether all processes run.
     pub fn is_alive(&self) -> bool {
         self.processes.iter().all(Process::is_alive)

@@ -22,8 +22,6 @@ const LINES: usize = 400;
 /// How often an ending process is asked whether it has ended: tokio would have to own the child to
 /// tell.
 const END_POLL: Duration = Duration::from_millis(5);
-/// Length of a tick in `/proc/<pid>/stat`: USER_HZ is 100 on every Linux that we run on.
-const TICK: Duration = Duration::from_millis(10);
 
 /// What a server finds around it.
 #[derive(Debug, Clone, Default)]
@@ -126,11 +124,6 @@ impl Process {
         })
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.pid
-    }
-
     /// How it ended, if it has.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.child.lock().try_wait().ok().flatten()
@@ -187,31 +180,7 @@ impl Process {
 
     /// Its resident set in bytes; 0 once it has ended.
     pub fn resident_bytes(&self) -> u64 {
-        let status = self.proc_file("status");
-        let kib = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-        kib.unwrap_or_default() * 1024
-    }
-
-    /// CPU time, user and system, since it started; 0 once it has ended.
-    pub fn cpu_time(&self) -> Duration {
-        let stat = self.proc_file("stat");
-        // The command's name, in brackets, may contain anything; utime and stime are fields 14 and
-        // 15.
-        let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks: u32 = fields
-            .split_whitespace()
-            .skip(11)
-            .take(2)
-            .filter_map(|field| field.parse::<u32>().ok())
-            .sum();
-        TICK * ticks
-    }
-
-    fn proc_file(&self, file: &str) -> String {
-        std::fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap_or_default()
+        resident_bytes(self.pid)
     }
 }
 
@@ -248,6 +217,16 @@ impl fmt::Debug for Process {
             .field("pid", &self.pid)
             .finish_non_exhaustive()
     }
+}
+
+/// Resident memory of a process in bytes; 0 if it is gone.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let mut lines = status.lines();
+    let kib = lines
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or_default() * 1024
 }
 
 /// Where one of the workspace's binaries is: `target/<profile>/<binary>`, where this executable is

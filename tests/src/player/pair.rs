@@ -43,20 +43,30 @@ pub struct Report {
 }
 
 impl Pair {
-    /// Connects both and lets them begin; each connects in its own way.
+    /// Connects both, from addresses of their own, and lets them begin.
     ///
     /// # Errors
     /// What the socket says.
-    pub async fn start(address: SocketAddr, left: Options, right: Options) -> io::Result<Self> {
-        let left = member(address, left, LEFT).await?;
-        let right = member(address, right, RIGHT).await?;
+    pub async fn start(address: SocketAddr) -> io::Result<Self> {
+        let left = member(address, Options::from_loopback(2), LEFT).await?;
+        let right = member(address, Options::from_loopback(3), RIGHT).await?;
         let stop = watch::Sender::new(false);
         let exchange = tokio::spawn(exchange(left, right, stop.subscribe()));
         Ok(Self { stop, exchange })
     }
 
     /// Ends the exchange after the round that is going on.
-    pub async fn stop(self) -> Report {
+    ///
+    /// # Panics
+    /// If anything went wrong, or nothing was exchanged.
+    pub async fn ends_well(self) -> Report {
+        let report = self.stop().await;
+        assert_eq!(report.wrong, None, "what the pair noticed");
+        assert!(report.rounds > 0, "the pair never exchanged anything");
+        report
+    }
+
+    async fn stop(self) -> Report {
         self.stop.send_replace(true);
         self.exchange.await.unwrap_or_else(|error| Report {
             wrong: Some(error.to_string()),

@@ -1,12 +1,12 @@
 //! route-grpc and a pdu-gateway attached to it, started, stopped and measured as one.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command};
 
 use anyhow::Context as _;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use system_tests::deployment::ports;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::PairOptions;
@@ -52,20 +52,18 @@ struct Pair {
 
 impl Pair {
     fn start(options: &PairOptions) -> anyhow::Result<Self> {
-        let grpc = match options.grpc {
-            Some(address) => address,
-            None => free_address()?,
-        };
+        let [grpc, node_admin, gateway_admin] = ports::free().map_err(anyhow::Error::msg)?;
+        let grpc = options.grpc.unwrap_or(grpc);
         let mut node = program("route-grpc")?;
         node.args(["serve", "--listen", &grpc.to_string()]);
-        node.args(["--admin-listen", &free_address()?.to_string()]);
+        node.args(["--admin-listen", &node_admin.to_string()]);
         if let Some(mode) = &options.fan_out {
             node.args(["--fan-out", mode]);
         }
         let mut gateway = program("pdu-gateway")?;
         gateway.args(["--upstream", &format!("http://{grpc}")]);
         gateway.args(["--listen", &options.pdu.to_string()]);
-        gateway.args(["--admin-listen", &free_address()?.to_string()]);
+        gateway.args(["--admin-listen", &gateway_admin.to_string()]);
 
         let mut node = node.spawn().context("start route-grpc")?;
         match gateway.spawn().context("start pdu-gateway") {
@@ -115,10 +113,4 @@ fn program(name: &str) -> anyhow::Result<Command> {
     Ok(Command::new(
         found.as_deref().unwrap_or_else(|| Path::new(name)),
     ))
-}
-
-/// A loopback address that nobody listens on. Somebody else may take it before it is used; then the
-/// start fails.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }

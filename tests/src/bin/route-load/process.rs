@@ -55,12 +55,7 @@ impl Process {
 
     /// Resident memory, bytes; 0 if the process is gone.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
-        let kilobytes = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|value| value.trim().split(' ').next()?.parse::<u64>().ok());
-        kilobytes.unwrap_or(0) * 1024
+        system_tests::deployment::process::resident_bytes(self.pid)
     }
 }
 

@@ -120,11 +120,9 @@ impl Reading {
             match watch_user_status(Arc::clone(&self.node), request).await {
                 Ok(responses) => {
                     let mut responses = std::pin::pin!(responses);
-                    let mut first = true;
                     while let Some(Ok(response)) = responses.next().await {
-                        let first = std::mem::take(&mut first);
                         let cannot_resume = response.position.is_empty();
-                        self.book.lock().watched(first, &self.now(), response);
+                        self.book.lock().watched(&self.now(), response);
                         if cannot_resume {
                             sleep(TAKES).await;
                         }
@@ -144,10 +142,8 @@ impl Reading {
             match subscribe(Arc::clone(&self.node), request).await {
                 Ok(responses) => {
                     let mut responses = std::pin::pin!(responses);
-                    let mut first = true;
                     while let Some(Ok(response)) = responses.next().await {
-                        let first = std::mem::take(&mut first);
-                        self.book.lock().routed(first, &self.now(), response);
+                        self.book.lock().routed(&self.now(), response);
                         self.rest().await;
                     }
                 }

@@ -36,11 +36,9 @@ async fn watch(board: Arc<Board>) {
             let request = board.book.lock().watch_request(GapPolicy::Unspecified);
             if let Ok(responses) = client.watch_user_status(request).await {
                 let mut responses = responses.into_inner();
-                let mut first = true;
                 while let Ok(Some(response)) = responses.message().await {
-                    let first = std::mem::take(&mut first);
                     let now = now(&board, life);
-                    board.book.lock().watched(first, &now, response);
+                    board.book.lock().watched(&now, response);
                 }
             }
             board.show("status: its stream is over");
@@ -57,11 +55,9 @@ async fn subscribe(board: Arc<Board>) {
             let request = board.book.lock().subscribe_request(GapPolicy::Unspecified);
             if let Ok(responses) = client.subscribe(request).await {
                 let mut responses = responses.into_inner();
-                let mut first = true;
                 while let Ok(Some(response)) = responses.message().await {
-                    let first = std::mem::take(&mut first);
                     let now = now(&board, life);
-                    board.book.lock().routed(first, &now, response);
+                    board.book.lock().routed(&now, response);
                 }
             }
             board.show("messages: its stream is over");

@@ -72,6 +72,8 @@ struct Cursor {
     position: String,
     /// Everything up to here was told, or said to be missing.
     place: Place,
+    /// A stream has been asked for, of which nothing has come.
+    begins: bool,
     /// The life whose stream is open, and past its beginning.
     follows: u64,
 }
@@ -107,7 +109,8 @@ impl Diary {
     }
 
     /// To go on with who is online.
-    pub(crate) fn watch_request(&self, on_gap: GapPolicy) -> WatchUserStatusRequest {
+    pub(crate) fn watch_request(&mut self, on_gap: GapPolicy) -> WatchUserStatusRequest {
+        self.status.begins = true;
         WatchUserStatusRequest {
             resume_position: self.status.position.clone(),
             on_gap: on_gap.into(),
@@ -116,7 +119,8 @@ impl Diary {
     }
 
     /// To go on with what is routed.
-    pub(crate) fn subscribe_request(&self, on_gap: GapPolicy) -> SubscribeRequest {
+    pub(crate) fn subscribe_request(&mut self, on_gap: GapPolicy) -> SubscribeRequest {
+        self.routed.begins = true;
         SubscribeRequest {
             kinds: self.kinds.iter().map(|kind| (*kind).into()).collect(),
             resume_position: self.routed.position.clone(),
@@ -167,10 +171,11 @@ impl Diary {
         }
     }
 
-    pub(crate) fn watched(&mut self, first: bool, now: &Now, response: WatchUserStatusResponse) {
+    pub(crate) fn watched(&mut self, now: &Now, response: WatchUserStatusResponse) {
         let Some(event) = response.event else {
             return;
         };
+        let first = std::mem::take(&mut self.status.begins);
         if first {
             let beginning = match &event {
                 Watched::SnapshotBegin(_) => Beginning::Fresh,
@@ -243,10 +248,11 @@ impl Diary {
         }
     }
 
-    pub(crate) fn routed(&mut self, first: bool, now: &Now, response: SubscribeResponse) {
+    pub(crate) fn routed(&mut self, now: &Now, response: SubscribeResponse) {
         let Some(message) = response.message else {
             return;
         };
+        let first = std::mem::take(&mut self.routed.begins);
         if first {
             let beginning = match &message {
                 Message::Subscribed(_) => Beginning::Fresh,
