@@ -1,8 +1,9 @@
 //! Compares what every MsgServer gets with what it should get.
 //!
-//! Between two MsgServers there is a *route*: what the one sent, and the notices that it caused,
-//! are due at the other in that order, byte for byte, once. Answers are due at their asker in the
-//! order of the questions.
+//! What a MsgServer sent, and the notices that it caused, are due at the others in that order, byte
+//! for byte, once. Answers are due at their asker in the order of the questions.
+
+pub mod messages;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -17,10 +18,11 @@ use route_proto::legacy::im::server::ImServerPcLoginStatusNotify;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
+use self::messages::{Message, Messages};
 use super::population::{self, Change, Population, SERVERS, some_staying_user};
 use super::tally::Tally;
 use crate::dice::Dice;
-use crate::player::messages::{self, GROUP_TEXT, SINGLE_TEXT};
+use crate::player::messages::{self as pdus, GROUP_TEXT, SINGLE_TEXT};
 use crate::player::pdu::{HEADER, Pdu, command, command_of};
 
 /// Bytes of a message beside the fields that MsgServers need.
@@ -42,11 +44,13 @@ pub struct Judge {
 #[derive(Debug)]
 pub struct State {
     population: Population,
+    /// With the time of sending.
+    messages: Messages<Instant, ()>,
     /// By target, then by origin.
     routes: Vec<Vec<Route>>,
     /// By MsgServer.
     questions: Vec<VecDeque<Question>>,
-    /// Messages of each MsgServer.
+    /// Messages and notices of each MsgServer.
     numbers: [u32; SERVERS],
     /// Queries of each MsgServer.
     queries: [u32; SERVERS],
@@ -59,9 +63,7 @@ pub struct State {
 
 #[derive(Debug, Default)]
 struct Route {
-    due: VecDeque<Due>,
-    /// Something newer has come.
-    overtaken: Vec<Due>,
+    notices: VecDeque<Notice>,
     /// When the last message came.
     came: Option<Instant>,
     /// When the first message came that was sent after the interruption.
@@ -69,10 +71,11 @@ struct Route {
 }
 
 #[derive(Debug, Clone)]
-struct Due {
+struct Notice {
+    /// Among all that its MsgServer sends and causes.
+    number: u32,
     raw: Bytes,
-    sent: Instant,
-    change: Option<Change>,
+    change: Change,
 }
 
 #[derive(Debug)]
@@ -90,6 +93,7 @@ impl Judge {
         Self {
             state: Mutex::new(State {
                 population,
+                messages: Messages::new(SERVERS),
                 routes: (0..SERVERS).map(|_| route()).collect(),
                 questions: (0..SERVERS).map(|_| VecDeque::new()).collect(),
                 numbers: [0; SERVERS],
@@ -130,43 +134,42 @@ impl Judge {
 impl State {
     /// The next message of a MsgServer: to a group, or to a user of another one.
     pub fn message(&mut self, origin: usize, now: Instant, dice: &mut Dice) -> Bytes {
-        self.numbers[origin] += 1;
-        // No other message has this number.
-        let number = self.numbers[origin] * SERVERS as u32 + origin as u32;
+        let number = self.next_number(origin);
         let from = some_staying_user(origin, dice);
         let target = dice.roll(SERVERS);
         let data = [b'.'; PAYLOAD];
         let pdu = if target == origin {
-            messages::message(from, GROUP, number, GROUP_TEXT, data)
+            pdus::message(from, GROUP, number, GROUP_TEXT, data)
         } else {
             let to = some_staying_user(target, dice);
-            messages::message(from, to, number, SINGLE_TEXT, data)
+            pdus::message(from, to, number, SINGLE_TEXT, data)
         };
         let raw = Bytes::from(pdu.encode());
-        let due = Due {
+        let others = (0..SERVERS).filter(|other| *other != origin);
+        let message = Message {
+            server: origin,
+            line: origin,
             raw: raw.clone(),
-            sent: now,
-            change: None,
+            due: others
+                .filter(|other| target == origin || target == *other)
+                .collect(),
+            note: now,
         };
-        for (number, routes) in self.routes.iter_mut().enumerate() {
-            let is_meant = number != origin && (target == origin || target == number);
-            if is_meant {
-                routes[origin].due.push_back(due.clone());
-            }
-        }
+        self.messages.send(number, message);
         self.tally.messages += 1;
         raw
     }
 
     /// A user of a MsgServer comes or goes.
-    pub fn update(&mut self, origin: usize, now: Instant, dice: &mut Dice) -> Bytes {
+    pub fn update(&mut self, origin: usize, dice: &mut Dice) -> Bytes {
         let report = self.population.act(origin, dice);
         for notice in report.notices {
-            self.routes[notice.to][origin].due.push_back(Due {
+            let due = Notice {
+                number: self.next_number(origin),
                 raw: notice.pdu.encode().into(),
-                sent: now,
-                change: Some(report.change),
-            });
+                change: report.change,
+            };
+            self.routes[notice.to][origin].notices.push_back(due);
             self.tally.notices += 1;
         }
         report.update.encode().into()
@@ -182,7 +185,7 @@ impl State {
             users: self.population.some_users(dice),
             asked: self.population.ask(),
         };
-        let pdu = messages::query(number, &question.users, Some(&question.attach));
+        let pdu = pdus::query(number, &question.users, Some(&question.attach));
         let raw = pdu.sequence(question.sequence).encode().into();
         self.questions[server].push_back(question);
         self.tally.queries += 1;
@@ -210,7 +213,7 @@ impl State {
                 to_primary.extend_from_slice(&self.message(server, now, dice));
             } else if place < counts[0] + counts[1] {
                 counts[1] -= 1;
-                let update = self.update(server, now, dice);
+                let update = self.update(server, dice);
                 to_primary.extend_from_slice(&update);
                 to_others.extend_from_slice(&update);
             } else {
@@ -267,34 +270,33 @@ impl State {
 
     /// Everything that is due has come.
     pub fn is_quiet(&self) -> bool {
-        let nothing_due = |route: &Route| route.due.is_empty() && route.overtaken.is_empty();
-        let routes = self.routes.iter().enumerate();
-        let mut pairs =
-            routes.flat_map(|(to, routes)| routes.iter().enumerate().map(move |of| (to, of)));
-        pairs.all(|(to, (of, route))| self.is_excused(to, of) || nothing_due(route))
+        let mut missing = self.messages.missing().flat_map(|(_, message)| {
+            let due = message.due.iter();
+            due.map(|to| (*to, message.server))
+        });
+        let mut pairs = (0..SERVERS).flat_map(|to| (0..SERVERS).map(move |of| (to, of)));
+        missing.all(|(to, of)| self.is_excused(to, of))
+            && pairs
+                .all(|(to, of)| self.is_excused(to, of) || self.routes[to][of].notices.is_empty())
             && (0..SERVERS).all(|server| self.excused[server] || self.questions[server].is_empty())
     }
 
     /// Ends the tally: what has not come is lost. Begins the next one.
     pub fn conclude(&mut self) -> Tally {
-        for (target, routes) in self.routes.iter_mut().enumerate() {
-            for (origin, route) in routes.iter_mut().enumerate() {
-                route.came = None;
-                let lost = route.overtaken.drain(..).chain(route.due.drain(..));
-                if self.excused[target] || self.excused[origin] {
-                    drop(lost);
-                    continue;
-                }
-                for due in lost {
-                    let is_message = command_of(&due.raw) == command::MESSAGE;
-                    let what = format!("{target} lacks, from {origin}: {}", described(&due.raw));
-                    note(&mut self.tally, self.interrupted, &what);
-                    if is_message {
-                        self.tally.lost += 1;
-                    } else {
-                        self.tally.wrong_notices += 1;
-                    }
-                }
+        let missing: Vec<u32> = self.messages.missing().map(|(number, _)| number).collect();
+        for number in missing {
+            let Some(message) = self.messages.forget(number) else {
+                continue;
+            };
+            for to in message.due {
+                self.lacks(to, message.server, &message.raw);
+            }
+        }
+        for (to, of) in (0..SERVERS).flat_map(|to| (0..SERVERS).map(move |of| (to, of))) {
+            let route = &mut self.routes[to][of];
+            route.came = None;
+            for notice in std::mem::take(&mut route.notices) {
+                self.lacks(to, of, &notice.raw);
             }
         }
         for (server, questions) in self.questions.iter_mut().enumerate() {
@@ -325,9 +327,13 @@ impl State {
     fn arrived(&mut self, target: usize, raw: &[u8]) {
         match command_of(raw) {
             command::USERS_STATUS_ANSWER => self.answered(target, raw),
-            command::MESSAGE | command::STATUS_NOTICE | command::DESKTOP_LOGIN_NOTICE => {
+            command::MESSAGE => {
                 self.tally.deliveries += 1;
-                self.delivered(target, raw);
+                self.message_came(target, raw);
+            }
+            command::STATUS_NOTICE | command::DESKTOP_LOGIN_NOTICE => {
+                self.tally.deliveries += 1;
+                self.notice_came(target, raw);
             }
             _ => {
                 let what = format!("{target} got what nobody sent: {}", described(raw));
@@ -337,68 +343,81 @@ impl State {
         }
     }
 
-    fn delivered(&mut self, target: usize, raw: &[u8]) {
-        let routes = &mut self.routes[target];
-        let is_next = |route: &Route| route.due.front().is_some_and(|due| due.raw == raw);
-        if let Some(origin) = routes.iter().position(is_next) {
-            let due = routes[origin].due.pop_front();
-            due.into_iter()
-                .for_each(|due| self.came(target, origin, &due));
-            return;
-        }
+    fn message_came(&mut self, target: usize, raw: &[u8]) {
         let what = format!("{target} got {}", described(raw));
-        for origin in 0..SERVERS {
-            let route = &mut self.routes[target][origin];
-            if let Some(place) = route.due.iter().position(|due| due.raw == raw) {
-                let missed: Vec<Due> = route.due.drain(..place).collect();
-                let next = missed
-                    .first()
-                    .map_or_else(String::new, |due| described(&due.raw));
-                let due = route.due.pop_front();
-                route.overtaken.extend(missed);
-                if !self.is_excused(target, origin) {
-                    self.deviation(&format!(
-                        "{what} before {place} others of {origin}: {next}, …"
-                    ));
-                }
-                due.into_iter()
-                    .for_each(|due| self.came(target, origin, &due));
-                return;
-            }
-            if let Some(place) = route.overtaken.iter().position(|due| due.raw == raw) {
-                let due = route.overtaken.remove(place);
-                if !self.is_excused(target, origin) {
-                    self.deviation(&format!("{what} late"));
-                    self.tally.disordered += 1;
-                }
-                self.came(target, origin, &due);
-                return;
-            }
-        }
-        if command_of(raw) == command::MESSAGE {
+        let number = ImMsgData::decode(&raw[HEADER..]).map_or(0, |message| message.msg_id);
+        let arrival = self.messages.came(target, number, raw, ());
+        let Some(arrival) = arrival.filter(|arrival| arrival.was_due) else {
             self.deviation(&format!("{what} again"));
             self.tally.twice += 1;
-        } else if !self.excused[target] && !subject(raw).is_some_and(|user| self.is_in_doubt(user))
-        {
-            self.deviation(&format!("{what} again, or for nothing"));
-            self.tally.wrong_notices += 1;
-        }
-    }
-
-    /// Something that was due has come.
-    fn came(&mut self, target: usize, origin: usize, due: &Due) {
-        if let Some(change) = due.change {
-            self.population.told(change, target, origin);
             return;
+        };
+        let origin = arrival.from;
+        self.in_turn(target, origin, arrival.after, &what);
+        let sent = self.messages.note(number).copied();
+        if arrival.was_last {
+            self.messages.forget(number);
         }
         let now = Instant::now();
         let route = &mut self.routes[target][origin];
         if let Some(before) = route.came.replace(now) {
             self.tally.pause = self.tally.pause.max(now - before);
         }
-        if due.sent > self.interrupted {
+        if sent.is_some_and(|sent| sent > self.interrupted) {
             route.restored.get_or_insert(now);
         }
+    }
+
+    fn notice_came(&mut self, target: usize, raw: &[u8]) {
+        let what = format!("{target} got {}", described(raw));
+        let routes = &mut self.routes[target];
+        let place = |route: &Route| route.notices.iter().position(|due| due.raw == raw);
+        let found = (0..SERVERS).filter_map(|origin| Some((place(&routes[origin])?, origin)));
+        let due = found.min().and_then(|(place, origin)| {
+            let due = routes[origin].notices.remove(place)?;
+            Some((origin, due))
+        });
+        let Some((origin, due)) = due else {
+            let is_doubtful = subject(raw).is_some_and(|user| self.is_in_doubt(user));
+            if !self.excused[target] && !is_doubtful {
+                self.deviation(&format!("{what} again, or for nothing"));
+                self.tally.wrong_notices += 1;
+            }
+            return;
+        };
+        let after = self.messages.overtakes(target, origin, due.number);
+        self.in_turn(target, origin, after, &what);
+        self.population.told(due.change, target, origin);
+    }
+
+    /// `after`: what had come that is newer.
+    fn in_turn(&mut self, target: usize, origin: usize, after: Option<u32>, what: &str) {
+        if after.is_some() && !self.is_excused(target, origin) {
+            self.deviation(&format!("{what} late"));
+            self.tally.disordered += 1;
+        }
+    }
+
+    /// Something that was due has not come.
+    fn lacks(&mut self, target: usize, origin: usize, raw: &[u8]) {
+        if self.is_excused(target, origin) {
+            return;
+        }
+        self.deviation(&format!(
+            "{target} lacks, from {origin}: {}",
+            described(raw)
+        ));
+        if command_of(raw) == command::MESSAGE {
+            self.tally.lost += 1;
+        } else {
+            self.tally.wrong_notices += 1;
+        }
+    }
+
+    /// No other message or notice has this number.
+    fn next_number(&mut self, origin: usize) -> u32 {
+        self.numbers[origin] += 1;
+        self.numbers[origin] * SERVERS as u32 + origin as u32
     }
 
     fn answered(&mut self, server: usize, raw: &[u8]) {

@@ -1,5 +1,7 @@
 //! The judge sees what it is there for.
 
+use std::collections::BTreeMap;
+
 use route_proto::legacy::im::base_define::UserStat;
 
 use super::*;
@@ -25,13 +27,9 @@ fn what_arrives_as_it_is_due_is_right() {
 fn what_does_not_arrive_is_lost() {
     let mut play = Play::new();
     play.messages(10);
-    let due = play.due(1, 0);
-    play.state.routes[1][0].due.pop_back();
+    let last = play.due(1, 0).pop();
 
-    play.everything_arrives();
-    play.state.routes[1][0]
-        .due
-        .push_back(due.last().unwrap().clone());
+    play.everything_arrives_but(last.as_ref());
 
     assert!(!play.state.is_quiet());
     assert_eq!(play.state.conclude().lost, 1);
@@ -45,7 +43,7 @@ fn what_arrives_again_is_told() {
     let first = play.due(1, 0).remove(0);
     play.everything_arrives();
 
-    play.state.arrived(1, &first.raw);
+    play.state.arrived(1, &first);
 
     assert_eq!(play.state.conclude().twice, 1);
 }
@@ -57,7 +55,7 @@ fn what_is_overtaken_is_told_when_it_comes() {
     let due = play.due(1, 0);
 
     for place in [1, 0] {
-        play.state.arrived(1, &due[place].raw);
+        play.state.arrived(1, &due[place]);
     }
     play.everything_arrives();
 
@@ -71,12 +69,12 @@ fn notices_are_due_once_each() {
     play.updates(10);
     let notice = play.due(1, 0).remove(0);
     play.everything_arrives();
-    play.state.arrived(1, &notice.raw);
+    play.state.arrived(1, &notice);
     assert_eq!(play.state.conclude().wrong_notices, 1, "again");
 
     play.updates(10);
     let missing = play.due(2, 0).len() as u64;
-    play.state.routes[2][0].due.drain(..).for_each(drop);
+    play.state.routes[2][0].notices.clear();
     play.updates(10);
     let missing_too = play.due(2, 0).len() as u64;
     assert!(missing > 0 && missing_too > 0);
@@ -168,23 +166,30 @@ impl Play {
 
     fn updates(&mut self, count: usize) {
         for _ in 0..count {
-            self.state.update(0, Instant::now(), &mut self.dice);
+            self.state.update(0, &mut self.dice);
         }
     }
 
-    fn due(&self, target: usize, origin: usize) -> Vec<Due> {
-        self.state.routes[target][origin]
-            .due
-            .iter()
-            .cloned()
-            .collect()
+    /// In the order in which it is due.
+    fn due(&self, target: usize, origin: usize) -> Vec<Bytes> {
+        let missing = self.state.messages.missing();
+        let missing = missing.filter(|(_, it)| it.server == origin && it.due.contains(&target));
+        let notices = self.state.routes[target][origin].notices.iter();
+        let notices = notices.map(|notice| (notice.number, notice.raw.clone()));
+        let messages = missing.map(|(number, message)| (number, message.raw.clone()));
+        let due: BTreeMap<_, _> = notices.chain(messages).collect();
+        due.into_values().collect()
     }
 
     fn everything_arrives(&mut self) {
-        for target in 0..SERVERS {
-            for origin in 0..SERVERS {
-                for due in self.due(target, origin) {
-                    self.state.arrived(target, &due.raw);
+        self.everything_arrives_but(None);
+    }
+
+    fn everything_arrives_but(&mut self, lost: Option<&Bytes>) {
+        for (target, origin) in (0..SERVERS).flat_map(|to| (0..SERVERS).map(move |of| (to, of))) {
+            for raw in self.due(target, origin) {
+                if target != 1 || Some(&raw) != lost {
+                    self.state.arrived(target, &raw);
                 }
             }
         }
@@ -212,7 +217,7 @@ impl Play {
             user_stat_list: question.user_id_list.iter().copied().map(status).collect(),
             attach_data: question.attach_data,
         };
-        messages::encoded(command::USERS_STATUS_ANSWER, &answer)
+        pdus::encoded(command::USERS_STATUS_ANSWER, &answer)
             .sequence(pdu.sequence)
             .encode()
     }
@@ -226,11 +231,11 @@ fn what_an_excused_msg_server_misses_is_not_lost_but_twice_is_twice() {
     play.state.excuse(1);
 
     for _ in 0..2 {
-        play.state.arrived(1, &last.raw);
+        play.state.arrived(1, &last);
     }
     for (target, origin) in [0, 2, 3].iter().flat_map(|t| (0..SERVERS).map(|o| (*t, o))) {
         for due in play.due(target, origin) {
-            play.state.arrived(target, &due.raw);
+            play.state.arrived(target, &due);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use system_tests::cast::judge::messages::Message;
 use system_tests::cast::msg_server::RECONNECT_AFTER;
 use system_tests::player::messages::{self, Client, GROUP_TEXT, SINGLE_TEXT, Status};
 use system_tests::player::pdu::Pdu;
@@ -10,7 +11,7 @@ use crate::handover::connection::{Asked, Connection, Gone};
 use crate::handover::msg_server::{
     MOVERS, MOVING, MsgServer, STABLE, USERS, home, is_stable, user,
 };
-use crate::handover::world::{Message, To, World};
+use crate::handover::world::{Sent, To, World};
 
 /// A connection does not die before it has been open for so long, nor two of a MsgServer within
 /// this time.
@@ -120,7 +121,7 @@ impl World {
         } else {
             To::User(user(receiver, self.dice.roll(USERS as usize) as u32))
         };
-        let id = self.messages.len() as u32;
+        let id = self.messages.all().count() as u32;
         let from = user(server, 0);
         let http = self.servers[server].http;
         let length = if self.plan.slow_readers || self.plan.small_gateway_queues {
@@ -140,14 +141,23 @@ impl World {
             To::Group => (to, messages::message(from, 1, id, GROUP_TEXT, &text)),
             To::User(user) => (to, messages::message(from, user, id, SINGLE_TEXT, &text)),
         };
-        self.messages.push(Message {
+        let due = |other: &usize| match to {
+            To::Group => !self.servers[*other].http,
+            To::User(user) => is_stable(user) && home(user) == *other,
+        };
+        let others = (0..self.servers.len()).filter(|other| *other != server);
+        let message = Message {
             server,
-            connection,
-            to,
-            accepted: false,
-            lost: false,
-            sent: self.now(),
-        });
+            line: connection,
+            raw: pdu.encode().into(),
+            due: others.filter(due).collect(),
+            note: Sent {
+                at: self.now(),
+                accepted: false,
+                lost: false,
+            },
+        };
+        self.messages.send(id, message);
         self.say(|| format!("s{server} c{connection} sends message {id} to {to:?}"));
         self.tell(connection, &pdu, Some(id));
     }

@@ -7,7 +7,7 @@ use route_proto::v1::ChangeReason;
 
 use crate::handover::msg_server::{MOVERS, MsgServer, STABLE, USERS, home, is_stable, user};
 use crate::handover::subscriber::Subscriber;
-use crate::handover::world::{To, World};
+use crate::handover::world::World;
 use crate::subscriber::archive::Change;
 
 /// Checks everything. What two checks would say of one fault is said twice.
@@ -28,22 +28,17 @@ pub(crate) fn all(world: &mut World) {
 /// twice or out of order was checked when it came.
 fn messages(world: &mut World) {
     let mut lost = Vec::new();
-    for (id, message) in (0u32..).zip(&world.messages) {
-        if !message.accepted || message.lost {
-            continue;
-        }
-        for (number, server) in world.servers.iter().enumerate() {
-            let concerned = match message.to {
-                To::Group => !server.http,
-                To::User(user) => is_stable(user) && home(user) == number,
-            };
-            let must = concerned && message.server != number && server.is_strict();
-            if must && !server.messages.contains_key(&id) {
-                lost.push(format!(
-                    "message {id} of connection {} is lost for MsgServer {number}",
-                    message.connection
-                ));
-            }
+    let missing = world.messages.missing();
+    for (id, message) in missing.filter(|(_, message)| message.note.counts()) {
+        for number in message
+            .due
+            .iter()
+            .filter(|it| world.servers[**it].is_strict())
+        {
+            lost.push(format!(
+                "message {id} of connection {} is lost for MsgServer {number}",
+                message.line
+            ));
         }
     }
     lost.into_iter().for_each(|what| world.violate(what));
@@ -304,9 +299,9 @@ fn subscriber(world: &mut World) {
             "the subscriber has {online:?}, online are {reported:?}"
         ));
     }
-    for (id, message) in (0u32..).zip(&world.messages) {
-        let due =
-            message.accepted && !message.lost && book.since.is_some_and(|at| message.sent > at);
+    for (id, message) in world.messages.all() {
+        let sent = &message.note;
+        let due = sent.counts() && book.since.is_some_and(|at| sent.at > at);
         if due && !book.seen.contains(&id) {
             wrong.push(format!("message {id} is lost for the subscriber"));
         }

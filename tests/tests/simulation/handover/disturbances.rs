@@ -195,8 +195,8 @@ impl World {
         for number in self.some_of(gateway, usize::MAX) {
             self.lose_connection(number);
             self.connections.remove(&number);
-            for message in &mut self.messages {
-                message.lost |= message.connection == number;
+            for sent in self.messages.of_line(number) {
+                sent.lost = true;
             }
         }
         let all_settled = self.settled_in == self.lives_of_nodes;

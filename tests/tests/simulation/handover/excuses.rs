@@ -12,6 +12,8 @@
 //! - What a gateway that was given up tells again has reasons again, and what a queue had no room
 //!   for is lost (`bounds`).
 
+use std::time::Duration;
+
 use crate::handover::msg_server::Receipt;
 use crate::handover::world::World;
 
@@ -23,14 +25,13 @@ impl World {
     /// - if the MsgServer had been without a connection, and came back after the message was sent:
     ///   it was not owed the first copy, which was on its way to an earlier connection; or if what
     ///   came late on its new one comes late again.
-    pub(crate) fn may_repeat(&self, id: u32, first: Receipt, again: Receipt) -> bool {
+    pub(crate) fn may_repeat(&self, sent: Duration, first: Receipt, again: Receipt) -> bool {
         let Some(connection) = self.connections.get(&again.connection) else {
             return false;
         };
         let server = &self.servers[connection.server];
         let lost = self.lost_connections.contains(&first.connection);
-        let was_away = connection.opened > self.messages[id as usize].sent
-            || first.connection == again.connection;
+        let was_away = connection.opened > sent || first.connection == again.connection;
         first.life < again.life && (lost || (server.interrupted && was_away))
     }
 }

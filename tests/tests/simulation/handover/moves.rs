@@ -71,7 +71,9 @@ impl World {
             let read = connection.read(&host.gateway, now, bytes);
             moved |= read.moved || read.over;
             for message in &read.accepted {
-                self.messages[*message as usize].accepted = true;
+                if let Some(sent) = self.messages.note(*message) {
+                    sent.accepted = true;
+                }
             }
             if read.over {
                 self.end(number, CloseReason::Peer);

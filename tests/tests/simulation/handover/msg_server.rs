@@ -63,14 +63,10 @@ pub(crate) struct MsgServer {
     /// that one when the node gave it up, and another connection began to stand in, may still
     /// arrive, after newer messages.
     pub(crate) cut_off_until: Duration,
-    /// By message: where it came first.
-    pub(crate) messages: BTreeMap<u32, Receipt>,
     /// By user: what it was told, 1 online, 2 offline.
     pub(crate) notices: BTreeMap<u32, Vec<bool>>,
     /// The same of desktop logins.
     pub(crate) logins: BTreeMap<u32, Vec<bool>>,
-    /// Newest message of each connection.
-    pub(crate) newest: BTreeMap<usize, u32>,
 }
 
 impl MsgServer {
@@ -87,10 +83,8 @@ impl MsgServer {
             interrupted: false,
             lossy: false,
             cut_off_until: Duration::ZERO,
-            messages: BTreeMap::new(),
             notices: BTreeMap::new(),
             logins: BTreeMap::new(),
-            newest: BTreeMap::new(),
         }
     }
 

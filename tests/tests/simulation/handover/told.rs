@@ -26,11 +26,11 @@ impl World {
             }
             command::MESSAGE => {
                 let body: ImMsgData = decoded(pdu);
-                self.got_message(server, number, body.msg_id);
+                self.got_message(server, number, body.msg_id, pdu);
             }
             command::GROUP_CHANGED => {
                 let body: ImGroupChangeMemberNotify = decoded(pdu);
-                self.got_message(server, number, body.group_id);
+                self.got_message(server, number, body.group_id, pdu);
             }
             command::STATUS_NOTICE => {
                 let body: ImUserStatNotify = decoded(pdu);
@@ -50,36 +50,40 @@ impl World {
         }
     }
 
-    pub(crate) fn got_message(&mut self, server: usize, number: usize, id: u32) {
+    pub(crate) fn got_message(&mut self, server: usize, number: usize, id: u32, pdu: &Pdu) {
         self.say(|| format!("s{server} c{number} gets message {id}"));
-        let message = &self.messages[id as usize];
-        let (origin, from, sent) = (message.connection, message.server, message.sent);
-        if from == server && !self.servers[server].came_back_twice() {
-            self.violate(format!("message {id} came back to MsgServer {server}"));
-        }
-        let life = self.lives_of_nodes;
-        let connection = self.connections.get(&number);
-        let opened = connection.map_or(Duration::ZERO, |connection| connection.opened);
-        let it = &mut self.servers[server];
         let receipt = Receipt {
             connection: number,
-            life,
+            life: self.lives_of_nodes,
         };
-        let first = it.messages.insert(id, receipt);
-        let newest = it.newest.entry(origin).or_default();
-        let newer = *newest;
-        *newest = id.max(newer);
+        let arrival = self.messages.came(server, id, &pdu.encode(), receipt);
+        let (Some(arrival), Some(sent)) = (arrival, self.messages.note(id)) else {
+            self.violate(format!(
+                "MsgServer {server} got message {id}, which nobody sent"
+            ));
+            return;
+        };
+        let sent = sent.at;
+        let it = &self.servers[server];
+        let connection = self.connections.get(&number);
+        let opened = connection.map_or(Duration::ZERO, |connection| connection.opened);
         // What waited for a connection that it had before comes late; of two that count, each has
         // its own order.
-        let is_late = (it.interrupted && opened > sent) || it.came_back_twice();
-        let in_turn = id >= newer || sent <= it.cut_off_until || is_late;
-        if let Some(first) = first {
-            if !self.may_repeat(id, first, receipt) {
+        let may_be_late =
+            it.came_back_twice() || (it.interrupted && opened > sent) || sent <= it.cut_off_until;
+        let came_back = arrival.from == server && !it.came_back_twice();
+        if came_back {
+            self.violate(format!("message {id} came back to MsgServer {server}"));
+        }
+        if let Some(before) = arrival.before {
+            if !self.may_repeat(sent, before, receipt) {
                 self.violate(format!("message {id} came twice to MsgServer {server}"));
             }
-        } else if !in_turn {
+        } else if let Some(after) = arrival.after
+            && !may_be_late
+        {
             self.violate(format!(
-                "message {id} came to MsgServer {server} after {newer}"
+                "message {id} came to MsgServer {server} after {after}"
             ));
         }
     }

@@ -13,11 +13,12 @@ use tokio::time::Instant;
 use crate::handover::connection::Connection;
 use crate::handover::facts::Facts;
 use crate::handover::host::{GatewayHost, NodeHost};
-use crate::handover::msg_server::{MOVERS, MOVING, MsgServer, STABLE, user};
+use crate::handover::msg_server::{MOVERS, MOVING, MsgServer, Receipt, STABLE, user};
 use crate::handover::plan::Plan;
 use crate::handover::subscriber::{Pace, Subscriber};
 use crate::seeds::Trace;
 use crate::subscriber::archive::Archive;
+use system_tests::cast::judge::messages::Messages;
 use system_tests::dice::Dice;
 
 /// So many times something happens by chance.
@@ -30,16 +31,21 @@ pub(crate) enum To {
     Group,
 }
 
+/// What is noted of a message.
 #[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) server: usize,
-    pub(crate) connection: usize,
-    pub(crate) to: To,
+pub(crate) struct Sent {
+    pub(crate) at: Duration,
     /// The gateway has read it.
     pub(crate) accepted: bool,
     /// It was with a gateway that was lost.
     pub(crate) lost: bool,
-    pub(crate) sent: Duration,
+}
+
+impl Sent {
+    /// Whoever has to get it has to get it.
+    pub(crate) fn counts(&self) -> bool {
+        self.accepted && !self.lost
+    }
 }
 
 #[derive(Debug)]
@@ -68,7 +74,8 @@ pub(crate) struct World {
     pub(crate) lost_connections: BTreeSet<usize>,
     /// The last life of the node in which everything was confirmed at some moment.
     pub(crate) settled_in: u64,
-    pub(crate) messages: Vec<Message>,
+    /// Each connection is a line.
+    pub(crate) messages: Messages<Sent, Receipt>,
     /// Of users who stay with one MsgServer: logins and logouts, in order.
     pub(crate) changes: BTreeMap<u32, Vec<bool>>,
     /// Of users who move: how many there were.
@@ -149,6 +156,7 @@ impl World {
             gateway_starts: vec![None; gateways],
             lives: 0,
             lives_of_nodes: 0,
+            messages: Messages::new(servers.len()),
             servers,
             connections: BTreeMap::new(),
             next_connection: 0,
@@ -156,7 +164,6 @@ impl World {
             dropped: 0,
             lost_connections: BTreeSet::new(),
             settled_in: 0,
-            messages: Vec::new(),
             changes: BTreeMap::new(),
             moves: BTreeMap::new(),
             kicks: BTreeMap::new(),
