@@ -30,12 +30,15 @@ impl Receipt {
         self.others() == self.resting.load(Ordering::Relaxed)
     }
 
-    /// A copy to be kept where nothing moves.
-    pub fn rest(&self) -> Resting {
-        self.resting.fetch_add(1, Ordering::Relaxed);
-        Resting {
+    /// A copy to be kept. It rests where nothing moves for a while and little is kept: at a seat, for
+    /// a settling link, in the queue of a gateway that is away.
+    pub fn keep(&self, rests: bool) -> Kept {
+        let mut kept = Kept {
             receipt: self.clone(),
-        }
+            rests: false,
+        };
+        kept.set_rests(rests);
+        kept
     }
 
     fn others(&self) -> usize {
@@ -52,22 +55,55 @@ impl PartialEq for Receipt {
 
 impl Eq for Receipt {}
 
-/// A copy of a receipt that is kept where nothing moves for a while: at a seat, for a settling
-/// link, in the queue of a gateway that is away.
+/// A copy of a receipt that may rest.
 #[derive(Debug)]
-pub struct Resting {
+pub struct Kept {
     receipt: Receipt,
+    rests: bool,
 }
 
-impl Resting {
+impl Kept {
     /// Of this one.
     pub fn receipt(&self) -> &Receipt {
         &self.receipt
     }
+
+    /// It rests from now on, or does not.
+    pub fn set_rests(&mut self, rests: bool) {
+        let resting = &self.receipt.resting;
+        match (self.rests, rests) {
+            (false, true) => resting.fetch_add(1, Ordering::Relaxed),
+            (true, false) => resting.fetch_sub(1, Ordering::Relaxed),
+            (false, false) | (true, true) => return,
+        };
+        self.rests = rests;
+    }
 }
 
-impl Drop for Resting {
+impl Drop for Kept {
     fn drop(&mut self) {
-        self.receipt.resting.fetch_sub(1, Ordering::Relaxed);
+        self.set_rests(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_copy_may_rest_until_it_is_dropped() {
+        let receipt = Receipt::new();
+        let mut kept = receipt.keep(true);
+        let moving = receipt.clone();
+        assert!(!receipt.only_rests());
+
+        drop(moving);
+        assert!(receipt.only_rests() && !receipt.is_last());
+        kept.set_rests(false);
+        assert!(!receipt.only_rests());
+        kept.set_rests(true);
+        drop(kept);
+
+        assert!(receipt.only_rests() && receipt.is_last());
     }
 }

@@ -8,7 +8,7 @@ use crate::links::{Link, Links, Part};
 use crate::presence::{Presence, Sessions};
 use crate::routing::Router;
 use crate::status::{SessionState, SessionView, Status, Summary};
-use crate::succession::{Holding, Successions};
+use crate::succession::Successions;
 
 /// Numbers for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -158,11 +158,6 @@ impl<'a> View<'a> {
     pub fn next_deadline(self) -> Option<Duration> {
         let deadlines = self.successions.deadlines();
         deadlines.map(|(until, _)| until).min()
-    }
-
-    /// How much is held for successors that have not come, or not settled.
-    pub fn holding(self) -> Holding {
-        self.successions.holding()
     }
 
     /// Links of a gateway that others have succeeded, or that have left a seat, and that may still

@@ -2,7 +2,7 @@
 
 use crate::delivery::{Item, ReturnedRun, Taken};
 use crate::ids::LinkId;
-use crate::receipt::{Receipt, Resting};
+use crate::receipt::{Kept, Receipt};
 
 /// What waits for a successor, or, if there is one, until it is complete.
 #[derive(Debug, Default)]
@@ -15,16 +15,16 @@ pub(super) struct Estate {
     /// What was written to those that have given back everything.
     pub(super) taken: Vec<Taken>,
     /// Of what made it, and of what told the rest.
-    causes: Vec<Resting>,
+    causes: Vec<Kept>,
 }
 
-/// A run, at rest.
+/// A run that is held.
 #[derive(Debug)]
 struct Held {
     origin: LinkId,
     position: u64,
     items: Vec<Item>,
-    receipts: Vec<Resting>,
+    receipts: Vec<Kept>,
 }
 
 impl Estate {
@@ -35,6 +35,8 @@ impl Estate {
             return run.items.len() as u64;
         }
         self.bytes += size;
+        // Beyond half of the bound, those who send rather stop.
+        let rests = self.bytes <= limit / 2;
         let place = self
             .runs
             .partition_point(|held| held.position <= run.position);
@@ -42,7 +44,7 @@ impl Estate {
             origin: run.origin,
             position: run.position,
             items: run.items,
-            receipts: run.receipts.iter().map(Receipt::rest).collect(),
+            receipts: run.receipts.iter().map(|it| it.keep(rests)).collect(),
         };
         self.runs.insert(place, held);
         0
@@ -52,14 +54,14 @@ impl Estate {
     pub(super) fn caused_by(&mut self, receipts: &[Receipt]) {
         for receipt in receipts {
             if !self.causes().any(|cause| cause == receipt) {
-                self.causes.push(receipt.rest());
+                self.causes.push(receipt.keep(true));
             }
         }
     }
 
     /// Receipts of what made it, and of what told the rest.
     pub(super) fn causes(&self) -> impl Iterator<Item = &Receipt> {
-        self.causes.iter().map(Resting::receipt)
+        self.causes.iter().map(Kept::receipt)
     }
 
     /// Adds that of the successor itself, whatever its size.
@@ -74,10 +76,6 @@ impl Estate {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    pub(super) fn has_deliveries(&self) -> bool {
-        !self.runs.is_empty()
     }
 
     pub(super) fn items(&self) -> u64 {

@@ -25,17 +25,6 @@ use heirs::Heirs;
 /// link waits no longer.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
-/// What is held for successors.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub enum Holding {
-    /// Nothing.
-    Nothing,
-    /// Deliveries, or what was written to a predecessor.
-    Something,
-    /// For one of them, more than half of what it may be.
-    Much,
-}
-
 /// All seats and settling links, by slot, and who inherited from whom.
 #[derive(Debug)]
 pub(crate) struct Successions {
@@ -124,19 +113,6 @@ impl Successions {
     /// Bytes of deliveries that are held.
     pub(crate) fn held_bytes(&self) -> usize {
         self.estates().map(Estate::bytes).sum()
-    }
-
-    /// How much is held for successors that have not come, or not settled.
-    pub(crate) fn holding(&self) -> Holding {
-        let much = self.seat_bytes / 2;
-        let has_marks = |seat: &Seat| !seat.estate.taken.is_empty();
-        if self.estates().any(|estate| estate.bytes() > much) {
-            Holding::Much
-        } else if self.estates().any(Estate::has_deliveries) || self.seats.values().any(has_marks) {
-            Holding::Something
-        } else {
-            Holding::Nothing
-        }
     }
 
     /// Closed or succeeded links of a gateway that may still give something back.

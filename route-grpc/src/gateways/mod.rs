@@ -21,11 +21,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use route_core::{Answer, FanView, LinkId, Taken, Target};
+use route_core::{Answer, FanView, LinkId, Receipt, Taken, Target};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::gateways::confirmations::{Patience, Wait};
 use crate::gateways::queue::{Outbound, Part, Queueing, Retention};
 use crate::gateways::sequences::Mark;
 use crate::refusal::Refusal;
@@ -77,8 +76,6 @@ pub(crate) struct Gateways {
     dropped_before: u64,
     /// Gateways whose queue has just become full.
     choked: Vec<u64>,
-    /// Places behind which the deliveries since the last [`Gateways::take_waits`] stand.
-    waits: Vec<Wait>,
     /// Queues that got something since the last [`Gateways::take_touched`].
     touched: Vec<Arc<Outbound>>,
 }
@@ -93,7 +90,6 @@ impl Gateways {
             past: Past::default(),
             dropped_before: 0,
             choked: Vec::new(),
-            waits: Vec::new(),
             touched: Vec::new(),
         }
     }
@@ -329,43 +325,24 @@ impl Gateways {
                 traced,
             };
             match gateway.outbound.deliver(part) {
-                Queueing::Queued(offset) if gateway.retention == Retention::UntilTaken => {
-                    wait_for(&mut self.waits, incarnation, offset);
-                }
                 Queueing::Choked => self.choked.push(incarnation),
-                Queueing::Queued(_) | Queueing::Dropped => {}
+                Queueing::Queued | Queueing::Dropped => {}
             }
             touch(&mut self.touched, &gateway.outbound);
         }
     }
 
-    /// Tells a link's gateway what was written to the link's predecessors.
-    pub(crate) fn take_over(&mut self, to: Target, taken: &[Taken]) {
+    /// Tells a link's gateway what was written to the link's predecessors, as these batches have caused.
+    pub(crate) fn take_over(&mut self, to: Target, taken: &[Taken], receipts: &[Receipt]) {
         let Some(gateway) = self.by_incarnation.get(&to.gateway) else {
             debug_assert!(false, "a successor of unknown gateway {:x}", to.gateway);
             return;
         };
         // Within the process nothing is repeated.
         if gateway.retention == Retention::UntilTaken {
-            let offset = gateway.outbound.take_over(to.number, taken);
-            wait_for(&mut self.waits, to.gateway, offset);
+            gateway.outbound.take_over(to.number, taken, receipts);
             touch(&mut self.touched, &gateway.outbound);
         }
-    }
-
-    /// Where the deliveries since the last call stand.
-    pub(crate) fn take_waits(&mut self) -> Vec<Wait> {
-        std::mem::take(&mut self.waits)
-    }
-
-    /// Whether what a batch caused at one target is safe: the target has taken it, or is gone. If patience is over, what
-    /// the node holds for a detached target counts, within half of its bound.
-    pub(crate) fn stands(&self, wait: Wait, patience: Patience) -> bool {
-        let Some(gateway) = self.by_incarnation.get(&wait.gateway) else {
-            return true;
-        };
-        let held = || patience == Patience::Over && !gateway.outbound.is_half_full();
-        gateway.taken >= wait.offset || (!gateway.reach().is_attached() && held())
     }
 
     /// Confirms what a gateway's links have come to.
@@ -457,15 +434,6 @@ fn superseded(id: &str) -> Status {
     Status::from(Refusal::AttachSuperseded {
         gateway: id.to_owned(),
     })
-}
-
-/// What was queued last for a gateway stands when everything before it does.
-fn wait_for(waits: &mut Vec<Wait>, gateway: u64, offset: u64) {
-    let wait = Wait { gateway, offset };
-    match waits.iter_mut().find(|w| w.gateway == gateway) {
-        Some(earlier) => *earlier = wait,
-        None => waits.push(wait),
-    }
 }
 
 /// Few queues are touched by one batch, and mostly the same one over and over.

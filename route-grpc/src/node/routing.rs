@@ -52,9 +52,8 @@ impl Routing {
             gateways: &mut self.gateways,
             confirmations: &mut self.confirmations,
             cold_start: &mut self.cold_start,
-            unsettled: Vec::new(),
+            applied: Vec::new(),
             repeated: Vec::new(),
-            left: Vec::new(),
             traced: Traced::default(),
         }
     }

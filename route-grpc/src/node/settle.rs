@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_core::{Course, Holding, Output};
+use route_core::{Course, Output};
 
 use super::Node;
 use super::all_known::end_cold_start;
-use super::transaction::{Repeated, Transaction};
+use super::transaction::{Applied, Repeated, Transaction};
 use crate::cold_start::ColdStart;
-use crate::gateways::Gateways;
-use crate::gateways::confirmations::{Left, Patience, Wait};
 use crate::gateways::queue::Outbound;
 use crate::refusal::Refusal;
 use crate::trace::Hop;
@@ -46,44 +44,29 @@ impl Node {
         }
     }
 
-    /// Confirms what stands with its targets.
+    /// Confirms batches of which nothing is left on its way.
     fn confirm(&self, transaction: &mut Transaction<'_>) {
         let Transaction {
             core,
             gateways,
             confirmations,
-            unsettled,
-            left,
+            applied,
             ..
         } = transaction;
-        let mut waits = gateways.take_waits();
-        let holding = core.view().holding();
-        if holding != Holding::Nothing {
-            waits.push(Wait::HELD);
-        }
-        if !left.is_empty() {
-            confirmations.moved(left, &waits);
-        }
-        for batch in unsettled.drain(..) {
-            gateways.end_links(batch.gateway, &batch.ended);
-            confirmations.add(batch.gateway, batch.marks, &waits, batch.bytes);
+        // Copies of receipts that nothing carries any more.
+        core.outputs().clear();
+        for Applied {
+            gateway,
+            batch,
+            ended,
+        } in applied.drain(..)
+        {
+            gateways.end_links(gateway, &ended);
+            confirmations.add(gateway, batch);
         }
         // A draining node's word is worth nothing: its successor is told again.
         if !self.shutdown.draining().is_cancelled() {
-            let stands = |gateways: &Gateways, wait, patience| match wait {
-                // As with a queue: beyond half of the bound, origins rather stop.
-                Wait::HELD => match holding {
-                    Holding::Nothing => true,
-                    Holding::Something => patience == Patience::Over,
-                    Holding::Much => false,
-                },
-                wait => gateways.stands(wait, patience),
-            };
-            while let Some((origin, marks)) =
-                confirmations.next(|wait, patience| stands(gateways, wait, patience))
-            {
-                gateways.confirm(origin, &marks);
-            }
+            confirmations.confirm(|origin, marks| gateways.confirm(origin, marks));
         }
     }
 
@@ -115,12 +98,11 @@ impl Node {
             core,
             gateways,
             repeated,
-            left,
             traced,
             ..
         } = transaction;
         let mut repeated = repeated.drain(..).peekable();
-        let (mut deliveries, mut moved) = (0, false);
+        let mut deliveries = 0;
         let mut events = self.log.appender();
         for (index, output) in core.outputs().drain().enumerate() {
             match output {
@@ -131,13 +113,13 @@ impl Node {
                     let place = repeated.peek().filter(repeats).map(|it| it.place);
                     let place = place.filter(|_| fan.course == Course::Direct);
                     deliveries += (fan.items.len() * fan.targets.len()) as u64;
-                    moved |= fan.course != Course::Direct;
                     gateways.deliver(&fan, place, traced);
                 }
-                Output::TakeOver { to, taken, .. } => {
-                    gateways.take_over(to, &taken);
-                    moved = true;
-                }
+                Output::TakeOver {
+                    to,
+                    taken,
+                    receipts,
+                } => gateways.take_over(to, &taken, receipts),
                 Output::Close(link) => gateways.close_link(link),
                 Output::Answer(answer) => {
                     let traceparent = traced.traceparent(answer.link, answer.sequence);
@@ -147,9 +129,6 @@ impl Node {
             }
         }
         self.metrics.deliveries.add(deliveries);
-        if moved {
-            left.push(Left::CORE);
-        }
         events.head()
     }
 }

@@ -4,15 +4,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_core::LinkId;
-use route_proto::attach::v1::{DeliveryRun, UplinkEntry};
+use route_core::{LinkId, Receipt};
+use route_proto::attach::v1::UplinkEntry;
 
 use crate::cold_start::ColdStart;
 use crate::gateways::Gateways;
 use crate::gateways::clock_offset::GatewayClock;
-use crate::gateways::confirmations::{Confirmations, Left};
+use crate::gateways::confirmations::{Batch, Confirmations};
 use crate::gateways::ingest::{self, Effects, OpenQuery};
-use crate::gateways::sequences::Mark;
+use crate::gateways::queue::HeldRun;
 use crate::gateways::wire::read_run;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
@@ -25,12 +25,10 @@ pub(crate) struct Transaction<'a> {
     pub(crate) gateways: &'a mut Gateways,
     pub(super) confirmations: &'a mut Confirmations,
     pub(crate) cold_start: &'a mut Option<ColdStart>,
-    /// Applied batches, whose deliveries are not queued yet.
-    pub(super) unsettled: Vec<Unsettled>,
+    /// Batches whose deliveries are not queued yet.
+    pub(super) applied: Vec<Applied>,
     /// What was routed before.
     pub(super) repeated: Vec<Repeated>,
-    /// Queues that deliveries have left.
-    pub(super) left: Vec<Left>,
     /// What is traced.
     pub(crate) traced: Traced,
 }
@@ -48,11 +46,11 @@ pub(super) struct Repeated {
 
 /// One applied batch of a gateway.
 #[derive(Debug)]
-pub(super) struct Unsettled {
+pub(super) struct Applied {
     pub(super) gateway: u64,
-    pub(super) marks: Vec<Mark>,
+    pub(super) batch: Batch,
+    /// Links that it has closed.
     pub(super) ended: Vec<u64>,
-    pub(super) bytes: usize,
 }
 
 impl Transaction<'_> {
@@ -68,15 +66,21 @@ impl Transaction<'_> {
         let Some(gateway) = self.gateways.get_mut(incarnation) else {
             return (Effects::default(), Ok(()));
         };
+        let receipt = Receipt::new();
+        self.core.under(Some(receipt.clone()));
         let (core, traced) = (&mut self.core, &mut self.traced);
         let (mut effects, result) =
             ingest::apply(core, now, incarnation, gateway, entries, later, traced);
+        self.core.under(None);
         let outbound = Arc::clone(&gateway.outbound);
-        self.unsettled.push(Unsettled {
+        self.applied.push(Applied {
             gateway: incarnation,
-            marks: gateway.sequences.take_marks(),
+            batch: Batch {
+                marks: gateway.sequences.take_marks(),
+                receipt,
+                bytes: effects.bytes,
+            },
             ended: std::mem::take(&mut effects.ended),
-            bytes: effects.bytes,
         });
         self.gateways.touch(&outbound);
         (effects, result)
@@ -165,7 +169,6 @@ impl Transaction<'_> {
             tracing::warn!(gateway = id, links, "gateway lost, its links end");
         }
         self.confirmations.forget(incarnation);
-        self.left.push(Left::all(incarnation));
         self.core.lose_gateway(incarnation);
         self.take_back(incarnation, gateway.clock, gateway.outbound.take_held());
         for number in gateway.sequences.unfinished_links() {
@@ -201,7 +204,6 @@ impl Transaction<'_> {
         let numbers: Vec<u64> = awaited.iter().map(|link| link.number).collect();
         let held = gateway.outbound.take_held_for(&numbers);
         let clock = gateway.clock;
-        self.left.push(Left::some(incarnation));
         self.take_back(incarnation, clock, held);
         for link in awaited {
             self.core.all_returned(link, Vec::new());
@@ -209,13 +211,14 @@ impl Transaction<'_> {
     }
 
     /// What was not handed out to a gateway, whose clock this is, goes to the successors of its links.
-    fn take_back(&mut self, incarnation: u64, clock: GatewayClock, held: Vec<DeliveryRun>) {
-        for mut run in held {
+    fn take_back(&mut self, incarnation: u64, clock: GatewayClock, held: Vec<HeldRun>) {
+        for HeldRun { mut run, receipts } in held {
             let targets = std::mem::take(&mut run.targets);
-            let Ok(run) = read_run(LinkId::NODE, run, clock) else {
+            let Ok(mut run) = read_run(LinkId::NODE, run, clock) else {
                 debug_assert!(false, "the node has made this run itself");
                 continue;
             };
+            run.receipts = receipts;
             for number in targets {
                 let link = LinkId {
                     gateway: incarnation,

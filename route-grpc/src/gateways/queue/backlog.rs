@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use route_core::{Kept, Receipt};
 use route_proto::attach::v1::downlink_entry::Entry;
 use route_proto::attach::v1::{DeliveryRun, DownlinkEntry};
 
@@ -26,6 +27,10 @@ pub(super) struct Backlog {
     sent: VecDeque<Queued>,
     /// Number of each Downlink that is not known to be taken, and the offset at which it ends.
     handed_out: VecDeque<(u64, u64)>,
+    /// What the batches that caused an entry wait for: that so many entries were taken. In order.
+    receipts: VecDeque<(u64, Kept)>,
+    /// The gateway is away.
+    away: bool,
     /// How many entries were ever queued; how many of them were taken.
     end: u64,
     taken: u64,
@@ -40,6 +45,13 @@ pub(super) struct Backlog {
     dropped: u64,
     /// Entries that had to be handed out again.
     resent: u64,
+}
+
+/// A run that was never handed out, and who has caused it.
+#[derive(Debug)]
+pub(crate) struct HeldRun {
+    pub(crate) run: DeliveryRun,
+    pub(crate) receipts: Vec<Receipt>,
 }
 
 #[derive(Debug)]
@@ -57,6 +69,8 @@ impl Backlog {
             entries: VecDeque::new(),
             sent: VecDeque::new(),
             handed_out: VecDeque::new(),
+            receipts: VecDeque::new(),
+            away: true,
             end: 0,
             taken: 0,
             number: 0,
@@ -82,9 +96,10 @@ impl Backlog {
         }
         if !self.extend_last_run(part, bytes) {
             let bytes = bytes + OVERHEAD_BYTES + size_of_val(part.targets);
-            self.push(Entry::Run(part.run()), bytes);
+            self.push(Entry::Run(part.run()), bytes, &[]);
         }
-        Queueing::Queued(self.end)
+        self.keep(part.fan.receipts);
+        Queueing::Queued
     }
 
     fn extend_last_run(&mut self, part: Part<'_>, bytes: usize) -> bool {
@@ -104,12 +119,42 @@ impl Backlog {
         follows
     }
 
-    /// Adds something whatever the bound. Returns how many entries must have been taken for it to be.
-    pub(super) fn push(&mut self, entry: Entry, bytes: usize) -> u64 {
+    /// Adds something that these batches have caused, whatever the bound.
+    pub(super) fn push(&mut self, entry: Entry, bytes: usize, receipts: &[Receipt]) {
         self.bytes += bytes;
         self.end += 1;
         self.entries.push_back(Queued { entry, bytes });
-        self.end
+        self.keep(receipts);
+    }
+
+    /// Keeps the receipts of those who have caused the last entry, or more of it.
+    fn keep(&mut self, receipts: &[Receipt]) {
+        if self.retention == Retention::None {
+            return;
+        }
+        let rests = self.rests();
+        for receipt in receipts {
+            let last = self.receipts.back();
+            let is_kept =
+                |(offset, kept): &(u64, Kept)| *offset == self.end && kept.receipt() == receipt;
+            if !last.is_some_and(is_kept) {
+                self.receipts.push_back((self.end, receipt.keep(rests)));
+            }
+        }
+    }
+
+    /// What is kept for a gateway that is away is not waited for by those who have no patience, as long as it is not much.
+    fn rests(&self) -> bool {
+        self.away && !self.is_half_full()
+    }
+
+    /// The gateway has no stream any more, or it has one.
+    pub(super) fn set_away(&mut self, away: bool) {
+        self.away = away;
+        let rests = self.rests();
+        for (_, kept) in &mut self.receipts {
+            kept.set_rests(rests);
+        }
     }
 
     /// Hands out what is ready, as the Downlink with this number. Bounded; there may be more.
@@ -160,8 +205,14 @@ impl Backlog {
             }
             self.taken = end;
         }
+        while self
+            .receipts
+            .pop_front_if(|(offset, _)| *offset <= self.taken)
+            .is_some()
+        {}
         if self.sent.is_empty() {
             self.sent.shrink_to(MESSAGE_ENTRIES);
+            self.receipts.shrink_to(MESSAGE_ENTRIES);
         }
         self.relax();
         self.taken
@@ -179,23 +230,31 @@ impl Backlog {
 
     /// Takes the runs that were never handed out, for the gateway will not come back. What was handed out and not taken
     /// may have been written by it: that is given up, and counted.
-    pub(super) fn give_up(&mut self) -> Vec<DeliveryRun> {
-        self.bytes = 0;
-        self.handed_out.clear();
-        self.taken = self.end;
+    pub(super) fn give_up(&mut self) -> Vec<HeldRun> {
         let sent = self.sent.drain(..);
         self.dropped += sent.map(|sent| deliveries(&sent.entry)).sum::<u64>();
-        let runs = self.entries.drain(..).filter_map(|held| match held.entry {
-            Entry::Run(run) => Some(run),
-            Entry::Answer(_) | Entry::Close(_) | Entry::Ended(_) | Entry::TakenOver(_) => None,
-        });
-        runs.collect()
+        let mut runs = Vec::new();
+        let first = self.first_offset();
+        for (offset, queued) in (first..).zip(std::mem::take(&mut self.entries)) {
+            if let Entry::Run(run) = queued.entry {
+                let receipts = self.receipts_at(offset);
+                runs.push(HeldRun { run, receipts });
+            }
+        }
+        self.bytes = 0;
+        self.handed_out.clear();
+        self.receipts.clear();
+        self.taken = self.end;
+        runs
     }
 
     /// Takes what waits for these links and was never handed out.
-    pub(super) fn give_up_for(&mut self, links: &[u64]) -> Vec<DeliveryRun> {
+    pub(super) fn give_up_for(&mut self, links: &[u64]) -> Vec<HeldRun> {
         let mut runs = Vec::new();
-        for queued in &mut self.entries {
+        let mut emptied = Vec::new();
+        let first = self.first_offset();
+        let mut entries = std::mem::take(&mut self.entries);
+        for (offset, queued) in (first..).zip(&mut entries) {
             let Entry::Run(run) = &mut queued.entry else {
                 continue;
             };
@@ -207,19 +266,38 @@ impl Backlog {
                 // Its place stays, because places are counted.
                 self.bytes -= queued.bytes - OVERHEAD_BYTES;
                 queued.bytes = OVERHEAD_BYTES;
+                emptied.push(offset);
                 std::mem::take(&mut run.deliveries)
             } else {
                 run.deliveries.clone()
             };
-            runs.push(DeliveryRun {
+            let run = DeliveryRun {
                 origin: run.origin,
                 targets,
                 position: run.position,
                 deliveries,
                 ..DeliveryRun::default()
-            });
+            };
+            let receipts = self.receipts_at(offset);
+            runs.push(HeldRun { run, receipts });
         }
+        self.entries = entries;
+        let is_emptied = |offset: &u64| emptied.binary_search(offset).is_ok();
+        self.receipts.retain(|(offset, _)| !is_emptied(offset));
         runs
+    }
+
+    /// Of the first entry that was not handed out.
+    fn first_offset(&self) -> u64 {
+        self.end - self.entries.len() as u64 + 1
+    }
+
+    /// Receipts of those who have caused this entry.
+    fn receipts_at(&self, offset: u64) -> Vec<Receipt> {
+        let from = self.receipts.partition_point(|(at, _)| *at < offset);
+        let to = self.receipts.partition_point(|(at, _)| *at <= offset);
+        let receipts = self.receipts.range(from..to);
+        receipts.map(|(_, kept)| kept.receipt().clone()).collect()
     }
 
     /// Nothing is left to be handed out.
@@ -243,7 +321,7 @@ impl Backlog {
     }
 
     /// It holds more than half of what it may.
-    pub(super) fn is_half_full(&self) -> bool {
+    fn is_half_full(&self) -> bool {
         self.bytes > self.limit_bytes / 2
     }
 

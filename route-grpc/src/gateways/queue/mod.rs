@@ -16,16 +16,17 @@ mod run;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
-use route_core::{Answer, Taken};
+use route_core::{Answer, Receipt, Taken};
 use route_proto::attach::v1::downlink_entry::Entry;
 use route_proto::attach::v1::{
-    CloseLink, DeliveryRun, Downlink, LinkEnded, ReportedStatus, StatusAnswer, TakenMark, TakenOver,
+    CloseLink, Downlink, LinkEnded, ReportedStatus, StatusAnswer, TakenMark, TakenOver,
 };
 use tonic::Status;
 
 use super::sequences::Mark;
 use super::wire;
 use backlog::Backlog;
+pub(crate) use backlog::HeldRun;
 use news::News;
 pub(crate) use run::Part;
 
@@ -61,8 +62,8 @@ pub(crate) enum Retention {
 /// Whether something found room.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Queueing {
-    /// It waits, and is taken when so many entries of the queue were.
-    Queued(u64),
+    /// It waits.
+    Queued,
     /// It was dropped; the stream should be ended.
     Choked,
     /// It was dropped; that the gateway is slow is already known.
@@ -117,15 +118,20 @@ impl Outbound {
         self.push(Entry::Close(CloseLink { link, reason }), OVERHEAD_BYTES);
     }
 
-    /// Tells the gateway what was written to the predecessors of one of its links. Outside the bound: a mark an origin.
-    pub(crate) fn take_over(&self, link: u64, marks: &[Taken]) -> u64 {
+    /// Tells the gateway what was written to the predecessors of one of its links, as these batches have caused. Outside the
+    /// bound: a mark an origin.
+    pub(crate) fn take_over(&self, link: u64, marks: &[Taken], receipts: &[Receipt]) {
         let bytes = OVERHEAD_BYTES + marks.len() * size_of::<TakenMark>();
         let marks = marks.iter().map(wire::taken).collect();
-        self.push(Entry::TakenOver(TakenOver { link, marks }), bytes)
+        let taken_over = Entry::TakenOver(TakenOver { link, marks });
+        self.contents
+            .lock()
+            .backlog
+            .push(taken_over, bytes, receipts);
     }
 
-    fn push(&self, entry: Entry, bytes: usize) -> u64 {
-        self.contents.lock().backlog.push(entry, bytes)
+    fn push(&self, entry: Entry, bytes: usize) {
+        self.contents.lock().backlog.push(entry, bytes, &[]);
     }
 
     /// The gateway has taken every Downlink up to this number. Returns how many entries that makes since the start.
@@ -135,12 +141,12 @@ impl Outbound {
 
     /// Takes everything that was never handed out to the gateway, for it will not come back. What was handed out and not
     /// taken may have been written by it: that is given up, and counted.
-    pub(crate) fn take_held(&self) -> Vec<DeliveryRun> {
+    pub(crate) fn take_held(&self) -> Vec<HeldRun> {
         self.contents.lock().backlog.give_up()
     }
 
     /// Takes what waits for these links and was never handed out to the gateway.
-    pub(crate) fn take_held_for(&self, links: &[u64]) -> Vec<DeliveryRun> {
+    pub(crate) fn take_held_for(&self, links: &[u64]) -> Vec<HeldRun> {
         self.contents.lock().backlog.give_up_for(links)
     }
 
@@ -167,6 +173,7 @@ impl Outbound {
         let mut contents = self.contents.lock();
         contents.stream = attempt;
         contents.backlog.hand_out_again();
+        contents.backlog.set_away(false);
         // The new stream is told everything that still matters.
         contents.news = News::default();
         contents.waker = None;
@@ -180,6 +187,7 @@ impl Outbound {
         }
         contents.ended = status.map(|status| (contents.stream, status));
         contents.stream = 0;
+        contents.backlog.set_away(true);
         contents.waker.take()
     }
 
@@ -216,11 +224,6 @@ impl Outbound {
             entries,
             ..contents.news.take()
         })))
-    }
-
-    /// It holds more than half of what it may.
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.contents.lock().backlog.is_half_full()
     }
 
     /// Something is there and not taken. If there is nothing, an empty Downlink will ask whether the gateway is there.

@@ -1,5 +1,8 @@
+use std::slice;
+
 use bytes::Bytes;
 use route_core::{Course, FanView, Item, LinkId, Payload, Target};
+use route_proto::attach::v1::DeliveryRun;
 
 use super::*;
 use crate::gateways::clock_offset::GatewayClock;
@@ -43,7 +46,7 @@ fn a_full_queue_ends_the_stream_once_and_keeps_what_it_holds() {
     let outbound = open(1000);
     let deliver = |position| deliver(&outbound, position, &targets(&[1]), &[0; 600]);
 
-    assert_eq!(deliver(1), Queueing::Queued(1));
+    assert_eq!(deliver(1), Queueing::Queued);
     assert_eq!(deliver(2), Queueing::Choked);
     assert_eq!(deliver(3), Queueing::Dropped);
     outbound.end_stream(Some(Status::resource_exhausted("slow")));
@@ -59,7 +62,7 @@ fn a_full_queue_ends_the_stream_once_and_keeps_what_it_holds() {
     assert_eq!(outbound.dropped(), 2);
     assert_eq!(deliver(4), Queueing::Dropped, "handed out is not taken");
     assert_eq!(outbound.taken(held.number), 1);
-    assert_eq!(deliver(4), Queueing::Queued(2));
+    assert_eq!(deliver(4), Queueing::Queued);
     assert_eq!(deliver(5), Queueing::Choked);
 }
 
@@ -109,7 +112,7 @@ fn what_a_lost_gateway_was_never_handed_can_be_had_back() {
     deliver(&outbound, 5, &targets(&[1]), b"waiting");
 
     let held = outbound.take_held();
-    let positions: Vec<_> = held.iter().map(|run| run.position).collect();
+    let positions: Vec<_> = held.iter().map(|held| held.run.position).collect();
 
     assert_eq!(positions, [5]);
     assert_eq!(outbound.dropped(), 1, "the other one may have been written");
@@ -128,7 +131,10 @@ fn what_waits_for_some_links_can_be_had_and_the_rest_stays() {
 
     let had = outbound.take_held_for(&[1]);
 
-    let had: Vec<_> = had.iter().map(|r| (r.position, &r.targets[..])).collect();
+    let had: Vec<_> = had
+        .iter()
+        .map(|held| (held.run.position, &held.run.targets[..]))
+        .collect();
     assert_eq!(had, [(5, &[1][..]), (6, &[1][..])]);
     assert!(outbound.bytes() < before);
     outbound.open_stream(1);
@@ -138,6 +144,98 @@ fn what_waits_for_some_links_can_be_had_and_the_rest_stays() {
     assert_eq!(again, [&[1][..], &[], &[2], &[2]]);
     outbound.taken(2);
     assert_eq!(outbound.bytes(), 0);
+}
+
+#[test]
+fn a_run_keeps_the_receipts_of_all_its_batches_until_it_is_taken() {
+    let outbound = open(1 << 20);
+    let [first, second, dropped] = [(); 3].map(|()| Receipt::new());
+    deliver_for(&outbound, 10, &targets(&[1]), b"a", slice::from_ref(&first));
+    deliver_for(
+        &outbound,
+        11,
+        &targets(&[1]),
+        b"b",
+        slice::from_ref(&second),
+    );
+    let long = vec![0; 2 << 20];
+    deliver_for(
+        &outbound,
+        12,
+        &targets(&[1]),
+        &long,
+        slice::from_ref(&dropped),
+    );
+    outbound.open_stream(1);
+
+    let number = take(&outbound).number;
+
+    assert!(dropped.is_last());
+    assert!(!first.only_rests() && !second.only_rests());
+    outbound.taken(number);
+    assert!(first.is_last() && second.is_last());
+}
+
+#[test]
+fn receipts_rest_while_the_gateway_is_away_and_little_waits() {
+    let outbound = open(1000);
+    let [before, little, much] = [(); 3].map(|()| Receipt::new());
+    deliver_for(&outbound, 1, &targets(&[1]), b"a", slice::from_ref(&before));
+
+    outbound.end_stream(None);
+    deliver_for(&outbound, 2, &targets(&[1]), b"b", slice::from_ref(&little));
+    deliver_for(
+        &outbound,
+        9,
+        &targets(&[1]),
+        &[0; 500],
+        slice::from_ref(&much),
+    );
+
+    assert!(before.only_rests() && little.only_rests());
+    assert!(!much.only_rests(), "more than half of what may wait");
+    outbound.open_stream(2);
+    assert!(!before.only_rests() && !little.only_rests());
+}
+
+#[test]
+fn what_is_had_back_brings_its_receipts_and_what_was_handed_out_lets_go() {
+    let outbound = open(1 << 20);
+    let [handed_out, one, both, other] = [(); 4].map(|()| Receipt::new());
+    deliver_for(
+        &outbound,
+        1,
+        &targets(&[1]),
+        b"a",
+        slice::from_ref(&handed_out),
+    );
+    take(&outbound);
+    deliver_for(&outbound, 5, &targets(&[1]), b"b", slice::from_ref(&one));
+    deliver_for(
+        &outbound,
+        6,
+        &targets(&[1, 2]),
+        b"c",
+        slice::from_ref(&both),
+    );
+    deliver_for(&outbound, 7, &targets(&[2]), b"d", slice::from_ref(&other));
+    let receipts = |held: Vec<HeldRun>| {
+        held.into_iter()
+            .flat_map(|held| held.receipts)
+            .collect::<Vec<_>>()
+    };
+
+    let of_one = receipts(outbound.take_held_for(&[1]));
+    assert_eq!(of_one, [one.clone(), both.clone()]);
+    drop(of_one);
+    assert!(one.is_last() && !both.is_last() && !handed_out.is_last());
+
+    let rest = receipts(outbound.take_held());
+    assert_eq!(rest, [both.clone(), other.clone()]);
+    drop(rest);
+    for receipt in [handed_out, both, other] {
+        assert!(receipt.is_last());
+    }
 }
 
 #[test]
@@ -170,6 +268,17 @@ fn targets(numbers: &[u64]) -> Vec<Target> {
 }
 
 fn deliver(outbound: &Outbound, position: u64, targets: &[Target], pdu: &[u8]) -> Queueing {
+    deliver_for(outbound, position, targets, pdu, &[])
+}
+
+/// The same, caused by the batches with these receipts.
+fn deliver_for(
+    outbound: &Outbound,
+    position: u64,
+    targets: &[Target],
+    pdu: &[u8],
+    receipts: &[Receipt],
+) -> Queueing {
     let items = [Item {
         sequence: position,
         index: 0,
@@ -181,7 +290,7 @@ fn deliver(outbound: &Outbound, position: u64, targets: &[Target], pdu: &[u8]) -
         targets,
         items: &items,
         course: Course::Direct,
-        receipts: &[],
+        receipts,
     };
     outbound.deliver(Part {
         fan: &fan,
