@@ -50,7 +50,7 @@ impl Core {
             presence: Presence::new(linger),
             successions: Successions::new(settings.seat_bytes),
             router: Router::new(settings.fan_out, position),
-            ending: Ending::default(),
+            ending: Ending::new(settings.notify_on_loss),
             outputs: Outputs::default(),
         }
     }
@@ -125,32 +125,24 @@ impl Transaction<'_> {
             return Ok(());
         }
         let slot = self.entry(id, sequence)?;
-        let now = self.now;
-        let Core {
-            presence, outputs, ..
-        } = &mut *self.core;
+        let (now, core) = (self.now, &mut *self.core);
         match change {
             Change::Opened { .. } => {}
             Change::Table(entries) => {
-                presence.restore(now, slot, entries, outputs);
+                core.presence.restore(now, slot, entries, &mut core.outputs);
                 self.parts().restored(slot);
             }
             Change::List { entries, last } => {
-                let is_first = !presence.links[slot].is_listed();
-                presence.links[slot].reports();
-                if is_first && !last {
+                core.presence.links[slot].reports();
+                if !last && !core.presence.links[slot].is_listed() {
                     self.parts().first_list_begins(slot);
                 }
-                let Core {
-                    presence, outputs, ..
-                } = &mut *self.core;
-                presence.list(now, slot, entries, outputs);
-                if last && presence.links.list_ends(slot) {
+                let core = &mut *self.core;
+                core.presence.list(now, slot, entries, &mut core.outputs);
+                if last && core.presence.links.list_ends(slot) {
                     self.parts().first_list_is_complete(slot, sequence, effect);
-                    let Core {
-                        presence, outputs, ..
-                    } = &mut *self.core;
-                    presence.end_all_twins(now, slot, outputs);
+                    let core = &mut *self.core;
+                    core.presence.end_all_twins(now, slot, &mut core.outputs);
                 }
             }
             Change::Update {
@@ -164,8 +156,8 @@ impl Transaction<'_> {
             Change::Role { claimed: true } => self.parts().claim(slot, sequence, effect),
             Change::Role { claimed: false } => {}
             Change::Unreadable => {
-                presence.links[slot].reports();
-                presence.links.set_opaque(slot, true);
+                core.presence.links[slot].reports();
+                core.presence.links.set_opaque(slot, true);
             }
             Change::Closed { reason } => self.parts().close(slot, sequence, reason, effect),
         }
@@ -241,25 +233,19 @@ impl Transaction<'_> {
     /// Takes back deliveries that could not be written to a link that is now closed: its seat holds
     /// them, or its successor gets what it has not got by itself.
     pub fn returned(&mut self, link: LinkId, run: ReturnedRun) {
-        let Core {
-            presence,
-            successions,
-            outputs,
-            ..
-        } = &mut *self.core;
-        successions.returned(link, run, &presence.links, outputs);
+        let core = &mut *self.core;
+        let links = &core.presence.links;
+        core.successions
+            .returned(link, run, links, &mut core.outputs);
     }
 
     /// Everything that could not be written to this closed link has come back, and this is what was
     /// written to it: its successor is told, and gets what waited for that.
     pub fn all_returned(&mut self, link: LinkId, taken: Vec<Taken>) {
-        let Core {
-            presence,
-            successions,
-            outputs,
-            ..
-        } = &mut *self.core;
-        successions.all_returned(link, taken, &presence.links, outputs);
+        let core = &mut *self.core;
+        let links = &core.presence.links;
+        core.successions
+            .all_returned(link, taken, links, &mut core.outputs);
     }
 
     /// A gateway can be reached in another way than before.
@@ -287,12 +273,9 @@ impl Transaction<'_> {
     /// Removes up to `budget` sessions of links that have ended. True while there are more.
     pub fn reap(&mut self, budget: usize) -> bool {
         let Parts {
-            settings,
-            ending,
-            mut routing,
-            ..
-        } = self.parts();
-        ending.reap(budget, settings.notify_on_loss, &mut routing)
+            ending, routing, ..
+        } = &mut self.parts();
+        ending.reap(budget, routing)
     }
 
     fn entry(&mut self, id: LinkId, sequence: u64) -> Result<u32, LinkError> {
@@ -310,33 +293,25 @@ impl Transaction<'_> {
         status: ReportedStatus,
         effect: Effect,
     ) {
-        let Core {
-            settings,
-            presence,
-            outputs,
-            ..
-        } = &mut *self.core;
+        let core = &mut *self.core;
+        let presence = &mut core.presence;
         presence.links[slot].reports();
         // A hidden login never causes a notice, its end neither. In broadcast mode it does, for the
         // C++ server does not know the client at all and tells everybody that it is gone.
-        let unseen = settings.fan_out == FanOut::Directed && status == ReportedStatus::Offline && {
+        let directed = core.settings.fan_out == FanOut::Directed;
+        let is_hidden = || {
             let logins = presence.sessions.logins(slot, client);
             logins.visible() == 0 && logins.hidden > 0
         };
-        presence.report(self.now, slot, client, status, outputs);
+        let unseen = directed && status == ReportedStatus::Offline && is_hidden();
+        presence.report(self.now, slot, client, status, &mut core.outputs);
         if effect == Effect::Notify && presence.links[slot].is_active() && !unseen {
             self.routing().notify(&mut cause, client, status);
         }
     }
 
     fn routing(&mut self) -> Routing<'_> {
-        let core = &mut *self.core;
-        Routing {
-            router: &mut core.router,
-            presence: &mut core.presence,
-            successions: &mut core.successions,
-            out: &mut core.outputs,
-        }
+        self.parts().routing
     }
 
     fn parts(&mut self) -> Parts<'_> {

@@ -15,23 +15,32 @@ use crate::settings::NotifyOnLoss;
 const FREED_AT_CLOSE: usize = 1024;
 
 /// Ended links whose sessions are still to be removed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Ending {
+    notify: NotifyOnLoss,
     slots: VecDeque<(u32, Vec<Receipt>)>,
 }
 
 impl Ending {
+    /// None yet.
+    pub(crate) fn new(notify: NotifyOnLoss) -> Self {
+        Ending {
+            notify,
+            slots: VecDeque::new(),
+        }
+    }
+
     /// The link is over; its sessions go, some now and the rest by [`Ending::reap`].
-    pub(crate) fn begin(&mut self, slot: u32, notify: NotifyOnLoss, routing: &mut Routing<'_>) {
+    pub(crate) fn begin(&mut self, slot: u32, routing: &mut Routing<'_>) {
         routing.successions.forget(slot);
         let links = &mut routing.presence.links;
         if let Phase::Seat(reason) = links[slot].phase {
             links[slot].phase = Phase::Ended(End { reason, notices: 0 });
         }
         links.leave_group(slot);
-        if remove_sessions(slot, FREED_AT_CLOSE, notify, routing) {
+        if remove_sessions(slot, FREED_AT_CLOSE, self.notify, routing) {
             // Those of whom somebody is still to be told.
-            let causes = match notify {
+            let causes = match self.notify {
                 NotifyOnLoss::None => Vec::new(),
                 NotifyOnLoss::All => routing.out.causes().to_vec(),
             };
@@ -42,18 +51,13 @@ impl Ending {
     }
 
     /// Removes up to `budget` sessions. True while there are more.
-    pub(crate) fn reap(
-        &mut self,
-        budget: usize,
-        notify: NotifyOnLoss,
-        routing: &mut Routing<'_>,
-    ) -> bool {
+    pub(crate) fn reap(&mut self, budget: usize, routing: &mut Routing<'_>) -> bool {
         let mut left = budget;
         while let Some((slot, causes)) = self.slots.front() {
             let slot = *slot;
             let held = routing.presence.sessions.held_by(slot) as usize;
             let before = routing.out.also_caused_by(causes);
-            let more = remove_sessions(slot, left, notify, routing);
+            let more = remove_sessions(slot, left, self.notify, routing);
             routing.out.no_more(before);
             if more {
                 return true;
@@ -78,8 +82,8 @@ fn remove_sessions(
         return false;
     };
     let mut vanished = Vec::new();
-    let Routing { presence, out, .. } = routing;
-    let more = presence.remove_some(slot, budget, end.reason, &mut vanished, out);
+    let presence = &mut routing.presence;
+    let more = presence.remove_some(slot, budget, end.reason, &mut vanished, routing.out);
     if notify == NotifyOnLoss::All {
         let mut cause = cause_of_end(slot, end, routing);
         // A node that does this again has to number the notices as its predecessor did.

@@ -175,13 +175,9 @@ impl Outputs {
     }
 
     /// What comes next is caused by these batches, too. Returns what [`Outputs::no_more`] takes.
-    pub(crate) fn also_caused_by<'r>(
-        &mut self,
-        receipts: impl IntoIterator<Item = &'r Receipt>,
-    ) -> Range<usize> {
-        let before = self.causes.clone();
-        self.causes = self.join(receipts);
-        before
+    pub(crate) fn also_caused_by(&mut self, receipts: &[Receipt]) -> Range<usize> {
+        let joined = self.join(receipts);
+        std::mem::replace(&mut self.causes, joined)
     }
 
     /// What comes next has the causes from before.
@@ -315,7 +311,10 @@ impl Outputs {
     }
 
     /// The present causes and these, each once.
-    fn join<'r>(&mut self, others: impl IntoIterator<Item = &'r Receipt>) -> Range<usize> {
+    fn join(&mut self, others: &[Receipt]) -> Range<usize> {
+        if others.iter().all(|other| self.causes().contains(other)) {
+            return self.causes.clone();
+        }
         let first = self.receipts.len();
         self.receipts.extend_from_within(self.causes.clone());
         for other in others {
@@ -323,12 +322,7 @@ impl Outputs {
                 self.receipts.push(other.clone());
             }
         }
-        let joined = first..self.receipts.len();
-        if self.receipts[joined.clone()] == self.receipts[self.causes.clone()] {
-            self.receipts.truncate(first);
-            return self.causes.clone();
-        }
-        joined
+        first..self.receipts.len()
     }
 
     /// What a gateway is told keeps its place among the deliveries.

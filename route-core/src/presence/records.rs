@@ -144,7 +144,11 @@ impl Records {
         (next != NIL).then_some(next)
     }
 
-    fn list(&self, first: u32, next: fn(&Session) -> u32) -> impl Iterator<Item = (u32, &Session)> {
+    fn list(
+        &self,
+        first: u32,
+        next: impl Fn(&Session) -> u32,
+    ) -> impl Iterator<Item = (u32, &Session)> {
         let mut at = first;
         std::iter::from_fn(move || {
             let here = at;

@@ -32,7 +32,7 @@ impl Parts<'_> {
     pub(crate) fn open(&mut self, mut link: Link) {
         let ip = link.peer.ip();
         // Which part a claimed one plays is decided when its table is there.
-        let decided = !link.is_claimed() || self.are_none();
+        let decided = !link.is_claimed() || self.broadcasts();
         if decided {
             link.serves_from = self.routing.router.next_position();
         } else {
@@ -54,7 +54,7 @@ impl Parts<'_> {
         link.claim = Claim::Claimed {
             at: micros(self.now),
         };
-        if self.are_none() {
+        if self.broadcasts() {
             return;
         }
         if let Some(other) = self.standing().waits_for(ip, slot) {
@@ -76,21 +76,18 @@ impl Parts<'_> {
     /// A link that was known before is back with its table.
     pub(crate) fn restored(&mut self, slot: u32) {
         let links = &self.routing.presence.links;
-        if self.are_none() || !links[slot].is_claimed() {
+        if self.broadcasts() || !links[slot].is_claimed() {
             return;
         }
         let ip = links[slot].peer.ip();
         let stands = self.standing().back(slot);
         self.stand_alone(slot, ChangeReason::List);
         match stands {
-            Return::Succeeds(old) => self.restored_order(old, slot),
-            Return::IsSucceeded(new) => self.restored_order(slot, new),
+            Return::Succeeds(old) => self.inherit_silently(old, slot),
+            Return::IsSucceeded(new) => self.inherit_silently(slot, new),
             Return::Waits { stand_in } => {
-                let part = Part::Waiting { stand_in };
-                let Routing { presence, out, .. } = &mut self.routing;
-                presence.step_back(slot, part, out);
-                // It may have claimed nothing so far.
-                presence.links[stand_in].claim = Claim::StandIn;
+                self.step_back(slot, Part::Waiting { stand_in });
+                self.routing.presence.links[stand_in].claim = Claim::StandIn;
             }
             Return::Stands => {}
         }
@@ -99,15 +96,14 @@ impl Parts<'_> {
 
     /// A link sends its first list in several parts.
     pub(crate) fn first_list_begins(&mut self, slot: u32) {
-        if !self.are_none() && self.standing().is_served(slot) {
-            let Routing { presence, out, .. } = &mut self.routing;
-            presence.step_back(slot, Part::Shadow, out);
+        if !self.broadcasts() && self.standing().is_served(slot) {
+            self.step_back(slot, Part::Shadow);
         }
     }
 
     /// A link's first list is complete.
     pub(crate) fn first_list_is_complete(&mut self, slot: u32, sequence: u64, effect: Effect) {
-        if self.are_none() {
+        if self.broadcasts() {
             return;
         }
         let link = &self.routing.presence.links[slot];
@@ -123,7 +119,7 @@ impl Parts<'_> {
 
     /// The connection of a link is gone.
     pub(crate) fn close(&mut self, slot: u32, sequence: u64, reason: CloseReason, effect: Effect) {
-        let closing = if self.are_none() {
+        let closing = if self.broadcasts() {
             Closing::Ends
         } else {
             self.standing().closing(slot)
@@ -149,7 +145,7 @@ impl Parts<'_> {
         let lost: Vec<u32> = links.of_gateway(gateway).map(|(slot, _)| slot).collect();
         let (standing, ending): (Vec<u32>, Vec<u32>) = lost.into_iter().partition(|slot| {
             let link = &self.routing.presence.links[*slot];
-            !self.are_none() && link.is_active() && link.leads()
+            !self.broadcasts() && link.is_active() && link.leads()
         });
         for slot in &standing {
             self.end_connection(*slot, REASON);
@@ -188,10 +184,7 @@ impl Parts<'_> {
             if link.is_seat() {
                 self.vacate(slot);
             } else {
-                let Routing {
-                    successions, out, ..
-                } = &mut self.routing;
-                successions.settle(slot, out);
+                self.routing.successions.settle(slot, self.routing.out);
             }
             self.regroup(ip);
         }
@@ -267,7 +260,7 @@ impl Parts<'_> {
     }
 
     /// Of two restored links that have claimed, the later one succeeds the other.
-    fn restored_order(&mut self, old: u32, new: u32) {
+    fn inherit_silently(&mut self, old: u32, new: u32) {
         let new_link = &self.routing.presence.links[new];
         let cause = Cause::entry(new_link.id, new_link.sequence);
         self.inherit(old, new, cause, Effect::Silent);
@@ -276,8 +269,8 @@ impl Parts<'_> {
     /// The link is active without having inherited. `reason`: why its users are seen.
     fn stand_alone(&mut self, slot: u32, reason: ChangeReason) {
         let from = self.routing.router.next_position();
-        let Routing { presence, out, .. } = &mut self.routing;
-        presence.activate(slot, from, reason, out);
+        let presence = &mut *self.routing.presence;
+        presence.activate(slot, from, reason, self.routing.out);
         let link = &mut presence.links[slot];
         link.expects = link.is_listed().then_some(Expectation {
             from,
@@ -293,7 +286,7 @@ impl Parts<'_> {
     }
 
     fn regroup(&mut self, ip: IpAddr) {
-        if self.are_none() {
+        if self.broadcasts() {
             return;
         }
         let (part, followers) = self.standing().followers(ip);
@@ -301,20 +294,20 @@ impl Parts<'_> {
             if part == Part::Active {
                 self.activate(slot);
             } else {
-                let Routing { presence, out, .. } = &mut self.routing;
-                presence.step_back(slot, part, out);
+                self.step_back(slot, part);
             }
         }
     }
 
     fn activate(&mut self, slot: u32) {
-        let Routing {
-            router,
-            presence,
-            out,
-            ..
-        } = &mut self.routing;
-        presence.activate(slot, router.next_position(), ChangeReason::Role, out);
+        let from = self.routing.router.next_position();
+        let presence = &mut *self.routing.presence;
+        presence.activate(slot, from, ChangeReason::Role, self.routing.out);
+    }
+
+    fn step_back(&mut self, slot: u32, part: Part) {
+        let presence = &mut *self.routing.presence;
+        presence.step_back(slot, part, self.routing.out);
     }
 
     /// Nothing is delivered to the link any more; what becomes of it is decided next.
@@ -326,29 +319,23 @@ impl Parts<'_> {
     }
 
     fn leave_seat(&mut self, slot: u32, reason: CloseReason) {
-        let Routing {
-            presence,
-            successions,
-            out,
-            ..
-        } = &mut self.routing;
-        let link = &mut presence.links[slot];
+        let link = &mut self.routing.presence.links[slot];
         link.phase = Phase::Seat(reason);
         let until = self.now + self.settings.seat_hold;
-        successions.leave_seat(slot, link.id, until, out.causes());
+        let causes = self.routing.out.causes();
+        self.routing
+            .successions
+            .leave_seat(slot, link.id, until, causes);
     }
 
     /// Nothing but sessions is left of a closed link, and they go.
     fn end(&mut self, slot: u32) {
-        self.ending
-            .begin(slot, self.settings.notify_on_loss, &mut self.routing);
+        self.ending.begin(slot, &mut self.routing);
     }
 
     fn standing(&self) -> Standing<'_> {
-        let Routing {
-            presence, router, ..
-        } = &self.routing;
-        Standing::new(presence, self.now, router.position)
+        let position = self.routing.router.position;
+        Standing::new(self.routing.presence, self.now, position)
     }
 
     /// Nobody's entry: it is the node that does this.
@@ -356,7 +343,7 @@ impl Parts<'_> {
         Cause::entry(LinkId::NODE, self.routing.router.next_position())
     }
 
-    fn are_none(&self) -> bool {
+    fn broadcasts(&self) -> bool {
         self.settings.fan_out == FanOut::Broadcast
     }
 }
