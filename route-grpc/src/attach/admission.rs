@@ -14,7 +14,7 @@ use tonic::Status;
 use tracing::info;
 
 use crate::gateways::hello::{Admission, Hello, Objection};
-use crate::gateways::queue::{Outbound, Retention};
+use crate::gateways::queue::{Queue, Retention};
 use crate::limits::MAX_ID_BYTES;
 use crate::node::{Node, Transaction};
 use crate::refusal::Refusal;
@@ -27,7 +27,7 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Admitted {
     pub(super) hello: Hello,
     pub(super) welcome: AttachWelcome,
-    pub(super) outbound: Arc<Outbound>,
+    pub(super) queue: Arc<Queue>,
 }
 
 /// Reads the hello and decides about it. A gateway whose id is in use gets a second chance when the other stream
@@ -55,8 +55,8 @@ where
         // From here on no change is missed.
         changed.as_mut().enable();
         let decision = node.transact(|routing, now| {
-            let outbound = enter(node, routing, now, &hello, &stream_end, retention)?;
-            Ok(welcome(node, routing, &hello, &roster, outbound))
+            let queue = enter(node, routing, now, &hello, &stream_end, retention)?;
+            Ok(welcome(node, routing, &hello, &roster, queue))
         });
         match decision {
             Ok(admitted) => {
@@ -106,7 +106,7 @@ fn enter(
     hello: &Hello,
     stream_end: &CancellationToken,
     retention: Retention,
-) -> Result<Arc<Outbound>, Objection> {
+) -> Result<Arc<Queue>, Objection> {
     let admission = routing.gateways.judge(hello)?;
     routing.core.follow(hello.position);
     match admission {
@@ -123,8 +123,8 @@ fn enter(
         routing.gateways.insert(hello, stream_end, retention);
     }
     routing.learn_reach(hello.incarnation);
-    let outbound = routing.gateways.outbound(hello.incarnation);
-    Ok(outbound.expect("the gateway was inserted or resumed a moment ago"))
+    let queue = routing.gateways.queue_of(hello.incarnation).map(Arc::clone);
+    Ok(queue.expect("the gateway was inserted or resumed a moment ago"))
 }
 
 /// Tells a gateway that has entered what the node has of it, and the others that it is there.
@@ -133,7 +133,7 @@ fn welcome(
     routing: &mut Transaction<'_>,
     hello: &Hello,
     roster: &[String],
-    outbound: Arc<Outbound>,
+    queue: Arc<Queue>,
 ) -> Admitted {
     if let Some(cold_start) = &mut routing.cold_start {
         let ids = roster.iter().map(String::as_str);
@@ -165,6 +165,6 @@ fn welcome(
     Admitted {
         hello: hello.clone(),
         welcome,
-        outbound,
+        queue,
     }
 }

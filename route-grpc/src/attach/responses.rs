@@ -11,7 +11,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::Status;
 
 use super::admission::Admitted;
-use crate::gateways::queue::Outbound;
+use crate::gateways::queue::Queue;
 use crate::refusal::Refusal;
 
 /// What the node sends to one gateway. Dropping it detaches the gateway.
@@ -39,7 +39,7 @@ enum State {
     /// For the decision about the hello.
     Waiting(oneshot::Receiver<Result<Admitted, Status>>),
     /// The attempt, and its gateway's queue.
-    Open(u64, Arc<Outbound>),
+    Open(u64, Arc<Queue>),
     Over,
 }
 
@@ -50,14 +50,14 @@ impl Stream for AttachResponses {
         let frame = match &mut self.state {
             State::Waiting(admission) => match ready!(Pin::new(admission).poll(cx)) {
                 Ok(Ok(admitted)) => {
-                    self.state = State::Open(admitted.hello.attempt, admitted.outbound);
+                    self.state = State::Open(admitted.hello.attempt, admitted.queue);
                     Some(Ok(attach_response::Frame::Welcome(admitted.welcome)))
                 }
                 Ok(Err(status)) => Some(Err(status)),
                 // The serving task is gone without a word: the process is ending.
                 Err(_) => Some(Err(Refusal::DRAINING.into())),
             },
-            State::Open(attempt, outbound) => ready!(outbound.poll_take(*attempt, cx))
+            State::Open(attempt, queue) => ready!(queue.poll_take(*attempt, cx))
                 .map(|taken| taken.map(attach_response::Frame::Downlink)),
             State::Over => None,
         };

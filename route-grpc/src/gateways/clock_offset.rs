@@ -14,14 +14,14 @@ const WINDOW: Duration = Duration::from_secs(60);
 /// What one gateway's clock has to be set forward by to show the node's time, microseconds; negative if the gateway has
 /// been up for longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct GatewayClock {
+pub(crate) struct ClockOffset {
     /// The smallest difference of the present window, and of the one before.
     least: [i64; 2],
     /// When the present window began.
     since: Duration,
 }
 
-impl GatewayClock {
+impl ClockOffset {
     /// By the reading that a hello brought.
     pub(crate) fn new(offset: i64) -> Self {
         Self {
@@ -77,18 +77,18 @@ mod tests {
 
     #[test]
     fn times_go_there_and_back() {
-        let clock = GatewayClock::new(-30 * SECOND);
+        let clock = ClockOffset::new(-30 * SECOND);
 
         assert_eq!(clock.node_micros(40 * SECOND), 10 * SECOND);
         assert_eq!(clock.gateway_micros(10 * SECOND), 40 * SECOND);
-        let younger = GatewayClock::new(30 * SECOND);
+        let younger = ClockOffset::new(30 * SECOND);
         assert_eq!(younger.gateway_micros(10 * SECOND), -20 * SECOND);
     }
 
     #[test]
     fn a_reading_that_was_held_up_does_not_count() {
         // given: the clocks differ by 10 s, and the hello took 5 s
-        let mut clock = GatewayClock::new(15 * SECOND);
+        let mut clock = ClockOffset::new(15 * SECOND);
 
         clock.read(at(20), 10_000_000);
         clock.read(at(28), 15_000_000);
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_window_before_counts_until_the_next_one_is_over() {
-        let mut clock = GatewayClock::new(10 * SECOND);
+        let mut clock = ClockOffset::new(10 * SECOND);
         clock.read(at(60), 50_000_000);
 
         for (second, shown) in [(120, 105), (150, 138), (179, 164)] {
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_drifts_is_followed_within_two_windows() {
-        let mut clock = GatewayClock::new(0);
+        let mut clock = ClockOffset::new(0);
         for second in 1..=200 {
             // It has lost a second after the first.
             clock.read(at(second), (second - 1) * 1_000_000);
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_taken_for_the_end_of_time() {
-        let mut clock = GatewayClock::new(i64::MIN);
+        let mut clock = ClockOffset::new(i64::MIN);
 
         clock.read(at(1), u64::MAX);
 

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 use route_core::Receipt;
 
-use super::sequences::Mark;
+use super::sequences::Progress;
 
 /// All gateways' unconfirmed batches.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ struct Pending {
 /// One applied batch: how far its links have come.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    pub(crate) marks: Vec<Mark>,
+    pub(crate) progress: Vec<Progress>,
     pub(crate) receipt: Receipt,
     /// About what it takes.
     pub(crate) bytes: usize,
@@ -53,7 +53,7 @@ impl Confirmations {
 
     /// Adds a batch of a gateway, when everything that it has caused so far is on its way.
     pub(crate) fn add(&mut self, origin: u64, batch: Batch) {
-        if batch.marks.is_empty() {
+        if batch.progress.is_empty() {
             return;
         }
         let pending = self.origins.entry(origin).or_default();
@@ -61,7 +61,7 @@ impl Confirmations {
         match pending.batches.back_mut() {
             // It waits for nothing but its turn.
             Some(last) if batch.receipt.is_last() => {
-                last.marks.extend(batch.marks);
+                last.progress.extend(batch.progress);
                 last.bytes += batch.bytes;
             }
             Some(_) | None => pending.batches.push_back(batch),
@@ -69,10 +69,10 @@ impl Confirmations {
     }
 
     /// Lets go of the batches that wait for nothing more, each gateway's in order, and says which.
-    pub(crate) fn confirm(&mut self, mut tell: impl FnMut(u64, &[Mark])) {
+    pub(crate) fn confirm(&mut self, mut tell: impl FnMut(u64, &[Progress])) {
         for (&origin, pending) in &mut self.origins {
             while let Some(batch) = pending.next(self.patient_bytes) {
-                tell(origin, &batch.marks);
+                tell(origin, &batch.progress);
             }
         }
     }
@@ -180,23 +180,28 @@ mod tests {
     }
 
     /// Adds a batch that has caused something. Returns the copy that this carries.
-    fn add(confirmations: &mut Confirmations, origin: u64, mark: Mark, bytes: usize) -> Receipt {
+    fn add(
+        confirmations: &mut Confirmations,
+        origin: u64,
+        progress: Progress,
+        bytes: usize,
+    ) -> Receipt {
         let receipt = Receipt::new();
-        confirmations.add(origin, batch(mark, receipt.clone(), bytes));
+        confirmations.add(origin, batch(progress, receipt.clone(), bytes));
         receipt
     }
 
-    fn batch(mark: Mark, receipt: Receipt, bytes: usize) -> Batch {
+    fn batch(progress: Progress, receipt: Receipt, bytes: usize) -> Batch {
         Batch {
-            marks: vec![mark],
+            progress: vec![progress],
             receipt,
             bytes,
         }
     }
 
-    fn confirmed(confirmations: &mut Confirmations) -> Vec<(u64, Vec<Mark>)> {
+    fn confirmed(confirmations: &mut Confirmations) -> Vec<(u64, Vec<Progress>)> {
         let mut confirmed = Vec::new();
-        confirmations.confirm(|origin, marks| confirmed.push((origin, marks.to_vec())));
+        confirmations.confirm(|origin, progress| confirmed.push((origin, progress.to_vec())));
         confirmed
     }
 }

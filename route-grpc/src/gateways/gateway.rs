@@ -10,11 +10,11 @@ use tonic::Status;
 use super::GatewayLimits;
 use super::hello::Hello;
 use super::reach::{Event, Pulse, Reach};
-use crate::gateways::clock_offset::GatewayClock;
+use crate::gateways::clock_offset::ClockOffset;
 use crate::gateways::ingest::OpenQuery;
-use crate::gateways::queue::{Outbound, Retention};
+use crate::gateways::queue::{Queue, Retention};
 use crate::gateways::replays::Replays;
-use crate::gateways::sequences::{Mark, Sequences};
+use crate::gateways::sequences::{Progress, Sequences};
 
 /// One gateway that is attached, or detached and within its grace.
 #[derive(Debug)]
@@ -25,13 +25,13 @@ pub(crate) struct Gateway {
     stream_end: CancellationToken,
     pulse: Pulse,
     /// How its times are told from the node's.
-    pub(crate) clock: GatewayClock,
+    pub(crate) clock: ClockOffset,
     /// What has been applied of its links.
     pub(crate) sequences: Sequences,
     /// Links that are being restored.
     pub(crate) replays: Replays,
     /// What waits for it.
-    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) queue: Arc<Queue>,
     pub(super) retention: Retention,
     /// The node lost this life of the gateway before, and had then applied so much of its links: that has had its effects.
     pub(super) seen_before: HashMap<u64, u64>,
@@ -52,16 +52,16 @@ impl Gateway {
         queue_bytes: usize,
         seen_before: HashMap<u64, u64>,
     ) -> Self {
-        let outbound = Arc::new(Outbound::new(queue_bytes, retention));
-        outbound.open_stream(hello.attempt);
+        let queue = Arc::new(Queue::new(queue_bytes, retention));
+        queue.open_stream(hello.attempt);
         Self {
             reach: Reach::CatchingUp,
             stream_end,
             pulse: Pulse::default(),
-            clock: GatewayClock::new(hello.clock_offset),
+            clock: ClockOffset::new(hello.clock_offset),
             sequences: Sequences::default(),
             replays: Replays::default(),
-            outbound,
+            queue,
             retention,
             seen_before,
             waiting_queries: Vec::new(),
@@ -77,8 +77,8 @@ impl Gateway {
         self.hello.attempt = hello.attempt;
         self.clock.greeted(hello.clock_offset);
         self.stream_end = stream_end;
-        self.taken = self.outbound.taken(hello.taken);
-        self.outbound.open_stream(hello.attempt);
+        self.taken = self.queue.taken(hello.taken);
+        self.queue.open_stream(hello.attempt);
         // Unless it says otherwise on its new stream.
         self.congested = false;
         self.throttled = false;
@@ -108,12 +108,12 @@ impl Gateway {
     /// Everything up to this Downlink was taken.
     pub(crate) fn take_over(&mut self, number: u64) {
         self.sequences.taken(number);
-        self.taken = self.outbound.taken(number);
+        self.taken = self.queue.taken(number);
     }
 
-    pub(super) fn confirm(&mut self, marks: &[Mark]) {
-        let number = self.outbound.confirm(marks);
-        self.sequences.confirm(marks, number);
+    pub(super) fn confirm(&mut self, progress: &[Progress]) {
+        let number = self.queue.confirm(progress);
+        self.sequences.confirm(progress, number);
     }
 
     /// How it can be reached.
@@ -129,14 +129,14 @@ impl Gateway {
 
     /// For how long it has taken nothing although something waits. Asks it for a sign of life if nothing does.
     pub(super) fn idle(&mut self, now: Duration) -> Duration {
-        let waits = self.outbound.awaits_taking();
+        let waits = self.queue.awaits_taking();
         self.pulse.look(now, self.taken, waits)
     }
 
     /// Ends its stream, with a status if there is something to say.
     pub(super) fn end_stream(&mut self, status: Option<Status>) {
         self.stream_end.cancel();
-        if let Some(waker) = self.outbound.end_stream(status) {
+        if let Some(waker) = self.queue.end_stream(status) {
             waker.wake();
         }
     }

@@ -21,12 +21,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use route_core::{Answer, FanView, LinkId, Receipt, Taken, Target};
+use route_core::{FanView, Target};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::gateways::queue::{Outbound, Part, Queueing, Retention};
-use crate::gateways::sequences::Mark;
+use crate::gateways::queue::{Part, Queue, Queueing, Retention};
+use crate::gateways::sequences::Progress;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
 pub(crate) use gateway::Gateway;
@@ -77,7 +77,7 @@ pub(crate) struct Gateways {
     /// Gateways whose queue has just become full.
     choked: Vec<u64>,
     /// Queues that got something since the last [`Gateways::take_touched`].
-    touched: Vec<Arc<Outbound>>,
+    touched: Vec<Arc<Queue>>,
 }
 
 impl Gateways {
@@ -191,7 +191,7 @@ impl Gateways {
         });
         let looked_at = attached.map(|gateway| {
             let idle = gateway.idle(now);
-            touch(&mut self.touched, &gateway.outbound);
+            touch(&mut self.touched, &gateway.queue);
             let reach = gateway.meet(Event::Looked { idle }, now, &self.limits);
             (gateway.hello.incarnation, reach)
         });
@@ -215,13 +215,12 @@ impl Gateways {
             && gateway.reach().is_attached()
         {
             gateway.end_stream(reason);
-            touch(&mut self.touched, &gateway.outbound);
         }
     }
 
     /// What the queue of a removed gateway has dropped in all.
-    pub(crate) fn count_dropped(&mut self, outbound: &Outbound) {
-        self.dropped_before += outbound.dropped();
+    pub(crate) fn count_dropped(&mut self, queue: &Queue) {
+        self.dropped_before += queue.dropped();
     }
 
     /// One of the gateways, attached or not.
@@ -229,10 +228,11 @@ impl Gateways {
         self.by_incarnation.get_mut(&incarnation)
     }
 
-    /// The queue of one of the gateways.
-    pub(crate) fn outbound(&self, incarnation: u64) -> Option<Arc<Outbound>> {
-        let gateway = self.by_incarnation.get(&incarnation)?;
-        Some(Arc::clone(&gateway.outbound))
+    /// The queue of one of the gateways, to put something in: its stream is woken afterwards.
+    pub(crate) fn queue_of(&mut self, incarnation: u64) -> Option<&Arc<Queue>> {
+        let queue = &self.by_incarnation.get(&incarnation)?.queue;
+        touch(&mut self.touched, queue);
+        Some(queue)
     }
 
     /// The gateway of this stream, if that is still its present one.
@@ -281,8 +281,8 @@ impl Gateways {
         let roster = self.roster();
         for gateway in self.by_incarnation.values() {
             if Some(gateway.hello.incarnation) != except {
-                gateway.outbound.roster(roster.clone());
-                touch(&mut self.touched, &gateway.outbound);
+                gateway.queue.roster(roster.clone());
+                touch(&mut self.touched, &gateway.queue);
             }
         }
     }
@@ -301,8 +301,8 @@ impl Gateways {
         for gateway in self.by_incarnation.values_mut() {
             let pause = congested > usize::from(gateway.congested);
             if std::mem::replace(&mut gateway.throttled, pause) != pause {
-                gateway.outbound.throttle(pause);
-                touch(&mut self.touched, &gateway.outbound);
+                gateway.queue.throttle(pause);
+                touch(&mut self.touched, &gateway.queue);
             }
         }
     }
@@ -324,75 +324,28 @@ impl Gateways {
                 clock: gateway.clock,
                 traced,
             };
-            match gateway.outbound.deliver(part) {
+            match gateway.queue.deliver(part) {
                 Queueing::Choked => self.choked.push(incarnation),
                 Queueing::Queued | Queueing::Dropped => {}
             }
-            touch(&mut self.touched, &gateway.outbound);
-        }
-    }
-
-    /// Tells a link's gateway what was written to the link's predecessors, as these batches have caused.
-    pub(crate) fn take_over(&mut self, to: Target, taken: &[Taken], receipts: &[Receipt]) {
-        let Some(gateway) = self.by_incarnation.get(&to.gateway) else {
-            debug_assert!(false, "a successor of unknown gateway {:x}", to.gateway);
-            return;
-        };
-        // Within the process nothing is repeated.
-        if gateway.retention == Retention::UntilTaken {
-            gateway.outbound.take_over(to.number, taken, receipts);
-            touch(&mut self.touched, &gateway.outbound);
+            touch(&mut self.touched, &gateway.queue);
         }
     }
 
     /// Confirms what a gateway's links have come to.
-    pub(crate) fn confirm(&mut self, origin: u64, marks: &[Mark]) {
+    pub(crate) fn confirm(&mut self, origin: u64, progress: &[Progress]) {
         if let Some(gateway) = self.by_incarnation.get_mut(&origin) {
-            gateway.confirm(marks);
-            touch(&mut self.touched, &gateway.outbound);
-        }
-    }
-
-    /// Says that links of this gateway have ended, after everything that was queued for them.
-    pub(crate) fn end_links(&mut self, incarnation: u64, links: &[u64]) {
-        if let Some(gateway) = self.by_incarnation.get(&incarnation) {
-            for link in links {
-                gateway.outbound.end_link(*link);
-            }
-            touch(&mut self.touched, &gateway.outbound);
-        }
-    }
-
-    /// Asks a gateway to close a link that another one has succeeded.
-    pub(crate) fn close_link(&mut self, link: LinkId) {
-        if let Some(gateway) = self.by_incarnation.get(&link.gateway) {
-            gateway.outbound.close_link(link.number);
-            touch(&mut self.touched, &gateway.outbound);
+            gateway.confirm(progress);
+            touch(&mut self.touched, &gateway.queue);
         }
     }
 
     /// Ends all streams, because the node drains.
     pub(crate) fn end_all(&mut self, reason: &Status) {
-        for gateway in self.by_incarnation.values_mut() {
-            if gateway.reach().is_attached() {
-                gateway.end_stream(Some(reason.clone()));
-                touch(&mut self.touched, &gateway.outbound);
-            }
+        let attached = self.by_incarnation.values_mut();
+        for gateway in attached.filter(|gateway| gateway.reach().is_attached()) {
+            gateway.end_stream(Some(reason.clone()));
         }
-    }
-
-    /// Says that this queue got something.
-    pub(crate) fn touch(&mut self, outbound: &Arc<Outbound>) {
-        touch(&mut self.touched, outbound);
-    }
-
-    /// Queues an answer to the gateway that asked.
-    pub(crate) fn answer(&mut self, answer: &Answer, traceparent: String) {
-        let Some(gateway) = self.by_incarnation.get(&answer.link.gateway) else {
-            return;
-        };
-        gateway.outbound.answer(answer, traceparent);
-        touch(&mut self.touched, &gateway.outbound);
     }
 
     /// Gateways whose queue has become full since the last call.
@@ -401,7 +354,7 @@ impl Gateways {
     }
 
     /// Queues that got something since the last call.
-    pub(crate) fn take_touched(&mut self) -> Vec<Arc<Outbound>> {
+    pub(crate) fn take_touched(&mut self) -> Vec<Arc<Queue>> {
         std::mem::take(&mut self.touched)
     }
 
@@ -417,9 +370,9 @@ impl Gateways {
             } else {
                 census.detached += 1;
             }
-            census.queued_bytes += gateway.outbound.bytes() as u64;
-            census.resent += gateway.outbound.resent();
-            census.dropped += gateway.outbound.dropped();
+            census.queued_bytes += gateway.queue.bytes() as u64;
+            census.resent += gateway.queue.resent();
+            census.dropped += gateway.queue.dropped();
         }
         census
     }
@@ -437,13 +390,9 @@ fn superseded(id: &str) -> Status {
 }
 
 /// Few queues are touched by one batch, and mostly the same one over and over.
-fn touch(touched: &mut Vec<Arc<Outbound>>, outbound: &Arc<Outbound>) {
-    if !touched
-        .iter()
-        .rev()
-        .any(|known| Arc::ptr_eq(known, outbound))
-    {
-        touched.push(Arc::clone(outbound));
+fn touch(touched: &mut Vec<Arc<Queue>>, queue: &Arc<Queue>) {
+    if !touched.iter().rev().any(|known| Arc::ptr_eq(known, queue)) {
+        touched.push(Arc::clone(queue));
     }
 }
 

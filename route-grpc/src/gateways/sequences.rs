@@ -46,19 +46,19 @@ pub(crate) enum Step {
 }
 
 #[derive(Debug)]
-struct Progress {
+struct LinkState {
     applied: u64,
     confirmed: u64,
-    phase: Phase,
-    /// Something was applied since its last mark.
-    unmarked: bool,
+    stage: Stage,
+    /// Something was applied since it was reported last.
+    unreported: bool,
 }
 
 /// A link of the gateway, and how far it has come.
-pub(crate) type Mark = (u64, u64);
+pub(crate) type Progress = (u64, u64);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Phase {
+enum Stage {
     /// Its table is being restored.
     Restoring,
     Open,
@@ -70,8 +70,8 @@ enum Phase {
 /// Progress of all links of one gateway.
 #[derive(Debug, Default)]
 pub(crate) struct Sequences {
-    links: HashMap<u64, Progress>,
-    unmarked: Vec<u64>,
+    links: HashMap<u64, LinkState>,
+    unreported: Vec<u64>,
     /// Finished links, with the number of the Downlink that confirmed that.
     closed: VecDeque<(u64, u64)>,
 }
@@ -80,13 +80,13 @@ impl Sequences {
     /// Judges the next entry of a link, and counts it if it is to be applied.
     pub(crate) fn step(&mut self, link: u64, sequence: u64, kind: Kind) -> Result<Step, Refusal> {
         let full = self.links.len() >= MAX_LINKS;
-        let Some(progress) = self.links.get_mut(&link) else {
+        let Some(state) = self.links.get_mut(&link) else {
             return match kind {
                 Kind::Opened | Kind::Reopened if full => Err(Refusal::protocol(format!(
                     "more than {MAX_LINKS} links of one gateway"
                 ))),
-                Kind::Opened if sequence == 1 => Ok(self.open(link, sequence, Phase::Open)),
-                Kind::Reopened if sequence >= 1 => Ok(self.open(link, sequence, Phase::Restoring)),
+                Kind::Opened if sequence == 1 => Ok(self.open(link, sequence, Stage::Open)),
+                Kind::Reopened if sequence >= 1 => Ok(self.open(link, sequence, Stage::Restoring)),
                 // Its link has been forgotten, so it was handled.
                 Kind::Returned { .. } => Ok(Step::Ignore),
                 Kind::Opened
@@ -100,34 +100,34 @@ impl Sequences {
             };
         };
         if let Kind::Table { last } = kind {
-            if progress.phase == Phase::Restoring && sequence == progress.applied {
+            if state.stage == Stage::Restoring && sequence == state.applied {
                 if last {
-                    progress.phase = Phase::Open;
+                    state.stage = Stage::Open;
                 }
                 return Ok(Step::Apply);
             }
-            return progress.seen_before(link, sequence);
+            return state.seen_before(link, sequence);
         }
-        if sequence <= progress.applied {
+        if sequence <= state.applied {
             // An answer may have been lost with the stream; asking twice does no harm.
-            let again = kind == Kind::Query && progress.phase == Phase::Open;
+            let again = kind == Kind::Query && state.stage == Stage::Open;
             return Ok(if again { Step::Apply } else { Step::Ignore });
         }
-        let fits = match progress.phase {
-            Phase::Open => !matches!(kind, Kind::Opened | Kind::Reopened),
-            Phase::Closed => matches!(kind, Kind::Returned { .. }),
-            Phase::Restoring | Phase::Finished => false,
+        let fits = match state.stage {
+            Stage::Open => !matches!(kind, Kind::Opened | Kind::Reopened),
+            Stage::Closed => matches!(kind, Kind::Returned { .. }),
+            Stage::Restoring | Stage::Finished => false,
         };
-        if sequence != progress.applied + 1 || !fits {
+        if sequence != state.applied + 1 || !fits {
             return Err(Refusal::protocol(format!(
                 "entry {sequence} ({kind:?}) of link {link} after entry {} ({:?})",
-                progress.applied, progress.phase
+                state.applied, state.stage
             )));
         }
-        progress.applied = sequence;
+        state.applied = sequence;
         match kind {
-            Kind::Closed => progress.phase = Phase::Closed,
-            Kind::Returned { last: true } => progress.phase = Phase::Finished,
+            Kind::Closed => state.stage = Stage::Closed,
+            Kind::Returned { last: true } => state.stage = Stage::Finished,
             Kind::Opened
             | Kind::Reopened
             | Kind::Table { .. }
@@ -135,43 +135,43 @@ impl Sequences {
             | Kind::Returned { last: false }
             | Kind::Other => {}
         }
-        if !std::mem::replace(&mut progress.unmarked, true) {
-            self.unmarked.push(link);
+        if !std::mem::replace(&mut state.unreported, true) {
+            self.unreported.push(link);
         }
         Ok(Step::Apply)
     }
 
-    fn open(&mut self, link: u64, sequence: u64, phase: Phase) -> Step {
-        let progress = Progress {
+    fn open(&mut self, link: u64, sequence: u64, stage: Stage) -> Step {
+        let state = LinkState {
             applied: sequence,
             confirmed: 0,
-            phase,
-            unmarked: true,
+            stage,
+            unreported: true,
         };
-        self.links.insert(link, progress);
-        self.unmarked.push(link);
+        self.links.insert(link, state);
+        self.unreported.push(link);
         Step::Apply
     }
 
     /// How far the links have come that something was applied of since the last call.
-    pub(crate) fn take_marks(&mut self) -> Vec<Mark> {
+    pub(crate) fn take_progress(&mut self) -> Vec<Progress> {
         let links = &mut self.links;
-        let marks = self.unmarked.drain(..).filter_map(|link| {
-            let progress = links.get_mut(&link)?;
-            progress.unmarked = false;
-            Some((link, progress.applied))
+        let progress = self.unreported.drain(..).filter_map(|link| {
+            let state = links.get_mut(&link)?;
+            state.unreported = false;
+            Some((link, state.applied))
         });
-        marks.collect()
+        progress.collect()
     }
 
-    /// These marks are confirmed by the Downlink with this number.
-    pub(crate) fn confirm(&mut self, marks: &[Mark], number: u64) {
-        for &(link, sequence) in marks {
-            let Some(progress) = self.links.get_mut(&link) else {
+    /// This is confirmed by the Downlink with this number.
+    pub(crate) fn confirm(&mut self, progress: &[Progress], number: u64) {
+        for &(link, sequence) in progress {
+            let Some(state) = self.links.get_mut(&link) else {
                 continue;
             };
-            progress.confirmed = progress.confirmed.max(sequence);
-            if progress.phase == Phase::Finished && sequence == progress.applied {
+            state.confirmed = state.confirmed.max(sequence);
+            if state.stage == Stage::Finished && sequence == state.applied {
                 self.closed.push_back((link, number));
             }
         }
@@ -181,9 +181,9 @@ impl Sequences {
     }
 
     /// Everything that has been confirmed, for a stream that may not have heard of it.
-    pub(crate) fn confirmed(&self) -> Vec<Mark> {
+    pub(crate) fn confirmed(&self) -> Vec<Progress> {
         let links = self.links.iter();
-        let confirmed = links.map(|(link, progress)| (*link, progress.confirmed));
+        let confirmed = links.map(|(link, state)| (*link, state.confirmed));
         confirmed.filter(|(_, sequence)| *sequence > 0).collect()
     }
 
@@ -204,20 +204,20 @@ impl Sequences {
     /// A new stream. Links whose table has not come completely are forgotten, for they must come again from the start.
     pub(crate) fn resume(&mut self) {
         self.links
-            .retain(|_, progress| progress.phase != Phase::Restoring);
+            .retain(|_, state| state.stage != Stage::Restoring);
         self.closed.clear();
     }
 
     /// What has been applied of each link.
     pub(crate) fn applied(&self) -> impl Iterator<Item = (u64, u64)> {
-        let applied = |(link, progress): (&u64, &Progress)| (*link, progress.applied);
+        let applied = |(link, state): (&u64, &LinkState)| (*link, state.applied);
         self.links.iter().map(applied)
     }
 
     /// Links of which something may still come back.
     pub(crate) fn unfinished_links(&self) -> impl Iterator<Item = u64> {
-        let unfinished = |(link, progress): (&u64, &Progress)| {
-            matches!(progress.phase, Phase::Open | Phase::Closed).then_some(*link)
+        let unfinished = |(link, state): (&u64, &LinkState)| {
+            matches!(state.stage, Stage::Open | Stage::Closed).then_some(*link)
         };
         self.links.iter().filter_map(unfinished)
     }
@@ -225,12 +225,12 @@ impl Sequences {
     /// Links that the core has.
     pub(crate) fn open_links(&self) -> impl Iterator<Item = u64> {
         let open =
-            |(link, progress): (&u64, &Progress)| (progress.phase == Phase::Open).then_some(*link);
+            |(link, state): (&u64, &LinkState)| (state.stage == Stage::Open).then_some(*link);
         self.links.iter().filter_map(open)
     }
 }
 
-impl Progress {
+impl LinkState {
     fn seen_before(&self, link: u64, sequence: u64) -> Result<Step, Refusal> {
         if sequence <= self.applied {
             return Ok(Step::Ignore);
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(sequences.step(1, 2, Kind::Query), Ok(Step::Apply));
         assert_eq!(sequences.step(1, 3, Kind::Other), Ok(Step::Apply));
         assert_eq!(sequences.step(1, 2, Kind::Query), Ok(Step::Apply));
-        assert_eq!(sequences.take_marks(), [(1, 3)]);
+        assert_eq!(sequences.take_progress(), [(1, 3)]);
     }
 
     #[test]
@@ -306,15 +306,15 @@ mod tests {
         sequences.resume();
 
         assert_eq!(sequences.applied().collect::<Vec<_>>(), [(1, 1)]);
-        assert_eq!(sequences.take_marks(), [(1, 1)]);
+        assert_eq!(sequences.take_progress(), [(1, 1)]);
     }
 
     #[test]
     fn a_new_stream_hears_again_what_was_confirmed_and_no_more() {
         let mut sequences = Sequences::default();
         open(&mut sequences, 1);
-        let marks = sequences.take_marks();
-        sequences.confirm(&marks, 1);
+        let progress = sequences.take_progress();
+        sequences.confirm(&progress, 1);
         let later = sequences.step(1, 2, Kind::Other);
         assert_eq!(later, Ok(Step::Apply));
 
@@ -336,9 +336,9 @@ mod tests {
         assert!(sequences.step(1, 4, Kind::Other).is_err());
         assert_eq!(sequences.open_links().count(), 0);
 
-        let marks = sequences.take_marks();
-        assert_eq!(marks, [(1, 3)]);
-        sequences.confirm(&marks, 5);
+        let progress = sequences.take_progress();
+        assert_eq!(progress, [(1, 3)]);
+        sequences.confirm(&progress, 5);
         sequences.taken(4);
         assert_eq!(sequences.applied().count(), 1);
         sequences.taken(5);

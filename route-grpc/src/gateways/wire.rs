@@ -6,7 +6,7 @@ use route_proto::attach::v1::{
     StatusNotice, TakenMark, delivery,
 };
 
-use super::clock_offset::GatewayClock;
+use super::clock_offset::ClockOffset;
 use crate::refusal::Refusal;
 
 /// A link's name.
@@ -26,7 +26,7 @@ fn read_link(link: Option<WireLinkId>) -> LinkId {
 }
 
 /// A delivery for a gateway with this clock.
-pub(super) fn delivery(item: &Item, clock: GatewayClock, traceparent: String) -> Delivery {
+pub(super) fn delivery(item: &Item, clock: ClockOffset, traceparent: String) -> Delivery {
     let mut read_at_micros = 0;
     let payload = match &item.payload {
         Payload::Pdu(pdu) => delivery::Payload::Pdu(pdu.clone()),
@@ -60,7 +60,7 @@ pub(super) fn delivery(item: &Item, clock: GatewayClock, traceparent: String) ->
 pub(crate) fn read_run(
     link: LinkId,
     run: DeliveryRun,
-    clock: GatewayClock,
+    clock: ClockOffset,
 ) -> Result<ReturnedRun, Refusal> {
     let items = run.deliveries.into_iter();
     let items = items.map(|delivery| read_delivery(link, delivery, clock));
@@ -72,7 +72,7 @@ pub(crate) fn read_run(
     })
 }
 
-fn read_delivery(link: LinkId, delivery: Delivery, clock: GatewayClock) -> Result<Item, Refusal> {
+fn read_delivery(link: LinkId, delivery: Delivery, clock: ClockOffset) -> Result<Item, Refusal> {
     let payload = match delivery.payload {
         Some(delivery::Payload::Pdu(pdu)) => {
             let read_at = match delivery.read_at_micros {

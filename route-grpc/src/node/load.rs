@@ -61,10 +61,11 @@ impl Load {
 impl Queued {
     /// For the gateway with this incarnation, if the node has it.
     pub fn of(node: &Node, incarnation: u64) -> Option<Self> {
-        let outbound = node.routing.lock().gateways.outbound(incarnation)?;
+        let mut routing = node.routing.lock();
+        let queue = &routing.gateways.get_mut(incarnation)?.queue;
         Some(Self {
-            bytes: outbound.bytes(),
-            dropped: outbound.dropped(),
+            bytes: queue.bytes(),
+            dropped: queue.dropped(),
         })
     }
 }

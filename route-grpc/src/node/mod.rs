@@ -113,8 +113,8 @@ impl Node {
             let settled = self.settle(transaction, now);
             (result, settled)
         };
-        for outbound in settled.touched {
-            if let Some(waker) = outbound.wake() {
+        for queue in settled.touched {
+            if let Some(waker) = queue.wake() {
                 waker.wake();
             }
         }

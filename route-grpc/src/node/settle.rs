@@ -9,14 +9,14 @@ use super::Node;
 use super::all_known::end_cold_start;
 use super::transaction::{Applied, Repeated, Transaction};
 use crate::cold_start::ColdStart;
-use crate::gateways::queue::Outbound;
+use crate::gateways::queue::Queue;
 use crate::refusal::Refusal;
 use crate::trace::Hop;
 
 /// What is left to do when the lock is free again.
 #[derive(Debug)]
 pub(super) struct Settled {
-    pub(super) touched: Vec<Arc<Outbound>>,
+    pub(super) touched: Vec<Arc<Queue>>,
     pub(super) head: Option<u64>,
     /// End with the rest.
     _hops: Vec<Hop>,
@@ -61,12 +61,15 @@ impl Node {
             ended,
         } in applied.drain(..)
         {
-            gateways.end_links(gateway, &ended);
+            if let Some(queue) = gateways.queue_of(gateway) {
+                // After everything that was queued for them.
+                ended.iter().for_each(|link| queue.end_link(*link));
+            }
             confirmations.add(gateway, batch);
         }
         // A draining node's word is worth nothing: its successor is told again.
         if !self.shutdown.draining().is_cancelled() {
-            confirmations.confirm(|origin, marks| gateways.confirm(origin, marks));
+            confirmations.confirm(|origin, progress| gateways.confirm(origin, progress));
         }
     }
 
@@ -76,7 +79,7 @@ impl Node {
             let Some(gateway) = transaction.gateways.get_mut(incarnation) else {
                 continue;
             };
-            let queued_bytes = gateway.outbound.bytes();
+            let queued_bytes = gateway.queue.bytes();
             let gateway = gateway.id();
             tracing::warn!(
                 gateway,
@@ -119,11 +122,21 @@ impl Node {
                     to,
                     taken,
                     receipts,
-                } => gateways.take_over(to, &taken, receipts),
-                Output::Close(link) => gateways.close_link(link),
+                } => {
+                    if let Some(queue) = gateways.queue_of(to.gateway) {
+                        queue.take_over(to.number, &taken, receipts);
+                    }
+                }
+                Output::Close(link) => {
+                    if let Some(queue) = gateways.queue_of(link.gateway) {
+                        queue.close_link(link.number);
+                    }
+                }
                 Output::Answer(answer) => {
-                    let traceparent = traced.traceparent(answer.link, answer.sequence);
-                    gateways.answer(&answer, traceparent);
+                    if let Some(queue) = gateways.queue_of(answer.link.gateway) {
+                        let traceparent = traced.traceparent(answer.link, answer.sequence);
+                        queue.answer(&answer, traceparent);
+                    }
                 }
                 Output::Event(event) => events.push(event),
             }

@@ -1,7 +1,6 @@
 //! What happens to what stands behind the node's lock.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::time::Duration;
 
 use route_core::{LinkId, Receipt};
@@ -9,7 +8,7 @@ use route_proto::attach::v1::UplinkEntry;
 
 use crate::cold_start::ColdStart;
 use crate::gateways::Gateways;
-use crate::gateways::clock_offset::GatewayClock;
+use crate::gateways::clock_offset::ClockOffset;
 use crate::gateways::confirmations::{Batch, Confirmations};
 use crate::gateways::ingest::{self, Effects, OpenQuery};
 use crate::gateways::queue::HeldRun;
@@ -72,17 +71,15 @@ impl Transaction<'_> {
         let (mut effects, result) =
             ingest::apply(core, now, incarnation, gateway, entries, later, traced);
         self.core.under(None);
-        let outbound = Arc::clone(&gateway.outbound);
         self.applied.push(Applied {
             gateway: incarnation,
             batch: Batch {
-                marks: gateway.sequences.take_marks(),
+                progress: gateway.sequences.take_progress(),
                 receipt,
                 bytes: effects.bytes,
             },
             ended: std::mem::take(&mut effects.ended),
         });
-        self.gateways.touch(&outbound);
         (effects, result)
     }
 
@@ -170,7 +167,7 @@ impl Transaction<'_> {
         }
         self.confirmations.forget(incarnation);
         self.core.lose_gateway(incarnation);
-        self.take_back(incarnation, gateway.clock, gateway.outbound.take_held());
+        self.take_back(incarnation, gateway.clock, gateway.queue.give_up());
         for number in gateway.sequences.unfinished_links() {
             let link = LinkId {
                 gateway: incarnation,
@@ -178,7 +175,7 @@ impl Transaction<'_> {
             };
             self.core.all_returned(link, Vec::new());
         }
-        self.gateways.count_dropped(&gateway.outbound);
+        self.gateways.count_dropped(&gateway.queue);
         if self.cold_start.is_none() {
             self.gateways.announce_roster(None);
         }
@@ -202,7 +199,7 @@ impl Transaction<'_> {
             "gateway has hung up, its MsgServers' new connections do not wait for it"
         );
         let numbers: Vec<u64> = awaited.iter().map(|link| link.number).collect();
-        let held = gateway.outbound.take_held_for(&numbers);
+        let held = gateway.queue.give_up_for(&numbers);
         let clock = gateway.clock;
         self.take_back(incarnation, clock, held);
         for link in awaited {
@@ -211,7 +208,7 @@ impl Transaction<'_> {
     }
 
     /// What was not handed out to a gateway, whose clock this is, goes to the successors of its links.
-    fn take_back(&mut self, incarnation: u64, clock: GatewayClock, held: Vec<HeldRun>) {
+    fn take_back(&mut self, incarnation: u64, clock: ClockOffset, held: Vec<HeldRun>) {
         for HeldRun { mut run, receipts } in held {
             let targets = std::mem::take(&mut run.targets);
             let Ok(mut run) = read_run(LinkId::NODE, run, clock) else {

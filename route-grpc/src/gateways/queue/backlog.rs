@@ -310,6 +310,11 @@ impl Backlog {
         self.taken < self.end || self.taken_number < self.number
     }
 
+    /// Whether what is handed out may be lost on its way.
+    pub(super) fn retention(&self) -> Retention {
+        self.retention
+    }
+
     /// Downlinks so far.
     pub(super) fn number(&self) -> u64 {
         self.number

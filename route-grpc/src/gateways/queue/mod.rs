@@ -23,7 +23,7 @@ use route_proto::attach::v1::{
 };
 use tonic::Status;
 
-use super::sequences::Mark;
+use super::sequences::Progress;
 use super::wire;
 use backlog::Backlog;
 pub(crate) use backlog::HeldRun;
@@ -35,7 +35,7 @@ const OVERHEAD_BYTES: usize = 96;
 
 /// The queue of one gateway. Shared by the node (in) and the gateway's stream (out).
 #[derive(Debug)]
-pub(crate) struct Outbound {
+pub(crate) struct Queue {
     contents: Mutex<Contents>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) enum Queueing {
     Dropped,
 }
 
-impl Outbound {
+impl Queue {
     /// An empty queue without a stream.
     pub(crate) fn new(limit_bytes: usize, retention: Retention) -> Self {
         Self {
@@ -118,16 +118,16 @@ impl Outbound {
         self.push(Entry::Close(CloseLink { link, reason }), OVERHEAD_BYTES);
     }
 
-    /// Tells the gateway what was written to the predecessors of one of its links, as these batches have caused. Outside the
-    /// bound: a mark an origin.
+    /// Tells the gateway what was written to the predecessors of one of its links, as these batches
+    /// have caused. Outside the bound: a mark an origin. Within the process nothing is repeated.
     pub(crate) fn take_over(&self, link: u64, marks: &[Taken], receipts: &[Receipt]) {
         let bytes = OVERHEAD_BYTES + marks.len() * size_of::<TakenMark>();
         let marks = marks.iter().map(wire::taken).collect();
         let taken_over = Entry::TakenOver(TakenOver { link, marks });
-        self.contents
-            .lock()
-            .backlog
-            .push(taken_over, bytes, receipts);
+        let mut contents = self.contents.lock();
+        if contents.backlog.retention() == Retention::UntilTaken {
+            contents.backlog.push(taken_over, bytes, receipts);
+        }
     }
 
     fn push(&self, entry: Entry, bytes: usize) {
@@ -141,19 +141,19 @@ impl Outbound {
 
     /// Takes everything that was never handed out to the gateway, for it will not come back. What was handed out and not
     /// taken may have been written by it: that is given up, and counted.
-    pub(crate) fn take_held(&self) -> Vec<HeldRun> {
+    pub(crate) fn give_up(&self) -> Vec<HeldRun> {
         self.contents.lock().backlog.give_up()
     }
 
     /// Takes what waits for these links and was never handed out to the gateway.
-    pub(crate) fn take_held_for(&self, links: &[u64]) -> Vec<HeldRun> {
+    pub(crate) fn give_up_for(&self, links: &[u64]) -> Vec<HeldRun> {
         self.contents.lock().backlog.give_up_for(links)
     }
 
     /// Confirms links' sequences. Returns the number of the Downlink that will carry them.
-    pub(crate) fn confirm(&self, marks: &[Mark]) -> u64 {
+    pub(crate) fn confirm(&self, progress: &[Progress]) -> u64 {
         let mut contents = self.contents.lock();
-        contents.news.confirm(marks);
+        contents.news.confirm(progress);
         contents.backlog.number() + 1
     }
 

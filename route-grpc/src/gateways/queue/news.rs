@@ -3,7 +3,7 @@
 use hashbrown::HashMap;
 use route_proto::attach::v1::{AttachRoster, Confirmation, Downlink};
 
-use crate::gateways::sequences::Mark;
+use crate::gateways::sequences::Progress;
 
 /// What the present stream has not been told.
 #[derive(Debug, Default)]
@@ -23,8 +23,8 @@ impl News {
     }
 
     /// Links have come so far.
-    pub(super) fn confirm(&mut self, marks: &[Mark]) {
-        self.confirmed.extend(marks.iter().copied());
+    pub(super) fn confirm(&mut self, progress: &[Progress]) {
+        self.confirmed.extend(progress.iter().copied());
     }
 
     /// The gateway is to pause its readers, or to go on.

@@ -4,7 +4,7 @@ use route_core::{Course, FanView, Target};
 use route_proto::attach::v1::{Delivery, DeliveryRun};
 
 use super::OVERHEAD_BYTES;
-use crate::gateways::clock_offset::GatewayClock;
+use crate::gateways::clock_offset::ClockOffset;
 use crate::gateways::wire;
 use crate::trace::Traced;
 
@@ -18,7 +18,7 @@ pub(crate) struct Part<'a> {
     pub(crate) targets: &'a [Target],
     /// Where an earlier node had routed it.
     pub(crate) place: Option<u64>,
-    pub(crate) clock: GatewayClock,
+    pub(crate) clock: ClockOffset,
     pub(crate) traced: &'a Traced,
 }
 

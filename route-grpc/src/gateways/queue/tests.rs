@@ -5,20 +5,20 @@ use route_core::{Course, FanView, Item, LinkId, Payload, Target};
 use route_proto::attach::v1::DeliveryRun;
 
 use super::*;
-use crate::gateways::clock_offset::GatewayClock;
+use crate::gateways::clock_offset::ClockOffset;
 use crate::trace::Traced;
 
 #[test]
 fn what_follows_to_the_same_links_shares_a_run() {
-    let outbound = open(1 << 20);
+    let queue = open(1 << 20);
     let two = targets(&[1, 2]);
 
-    deliver(&outbound, 10, &two, b"a");
-    deliver(&outbound, 11, &two, b"b");
-    deliver(&outbound, 12, &two[..1], b"c");
-    deliver(&outbound, 14, &two[..1], b"d");
+    deliver(&queue, 10, &two, b"a");
+    deliver(&queue, 11, &two, b"b");
+    deliver(&queue, 12, &two[..1], b"c");
+    deliver(&queue, 14, &two[..1], b"d");
 
-    let shapes: Vec<_> = runs(&take(&outbound))
+    let shapes: Vec<_> = runs(&take(&queue))
         .iter()
         .map(|run| (run.position, run.targets.len(), run.deliveries.len()))
         .collect();
@@ -27,210 +27,186 @@ fn what_follows_to_the_same_links_shares_a_run() {
 
 #[test]
 fn a_message_ends_before_it_grows_too_long() {
-    let outbound = open(16 << 20);
+    let queue = open(16 << 20);
     let big = vec![0; 300 << 10];
     for position in 0..3 {
-        deliver(&outbound, position, &targets(&[1]), &big);
+        deliver(&queue, position, &targets(&[1]), &big);
     }
 
     for number in 1..=3 {
-        let downlink = take(&outbound);
+        let downlink = take(&queue);
         assert_eq!((downlink.number, downlink.entries.len()), (number, 1));
-        assert_eq!(outbound.taken(number), number);
+        assert_eq!(queue.taken(number), number);
     }
-    assert_eq!(outbound.bytes(), 0);
+    assert_eq!(queue.bytes(), 0);
 }
 
 #[test]
 fn a_full_queue_ends_the_stream_once_and_keeps_what_it_holds() {
-    let outbound = open(1000);
-    let deliver = |position| deliver(&outbound, position, &targets(&[1]), &[0; 600]);
+    let queue = open(1000);
+    let deliver = |position| deliver(&queue, position, &targets(&[1]), &[0; 600]);
 
     assert_eq!(deliver(1), Queueing::Queued);
     assert_eq!(deliver(2), Queueing::Choked);
     assert_eq!(deliver(3), Queueing::Dropped);
-    outbound.end_stream(Some(Status::resource_exhausted("slow")));
-    let told = poll(&outbound, 1);
-    outbound.open_stream(2);
+    queue.end_stream(Some(Status::resource_exhausted("slow")));
+    let told = poll(&queue, 1);
+    queue.open_stream(2);
 
     assert!(matches!(told, Poll::Ready(Some(Err(_)))));
-    assert!(matches!(poll(&outbound, 1), Poll::Ready(None)));
-    let Poll::Ready(Some(Ok(held))) = poll(&outbound, 2) else {
+    assert!(matches!(poll(&queue, 1), Poll::Ready(None)));
+    let Poll::Ready(Some(Ok(held))) = poll(&queue, 2) else {
         panic!("the next stream takes what is held");
     };
     assert_eq!(runs(&held)[0].position, 1);
-    assert_eq!(outbound.dropped(), 2);
+    assert_eq!(queue.dropped(), 2);
     assert_eq!(deliver(4), Queueing::Dropped, "handed out is not taken");
-    assert_eq!(outbound.taken(held.number), 1);
+    assert_eq!(queue.taken(held.number), 1);
     assert_eq!(deliver(4), Queueing::Queued);
     assert_eq!(deliver(5), Queueing::Choked);
 }
 
 #[test]
 fn what_was_not_taken_is_handed_out_again_before_anything_newer() {
-    let outbound = open(1 << 20);
-    let deliver = |position| deliver(&outbound, position, &targets(&[1]), b"x");
+    let queue = open(1 << 20);
+    let deliver = |position| deliver(&queue, position, &targets(&[1]), b"x");
     let positions = |downlink: &Downlink| {
         let runs = runs(downlink);
         runs.iter().map(|run| run.position).collect::<Vec<_>>()
     };
     for position in [10, 20] {
         deliver(position);
-        take(&outbound);
+        take(&queue);
     }
     deliver(30);
-    take(&outbound);
+    take(&queue);
     deliver(40);
 
-    assert_eq!(outbound.taken(1), 1);
-    outbound.open_stream(1);
+    assert_eq!(queue.taken(1), 1);
+    queue.open_stream(1);
 
-    let again = take(&outbound);
+    let again = take(&queue);
     assert_eq!(positions(&again), [20, 30, 40]);
-    assert_eq!(outbound.taken(3), 1, "numbers of the old stream are over");
-    assert_eq!(outbound.taken(again.number), 4);
-    assert_eq!((outbound.bytes(), outbound.resent()), (0, 2));
+    assert_eq!(queue.taken(3), 1, "numbers of the old stream are over");
+    assert_eq!(queue.taken(again.number), 4);
+    assert_eq!((queue.bytes(), queue.resent()), (0, 2));
 }
 
 #[test]
 fn within_the_process_nothing_is_kept() {
-    let outbound = Outbound::new(1 << 20, Retention::None);
-    outbound.open_stream(1);
-    deliver(&outbound, 1, &targets(&[1]), b"x");
-    take(&outbound);
+    let queue = Queue::new(1 << 20, Retention::None);
+    queue.open_stream(1);
+    deliver(&queue, 1, &targets(&[1]), b"x");
+    take(&queue);
 
-    assert_eq!(outbound.bytes(), 0);
-    outbound.open_stream(1);
-    assert!(poll(&outbound, 1).is_pending());
+    assert_eq!(queue.bytes(), 0);
+    queue.open_stream(1);
+    assert!(poll(&queue, 1).is_pending());
 }
 
 #[test]
 fn what_a_lost_gateway_was_never_handed_can_be_had_back() {
-    let outbound = open(1 << 20);
-    deliver(&outbound, 1, &targets(&[1]), b"handed out");
-    take(&outbound);
-    deliver(&outbound, 5, &targets(&[1]), b"waiting");
+    let queue = open(1 << 20);
+    deliver(&queue, 1, &targets(&[1]), b"handed out");
+    take(&queue);
+    deliver(&queue, 5, &targets(&[1]), b"waiting");
 
-    let held = outbound.take_held();
+    let held = queue.give_up();
     let positions: Vec<_> = held.iter().map(|held| held.run.position).collect();
 
     assert_eq!(positions, [5]);
-    assert_eq!(outbound.dropped(), 1, "the other one may have been written");
-    assert_eq!(outbound.bytes(), 0);
+    assert_eq!(queue.dropped(), 1, "the other one may have been written");
+    assert_eq!(queue.bytes(), 0);
 }
 
 #[test]
 fn what_waits_for_some_links_can_be_had_and_the_rest_stays() {
-    let outbound = open(1 << 20);
-    deliver(&outbound, 1, &targets(&[1]), b"handed out");
-    take(&outbound);
-    deliver(&outbound, 5, &targets(&[1]), b"for one");
-    deliver(&outbound, 6, &targets(&[1, 2]), b"for both");
-    deliver(&outbound, 7, &targets(&[2]), b"for the other");
-    let before = outbound.bytes();
+    let queue = open(1 << 20);
+    deliver(&queue, 1, &targets(&[1]), b"handed out");
+    take(&queue);
+    deliver(&queue, 5, &targets(&[1]), b"for one");
+    deliver(&queue, 6, &targets(&[1, 2]), b"for both");
+    deliver(&queue, 7, &targets(&[2]), b"for the other");
+    let before = queue.bytes();
 
-    let had = outbound.take_held_for(&[1]);
+    let had = queue.give_up_for(&[1]);
 
     let had: Vec<_> = had
         .iter()
         .map(|held| (held.run.position, &held.run.targets[..]))
         .collect();
     assert_eq!(had, [(5, &[1][..]), (6, &[1][..])]);
-    assert!(outbound.bytes() < before);
-    outbound.open_stream(1);
-    let again = take(&outbound);
+    assert!(queue.bytes() < before);
+    queue.open_stream(1);
+    let again = take(&queue);
     let again: Vec<_> = runs(&again).iter().map(|r| &r.targets[..]).collect();
     // What was handed out, the place of what was taken, and the rest.
     assert_eq!(again, [&[1][..], &[], &[2], &[2]]);
-    outbound.taken(2);
-    assert_eq!(outbound.bytes(), 0);
+    queue.taken(2);
+    assert_eq!(queue.bytes(), 0);
 }
 
 #[test]
 fn a_run_keeps_the_receipts_of_all_its_batches_until_it_is_taken() {
-    let outbound = open(1 << 20);
+    let queue = open(1 << 20);
     let [first, second, dropped] = [(); 3].map(|()| Receipt::new());
-    deliver_for(&outbound, 10, &targets(&[1]), b"a", slice::from_ref(&first));
-    deliver_for(
-        &outbound,
-        11,
-        &targets(&[1]),
-        b"b",
-        slice::from_ref(&second),
-    );
+    deliver_for(&queue, 10, &targets(&[1]), b"a", slice::from_ref(&first));
+    deliver_for(&queue, 11, &targets(&[1]), b"b", slice::from_ref(&second));
     let long = vec![0; 2 << 20];
-    deliver_for(
-        &outbound,
-        12,
-        &targets(&[1]),
-        &long,
-        slice::from_ref(&dropped),
-    );
-    outbound.open_stream(1);
+    deliver_for(&queue, 12, &targets(&[1]), &long, slice::from_ref(&dropped));
+    queue.open_stream(1);
 
-    let number = take(&outbound).number;
+    let number = take(&queue).number;
 
     assert!(dropped.is_last());
     assert!(!first.only_rests() && !second.only_rests());
-    outbound.taken(number);
+    queue.taken(number);
     assert!(first.is_last() && second.is_last());
 }
 
 #[test]
 fn receipts_rest_while_the_gateway_is_away_and_little_waits() {
-    let outbound = open(1000);
+    let queue = open(1000);
     let [before, little, much] = [(); 3].map(|()| Receipt::new());
-    deliver_for(&outbound, 1, &targets(&[1]), b"a", slice::from_ref(&before));
+    deliver_for(&queue, 1, &targets(&[1]), b"a", slice::from_ref(&before));
 
-    outbound.end_stream(None);
-    deliver_for(&outbound, 2, &targets(&[1]), b"b", slice::from_ref(&little));
-    deliver_for(
-        &outbound,
-        9,
-        &targets(&[1]),
-        &[0; 500],
-        slice::from_ref(&much),
-    );
+    queue.end_stream(None);
+    deliver_for(&queue, 2, &targets(&[1]), b"b", slice::from_ref(&little));
+    deliver_for(&queue, 9, &targets(&[1]), &[0; 500], slice::from_ref(&much));
 
     assert!(before.only_rests() && little.only_rests());
     assert!(!much.only_rests(), "more than half of what may wait");
-    outbound.open_stream(2);
+    queue.open_stream(2);
     assert!(!before.only_rests() && !little.only_rests());
 }
 
 #[test]
 fn what_is_had_back_brings_its_receipts_and_what_was_handed_out_lets_go() {
-    let outbound = open(1 << 20);
+    let queue = open(1 << 20);
     let [handed_out, one, both, other] = [(); 4].map(|()| Receipt::new());
     deliver_for(
-        &outbound,
+        &queue,
         1,
         &targets(&[1]),
         b"a",
         slice::from_ref(&handed_out),
     );
-    take(&outbound);
-    deliver_for(&outbound, 5, &targets(&[1]), b"b", slice::from_ref(&one));
-    deliver_for(
-        &outbound,
-        6,
-        &targets(&[1, 2]),
-        b"c",
-        slice::from_ref(&both),
-    );
-    deliver_for(&outbound, 7, &targets(&[2]), b"d", slice::from_ref(&other));
+    take(&queue);
+    deliver_for(&queue, 5, &targets(&[1]), b"b", slice::from_ref(&one));
+    deliver_for(&queue, 6, &targets(&[1, 2]), b"c", slice::from_ref(&both));
+    deliver_for(&queue, 7, &targets(&[2]), b"d", slice::from_ref(&other));
     let receipts = |held: Vec<HeldRun>| {
         held.into_iter()
             .flat_map(|held| held.receipts)
             .collect::<Vec<_>>()
     };
 
-    let of_one = receipts(outbound.take_held_for(&[1]));
+    let of_one = receipts(queue.give_up_for(&[1]));
     assert_eq!(of_one, [one.clone(), both.clone()]);
     drop(of_one);
     assert!(one.is_last() && !both.is_last() && !handed_out.is_last());
 
-    let rest = receipts(outbound.take_held());
+    let rest = receipts(queue.give_up());
     assert_eq!(rest, [both.clone(), other.clone()]);
     drop(rest);
     for receipt in [handed_out, both, other] {
@@ -240,26 +216,26 @@ fn what_is_had_back_brings_its_receipts_and_what_was_handed_out_lets_go() {
 
 #[test]
 fn confirmations_pass_a_full_queue_and_only_the_last_of_a_link_counts() {
-    let outbound = open(1);
-    deliver(&outbound, 1, &targets(&[1]), b"full");
+    let queue = open(1);
+    deliver(&queue, 1, &targets(&[1]), b"full");
 
-    assert_eq!(outbound.confirm(&[(7, 1), (8, 1)]), 1);
-    assert_eq!(outbound.confirm(&[(7, 2)]), 1);
+    assert_eq!(queue.confirm(&[(7, 1), (8, 1)]), 1);
+    assert_eq!(queue.confirm(&[(7, 2)]), 1);
 
-    let mut confirmed: Vec<_> = take(&outbound)
+    let mut confirmed: Vec<_> = take(&queue)
         .confirmations
         .iter()
         .map(|c| (c.link, c.sequence))
         .collect();
     confirmed.sort_unstable();
     assert_eq!(confirmed, [(7, 2), (8, 1)]);
-    assert_eq!(outbound.confirm(&[]), 2);
+    assert_eq!(queue.confirm(&[]), 2);
 }
 
-fn open(limit_bytes: usize) -> Outbound {
-    let outbound = Outbound::new(limit_bytes, Retention::UntilTaken);
-    outbound.open_stream(1);
-    outbound
+fn open(limit_bytes: usize) -> Queue {
+    let queue = Queue::new(limit_bytes, Retention::UntilTaken);
+    queue.open_stream(1);
+    queue
 }
 
 fn targets(numbers: &[u64]) -> Vec<Target> {
@@ -267,13 +243,13 @@ fn targets(numbers: &[u64]) -> Vec<Target> {
     numbers.iter().map(target).collect()
 }
 
-fn deliver(outbound: &Outbound, position: u64, targets: &[Target], pdu: &[u8]) -> Queueing {
-    deliver_for(outbound, position, targets, pdu, &[])
+fn deliver(queue: &Queue, position: u64, targets: &[Target], pdu: &[u8]) -> Queueing {
+    deliver_for(queue, position, targets, pdu, &[])
 }
 
 /// The same, caused by the batches with these receipts.
 fn deliver_for(
-    outbound: &Outbound,
+    queue: &Queue,
     position: u64,
     targets: &[Target],
     pdu: &[u8],
@@ -292,21 +268,21 @@ fn deliver_for(
         course: Course::Direct,
         receipts,
     };
-    outbound.deliver(Part {
+    queue.deliver(Part {
         fan: &fan,
         targets,
         place: None,
-        clock: GatewayClock::new(0),
+        clock: ClockOffset::new(0),
         traced: &Traced::default(),
     })
 }
 
-fn poll(outbound: &Outbound, attempt: u64) -> Poll<Option<Result<Downlink, Status>>> {
-    outbound.poll_take(attempt, &mut Context::from_waker(Waker::noop()))
+fn poll(queue: &Queue, attempt: u64) -> Poll<Option<Result<Downlink, Status>>> {
+    queue.poll_take(attempt, &mut Context::from_waker(Waker::noop()))
 }
 
-fn take(outbound: &Outbound) -> Downlink {
-    let Poll::Ready(Some(Ok(downlink))) = poll(outbound, 1) else {
+fn take(queue: &Queue) -> Downlink {
+    let Poll::Ready(Some(Ok(downlink))) = poll(queue, 1) else {
         panic!("something is ready");
     };
     downlink
