@@ -32,8 +32,8 @@ impl Clock {
         self.started + at
     }
 
-    /// Unix time in milliseconds of the moment `at` after the start, to the second: details below that would
-    /// only tell how long the report was on its way.
+    /// Unix time in milliseconds of the moment `at` after the start, to the second: details below
+    /// that would only tell how long the report was on its way.
     pub(crate) fn unix_millis(&self, at: Duration) -> i64 {
         let seconds = (self.started_unix + at).as_secs();
         i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)

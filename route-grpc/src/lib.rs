@@ -1,13 +1,15 @@
 //! The node of TeamTalk Route: presence, routed events and the gateways' stream, over gRPC.
 //!
-//! What a gateway sends goes one way: [`attach`] (the stream) → `gateways::ingest` (each entry, once) → `route_core` (state
-//! and fan-out) → `gateways::queue` (bounded, one per gateway) → the stream back. What new services read comes from the
-//! node's event log: `api::watch` and `api::subscription`, each a cursor in it.
+//! What a gateway sends goes one way: [`attach`] (the stream) → `gateways::ingest` (each entry,
+//! once) → `route_core` (state and fan-out) → `gateways::queue` (bounded, one per gateway) → the
+//! stream back. What new services read comes from the node's event log: `api::watch` and
+//! `api::subscription`, each a cursor in it.
 //!
-//! **Architecture invariants.** Bodies of PDUs are read in `api::events` only, and only for subscribers and for what
-//! services publish. The clock is read in `clock` and in loops. A gRPC status is made in `refusal` only. Nothing is
-//! queued for a subscriber. An embedded gateway calls [`attach::open_embedded`], which ends in the function that the network service
-//! calls: there is no second path.
+//! **Architecture invariants.** Bodies of PDUs are read in `api::events` only, and only for
+//! subscribers and for what services publish. The clock is read in `clock` and in loops. A gRPC
+//! status is made in `refusal` only. Nothing is queued for a subscriber. An embedded gateway calls
+//! [`attach::open_embedded`], which ends in the function that the network service calls: there is
+//! no second path.
 //!
 //! A room uses those below it, never those above:
 //!
@@ -19,7 +21,8 @@
 //! | [`node`] | the state, its locks, its chores |
 //! | `cold_start` | what waits until all links are known |
 //! | `gateways` | who is attached, what comes up, what waits to go down, what is confirmed |
-//! | [`settings`], `limits`, `methods`, `metrics`, `trace`, `refusal`, `clock`, [`pdu`] | flags, bounds, names, instruments, errors, time, frames |
+//! | [`settings`], `limits`, `methods` | flags, bounds, names |
+//! | `metrics`, `trace`, `refusal`, `clock` | instruments, hops, errors, time |
 
 pub mod api;
 pub mod attach;

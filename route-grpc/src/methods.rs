@@ -1,4 +1,5 @@
-//! Names of the methods of the public API: a small closed set, so that they may be labels of metrics.
+//! Names of the methods of the public API: a small closed set, so that they may be labels of
+//! metrics.
 
 /// Streams. They are measured where they end.
 pub(crate) const SUBSCRIBE: &str = "teamtalk.route.v1.BroadcastService/Subscribe";

@@ -1,4 +1,5 @@
-//! What the node counts as it happens, with unit and description. What is read from it instead stands in `node/observed.rs`.
+//! What the node counts as it happens, with unit and description. What is read from it instead
+//! stands in `node/observed.rs`.
 //!
 //! Labels are small closed sets. No user id, no address, no link is ever one.
 
@@ -24,7 +25,8 @@ const ATTACH_REASONS: [ErrorReason; 7] = [
     ErrorReason::Draining,
 ];
 
-/// Bounds of call durations in seconds, as OpenTelemetry's conventions have them, and finer ones below.
+/// Bounds of call durations in seconds, as OpenTelemetry's conventions have them, and finer ones
+/// below.
 const CALL_SECONDS: [f64; 17] = [
     0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0,
     7.5, 10.0,
@@ -190,7 +192,8 @@ impl Metrics {
         metrics
     }
 
-    /// Prometheus sees no increase in a series that begins with its first event, and alerts go by increases.
+    /// Prometheus sees no increase in a series that begins with its first event, and alerts go by
+    /// increases.
     fn begin_with_zero(&self) {
         for counter in [&self.published, &self.slow_gateways, &self.superseded] {
             counter.add(0, &[]);

@@ -73,7 +73,8 @@ impl Refusal {
         }
     }
 
-    /// A gateway's message could not be read. If it was too long, the gateway can do something about it.
+    /// A gateway's message could not be read. If it was too long, the gateway can do something
+    /// about it.
     pub(crate) fn unreadable(status: &Status) -> Self {
         let problem = status.message().to_owned();
         if status.code() == Code::OutOfRange {

@@ -13,39 +13,43 @@ use crate::limits::ATTACH_OVERHEAD_BYTES;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Node")]
 pub struct NodeSettings {
-    /// Who gets a PDU: the links whose MsgServer needs it, or all of them as the C++ RouteServer does
+    /// Who gets a PDU: the links whose MsgServer needs it, or all of them as the C++ RouteServer
+    /// does
     #[arg(long, env = "TT_ROUTE_FAN_OUT", value_enum, default_value_t = FanOut::Directed)]
     pub fan_out: FanOut,
     /// How long the links of a gateway stay when its stream breaks
     #[arg(long, env = "TT_ROUTE_DETACH_GRACE", value_name = "TIME", value_parser = duration, default_value = "10s")]
     pub detach_grace: Duration,
-    /// How long a MsgServer that has turned to another gateway waits for what the gateway that it has left, and that has closed
-    /// its connection to the node, may give back; 0s: not at all
+    /// How long a MsgServer that has turned to another gateway waits for what the gateway that it
+    /// has left, and that has closed its connection to the node, may give back; 0s: not at all
     #[arg(long, env = "TT_ROUTE_DEPARTED_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "1s")]
     pub departed_wait: Duration,
-    /// How long a new node waits for the gateways of its predecessor before it routes and answers, from the first that comes on;
-    /// for that one, 10s longer; 0s: not at all
+    /// How long a new node waits for the gateways of its predecessor before it routes and answers,
+    /// from the first that comes on; for that one, 10s longer; 0s: not at all
     #[arg(long, env = "TT_ROUTE_COLD_START_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "10s")]
     pub cold_start_wait: Duration,
-    /// How long a new node to which only new gateways have come waits for others, which may have had a predecessor of it; 0s: not
-    /// at all, as an embedded node
+    /// How long a new node to which only new gateways have come waits for others, which may have
+    /// had a predecessor of it; 0s: not at all, as an embedded node
     #[arg(long, env = "TT_ROUTE_NEWCOMER_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "1500ms")]
     pub newcomer_wait: Duration,
-    /// What a new node holds of one gateway until then; beyond, it reads no more of it. Has to be more than the gateway's
-    /// --window-total-bytes
+    /// What a new node holds of one gateway until then; beyond, it reads no more of it. Has to be
+    /// more than the gateway's --window-total-bytes
     #[arg(long, env = "TT_ROUTE_COLD_START_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "320MiB")]
     pub cold_start_bytes: usize,
-    /// How long a call waits for a node that does not answer yet; then it fails with NOT_SYNCED. 0s: at once
+    /// How long a call waits for a node that does not answer yet; then it fails with NOT_SYNCED.
+    /// 0s: at once
     #[arg(long, env = "TT_ROUTE_CALL_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
     pub call_wait: Duration,
-    /// How long a gateway that was started anew waits for its old stream to break; then it is refused. 0s: at once
+    /// How long a gateway that was started anew waits for its old stream to break; then it is
+    /// refused. 0s: at once
     #[arg(long, env = "TT_ROUTE_ID_IN_USE_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
     pub id_in_use_wait: Duration,
-    /// A gateway that has taken nothing of what it was sent for so long may be gone: seats whose successor it may have outlast
-    /// --seat-hold
+    /// A gateway that has taken nothing of what it was sent for so long may be gone: seats whose
+    /// successor it may have outlast --seat-hold
     #[arg(long, env = "TT_ROUTE_GATEWAY_SILENCE", value_name = "TIME", value_parser = duration, default_value = "1s")]
     pub gateway_silence: Duration,
-    /// How long a MsgServer's users stay when its claimed connection closes while another one lives; 0s: not at all
+    /// How long a MsgServer's users stay when its claimed connection closes while another one
+    /// lives; 0s: not at all
     #[arg(long, env = "TT_ROUTE_SEAT_HOLD", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
     pub seat_hold: Duration,
     /// What is held for such a MsgServer; beyond, deliveries are dropped and counted
@@ -54,14 +58,17 @@ pub struct NodeSettings {
     /// What may wait for one gateway; beyond, its stream is ended
     #[arg(long, env = "TT_ROUTE_GATEWAY_QUEUE_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "256MiB")]
     pub gateway_queue_bytes: usize,
-    /// What of one gateway may wait for others that are away; beyond, it is confirmed although this node alone holds it. Has to
-    /// be less than the gateway's --window-bytes, or its MsgServers wait until the others are back
+    /// What of one gateway may wait for others that are away; beyond, it is confirmed although this
+    /// node alone holds it. Has to be less than the gateway's --window-bytes, or its MsgServers
+    /// wait until the others are back
     #[arg(long, env = "TT_ROUTE_PATIENT_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "4MiB")]
     pub patient_bytes: usize,
-    /// Whether MsgServers are told of users that vanish with a lost connection or gateway; the C++ RouteServer does not
+    /// Whether MsgServers are told of users that vanish with a lost connection or gateway; the C++
+    /// RouteServer does not
     #[arg(long, env = "TT_ROUTE_NOTIFY_ON_LOSS", value_enum, default_value_t = NotifyOnLoss::None)]
     pub notify_on_loss: NotifyOnLoss,
-    /// Longest PDU, a frame of the MsgServers' protocol, that gateways may send up or services publish
+    /// Longest PDU, a frame of the MsgServers' protocol, that gateways may send up or services
+    /// publish
     #[arg(long, env = "TT_ROUTE_PDU_LIMIT", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "16MiB")]
     pub pdu_limit: usize,
     /// Events kept for subscribers that come back or fall behind
@@ -103,7 +110,8 @@ pub struct NodeSettings {
     /// It has so long to answer; then its connection is closed
     #[arg(long, env = "TT_ROUTE_GRPC_KEEPALIVE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "4s")]
     pub grpc_keepalive_timeout: Duration,
-    /// What may come on one stream before it is read, and four times that on one connection; then the peer waits
+    /// What may come on one stream before it is read, and four times that on one connection; then
+    /// the peer waits
     #[arg(long, env = "TT_ROUTE_GRPC_STREAM_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "16MiB")]
     pub grpc_stream_bytes: u32,
     /// Over what time open streams are ended when the node stops; 0s: all at once

@@ -1,7 +1,7 @@
 //! Traces at the node: one hop of those PDUs and queries that come with a `traceparent`.
 //!
-//! The core knows nothing of it. What a transaction routes and is traced is kept here, nearly always nothing, until its
-//! deliveries have been queued for the gateways.
+//! The core knows nothing of it. What a transaction routes and is traced is kept here, nearly
+//! always nothing, until its deliveries have been queued for the gateways.
 
 use std::time::SystemTime;
 
@@ -51,7 +51,8 @@ impl Traced {
 
     /// What is caused by this link's entry is told of its trace; nothing, if it has none.
     pub(crate) fn traceparent(&self, origin: LinkId, sequence: u64) -> String {
-        // What the node originates is numbered by the core; there is never more than one in a transaction.
+        // What the node originates is numbered by the core; there is never more than one in a
+        // transaction.
         let of_node = origin == LinkId::NODE;
         let of_this = |hop: &&Hop| hop.origin == origin && (of_node || hop.sequence == sequence);
         let hop = self.hops.iter().find(of_this);

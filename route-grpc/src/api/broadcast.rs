@@ -93,7 +93,8 @@ pub async fn subscribe(
 }
 
 impl Broadcast {
-    /// Routes it, unless the same request was carried out before. Equal requests wait for each other.
+    /// Routes it, unless the same request was carried out before. Equal requests wait for each
+    /// other.
     fn publish_once(
         &self,
         called_at: Duration,
@@ -133,7 +134,8 @@ impl Broadcast {
                 Some(WireAudience::Everyone(_)) => Audience::Everyone,
                 None => concerned.audience(),
             };
-            // What was logged before: the event comes next, for nothing else happens under this lock.
+            // What was logged before: the event comes next, for nothing else happens under this
+            // lock.
             let before = self.node.log.extent().0;
             if let Some(parent) = telemetry::current() {
                 routing.traced.route(LinkId::NODE, 0, parent);

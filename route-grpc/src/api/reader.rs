@@ -1,6 +1,7 @@
 //! One reader of the event log: a cursor, and the life of the stream around it.
 //!
-//! Nothing is queued for a reader, so there is nothing to bound: a slow one falls behind the log and is told so.
+//! Nothing is queued for a reader, so there is nothing to bound: a slow one falls behind the log
+//! and is told so.
 
 use std::sync::Arc;
 use std::time::Duration;

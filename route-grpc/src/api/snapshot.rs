@@ -1,7 +1,7 @@
 //! All users that are not offline, as of one moment, without stopping the node for it.
 //!
-//! The table is scanned in pieces while it changes; then, under one lock, everybody is read again whose status
-//! changed meanwhile, as the event log tells.
+//! The table is scanned in pieces while it changes; then, under one lock, everybody is read again
+//! whose status changed meanwhile, as the event log tells.
 
 use std::sync::Arc;
 use std::time::Duration;

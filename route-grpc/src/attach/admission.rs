@@ -30,8 +30,8 @@ pub(super) struct Admitted {
     pub(super) queue: Arc<Queue>,
 }
 
-/// Reads the hello and decides about it. A gateway whose id is in use gets a second chance when the other stream
-/// breaks. Returns also what is cancelled when the node ends the stream.
+/// Reads the hello and decides about it. A gateway whose id is in use gets a second chance when the
+/// other stream breaks. Returns also what is cancelled when the node ends the stream.
 pub(super) async fn admit<S>(
     node: &Node,
     requests: &mut Pin<Box<S>>,
@@ -45,7 +45,8 @@ where
     let roster = std::mem::take(&mut hello.roster);
     let hello = Hello::check(hello, node.epoch, node.clock.now())?;
     let stream_end = CancellationToken::new();
-    // Its kernel closes the old connection when the process dies, so this is a matter of milliseconds.
+    // Its kernel closes the old connection when the process dies, so this is a matter of
+    // milliseconds.
     let patience = tokio::time::sleep(node.settings.id_in_use_wait);
     tokio::pin!(patience);
     let mut patient = true;

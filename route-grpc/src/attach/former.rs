@@ -1,4 +1,5 @@
-//! What a gateway is told that knows this service by its former name, `teamtalk.route.v1.LinkService`.
+//! What a gateway is told that knows this service by its former name,
+//! `teamtalk.route.v1.LinkService`.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -15,7 +16,8 @@ use tracing::warn;
 use crate::node::Node;
 use crate::refusal::Refusal;
 
-/// Refuses whatever is called by that name. The two sides' messages differ, so nothing is served by it.
+/// Refuses whatever is called by that name. The two sides' messages differ, so nothing is served by
+/// it.
 #[derive(Debug, Clone)]
 pub(crate) struct FormerAttach {
     node: Arc<Node>,

@@ -1,5 +1,5 @@
-//! Did the other end close the connection? A process that ends, in whichever way, has its kernel do so; a peer that is cut
-//! off cannot, and is noticed by its silence.
+//! Did the other end close the connection? A process that ends, in whichever way, has its kernel do
+//! so; a peer that is cut off cannot, and is noticed by its silence.
 
 use std::io;
 use std::sync::Arc;
@@ -20,7 +20,8 @@ impl Hangup {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// What reading or writing ended with. A time-out, or a route that is gone, says nothing about the other end.
+    /// What reading or writing ended with. A time-out, or a route that is gone, says nothing about
+    /// the other end.
     pub(crate) fn note_error(&self, error: &io::Error) {
         let by_peer = matches!(
             error.kind(),

@@ -1,8 +1,9 @@
-//! AttachService: a gateway's stream, hello and welcome, then batches both ways until either side ends it.
+//! AttachService: a gateway's stream, hello and welcome, then batches both ways until either side
+//! ends it.
 //!
-//! Two halves that never wait for each other: a task that applies what comes up (`stream`), and a stream that takes what
-//! waits in the gateway's queue (`responses`). An embedded gateway calls [`open_embedded`], which is the same without a
-//! network between.
+//! Two halves that never wait for each other: a task that applies what comes up (`stream`), and a
+//! stream that takes what waits in the gateway's queue (`responses`). An embedded gateway calls
+//! [`open_embedded`], which is the same without a network between.
 
 mod admission;
 pub(crate) mod former;

@@ -1,4 +1,5 @@
-//! What goes down: the welcome, then what waits in the gateway's queue, until either side ends the stream.
+//! What goes down: the welcome, then what waits in the gateway's queue, until either side ends the
+//! stream.
 
 use std::pin::Pin;
 use std::sync::Arc;

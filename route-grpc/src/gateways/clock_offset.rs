@@ -1,18 +1,19 @@
 //! A gateway's clock as the node sees it: by how much the two differ.
 //!
-//! Pure. A reading is on its way for a moment, or for seconds if the line stalls, and so makes the gateway's clock look
-//! slower than it is, never faster. So the smallest difference of the last minute or two counts; older ones do not, for
-//! clocks drift.
+//! Pure. A reading is on its way for a moment, or for seconds if the line stalls, and so makes the
+//! gateway's clock look slower than it is, never faster. So the smallest difference of the last
+//! minute or two counts; older ones do not, for clocks drift.
 
 use std::time::Duration;
 
 use crate::clock::micros;
 
-/// A reading is forgotten after one to two of these. Clocks that nobody corrects drift by some milliseconds in that time.
+/// A reading is forgotten after one to two of these. Clocks that nobody corrects drift by some
+/// milliseconds in that time.
 const WINDOW: Duration = Duration::from_secs(60);
 
-/// What one gateway's clock has to be set forward by to show the node's time, microseconds; negative if the gateway has
-/// been up for longer.
+/// What one gateway's clock has to be set forward by to show the node's time, microseconds;
+/// negative if the gateway has been up for longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ClockOffset {
     /// The smallest difference of the present window, and of the one before.
@@ -53,7 +54,8 @@ impl ClockOffset {
         gateway_micros.saturating_add(self.offset())
     }
 
-    /// What the gateway's clock shows at a moment of the node's time, microseconds; negative before it started.
+    /// What the gateway's clock shows at a moment of the node's time, microseconds; negative before
+    /// it started.
     pub(crate) fn gateway_micros(self, node_micros: i64) -> i64 {
         node_micros.saturating_sub(self.offset())
     }

@@ -1,16 +1,19 @@
-//! What has been applied and may not be confirmed yet: each batch waits until everything that it caused has been taken by
-//! the gateways that it is for, dropped or given up.
+//! What has been applied and may not be confirmed yet: each batch waits until everything that it
+//! caused has been taken by the gateways that it is for, dropped or given up.
 //!
-//! Pure. A batch is what one Uplink message brought. What it causes carries copies of its receipt, wherever it goes: in the
-//! queues of other gateways, at a seat, with a link that settles. When the last copy is dropped, the batch may be
-//! confirmed. Batches of one gateway are confirmed in order, and the work is per batch, not per delivery.
+//! Pure. A batch is what one Uplink message brought. What it causes carries copies of its receipt,
+//! wherever it goes: in the queues of other gateways, at a seat, with a link that settles. When the
+//! last copy is dropped, the batch may be confirmed. Batches of one gateway are confirmed in order,
+//! and the work is per batch, not per delivery.
 //!
-//! What a gateway that is away has not taken is waited for too, because what the node alone holds dies with the node. But
-//! not for ever: when so much of an origin waits that it would stop reading its MsgServers (`--patient-bytes`), copies
-//! that rest are not waited for. They rest where less than half of what may be held is held. Beyond that the origins do
-//! stop, until the gateway comes back or is lost: nothing is dropped.
+//! What a gateway that is away has not taken is waited for too, because what the node alone holds
+//! dies with the node. But not for ever: when so much of an origin waits that it would stop reading
+//! its MsgServers (`--patient-bytes`), copies that rest are not waited for. They rest where less
+//! than half of what may be held is held. Beyond that the origins do stop, until the gateway comes
+//! back or is lost: nothing is dropped.
 //!
-//! Bounded by the windows of the gateways, which send nothing more when so much of theirs is unconfirmed.
+//! Bounded by the windows of the gateways, which send nothing more when so much of theirs is
+//! unconfirmed.
 
 use std::collections::VecDeque;
 
@@ -42,8 +45,9 @@ pub(crate) struct Batch {
 }
 
 impl Confirmations {
-    /// None yet. So many bytes of one gateway may wait before they are confirmed against the risk of losing them together with
-    /// the node: less than a gateway's window for one link, so that a single busy link does not stop.
+    /// None yet. So many bytes of one gateway may wait before they are confirmed against the risk
+    /// of losing them together with the node: less than a gateway's window for one link, so that a
+    /// single busy link does not stop.
     pub(crate) fn new(patient_bytes: usize) -> Self {
         Self {
             patient_bytes,

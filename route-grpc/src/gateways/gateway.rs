@@ -33,7 +33,8 @@ pub(crate) struct Gateway {
     /// What waits for it.
     pub(crate) queue: Arc<Queue>,
     pub(super) retention: Retention,
-    /// The node lost this life of the gateway before, and had then applied so much of its links: that has had its effects.
+    /// The node lost this life of the gateway before, and had then applied so much of its links:
+    /// that has had its effects.
     pub(super) seen_before: HashMap<u64, u64>,
     /// Its queries that wait until it has caught up.
     pub(crate) waiting_queries: Vec<OpenQuery>,
@@ -72,7 +73,8 @@ impl Gateway {
         }
     }
 
-    /// It goes on with a new stream. It is told again what was confirmed, and gets again what it has not taken.
+    /// It goes on with a new stream. It is told again what was confirmed, and gets again what it
+    /// has not taken.
     pub(super) fn resume(&mut self, hello: &Hello, stream_end: CancellationToken) {
         self.hello.attempt = hello.attempt;
         self.clock.greeted(hello.clock_offset);
@@ -121,13 +123,15 @@ impl Gateway {
         self.reach
     }
 
-    /// Something happens to it. Returns how it can be reached from then on; there is no other way in which that changes.
+    /// Something happens to it. Returns how it can be reached from then on; there is no other way
+    /// in which that changes.
     pub(super) fn meet(&mut self, event: Event, now: Duration, limits: &GatewayLimits) -> Reach {
         self.reach = self.reach.after(event, now, limits);
         self.reach
     }
 
-    /// For how long it has taken nothing although something waits. Asks it for a sign of life if nothing does.
+    /// For how long it has taken nothing although something waits. Asks it for a sign of life if
+    /// nothing does.
     pub(super) fn idle(&mut self, now: Duration) -> Duration {
         let waits = self.queue.awaits_taking();
         self.pulse.look(now, self.taken, waits)

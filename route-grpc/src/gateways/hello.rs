@@ -69,7 +69,8 @@ pub(crate) enum Admission {
 pub(crate) enum Objection {
     /// A newer stream or life is known. For good.
     Superseded,
-    /// Another life of this id is attached. Its stream may be about to break, if it was killed and restarted.
+    /// Another life of this id is attached. Its stream may be about to break, if it was killed and
+    /// restarted.
     IdInUse,
     /// Another id has this incarnation, so links could not be told apart.
     IncarnationInUse,

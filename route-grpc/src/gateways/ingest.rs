@@ -52,8 +52,8 @@ pub(crate) struct OpenQuery {
     query: StatusQuery,
 }
 
-/// Applies the entries of one gateway in order. Stops at the first one that breaks the protocol; what came before it
-/// stays applied. Queries are answered in their place, or kept in `later`.
+/// Applies the entries of one gateway in order. Stops at the first one that breaks the protocol;
+/// what came before it stays applied. Queries are answered in their place, or kept in `later`.
 #[allow(clippy::too_many_arguments)] // what one transaction consists of
 pub(crate) fn apply(
     core: &mut Transaction<'_>,
@@ -354,7 +354,8 @@ impl Batch<'_, '_> {
         change: Change<'_>,
         effect: Effect,
     ) -> Result<(), Refusal> {
-        // A status is no more than that; everything else may decide which link stands for a MsgServer.
+        // A status is no more than that; everything else may decide which link stands for a
+        // MsgServer.
         self.effects.links_changed |= !matches!(change, Change::Update { .. });
         let applied = self.core.apply(link, sequence, change, effect);
         applied.map_err(unlike_sequences)

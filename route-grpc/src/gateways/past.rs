@@ -1,4 +1,5 @@
-//! The gateways that are gone: who may not come back, and what the node had applied of those who do.
+//! The gateways that are gone: who may not come back, and what the node had applied of those who
+//! do.
 //!
 //! Bounded: as many as there may be at a time, the oldest being forgotten first.
 

@@ -11,13 +11,15 @@ pub(crate) enum Reach {
     CatchingUp,
     /// It has a stream, and takes what it is handed.
     Here,
-    /// It has a stream, and has taken nothing for a while although something waits: the stream may be about to break.
+    /// It has a stream, and has taken nothing for a while although something waits: the stream may
+    /// be about to break.
     Silent,
     /// Its stream has ended.
     Away {
         /// It is lost if it has not come back by then.
         until: Duration,
-        /// From then on nobody waits for what it might give back: it has hung up, as a process that is gone does.
+        /// From then on nobody waits for what it might give back: it has hung up, as a process that
+        /// is gone does.
         departs: Option<Duration>,
     },
 }

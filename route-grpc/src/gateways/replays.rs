@@ -1,8 +1,11 @@
-//! Links that the node has lost and a gateway is restoring: what has come of each, until its table is complete.
+//! Links that the node has lost and a gateway is restoring: what has come of each, until its table
+//! is complete.
 //!
-//! Pure. A link appears in the core as a whole or not at all, so a stream that breaks in between leaves nothing behind.
+//! Pure. A link appears in the core as a whole or not at all, so a stream that breaks in between
+//! leaves nothing behind.
 //!
-//! Bounded by what the gateway sends: a table is as long as that link's sessions, and parts of it are in memory once.
+//! Bounded by what the gateway sends: a table is as long as that link's sessions, and parts of it
+//! are in memory once.
 
 use std::net::SocketAddr;
 

@@ -1,8 +1,9 @@
-//! How far the node has come with each link of one gateway: which entry is next, which were seen before.
+//! How far the node has come with each link of one gateway: which entry is next, which were seen
+//! before.
 //!
-//! Pure. The rules are those of `attach.proto`: a link's entries are numbered without a hole, a number that was seen
-//! is ignored (after a break the gateway sends again what it is not sure of), a link that the node has lost comes
-//! back with its table as of a cut.
+//! Pure. The rules are those of `attach.proto`: a link's entries are numbered without a hole, a
+//! number that was seen is ignored (after a break the gateway sends again what it is not sure of),
+//! a link that the node has lost comes back with its table as of a cut.
 
 use std::collections::VecDeque;
 
@@ -13,8 +14,9 @@ use crate::refusal::Refusal;
 /// Links that one gateway may have at a time. Beyond, its stream is refused.
 const MAX_LINKS: usize = 65_536;
 
-/// Closed links that are remembered until the gateway has surely heard that its `closed` was applied. Beyond, the
-/// oldest are forgotten: a gateway that repeats such an entry is told that it broke the protocol, and starts anew.
+/// Closed links that are remembered until the gateway has surely heard that its `closed` was
+/// applied. Beyond, the oldest are forgotten: a gateway that repeats such an entry is told that it
+/// broke the protocol, and starts anew.
 const MAX_CLOSED: usize = 65_536;
 
 /// What an entry is, as far as its number is concerned.
@@ -30,7 +32,8 @@ pub(crate) enum Kind {
     Query,
     /// The end of a link.
     Closed,
-    /// What could not be delivered to it; follows its end. After the last one there is nothing more to say of it.
+    /// What could not be delivered to it; follows its end. After the last one there is nothing more
+    /// to say of it.
     Returned { last: bool },
     /// Anything else.
     Other,
@@ -187,7 +190,8 @@ impl Sequences {
         confirmed.filter(|(_, sequence)| *sequence > 0).collect()
     }
 
-    /// The gateway has taken every Downlink up to this number: what they confirmed as finished can be forgotten.
+    /// The gateway has taken every Downlink up to this number: what they confirmed as finished can
+    /// be forgotten.
     pub(crate) fn taken(&mut self, number: u64) {
         while self.closed.front().is_some_and(|(_, n)| *n <= number) {
             self.forget_oldest();
@@ -201,7 +205,8 @@ impl Sequences {
         }
     }
 
-    /// A new stream. Links whose table has not come completely are forgotten, for they must come again from the start.
+    /// A new stream. Links whose table has not come completely are forgotten, for they must come
+    /// again from the start.
     pub(crate) fn resume(&mut self) {
         self.links
             .retain(|_, state| state.stage != Stage::Restoring);

@@ -1,4 +1,5 @@
-//! What nobody asks for: seats, graces and cold starts end in time, sessions of closed links are freed.
+//! What nobody asks for: seats, graces and cold starts end in time, sessions of closed links are
+//! freed.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -55,8 +56,9 @@ pub(super) async fn run(node: Arc<Node>) {
     node.transact(|routing, _| routing.gateways.end_all(&draining));
 }
 
-/// Gives up one gateway whose grace is over; false if there is none. Each in a transaction of its own: what its end
-/// causes for links of the next one has to stand in that one's queue, to be taken back from there.
+/// Gives up one gateway whose grace is over; false if there is none. Each in a transaction of its
+/// own: what its end causes for links of the next one has to stand in that one's queue, to be taken
+/// back from there.
 fn lose_next(node: &Node) -> bool {
     node.transact(|routing, now| {
         let Some(gateway) = routing.gateways.lost(now).into_iter().min() else {

@@ -1,9 +1,10 @@
-//! One route-grpc node: the core, its gateways and its event log, and the chores that nobody asks for.
+//! One route-grpc node: the core, its gateways and its event log, and the chores that nobody asks
+//! for.
 //!
-//! **Architecture invariant:** the core and the gateways stand behind one private lock, the event log behind another,
-//! always taken in this order and never across an `.await`. Whoever changes something does so in `Node::transact`,
-//! which queues deliveries and logs events before the lock is free again: so every queue and the log see the same
-//! order.
+//! **Architecture invariant:** the core and the gateways stand behind one private lock, the event
+//! log behind another, always taken in this order and never across an `.await`. Whoever changes
+//! something does so in `Node::transact`, which queues deliveries and logs events before the lock
+//! is free again: so every queue and the log see the same order.
 
 mod all_known;
 mod chores;
@@ -67,8 +68,8 @@ impl Node {
         Self::start_in_epoch(new_life(), settings, meter, shutdown)
     }
 
-    /// As [`start`](Self::start), with the name of this life given: later ones have higher names, a million apart for
-    /// each millisecond.
+    /// As [`start`](Self::start), with the name of this life given: later ones have higher names, a
+    /// million apart for each millisecond.
     pub fn start_in_epoch(
         epoch: u64,
         settings: NodeSettings,
@@ -99,8 +100,8 @@ impl Node {
         node
     }
 
-    /// Changes something: runs `change` under the lock, then queues what it caused and logs its events, and
-    /// wakes those who wait for them.
+    /// Changes something: runs `change` under the lock, then queues what it caused and logs its
+    /// events, and wakes those who wait for them.
     pub(crate) fn transact<R>(
         &self,
         change: impl FnOnce(&mut Transaction<'_>, Duration) -> R,

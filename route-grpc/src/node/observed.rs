@@ -197,7 +197,8 @@ impl Snapshot {
         }
     }
 
-    /// Reads for one instrument. Nobody says when a scrape begins: one that has read already begins the next.
+    /// Reads for one instrument. Nobody says when a scrape begins: one that has read already begins
+    /// the next.
     fn read(&self, instrument: usize, read: impl FnOnce(&Load)) {
         let Some(node) = self.node.upgrade() else {
             return;

@@ -1,7 +1,7 @@
 //! Who may connect to the gRPC port: as many as there are places.
 //!
-//! Whoever opens connections and says nothing would otherwise use up the process's file descriptors, and with them the
-//! other ports.
+//! Whoever opens connections and says nothing would otherwise use up the process's file
+//! descriptors, and with them the other ports.
 
 use std::future::Future;
 use std::io;
@@ -47,7 +47,8 @@ impl Listener for TcpListener {
     }
 }
 
-/// Takes connections; those beyond the limit are closed at once, counted and logged. Ends when the listener breaks.
+/// Takes connections; those beyond the limit are closed at once, counted and logged. Ends when the
+/// listener breaks.
 pub(super) fn incoming<L: Listener>(
     listener: L,
     places: Arc<Places>,

@@ -1,4 +1,5 @@
-//! One accepted connection, next to the socket: it knows its peer and notes whether that has closed it.
+//! One accepted connection, next to the socket: it knows its peer and notes whether that has closed
+//! it.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;

@@ -39,8 +39,8 @@ const FRAME_BYTES: u32 = 1 << 20;
 /// Open streams and calls of one connection.
 const CONNECTION_STREAMS: u32 = 1000;
 
-/// What is left after the last stream for calls that are still running. A bare TCP connection, or a peer that reads
-/// nothing, would hold the server for ever.
+/// What is left after the last stream for calls that are still running. A bare TCP connection, or a
+/// peer that reads nothing, would hold the server for ever.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 
 /// The server could not run.
@@ -56,8 +56,9 @@ pub enum ServeError {
 
 /// Serves `node` on a bound listener: presence, broadcast, links, health and reflection.
 ///
-/// Health says NOT_SERVING until `readiness` says otherwise. When the node's shutdown begins to drain, streams end
-/// over the drain window; a second after the last of them, whatever is still open is dropped. Returns then.
+/// Health says NOT_SERVING until `readiness` says otherwise. When the node's shutdown begins to
+/// drain, streams end over the drain window; a second after the last of them, whatever is still
+/// open is dropped. Returns then.
 pub async fn serve(
     node: Arc<Node>,
     listener: impl Listener,
@@ -81,7 +82,8 @@ pub async fn serve(
     };
     let settings = &node.settings;
     let server = Server::builder()
-        // Until a dead gateway is noticed, what it should have taken is not confirmed to the others.
+        // Until a dead gateway is noticed, what it should have taken is not confirmed to the
+        // others.
         .http2_keepalive_interval(Some(settings.grpc_keepalive_interval))
         .http2_keepalive_timeout(Some(settings.grpc_keepalive_timeout))
         .initial_stream_window_size(settings.grpc_stream_bytes)

@@ -1,5 +1,5 @@
-//! How long a connection may take to say that it speaks HTTP/2. A peer that has begun and then vanishes is found by
-//! HTTP/2 keepalive.
+//! How long a connection may take to say that it speaks HTTP/2. A peer that has begun and then
+//! vanishes is found by HTTP/2 keepalive.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! When a kick was read, as each gateway that gets it is told: by its own clock, on whatever way the kick comes.
+//! When a kick was read, as each gateway that gets it is told: by its own clock, on whatever way
+//! the kick comes.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -293,7 +294,8 @@ fn kick_read_at(read_at_micros: u64) -> Envelope {
     }
 }
 
-/// The gateways attached one after the other, so their clocks differ from what these tests say by less than has passed.
+/// The gateways attached one after the other, so their clocks differ from what these tests say by
+/// less than has passed.
 fn since(began: Instant, micros: u64) -> RangeInclusive<i64> {
     let (exact, error) = (i64::try_from(micros).unwrap(), elapsed(began));
     exact - error..=exact + error

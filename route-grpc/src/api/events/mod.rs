@@ -1,7 +1,8 @@
 //! Legacy bodies and typed events: the only place that converts one into the other.
 //!
-//! Reading is lenient: whatever the API can show is shown, and what cannot be read is marked `unparsed`. Writing is
-//! strict: MsgServers drop a PDU with a missing field or an unknown enum value without a word.
+//! Reading is lenient: whatever the API can show is shown, and what cannot be read is marked
+//! `unparsed`. Writing is strict: MsgServers drop a PDU with a missing field or an unknown enum
+//! value without a word.
 
 mod read;
 mod write;

@@ -146,8 +146,8 @@ fn read_body(kind: EventKind, body: Bytes) -> Option<Typed> {
     })
 }
 
-/// Decodes a body. prost takes a missing required field for 0; but the message with its required fields is never
-/// shorter on the wire than what was read, so a body that is shorter lacks one.
+/// Decodes a body. prost takes a missing required field for 0; but the message with its required
+/// fields is never shorter on the wire than what was read, so a body that is shorter lacks one.
 fn read<M: Message + Default>(body: Bytes) -> Option<M> {
     let length = body.len();
     let message = M::decode(body).ok()?;
@@ -174,7 +174,8 @@ fn read_chat(chat: ImMsgData) -> Option<ChatMessage> {
 fn read_group_change(body: Bytes) -> Option<GroupChange> {
     let length = body.len();
     let mut group = ImGroupChangeMemberNotify::decode(body).ok()?;
-    // Lists may come packed, which is shorter than how prost would write them: they say nothing here.
+    // Lists may come packed, which is shorter than how prost would write them: they say nothing
+    // here.
     let member_ids = std::mem::take(&mut group.cur_user_id_list);
     let changed_ids = std::mem::take(&mut group.chg_user_id_list);
     if group.encoded_len() > length {

@@ -9,8 +9,8 @@ use route_proto::attach::v1::{DeliveryRun, DownlinkEntry};
 use super::run::{Part, RUN_BYTES};
 use super::{OVERHEAD_BYTES, Queueing, Retention};
 
-/// Most bytes of payload in one Downlink, unless a single PDU is longer: large enough to pay for a message, small
-/// enough to interleave with other streams.
+/// Most bytes of payload in one Downlink, unless a single PDU is longer: large enough to pay for a
+/// message, small enough to interleave with other streams.
 const MESSAGE_BYTES: usize = 512 << 10;
 
 /// Most entries in one Downlink.
@@ -143,7 +143,8 @@ impl Backlog {
         }
     }
 
-    /// What is kept for a gateway that is away is not waited for by those who have no patience, as long as it is not much.
+    /// What is kept for a gateway that is away is not waited for by those who have no patience, as
+    /// long as it is not much.
     fn rests(&self) -> bool {
         self.away && !self.is_half_full()
     }
@@ -196,7 +197,8 @@ impl Backlog {
         (self.number, entries)
     }
 
-    /// Every Downlink up to this number was taken. Returns how many entries that makes since the start.
+    /// Every Downlink up to this number was taken. Returns how many entries that makes since the
+    /// start.
     pub(super) fn taken_up_to(&mut self, number: u64) -> u64 {
         self.taken_number = self.taken_number.max(number);
         while let Some((_, end)) = self.handed_out.pop_front_if(|(n, _)| *n <= number) {
@@ -228,8 +230,8 @@ impl Backlog {
         self.taken_number = self.number;
     }
 
-    /// Takes the runs that were never handed out, for the gateway will not come back. What was handed out and not taken
-    /// may have been written by it: that is given up, and counted.
+    /// Takes the runs that were never handed out, for the gateway will not come back. What was
+    /// handed out and not taken may have been written by it: that is given up, and counted.
     pub(super) fn give_up(&mut self) -> Vec<HeldRun> {
         let sent = self.sent.drain(..);
         self.dropped += sent.map(|sent| deliveries(&sent.entry)).sum::<u64>();

@@ -1,13 +1,15 @@
 //! What waits for one gateway: a bounded queue that outlives the gateway's streams.
 //!
-//! The node puts things in under its lock; the gateway's present Attach stream is handed everything that is ready, as
-//! one message. What was handed out stays until the gateway has taken it (`Uplink.taken`): the next stream gets the
-//! rest again, in order, before anything newer. Without a stream (detached) the queue holds what comes.
+//! The node puts things in under its lock; the gateway's present Attach stream is handed everything
+//! that is ready, as one message. What was handed out stays until the gateway has taken it
+//! (`Uplink.taken`): the next stream gets the rest again, in order, before anything newer. Without
+//! a stream (detached) the queue holds what comes.
 //!
-//! All of that counts against one bound. Full: the stream is ended with SLOW_CONSUMER once, so that the gateway comes
-//! back and takes what is held; what comes while the queue is full is dropped and counted. The next stream is spared
-//! until half of the queue has gone. `confirmations` makes origins stop long before that, so only what services publish
-//! can fill the queue of a gateway that stays away.
+//! All of that counts against one bound. Full: the stream is ended with SLOW_CONSUMER once, so that
+//! the gateway comes back and takes what is held; what comes while the queue is full is dropped and
+//! counted. The next stream is spared until half of the queue has gone. `confirmations` makes
+//! origins stop long before that, so only what services publish can fill the queue of a gateway
+//! that stays away.
 
 mod backlog;
 mod news;
@@ -30,7 +32,8 @@ pub(crate) use backlog::HeldRun;
 use news::News;
 pub(crate) use run::Part;
 
-/// What a delivery takes beside its payload, and an entry beside its deliveries, bytes (about, for the bound).
+/// What a delivery takes beside its payload, and an entry beside its deliveries, bytes (about, for
+/// the bound).
 const OVERHEAD_BYTES: usize = 96;
 
 /// The queue of one gateway. Shared by the node (in) and the gateway's stream (out).
@@ -89,8 +92,9 @@ impl Queue {
         self.contents.lock().backlog.deliver(part)
     }
 
-    /// Queues the answer to a status query. Outside the bound: one for each query that the gateway has open, which its window
-    /// limits. One that was dropped would not be asked for again before the next stream.
+    /// Queues the answer to a status query. Outside the bound: one for each query that the gateway
+    /// has open, which its window limits. One that was dropped would not be asked for again before
+    /// the next stream.
     pub(crate) fn answer(&self, answer: &Answer, traceparent: String) {
         let bytes = answer.online.len() + OVERHEAD_BYTES;
         let statuses = answer.online.iter();
@@ -107,12 +111,14 @@ impl Queue {
         self.push(Entry::Answer(answer), bytes);
     }
 
-    /// Says, after everything that was queued for a link, that nothing more comes. Outside the bound: once per link.
+    /// Says, after everything that was queued for a link, that nothing more comes. Outside the
+    /// bound: once per link.
     pub(crate) fn end_link(&self, link: u64) {
         self.push(Entry::Ended(LinkEnded { link }), OVERHEAD_BYTES);
     }
 
-    /// Asks for the close of a link whose MsgServer has claimed another one. Outside the bound: once per link.
+    /// Asks for the close of a link whose MsgServer has claimed another one. Outside the bound:
+    /// once per link.
     pub(crate) fn close_link(&self, link: u64) {
         let reason = "its MsgServer has another connection".to_owned();
         self.push(Entry::Close(CloseLink { link, reason }), OVERHEAD_BYTES);
@@ -134,13 +140,14 @@ impl Queue {
         self.contents.lock().backlog.push(entry, bytes, &[]);
     }
 
-    /// The gateway has taken every Downlink up to this number. Returns how many entries that makes since the start.
+    /// The gateway has taken every Downlink up to this number. Returns how many entries that makes
+    /// since the start.
     pub(crate) fn taken(&self, number: u64) -> u64 {
         self.contents.lock().backlog.taken_up_to(number)
     }
 
-    /// Takes everything that was never handed out to the gateway, for it will not come back. What was handed out and not
-    /// taken may have been written by it: that is given up, and counted.
+    /// Takes everything that was never handed out to the gateway, for it will not come back. What
+    /// was handed out and not taken may have been written by it: that is given up, and counted.
     pub(crate) fn give_up(&self) -> Vec<HeldRun> {
         self.contents.lock().backlog.give_up()
     }
@@ -167,8 +174,8 @@ impl Queue {
         self.contents.lock().news.roster(ids);
     }
 
-    /// Gives the queue to a new stream; an older one ends. What that one was handed out and the gateway has not taken
-    /// waits again.
+    /// Gives the queue to a new stream; an older one ends. What that one was handed out and the
+    /// gateway has not taken waits again.
     pub(crate) fn open_stream(&self, attempt: u64) {
         let mut contents = self.contents.lock();
         contents.stream = attempt;
@@ -200,7 +207,8 @@ impl Queue {
         contents.waker.take()
     }
 
-    /// Takes everything that is ready for the stream of this attempt, as one message. None: the stream is over.
+    /// Takes everything that is ready for the stream of this attempt, as one message. None: the
+    /// stream is over.
     pub(crate) fn poll_take(
         &self,
         attempt: u64,
@@ -226,7 +234,8 @@ impl Queue {
         })))
     }
 
-    /// Something is there and not taken. If there is nothing, an empty Downlink will ask whether the gateway is there.
+    /// Something is there and not taken. If there is nothing, an empty Downlink will ask whether
+    /// the gateway is there.
     pub(crate) fn awaits_taking(&self) -> bool {
         let mut contents = self.contents.lock();
         let awaits = contents.backlog.awaits_taking();

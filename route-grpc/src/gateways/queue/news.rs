@@ -1,4 +1,5 @@
-//! What a gateway is told beside its entries: only the newest counts, so it needs no bound and no order.
+//! What a gateway is told beside its entries: only the newest counts, so it needs no bound and no
+//! order.
 
 use hashbrown::HashMap;
 use route_proto::attach::v1::{AttachRoster, Confirmation, Downlink};

@@ -1,5 +1,5 @@
-//! gRPC's usual codes. tonic answers a message that is too long with OUT_OF_RANGE; gRPC says RESOURCE_EXHAUSTED, and
-//! callers decide by that.
+//! gRPC's usual codes. tonic answers a message that is too long with OUT_OF_RANGE; gRPC says
+//! RESOURCE_EXHAUSTED, and callers decide by that.
 
 use tonic::Status;
 use tonic::body::Body;

@@ -1,5 +1,5 @@
-//! The caller's deadline. tonic answers a call whose time is over with CANCELLED; gRPC says DEADLINE_EXCEEDED, and
-//! callers decide by that.
+//! The caller's deadline. tonic answers a call whose time is over with CANCELLED; gRPC says
+//! DEADLINE_EXCEEDED, and callers decide by that.
 
 use std::time::Duration;
 
@@ -9,7 +9,8 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use super::{Around, Handler};
 use crate::refusal::deadline_exceeded;
 
-/// tonic watches the caller's deadline too. Ours ends a little earlier, so that our code is the one that is sent.
+/// tonic watches the caller's deadline too. Ours ends a little earlier, so that our code is the one
+/// that is sent.
 const HEAD_START: Duration = Duration::from_millis(5);
 
 /// Ends calls in time.

@@ -93,8 +93,8 @@ fn unary_method(request: &Request<Body>) -> Option<&'static str> {
         .find(|method| *method == path)
 }
 
-/// The code's name, a small closed set. An error's status stands in the headers, for nothing follows them; that of a
-/// unary call that succeeds, in the trailers.
+/// The code's name, a small closed set. An error's status stands in the headers, for nothing
+/// follows them; that of a unary call that succeeds, in the trailers.
 fn code(headers: &HeaderMap) -> &'static str {
     const NAMES: [&str; 17] = [
         "OK",
