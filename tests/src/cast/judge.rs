@@ -4,6 +4,7 @@
 //! for byte, once. Answers are due at their asker in the order of the questions.
 
 pub mod messages;
+pub mod questions;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
@@ -11,14 +12,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use prost::Message as _;
-use route_proto::legacy::im::base_define::UserStatType;
-use route_proto::legacy::im::buddy::{ImUserStatNotify, ImUsersStatRsp};
+use route_proto::legacy::im::buddy::ImUserStatNotify;
 use route_proto::legacy::im::message::ImMsgData;
 use route_proto::legacy::im::server::ImServerPcLoginStatusNotify;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use self::messages::{Message, Messages};
+use self::questions::Questions;
 use super::population::{self, Change, Population, SERVERS, some_staying_user};
 use super::tally::Tally;
 use crate::dice::Dice;
@@ -48,12 +49,10 @@ pub struct State {
     messages: Messages<Instant, ()>,
     /// By target, then by origin.
     routes: Vec<Vec<Route>>,
-    /// By MsgServer.
-    questions: Vec<VecDeque<Question>>,
+    /// By MsgServer, with the moment of asking.
+    questions: [Questions<u64>; SERVERS],
     /// Messages and notices of each MsgServer.
     numbers: [u32; SERVERS],
-    /// Queries of each MsgServer.
-    queries: [u32; SERVERS],
     /// MsgServers that may miss something, and about whose users others may be told wrongly.
     excused: [bool; SERVERS],
     /// What was sent after this shows that its route works again.
@@ -78,14 +77,6 @@ struct Notice {
     change: Change,
 }
 
-#[derive(Debug)]
-struct Question {
-    sequence: u16,
-    attach: Vec<u8>,
-    users: Vec<u32>,
-    asked: u64,
-}
-
 impl Judge {
     /// Nothing has been sent yet.
     pub fn new(population: Population) -> Self {
@@ -95,9 +86,8 @@ impl Judge {
                 population,
                 messages: Messages::new(SERVERS),
                 routes: (0..SERVERS).map(|_| route()).collect(),
-                questions: (0..SERVERS).map(|_| VecDeque::new()).collect(),
+                questions: Default::default(),
                 numbers: [0; SERVERS],
-                queries: [0; SERVERS],
                 excused: [false; SERVERS],
                 interrupted: Instant::now(),
                 tally: Tally::default(),
@@ -177,19 +167,11 @@ impl State {
 
     /// A MsgServer asks who is online.
     pub fn query(&mut self, server: usize, dice: &mut Dice) -> Bytes {
-        self.queries[server] += 1;
-        let number = self.queries[server];
-        let question = Question {
-            sequence: number as u16,
-            attach: number.to_be_bytes().to_vec(),
-            users: self.population.some_users(dice),
-            asked: self.population.ask(),
-        };
-        let pdu = pdus::query(number, &question.users, Some(&question.attach));
-        let raw = pdu.sequence(question.sequence).encode().into();
-        self.questions[server].push_back(question);
+        let users = self.population.some_users(dice);
+        let asked = self.population.ask();
+        let pdu = self.questions[server].ask(1, users, true, asked);
         self.tally.queries += 1;
-        raw
+        pdu.encode().into()
     }
 
     /// So many messages, updates and queries of a MsgServer, in any order: what goes to its primary
@@ -238,7 +220,7 @@ impl State {
     /// Nothing may come twice all the same.
     pub fn excuse(&mut self, server: usize) {
         self.excused[server] = true;
-        self.questions[server].clear();
+        self.questions[server].give_up();
     }
 
     /// From now on it is measured when messages arrive that are sent from now on.
@@ -299,14 +281,11 @@ impl State {
                 self.lacks(to, of, &notice.raw);
             }
         }
-        for (server, questions) in self.questions.iter_mut().enumerate() {
-            if self.excused[server] {
-                questions.clear();
-            }
-            for question in questions.drain(..) {
-                let what = format!("{server} has no answer to query {}", question.sequence);
-                note(&mut self.tally, self.interrupted, &what);
-                self.tally.wrong_answers += 1;
+        for server in 0..SERVERS {
+            for sequence in self.questions[server].give_up() {
+                if !self.excused[server] {
+                    self.wrong_answer(&format!("{server} has no answer to query {sequence}"));
+                }
             }
         }
         std::mem::take(&mut self.tally)
@@ -422,72 +401,40 @@ impl State {
 
     fn answered(&mut self, server: usize, raw: &[u8]) {
         let pdu = Pdu::parse(&Bytes::copy_from_slice(raw));
-        let Ok(answer) = ImUsersStatRsp::decode(pdu.body) else {
-            self.deviation(&format!("{server} got an answer that does not parse"));
-            self.tally.wrong_answers += 1;
-            return;
+        let answer = match self.questions[server].answered(&pdu, self.excused[server]) {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return,
+            Err(wrong) => return self.wrong_answer(&format!("{server} got {wrong}")),
         };
-        let attach = answer.attach_data.unwrap_or_default();
-        if self.excused[server] {
-            // Answers to the questions before may have been lost.
-            let is_this = |next: &Question| next.attach == attach && next.sequence == pdu.sequence;
-            match self.questions[server].iter().position(is_this) {
-                Some(place) => drop(self.questions[server].drain(..place)),
-                None => return,
-            }
-        }
-        let is_next = self.questions[server]
-            .front()
-            .is_some_and(|next| next.attach == attach && next.sequence == pdu.sequence);
-        let question = if is_next {
-            self.questions[server].pop_front()
-        } else {
-            None
-        };
-        let Some(question) = question else {
-            self.deviation(&format!(
-                "{server} got an answer to {} twice or out of order",
-                pdu.sequence
-            ));
-            self.tally.wrong_answers += 1;
-            return;
-        };
-        self.population.answered(server, question.asked);
-        let users = answer.user_stat_list.iter().map(|user| user.user_id);
-        if !users.eq(question.users.iter().copied()) {
-            self.deviation(&format!("{server} got an answer that names other users"));
-            self.tally.wrong_answers += 1;
-            return;
-        }
-        for user in &answer.user_stat_list {
-            if self.is_in_doubt(user.user_id) {
+        let asked = answer.note;
+        self.population.answered(server, asked);
+        for (user, online) in answer.online {
+            let right = self.population.answer(user, server, asked);
+            if right != Some(!online) || self.is_in_doubt(user) {
                 continue;
             }
-            let online = user.status == UserStatType::UserStatusOnline as i32;
-            let right = self.population.answer(user.user_id, server, question.asked);
-            if right == Some(!online) {
-                let what = format!("{server} was answered {online} for {}", user.user_id);
+            let what = format!("{server} was answered {online} for {user}");
+            if online {
+                self.wrong_answer(&what);
+            } else {
                 self.deviation(&what);
-                if online {
-                    self.tally.wrong_answers += 1;
-                } else {
-                    self.tally.false_offline += 1;
-                }
+                self.tally.false_offline += 1;
             }
         }
+    }
+
+    fn wrong_answer(&mut self, what: &str) {
+        self.deviation(what);
+        self.tally.wrong_answers += 1;
     }
 
     fn deviation(&mut self, what: &str) {
-        note(&mut self.tally, self.interrupted, what);
-    }
-}
-
-fn note(tally: &mut Tally, interrupted: Instant, what: &str) {
-    if tally.deviations.len() < TOLD {
-        let after = interrupted.elapsed().as_millis();
-        tally.deviations.push(format!(
-            "MsgServer {what} ({after} ms after the interruption)"
-        ));
+        if self.tally.deviations.len() < TOLD {
+            let after = self.interrupted.elapsed().as_millis();
+            self.tally.deviations.push(format!(
+                "MsgServer {what} ({after} ms after the interruption)"
+            ));
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use route_proto::legacy::im::base_define::UserStat;
+use route_proto::legacy::im::buddy::ImUsersStatRsp;
 
 use super::*;
 

@@ -7,7 +7,7 @@ use system_tests::cast::msg_server::RECONNECT_AFTER;
 use system_tests::player::messages::{self, Client, GROUP_TEXT, SINGLE_TEXT, Status};
 use system_tests::player::pdu::Pdu;
 
-use crate::handover::connection::{Asked, Connection, Gone};
+use crate::handover::connection::{Connection, Gone};
 use crate::handover::msg_server::{
     MOVERS, MOVING, MsgServer, STABLE, USERS, home, is_stable, user,
 };
@@ -168,11 +168,9 @@ impl World {
             let of = self.dice.roll(self.servers.len() - 1);
             users.push(user(of, self.dice.roll(USERS as usize) as u32));
         }
-        let expected = users
-            .into_iter()
-            .map(|user| (user, self.known_status(server, user)))
-            .collect();
-        self.ask_about(server, expected);
+        let right = users.iter().map(|user| self.known_status(server, *user));
+        let right = right.collect();
+        self.ask_about(server, users, right);
     }
 
     /// What a MsgServer has to be answered, if there is only one right answer now.
@@ -195,12 +193,13 @@ impl World {
         let users: Vec<u32> = own.chain((0..MOVING).map(|n| MOVERS + n)).collect();
         for server in 0..self.servers.len() {
             let online = |user: &u32| self.servers.iter().any(|s| s.online.contains(user));
-            let expected = users.iter().map(|u| (*u, Some(online(u)))).collect();
-            self.ask_about(server, expected);
+            let right = users.iter().map(|user| Some(online(user))).collect();
+            self.ask_about(server, users.clone(), right);
         }
     }
 
-    pub(crate) fn ask_about(&mut self, server: usize, expected: Vec<(u32, Option<bool>)>) {
+    /// `right`: the answer of each user, where there is only one.
+    fn ask_about(&mut self, server: usize, users: Vec<u32>, right: Vec<Option<bool>>) {
         let it = &self.servers[server];
         let Some(number) = it.links.primary().copied() else {
             return;
@@ -208,15 +207,11 @@ impl World {
         let Some(connection) = self.connections.get_mut(&number) else {
             return;
         };
-        let users: Vec<u32> = expected.iter().map(|(user, _)| *user).collect();
-        connection.next_sequence += 1;
-        let sequence = connection.next_sequence;
-        let pdu = messages::query(user(server, 0), &users, None).sequence(sequence);
+        let question = format!("{users:?}, expects {right:?}");
+        let pdu = connection.asked.ask(user(server, 0), users, false, right);
         connection.say(&pdu, None);
-        self.say(|| format!("s{server} c{number} asks {sequence}: {expected:?}"));
-        if let Some(connection) = self.connections.get_mut(&number) {
-            connection.asked.insert(sequence, Asked { expected });
-        }
+        let sequence = pdu.sequence;
+        self.say(|| format!("s{server} c{number} asks {sequence}: {question}"));
     }
 
     pub(crate) fn read_slowly(&mut self, server: usize) {
@@ -274,7 +269,7 @@ impl World {
         let Some(connection) = self.connections.get_mut(&number) else {
             return;
         };
-        connection.asked.clear();
+        connection.asked.give_up();
         let server = connection.server;
         let it = &mut self.servers[server];
         let mut slots = it.links.slots().iter();

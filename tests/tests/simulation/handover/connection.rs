@@ -1,7 +1,7 @@
 //! A MsgServer's TCP connection to a gateway: the kernel's buffers, and what the gateway's
 //! connection task does with them, a random number of bytes at a time.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use pdu_gateway::links::pressure::Turn;
 use pdu_gateway::pdu::input::{Session, Tally};
 use pdu_gateway::unconfirmed::windows::Room;
 use route_proto::attach::v1::{CloseReason, LinkOpened};
+use system_tests::cast::judge::questions::Questions;
 use system_tests::player::pdu::{Pdu, Splitter};
 
 /// Bytes of one read.
@@ -27,13 +28,6 @@ pub(crate) enum Gone {
     Finished,
     /// What was not read yet is lost.
     Reset,
-}
-
-/// A query that is to be answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Asked {
-    /// User and answer, where there is only one that is right.
-    pub(crate) expected: Vec<(u32, Option<bool>)>,
 }
 
 #[derive(Debug)]
@@ -59,8 +53,8 @@ pub(crate) struct Connection {
     pub(crate) is_behind: bool,
     pub(crate) gone: Option<(Gone, Duration)>,
     splitter: Splitter,
-    pub(crate) asked: BTreeMap<u16, Asked>,
-    pub(crate) next_sequence: u16,
+    /// With the answer of each user, where there is only one that is right.
+    pub(crate) asked: Questions<Vec<Option<bool>>>,
 }
 
 /// What reading did.
@@ -116,8 +110,7 @@ impl Connection {
             is_behind: false,
             gone: None,
             splitter: Splitter::default(),
-            asked: BTreeMap::new(),
-            next_sequence: 0,
+            asked: Questions::default(),
         }
     }
 
@@ -134,12 +127,9 @@ impl Connection {
     /// The user comes or goes. A query that waits for its answer may see that or not: what counts
     /// is that it sees what was reported before it.
     pub(crate) fn may_change(&mut self, user: u32) {
-        let open = self
-            .asked
-            .values_mut()
-            .flat_map(|asked| &mut asked.expected);
-        for (_, expected) in open.filter(|(of, _)| *of == user) {
-            *expected = None;
+        for (users, expected) in self.asked.open() {
+            let answers = users.iter().zip(expected).filter(|(of, _)| **of == user);
+            answers.for_each(|(_, answer)| *answer = None);
         }
     }
 

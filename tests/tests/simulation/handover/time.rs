@@ -130,7 +130,7 @@ impl World {
         }
         for (number, connection) in &self.connections {
             if !connection.is_quiet() {
-                text += &format!("connection {number}: asked {:?}; ", connection.asked.keys());
+                text += &format!("connection {number}: asked {:?}; ", connection.asked);
             }
         }
         text

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use route_proto::legacy::im::buddy::{ImUserStatNotify, ImUsersStatRsp};
+use route_proto::legacy::im::buddy::ImUserStatNotify;
 use route_proto::legacy::im::group::ImGroupChangeMemberNotify;
 use route_proto::legacy::im::message::ImMsgData;
 use route_proto::legacy::im::server::ImServerPcLoginStatusNotify;
+use system_tests::cast::judge::questions::Answer;
 use system_tests::player::pdu::{Pdu, command};
 
-use crate::handover::connection::Asked;
 use crate::handover::msg_server::Receipt;
 use crate::handover::world::World;
 
@@ -21,8 +21,8 @@ impl World {
         match pdu.command {
             command::HEARTBEAT => {}
             command::USERS_STATUS_ANSWER => {
-                let asked = connection.asked.remove(&pdu.sequence);
-                self.answered(number, pdu, asked);
+                let answer = connection.asked.answered(pdu, false);
+                self.answered(number, pdu.sequence, answer);
             }
             command::MESSAGE => {
                 let body: ImMsgData = decoded(pdu);
@@ -88,29 +88,24 @@ impl World {
         }
     }
 
-    pub(crate) fn answered(&mut self, number: usize, pdu: &Pdu, asked: Option<Asked>) {
-        let sequence = pdu.sequence;
-        let Some(asked) = asked else {
-            self.violate(format!("connection {number}: no query {sequence} was open"));
-            return;
-        };
-        let body: ImUsersStatRsp = decoded(pdu);
+    fn answered(
+        &mut self,
+        number: usize,
+        sequence: u16,
+        answer: Result<Option<Answer<Vec<Option<bool>>>>, String>,
+    ) {
         self.say(|| format!("c{number} is answered {sequence}"));
-        let answers: Vec<(u32, bool)> = body
-            .user_stat_list
-            .iter()
-            .map(|stat| (stat.user_id, stat.status == 1))
-            .collect();
-        let fits = answers.len() == asked.expected.len()
-            && answers
-                .iter()
-                .zip(&asked.expected)
-                .all(|(is, should)| is.0 == should.0 && should.1.is_none_or(|on| on == is.1));
-        if !fits {
-            let expected = asked.expected;
-            self.violate(format!(
-                "connection {number} query {sequence}: answered {answers:?}, expected {expected:?}"
-            ));
+        match answer {
+            Ok(Some(Answer { note, online })) => {
+                let mut pairs = online.iter().zip(&note);
+                if !pairs.all(|((_, is), right)| right.is_none_or(|right| right == *is)) {
+                    self.violate(format!(
+                        "connection {number} query {sequence}: answered {online:?}, expected {note:?}"
+                    ));
+                }
+            }
+            Ok(None) => {}
+            Err(wrong) => self.violate(format!("connection {number} got {wrong}")),
         }
     }
 }
