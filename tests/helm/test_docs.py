@@ -16,9 +16,11 @@ DOCKERFILE = ROOT / "Dockerfile"
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
-# Of other people's programs.
+TESTS_WITH_VARIABLES = ["src/deployment/process.rs", "tests/hostile/noise.rs"]
+
+# Of other people's programs, and of scripts.
 FOREIGN_FLAGS = set(
-    "namespace create-namespace replicas set set-string reuse-values reset-then-reuse-values previous tail prefix release locked target bins now build-arg help".split()
+    "test workspace check nocapture namespace create-namespace replicas set set-string reuse-values reset-then-reuse-values previous tail prefix release locked target bins now build-arg help".split()
 )
 
 
@@ -44,8 +46,8 @@ def test_environment_names_exist(page):
 
 
 def assert_environment_name(name):
-    code = sources.settings()
-    assert f'"{name}"' in code, name
+    tests = "".join((ROOT / "tests" / it).read_text() for it in TESTS_WITH_VARIABLES)
+    assert f'"{name}"' in sources.settings() + tests, name
 
 
 @every_page
