@@ -16,6 +16,7 @@
 //! unconfirmed.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use hashbrown::HashMap;
 use route_core::Receipt;
@@ -39,7 +40,8 @@ struct Pending {
 #[derive(Debug)]
 pub(crate) struct Batch {
     pub(crate) progress: Vec<Progress>,
-    pub(crate) receipt: Receipt,
+    /// One for all batches of a transaction.
+    pub(crate) receipt: Arc<Receipt>,
     /// About what it takes.
     pub(crate) bytes: usize,
 }
@@ -198,7 +200,7 @@ mod tests {
     fn batch(progress: Progress, receipt: Receipt, bytes: usize) -> Batch {
         Batch {
             progress: vec![progress],
-            receipt,
+            receipt: Arc::new(receipt),
             bytes,
         }
     }

@@ -8,12 +8,12 @@
 
 mod all_known;
 mod chores;
+mod commit;
 pub mod load;
 mod log;
 mod observed;
 pub(crate) mod position;
 mod routing;
-mod settle;
 mod transaction;
 
 use std::sync::Arc;
@@ -35,6 +35,7 @@ use crate::limits::{Places, SNAPSHOTS_AT_ONCE};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
+use commit::commit;
 use log::Log;
 use position::Position;
 use routing::Routing;
@@ -106,20 +107,19 @@ impl Node {
         &self,
         change: impl FnOnce(&mut Transaction<'_>, Duration) -> R,
     ) -> R {
-        let (result, settled) = {
+        let (result, committed) = {
             let mut routing = self.routing.lock();
             let now = self.clock.now();
             let mut transaction = routing.begin(now);
             let result = change(&mut transaction, now);
-            let settled = self.settle(transaction, now);
-            (result, settled)
+            (result, commit(self, transaction, now))
         };
-        for queue in settled.touched {
+        for queue in committed.touched {
             if let Some(waker) = queue.wake() {
                 waker.wake();
             }
         }
-        if let Some(head) = settled.head {
+        if let Some(head) = committed.head {
             self.log.announce(head);
         }
         result

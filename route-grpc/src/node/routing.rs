@@ -52,6 +52,7 @@ impl Routing {
             gateways: &mut self.gateways,
             confirmations: &mut self.confirmations,
             cold_start: &mut self.cold_start,
+            receipt: None,
             applied: Vec::new(),
             repeated: Vec::new(),
             traced: Traced::default(),

@@ -1,6 +1,7 @@
 //! What happens to what stands behind the node's lock.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use route_core::{LinkId, Receipt};
@@ -24,6 +25,8 @@ pub(crate) struct Transaction<'a> {
     pub(crate) gateways: &'a mut Gateways,
     pub(super) confirmations: &'a mut Confirmations,
     pub(crate) cold_start: &'a mut Option<ColdStart>,
+    /// What everything carries that it causes, if it applies batches.
+    pub(super) receipt: Option<Arc<Receipt>>,
     /// Batches whose deliveries are not queued yet.
     pub(super) applied: Vec<Applied>,
     /// What was routed before.
@@ -65,17 +68,20 @@ impl Transaction<'_> {
         let Some(gateway) = self.gateways.get_mut(incarnation) else {
             return (Effects::default(), Ok(()));
         };
-        let receipt = Receipt::new();
-        self.core.under(Some(receipt.clone()));
+        let core = &mut self.core;
+        let receipt = self.receipt.get_or_insert_with(|| {
+            let receipt = Receipt::new();
+            core.under(Some(receipt.clone()));
+            Arc::new(receipt)
+        });
         let (core, traced) = (&mut self.core, &mut self.traced);
         let (mut effects, result) =
             ingest::apply(core, now, incarnation, gateway, entries, later, traced);
-        self.core.under(None);
         self.applied.push(Applied {
             gateway: incarnation,
             batch: Batch {
                 progress: gateway.sequences.take_progress(),
-                receipt,
+                receipt: Arc::clone(receipt),
                 bytes: effects.bytes,
             },
             ended: std::mem::take(&mut effects.ended),

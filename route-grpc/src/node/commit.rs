@@ -1,0 +1,146 @@
+//! The end of a transaction: deliveries, answers and closes are queued, events logged, batches
+//! confirmed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use route_core::{Course, Output};
+
+use super::Node;
+use super::all_known::end_cold_start;
+use super::transaction::{Applied, Repeated, Transaction};
+use crate::cold_start::ColdStart;
+use crate::gateways::queue::Queue;
+use crate::refusal::Refusal;
+use crate::trace::Hop;
+
+/// What is left to do when the lock is free again.
+#[derive(Debug)]
+pub(super) struct Committed {
+    pub(super) touched: Vec<Arc<Queue>>,
+    pub(super) head: Option<u64>,
+    /// End with the rest.
+    _hops: Vec<Hop>,
+}
+
+/// Queues and logs what a transaction has caused, and confirms what has come to its end.
+pub(super) fn commit(node: &Node, mut transaction: Transaction<'_>, now: Duration) -> Committed {
+    if transaction.cold_start.is_some() {
+        // Tables that are restored part by part are nobody's coming or going: subscribers get a gap
+        // instead.
+        transaction.core.outputs().drop_events();
+    }
+    let gateways = &*transaction.gateways;
+    let is_over = |start: &mut ColdStart| start.is_over(now, |id| gateways.reach(id));
+    if let Some(cold_start) = transaction.cold_start.take_if(is_over) {
+        end_cold_start(node, &mut transaction, now, cold_start);
+    }
+    let head = carry_out(node, &mut transaction);
+    confirm(node, &mut transaction);
+    end_slow(node, &mut transaction, now);
+    Committed {
+        touched: transaction.gateways.take_touched(),
+        head,
+        _hops: transaction.traced.take(),
+    }
+}
+
+/// Does what the outputs say, in order. Returns the newest event's position, if there are any.
+fn carry_out(node: &Node, transaction: &mut Transaction<'_>) -> Option<u64> {
+    let Transaction {
+        core,
+        gateways,
+        repeated,
+        traced,
+        ..
+    } = transaction;
+    let mut repeated = repeated.drain(..).peekable();
+    let mut deliveries = 0;
+    let mut events = node.log.appender();
+    for (index, output) in core.outputs().drain().enumerate() {
+        match output {
+            Output::Deliver(fan) => {
+                while repeated.next_if(|it| it.fans.end <= index).is_some() {}
+                let repeats = |it: &&Repeated| it.fans.contains(&index) && it.origin == fan.origin;
+                let place = repeated.peek().filter(repeats).map(|it| it.place);
+                let place = place.filter(|_| fan.course == Course::Direct);
+                deliveries += (fan.items.len() * fan.targets.len()) as u64;
+                gateways.deliver(&fan, place, traced);
+            }
+            Output::TakeOver {
+                to,
+                taken,
+                receipts,
+            } => {
+                if let Some(queue) = gateways.queue_of(to.gateway) {
+                    queue.take_over(to.number, &taken, receipts);
+                }
+            }
+            Output::Close(link) => {
+                if let Some(queue) = gateways.queue_of(link.gateway) {
+                    queue.close_link(link.number);
+                }
+            }
+            Output::Answer(answer) => {
+                if let Some(queue) = gateways.queue_of(answer.link.gateway) {
+                    let traceparent = traced.traceparent(answer.link, answer.sequence);
+                    queue.answer(&answer, traceparent);
+                }
+            }
+            Output::Event(event) => events.push(event),
+        }
+    }
+    node.metrics.deliveries.add(deliveries);
+    events.head()
+}
+
+/// Confirms batches of which nothing is left on its way.
+fn confirm(node: &Node, transaction: &mut Transaction<'_>) {
+    let Transaction {
+        core,
+        gateways,
+        confirmations,
+        applied,
+        ..
+    } = transaction;
+    // Copies of receipts that nothing carries any more.
+    core.outputs().clear();
+    for Applied {
+        gateway,
+        batch,
+        ended,
+    } in applied.drain(..)
+    {
+        if let Some(queue) = gateways.queue_of(gateway) {
+            // After everything that was queued for them.
+            ended.iter().for_each(|link| queue.end_link(*link));
+        }
+        confirmations.add(gateway, batch);
+    }
+    // A draining node's word is worth nothing: its successor is told again.
+    if !node.shutdown.draining().is_cancelled() {
+        confirmations.confirm(|origin, progress| gateways.confirm(origin, progress));
+    }
+}
+
+/// Ends the streams of gateways that take too little of what they are sent.
+fn end_slow(node: &Node, transaction: &mut Transaction<'_>, now: Duration) {
+    for incarnation in transaction.gateways.take_choked() {
+        let Some(gateway) = transaction.gateways.get_mut(incarnation) else {
+            continue;
+        };
+        let queued_bytes = gateway.queue.bytes();
+        let gateway = gateway.id();
+        tracing::warn!(
+            gateway,
+            queued_bytes,
+            "gateway is too slow, its stream ends"
+        );
+        let problem = format!("gateway {gateway:?} does not take what it is sent");
+        if transaction.refuse(now, incarnation, Refusal::SlowConsumer { problem }) {
+            node.metrics.slow_gateways.add(1, &[]);
+            node.gateways_changed.notify_waiters();
+            node.chores_changed();
+        }
+    }
+}
