@@ -37,9 +37,28 @@ const STREAM_SECONDS: [f64; 10] = [
     1.0, 10.0, 60.0, 300.0, 900.0, 1800.0, 3600.0, 14_400.0, 43_200.0, 86_400.0,
 ];
 
-/// Ready-made handles for the hot paths.
+/// Ready-made handles.
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    /// What happens most often.
+    pub(crate) tallies: Tallies,
+    /// Published events routed.
+    pub(crate) published: Counter<u64>,
+    /// Gateways whose queue was full.
+    pub(crate) slow_gateways: Counter<u64>,
+    /// Gateways that were replaced by a newer life of theirs.
+    pub(crate) superseded: Counter<u64>,
+    /// Duration of unary calls.
+    pub(crate) calls: Histogram<f64>,
+    gaps: Counter<u64>,
+    refused: Counter<u64>,
+    streams: Histogram<f64>,
+    cold_start: Histogram<f64>,
+}
+
+/// For the hot paths.
+#[derive(Debug)]
+pub(crate) struct Tallies {
     /// Uplink entries applied.
     pub(crate) entries: Tally,
     /// Uplink entries that had been applied before.
@@ -54,18 +73,6 @@ pub(crate) struct Metrics {
     pub(crate) refused_connections: Tally,
     /// gRPC connections that never spoke HTTP/2.
     pub(crate) silent_connections: Tally,
-    /// Published events routed.
-    pub(crate) published: Counter<u64>,
-    /// Gateways whose queue was full.
-    pub(crate) slow_gateways: Counter<u64>,
-    /// Gateways that were replaced by a newer life of theirs.
-    pub(crate) superseded: Counter<u64>,
-    /// Duration of unary calls.
-    pub(crate) calls: Histogram<f64>,
-    gaps: Counter<u64>,
-    refused: Counter<u64>,
-    streams: Histogram<f64>,
-    cold_start: Histogram<f64>,
 }
 
 /// A counter that costs one uncontended atomic addition; read when metrics are collected.
@@ -91,17 +98,9 @@ impl Tally {
     }
 }
 
-impl Metrics {
-    /// Declares everything that is counted as it happens.
-    pub(crate) fn new(meter: &Meter) -> Self {
-        let counter = |name: &'static str, unit: &'static str, text: &'static str| {
-            meter
-                .u64_counter(name)
-                .with_unit(unit)
-                .with_description(text)
-                .build()
-        };
-        let metrics = Self {
+impl Tallies {
+    fn declare(meter: &Meter) -> Self {
+        Self {
             entries: Tally::declare(
                 meter,
                 "teamtalk.route.uplink.entries",
@@ -144,6 +143,22 @@ impl Metrics {
                 "{connection}",
                 "gRPC connections closed, because they did not begin to speak HTTP/2 in time",
             ),
+        }
+    }
+}
+
+impl Metrics {
+    /// Declares everything that is counted as it happens.
+    pub(crate) fn new(meter: &Meter) -> Self {
+        let counter = |name: &'static str, unit: &'static str, text: &'static str| {
+            meter
+                .u64_counter(name)
+                .with_unit(unit)
+                .with_description(text)
+                .build()
+        };
+        let metrics = Self {
+            tallies: Tallies::declare(meter),
             published: counter(
                 "teamtalk.route.published",
                 "{event}",

@@ -23,12 +23,12 @@ use crate::refusal::Refusal;
 pub(crate) struct Subscription {
     reader: Reader,
     filter: Filter,
-    phase: Phase,
+    next: Next,
 }
 
 /// What comes next.
 #[derive(Debug)]
-enum Phase {
+enum Next {
     First(Message),
     Events,
     Over,
@@ -57,7 +57,7 @@ impl Subscription {
         Ok(Self {
             reader,
             filter,
-            phase: Phase::First(first),
+            next: Next::First(first),
         })
     }
 
@@ -74,10 +74,10 @@ impl Subscription {
 
     /// What is to be sent next, at least one message; None at the end.
     async fn next_page(&mut self) -> Option<Page> {
-        let page = match std::mem::replace(&mut self.phase, Phase::Events) {
-            Phase::First(message) => self.say(message),
-            Phase::Events => self.events().await,
-            Phase::Over => return None,
+        let page = match std::mem::replace(&mut self.next, Next::Events) {
+            Next::First(message) => self.say(message),
+            Next::Events => self.events().await,
+            Next::Over => return None,
         };
         self.reader.sent();
         Some(page)
@@ -103,7 +103,7 @@ impl Subscription {
                 }
                 Turn::Idle => return self.say(Message::Watermark(Watermark {})),
                 Turn::Leave(retry) => {
-                    self.phase = Phase::Over;
+                    self.next = Next::Over;
                     let retry_after_millis = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
                     let mut page = self.say(Message::Draining(Draining { retry_after_millis }));
                     page.push(Err(Refusal::Draining { retry }.into()));

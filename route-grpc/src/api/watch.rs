@@ -26,12 +26,12 @@ pub(crate) struct Watch {
     reader: Reader,
     /// None: everybody.
     users: Option<HashSet<u32>>,
-    phase: Phase,
+    next: Next,
 }
 
 /// What comes next.
 #[derive(Debug)]
-enum Phase {
+enum Next {
     Resumed,
     Gap(Gap),
     SnapshotBegins,
@@ -47,19 +47,19 @@ impl Watch {
     pub(crate) fn open(node: Arc<Node>, request: &WatchUserStatusRequest) -> Result<Self, Refusal> {
         let start = resume::start(&node, &request.resume_position, request.on_gap())?;
         let mut reader = Reader::open(node, methods::WATCH)?;
-        let phase = match start {
-            Start::Now => Phase::SnapshotBegins,
+        let next = match start {
+            Start::Now => Next::SnapshotBegins,
             Start::Resumed(after) => {
                 reader.seek(after);
-                Phase::Resumed
+                Next::Resumed
             }
-            Start::Gap(gap, _) => Phase::Gap(gap),
+            Start::Gap(gap, _) => Next::Gap(gap),
         };
         let users = request.user_ids.iter().copied().collect::<HashSet<_>>();
         Ok(Self {
             reader,
             users: (!users.is_empty()).then_some(users),
-            phase,
+            next,
         })
     }
 
@@ -76,16 +76,16 @@ impl Watch {
 
     /// What is to be sent next, at least one message; None at the end.
     async fn next_page(&mut self) -> Option<Page> {
-        let page = match std::mem::replace(&mut self.phase, Phase::Changes) {
-            Phase::Resumed => self.say(self.reader.after(), Message::Resumed(Resumed {})),
-            Phase::Gap(gap) => {
-                self.phase = Phase::SnapshotBegins;
+        let page = match std::mem::replace(&mut self.next, Next::Changes) {
+            Next::Resumed => self.say(self.reader.after(), Message::Resumed(Resumed {})),
+            Next::Gap(gap) => {
+                self.next = Next::SnapshotBegins;
                 self.say_gap(gap)
             }
-            Phase::SnapshotBegins => self.begin_snapshot().await,
-            Phase::Snapshot(snapshot) => self.continue_snapshot(snapshot),
-            Phase::Changes => self.changes().await,
-            Phase::Over => return None,
+            Next::SnapshotBegins => self.begin_snapshot().await,
+            Next::Snapshot(snapshot) => self.continue_snapshot(snapshot),
+            Next::Changes => self.changes().await,
+            Next::Over => return None,
         };
         self.reader.sent();
         Some(page)
@@ -98,7 +98,7 @@ impl Watch {
         };
         match snapshot {
             Ok(snapshot) => {
-                self.phase = Phase::Snapshot(snapshot);
+                self.next = Next::Snapshot(snapshot);
                 vec![Ok(without_position(Message::SnapshotBegin(
                     SnapshotBegin {},
                 )))]
@@ -114,7 +114,7 @@ impl Watch {
                 self.say(snapshot.seq, Message::SnapshotEnd(SnapshotEnd {}))
             }
             Ok(users) => {
-                self.phase = Phase::Snapshot(snapshot);
+                self.next = Next::Snapshot(snapshot);
                 vec![Ok(without_position(Message::Snapshot(StatusSnapshot {
                     users,
                 })))]
@@ -136,7 +136,7 @@ impl Watch {
                     }
                 }
                 Turn::Gap { from, to } => {
-                    self.phase = Phase::SnapshotBegins;
+                    self.next = Next::SnapshotBegins;
                     return self.say_gap(resume::fell_behind(self.reader.node(), from, to));
                 }
                 Turn::Idle => {
@@ -193,7 +193,7 @@ impl Watch {
     }
 
     fn end(&mut self, refusal: Refusal) -> Page {
-        self.phase = Phase::Over;
+        self.next = Next::Over;
         vec![Err(refusal.into())]
     }
 }

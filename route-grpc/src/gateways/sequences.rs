@@ -82,25 +82,8 @@ pub(crate) struct Sequences {
 impl Sequences {
     /// Judges the next entry of a link, and counts it if it is to be applied.
     pub(crate) fn step(&mut self, link: u64, sequence: u64, kind: Kind) -> Result<Step, Refusal> {
-        let full = self.links.len() >= MAX_LINKS;
         let Some(state) = self.links.get_mut(&link) else {
-            return match kind {
-                Kind::Opened | Kind::Reopened if full => Err(Refusal::protocol(format!(
-                    "more than {MAX_LINKS} links of one gateway"
-                ))),
-                Kind::Opened if sequence == 1 => Ok(self.open(link, sequence, Stage::Open)),
-                Kind::Reopened if sequence >= 1 => Ok(self.open(link, sequence, Stage::Restoring)),
-                // Its link has been forgotten, so it was handled.
-                Kind::Returned { .. } => Ok(Step::Ignore),
-                Kind::Opened
-                | Kind::Reopened
-                | Kind::Table { .. }
-                | Kind::Query
-                | Kind::Closed
-                | Kind::Other => Err(Refusal::protocol(format!(
-                    "entry {sequence} of link {link}, which is not open"
-                ))),
-            };
+            return self.first(link, sequence, kind);
         };
         if let Kind::Table { last } = kind {
             if state.stage == Stage::Restoring && sequence == state.applied {
@@ -142,6 +125,28 @@ impl Sequences {
             self.unreported.push(link);
         }
         Ok(Step::Apply)
+    }
+
+    /// The entry is of a link that is not known.
+    fn first(&mut self, link: u64, sequence: u64, kind: Kind) -> Result<Step, Refusal> {
+        let full = self.links.len() >= MAX_LINKS;
+        match kind {
+            Kind::Opened | Kind::Reopened if full => Err(Refusal::protocol(format!(
+                "more than {MAX_LINKS} links of one gateway"
+            ))),
+            Kind::Opened if sequence == 1 => Ok(self.open(link, sequence, Stage::Open)),
+            Kind::Reopened if sequence >= 1 => Ok(self.open(link, sequence, Stage::Restoring)),
+            // Its link has been forgotten, so it was handled.
+            Kind::Returned { .. } => Ok(Step::Ignore),
+            Kind::Opened
+            | Kind::Reopened
+            | Kind::Table { .. }
+            | Kind::Query
+            | Kind::Closed
+            | Kind::Other => Err(Refusal::protocol(format!(
+                "entry {sequence} of link {link}, which is not open"
+            ))),
+        }
     }
 
     fn open(&mut self, link: u64, sequence: u64, stage: Stage) -> Step {

@@ -90,7 +90,7 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>) -> Option<u64> {
             Output::Event(event) => events.push(event),
         }
     }
-    node.metrics.deliveries.add(deliveries);
+    node.metrics.tallies.deliveries.add(deliveries);
     events.head()
 }
 

@@ -162,10 +162,10 @@ impl Node {
 
     /// Counts what a batch did.
     pub(crate) fn count(&self, effects: &Effects) {
-        self.metrics.entries.add(effects.applied);
-        self.metrics.repeated.add(effects.repeated);
-        self.metrics.envelopes.add(effects.envelopes);
-        self.metrics.asked.add(effects.asked);
+        self.metrics.tallies.entries.add(effects.applied);
+        self.metrics.tallies.repeated.add(effects.repeated);
+        self.metrics.tallies.envelopes.add(effects.envelopes);
+        self.metrics.tallies.asked.add(effects.asked);
         if effects.links_changed {
             self.chores_changed();
         }

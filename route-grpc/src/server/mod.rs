@@ -123,9 +123,9 @@ fn connections<L: Listener>(
     let metrics = &node.metrics;
     let (places, refused) = (
         Arc::clone(&node.connections),
-        metrics.refused_connections.clone(),
+        metrics.tallies.refused_connections.clone(),
     );
-    let silent = metrics.silent_connections.clone();
+    let silent = metrics.tallies.silent_connections.clone();
     incoming(listener, places, refused).map_ok(move |connection| {
         let peer = connection.peer();
         Prefaced::new(connection, peer, silent.clone())
