@@ -12,74 +12,77 @@ const WRONG_USAGE: i32 = 2;
 /// Ends the process right after its flags have been read: nobody has this address.
 const NOWHERE: [&str; 2] = ["--listen=192.0.2.1:9", "--admin-listen=192.0.2.1:9"];
 
+/// Of a gateway.
+const GATEWAY: &[&[&str]] = &[
+    &["--max-connections=0"],
+    &["--max-connections-per-source=0"],
+    &["--worker-threads=0"],
+    &["--max-pdu-bytes=0"],
+    &["--link-queue-bytes=0"],
+    &["--window-bytes=0"],
+    &["--window-total-bytes=0"],
+    &["--upstream-lost=0s"],
+    &["--drain-deadline=0s"],
+    &["--idle-timeout=0s"],
+    &["--heartbeat-interval=0s"],
+    &["--write-timeout=0s"],
+    &["--first-pdu-timeout=0s"],
+    &["--kick-age=0s"],
+    &["--host-timeout=0s"],
+    &["--host-timeout=5s"],
+    &["--close-timeout=0s"],
+    &["--query-timeout=0s"],
+    &["--remembered-origins=0"],
+    &["--upstream-back-off=0s"],
+    &["--upstream-connect-timeout=0s"],
+    &["--upstream-welcome-timeout=0s"],
+    &["--upstream-keepalive-interval=0s"],
+    &["--upstream-keepalive-timeout=0s"],
+    &["--upstream-stream-bytes=0"],
+    &["--max-pdu-bytes=15"],
+    &["--link-queue-bytes=1MiB"],
+    &["--window-total-bytes=1MiB"],
+    &["--window-bytes=4MiB"],
+];
+/// Of a node, also of one that is embedded.
+const NODE: &[&[&str]] = &[
+    &["--max-grpc-connections=0"],
+    &["--max-streams=0"],
+    &["--max-stream-age=0s"],
+    &["--detach-grace=0s"],
+    &["--gateway-queue-bytes=0"],
+    &["--gateway-queue-bytes=1MiB"],
+    &["--seat-bytes=0"],
+    &["--seat-bytes=1MiB"],
+    &["--cold-start-bytes=0"],
+    &["--cold-start-bytes=1MiB"],
+    &["--patient-bytes=0"],
+    &["--patient-bytes=129MiB"],
+    &["--gateway-silence=0s"],
+    &["--gateway-silence=999ms"],
+    &["--grpc-keepalive-interval=0s"],
+    &["--grpc-keepalive-interval=999ms"],
+    &["--grpc-keepalive-timeout=0s"],
+    &["--grpc-stream-bytes=0"],
+    &["--grpc-stream-bytes=1KiB"],
+    &["--pdu-limit=0"],
+    &["--log-events=0"],
+    &["--log-bytes=0"],
+];
+/// Of a node with a process of its own.
+const SERVE: &[&[&str]] = &[
+    &["--worker-threads=0"],
+    &["--shutdown-deadline=0s"],
+    &["--drain-window=25s"],
+];
+
 #[test]
 fn flags_that_cannot_be_meant_are_refused_by_their_name() {
-    let gateway: &[&[&str]] = &[
-        &["--max-connections=0"],
-        &["--max-connections-per-source=0"],
-        &["--worker-threads=0"],
-        &["--max-pdu-bytes=0"],
-        &["--link-queue-bytes=0"],
-        &["--window-bytes=0"],
-        &["--window-total-bytes=0"],
-        &["--upstream-lost=0s"],
-        &["--drain-deadline=0s"],
-        &["--idle-timeout=0s"],
-        &["--heartbeat-interval=0s"],
-        &["--write-timeout=0s"],
-        &["--first-pdu-timeout=0s"],
-        &["--kick-age=0s"],
-        &["--host-timeout=0s"],
-        &["--host-timeout=5s"],
-        &["--close-timeout=0s"],
-        &["--query-timeout=0s"],
-        &["--remembered-origins=0"],
-        &["--upstream-back-off=0s"],
-        &["--upstream-connect-timeout=0s"],
-        &["--upstream-welcome-timeout=0s"],
-        &["--upstream-keepalive-interval=0s"],
-        &["--upstream-keepalive-timeout=0s"],
-        &["--upstream-stream-bytes=0"],
-        &["--max-pdu-bytes=15"],
-        &["--link-queue-bytes=1MiB"],
-        &["--window-total-bytes=1MiB"],
-        &["--window-bytes=4MiB"],
-    ];
-    let node: &[&[&str]] = &[
-        &["--max-grpc-connections=0"],
-        &["--max-streams=0"],
-        &["--max-stream-age=0s"],
-        &["--detach-grace=0s"],
-        &["--gateway-queue-bytes=0"],
-        &["--gateway-queue-bytes=1MiB"],
-        &["--seat-bytes=0"],
-        &["--seat-bytes=1MiB"],
-        &["--cold-start-bytes=0"],
-        &["--cold-start-bytes=1MiB"],
-        &["--patient-bytes=0"],
-        &["--patient-bytes=129MiB"],
-        &["--gateway-silence=0s"],
-        &["--gateway-silence=999ms"],
-        &["--grpc-keepalive-interval=0s"],
-        &["--grpc-keepalive-interval=999ms"],
-        &["--grpc-keepalive-timeout=0s"],
-        &["--grpc-stream-bytes=0"],
-        &["--grpc-stream-bytes=1KiB"],
-        &["--pdu-limit=0"],
-        &["--log-events=0"],
-        &["--log-bytes=0"],
-    ];
-    let serve: &[&[&str]] = &[
-        &["--worker-threads=0"],
-        &["--shutdown-deadline=0s"],
-        &["--drain-window=25s"],
-    ];
-
-    for flags in gateway.iter().chain(node) {
+    for flags in GATEWAY.iter().chain(NODE) {
         let output = run("pdu-gateway", &[&["--embedded"], *flags].concat(), &[]);
         assert_refused(&output, flags[0]);
     }
-    for flags in serve.iter().chain(node) {
+    for flags in SERVE.iter().chain(NODE) {
         let output = run("route-grpc", &[&["serve"], *flags].concat(), &[]);
         assert_refused(&output, flags[0]);
     }

@@ -134,10 +134,16 @@ fn update(
 
 const EVERYBODY_ELSE: &str = "desktop both mobile hidden empty silent opaque";
 
-#[rustfmt::skip]
 fn cases() -> Vec<Case> {
-    use Status::{Offline, Online};
-    let single = |from, to| messages::message(from, to, 1, SINGLE_TEXT, b"hello");
+    [forwards(), reports()].into_iter().flatten().collect()
+}
+
+fn single(from: u32, to: u32) -> Pdu {
+    messages::message(from, to, 1, SINGLE_TEXT, b"hello")
+}
+
+#[rustfmt::skip]
+fn forwards() -> Vec<Case> {
     let of_type = |msg_type, to| messages::message(EVE, to, 1, msg_type, b"hello");
     let p2p = |from, to| messages::p2p(from, to, "{}");
     let members = |current: &[u32], changed: &[u32]| messages::group_change(EVE, GROUP, current, changed);
@@ -195,7 +201,13 @@ fn cases() -> Vec<Case> {
                     command::GROUP_CHANGED, command::FILE_NOTICE, command::SIGNATURE_CHANGED] {
         all.push(sent("an empty body", Pdu::bare(command), EVERYBODY_ELSE));
     }
-    all.extend([
+    all
+}
+
+#[rustfmt::skip]
+fn reports() -> Vec<Case> {
+    use Status::{Offline, Online};
+    vec![
         // notices: 0x070e to holders, then 0x0203 to those with a desktop
         update("first desktop login", "desktop", (NOBODY, Online, Client::Mac),
             "070e desktop opaque; 0203 sender desktop both hidden opaque"),
@@ -224,8 +236,7 @@ fn cases() -> Vec<Case> {
         // A later list takes logins away.
         Case { what: "a second list", from: "both", pdu: messages::list(&[(BOB, Offline, Client::Ios)]), reaches: "" },
         sent("to a user that it held", single(EVE, BOB), ""),
-    ]);
-    all
+    ]
 }
 
 /// A PDU with more at the end of its body.

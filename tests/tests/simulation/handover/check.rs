@@ -172,7 +172,7 @@ fn losses(world: &mut World) {
 /// reasons.
 fn reasons(world: &mut World) {
     let mut wrong = Vec::new();
-    let mut count: BTreeMap<(u64, u32, bool, i32), usize> = BTreeMap::new();
+    let mut count = Count::new();
     let book = world.subscriber.book();
     for told in &book.told {
         let Change {
@@ -224,6 +224,18 @@ fn reasons(world: &mut World) {
             ));
         }
     }
+    wrong.extend(untold_losses(world, &count, book.gaps > 0));
+    drop(book);
+    wrong.into_iter().for_each(|what| world.violate(what));
+}
+
+/// How often a subscriber was told by a life of the node that a user is online, or not, for a reason.
+type Count = BTreeMap<(u64, u32, bool, i32), usize>;
+
+/// Losses of MsgServers' only connections of which the present node must have told. `with_gaps`: the
+/// subscriber may have missed something.
+fn untold_losses(world: &World, count: &Count, with_gaps: bool) -> Vec<String> {
+    let mut wrong = Vec::new();
     let life = world.node.as_ref().map_or(0, |host| host.life);
     let certain = |at, lost| world.facts.certain(at, world.lives_of_nodes, lost);
     for at in 0..world.servers.len() - 1 {
@@ -239,7 +251,7 @@ fn reasons(world: &mut World) {
             );
             // A gateway may be lost before the node has heard of a connection's end.
             let all = told.1 >= lost && told.0 + told.1 >= closed + lost;
-            if !all && book.gaps == 0 {
+            if !all && !with_gaps {
                 wrong.push(format!(
                     "of {user} the subscriber was told {told:?} times that a connection was closed, and that a \
                      gateway was lost; that happened {closed} and {lost} times"
@@ -247,8 +259,7 @@ fn reasons(world: &mut World) {
             }
         }
     }
-    drop(book);
-    wrong.into_iter().for_each(|what| world.violate(what));
+    wrong
 }
 
 /// Promise 9: what a subscriber has followed is what there was, and snapshots agree with it and

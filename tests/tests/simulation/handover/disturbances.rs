@@ -80,27 +80,7 @@ impl World {
                 }
             }
             Disturbance::Partition | Disturbance::LongPartition => {
-                let long = kind == Disturbance::LongPartition;
-                let range = if long { 12_000..20_000 } else { 500..5000 };
-                let until = now + self.dice.millis(range);
-                let (node, own) = (self.dice.millis(0..2000), self.dice.millis(0..2000));
-                if let Some(host) = &mut self.gateways[gateway] {
-                    host.wire.cut(&mut self.dice, now, node, own);
-                    host.wire.stall(until);
-                }
-                if long {
-                    self.next_long_partition = until + Duration::from_secs(5);
-                    for server in &mut self.servers {
-                        if server.is_at(gateway) {
-                            server.lossy = true;
-                            server.unsettled = true;
-                            server.cut_off_until = until;
-                        }
-                    }
-                    // The latter is the latest at which the node hears of it.
-                    self.forget_what_was_known(gateway);
-                    self.note_lost_links(gateway, until > now + GRACE + Duration::from_secs(2));
-                }
+                self.partition(gateway, kind == Disturbance::LongPartition);
             }
             Disturbance::NodeCrash => {
                 if self.node_exits.is_none() {
@@ -125,6 +105,31 @@ impl World {
                     self.lose_gateway(gateway);
                 }
             }
+        }
+    }
+
+    /// A gateway does not reach the node for a while, or for longer than nodes wait.
+    fn partition(&mut self, gateway: usize, long: bool) {
+        let now = self.now();
+        let range = if long { 12_000..20_000 } else { 500..5000 };
+        let until = now + self.dice.millis(range);
+        let (node, own) = (self.dice.millis(0..2000), self.dice.millis(0..2000));
+        if let Some(host) = &mut self.gateways[gateway] {
+            host.wire.cut(&mut self.dice, now, node, own);
+            host.wire.stall(until);
+        }
+        if long {
+            self.next_long_partition = until + Duration::from_secs(5);
+            for server in &mut self.servers {
+                if server.is_at(gateway) {
+                    server.lossy = true;
+                    server.unsettled = true;
+                    server.cut_off_until = until;
+                }
+            }
+            // The latter is the latest at which the node hears of it.
+            self.forget_what_was_known(gateway);
+            self.note_lost_links(gateway, until > now + GRACE + Duration::from_secs(2));
         }
     }
 

@@ -103,6 +103,31 @@ impl Fault {
                 site.pass(time);
                 site.repair_one_way(from, to);
             }
+            Self::NodeDies | Self::NodeVanishes | Self::NodeDrains => self.replace(site),
+            Self::GatewayDies => {
+                site.kill(&gateway);
+                let time = site.dice.millis(100..15_000);
+                site.pass(time);
+                site.start(&gateway);
+            }
+            Self::GatewayVanishes => {
+                site.hold(&gateway, &node);
+                site.kill(&gateway);
+                let time = site.dice.millis(100..3000);
+                site.pass(time);
+                // What the dead process's kernel would have said is lost.
+                site.cut(&gateway, &node);
+                site.repair(&gateway, &node);
+                site.start(&gateway);
+            }
+        }
+    }
+
+    /// Another node has the place of the one that is there.
+    fn replace(self, site: &mut Site) {
+        let node = node_name(site.active);
+        let next = (site.active + 1) % NODES;
+        match self {
             Self::NodeDies => {
                 site.kill(&node);
                 let time = site.dice.millis(50..3000);
@@ -122,10 +147,9 @@ impl Fault {
                 site.kill(&node);
                 let time = site.dice.millis(REPLACED_AFTER);
                 site.pass(time);
-                site.start_node((site.active + 1) % NODES);
+                site.start_node(next);
             }
             Self::NodeDrains => {
-                let next = (site.active + 1) % NODES;
                 let (before, after) = (site.dice.millis(0..300), site.dice.millis(0..1000));
                 if site.dice.once_in(2) {
                     site.start(&node_name(next));
@@ -138,22 +162,12 @@ impl Fault {
                     site.start(&node_name(next));
                 }
             }
-            Self::GatewayDies => {
-                site.kill(&gateway);
-                let time = site.dice.millis(100..15_000);
-                site.pass(time);
-                site.start(&gateway);
-            }
-            Self::GatewayVanishes => {
-                site.hold(&gateway, &node);
-                site.kill(&gateway);
-                let time = site.dice.millis(100..3000);
-                site.pass(time);
-                // What the dead process's kernel would have said is lost.
-                site.cut(&gateway, &node);
-                site.repair(&gateway, &node);
-                site.start(&gateway);
-            }
+            Self::Stall
+            | Self::LongStall
+            | Self::Cut
+            | Self::OneWay
+            | Self::GatewayDies
+            | Self::GatewayVanishes => {}
         }
     }
 }

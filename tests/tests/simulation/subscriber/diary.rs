@@ -197,31 +197,11 @@ impl Diary {
                 let users = part.users.iter().map(|user| user.user_id);
                 self.snapshot.extend(users);
             }
-            Watched::SnapshotEnd(_) => {
-                self.online = std::mem::take(&mut self.snapshot);
-                self.snapshots.push((now.at, self.online.clone()));
-                let from = place.unwrap_or_default();
-                self.stretches.push(Stretch {
-                    from,
-                    to: from.seq,
-                    online: self.online.clone(),
-                    changes: Vec::new(),
-                });
-                self.status.follows = now.life;
-            }
+            Watched::SnapshotEnd(_) => self.knows_everybody(now, place.unwrap_or_default()),
             Watched::Resumed(_) => self.status.follows = now.life,
             Watched::Change(change) => {
                 let user = change.user.clone().unwrap_or_default();
-                let change = Change::of(&user, change.reason());
-                if change.online {
-                    self.online.insert(change.user);
-                } else {
-                    self.online.remove(&change.user);
-                }
-                if let (Some(stretch), Some(place)) = (self.stretches.last_mut(), place) {
-                    let changes = &mut stretch.changes;
-                    changes.push((place.seq, change.user, change.online));
-                }
+                self.changed(place, Change::of(&user, change.reason()));
             }
             Watched::Gap(gap) => {
                 let problem = self.status.problem(first, now, &gap, false);
@@ -245,6 +225,31 @@ impl Diary {
                 stretch.to = place.seq;
             }
             self.status.moves_to(response.position, place);
+        }
+    }
+
+    /// A snapshot is complete.
+    fn knows_everybody(&mut self, now: &Now, from: Place) {
+        self.online = std::mem::take(&mut self.snapshot);
+        self.snapshots.push((now.at, self.online.clone()));
+        self.stretches.push(Stretch {
+            from,
+            to: from.seq,
+            online: self.online.clone(),
+            changes: Vec::new(),
+        });
+        self.status.follows = now.life;
+    }
+
+    fn changed(&mut self, place: Option<Place>, change: Change) {
+        if change.online {
+            self.online.insert(change.user);
+        } else {
+            self.online.remove(&change.user);
+        }
+        if let (Some(stretch), Some(place)) = (self.stretches.last_mut(), place) {
+            let changes = &mut stretch.changes;
+            changes.push((place.seq, change.user, change.online));
         }
     }
 

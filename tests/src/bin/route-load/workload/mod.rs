@@ -52,30 +52,27 @@ pub(crate) trait Workload {
 /// The workloads that were asked for, in the order in which they are measured.
 pub(crate) fn selected(options: &LoadOptions) -> Vec<Box<dyn Workload>> {
     let duration = Duration::from_secs_f64(options.seconds);
+    let (megabytes, rounds, total) = amounts(options.quick);
     let mut list: Vec<Box<dyn Workload>> = Vec::new();
     if options.wants(Test::Forward) {
-        for connections in [2, 10, 50] {
-            for senders in [1, connections] {
-                list.push(Box::new(forward::Forward {
-                    connections,
-                    senders,
-                    duration,
-                }));
-            }
+        for (connections, senders) in [(2, 1), (2, 2), (10, 1), (10, 10), (50, 1), (50, 50)] {
+            list.push(Box::new(forward::Forward {
+                connections,
+                senders,
+                duration,
+            }));
         }
     }
     if options.wants(Test::Flood) {
         for connections in [2, 10] {
             list.push(Box::new(flood::Flood {
                 connections,
-                megabytes: if options.quick { 5 } else { 20 },
+                megabytes,
             }));
         }
     }
     if options.wants(Test::Latency) {
-        list.push(Box::new(latency::Latency {
-            rounds: if options.quick { 2_000 } else { 20_000 },
-        }));
+        list.push(Box::new(latency::Latency { rounds }));
     }
     if options.wants(Test::Rate) {
         for per_second in [1_000, 5_000, 20_000] {
@@ -93,10 +90,7 @@ pub(crate) fn selected(options: &LoadOptions) -> Vec<Box<dyn Workload>> {
     }
     if options.wants(Test::Users) {
         for ids in [users::Ids::Dense, users::Ids::Scattered] {
-            list.push(Box::new(users::Users {
-                total: if options.quick { 100_000 } else { 1_000_000 },
-                ids,
-            }));
+            list.push(Box::new(users::Users { total, ids }));
         }
     }
     if options.wants(Test::Storm) {
@@ -114,6 +108,15 @@ pub(crate) fn selected(options: &LoadOptions) -> Vec<Box<dyn Workload>> {
         }
     }
     list
+}
+
+/// Of a flood, of rounds of latency, of users.
+fn amounts(quick: bool) -> (usize, usize, u32) {
+    if quick {
+        (5, 2_000, 100_000)
+    } else {
+        (20, 20_000, 1_000_000)
+    }
 }
 
 /// Connections that each hold one user, [`FIRST_USER`] + index, logged in on a PC; the server has
