@@ -128,7 +128,7 @@ impl Broadcast {
             perishable,
         } = publication;
         let read_at = perishable.then(|| micros(called_at));
-        let (links, before) = self.node.transact(|routing, _| {
+        let (links, before) = self.node.transact(|transaction, _| {
             let audience = match audience {
                 Some(WireAudience::Users(users)) => Audience::Users(&users.user_ids),
                 Some(WireAudience::Everyone(_)) => Audience::Everyone,
@@ -138,9 +138,9 @@ impl Broadcast {
             // lock.
             let before = self.node.log.extent().0;
             if let Some(parent) = telemetry::current() {
-                routing.traced.route(LinkId::NODE, 0, parent);
+                transaction.traced.route(LinkId::NODE, 0, parent);
             }
-            let links = routing.core.publish(command, audience, pdu, read_at);
+            let links = transaction.core.publish(command, audience, pdu, read_at);
             (links, before)
         });
         self.node.metrics.published.add(1, &[]);

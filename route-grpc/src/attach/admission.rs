@@ -55,9 +55,9 @@ where
         tokio::pin!(changed);
         // From here on no change is missed.
         changed.as_mut().enable();
-        let decision = node.transact(|routing, now| {
-            let queue = enter(node, routing, now, &hello, &stream_end, retention)?;
-            Ok(welcome(node, routing, &hello, &roster, queue))
+        let decision = node.transact(|transaction, now| {
+            let queue = enter(node, transaction, now, &hello, &stream_end, retention)?;
+            Ok(welcome(node, transaction, &hello, &roster, queue))
         });
         match decision {
             Ok(admitted) => {
@@ -102,54 +102,61 @@ where
 /// Makes a gateway one of the node's, if nothing speaks against it. Returns its queue.
 fn enter(
     node: &Node,
-    routing: &mut Transaction<'_>,
+    transaction: &mut Transaction<'_>,
     now: Duration,
     hello: &Hello,
     stream_end: &CancellationToken,
     retention: Retention,
 ) -> Result<Arc<Queue>, Objection> {
-    let admission = routing.gateways.judge(hello)?;
-    routing.core.follow(hello.position);
+    let admission = transaction.gateways.judge(hello)?;
+    transaction.core.follow(hello.position);
     match admission {
         Admission::Fresh => {}
         Admission::Replaces(old) => {
-            routing.lose_gateway(old);
+            transaction.lose_gateway(old);
             node.metrics.superseded.add(1, &[]);
             node.chores_changed();
         }
-        Admission::Resumed => routing.gateways.resume(now, hello, stream_end.clone()),
+        Admission::Resumed => transaction.gateways.resume(now, hello, stream_end.clone()),
     }
     if admission != Admission::Resumed {
         let (hello, stream_end) = (hello.clone(), stream_end.clone());
-        routing.gateways.insert(hello, stream_end, retention);
+        transaction.gateways.insert(hello, stream_end, retention);
     }
-    routing.learn_reach(hello.incarnation);
-    let queue = routing.gateways.queue_of(hello.incarnation).map(Arc::clone);
+    transaction.learn_reach(hello.incarnation);
+    let queue = transaction
+        .gateways
+        .queue_of(hello.incarnation)
+        .map(Arc::clone);
     Ok(queue.expect("the gateway was inserted or resumed a moment ago"))
 }
 
 /// Tells a gateway that has entered what the node has of it, and the others that it is there.
 fn welcome(
     node: &Node,
-    routing: &mut Transaction<'_>,
+    transaction: &mut Transaction<'_>,
     hello: &Hello,
     roster: &[String],
     queue: Arc<Queue>,
 ) -> Admitted {
-    if let Some(cold_start) = &mut routing.cold_start {
+    if let Some(cold_start) = &mut transaction.cold_start {
         let ids = roster.iter().map(String::as_str);
         let ids = ids.filter(|id| id.len() <= MAX_ID_BYTES);
         cold_start.attached(node.clock.now(), &hello.id, ids);
         node.chores_changed();
     } else {
-        routing.gateways.announce_roster(Some(hello.incarnation));
+        transaction
+            .gateways
+            .announce_roster(Some(hello.incarnation));
     }
     // Before it knows all links, it may not know all gateways.
-    let roster = match &routing.cold_start {
+    let roster = match &transaction.cold_start {
         Some(_) => Vec::new(),
-        None => routing.gateways.roster(),
+        None => transaction.gateways.roster(),
     };
-    let gateway = routing.gateways.of_stream(hello.incarnation, hello.attempt);
+    let gateway = transaction
+        .gateways
+        .of_stream(hello.incarnation, hello.attempt);
     let applied = gateway
         .iter()
         .flat_map(|gateway| gateway.sequences.applied());

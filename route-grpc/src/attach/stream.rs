@@ -156,15 +156,15 @@ where
     fn take_uplink(&self, hello: &Hello, uplink: Uplink) -> Result<Hold, Refusal> {
         let node = &self.node;
         let (incarnation, attempt) = (hello.incarnation, hello.attempt);
-        let (effects, result) = node.transact(|routing, now| {
+        let (effects, result) = node.transact(|transaction, now| {
             if node.draining().is_cancelled() {
                 // What is not applied here is for the next node.
                 return (Effects::default(), Err(Refusal::DRAINING));
             }
             if let Some(congested) = uplink.congested {
-                routing.gateways.set_congested(incarnation, congested);
+                transaction.gateways.set_congested(incarnation, congested);
             }
-            let Some(gateway) = routing.gateways.of_stream(incarnation, attempt) else {
+            let Some(gateway) = transaction.gateways.of_stream(incarnation, attempt) else {
                 // A newer stream has taken over; this one is about to hear so.
                 return (Effects::default(), Ok(Hold::Room));
             };
@@ -174,7 +174,7 @@ where
             }
             let (is_catching_up, caught_up) = (!gateway.reach().has_caught_up(), uplink.caught_up);
             let (mut entries, mut hold) = (uplink.entries, Hold::Room);
-            if let Some(cold_start) = &mut routing.cold_start {
+            if let Some(cold_start) = &mut transaction.cold_start {
                 cold_start.told(uplink.told);
                 let read_at = |entry: &UplinkEntry| match entry.read_at_micros {
                     0 => micros(now),
@@ -188,11 +188,11 @@ where
                 }
             }
             let (effects, result) = if is_catching_up {
-                routing.apply_again(now, incarnation, entries, caught_up)
+                transaction.apply_again(now, incarnation, entries, caught_up)
             } else if entries.is_empty() {
                 (Effects::default(), Ok(()))
             } else {
-                routing.apply(now, incarnation, entries, None)
+                transaction.apply(now, incarnation, entries, None)
             };
             (effects, result.map(|()| hold))
         });
@@ -207,11 +207,12 @@ where
             node.metrics.attach_refused(refusal);
         }
         let reason = refusal.as_ref().map(Refusal::to_string);
-        let (detached, links) = node.transact(|routing, now| {
-            let gateway = routing.gateways.get_mut(hello.incarnation);
+        let (detached, links) = node.transact(|transaction, now| {
+            let gateway = transaction.gateways.get_mut(hello.incarnation);
             let links = gateway.map_or(0, |gateway| gateway.sequences.open_links().count());
             let hung_up = hangup.has_happened();
-            let detached = routing.detach(now, hello.incarnation, hello.attempt, hung_up, refusal);
+            let detached =
+                transaction.detach(now, hello.incarnation, hello.attempt, hung_up, refusal);
             (detached, links)
         });
         if !detached {

@@ -18,29 +18,29 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) async fn run(node: Arc<Node>) {
     let draining = node.draining();
     loop {
-        node.transact(|routing, now| {
-            for (gateway, reach) in routing.gateways.look_after(now) {
-                routing.core.set_reach(gateway, reach.of_core());
+        node.transact(|transaction, now| {
+            for (gateway, reach) in transaction.gateways.look_after(now) {
+                transaction.core.set_reach(gateway, reach.of_core());
             }
-            routing.core.advance();
-            for gateway in routing.gateways.departed(now) {
-                routing.give_up_returns(gateway);
+            transaction.core.advance();
+            for gateway in transaction.gateways.departed(now) {
+                transaction.give_up_returns(gateway);
             }
         });
         while lose_next(&node) {}
-        let due = node.transact(|routing, now| {
-            let reach = |id: &str| routing.gateways.reach(id);
-            let cold_start = routing.cold_start.as_ref();
+        let due = node.transact(|transaction, now| {
+            let reach = |id: &str| transaction.gateways.reach(id);
+            let cold_start = transaction.cold_start.as_ref();
             let cold_start_until = cold_start.map(|cold_start| cold_start.until(reach));
             let deadlines = [
-                routing.core.view().next_deadline(),
-                routing.gateways.next_deadline(now),
+                transaction.core.view().next_deadline(),
+                transaction.gateways.next_deadline(now),
                 cold_start_until,
             ];
             let next = deadlines.into_iter().flatten().min();
             next.map_or(now + TICK, |next| next.min(now + TICK))
         });
-        while node.transact(|routing, _| routing.core.reap(REAPED_AT_ONCE)) {
+        while node.transact(|transaction, _| transaction.core.reap(REAPED_AT_ONCE)) {
             tokio::task::yield_now().await;
         }
         node.turns.fetch_add(1, Ordering::Relaxed);
@@ -53,18 +53,18 @@ pub(super) async fn run(node: Arc<Node>) {
     }
     // All at once, so that nothing is routed to gateways that stay for those that have gone.
     let draining = Refusal::DRAINING.into();
-    node.transact(|routing, _| routing.gateways.end_all(&draining));
+    node.transact(|transaction, _| transaction.gateways.end_all(&draining));
 }
 
 /// Gives up one gateway whose grace is over; false if there is none. Each in a transaction of its
 /// own: what its end causes for links of the next one has to stand in that one's queue, to be taken
 /// back from there.
 fn lose_next(node: &Node) -> bool {
-    node.transact(|routing, now| {
-        let Some(gateway) = routing.gateways.lost(now).into_iter().min() else {
+    node.transact(|transaction, now| {
+        let Some(gateway) = transaction.gateways.lost(now).into_iter().min() else {
             return false;
         };
-        routing.lose_gateway(gateway);
+        transaction.lose_gateway(gateway);
         node.gateways_changed.notify_waiters();
         true
     })
