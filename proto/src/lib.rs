@@ -9,13 +9,25 @@ pub mod pdu;
 
 /// The public API, package `teamtalk.route.v1`.
 // Generated code documents itself in the .proto files and follows prost's style, not ours.
-#[allow(missing_docs, clippy::all, unreachable_pub, rustdoc::invalid_html_tags)]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::too_many_lines,
+    unreachable_pub,
+    rustdoc::invalid_html_tags
+)]
 pub mod v1 {
     tonic::include_proto!("teamtalk.route.v1");
 }
 
 /// The messages of legacy PDU bodies, packages `IM.*`, by their original names.
-#[allow(missing_docs, clippy::all, unreachable_pub, rustdoc::invalid_html_tags)]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::too_many_lines,
+    unreachable_pub,
+    rustdoc::invalid_html_tags
+)]
 pub mod legacy {
     include!(concat!(env!("OUT_DIR"), "/legacy/mod.rs"));
 }

@@ -309,11 +309,8 @@ impl World {
         result.expect("links are opened before and closed after everything else");
         take(&mut self.gateways, transaction.outputs());
         drop(transaction);
-        if let Some(number) = confirmed {
-            self.gateways[gateway]
-                .down
-                .push_back(Down::Confirmed(number));
-        }
+        let confirmed = confirmed.map(Down::Confirmed);
+        self.gateways[gateway].down.extend(confirmed);
     }
 
     fn advance(&mut self) {

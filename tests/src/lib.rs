@@ -1,7 +1,7 @@
 //! System tests: MsgServers played over TCP against the real binaries.
 //!
 //! The story: a [`deployment`] starts the servers, [`player`] connects to them as MsgServers do,
-//! [`scenarios`] are the plays, [`recording`] says what the C++ RouteServer did in the same plays,
+//! a [`stage`] has several of them for one play, [`scenarios`] are the plays, [`recording`] says what the C++ RouteServer did in the same plays,
 //! and [`rules`] is a naive model of the written rules, for plays that were never recorded.
 //! [`interruptions`] are done to the servers while a [`cast`] of MsgServers works and is judged;
 //! [`dice`] decide what happens.
@@ -17,3 +17,4 @@ pub mod player;
 pub mod recording;
 pub mod rules;
 pub mod scenarios;
+pub mod stage;

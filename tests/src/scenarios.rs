@@ -24,8 +24,8 @@ use std::time::Duration;
 use serde_json::Value as Json;
 use tokio::time::timeout;
 
-use crate::player::stage::Stage;
 use crate::recording::Outcome;
+use crate::stage::Stage;
 
 /// A play that hangs breaks off.
 const LIMIT: Duration = Duration::from_secs(300);

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use system_tests::deployment::{Deployment, FanOut, Setup};
-use system_tests::player::stage::Stage;
 use system_tests::scenarios::{self, Chapter, Scenario};
+use system_tests::stage::Stage;
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
 

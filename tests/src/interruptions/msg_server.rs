@@ -11,9 +11,9 @@ use super::site::Site;
 use crate::cast::judge::Judge;
 use crate::cast::msg_server::{Connections, HEARTBEAT, gateways_of};
 use crate::dice::Dice;
+use crate::player::connection::BARRIER_LIMIT;
 use crate::player::connection::{Connection, Options, Writer};
 use crate::player::pdu::{Pdu, command};
-use crate::player::stage::BARRIER_LIMIT;
 
 /// Between two writes. Short, so that there is always something on its way.
 const PACE: Duration = Duration::from_millis(1);

@@ -20,7 +20,9 @@ use tokio::time::{Instant, timeout};
 
 use super::messages;
 use super::pdu::{self, Pdu, Splitter, command};
-use super::stage::BARRIER_LIMIT;
+
+/// How long a barrier may take.
+pub const BARRIER_LIMIT: Duration = Duration::from_secs(10);
 
 /// What one read may bring. Large, so that a flooded player is not the bottleneck.
 const READ_BUFFER: usize = 256 << 10;

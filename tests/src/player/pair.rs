@@ -9,10 +9,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::connection::BARRIER_LIMIT;
 use super::connection::{Connection, Options};
 use super::messages;
 use super::pdu::{Pdu, command, command_of};
-use super::stage::BARRIER_LIMIT;
 
 /// Users of the pair; no other play has users of such numbers.
 const LEFT: u32 = 4_200_000_001;

@@ -9,13 +9,14 @@ use tokio::time::Instant;
 use super::timing::tenths;
 use super::updates::report;
 use super::{Scenario, forwards, measured, wants};
+use crate::player::connection::BARRIER_LIMIT;
 use crate::player::connection::Ending;
 use crate::player::messages::{self, Client, Status};
 use crate::player::pdu::{Pdu, command};
 use crate::player::schema;
-use crate::player::stage::{BARRIER_LIMIT, Stage};
 use crate::player::wire;
 use crate::recording::Outcome;
+use crate::stage::Stage;
 
 /// Within this a server has closed a connection that it means to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);

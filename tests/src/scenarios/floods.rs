@@ -9,12 +9,13 @@ use tokio::time::{Instant, timeout};
 use super::defects::{keep_busy, still_serves};
 use super::timing::tenths;
 use super::{Scenario, measured, wants};
+use crate::player::connection::BARRIER_LIMIT;
 use crate::player::connection::Options;
 use crate::player::messages;
 use crate::player::pdu::{Pdu, command};
-use crate::player::stage::{BARRIER_LIMIT, Stage};
 use crate::player::wire;
 use crate::recording::Outcome;
+use crate::stage::Stage;
 
 /// How long something that C++ takes minutes for may take before the play goes on.
 const PATIENCE: Duration = Duration::from_secs(60);

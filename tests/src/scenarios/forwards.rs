@@ -9,8 +9,8 @@ use super::{Scenario, plays};
 use crate::player::connection::Ending;
 use crate::player::messages::{self, Client, SINGLE_TEXT, Status};
 use crate::player::pdu::{Pdu, command};
-use crate::player::stage::Stage;
 use crate::player::wire;
+use crate::stage::Stage;
 
 pub(super) fn all() -> Vec<Scenario> {
     let mut all = plays![

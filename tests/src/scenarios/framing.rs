@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use super::{Scenario, forwards, plays};
 
+use crate::player::connection::BARRIER_LIMIT;
 use crate::player::pdu::{Pdu, command};
-use crate::player::stage::{BARRIER_LIMIT, Stage};
 use crate::player::wire;
+use crate::stage::Stage;
 
 /// Within this a server has closed a connection that it means to close.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);

@@ -8,8 +8,8 @@ use super::script::scripts;
 use super::{Scenario, plays};
 use crate::player::messages::{self, Client, Status};
 use crate::player::pdu::{Pdu, command};
-use crate::player::stage::Stage;
 use crate::player::wire;
+use crate::stage::Stage;
 
 pub(super) fn all() -> Vec<Scenario> {
     let mut all = scripts! {

@@ -5,8 +5,8 @@ use std::io;
 use super::{Scenario, plays};
 use crate::player::messages::{self, Client, Status};
 use crate::player::pdu::{Pdu, command};
-use crate::player::stage::{Query, Stage};
 use crate::player::wire;
+use crate::stage::{Query, Stage};
 
 pub(super) fn all() -> Vec<Scenario> {
     plays![

@@ -18,7 +18,7 @@ use std::io;
 use super::Scenario;
 use crate::player::connection::Ending;
 use crate::player::messages::{self, Client, Status};
-use crate::player::stage::Stage;
+use crate::stage::Stage;
 
 /// A play of these sentences.
 pub(super) fn script(name: &'static str, sentences: &'static str) -> Scenario {

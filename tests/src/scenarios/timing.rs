@@ -8,9 +8,10 @@ use tokio::time::{Instant, interval};
 
 use super::{Scenario, plays};
 
+use crate::player::connection::BARRIER_LIMIT;
 use crate::player::pdu::{Pdu, command};
 use crate::player::schema::hex;
-use crate::player::stage::{BARRIER_LIMIT, Stage};
+use crate::stage::Stage;
 
 pub(super) fn all() -> Vec<Scenario> {
     plays![heartbeat_and_timeout]

@@ -14,7 +14,7 @@ use system_tests::deployment::process::{Surroundings, binary};
 use system_tests::deployment::{Deployment, FanOut, Setup, ports, start_node};
 use system_tests::player::connection::Options;
 use system_tests::player::messages;
-use system_tests::player::stage::Stage;
+use system_tests::stage::Stage;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tonic::Streaming;

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use system_tests::deployment::{Deployment, FanOut, Setup};
 use system_tests::player::messages::{self, Client, GROUP_TEXT, SINGLE_TEXT, Status};
 use system_tests::player::pdu::{Pdu, command};
-use system_tests::player::stage::Stage;
 use system_tests::player::wire;
 use system_tests::rules::server;
+use system_tests::stage::Stage;
 
 use crate::from_own_address;
 

@@ -8,13 +8,14 @@ use std::ops::Range;
 use bytes::Bytes;
 use fastrand::Rng;
 use system_tests::deployment::{Deployment, FanOut, Setup};
+use system_tests::player::connection::BARRIER_LIMIT;
 use system_tests::player::connection::Ending;
 use system_tests::player::messages::{self, Client, GROUP_TEXT, SINGLE_TEXT, Status};
 use system_tests::player::pdu::{Pdu, command};
-use system_tests::player::stage::{BARRIER_LIMIT, Stage};
 use system_tests::player::wire;
 use system_tests::recording;
 use system_tests::rules::{Rules, server};
+use system_tests::stage::Stage;
 
 use crate::from_own_address;
 

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use system_tests::deployment::Setup;
+use system_tests::player::connection::BARRIER_LIMIT;
 use system_tests::player::messages::{self, Client};
 use system_tests::player::pdu::{HEADER, Pdu, command};
-use system_tests::player::stage::BARRIER_LIMIT;
 
 use crate::{Siege, every_command};
 

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 
 use fastrand::Rng;
 use system_tests::deployment::Setup;
+use system_tests::player::connection::BARRIER_LIMIT;
 use system_tests::player::connection::Connection;
 use system_tests::player::pdu::Pdu;
-use system_tests::player::stage::BARRIER_LIMIT;
 
 use crate::{Siege, connect, every_command, show};
 

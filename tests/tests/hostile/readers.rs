@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use system_tests::deployment::Setup;
+use system_tests::player::connection::BARRIER_LIMIT;
 use system_tests::player::messages::{self, SINGLE_TEXT};
-use system_tests::player::stage::BARRIER_LIMIT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{interval, timeout};

@@ -5,10 +5,10 @@
 //! Left out is what the model does not have: time and limits.
 
 use system_tests::deployment::FanOut;
-use system_tests::player::stage::Stage;
 use system_tests::recording;
 use system_tests::rules::server;
 use system_tests::scenarios::{self, Chapter};
+use system_tests::stage::Stage;
 use tokio::task::JoinSet;
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use route_proto::v1::{Event, Kick, PublishRequest, UserAudience, event};
 use system_tests::deployment::process::Surroundings;
 use system_tests::deployment::{Deployment, FanOut, Setup, admin};
 use system_tests::player::messages::{self, SINGLE_TEXT};
-use system_tests::player::stage::Stage;
+use system_tests::stage::Stage;
 use tonic::transport::Endpoint;
 
 use crate::collector::{Collector, Seen};

@@ -13,19 +13,16 @@ use serde_json::{Map, Value as Json, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::connection::{Connection, Ending, Options};
-use super::messages::{self, Client, Status};
-use super::pdu::Pdu;
 use crate::deployment::Deployment;
+use crate::player::connection::{BARRIER_LIMIT, Connection, Ending, Options};
+use crate::player::messages::{self, Client, Status};
+use crate::player::pdu::Pdu;
 use crate::recording::{self, Outcome};
 
 /// The silence that ends a step.
 const QUIET: Duration = Duration::from_millis(60);
 /// A stage that is never silent goes on after this.
 const QUIET_LIMIT: Duration = Duration::from_secs(10);
-/// How long a barrier may take.
-pub const BARRIER_LIMIT: Duration = Duration::from_secs(10);
-
 /// The connections and observations of one play.
 #[derive(Debug)]
 pub struct Stage {
