@@ -14,7 +14,7 @@ use crate::links::{Link, Reach};
 use crate::output::{Answer, Outputs};
 use crate::presence::{Client, Linger, Presence};
 use crate::receipt::Receipt;
-use crate::routing::{Audience, Cause, Router, Routing};
+use crate::routing::{Audience, Cause, Router, Routing, Untold};
 use crate::settings::{FanOut, Settings};
 use crate::standing::parts::Parts;
 use crate::succession::Successions;
@@ -57,7 +57,11 @@ impl Core {
 
     /// Begins a change. `now` is the time since the node started, never going back.
     pub fn transaction(&mut self, now: Duration) -> Transaction<'_> {
-        Transaction { core: self, now }
+        Transaction {
+            core: self,
+            now,
+            untold: None,
+        }
     }
 
     /// What can be seen.
@@ -72,6 +76,8 @@ impl Core {
 pub struct Transaction<'a> {
     core: &'a mut Core,
     now: Duration,
+    /// Set while notices wait.
+    untold: Option<Untold>,
 }
 
 /// A link id that does not fit.
@@ -231,12 +237,10 @@ impl Transaction<'_> {
     }
 
     /// Takes back deliveries that could not be written to a link that is now closed: its seat holds
-    /// them, or its successor gets what it has not got by itself.
+    /// them, or its successor gets what it has not got by itself. Notices of an earlier node are
+    /// dropped, and their users told of as things are.
     pub fn returned(&mut self, link: LinkId, run: ReturnedRun) {
-        let core = &mut *self.core;
-        let links = &core.presence.links;
-        core.successions
-            .returned(link, run, links, &mut core.outputs);
+        self.routing().returned(link, run);
     }
 
     /// Everything that could not be written to this closed link has come back, and this is what was
@@ -258,11 +262,21 @@ impl Transaction<'_> {
         self.parts().lose_gateway(gateway);
     }
 
-    /// Something was routed at this position by a predecessor: what is routed from now on comes
+    /// Something was routed at this position by an earlier node: what is routed from now on comes
     /// after it.
     pub fn follow(&mut self, position: u64) {
-        let known = &mut self.core.router.position;
-        *known = position.max(*known);
+        self.core.router.follow(position);
+    }
+
+    /// Notices state, they do not narrate: from now on, until [`tell`](Self::tell), it is noted whom
+    /// they would be about.
+    pub fn postpone_notices(&mut self) {
+        self.untold.get_or_insert_default();
+    }
+
+    /// Tells, once, of each user whom postponed notices would have been about, as things are now.
+    pub fn tell(&mut self) {
+        self.routing().tell_untold();
     }
 
     /// Ends what is due: seats without a successor, and waiting for returns that do not come.
@@ -305,7 +319,9 @@ impl Transaction<'_> {
         };
         let unseen = directed && status == ReportedStatus::Offline && is_hidden();
         presence.report(self.now, slot, client, status, &mut core.outputs);
-        if effect == Effect::Notify && presence.links[slot].is_active() && !unseen {
+        // Of what a new node applies, it does not matter on which link it came.
+        let shows = presence.links[slot].is_active() || self.untold.is_some();
+        if effect == Effect::Notify && shows && !unseen {
             self.routing().notify(&mut cause, client, status);
         }
     }
@@ -325,6 +341,7 @@ impl Transaction<'_> {
                 presence: &mut core.presence,
                 successions: &mut core.successions,
                 out: &mut core.outputs,
+                untold: &mut self.untold,
             },
         }
     }

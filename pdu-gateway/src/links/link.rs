@@ -201,10 +201,10 @@ impl Link {
         self.outbox.lock().end_confirmed = false;
     }
 
-    /// Another node than before, in this epoch.
-    pub fn new_node(&self, epoch: u64) {
+    /// Another node than before.
+    pub fn new_node(&self) {
         if let Some(takeover) = &mut self.outbox.lock().takeover {
-            takeover.new_node(epoch);
+            takeover.new_node();
         }
     }
 

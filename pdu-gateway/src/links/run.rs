@@ -37,8 +37,6 @@ pub struct Run {
     position: u64,
     /// Newer ones of this origin may have come before.
     late: bool,
-    /// Where an earlier node had routed them; 0: none had.
-    routed_before: u64,
     /// One of each is the usual case of a message between two users: no allocations of their own.
     deliveries: SmallVec<[Place; 1]>,
     /// All PDUs, one after the other. No PDU is cut by the end of a segment.
@@ -96,7 +94,6 @@ impl Run {
             origin: run.origin.unwrap_or_default(),
             position: run.position,
             late: run.late,
-            routed_before: run.routed_before,
             deliveries,
             segments,
             bytes,
@@ -128,16 +125,6 @@ impl Run {
     /// They were meant for another link of the MsgServer, and newer ones of this origin may have been delivered before.
     pub fn late(&self) -> bool {
         self.late
-    }
-
-    /// Where an earlier node had routed these notices, if one had.
-    pub fn routed_before(&self) -> Option<u64> {
-        (self.routed_before != 0).then_some(self.routed_before)
-    }
-
-    /// Where the node routed the last delivery.
-    pub fn last_position(&self) -> u64 {
-        self.position + (self.deliveries.len() as u64 - 1)
     }
 
     /// Mark of the first delivery.
@@ -197,7 +184,6 @@ impl Run {
             origin: Some(self.origin),
             position: self.position,
             late: self.late,
-            routed_before: self.routed_before,
             ..DeliveryRun::default()
         };
         let mut segments = self.segments.iter();

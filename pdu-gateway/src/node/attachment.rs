@@ -5,7 +5,6 @@
 //! moment, and are refused when it has never been there or stays away; then links are ended too, so that their
 //! MsgServers turn to another RouteServer.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,6 @@ use tracing::{debug, error, info, warn};
 use crate::links::gateway::Gateway;
 use crate::links::listener::Door;
 use crate::node::downlink::Downlink;
-use crate::node::told::Notices;
 use crate::node::upstream::{AttachError, Upstream};
 
 /// Before the second attempt, at most; it doubles up to [`Patience::back_off`], with full jitter.
@@ -97,8 +95,6 @@ struct Known {
     taken: u64,
     /// Of the newest delivery of all nodes so far.
     position: u64,
-    /// Notices of all nodes so far.
-    notices: Notices,
     failures: u32,
     /// Since when there is no node, if there has been one.
     away_since: Option<Duration>,
@@ -113,8 +109,6 @@ impl Attachment {
             epoch: 0,
             taken: 0,
             position: 0,
-            // What is unconfirmed for longer is beyond what an interruption may be.
-            notices: Notices::new(self.patience.lost),
             failures: 0,
             away_since: None,
         };
@@ -195,7 +189,7 @@ impl Attachment {
         );
         if welcome.epoch != known.epoch {
             for link in self.gateway.links.all() {
-                link.new_node(welcome.epoch);
+                link.new_node();
             }
         }
         if let Some(problem) = self.gateway.uplink.windows().misfit(&welcome) {
@@ -204,13 +198,7 @@ impl Attachment {
         if welcome.max_pdu_bytes > 0 {
             self.gateway.limit_pdus(welcome.max_pdu_bytes);
         }
-        // Only a node that does not know everybody yet has use for it.
-        let told = if welcome.roster.is_empty() {
-            known.notices.told()
-        } else {
-            VecDeque::new()
-        };
-        for link in self.gateway.uplink.resume(&welcome.applied, told) {
+        for link in self.gateway.uplink.resume(&welcome.applied) {
             if let Some(link) = self.gateway.links.get(link) {
                 link.reopen_end();
             }
@@ -231,12 +219,10 @@ impl Attachment {
         }
         // A node in this process has no successor.
         if !self.embedded {
-            let now = self.gateway.clock.now();
             for entry in &message.entries {
                 if let Some(Entry::Run(run)) = &entry.entry {
                     let last = run.position + (run.deliveries.len() as u64).saturating_sub(1);
                     known.position = known.position.max(last);
-                    known.notices.note(now, run);
                 }
             }
         }

@@ -4,5 +4,4 @@ pub mod attachment;
 pub mod downlink;
 pub mod embedded;
 pub mod remote;
-pub mod told;
 pub mod upstream;

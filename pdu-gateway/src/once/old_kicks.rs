@@ -46,7 +46,6 @@ pub fn cut(
                     position,
                     deliveries: vec![delivery],
                     late: run.late,
-                    routed_before: run.routed_before,
                 };
                 parts.push((part, kick));
             }

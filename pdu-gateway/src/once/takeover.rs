@@ -4,8 +4,6 @@
 //! (origin, sequence, index) as before. Each origin's deliveries to a link come in rising order, so one mark per origin
 //! is enough: no window of ids.
 
-use std::collections::VecDeque;
-
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use route_proto::attach::v1::{LinkId, TakenMark};
@@ -58,21 +56,7 @@ pub struct TakeOver {
     max_origins: usize,
     origins: HashMap<LinkId, Taken, RandomState>,
     clock: u64,
-    /// The node now, and those before it.
-    nodes: VecDeque<OfNode>,
 }
-
-/// How far the deliveries of one node have come.
-#[derive(Debug, Clone, Copy, Default)]
-struct OfNode {
-    /// Its positions are above this.
-    from: u64,
-    /// The highest of a delivery that has come.
-    last: u64,
-}
-
-/// Nodes that are remembered: an entry is unconfirmed through two or three of them, at most.
-const MAX_NODES: usize = 8;
 
 #[derive(Debug, Clone, Copy)]
 struct Taken {
@@ -87,7 +71,6 @@ impl TakeOver {
         TakeOver {
             max_origins,
             origins: HashMap::default(),
-            nodes: VecDeque::new(),
             clock: 0,
         }
     }
@@ -115,23 +98,6 @@ impl TakeOver {
         Fresh::All
     }
 
-    /// Deliveries up to this position have come; those of a link come in order.
-    pub fn came_to(&mut self, position: u64) {
-        if self.nodes.is_empty() {
-            self.nodes.push_back(OfNode::default());
-        }
-        if let Some(node) = self.nodes.back_mut() {
-            node.last = node.last.max(position);
-        }
-    }
-
-    /// What was routed at this position by an earlier node, and meant for this link, has come, since something later has.
-    pub fn had(&self, position: u64) -> bool {
-        let earlier = self.nodes.iter().rev().skip(1);
-        let mut routed_by = earlier.filter(|node| node.from < position);
-        routed_by.next().is_some_and(|node| node.last >= position)
-    }
-
     /// Takes over what other links of the MsgServer were written.
     pub fn inherit(&mut self, marks: &[TakenMark]) {
         for mark in marks {
@@ -147,20 +113,9 @@ impl TakeOver {
             .map(|(origin, taken)| (*origin, taken.mark))
     }
 
-    /// A new node, whose positions begin with its epoch, or after those of earlier nodes if its clock is behind. What it
-    /// originates itself it counts anew.
-    pub fn new_node(&mut self, epoch: u64) {
+    /// A new node: what it originates itself, it counts anew.
+    pub fn new_node(&mut self) {
         self.origins.retain(|origin, _| origin.gateway != 0);
-        if self.nodes.is_empty() {
-            self.nodes.push_back(OfNode::default());
-        } else if self.nodes.len() == MAX_NODES {
-            self.nodes.pop_front();
-        }
-        let before = self.nodes.iter().map(|node| node.last).max();
-        self.nodes.push_back(OfNode {
-            from: epoch.max(before.unwrap_or_default()),
-            last: 0,
-        });
     }
 
     fn forget_the_silent(&mut self) {
@@ -177,37 +132,6 @@ mod tests {
     use super::*;
 
     const MAX_ORIGINS: usize = 64;
-
-    #[test]
-    fn what_an_earlier_node_routed_has_come_if_something_later_of_it_has() {
-        let mut taken = TakeOver::new(MAX_ORIGINS);
-        taken.came_to(105);
-        taken.came_to(103);
-        assert!(!taken.had(105), "the present node does not repeat itself");
-
-        taken.new_node(1000);
-        taken.came_to(1007);
-        assert!(taken.had(105) && !taken.had(106));
-        assert!(!taken.had(1007));
-
-        taken.new_node(2000);
-        assert!(taken.had(105) && taken.had(1007));
-        assert!(!taken.had(106), "whatever came of the one after it");
-    }
-
-    #[test]
-    fn a_node_whose_clock_is_behind_does_not_hide_the_one_before() {
-        let mut taken = TakeOver::new(MAX_ORIGINS);
-        taken.new_node(1000);
-        taken.came_to(1007);
-        taken.new_node(500);
-        taken.came_to(1020);
-        taken.new_node(2000);
-
-        assert!(taken.had(1007) && taken.had(1015));
-        taken.new_node(600);
-        assert!(taken.had(1007) && !taken.had(1021));
-    }
 
     #[test]
     fn what_was_taken_over_is_not_taken_again() {
@@ -240,7 +164,7 @@ mod tests {
         taken.admit(node, mark(9, 0), mark(9, 0));
         taken.admit(link(1), mark(9, 0), mark(9, 0));
 
-        taken.new_node(1 << 40);
+        taken.new_node();
 
         assert_eq!(taken.admit(node, mark(1, 0), mark(1, 0)), Fresh::All);
         assert_eq!(taken.admit(link(1), mark(9, 0), mark(9, 0)), Fresh::Nothing);

@@ -8,7 +8,6 @@
 
 mod outgoing;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -19,7 +18,7 @@ use parking_lot::Mutex;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AttachHello, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkOpened, Returned,
-    TakenMark, Told,
+    TakenMark,
 };
 use route_runtime::telemetry::Span;
 use tokio::sync::Notify;
@@ -267,11 +266,10 @@ impl Uplink {
         UplinkStream::new(Arc::clone(self), generation, hello)
     }
 
-    /// The newest stream was welcomed by a node that has applied so much of these links, and knows no others. `told`
-    /// is what it is to know of earlier ones.
+    /// The newest stream was welcomed by a node that has applied so much of these links, and knows no others.
     ///
     /// Returns ended links whose last word was taken back ([`Ledger::reopen_end`]): it has to be said again.
-    pub fn resume(&self, applied: &[Confirmation], told: VecDeque<Vec<Told>>) -> Vec<u64> {
+    pub fn resume(&self, applied: &[Confirmation]) -> Vec<u64> {
         let mut reopened = Vec::new();
         let waker = {
             let mut state = self.state.lock();
@@ -289,7 +287,7 @@ impl Uplink {
                     ledger.replay(applied, &mut entries);
                 }
             }
-            state.outgoing.attach(entries, told);
+            state.outgoing.attach(entries);
             state.outgoing.waker.take()
         };
         wake(waker);

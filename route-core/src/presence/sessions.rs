@@ -61,6 +61,18 @@ impl Sessions {
         self.users.get(&user.0).is_some_and(|head| head.desktop())
     }
 
+    /// What the user's visible desktop logins are, all together.
+    pub(crate) fn desktop_status(&self, user: UserId) -> ReportedStatus {
+        let desktops = || self.visible(user).filter(|(_, kind, ..)| kind.is_desktop());
+        if desktops().any(|(.., logins, _)| logins.online > 0) {
+            ReportedStatus::Online
+        } else if desktops().next().is_some() {
+            ReportedStatus::Away
+        } else {
+            ReportedStatus::Offline
+        }
+    }
+
     /// The same as if one link were hidden and another one shown.
     pub(crate) fn legacy_online_as_if(&self, user: UserId, hidden: u32, shown: u32) -> bool {
         self.records.of_user(self.first(user)).any(|session| {

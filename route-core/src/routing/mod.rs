@@ -3,6 +3,7 @@
 mod audience;
 mod fan_out;
 mod notices;
+mod untold;
 
 use crate::change::ReportedStatus;
 use crate::delivery::{Item, Payload, ReturnedRun, Target};
@@ -14,6 +15,7 @@ use crate::succession::Successions;
 pub use audience::Audience;
 pub(crate) use audience::Concern;
 use fan_out::FanOuter;
+pub(crate) use untold::Untold;
 
 /// Finds out who gets something, and numbers what is routed.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Router {
     fan_outer: FanOuter,
     /// Of the last thing that was routed.
     pub(crate) position: u64,
+    /// What was routed up to here, earlier nodes routed.
+    followed: u64,
     /// Envelopes that concerned nobody.
     pub(crate) without_target: u64,
 }
@@ -31,8 +35,21 @@ impl Router {
         Router {
             fan_outer: FanOuter::new(mode),
             position,
+            followed: position,
             without_target: 0,
         }
+    }
+
+    /// Something was routed at this position by an earlier node.
+    pub(crate) fn follow(&mut self, position: u64) {
+        if position > self.position {
+            (self.position, self.followed) = (position, position);
+        }
+    }
+
+    /// Was it an earlier node that routed at this position?
+    pub(crate) fn is_earlier(&self, position: u64) -> bool {
+        position <= self.followed
     }
 
     /// Where the next thing will be routed.
@@ -48,6 +65,8 @@ pub(crate) struct Routing<'a> {
     pub(crate) presence: &'a mut Presence,
     pub(crate) successions: &'a mut Successions,
     pub(crate) out: &'a mut Outputs,
+    /// Set while notices wait.
+    pub(crate) untold: &'a mut Option<Untold>,
 }
 
 /// Names what an entry causes: each thing has the entry's number, and an index.
@@ -86,18 +105,83 @@ impl Routing<'_> {
 
     /// Makes the notices that follow from what was reported of a client. The report is applied.
     pub(crate) fn notify(&mut self, cause: &mut Cause, client: Client, status: ReportedStatus) {
+        if let Some(untold) = self.untold {
+            untold.note(client.user, client.client_type.is_desktop(), self.out);
+            return;
+        }
         let sessions = &self.presence.sessions;
         let after = sessions.summary(client.user);
         let known = sessions.is_known(client.user);
         for notice in notices::after_update(client, status, known, after) {
-            let concern = match &notice {
-                Payload::DesktopLogin { user, .. } => Concern::DesktopLogin(*user),
-                Payload::Status { .. } => Concern::Status,
-                Payload::Pdu(_) | Payload::Perishable(_) => Concern::Audience(Audience::Everyone),
-            };
-            self.emit(*cause, [None; 2], concern, notice);
-            cause.index += 1;
+            self.tell(cause, notice);
         }
+    }
+
+    /// Takes back deliveries of a link that is now closed, see [`Successions::returned`]. Notices of
+    /// an earlier node may be older than what others were told since.
+    pub(crate) fn returned(&mut self, link: LinkId, run: ReturnedRun) {
+        let Routing {
+            router,
+            presence,
+            successions,
+            out,
+            untold,
+        } = self;
+        if !router.is_earlier(run.position) {
+            successions.returned(link, run, &presence.links, out);
+            return;
+        }
+        let at_once = untold.is_none();
+        let untold = untold.get_or_insert_default();
+        for (position, item) in (run.position..).zip(run.items) {
+            match &item.payload {
+                Payload::DesktopLogin { user, .. } | Payload::Status { user, .. } => {
+                    untold.note(*user, true, out);
+                }
+                Payload::Pdu(_) | Payload::Perishable(_) => {
+                    let one = ReturnedRun {
+                        origin: run.origin,
+                        position,
+                        items: vec![item],
+                        receipts: run.receipts.clone(),
+                    };
+                    successions.returned(link, one, &presence.links, out);
+                }
+            }
+        }
+        if at_once {
+            self.tell_untold();
+        }
+    }
+
+    /// Tells of each user once, as things are now. Nobody's entry causes that, but the node.
+    pub(crate) fn tell_untold(&mut self) {
+        let Some(untold) = self.untold.take() else {
+            return;
+        };
+        for (user, subject) in untold.into_subjects() {
+            let sessions = &self.presence.sessions;
+            let known = sessions
+                .is_known(user)
+                .then(|| sessions.legacy_online(user));
+            let status = sessions.desktop_status(user);
+            let mut cause = Cause::entry(LinkId::NODE, self.router.next_position());
+            let before = self.out.also_caused_by(&subject.receipts);
+            for notice in notices::of_state(user, known, status, subject.of_desktop) {
+                self.tell(&mut cause, notice);
+            }
+            self.out.no_more(before);
+        }
+    }
+
+    fn tell(&mut self, cause: &mut Cause, notice: Payload) {
+        let concern = match &notice {
+            Payload::DesktopLogin { user, .. } => Concern::DesktopLogin(*user),
+            Payload::Status { .. } => Concern::Status,
+            Payload::Pdu(_) | Payload::Perishable(_) => Concern::Audience(Audience::Everyone),
+        };
+        self.emit(*cause, [None; 2], concern, notice);
+        cause.index += 1;
     }
 
     fn emit(

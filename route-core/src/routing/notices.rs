@@ -3,6 +3,7 @@
 
 use crate::change::ReportedStatus;
 use crate::delivery::Payload;
+use crate::ids::UserId;
 use crate::presence::Client;
 use crate::status::Summary;
 
@@ -30,10 +31,25 @@ pub(super) fn after_update(
     login.into_iter().chain(status)
 }
 
+/// What MsgServers are told of a user whatever they were told before, in order. `known`: whether a
+/// desktop client is there, if any client is. `of_desktop`: a desktop client is concerned.
+pub(super) fn of_state(
+    user: UserId,
+    known: Option<bool>,
+    status: ReportedStatus,
+    of_desktop: bool,
+) -> impl Iterator<Item = Payload> {
+    // Of a mobile client that comes or goes alone, nobody is told.
+    let login = known.filter(|on| *on || of_desktop);
+    let login = login.map(|on| Payload::DesktopLogin { user, on });
+    let status = of_desktop.then_some(Payload::Status { user, status });
+    login.into_iter().chain(status)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{ClientType, UserId};
+    use crate::ids::ClientType;
     use crate::status::Status;
 
     const WINDOWS: ClientType = ClientType(0x01);
@@ -117,6 +133,46 @@ mod tests {
         ];
         for (case, client_type, status, after, expected) in cases {
             assert_eq!(told(client_type, status, after), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_state_is_told_whatever_was_told_before() {
+        use ReportedStatus::{Away, Offline, Online};
+        for (case, known, status, of_desktop, expected) in [
+            (
+                "a desktop is active",
+                Some(true),
+                Online,
+                true,
+                vec![login(true), shows(Online)],
+            ),
+            (
+                "all desktops are away",
+                Some(true),
+                Away,
+                true,
+                vec![login(true), shows(Away)],
+            ),
+            (
+                "the last desktop is off, a mobile is there",
+                Some(false),
+                Offline,
+                true,
+                vec![login(false), shows(Offline)],
+            ),
+            ("nobody is there", None, Offline, true, vec![shows(Offline)]),
+            (
+                "a mobile came to a desktop",
+                Some(true),
+                Away,
+                false,
+                vec![login(true)],
+            ),
+            ("a mobile is alone", Some(false), Offline, false, vec![]),
+        ] {
+            let told: Vec<_> = of_state(UserId(7), known, status, of_desktop).collect();
+            assert_eq!(told, expected, "{case}");
         }
     }
 }

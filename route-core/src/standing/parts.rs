@@ -212,6 +212,7 @@ impl Parts<'_> {
             presence,
             successions,
             out,
+            ..
         } = &mut self.routing;
         // Until this is told, the close that left the seat is not.
         let before = out.also_caused_by(&successions.causes(from));

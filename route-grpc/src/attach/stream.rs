@@ -175,7 +175,6 @@ where
             let (is_catching_up, caught_up) = (!gateway.reach().has_caught_up(), uplink.caught_up);
             let (mut entries, mut hold) = (uplink.entries, Hold::Room);
             if let Some(cold_start) = &mut transaction.cold_start {
-                cold_start.told(uplink.told);
                 let read_at = |entry: &UplinkEntry| match entry.read_at_micros {
                     0 => micros(now),
                     read_at => gateway.clock.node_micros(signed(read_at)),

@@ -2,24 +2,20 @@
 //!
 //! The predecessor's gateways say in their hello which gateways there were (roster). A new node is synced when every one
 //! of them has attached and has sent again what was unconfirmed, or when it has waited for long enough. Until then tables
-//! are restored, silently; everything else is held here, and calls wait. What is held is applied in the order of the
-//! predecessor, as far as gateways know it.
+//! are restored, silently; everything else is held here, and calls wait.
 //!
 //! [`ColdStart`] is pure; [`Sync`] is the state for those who wait.
 //!
 //! Bounded: a gateway has no more unconfirmed than its window, and nothing is confirmed meanwhile. Of one that does not
 //! keep to that no more is read ([`ColdStart::is_full`]).
 
-mod order;
+mod held;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 use route_core::LinkId;
-use route_proto::attach::cost;
-use route_proto::attach::v1::uplink_entry::Entry;
-use route_proto::attach::v1::{Told, UplinkEntry};
+use route_proto::attach::v1::UplinkEntry;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -27,7 +23,7 @@ use crate::gateways::MAX_GATEWAYS;
 use crate::gateways::entry;
 use crate::gateways::reach::Reach;
 use crate::refusal::Refusal;
-use order::Places;
+use held::Held;
 
 /// How much later the first gateway may come than the others after it: one whose node's host has vanished notices that after
 /// 14 s, and then takes up to 4 s to find another one.
@@ -53,32 +49,7 @@ pub(crate) struct ColdStart {
     has_roster: bool,
     /// Ids of gateways that have come, or that those know.
     expected: HashSet<String>,
-    held: HashMap<u64, HeldOfGateway>,
-    places: Places,
-}
-
-#[derive(Debug, Default)]
-struct HeldOfGateway {
-    entries: Vec<HeldEntry>,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct HeldEntry {
-    /// When the gateway read it, by the node's clock, microseconds.
-    read_at: i64,
-    entry: UplinkEntry,
-}
-
-/// Entries of one gateway that are to be applied together.
-#[derive(Debug)]
-pub(crate) struct Held {
-    /// Its incarnation.
-    pub(crate) gateway: u64,
-    /// In order.
-    pub(crate) entries: Vec<UplinkEntry>,
-    /// It is one entry, whose first notice an earlier node had routed there.
-    pub(crate) place: Option<u64>,
+    held: Held,
 }
 
 impl ColdStart {
@@ -90,8 +61,7 @@ impl ColdStart {
             first: None,
             has_roster: false,
             expected: HashSet::new(),
-            held: HashMap::new(),
-            places: Places::default(),
+            held: Held::default(),
         }
     }
 
@@ -114,14 +84,7 @@ impl ColdStart {
 
     /// A stream has ended: what it brought comes again with the next one.
     pub(crate) fn forget(&mut self, gateway: u64) {
-        self.held.remove(&gateway);
-    }
-
-    /// Keeps what a gateway has been told by nodes before this one.
-    pub(crate) fn told(&mut self, told: Vec<Told>) {
-        for told in told {
-            self.places.note(told);
-        }
+        self.held.forget(gateway);
     }
 
     /// Keeps entries for later; returns those of tables, which are applied at once. `read_at` says when the gateway read
@@ -132,24 +95,14 @@ impl ColdStart {
         entries: Vec<UplinkEntry>,
         read_at: impl Fn(&UplinkEntry) -> i64,
     ) -> Vec<UplinkEntry> {
-        let held = self.held.entry(gateway).or_default();
-        let (tables, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(entry::is_replay);
-        // What closed links give back is outside the windows that the bound is made for; their queues limit it.
-        let within = others.iter().filter(|entry| !is_return(entry));
-        let costs = within.filter_map(|entry| entry.entry.as_ref()).map(cost);
-        held.bytes += costs.sum::<usize>();
-        held.entries
-            .extend(others.into_iter().map(|entry| HeldEntry {
-                read_at: read_at(&entry),
-                entry,
-            }));
+        let (tables, others) = entries.into_iter().partition(entry::is_replay);
+        self.held.add(gateway, others, read_at);
         tables
     }
 
     /// No more is to be read of this gateway.
     pub(crate) fn is_full(&self, gateway: u64) -> bool {
-        let held = self.held.get(&gateway);
-        held.is_some_and(|held| held.bytes > self.held_bytes)
+        self.held.bytes(gateway) > self.held_bytes
     }
 
     /// Everybody has caught up, or time is over. `reach` tells of the gateways that the node has.
@@ -194,33 +147,18 @@ impl ColdStart {
 
     /// How many entries wait.
     pub(crate) fn entries(&self) -> usize {
-        self.held.values().map(|held| held.entries.len()).sum()
+        self.held.len()
     }
 
     /// Links whose claim waits.
     pub(crate) fn claims(&self) -> Vec<LinkId> {
-        let is_claim = |held: &&HeldEntry| matches!(&held.entry.entry, Some(Entry::Role(role)) if role.claimed);
-        let mut claims = Vec::new();
-        for (&gateway, held) in &self.held {
-            claims.extend(held.entries.iter().filter(is_claim).map(|held| LinkId {
-                gateway,
-                number: held.entry.link,
-            }));
-        }
-        claims.sort_unstable();
-        claims
+        self.held.claims()
     }
 
-    /// What waits, in the order in which it is to be applied. `address` tells that of a link that has been restored.
-    pub(crate) fn into_held(self, address: impl Fn(LinkId) -> Option<IpAddr>) -> Vec<Held> {
-        let held = self.held.into_iter();
-        let held = held.map(|(gateway, held)| (gateway, held.entries));
-        order::merge(held, &self.places, address)
+    /// What waits, in the order in which it is to be applied: entries, and whose they are.
+    pub(crate) fn into_held(self) -> Vec<(u64, Vec<UplinkEntry>)> {
+        self.held.in_order()
     }
-}
-
-fn is_return(entry: &UplinkEntry) -> bool {
-    matches!(entry.entry, Some(Entry::Returned(_)))
 }
 
 /// The state, for those who wait for it.

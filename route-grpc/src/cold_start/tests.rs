@@ -1,6 +1,6 @@
+use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    DeliveryRun, LinkId as WireLinkId, LinkOpened, RestoredLink, Returned, RoleReport,
-    SessionTable, SessionUpdate, StatusQuery,
+    DeliveryRun, LinkOpened, RestoredLink, Returned, SessionTable, StatusQuery,
 };
 
 use super::*;
@@ -117,9 +117,9 @@ fn tables_are_applied_at_once_and_the_rest_is_held_in_order() {
     });
     start.hold(8, vec![entry(1, 1, returned)], |_| 0);
     assert!(!start.is_full(8), "it is not within a window");
-    let held = start.into_held(address).remove(0);
-    let sequences: Vec<_> = held.entries.iter().map(|e| e.sequence).collect();
-    assert_eq!((held.gateway, sequences), (7, vec![2, 3]));
+    let (gateway, entries) = start.into_held().remove(0);
+    let sequences: Vec<_> = entries.iter().map(|e| e.sequence).collect();
+    assert_eq!((gateway, sequences), (7, vec![2, 3]));
 }
 
 #[test]
@@ -136,9 +136,9 @@ fn what_several_gateways_have_read_is_applied_in_that_order() {
     });
     start.hold(8, vec![query(1, 9)], |_| 55);
 
-    let order = start.into_held(address).into_iter().map(|held| {
-        let numbers = held.entries.iter().map(|e| (e.link, e.sequence));
-        (held.gateway, numbers.collect::<Vec<_>>())
+    let order = start.into_held().into_iter().map(|(gateway, entries)| {
+        let numbers = entries.iter().map(|e| (e.link, e.sequence));
+        (gateway, numbers.collect::<Vec<_>>())
     });
     let order: Vec<_> = order.collect();
 
@@ -150,116 +150,6 @@ fn what_several_gateways_have_read_is_applied_in_that_order() {
             (7, vec![(2, 2)])
         ]
     );
-}
-
-#[test]
-fn what_somebody_has_seen_keeps_to_the_order_of_the_predecessor() {
-    let mut start = cold_start(1000);
-    start.hold(7, vec![query(1, 2), query(1, 3)], |_| 10);
-    // The second entry was seen, and before that of link 7/1 although it was read later.
-    start.hold(8, vec![query(1, 5), query(1, 6), query(1, 7)], |_| 30);
-    start.hold(9, vec![query(1, 2)], |_| 20);
-    start.told(vec![told(7, 2, 120), told(8, 6, 110)]);
-    // A later node has routed it again.
-    start.told(vec![told(7, 2, 220), told(9, 1, 1)]);
-
-    let order = order(start);
-
-    let of_links = |gateway| order.iter().filter(move |(g, _)| *g == gateway);
-    assert!(of_links(7).is_sorted() && of_links(8).is_sorted());
-    assert_eq!(order, [(9, 2), (8, 5), (8, 6), (7, 2), (7, 3), (8, 7)]);
-}
-
-#[test]
-fn what_nobody_has_seen_of_a_user_comes_after_what_somebody_has() {
-    let later = 500_000;
-    let mut start = cold_start(1000);
-    start.hold(7, vec![update(1, 2, 55), query(1, 3)], |_| 0);
-    start.hold(8, vec![update(1, 2, 55)], |_| later);
-    // Another user's, and one whose gateway was away for long.
-    start.hold(9, vec![update(1, 2, 66), update(2, 2, 55)], |entry| {
-        if entry.link == 1 { 0 } else { -20_000_000 }
-    });
-    start.told(vec![told(8, 2, 100)]);
-
-    assert_eq!(order(start), [(9, 2), (8, 2), (7, 2), (7, 3), (9, 2)]);
-}
-
-#[test]
-fn what_was_put_off_for_the_order_of_the_predecessor_still_comes_before_what_nobody_has_seen() {
-    let mut start = cold_start(1000);
-    start.hold(7, vec![update(1, 2, 55), update(2, 2, 55)], |entry| {
-        i64::try_from(entry.link).unwrap()
-    });
-    start.hold(8, vec![query(1, 9)], |_| 1_000_000);
-    start.told(vec![told(7, 2, 120), told(8, 9, 110)]);
-
-    let order: Vec<_> = start
-        .into_held(address)
-        .iter()
-        .flat_map(|held| {
-            held.entries
-                .iter()
-                .map(|e| (held.gateway, e.link))
-                .collect::<Vec<_>>()
-        })
-        .collect();
-
-    assert_eq!(order, [(8, 1), (7, 1), (7, 2)]);
-}
-
-#[test]
-fn what_was_applied_before_something_seen_comes_before_what_nobody_has_seen() {
-    let mut start = cold_start(1000);
-    start.hold(7, vec![update(1, 2, 55)], |_| 0);
-    // This made no notices: he was still elsewhere.
-    start.hold(8, vec![update(1, 5, 55), query(1, 6)], |_| 30);
-    start.told(vec![told(8, 6, 110)]);
-
-    assert_eq!(order(start), [(8, 5), (8, 6), (7, 2)]);
-}
-
-#[test]
-fn a_seen_claim_comes_before_what_nobody_has_seen() {
-    let mut start = cold_start(1000);
-    let claim = Entry::Role(RoleReport { claimed: true });
-    start.hold(7, vec![update(1, 2, 55)], |_| 0);
-    start.hold(8, vec![entry(1, 2, claim)], |_| 10_000_000);
-    // Another MsgServer's.
-    start.hold(9, vec![update(1, 2, 66)], |_| 0);
-    start.told(vec![told(8, 2, 100)]);
-
-    assert_eq!(order(start), [(9, 2), (8, 2), (7, 2)]);
-}
-
-fn order(start: ColdStart) -> Vec<(u64, u64)> {
-    let held = start.into_held(address).into_iter();
-    let order = held.flat_map(|held| {
-        let gateway = held.gateway;
-        held.entries.into_iter().map(move |e| (gateway, e.sequence))
-    });
-    order.collect()
-}
-
-fn told(gateway: u64, sequence: u64, position: u64) -> Told {
-    Told {
-        origin: Some(WireLinkId { gateway, number: 1 }),
-        sequences: vec![sequence],
-        positions: vec![position],
-    }
-}
-
-fn update(link: u64, sequence: u64, user_id: u32) -> UplinkEntry {
-    let update = SessionUpdate {
-        user_id,
-        ..SessionUpdate::default()
-    };
-    entry(link, sequence, Entry::Update(update))
-}
-
-/// Gateways 7 and 8 have links of one MsgServer.
-fn address(link: LinkId) -> Option<IpAddr> {
-    Some(IpAddr::from([10, 0, 0, u8::from(link.gateway == 9)]))
 }
 
 /// The node has these gateways, and they have caught up.

@@ -307,8 +307,8 @@ impl Gateways {
         }
     }
 
-    /// Queues one fan for the gateways of its targets (sorted by gateway). `place`: where an earlier node had routed it.
-    pub(crate) fn deliver(&mut self, fan: &FanView<'_>, place: Option<u64>, traced: &Traced) {
+    /// Queues one fan for the gateways of its targets (sorted by gateway).
+    pub(crate) fn deliver(&mut self, fan: &FanView<'_>, traced: &Traced) {
         let same_gateway = |a: &Target, b: &Target| a.gateway == b.gateway;
         for targets in fan.targets.chunk_by(same_gateway) {
             let incarnation = targets[0].gateway;
@@ -320,7 +320,6 @@ impl Gateways {
             let part = Part {
                 fan,
                 targets,
-                place,
                 clock: gateway.clock,
                 traced,
             };

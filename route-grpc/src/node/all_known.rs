@@ -5,10 +5,11 @@ use std::time::Duration;
 use route_core::{Change, Effect, LinkId};
 
 use super::Node;
-use super::transaction::{Repeated, Transaction};
+use super::transaction::Transaction;
 use crate::cold_start::ColdStart;
 
-/// All links are known, or there is no use in waiting: what was held is applied, in order. Queries are answered last,
+/// All links are known, or there is no use in waiting: what was held is applied, in order. An earlier node may have told
+/// MsgServers of it, or of a part of it, so they are told, once, how things are in the end. Queries are answered last,
 /// because their users' logins may stand among what other gateways sent.
 pub(super) fn end_cold_start(
     node: &Node,
@@ -27,32 +28,17 @@ pub(super) fn end_cold_start(
     );
     claim_early(&mut routing.core, &cold_start.claims());
     let mut queries = Vec::new();
-    let address = |link| routing.core.view().link(link).map(|link| link.peer.ip());
-    for held in cold_start.into_held(address) {
-        let later = Some(&mut queries);
-        let repeats = held.place.zip(held.entries.first()).map(|(place, entry)| {
-            let origin = LinkId {
-                gateway: held.gateway,
-                number: entry.link,
-            };
-            (origin, place, routing.core.outputs().seal())
-        });
-        let (effects, result) = routing.apply(now, held.gateway, held.entries, later);
-        if let Some((origin, place, first)) = repeats {
-            let fans = first..routing.core.outputs().seal();
-            routing.repeated.push(Repeated {
-                origin,
-                fans,
-                place,
-            });
-        }
+    routing.core.postpone_notices();
+    for (gateway, entries) in cold_start.into_held() {
+        let (effects, result) = routing.apply(now, gateway, entries, Some(&mut queries));
         node.count(&effects);
         if let Err(refusal) = result {
             node.metrics.attach_refused(&refusal);
-            routing.refuse(now, held.gateway, refusal);
+            routing.refuse(now, gateway, refusal);
             node.gateways_changed.notify_waiters();
         }
     }
+    routing.core.tell();
     routing.answer(&queries);
     routing.gateways.announce_roster(None);
     node.metrics.cold_start_ended(now);

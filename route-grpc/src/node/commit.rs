@@ -4,11 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_core::{Course, Output};
+use route_core::Output;
 
 use super::Node;
 use super::all_known::end_cold_start;
-use super::transaction::{Applied, Repeated, Transaction};
+use super::transaction::{Applied, Transaction};
 use crate::cold_start::ColdStart;
 use crate::gateways::queue::Queue;
 use crate::refusal::Refusal;
@@ -50,22 +50,16 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>) -> Option<u64> {
     let Transaction {
         core,
         gateways,
-        repeated,
         traced,
         ..
     } = transaction;
-    let mut repeated = repeated.drain(..).peekable();
     let mut deliveries = 0;
     let mut events = node.log.appender();
-    for (index, output) in core.outputs().drain().enumerate() {
+    for output in core.outputs().drain() {
         match output {
             Output::Deliver(fan) => {
-                while repeated.next_if(|it| it.fans.end <= index).is_some() {}
-                let repeats = |it: &&Repeated| it.fans.contains(&index) && it.origin == fan.origin;
-                let place = repeated.peek().filter(repeats).map(|it| it.place);
-                let place = place.filter(|_| fan.course == Course::Direct);
                 deliveries += (fan.items.len() * fan.targets.len()) as u64;
-                gateways.deliver(&fan, place, traced);
+                gateways.deliver(&fan, traced);
             }
             Output::TakeOver {
                 to,

@@ -11,6 +11,8 @@ use crate::gateways::Census;
 pub struct Load {
     /// Links, users, deliveries that the core holds and has dropped.
     pub core: Stats,
+    /// It knows all links: its cold start is over.
+    pub knows_all_links: bool,
     /// The newest event's place in the log.
     pub log_head: u64,
     /// After this one, every event is still held.
@@ -46,6 +48,7 @@ impl Load {
         let cold_start = routing.cold_start.as_ref();
         Self {
             core: routing.core.view().stats(),
+            knows_all_links: cold_start.is_none(),
             log_head,
             log_tail,
             log_bytes: node.log.bytes(),

@@ -54,7 +54,6 @@ impl Routing {
             cold_start: &mut self.cold_start,
             receipt: None,
             applied: Vec::new(),
-            repeated: Vec::new(),
             traced: Traced::default(),
         }
     }

@@ -1,6 +1,5 @@
 //! What happens to what stands behind the node's lock.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,21 +28,8 @@ pub(crate) struct Transaction<'a> {
     pub(super) receipt: Option<Arc<Receipt>>,
     /// Batches whose deliveries are not queued yet.
     pub(super) applied: Vec<Applied>,
-    /// What was routed before.
-    pub(super) repeated: Vec<Repeated>,
     /// What is traced.
     pub(crate) traced: Traced,
-}
-
-/// Notices that an earlier node had routed.
-#[derive(Debug)]
-pub(super) struct Repeated {
-    /// Whose entry caused them.
-    pub(super) origin: LinkId,
-    /// Among these outputs of the transaction.
-    pub(super) fans: Range<usize>,
-    /// Where it had.
-    pub(super) place: u64,
 }
 
 /// One applied batch of a gateway.

@@ -5,15 +5,15 @@ use std::time::Duration;
 use route_grpc::settings::{NodeSettings, NotifyOnLoss};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AttachHello, LinkId, RoleReport, SessionTable, StatusNotice, Told, Uplink, UplinkEntry,
-    delivery,
+    AttachHello, Delivery, DeliveryRun, DesktopLoginNotice, LinkId, Returned, RoleReport,
+    SessionTable, SessionUpdate, StatusNotice, Uplink, UplinkEntry, delivery,
 };
 use route_proto::v1::{GetUserStatusRequest, Status};
 use tonic::Code;
 
 use crate::attach::reason;
 use crate::played::{
-    Played, caught_up, chat, claimed_and_listed, hello, incarnation, list, opened,
+    Delivered, Played, caught_up, chat, claimed_and_listed, hello, incarnation, list, opened,
 };
 use crate::site::{Site, settings, soon};
 
@@ -135,7 +135,7 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
     entries.push(UplinkEntry {
         link: 1,
         sequence: 4,
-        entry: Some(Entry::Update(route_proto::attach::v1::SessionUpdate {
+        entry: Some(Entry::Update(SessionUpdate {
             user_id: 7,
             client_type: 1,
             status: 1,
@@ -154,10 +154,9 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
     assert_eq!(site.user(7).await.sessions.len(), 1);
 }
 
-/// Promise 6: a new node's tables may be newer than an entry that it applies again. Who has had the notices of that entry is
-/// not told what the tables add.
+/// Promise 6: nobody knows what a lost node had told of what was unconfirmed. So the next one tells, once, how things are.
 #[tokio::test]
-async fn what_a_predecessor_routed_is_told_with_its_place() {
+async fn a_new_node_tells_once_how_the_users_are_whose_changes_were_unconfirmed() {
     let site = cold_site(Duration::from_secs(60)).await;
     let [a_life, b_life] = [incarnation(), incarnation()];
     let mut a = Played::attach_as(&site, with_roster("a", a_life))
@@ -167,42 +166,72 @@ async fn what_a_predecessor_routed_is_told_with_its_place() {
         .await
         .unwrap();
 
-    // 7 logged in on b, then on a; only the second is confirmed, both were told everybody.
-    a.send(caught_up(replayed(a_life, 1, 5, &[7]))).await;
+    // given: 6 and 7 are at a; 7 has come to b and is away there, 8 has come to b and gone.
+    a.send(caught_up(replayed(a_life, 1, 5, &[6, 7]))).await;
     let mut entries = replayed(b_life, 1, 3, &[]);
-    for (sequence, user_id) in [(4, 7), (5, 8)] {
-        let login = Entry::Update(route_proto::attach::v1::SessionUpdate {
+    let reports = [(7, 1), (8, 1), (7, 3), (8, 2)];
+    entries.extend((4..).zip(reports).map(|(sequence, (user_id, status))| {
+        let update = SessionUpdate {
             user_id,
             client_type: 1,
-            status: 1,
-        });
-        entries.push(UplinkEntry {
+            status,
+        };
+        UplinkEntry {
             link: 1,
             sequence,
-            entry: Some(login),
+            entry: Some(Entry::Update(update)),
             ..UplinkEntry::default()
-        });
-    }
-    let told = Told {
+        }
+    }));
+    // when
+    b.send(caught_up(entries)).await;
+
+    // then: 7 and 8, each once, and it is nobody's entry that causes it
+    let delivered = a.deliveries(3).await;
+    let of_node = |delivered: &Delivered| (delivered.origin, delivered.index);
+    assert_eq!(
+        delivered.iter().map(of_node).collect::<Vec<_>>(),
+        [(0, 0), (0, 1), (0, 0)]
+    );
+    let payloads: Vec<_> = delivered.into_iter().map(|it| it.payload).collect();
+    assert_eq!(payloads, [login(7, true), status(7, 1), status(8, 2)]);
+}
+
+/// Promise 6: a notice that comes back late may be older than what others were told since.
+#[tokio::test]
+async fn a_notice_of_an_earlier_node_that_comes_back_is_told_as_things_are() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    a.open_with(1, &[1]).await;
+    a.open_with(2, &[2]).await;
+    b.open_with(1, &[3]).await;
+    b.close(1).await;
+
+    let earlier = Delivery {
+        sequence: 9,
+        payload: Some(status(2, 2)),
+        ..Delivery::default()
+    };
+    let run = DeliveryRun {
         origin: Some(LinkId {
-            gateway: b_life,
+            gateway: incarnation(),
             number: 1,
         }),
-        sequences: vec![4],
-        positions: vec![900],
+        position: 1,
+        deliveries: vec![earlier],
+        ..DeliveryRun::default()
     };
-    b.send(Uplink {
-        told: vec![told],
-        ..caught_up(entries)
-    })
-    .await;
+    let returned = Returned {
+        runs: vec![run],
+        ..Returned::default()
+    };
+    let returned = b.entry(1, Entry::Returned(returned));
+    b.send_entries(vec![returned]).await;
 
-    let delivered = a.deliveries(3).await;
-    let places: Vec<_> = delivered
-        .iter()
-        .map(|delivered| (delivered.sequence, delivered.routed_before))
-        .collect();
-    assert_eq!(places, [(4, 900), (4, 900), (5, 0)]);
+    let delivered = a.deliveries(2).await;
+    let payloads: Vec<_> = delivered.into_iter().map(|it| it.payload).collect();
+    assert_eq!(payloads, [login(2, true), status(2, 1)]);
 }
 
 /// Promise 5: what a closed link gives back is judged by where it was routed, by whichever node.
@@ -250,9 +279,10 @@ async fn half_a_table_is_nobody_s_presence_and_nobody_s_absence() {
     let life = incarnation();
     let a = Played::attach_as(&site, hello("a", life, 1)).await.unwrap();
     let mut half = replayed(life, 1, 5, &[1]);
-    if let Some(Entry::List(list)) = &mut half[1].entry {
-        list.last = false;
-    }
+    let Some(Entry::Table(table)) = &mut half[1].entry else {
+        panic!("a table follows");
+    };
+    table.last = false;
     a.send_entries(half).await;
     drop(a);
 
@@ -418,6 +448,14 @@ async fn second_connection(of: &mut Played, first: &Played, users: &[u32]) {
     let same = of.entry(1, list(users));
     of.send_entries(vec![second, same]).await;
     of.confirmed(1).await;
+}
+
+fn login(user_id: u32, logged_in: bool) -> delivery::Payload {
+    delivery::Payload::DesktopLogin(DesktopLoginNotice { user_id, logged_in })
+}
+
+fn status(user_id: u32, status: i32) -> delivery::Payload {
+    delivery::Payload::Status(StatusNotice { user_id, status })
 }
 
 /// A claimed link with its table as of a cut.

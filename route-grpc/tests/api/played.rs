@@ -62,7 +62,6 @@ pub(crate) struct Delivered {
     pub(crate) sequence: u64,
     pub(crate) index: u32,
     pub(crate) payload: delivery::Payload,
-    pub(crate) routed_before: u64,
     /// Of the run's first one.
     pub(crate) position: u64,
     pub(crate) read_at_micros: i64,
@@ -274,7 +273,6 @@ impl Played {
                 index: delivery.index,
                 payload: delivery.payload.unwrap(),
                 read_at_micros: delivery.read_at_micros,
-                routed_before: run.routed_before,
                 position: run.position,
             });
         }

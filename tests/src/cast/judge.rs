@@ -4,6 +4,7 @@
 //! for byte, once. Answers are due at their asker in the order of the questions.
 
 pub mod messages;
+mod notices;
 pub mod questions;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -19,12 +20,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use self::messages::{Message, Messages};
+use self::notices::{Notices, Saying};
 use self::questions::Questions;
-use super::population::{self, Change, Population, SERVERS, some_staying_user};
+use super::population::{self, Change, Population, Report, SERVERS, some_staying_user};
 use super::tally::Tally;
 use crate::dice::Dice;
 use crate::player::messages::{self as pdus, GROUP_TEXT, SINGLE_TEXT};
 use crate::player::pdu::{HEADER, Pdu, command, command_of};
+use crate::rules::Delivery;
 
 /// Bytes of a message beside the fields that MsgServers need.
 const PAYLOAD: usize = 200;
@@ -47,6 +50,7 @@ pub struct State {
     population: Population,
     /// With the time of sending.
     messages: Messages<Instant, ()>,
+    notices: Notices,
     /// By target, then by origin.
     routes: Vec<Vec<Route>>,
     /// By MsgServer, with the moment of asking.
@@ -57,6 +61,8 @@ pub struct State {
     excused: [bool; SERVERS],
     /// What was sent after this shows that its route works again.
     interrupted: Instant,
+    /// When the last node was.
+    lost: Instant,
     tally: Tally,
 }
 
@@ -67,6 +73,8 @@ struct Route {
     came: Option<Instant>,
     /// When the first message came that was sent after the interruption.
     restored: Option<Instant>,
+    /// A message has come that was sent after the last node was lost.
+    is_fresh: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -85,11 +93,13 @@ impl Judge {
             state: Mutex::new(State {
                 population,
                 messages: Messages::new(SERVERS),
+                notices: Notices::default(),
                 routes: (0..SERVERS).map(|_| route()).collect(),
                 questions: Default::default(),
                 numbers: [0; SERVERS],
                 excused: [false; SERVERS],
                 interrupted: Instant::now(),
+                lost: Instant::now(),
                 tally: Tally::default(),
             }),
             arrivals: watch::Sender::new(()),
@@ -152,17 +162,31 @@ impl State {
 
     /// A user of a MsgServer comes or goes.
     pub fn update(&mut self, origin: usize, dice: &mut Dice) -> Bytes {
-        let report = self.population.act(origin, dice);
-        for notice in report.notices {
+        let Report {
+            update,
+            notices,
+            change,
+            state,
+        } = self.population.act(origin, dice);
+        self.tally.notices += notices.len() as u64;
+        let raw = |notice: Delivery| (notice.to, Bytes::from(notice.pdu.encode()));
+        let all: Vec<_> = notices.into_iter().map(raw).collect();
+        let said = all
+            .iter()
+            .filter_map(|(to, raw)| Some((*to, Saying::of(raw)?)));
+        let said: Vec<_> = said.collect();
+        let is_certain = self
+            .notices
+            .changed(change.user(), state, &said, self.excused);
+        for (to, raw) in all.into_iter().filter(|_| is_certain) {
             let due = Notice {
                 number: self.next_number(origin),
-                raw: notice.pdu.encode().into(),
-                change: report.change,
+                raw,
+                change,
             };
-            self.routes[notice.to][origin].notices.push_back(due);
-            self.tally.notices += 1;
+            self.routes[to][origin].notices.push_back(due);
         }
-        report.update.encode().into()
+        update.encode().into()
     }
 
     /// A MsgServer asks who is online.
@@ -223,6 +247,28 @@ impl State {
         self.questions[server].give_up();
     }
 
+    /// The node is lost, or is about to be replaced.
+    pub fn lose_node(&mut self) {
+        let now = Instant::now();
+        let excused = self.excused;
+        let is_due = |message: &Message<Instant>| {
+            let mut due = message.due.iter().filter(|to| !excused[**to]);
+            !excused[message.server] && due.next().is_some()
+        };
+        let missing = self.messages.missing();
+        let missing = missing.filter(|(_, message)| is_due(message));
+        let oldest = missing.map(|(_, message)| message.note).min();
+        self.notices.node_is_lost(now, oldest, excused);
+        self.lost = now;
+        let notices = &self.notices;
+        for route in self.routes.iter_mut().flatten() {
+            route.is_fresh = false;
+            // Of users in doubt, nothing is due as it is.
+            let certain = |due: &Notice| !notices.is_in_doubt(due.change.user());
+            route.notices.retain(certain);
+        }
+    }
+
     /// From now on it is measured when messages arrive that are sent from now on.
     pub fn interrupt(&mut self) {
         self.interrupted = Instant::now();
@@ -260,6 +306,7 @@ impl State {
         missing.all(|(to, of)| self.is_excused(to, of))
             && pairs
                 .all(|(to, of)| self.is_excused(to, of) || self.routes[to][of].notices.is_empty())
+            && self.lacking().next().is_none()
             && (0..SERVERS).all(|server| self.excused[server] || self.questions[server].is_empty())
     }
 
@@ -281,6 +328,12 @@ impl State {
                 self.lacks(to, of, &notice.raw);
             }
         }
+        let lacking: Vec<_> = self.lacking().collect();
+        for (target, what) in lacking {
+            self.deviation(&format!("{target} was not told: {what:?}"));
+            self.tally.wrong_notices += 1;
+        }
+        self.notices.forget();
         for server in 0..SERVERS {
             for sequence in self.questions[server].give_up() {
                 if !self.excused[server] {
@@ -291,12 +344,18 @@ impl State {
         std::mem::take(&mut self.tally)
     }
 
+    /// Of users in doubt: what MsgServers have not been told.
+    fn lacking(&self) -> impl Iterator<Item = (usize, Saying)> + '_ {
+        let lacking = self.notices.lacking(self.excused);
+        lacking.filter(|(_, what)| !self.may_be_wrong(what.user))
+    }
+
     fn is_excused(&self, target: usize, origin: usize) -> bool {
         self.excused[target] || self.excused[origin]
     }
 
     /// Of this user others may be told wrongly. A roamer may have been anywhere.
-    fn is_in_doubt(&self, user: u32) -> bool {
+    fn may_be_wrong(&self, user: u32) -> bool {
         match population::home(user) {
             Some((server, _)) => self.excused[server],
             None => self.excused.contains(&true),
@@ -345,10 +404,30 @@ impl State {
         if sent.is_some_and(|sent| sent > self.interrupted) {
             route.restored.get_or_insert(now);
         }
+        if sent.is_some_and(|sent| sent > self.lost) && !route.is_fresh {
+            route.is_fresh = true;
+            let fresh = |to: usize, of: usize| self.routes[to][of].is_fresh;
+            let mut pairs = (0..SERVERS).flat_map(|to| (0..SERVERS).map(move |of| (to, of)));
+            if pairs.all(|(to, of)| to == of || fresh(to, of) || self.is_excused(to, of)) {
+                // A new node routes what is newer when it has told everything that is older.
+                self.notices.node_knows();
+            }
+        }
     }
 
     fn notice_came(&mut self, target: usize, raw: &[u8]) {
         let what = format!("{target} got {}", described(raw));
+        let Some(saying) = Saying::of(raw) else {
+            return;
+        };
+        if self.notices.is_in_doubt(saying.user) {
+            let is_right = self.notices.heard(target, saying);
+            if is_right && self.notices.is_told(saying.user, self.excused) {
+                self.population.told_all(saying.user);
+            }
+            self.is_due(target, saying, is_right, &what);
+            return;
+        }
         let routes = &mut self.routes[target];
         let place = |route: &Route| route.notices.iter().position(|due| due.raw == raw);
         let found = (0..SERVERS).filter_map(|origin| Some((place(&routes[origin])?, origin)));
@@ -356,17 +435,21 @@ impl State {
             let due = routes[origin].notices.remove(place)?;
             Some((origin, due))
         });
+        self.is_due(target, saying, due.is_some(), &what);
         let Some((origin, due)) = due else {
-            let is_doubtful = subject(raw).is_some_and(|user| self.is_in_doubt(user));
-            if !self.excused[target] && !is_doubtful {
-                self.deviation(&format!("{what} again, or for nothing"));
-                self.tally.wrong_notices += 1;
-            }
             return;
         };
+        self.notices.came(target, saying);
         let after = self.messages.overtakes(target, origin, due.number);
         self.in_turn(target, origin, after, &what);
         self.population.told(due.change, target, origin);
+    }
+
+    fn is_due(&mut self, target: usize, saying: Saying, is_due: bool, what: &str) {
+        if !is_due && !self.excused[target] && !self.may_be_wrong(saying.user) {
+            self.deviation(&format!("{what} again, or for nothing"));
+            self.tally.wrong_notices += 1;
+        }
     }
 
     /// `after`: what had come that is newer.
@@ -410,7 +493,7 @@ impl State {
         self.population.answered(server, asked);
         for (user, online) in answer.online {
             let right = self.population.answer(user, server, asked);
-            if right != Some(!online) || self.is_in_doubt(user) {
+            if right != Some(!online) || self.may_be_wrong(user) {
                 continue;
             }
             let what = format!("{server} was answered {online} for {user}");
@@ -435,18 +518,6 @@ impl State {
                 "MsgServer {what} ({after} ms after the interruption)"
             ));
         }
-    }
-}
-
-/// The user whom a notice is about.
-fn subject(raw: &[u8]) -> Option<u32> {
-    let body = &raw[HEADER..];
-    match command_of(raw) {
-        command::STATUS_NOTICE => Some(ImUserStatNotify::decode(body).ok()?.user_stat.user_id),
-        command::DESKTOP_LOGIN_NOTICE => {
-            Some(ImServerPcLoginStatusNotify::decode(body).ok()?.user_id)
-        }
-        _ => None,
     }
 }
 

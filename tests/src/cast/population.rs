@@ -46,6 +46,24 @@ pub struct Report {
     pub notices: Vec<Delivery>,
     /// What is proved when the notices have arrived.
     pub change: Change,
+    /// How the user is now.
+    pub state: State,
+}
+
+/// How a user is.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// By desktop clients: online if one is active, away if all are away, offline if there is none.
+    pub status: Status,
+    /// MsgServers that have a client of the user's.
+    pub holders: Vec<usize>,
+}
+
+impl State {
+    /// Some desktop client is logged in.
+    pub fn has_desktop(&self) -> bool {
+        !matches!(self.status, Status::Offline)
+    }
 }
 
 /// One user's change of status, as MsgServers see it.
@@ -53,6 +71,13 @@ pub struct Report {
 pub struct Change {
     user: u32,
     at: u64,
+}
+
+impl Change {
+    /// Whose.
+    pub fn user(self) -> u32 {
+        self.user
+    }
 }
 
 #[derive(Debug)]
@@ -168,10 +193,18 @@ impl Population {
         Report {
             update,
             notices,
+            state: self.state(user),
             change: Change {
                 user,
                 at: self.clock,
             },
+        }
+    }
+
+    /// A user of whom everybody has been told how he is, in some way.
+    pub fn told_all(&mut self, user: u32) {
+        if let Some(roamer) = self.roamer(user) {
+            roamer.pending = 0;
         }
     }
 
@@ -293,6 +326,37 @@ impl Population {
         roamer.shown.becomes(!roamer.at.is_empty(), self.clock);
         let id = FIRST_ROAMER + number as u32;
         Some((id, messages::update(id, status, Client::Windows)))
+    }
+
+    fn state(&mut self, user: u32) -> State {
+        if let Some(roamer) = self.roamer(user) {
+            let is_here = !roamer.at.is_empty();
+            return State {
+                status: if is_here {
+                    Status::Online
+                } else {
+                    Status::Offline
+                },
+                holders: roamer.at.clone(),
+            };
+        }
+        let clients = self
+            .restless(user)
+            .map_or([Presence::Gone; 3], |it| it.clients);
+        let desktops = &clients[..2];
+        let status = if desktops.contains(&Presence::Here) {
+            Status::Online
+        } else if desktops.contains(&Presence::Away) {
+            Status::Leave
+        } else {
+            Status::Offline
+        };
+        let is_here = clients.iter().any(|client| *client != Presence::Gone);
+        let home = home(user).filter(|_| is_here);
+        State {
+            status,
+            holders: home.into_iter().map(|(server, _)| server).collect(),
+        }
     }
 
     fn roamer(&mut self, user: u32) -> Option<&mut Roamer> {

@@ -209,11 +209,13 @@ impl<'a> Play<'a> {
                 if number % 5 == 4 {
                     self.site.start_node()?;
                     sleep(SHORTEST_LIFE.mul_f64(self.dice.share())).await;
+                    self.judge.with(State::lose_node);
                     self.site.kill_node();
                 }
                 self.replace(number).await
             }
             Interruption::Terminate => {
+                self.judge.with(State::lose_node);
                 let ended = self.site.stop_node().await;
                 self.replace(number).await?;
                 ended
@@ -229,6 +231,7 @@ impl<'a> Play<'a> {
     /// had for that one.
     async fn kill(&mut self, number: usize) {
         if !number.is_multiple_of(3) {
+            self.judge.with(State::lose_node);
             self.site.kill_node();
             return;
         }
@@ -236,6 +239,7 @@ impl<'a> Play<'a> {
         let cable = self.site.cable(gateway);
         cable.set(Flow::Lost);
         sleep(LONGEST_LOSS.mul_f64(self.dice.share())).await;
+        self.judge.with(State::lose_node);
         self.site.kill_node();
         cable.reset(Reset::Both);
         cable.set(Flow::Free);

@@ -29,6 +29,7 @@ mod chance;
 mod check;
 mod connection;
 mod disturbances;
+mod doubts;
 mod excuses;
 mod facts;
 mod host;

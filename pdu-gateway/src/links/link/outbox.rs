@@ -70,10 +70,6 @@ impl Outbox {
         if run.late() {
             return Some(Arc::clone(run));
         }
-        if run.routed_before().is_some_and(|at| takeover.had(at)) {
-            return None;
-        }
-        takeover.came_to(run.last_position());
         match takeover.admit(run.origin(), run.first(), run.last()) {
             Fresh::All => Some(Arc::clone(run)),
             Fresh::After(mark) => run.after(mark).map(Arc::new),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use route_proto::attach::cost;
 use route_proto::attach::v1::{
-    AttachHello, AttachRequest, Told, Uplink as UplinkMessage, UplinkEntry, attach_request,
+    AttachHello, AttachRequest, Uplink as UplinkMessage, UplinkEntry, attach_request,
 };
 use route_runtime::telemetry::Span;
 use tokio_stream::Stream;
@@ -41,8 +41,6 @@ pub(super) struct Outgoing {
     /// So many entries at the head of the queue were sent before, on earlier streams; `None` once the node has been
     /// told that there are no more.
     to_resend: Option<usize>,
-    /// Messages about earlier nodes that go before everything else.
-    told: VecDeque<Vec<Told>>,
     /// Counts streams, so that an old one ends.
     generation: u64,
     /// The stream, when it waits.
@@ -99,8 +97,8 @@ impl Outgoing {
         self.generation
     }
 
-    /// The newest stream is welcome, and has to send these again, after what the node is to know of earlier ones.
-    pub(super) fn attach(&mut self, entries: Vec<UplinkEntry>, told: VecDeque<Vec<Told>>) {
+    /// The newest stream is welcome, and has to send these again.
+    pub(super) fn attach(&mut self, entries: Vec<UplinkEntry>) {
         self.resent += entries.len() as u64;
         self.to_resend = Some(entries.len());
         self.queue_bytes = entries
@@ -109,7 +107,6 @@ impl Outgoing {
             .map(cost)
             .sum();
         self.queue = entries.into();
-        self.told = told;
         self.stream = StreamState::Attached;
         (self.taken, self.taken_told) = (0, 0);
         // What it showed before the break is of no use, and the hello has just told.
@@ -122,7 +119,6 @@ impl Outgoing {
         self.stream = StreamState::Detached;
         self.queue = VecDeque::new();
         self.queue_bytes = 0;
-        self.told = VecDeque::new();
     }
 
     /// Ends the stream when it has sent everything.
@@ -132,13 +128,6 @@ impl Outgoing {
 
     /// Everything that is ready, within the limits of a message.
     fn take(&mut self) -> Option<UplinkMessage> {
-        if let Some(told) = self.told.pop_front() {
-            return Some(UplinkMessage {
-                told,
-                taken: self.taken,
-                ..UplinkMessage::default()
-            });
-        }
         let news = self.taken != self.taken_told
             || self.congested != self.congested_told
             || self.to_resend.is_some();
@@ -167,7 +156,6 @@ impl Outgoing {
             taken: self.taken,
             congested,
             caught_up,
-            told: Vec::new(),
             clock_micros: match clock_is_due {
                 true => micros(self.clock).cast_unsigned(),
                 false => 0,

@@ -16,8 +16,6 @@ pub(super) const RUN_BYTES: usize = 128 << 10;
 pub(crate) struct Part<'a> {
     pub(crate) fan: &'a FanView<'a>,
     pub(crate) targets: &'a [Target],
-    /// Where an earlier node had routed it.
-    pub(crate) place: Option<u64>,
     pub(crate) clock: ClockOffset,
     pub(crate) traced: &'a Traced,
 }
@@ -31,10 +29,8 @@ impl<'a> Part<'a> {
 
     /// It goes to the same links as the run, and follows it without a hole.
     pub(super) fn follows(self, run: &DeliveryRun) -> bool {
-        self.place.is_none()
-            && run.origin == Some(wire::link(self.fan.origin))
+        run.origin == Some(wire::link(self.fan.origin))
             && run.late == (self.fan.course == Course::Late)
-            && run.routed_before == 0
             && run.position + run.deliveries.len() as u64 == self.fan.position
             && run.targets.len() == self.targets.len()
             && run
@@ -52,7 +48,6 @@ impl<'a> Part<'a> {
             position: self.fan.position,
             deliveries: self.deliveries().collect(),
             late: self.fan.course == Course::Late,
-            routed_before: self.place.unwrap_or_default(),
         }
     }
 

@@ -271,7 +271,6 @@ fn deliver_for(
     queue.deliver(Part {
         fan: &fan,
         targets,
-        place: None,
         clock: ClockOffset::new(0),
         traced: &Traced::default(),
     })

@@ -139,6 +139,26 @@ fn routes_are_restored_when_something_new_has_come_on_each() {
     assert!(play.state.restored().is_some());
 }
 
+#[test]
+fn what_was_on_its_way_when_the_node_was_lost_is_due_in_some_way() {
+    let mut play = Play::new();
+    play.updates(50);
+    let notices: Vec<_> = (0..SERVERS).map(|to| play.due(to, 0)).collect();
+
+    play.state.lose_node();
+
+    assert!((0..SERVERS).all(|to| play.due(to, 0).is_empty()));
+    assert!(!play.state.is_quiet());
+    // As the lost node told it, to the last.
+    for (to, due) in notices.iter().enumerate() {
+        for due in due {
+            play.state.arrived(to, due);
+        }
+    }
+    assert!(play.state.is_quiet());
+    assert_eq!(play.state.conclude().deviations, Vec::<String>::new());
+}
+
 struct Play {
     state: State,
     dice: Dice,

@@ -71,12 +71,16 @@ impl World {
         }
         let live: Vec<_> = self.servers[server].links.live().copied().collect();
         for number in live {
+            if let Some(connection) = self.connections.get_mut(&number) {
+                connection.reports.said(user);
+            }
             self.tell(
                 number,
                 &messages::update(user, status, Client::Windows),
                 None,
             );
         }
+        self.note_doubts();
     }
 
     pub(crate) fn log_in_or_out(&mut self, server: usize) {

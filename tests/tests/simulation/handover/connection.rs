@@ -12,11 +12,15 @@ use pdu_gateway::links::gateway::Gateway;
 use pdu_gateway::links::link::{Link, Next};
 use pdu_gateway::links::output::Batch;
 use pdu_gateway::links::pressure::Turn;
+use pdu_gateway::pdu::deed::Deed;
 use pdu_gateway::pdu::input::{Session, Tally};
 use pdu_gateway::unconfirmed::windows::Room;
+use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{CloseReason, LinkOpened};
 use system_tests::cast::judge::questions::Questions;
 use system_tests::player::pdu::{Pdu, Splitter};
+
+use crate::handover::doubts::Reports;
 
 /// Bytes of one read.
 pub(crate) const MOST_READ: usize = 256;
@@ -55,6 +59,7 @@ pub(crate) struct Connection {
     splitter: Splitter,
     /// With the answer of each user, where there is only one that is right.
     pub(crate) asked: Questions<Vec<Option<bool>>>,
+    pub(crate) reports: Reports,
 }
 
 /// What reading did.
@@ -93,6 +98,7 @@ impl Connection {
             ..LinkOpened::default()
         };
         gateway.uplink.open(link.number(), opened);
+        let reports = Reports::of_link(link.number());
         Self {
             gateway: at,
             server,
@@ -111,6 +117,7 @@ impl Connection {
             gone: None,
             splitter: Splitter::default(),
             asked: Questions::default(),
+            reports,
         }
     }
 
@@ -173,6 +180,12 @@ impl Connection {
         let received = self.session.receive(now, &bytes, &mut deeds, &mut tally);
         assert!(received.is_ok(), "MsgServers here send whole frames");
         self.link.heard(now, self.session.awaits_first_pdu());
+        for deed in &deeds {
+            self.reports.read(match deed {
+                Deed::Entry(Entry::Update(update)) => Some(update.user_id),
+                Deed::Entry(_) | Deed::Query(_) => None,
+            });
+        }
         self.room = gateway.uplink.submit(self.link.number(), &mut deeds);
         self.read += count as u64;
         while let Some((_, message)) = self.unread.pop_front_if(|(end, _)| *end <= self.read) {

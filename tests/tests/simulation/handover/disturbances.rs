@@ -174,6 +174,7 @@ impl World {
             slow.leave();
         }
         self.node = None;
+        self.note_doubts();
         self.node_starts = Some(now + self.dice.millis(20..3000));
         self.say(|| "the node is gone".to_owned());
     }
@@ -193,6 +194,7 @@ impl World {
             return;
         };
         host.wire.gateway_died(&mut self.dice, now, hears);
+        self.doubts.forget_gateway(gateway);
         // Its streams go with it; the node hears of that when they are dropped.
         drop(host);
         self.gateway_starts[gateway] = Some(now + self.dice.millis(100..15_000));

@@ -9,6 +9,8 @@
 //!   everything was confirmed, its users' changes may be told twice, or not at all (`is_in_doubt`).
 //! - One that had no connection and comes back on two at once may tell a change on each, and get on
 //!   one what it sent on the other (`came_back_twice`).
+//! - Of changes that were unconfirmed when a node was lost, the next one tells again, as things are
+//!   (`doubts`).
 //! - What a gateway that was given up tells again has reasons again, and what a queue had no room
 //!   for is lost (`bounds`).
 

@@ -23,6 +23,7 @@ impl World {
         let node = self.node.as_ref().map(|host| &host.node);
         let moved = host.wire.step(now, what, node);
         let refusals = host.wire.refusals();
+        let confirmed = host.wire.confirmed();
         for status in refusals {
             // The node and its gateways always understand each other.
             if status.code() == Code::FailedPrecondition {
@@ -37,6 +38,7 @@ impl World {
         if moved {
             self.say(|| format!("g{gateway} {what:?}"));
             idle().await;
+            self.note_confirmed(gateway, &confirmed);
             self.end_what_ends();
         }
         moved
@@ -153,6 +155,7 @@ impl World {
         let Some(mut connection) = self.connections.remove(&number) else {
             return;
         };
+        self.note_undelivered(&connection);
         if let Some(host) = &self.gateways[connection.gateway] {
             connection.end(&host.gateway, reason);
         }

@@ -56,6 +56,11 @@ impl Plan {
         }
     }
 
+    /// A node may be lost, or replaced.
+    pub(crate) fn loses_nodes(&self) -> bool {
+        self.node_crashes || self.node_drains || self.lost_together
+    }
+
     /// What may wait to be written to a link, bytes.
     pub(crate) fn link_queue(&self) -> usize {
         if self.slow_readers { 6000 } else { 64 << 20 }

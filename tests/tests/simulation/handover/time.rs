@@ -14,6 +14,8 @@ const QUIET_WITHIN: Duration = Duration::from_secs(60);
 
 impl World {
     pub(crate) async fn pass(&mut self, time: Duration) {
+        // Before anything that a new node does by itself.
+        self.note_doubts();
         tokio::time::advance(time).await;
         idle().await;
         self.end_what_ends();

@@ -15,7 +15,7 @@ use pdu_gateway::node::upstream::{AttachError, Responses, Upstream};
 use pdu_gateway::unconfirmed::uplink::UplinkStream;
 use route_grpc::Node;
 use route_grpc::attach::{AttachResponses, Hangup, open};
-use route_proto::attach::v1::{AttachRequest, AttachResponse};
+use route_proto::attach::v1::{AttachRequest, AttachResponse, attach_response};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -71,6 +71,8 @@ pub(crate) struct Wire {
     stalled_until: Duration,
     /// What the node ended streams with, until somebody looks.
     refusals: Vec<Status>,
+    /// What it confirmed, link and entry, until somebody looks.
+    confirmed: Vec<(u64, u64)>,
 }
 
 /// One stream.
@@ -90,6 +92,7 @@ struct Line {
     node_hears: Duration,
     gateway_hears: Duration,
     refusal: Option<Status>,
+    confirmed: Vec<(u64, u64)>,
 }
 
 /// What can move on a wire.
@@ -120,6 +123,7 @@ impl Wire {
             lines: Vec::new(),
             stalled_until: Duration::ZERO,
             refusals: Vec::new(),
+            confirmed: Vec::new(),
         };
         (wire, Socket { calls })
     }
@@ -143,6 +147,7 @@ impl Wire {
         for line in &mut self.lines {
             moved |= step(line, now);
             self.refusals.extend(line.refusal.take());
+            self.confirmed.append(&mut line.confirmed);
         }
         moved
     }
@@ -194,6 +199,7 @@ impl Wire {
         for line in &mut self.lines {
             while line.node_says() {}
             self.refusals.extend(line.refusal.take());
+            self.confirmed.append(&mut line.confirmed);
         }
         self.lines.iter().all(|line| line.responses.is_none())
     }
@@ -214,6 +220,11 @@ impl Wire {
             return false;
         };
         self.calls.lock().is_empty() && !line.cut && line.up.is_empty() && line.down.is_empty()
+    }
+
+    /// What has been confirmed to the gateway since the last time: links and entries.
+    pub(crate) fn confirmed(&mut self) -> Vec<(u64, u64)> {
+        std::mem::take(&mut self.confirmed)
     }
 
     /// What the node has ended streams with since the last call.
@@ -260,6 +271,7 @@ impl Wire {
                 node_hears: Duration::ZERO,
                 gateway_hears: Duration::ZERO,
                 refusal: None,
+                confirmed: Vec::new(),
             });
         }
         true
@@ -385,7 +397,12 @@ impl Line {
         let over = match self.down.pop_front() {
             Some(response) => {
                 let last = response.is_err();
-                to_gateway.send(response).is_err() || last
+                let confirmed = confirmed(&response);
+                let over = to_gateway.send(response).is_err();
+                if !over {
+                    self.confirmed.extend(confirmed);
+                }
+                over || last
             }
             None if self.responses.is_none() && !self.cut => true,
             None if to_gateway.is_closed() => true,
@@ -403,4 +420,15 @@ impl Line {
         }
         true
     }
+}
+
+fn confirmed(response: &Down) -> Vec<(u64, u64)> {
+    let Ok(AttachResponse {
+        frame: Some(attach_response::Frame::Downlink(downlink)),
+    }) = response
+    else {
+        return Vec::new();
+    };
+    let confirmations = downlink.confirmations.iter();
+    confirmations.map(|c| (c.link, c.sequence)).collect()
 }

@@ -11,6 +11,7 @@ use route_grpc::settings::NodeSettings;
 use tokio::time::Instant;
 
 use crate::handover::connection::Connection;
+use crate::handover::doubts::Doubts;
 use crate::handover::facts::Facts;
 use crate::handover::host::{GatewayHost, NodeHost};
 use crate::handover::msg_server::{MOVERS, MOVING, MsgServer, Receipt, STABLE, user};
@@ -85,6 +86,7 @@ pub(crate) struct World {
     pub(crate) began_online: BTreeSet<u32>,
     pub(crate) settings: NodeSettings,
     pub(crate) facts: Facts,
+    pub(crate) doubts: Doubts,
     pub(crate) archive: Arc<Mutex<Archive>>,
     pub(crate) subscriber: Subscriber,
     pub(crate) slow_subscriber: Option<Subscriber>,
@@ -170,6 +172,7 @@ impl World {
             began_online,
             settings,
             facts: Facts::default(),
+            doubts: Doubts::default(),
             subscriber: Subscriber::new(began, Pace::Prompt, false, Arc::clone(&archive)),
             slow_subscriber,
             archive,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use system_tests::cast::judge::State;
 use system_tests::cast::msg_server::{GATEWAYS, gateways_of};
 use system_tests::cast::population::SERVERS;
 use system_tests::dice::Dice;
@@ -233,6 +234,9 @@ impl Site {
     /// kill -9.
     pub(crate) fn kill(&mut self, host: &str) {
         self.board.say(&format!("{host} is killed"));
+        if host == node_name(self.active) {
+            self.board.judge.with(State::lose_node);
+        }
         self.sim.crash(host);
     }
 
@@ -253,6 +257,7 @@ impl Site {
     /// SIGTERM.
     pub(crate) fn terminate_node(&mut self) {
         self.board.say("the node is told to end");
+        self.board.judge.with(State::lose_node);
         self.board.node(self.active).term.cancel();
     }
 

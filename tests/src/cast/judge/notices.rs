@@ -1,0 +1,347 @@
+//! What MsgServers are told of each user, and what they may be told after a node was lost.
+//!
+//! Notices narrate: each change causes its own, due once and in order. But of changes that were
+//! unconfirmed when a node was lost nobody knows what that node has told, so the next one tells,
+//! once, how the user is. Of such users a MsgServer may be told something again, or not at all what
+//! was overtaken; never something older after something newer, and last what is true.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use prost::Message as _;
+use route_proto::legacy::im::buddy::ImUserStatNotify;
+use route_proto::legacy::im::server::ImServerPcLoginStatusNotify;
+use tokio::time::Instant;
+
+use crate::cast::population::{SERVERS, State};
+use crate::player::pdu::{HEADER, command, command_of};
+
+/// How long it takes, at most, until a gateway knows that a change is confirmed which everybody
+/// concerned has been told of.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(1);
+/// Changes are remembered for so long: longer than any of them is unconfirmed.
+const REMEMBERED: Duration = Duration::from_secs(120);
+
+/// One thing that one notice says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Saying {
+    pub(super) user: u32,
+    subject: Subject,
+    value: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    /// 0x0203
+    Status,
+    /// 0x070e
+    DesktopLogin,
+}
+
+impl Saying {
+    /// Reads a notice; `None` if it is none.
+    pub(super) fn of(raw: &[u8]) -> Option<Self> {
+        let body = &raw[HEADER..];
+        match command_of(raw) {
+            command::STATUS_NOTICE => {
+                let told = ImUserStatNotify::decode(body).ok()?.user_stat;
+                Some(Self {
+                    user: told.user_id,
+                    subject: Subject::Status,
+                    value: told.status as u32,
+                })
+            }
+            command::DESKTOP_LOGIN_NOTICE => {
+                let told = ImServerPcLoginStatusNotify::decode(body).ok()?;
+                Some(Self {
+                    user: told.user_id,
+                    subject: Subject::DesktopLogin,
+                    value: told.login_status,
+                })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Everybody of whom something was told.
+#[derive(Debug, Default)]
+pub(super) struct Notices {
+    users: BTreeMap<u32, User>,
+    /// A node was lost, and the next one may not have told everything yet.
+    is_open: bool,
+}
+
+#[derive(Debug, Default)]
+struct User {
+    /// In order. Of somebody who is in doubt: since the first change that is.
+    changes: Vec<Change>,
+    in_doubt: bool,
+    /// What each MsgServer was told last of somebody in doubt: since which change that may be so.
+    heard: BTreeMap<(usize, u8), (usize, u32)>,
+}
+
+#[derive(Debug)]
+struct Change {
+    at: Instant,
+    /// How the user was after it.
+    state: State,
+    /// What it caused: for whom, and whether that has not come yet.
+    caused: Vec<(usize, Saying, bool)>,
+}
+
+impl Notices {
+    /// A user did something; `caused`: what that causes, for whom. True if that is due as it is.
+    pub(super) fn changed(
+        &mut self,
+        user: u32,
+        state: State,
+        caused: &[(usize, Saying)],
+        excused: [bool; SERVERS],
+    ) -> bool {
+        let (is_open, now) = (self.is_open, Instant::now());
+        let it = self.users.entry(user).or_default();
+        if it.in_doubt && !is_open && it.lacks(excused).is_none() {
+            *it = User::default();
+        }
+        if !it.in_doubt {
+            let remembered =
+                |change: &Change| change.is_due(excused) || change.at + REMEMBERED > now;
+            it.changes.retain(remembered);
+            it.in_doubt = is_open;
+        }
+        it.changes.push(Change {
+            at: now,
+            state,
+            caused: caused.iter().map(|(to, what)| (*to, *what, true)).collect(),
+        });
+        !it.in_doubt
+    }
+
+    /// Something has come in its turn.
+    pub(super) fn came(&mut self, target: usize, what: Saying) {
+        let changes = self.users.get_mut(&what.user).map(|user| &mut user.changes);
+        let caused = changes
+            .into_iter()
+            .flatten()
+            .flat_map(|change| &mut change.caused);
+        let mut due = caused.filter(|(to, it, is_due)| *is_due && (*to, *it) == (target, what));
+        if let Some((.., is_due)) = due.next() {
+            *is_due = false;
+        }
+    }
+
+    /// A node is lost. `missing`: when the oldest message was sent that has not come. Whoever has
+    /// changed since the oldest thing that has not come, or a moment before, is in doubt.
+    pub(super) fn node_is_lost(
+        &mut self,
+        now: Instant,
+        missing: Option<Instant>,
+        excused: [bool; SERVERS],
+    ) {
+        self.is_open = true;
+        let changes = self.users.values().flat_map(|user| &user.changes);
+        let due = changes
+            .filter(|change| change.is_due(excused))
+            .map(|change| change.at);
+        let oldest = due.chain(missing).min().unwrap_or(now);
+        let since = oldest.min(now) - CONFIRMED_WITHIN;
+        for user in self.users.values_mut().filter(|user| !user.in_doubt) {
+            let in_doubt = |change: &Change| change.at >= since || change.is_due(excused);
+            if let Some(first) = user.changes.iter().position(in_doubt) {
+                user.changes.drain(..first);
+                user.in_doubt = true;
+            }
+        }
+    }
+
+    /// The next node has told everything that there was to tell.
+    pub(super) fn node_knows(&mut self) {
+        self.is_open = false;
+    }
+
+    /// Of this user something may come again.
+    pub(super) fn is_in_doubt(&self, user: u32) -> bool {
+        self.users.get(&user).is_some_and(|user| user.in_doubt)
+    }
+
+    /// A MsgServer is told something of a user in doubt. False: it is older than what it was told
+    /// before, or was never so.
+    pub(super) fn heard(&mut self, target: usize, what: Saying) -> bool {
+        let Some(user) = self.users.get_mut(&what.user) else {
+            return false;
+        };
+        let key = (target, what.subject as u8);
+        let from = user.heard.get(&key).map_or(0, |(from, _)| *from);
+        let changes = user.changes.iter().enumerate().skip(from);
+        let Some((at, _)) = changes.clone().find(|(_, change)| change.may_say(what)) else {
+            return false;
+        };
+        user.heard.insert(key, (at, what.value));
+        true
+    }
+
+    /// Everything that is due of this user has come.
+    pub(super) fn is_told(&self, user: u32, excused: [bool; SERVERS]) -> bool {
+        let user = self.users.get(&user);
+        user.is_none_or(|user| user.lacks(excused).is_none())
+    }
+
+    /// Of users in doubt: what MsgServers have not been told.
+    pub(super) fn lacking(
+        &self,
+        excused: [bool; SERVERS],
+    ) -> impl Iterator<Item = (usize, Saying)> + '_ {
+        let in_doubt = self.users.values().filter(|user| user.in_doubt);
+        in_doubt.filter_map(move |user| user.lacks(excused))
+    }
+
+    /// Everything is told, or never will be.
+    pub(super) fn forget(&mut self) {
+        self.users.clear();
+    }
+}
+
+impl User {
+    /// Something of which a MsgServer was not told, nor of anything newer.
+    fn lacks(&self, excused: [bool; SERVERS]) -> Option<(usize, Saying)> {
+        for (number, change) in self.changes.iter().enumerate() {
+            for (target, what, is_due) in &change.caused {
+                let (target, what) = (*target, *what);
+                if *is_due && !excused[target] && !self.has_heard(target, what, number) {
+                    return Some((target, what));
+                }
+            }
+        }
+        None
+    }
+
+    /// It was told this, or something newer, of the change with this number.
+    fn has_heard(&self, target: usize, what: Saying, number: usize) -> bool {
+        let last = self.changes.last();
+        // Who does not hold the user any more is not told of desktop logins.
+        let is_holder = last.is_some_and(|last| last.state.holders.contains(&target));
+        let is_over = what.subject == Subject::DesktopLogin && !is_holder;
+        let heard = self.heard.get(&(target, what.subject as u8));
+        is_over
+            || heard.is_some_and(|(from, value)| {
+                let told = Saying {
+                    value: *value,
+                    ..what
+                };
+                let newer = self.changes.iter().skip(number.max(*from));
+                newer.into_iter().any(|change| change.may_say(told))
+            })
+    }
+}
+
+impl Change {
+    fn is_due(&self, excused: [bool; SERVERS]) -> bool {
+        let mut due = self.caused.iter().filter(|(.., is_due)| *is_due);
+        due.any(|(to, ..)| !excused[*to])
+    }
+
+    /// It caused that, or it is how the user was then.
+    fn may_say(&self, what: Saying) -> bool {
+        let is_so = match what.subject {
+            Subject::Status => what.value == self.state.status as u32,
+            Subject::DesktopLogin => (what.value == 1) == self.state.has_desktop(),
+        };
+        is_so || self.caused.iter().any(|(_, it, _)| *it == what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::player::messages::Status;
+
+    const NOBODY: [bool; SERVERS] = [false; SERVERS];
+
+    #[test]
+    fn of_a_change_that_was_unconfirmed_it_may_be_told_again() {
+        let (mut notices, now) = (Notices::default(), Instant::now());
+        assert!(reported(&mut notices, Status::Online));
+        notices.came(1, ONLINE);
+
+        notices.node_is_lost(now, None, NOBODY);
+
+        assert!(notices.is_in_doubt(7));
+        assert!(notices.is_told(7, NOBODY), "it was told before");
+        assert!(notices.heard(1, ONLINE));
+        assert!(!notices.heard(1, OFFLINE), "he never was");
+    }
+
+    #[test]
+    fn what_was_confirmed_long_ago_is_not_told_again() {
+        let (mut notices, now) = (Notices::default(), Instant::now());
+        reported(&mut notices, Status::Online);
+        notices.came(1, ONLINE);
+
+        let later = now + 2 * CONFIRMED_WITHIN;
+        notices.node_is_lost(later, None, NOBODY);
+
+        assert!(!notices.is_in_doubt(7));
+    }
+
+    #[test]
+    fn the_last_is_told_and_nothing_older_after_that() {
+        let (mut notices, now) = (Notices::default(), Instant::now());
+        reported(&mut notices, Status::Online);
+        reported(&mut notices, Status::Offline);
+        notices.node_is_lost(now, None, NOBODY);
+        assert_eq!(notices.lacking(NOBODY).count(), 1);
+
+        assert!(notices.heard(1, OFFLINE));
+
+        assert_eq!(notices.lacking(NOBODY).count(), 0);
+        assert!(!notices.heard(1, ONLINE), "it is older");
+    }
+
+    #[test]
+    fn the_first_of_two_is_not_enough() {
+        let (mut notices, now) = (Notices::default(), Instant::now());
+        reported(&mut notices, Status::Online);
+        reported(&mut notices, Status::Offline);
+        notices.node_is_lost(now, None, NOBODY);
+
+        assert!(notices.heard(1, ONLINE));
+
+        assert!(!notices.is_told(7, NOBODY));
+    }
+
+    #[test]
+    fn when_the_next_node_knows_everything_changes_are_told_as_they_are() {
+        let (mut notices, now) = (Notices::default(), Instant::now());
+        notices.node_is_lost(now, None, NOBODY);
+        assert!(!reported(&mut notices, Status::Online), "held");
+
+        notices.node_knows();
+        assert!(!reported(&mut notices, Status::Offline), "not told yet");
+        notices.heard(1, OFFLINE);
+
+        assert!(reported(&mut notices, Status::Online));
+    }
+
+    const ONLINE: Saying = Saying {
+        user: 7,
+        subject: Subject::Status,
+        value: 1,
+    };
+
+    const OFFLINE: Saying = Saying { value: 2, ..ONLINE };
+
+    /// MsgServer 1 is to be told of it.
+    fn reported(notices: &mut Notices, status: Status) -> bool {
+        let what = if status == Status::Online {
+            ONLINE
+        } else {
+            OFFLINE
+        };
+        let state = State {
+            status,
+            holders: Vec::new(),
+        };
+        notices.changed(7, state, &[(1, what)], NOBODY)
+    }
+}
