@@ -1,39 +1,28 @@
 //! A thread that writes log lines, so that nobody else waits for the output.
 //!
-//! Lines gather in one buffer of bounded size, and the thread takes all of them at once. If the
-//! buffer is full (the reader of a pipe is asleep), or the output fails (the reader is gone), lines
-//! are lost and counted; a task that logs never notices.
+//! If too much waits (the reader of a pipe is asleep), or the output fails (the reader is gone),
+//! lines are lost and counted; a task that logs never notices.
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
-/// Pause when the output is a full pipe that somebody has made non-blocking.
-const FULL_OUTPUT_PAUSE: Duration = Duration::from_millis(10);
+/// Pause when the output is a full pipe that somebody has made non-blocking, and until a flush looks
+/// again.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Lines on their way to an output.
 #[derive(Debug)]
 pub(super) struct LogWriter {
     /// Most bytes that may wait.
     capacity: usize,
-    backlog: Mutex<Backlog>,
-    /// Something waits.
-    filled: Condvar,
-    /// Everything is written.
-    emptied: Condvar,
+    lines: Sender<Vec<u8>>,
+    /// Bytes that are not written yet.
+    waiting: AtomicUsize,
     lost_lines: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Backlog {
-    bytes: Vec<u8>,
-    lines: u64,
-    /// The thread has taken lines that it has not written yet.
-    writing: bool,
 }
 
 impl LogWriter {
@@ -42,28 +31,28 @@ impl LogWriter {
         output: impl Write + Send + 'static,
         capacity: usize,
     ) -> io::Result<Arc<Self>> {
+        let (sender, lines) = channel();
         let writer = Arc::new(Self {
             capacity,
-            backlog: Mutex::default(),
-            filled: Condvar::new(),
-            emptied: Condvar::new(),
+            lines: sender,
+            waiting: AtomicUsize::new(0),
             lost_lines: AtomicU64::new(0),
         });
         let worker = Arc::clone(&writer);
         thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || worker.run(output))?;
+            .spawn(move || worker.run(&lines, output))?;
         Ok(writer)
     }
 
     /// Waits until all lines are written, at most for `within`: then false.
     pub(super) fn flush(&self, within: Duration) -> bool {
-        let until = Instant::now() + within;
-        let mut backlog = self.backlog.lock();
-        while backlog.writing || backlog.lines > 0 {
-            if self.emptied.wait_until(&mut backlog, until).timed_out() {
+        let start = Instant::now();
+        while self.waiting.load(Ordering::Acquire) > 0 {
+            if start.elapsed() >= within {
                 return false;
             }
+            thread::sleep(PAUSE);
         }
         true
     }
@@ -72,46 +61,24 @@ impl LogWriter {
         self.lost_lines.load(Ordering::Relaxed)
     }
 
-    fn push(&self, line: &[u8]) {
-        let mut backlog = self.backlog.lock();
-        if backlog.bytes.len() + line.len() > self.capacity {
-            self.lost_lines.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        backlog.bytes.extend_from_slice(line);
-        backlog.lines += 1;
-        self.filled.notify_one();
-    }
-
-    fn run(&self, mut output: impl Write) {
-        let mut taken = Vec::new();
-        loop {
-            let lines = self.take(&mut taken);
-            if write_all(&mut output, &taken).is_err() {
-                self.lost_lines.fetch_add(lines, Ordering::Relaxed);
+    fn run(&self, lines: &Receiver<Vec<u8>>, mut output: impl Write) {
+        for line in lines {
+            if write_all(&mut output, &line).is_err() {
+                self.lost_lines.fetch_add(1, Ordering::Relaxed);
             }
-            taken.clear();
+            self.waiting.fetch_sub(line.len(), Ordering::Release);
         }
-    }
-
-    /// Waits for lines and swaps them into the empty `taken`. Returns how many they are.
-    fn take(&self, taken: &mut Vec<u8>) -> u64 {
-        let mut backlog = self.backlog.lock();
-        backlog.writing = false;
-        while backlog.lines == 0 {
-            self.emptied.notify_all();
-            self.filled.wait(&mut backlog);
-        }
-        backlog.writing = true;
-        std::mem::swap(&mut backlog.bytes, taken);
-        std::mem::take(&mut backlog.lines)
     }
 }
 
 /// The writer of `tracing`. Its formatter hands over each event in a single write.
 impl Write for &LogWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.push(line);
+        let before = self.waiting.fetch_add(line.len(), Ordering::Relaxed);
+        if before + line.len() > self.capacity || self.lines.send(line.to_vec()).is_err() {
+            self.waiting.fetch_sub(line.len(), Ordering::Relaxed);
+            self.lost_lines.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(line.len())
     }
 
@@ -126,9 +93,7 @@ fn write_all(output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
         match output.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => bytes = &bytes[written..],
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                thread::sleep(FULL_OUTPUT_PAUSE);
-            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(PAUSE),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -138,8 +103,6 @@ fn write_all(output: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, Sender, channel};
-
     use super::*;
 
     const LONG: Duration = Duration::from_secs(30);
@@ -163,12 +126,9 @@ mod tests {
     #[test]
     fn a_full_output_loses_lines_but_stops_nobody() {
         let (output, written, gate) = gated_output(false);
-        let writer = LogWriter::spawn(output, 8).unwrap();
-        log(&writer, "taken\n");
-        while !writer.backlog.lock().writing {
-            thread::yield_now();
-        }
+        let writer = LogWriter::spawn(output, 12).unwrap();
 
+        log(&writer, "taken\n");
         log(&writer, "waits\n");
         log(&writer, "lost\n");
 
