@@ -6,24 +6,6 @@ use crate::change::ReportedStatus;
 use crate::ids::{LinkId, UserId};
 use crate::receipt::Receipt;
 
-/// One link that is to get something.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Target {
-    /// Incarnation of the link's gateway.
-    pub gateway: u64,
-    /// The link's number there.
-    pub number: u64,
-}
-
-impl From<LinkId> for Target {
-    fn from(id: LinkId) -> Target {
-        Target {
-            gateway: id.gateway,
-            number: id.number,
-        }
-    }
-}
-
 /// One thing to deliver. (origin link, sequence, index) names it everywhere.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Item {

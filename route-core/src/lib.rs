@@ -46,7 +46,7 @@ pub use change::{
     Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry, micros,
 };
 pub use core::{Core, LinkError, Transaction};
-pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken, Target};
+pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken};
 pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
 pub use ids::{ClientType, LinkId, ParseLinkIdError, UserId};
 pub use links::Reach;

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::delivery::{Course, Item, ReturnedRun, Taken, Target};
+use crate::delivery::{Course, Item, ReturnedRun, Taken};
 use crate::event_log::{ChangeReason, Event};
 use crate::ids::{LinkId, UserId};
 use crate::receipt::Receipt;
@@ -19,19 +19,16 @@ pub enum Output<'a> {
     /// A link succeeds others: what was written to them is not to be written to it.
     TakeOver {
         /// The successor.
-        to: Target,
+        to: LinkId,
         /// What was written, by origin.
         taken: Vec<Taken>,
         /// Of the batches that caused this.
-        receipts: &'a [Receipt],
+        receipts: Vec<Receipt>,
     },
     /// Another link has succeeded this one: its gateway is to close it.
     Close(LinkId),
     /// A link is told what it asked for.
     Answer(Answer),
-    /// Subscribers may see this. Order holds among events only: a fan may have got more items
-    /// after an event that follows it here.
-    Event(Event),
 }
 
 /// Items that go to the same links.
@@ -42,7 +39,7 @@ pub struct FanView<'a> {
     /// Where the first item was routed; the others follow without a hole.
     pub position: u64,
     /// Sorted by gateway, then number; no target twice; never empty.
-    pub targets: &'a [Target],
+    pub targets: &'a [LinkId],
     /// In order; never empty.
     pub items: &'a [Item],
     /// How the items come to these targets.
@@ -66,26 +63,20 @@ pub struct Answer {
 #[derive(Debug, Default)]
 pub struct Outputs {
     entries: Vec<Entry>,
-    targets: Vec<Target>,
+    targets: Vec<LinkId>,
     items: Vec<Item>,
     receipts: Vec<Receipt>,
     /// Those of what is caused now.
     causes: Range<usize>,
-    /// Index of the fan that may get more items.
-    open: Option<usize>,
+    /// The last entry is a fan that may get more items.
+    open: bool,
+    events: Vec<Event>,
 }
 
 #[derive(Debug)]
 enum Entry {
     Deliver(Fan),
-    TakeOver {
-        to: Target,
-        taken: Vec<Taken>,
-        receipts: Range<usize>,
-    },
-    Close(LinkId),
-    Answer(Answer),
-    Event(Event),
+    Other(Output<'static>),
 }
 
 #[derive(Debug)]
@@ -98,17 +89,10 @@ struct Fan {
     receipts: Range<usize>,
 }
 
-impl Fan {
-    /// Where its next item would be routed.
-    fn next_position(&self) -> u64 {
-        self.position + self.items.len() as u64
-    }
-}
-
 impl Outputs {
-    /// Takes everything, in order.
+    /// Takes everything but the events, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = Output<'_>> {
-        self.open = None;
+        self.open = false;
         let (targets, items, receipts) = (&self.targets, &self.items, &self.receipts);
         self.entries.drain(..).map(|entry| match entry {
             Entry::Deliver(fan) => Output::Deliver(FanView {
@@ -119,37 +103,19 @@ impl Outputs {
                 course: fan.course,
                 receipts: &receipts[fan.receipts],
             }),
-            Entry::TakeOver {
-                to,
-                taken,
-                receipts: these,
-            } => Output::TakeOver {
-                to,
-                taken,
-                receipts: &receipts[these],
-            },
-            Entry::Close(link) => Output::Close(link),
-            Entry::Answer(answer) => Output::Answer(answer),
-            Entry::Event(event) => Output::Event(event),
+            Entry::Other(output) => output,
         })
     }
 
-    /// Is there nothing at all?
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// Takes what subscribers may see, in order.
+    pub fn drain_events(&mut self) -> impl ExactSizeIterator<Item = Event> {
+        self.events.drain(..)
     }
 
-    /// How many there are. What comes later does not join those that are there.
+    /// How many there are, without events. What comes later does not join those that are there.
     pub fn seal(&mut self) -> usize {
-        self.open = None;
+        self.open = false;
         self.entries.len()
-    }
-
-    /// Nobody is told of the events so far.
-    pub fn drop_events(&mut self) {
-        self.open = None;
-        self.entries
-            .retain(|entry| !matches!(entry, Entry::Event(_)));
     }
 
     /// Forgets everything, receipts too; keeps the memory, unless a burst made it unusually large.
@@ -159,12 +125,14 @@ impl Outputs {
         self.targets.clear();
         self.items.clear();
         self.receipts.clear();
+        self.events.clear();
         self.causes = 0..0;
-        self.open = None;
+        self.open = false;
         self.entries.shrink_to(KEPT);
         self.targets.shrink_to(KEPT);
         self.items.shrink_to(KEPT);
         self.receipts.shrink_to(KEPT);
+        self.events.shrink_to(KEPT);
     }
 
     /// What comes next is caused by the batch with this receipt, if by any.
@@ -192,7 +160,7 @@ impl Outputs {
 
     /// Adds an event.
     pub(crate) fn event(&mut self, event: Event) {
-        self.entries.push(Entry::Event(event));
+        self.events.push(event);
     }
 
     /// Adds the events of a user whose summary changed, if it did.
@@ -219,23 +187,30 @@ impl Outputs {
 
     /// Asks for the close of a link.
     pub(crate) fn close(&mut self, link: LinkId) {
-        self.push(Entry::Close(link));
+        self.push(Output::Close(link));
     }
 
     /// Answers a query.
     pub(crate) fn answer(&mut self, answer: Answer) {
-        self.push(Entry::Answer(answer));
+        self.push(Output::Answer(answer));
     }
 
     /// Tells a successor what was written to its predecessors.
     pub(crate) fn take_over(&mut self, to: LinkId, taken: Vec<Taken>) {
         if !taken.is_empty() {
-            self.push(Entry::TakeOver {
-                to: to.into(),
+            let receipts = self.causes().to_vec();
+            self.push(Output::TakeOver {
+                to,
                 taken,
-                receipts: self.causes.clone(),
+                receipts,
             });
         }
+    }
+
+    /// Delivers what was meant for a predecessor, or had to wait.
+    pub(crate) fn pass_on(&mut self, to: LinkId, run: ReturnedRun, course: Course) {
+        let receipts = self.join(&run.receipts);
+        self.add(run.origin, run.position, course, [to], run.items, receipts);
     }
 
     /// Delivers an item that was just routed to these links (sorted, each once).
@@ -243,71 +218,59 @@ impl Outputs {
         &mut self,
         origin: LinkId,
         position: u64,
-        targets: impl Iterator<Item = Target>,
+        targets: impl Iterator<Item = LinkId>,
         item: Item,
     ) {
-        let first_target = self.targets.len();
-        self.targets.extend(targets);
-        let targets = first_target..self.targets.len();
         let receipts = self.causes.clone();
-        self.add(
-            Fan {
-                origin,
-                position,
-                course: Course::Direct,
-                targets,
-                items: 0..0,
-                receipts,
-            },
-            [item],
-        );
+        self.add(origin, position, Course::Direct, targets, [item], receipts);
     }
 
-    /// Delivers what was meant for a predecessor, or had to wait.
-    pub(crate) fn pass_on(&mut self, to: LinkId, run: ReturnedRun, course: Course) {
-        let first_target = self.targets.len();
-        self.targets.push(to.into());
-        let targets = first_target..first_target + 1;
-        let receipts = self.join(&run.receipts);
-        self.add(
-            Fan {
-                origin: run.origin,
-                position: run.position,
-                course,
-                targets,
-                items: 0..0,
-                receipts,
-            },
-            run.items,
-        );
-    }
-
-    /// Adds a fan with these items, or joins them to the last one. Its targets are the last ones in
-    /// the list; they go again if it is not needed.
-    fn add(&mut self, mut fan: Fan, items: impl IntoIterator<Item = Item>) {
-        let first_item = self.items.len();
+    /// Adds a fan, or joins its items to the last one.
+    fn add(
+        &mut self,
+        origin: LinkId,
+        position: u64,
+        course: Course,
+        targets: impl IntoIterator<Item = LinkId>,
+        items: impl IntoIterator<Item = Item>,
+        receipts: Range<usize>,
+    ) {
+        let (first_target, first_item) = (self.targets.len(), self.items.len());
+        self.targets.extend(targets);
         self.items.extend(items);
-        fan.items = first_item..self.items.len();
-        if fan.targets.is_empty() || fan.items.is_empty() {
-            self.targets.truncate(fan.targets.start);
+        let (targets, items) = (
+            first_target..self.targets.len(),
+            first_item..self.items.len(),
+        );
+        if targets.is_empty() || items.is_empty() {
+            self.targets.truncate(first_target);
             self.items.truncate(first_item);
             return;
         }
-        if let Some(Entry::Deliver(last)) = self.open.map(|open| &mut self.entries[open]) {
-            let same_receipts = last.receipts == fan.receipts
-                || self.receipts[last.receipts.clone()] == self.receipts[fan.receipts.clone()];
-            let follows = last.origin == fan.origin
-                && last.course == fan.course
-                && last.next_position() == fan.position
-                && self.targets[last.targets.clone()] == self.targets[fan.targets.clone()];
+        if self.open
+            && let Some(Entry::Deliver(last)) = self.entries.last_mut()
+        {
+            let same_receipts = last.receipts == receipts
+                || self.receipts[last.receipts.clone()] == self.receipts[receipts.clone()];
+            let follows = last.origin == origin
+                && last.course == course
+                && last.position + last.items.len() as u64 == position
+                && self.targets[last.targets.clone()] == self.targets[targets.clone()];
             if follows && same_receipts {
-                self.targets.truncate(fan.targets.start);
-                last.items.end = fan.items.end;
+                self.targets.truncate(first_target);
+                last.items.end = items.end;
                 return;
             }
         }
-        self.open = Some(self.entries.len());
-        self.entries.push(Entry::Deliver(fan));
+        self.open = true;
+        self.entries.push(Entry::Deliver(Fan {
+            origin,
+            position,
+            course,
+            targets,
+            items,
+            receipts,
+        }));
     }
 
     /// The present causes and these, each once.
@@ -326,9 +289,8 @@ impl Outputs {
     }
 
     /// What a gateway is told keeps its place among the deliveries.
-    fn push(&mut self, entry: Entry) {
-        self.open = None;
-        self.entries.push(entry);
+    fn push(&mut self, output: Output<'static>) {
+        self.entries.push(Entry::Other(output));
     }
 }
 
@@ -343,10 +305,10 @@ mod tests {
         gateway: 1,
         number: 1,
     };
-    const TWO: [Target; 2] = [target(2), target(3)];
+    const TWO: [LinkId; 2] = [target(2), target(3)];
 
-    const fn target(number: u64) -> Target {
-        Target { gateway: 1, number }
+    const fn target(number: u64) -> LinkId {
+        LinkId { gateway: 1, number }
     }
 
     fn item(sequence: u64) -> Item {
@@ -357,7 +319,7 @@ mod tests {
         }
     }
 
-    fn deliver(outputs: &mut Outputs, position: u64, targets: &[Target]) {
+    fn deliver(outputs: &mut Outputs, position: u64, targets: &[LinkId]) {
         outputs.deliver(ORIGIN, position, targets.iter().copied(), item(position));
     }
 
@@ -365,9 +327,7 @@ mod tests {
     fn fans(outputs: &mut Outputs) -> Vec<(u64, usize, usize)> {
         let fan = |output: Output<'_>| match output {
             Output::Deliver(fan) => Some((fan.position, fan.targets.len(), fan.items.len())),
-            Output::TakeOver { .. } | Output::Close(_) | Output::Answer(_) | Output::Event(_) => {
-                None
-            }
+            Output::TakeOver { .. } | Output::Close(_) | Output::Answer(_) => None,
         };
         outputs.drain().filter_map(fan).collect()
     }
@@ -406,15 +366,12 @@ mod tests {
             .drain()
             .map(|output| match output {
                 Output::Deliver(fan) => ("deliver", fan.items.len()),
-                Output::Event(_) => ("event", 1),
                 Output::Answer(answer) => ("answer", answer.online.len()),
                 Output::TakeOver { .. } | Output::Close(_) => ("other", 0),
             })
             .collect();
-        assert_eq!(
-            order,
-            [("deliver", 2), ("event", 1), ("answer", 1), ("deliver", 1)]
-        );
+        assert_eq!(order, [("deliver", 2), ("answer", 1), ("deliver", 1)]);
+        assert_eq!(outputs.drain_events().len(), 1);
     }
 
     #[test]
@@ -434,6 +391,8 @@ mod tests {
 
         deliver(&mut outputs, 1, &[]);
 
-        assert!(outputs.is_empty() && outputs.items.is_empty());
+        assert!(
+            outputs.entries.is_empty() && outputs.items.is_empty() && outputs.targets.is_empty()
+        );
     }
 }

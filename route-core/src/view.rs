@@ -134,7 +134,7 @@ impl<'a> View<'a> {
     /// Numbers for metrics. Costs a walk over the links.
     pub fn stats(self) -> Stats {
         let mut stats = Stats {
-            seats: self.successions.seats().len(),
+            seats: self.successions.seats().count(),
             settling: self.successions.settling(),
             users: self.sessions().users(),
             sessions: self.sessions().sessions(),

@@ -429,7 +429,7 @@ fn take(gateways: &mut [Gateway; GATEWAYS], outputs: &mut Outputs) {
                     "link {link} is to be closed, and is not dead"
                 );
             }
-            Output::TakeOver { .. } | Output::Answer(_) | Output::Event(_) => {}
+            Output::TakeOver { .. } | Output::Answer(_) => {}
         }
     }
 }

@@ -8,8 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use route_core::{
     Audience, Change, ClientType, CloseReason, Core, Course, Effect, Item, LinkId, ListEntry,
-    Output, Payload, Receipt, ReportedStatus, ReturnedRun, Settings, Taken, Target, Transaction,
-    UserId,
+    Output, Payload, Receipt, ReportedStatus, ReturnedRun, Settings, Taken, Transaction, UserId,
 };
 
 const SENDER: LinkId = link(1);
@@ -65,11 +64,11 @@ fn route(transaction: &mut Transaction<'_>) {
 }
 
 /// To whom something is delivered, how, and by how many batches.
-fn delivered(transaction: &mut Transaction<'_>) -> Vec<(Target, Course, usize)> {
+fn delivered(transaction: &mut Transaction<'_>) -> Vec<(LinkId, Course, usize)> {
     let outputs = transaction.outputs().drain();
     let fans = outputs.filter_map(|output| match output {
         Output::Deliver(fan) => Some((fan.targets[0], fan.course, fan.receipts.len())),
-        Output::TakeOver { .. } | Output::Close(_) | Output::Answer(_) | Output::Event(_) => None,
+        Output::TakeOver { .. } | Output::Close(_) | Output::Answer(_) => None,
     });
     fans.collect()
 }
@@ -178,9 +177,9 @@ fn what_comes_back_to_a_seat_brings_the_receipts_of_those_who_caused_it() {
     claim(&mut transaction, OTHER);
 
     let of = |output: Output<'_>| match output {
-        Output::TakeOver { receipts, .. } => Some(receipts.to_vec()),
+        Output::TakeOver { receipts, .. } => Some(receipts),
         Output::Deliver(fan) => Some(fan.receipts.to_vec()),
-        Output::Close(_) | Output::Answer(_) | Output::Event(_) => None,
+        Output::Close(_) | Output::Answer(_) => None,
     };
     let carried: Vec<_> = transaction.outputs().drain().filter_map(of).collect();
     let told = vec![all_returned.clone()];

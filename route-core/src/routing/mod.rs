@@ -6,7 +6,7 @@ mod notices;
 mod untold;
 
 use crate::change::ReportedStatus;
-use crate::delivery::{Item, Payload, ReturnedRun, Target};
+use crate::delivery::{Item, Payload, ReturnedRun};
 use crate::ids::LinkId;
 use crate::output::Outputs;
 use crate::presence::{Client, Presence};
@@ -202,7 +202,7 @@ impl Routing<'_> {
         let fan_outer = &mut self.router.fan_outer;
         let chosen = fan_outer.choose(self.presence, self.successions, skipped, concern);
         if !self.successions.any() {
-            let targets = chosen.iter().map(|slot| Target::from(links[*slot].id));
+            let targets = chosen.iter().map(|slot| links[*slot].id);
             self.out.deliver(origin, position, targets, item);
             return chosen.len();
         }
@@ -218,7 +218,7 @@ impl Routing<'_> {
             }
         }
         let at_once = chosen.iter().filter(|slot| !self.successions.holds(**slot));
-        let targets = at_once.map(|slot| Target::from(links[*slot].id));
+        let targets = at_once.map(|slot| links[*slot].id);
         self.out.deliver(origin, position, targets, item);
         chosen.len()
     }

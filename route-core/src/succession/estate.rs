@@ -1,15 +1,23 @@
 //! What links leave to their successor.
 
-use crate::delivery::{Item, ReturnedRun, Taken};
+use std::time::Duration;
+
+use crate::delivery::{ReturnedRun, Taken};
 use crate::ids::LinkId;
 use crate::receipt::{Kept, Receipt};
 
 /// What waits for a successor, or, if there is one, until it is complete.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Estate {
-    /// In order of position.
-    runs: Vec<Held>,
-    bytes: usize,
+    /// The link whose seat this is, or that is settling.
+    pub(super) holder: LinkId,
+    pub(super) is_seat: bool,
+    pub(super) until: Duration,
+    /// The holder was active before it inherited, and what is older than this position comes late.
+    pub(super) late_before: u64,
+    /// In order of position, without their receipts.
+    runs: Vec<(ReturnedRun, Vec<Kept>)>,
+    pub(super) bytes: usize,
     /// Links that may still give something back.
     pub(super) awaited: Vec<LinkId>,
     /// What was written to those that have given back everything.
@@ -18,18 +26,24 @@ pub(super) struct Estate {
     causes: Vec<Kept>,
 }
 
-/// A run that is held.
-#[derive(Debug)]
-struct Held {
-    origin: LinkId,
-    position: u64,
-    items: Vec<Item>,
-    receipts: Vec<Kept>,
-}
-
 impl Estate {
+    /// That of a link that leaves nothing yet.
+    pub(super) fn of(holder: LinkId) -> Self {
+        Estate {
+            holder,
+            is_seat: false,
+            until: Duration::ZERO,
+            late_before: 0,
+            runs: Vec::new(),
+            bytes: 0,
+            awaited: Vec::new(),
+            taken: Vec::new(),
+            causes: Vec::new(),
+        }
+    }
+
     /// Keeps the run, or returns how many items are dropped because there is no room.
-    pub(super) fn add(&mut self, limit: usize, run: ReturnedRun) -> u64 {
+    pub(super) fn add(&mut self, limit: usize, mut run: ReturnedRun) -> u64 {
         let size: usize = run.items.iter().map(|item| item.payload.size()).sum();
         if self.bytes.saturating_add(size) > limit {
             return run.items.len() as u64;
@@ -37,31 +51,26 @@ impl Estate {
         self.bytes += size;
         // Beyond half of the bound, those who send rather stop.
         let rests = self.bytes <= limit / 2;
+        let receipts = run.receipts.drain(..).map(|it| it.keep(rests)).collect();
         let place = self
             .runs
-            .partition_point(|held| held.position <= run.position);
-        let held = Held {
-            origin: run.origin,
-            position: run.position,
-            items: run.items,
-            receipts: run.receipts.iter().map(|it| it.keep(rests)).collect(),
-        };
-        self.runs.insert(place, held);
+            .partition_point(|(held, _)| held.position <= run.position);
+        self.runs.insert(place, (run, receipts));
         0
     }
 
     /// Keeps copies of these receipts.
     pub(super) fn caused_by(&mut self, receipts: &[Receipt]) {
         for receipt in receipts {
-            if !self.causes().any(|cause| cause == receipt) {
+            if !self.causes.iter().any(|cause| cause.receipt() == receipt) {
                 self.causes.push(receipt.keep(true));
             }
         }
     }
 
     /// Receipts of what made it, and of what told the rest.
-    pub(super) fn causes(&self) -> impl Iterator<Item = &Receipt> {
-        self.causes.iter().map(Kept::receipt)
+    pub(super) fn causes(&self) -> Vec<Receipt> {
+        copies(&self.causes)
     }
 
     /// Adds that of the successor itself, whatever its size.
@@ -71,24 +80,25 @@ impl Estate {
         self.causes.extend(other.causes);
         self.bytes += other.bytes;
         self.runs.extend(other.runs);
-        self.runs.sort_by_key(|run| run.position);
-    }
-
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.runs.sort_by_key(|(run, _)| run.position);
     }
 
     pub(super) fn items(&self) -> u64 {
-        self.runs.iter().map(|run| run.items.len() as u64).sum()
+        self.runs
+            .iter()
+            .map(|(run, _)| run.items.len() as u64)
+            .sum()
     }
 
     /// The deliveries, in order of position.
     pub(super) fn into_runs(self) -> impl Iterator<Item = ReturnedRun> {
-        self.runs.into_iter().map(|run| ReturnedRun {
-            origin: run.origin,
-            position: run.position,
-            items: run.items,
-            receipts: run.receipts.iter().map(|it| it.receipt().clone()).collect(),
+        self.runs.into_iter().map(|(mut run, receipts)| {
+            run.receipts = copies(&receipts);
+            run
         })
     }
+}
+
+fn copies(kept: &[Kept]) -> Vec<Receipt> {
+    kept.iter().map(|it| it.receipt().clone()).collect()
 }

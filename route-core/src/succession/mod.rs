@@ -25,12 +25,12 @@ use heirs::Heirs;
 /// link waits no longer.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
-/// All seats and settling links, by slot, and who inherited from whom.
+/// All seats and settling links, and who inherited from whom.
 #[derive(Debug)]
 pub(crate) struct Successions {
     seat_bytes: usize,
-    seats: BTreeMap<u32, Seat>,
-    settling: BTreeMap<u32, Settling>,
+    /// By slot.
+    estates: BTreeMap<u32, Estate>,
     heirs: Heirs,
     /// Deliveries dropped because a seat was full, or ended without a successor.
     pub(crate) seat_dropped: u64,
@@ -38,24 +38,6 @@ pub(crate) struct Successions {
     pub(crate) returned_dropped: u64,
     /// Links that inherited.
     pub(crate) count: u64,
-}
-
-/// What a closed claimed link leaves for the next claim.
-#[derive(Debug)]
-struct Seat {
-    id: LinkId,
-    until: Duration,
-    estate: Estate,
-}
-
-/// An heir for whom something is still on its way.
-#[derive(Debug)]
-struct Settling {
-    id: LinkId,
-    until: Duration,
-    /// The link was active before it inherited, and what is older than this position comes late.
-    late_before: u64,
-    estate: Estate,
 }
 
 /// The heir of a link.
@@ -74,8 +56,7 @@ impl Successions {
     pub(crate) fn new(seat_bytes: usize) -> Self {
         Successions {
             seat_bytes,
-            seats: BTreeMap::new(),
-            settling: BTreeMap::new(),
+            estates: BTreeMap::new(),
             heirs: Heirs::default(),
             seat_dropped: 0,
             returned_dropped: 0,
@@ -84,40 +65,40 @@ impl Successions {
     }
 
     /// Slots of all seats.
-    pub(crate) fn seats(&self) -> impl ExactSizeIterator<Item = u32> + '_ {
-        self.seats.keys().copied()
+    pub(crate) fn seats(&self) -> impl Iterator<Item = u32> + '_ {
+        let seats = self.estates.iter().filter(|(_, estate)| estate.is_seat);
+        seats.map(|(slot, _)| *slot)
     }
 
     /// How many links are settling.
     pub(crate) fn settling(&self) -> usize {
-        self.settling.len()
+        self.estates.len() - self.seats().count()
     }
 
-    /// Seats and settling links, and when they end.
+    /// Slots of seats and settling links, and when they end.
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = (Duration, u32)> + '_ {
-        let seats = self.seats.iter().map(|(slot, seat)| (seat.until, *slot));
-        let settling = self.settling.iter();
-        seats.chain(settling.map(|(slot, settling)| (settling.until, *slot)))
+        let estates = self.estates.iter();
+        estates.map(|(slot, estate)| (estate.until, *slot))
     }
 
     /// What is routed to this slot is held.
     pub(crate) fn holds(&self, slot: u32) -> bool {
-        self.seats.contains_key(&slot) || self.settling.contains_key(&slot)
+        self.estates.contains_key(&slot)
     }
 
     /// Does anything hold?
     pub(crate) fn any(&self) -> bool {
-        !(self.seats.is_empty() && self.settling.is_empty())
+        !self.estates.is_empty()
     }
 
     /// Bytes of deliveries that are held.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.estates().map(Estate::bytes).sum()
+        self.estates.values().map(|estate| estate.bytes).sum()
     }
 
     /// Closed or succeeded links of a gateway that may still give something back.
     pub(crate) fn awaited_of(&self, gateway: u64) -> Vec<LinkId> {
-        let awaited = self.estates().flat_map(|estate| &estate.awaited);
+        let awaited = self.estates.values().flat_map(|estate| &estate.awaited);
         let of_gateway = |link: &LinkId| link.gateway == gateway;
         awaited.copied().filter(of_gateway).collect()
     }
@@ -131,23 +112,23 @@ impl Successions {
         causes: &[Receipt],
     ) {
         let mut estate = self.leave(slot, id);
+        estate.is_seat = true;
+        estate.until = until;
         estate.caused_by(causes);
-        self.seats.insert(slot, Seat { id, until, estate });
+        self.estates.insert(slot, estate);
     }
 
     /// A seat waits longer.
     pub(crate) fn prolong_seat(&mut self, slot: u32, until: Duration) {
-        if let Some(seat) = self.seats.get_mut(&slot) {
+        if let Some(seat) = self.estates.get_mut(&slot) {
             seat.until = until;
         }
     }
 
     /// Nobody succeeds this link.
     pub(crate) fn forget(&mut self, slot: u32) {
-        let seat = self.seats.remove(&slot).map(|seat| seat.estate);
-        let settling = self.settling.remove(&slot);
-        let estates = seat.into_iter().chain(settling.map(|it| it.estate));
-        self.seat_dropped += estates.map(|estate| estate.items()).sum::<u64>();
+        let estate = self.estates.remove(&slot);
+        self.seat_dropped += estate.map_or(0, |estate| estate.items());
     }
 
     /// What comes for the one link is the other one's from this position on.
@@ -157,10 +138,9 @@ impl Successions {
 
     /// Receipts of what made this seat, or of what this link is settling for.
     pub(crate) fn causes(&self, slot: u32) -> Vec<Receipt> {
-        let seat = self.seats.get(&slot).map(|seat| &seat.estate);
-        let settling = self.settling.get(&slot).map(|settling| &settling.estate);
-        let causes = seat.or(settling).into_iter().flat_map(Estate::causes);
-        causes.cloned().collect()
+        self.estates
+            .get(&slot)
+            .map_or_else(Vec::new, Estate::causes)
     }
 
     /// A link, or its seat, is succeeded: the heir gets what is there, and waits for the rest. What
@@ -175,23 +155,18 @@ impl Successions {
     ) {
         self.heirs.record(id, heir.id, heir.from);
         self.count += 1;
-        let mut estate = match self.seats.remove(&slot) {
-            Some(seat) => seat.estate,
-            None => self.leave(slot, id),
-        };
-        if let Some(own) = self.settling.remove(&heir.slot) {
-            estate.absorb(own.estate);
+        let mut estate = self.leave(slot, id);
+        if let Some(own) = self.estates.remove(&heir.slot) {
+            estate.absorb(own);
         }
         estate.caused_by(out.causes());
         out.take_over(heir.id, std::mem::take(&mut estate.taken));
+        estate.holder = heir.id;
+        estate.is_seat = false;
+        estate.until = now + SETTLED_AFTER;
+        estate.late_before = if heir.has_served { heir.from } else { 0 };
         let complete = estate.awaited.is_empty();
-        let settling = Settling {
-            id: heir.id,
-            until: now + SETTLED_AFTER,
-            late_before: if heir.has_served { heir.from } else { 0 },
-            estate,
-        };
-        self.settling.insert(heir.slot, settling);
+        self.estates.insert(heir.slot, estate);
         if complete {
             self.settle(heir.slot, out);
         }
@@ -199,17 +174,16 @@ impl Successions {
 
     /// The heir gets what waited for its predecessors' returns.
     pub(crate) fn settle(&mut self, slot: u32, out: &mut Outputs) {
-        let Some(settling) = self.settling.remove(&slot) else {
+        let Some(estate) = self.estates.remove(&slot) else {
             return;
         };
-        let to = settling.id;
-        let causes: Vec<Receipt> = settling.estate.causes().cloned().collect();
-        let before = out.also_caused_by(&causes);
+        let (to, late_before) = (estate.holder, estate.late_before);
+        let before = out.also_caused_by(&estate.causes());
         // What a predecessor could not be sent may come back from an earlier node's time, and be
         // routed by this one. Of what is late, gateways do not know what they have taken over.
         let mut late = HashSet::new();
-        for run in settling.estate.into_runs() {
-            if run.position >= settling.late_before {
+        for run in estate.into_runs() {
+            if run.position >= late_before {
                 out.pass_on(to, run, Course::Moved);
                 continue;
             }
@@ -231,9 +205,7 @@ impl Successions {
 
     /// Holds a run if it waits here, or gives it back.
     pub(crate) fn hold(&mut self, slot: u32, run: ReturnedRun) -> Option<ReturnedRun> {
-        let seat = self.seats.get_mut(&slot).map(|seat| &mut seat.estate);
-        let settling = self.settling.get_mut(&slot).map(|it| &mut it.estate);
-        let Some(estate) = seat.or(settling) else {
+        let Some(estate) = self.estates.get_mut(&slot) else {
             return Some(run);
         };
         self.seat_dropped += estate.add(self.seat_bytes, run);
@@ -287,19 +259,19 @@ impl Successions {
         let Some(slot) = self.stands_for(link, links) else {
             return;
         };
-        if let Some(seat) = self.seats.get_mut(&slot) {
-            seat.estate.awaited.retain(|awaited| *awaited != link);
-            seat.estate.taken.extend(taken);
-            seat.estate.caused_by(out.causes());
+        let Some(estate) = self.estates.get_mut(&slot) else {
+            out.take_over(links[slot].id, taken);
+            return;
+        };
+        estate.awaited.retain(|awaited| *awaited != link);
+        if estate.is_seat {
+            estate.taken.extend(taken);
+            estate.caused_by(out.causes());
             return;
         }
-        out.take_over(links[slot].id, taken);
-        if let Some(settling) = self.settling.get_mut(&slot) {
-            let awaited = &mut settling.estate.awaited;
-            awaited.retain(|awaited| *awaited != link);
-            if awaited.is_empty() {
-                self.settle(slot, out);
-            }
+        out.take_over(estate.holder, taken);
+        if estate.awaited.is_empty() {
+            self.settle(slot, out);
         }
     }
 
@@ -313,22 +285,17 @@ impl Successions {
     }
 
     fn seat_of(&self, link: LinkId) -> Option<u32> {
-        let mut seats = self.seats.iter();
-        seats
-            .find(|(_, seat)| seat.id == link)
-            .map(|(slot, _)| *slot)
+        let mut seats = self.seats();
+        seats.find(|slot| self.estates[slot].holder == link)
     }
 
-    /// What a link leaves: what it was settling for, and what it may give back itself.
+    /// What a link leaves: its seat, or what it was settling for and what it may give back itself.
     fn leave(&mut self, slot: u32, id: LinkId) -> Estate {
-        let settling = self.settling.remove(&slot);
-        let mut estate = settling.map_or_else(Estate::default, |settling| settling.estate);
-        estate.awaited.push(id);
+        let estate = self.estates.remove(&slot);
+        let mut estate = estate.unwrap_or_else(|| Estate::of(id));
+        if !estate.is_seat {
+            estate.awaited.push(id);
+        }
         estate
-    }
-
-    fn estates(&self) -> impl Iterator<Item = &Estate> {
-        let seats = self.seats.values().map(|seat| &seat.estate);
-        seats.chain(self.settling.values().map(|settling| &settling.estate))
     }
 }

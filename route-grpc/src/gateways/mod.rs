@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use route_core::{FanView, Target};
+use route_core::{FanView, LinkId};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -309,7 +309,7 @@ impl Gateways {
 
     /// Queues one fan for the gateways of its targets (sorted by gateway).
     pub(crate) fn deliver(&mut self, fan: &FanView<'_>, traced: &Traced) {
-        let same_gateway = |a: &Target, b: &Target| a.gateway == b.gateway;
+        let same_gateway = |a: &LinkId, b: &LinkId| a.gateway == b.gateway;
         for targets in fan.targets.chunk_by(same_gateway) {
             let incarnation = targets[0].gateway;
             // A link ends before its gateway is removed, so its gateway is here.

@@ -28,7 +28,7 @@ pub(super) fn commit(node: &Node, mut transaction: Transaction<'_>, now: Duratio
     if transaction.cold_start.is_some() {
         // Tables that are restored part by part are nobody's coming or going: subscribers get a gap
         // instead.
-        transaction.core.outputs().drop_events();
+        drop(transaction.core.outputs().drain_events());
     }
     let gateways = &*transaction.gateways;
     let is_over = |start: &mut ColdStart| start.is_over(now, |id| gateways.reach(id));
@@ -54,7 +54,6 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>) -> Option<u64> {
         ..
     } = transaction;
     let mut deliveries = 0;
-    let mut events = node.log.appender();
     for output in core.outputs().drain() {
         match output {
             Output::Deliver(fan) => {
@@ -67,7 +66,7 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>) -> Option<u64> {
                 receipts,
             } => {
                 if let Some(queue) = gateways.queue_of(to.gateway) {
-                    queue.take_over(to.number, &taken, receipts);
+                    queue.take_over(to.number, &taken, &receipts);
                 }
             }
             Output::Close(link) => {
@@ -81,11 +80,10 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>) -> Option<u64> {
                     queue.answer(&answer, traceparent);
                 }
             }
-            Output::Event(event) => events.push(event),
         }
     }
     node.metrics.tallies.deliveries.add(deliveries);
-    events.head()
+    node.log.append(core.outputs().drain_events())
 }
 
 /// Confirms batches of which nothing is left on its way.

@@ -1,6 +1,6 @@
 //! The event log that all readers share, behind a lock of its own, and what wakes them.
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use route_core::{Event, EventLog, Gap, LogLimits};
 use tokio::sync::watch;
 
@@ -46,12 +46,17 @@ impl Log {
         self.head.subscribe()
     }
 
-    /// Adds events, under one lock if there are any.
-    pub(super) fn appender(&self) -> Appender<'_> {
-        Appender {
-            log: self,
-            events: None,
+    /// Adds events, under one lock; the newest one's position, if there are any, for
+    /// [`announce`](Log::announce).
+    pub(super) fn append(&self, added: impl ExactSizeIterator<Item = Event>) -> Option<u64> {
+        if added.len() == 0 {
+            return None;
         }
+        let mut events = self.events.lock();
+        for event in added {
+            events.push(event);
+        }
+        Some(events.head())
     }
 
     /// Wakes those who follow. Without any other lock.
@@ -62,27 +67,5 @@ impl Log {
             *known = head.max(*known);
             newer
         });
-    }
-}
-
-/// Adds events.
-#[derive(Debug)]
-pub(super) struct Appender<'a> {
-    log: &'a Log,
-    events: Option<MutexGuard<'a, EventLog>>,
-}
-
-impl Appender<'_> {
-    /// Adds one.
-    pub(super) fn push(&mut self, event: Event) {
-        let events = &mut self.events;
-        events
-            .get_or_insert_with(|| self.log.events.lock())
-            .push(event);
-    }
-
-    /// The newest event's position if one was added, for [`announce`](Log::announce).
-    pub(super) fn head(self) -> Option<u64> {
-        self.events.map(|events| events.head())
     }
 }

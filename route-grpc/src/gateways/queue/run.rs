@@ -1,6 +1,6 @@
 //! A fan's items as one gateway gets them.
 
-use route_core::{Course, FanView, Target};
+use route_core::{Course, FanView, LinkId};
 use route_proto::attach::v1::{Delivery, DeliveryRun};
 
 use super::OVERHEAD_BYTES;
@@ -15,7 +15,7 @@ pub(super) const RUN_BYTES: usize = 128 << 10;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Part<'a> {
     pub(crate) fan: &'a FanView<'a>,
-    pub(crate) targets: &'a [Target],
+    pub(crate) targets: &'a [LinkId],
     pub(crate) clock: ClockOffset,
     pub(crate) traced: &'a Traced,
 }

@@ -1,7 +1,7 @@
 use std::slice;
 
 use bytes::Bytes;
-use route_core::{Course, FanView, Item, LinkId, Payload, Target};
+use route_core::{Course, FanView, Item, LinkId, Payload};
 use route_proto::attach::v1::DeliveryRun;
 
 use super::*;
@@ -238,12 +238,12 @@ fn open(limit_bytes: usize) -> Queue {
     queue
 }
 
-fn targets(numbers: &[u64]) -> Vec<Target> {
-    let target = |&number| Target { gateway: 5, number };
+fn targets(numbers: &[u64]) -> Vec<LinkId> {
+    let target = |&number| LinkId { gateway: 5, number };
     numbers.iter().map(target).collect()
 }
 
-fn deliver(queue: &Queue, position: u64, targets: &[Target], pdu: &[u8]) -> Queueing {
+fn deliver(queue: &Queue, position: u64, targets: &[LinkId], pdu: &[u8]) -> Queueing {
     deliver_for(queue, position, targets, pdu, &[])
 }
 
@@ -251,7 +251,7 @@ fn deliver(queue: &Queue, position: u64, targets: &[Target], pdu: &[u8]) -> Queu
 fn deliver_for(
     queue: &Queue,
     position: u64,
-    targets: &[Target],
+    targets: &[LinkId],
     pdu: &[u8],
     receipts: &[Receipt],
 ) -> Queueing {
