@@ -12,7 +12,7 @@ use crate::event_log::Event;
 use crate::ids::LinkId;
 use crate::links::{Link, Reach};
 use crate::output::{Answer, Outputs};
-use crate::presence::{Client, Linger, Presence};
+use crate::presence::{Client, Presence};
 use crate::receipt::Receipt;
 use crate::routing::{Audience, Cause, Router, Routing, Untold};
 use crate::settings::{FanOut, Settings};
@@ -41,13 +41,9 @@ impl Core {
     /// An empty state whose positions come after `position`: after those of every node before it,
     /// so that what these could not deliver is known to be older.
     pub fn following(settings: Settings, position: u64) -> Self {
-        let linger = match settings.fan_out {
-            FanOut::Directed => Linger::No,
-            FanOut::Broadcast => Linger::UntilLast,
-        };
         Core {
             settings,
-            presence: Presence::new(linger),
+            presence: Presence::new(settings.fan_out),
             successions: Successions::new(settings.seat_bytes),
             router: Router::new(settings.fan_out, position),
             ending: Ending::new(settings.notify_on_loss),
@@ -126,7 +122,7 @@ impl Transaction<'_> {
             if self.core.presence.links.slot(id).is_some() {
                 return Err(LinkError::AlreadyOpen(id));
             }
-            let link = Link::new(id, sequence, peer, self.now, restored);
+            let link = Link::new(id, sequence, peer, restored);
             self.parts().open(link);
             return Ok(());
         }

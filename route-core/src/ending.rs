@@ -103,20 +103,15 @@ fn remove_sessions(
 
 /// Names the notices of a link's end.
 fn cause_of_end(slot: u32, end: End, routing: &Routing<'_>) -> Cause {
+    // The link may come back, and use its next number itself.
+    if end.reason == CloseReason::GatewayLost {
+        return Cause::entry(LinkId::NODE, routing.router.next_position());
+    }
     let link = &routing.presence.links[slot];
-    match end.reason {
-        // The link may come back, and use its next number itself.
-        CloseReason::GatewayLost => Cause::entry(LinkId::NODE, routing.router.next_position()),
-        CloseReason::Peer
-        | CloseReason::Idle
-        | CloseReason::BadFrame
-        | CloseReason::SlowReader
-        | CloseReason::Drain
-        | CloseReason::Requested => Cause {
-            origin: link.id,
-            // After everything that its entries caused.
-            sequence: link.sequence + 1,
-            index: end.notices,
-        },
+    Cause {
+        origin: link.id,
+        // After everything that its entries caused.
+        sequence: link.sequence + 1,
+        index: end.notices,
     }
 }

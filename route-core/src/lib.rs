@@ -54,5 +54,5 @@ pub use output::{Answer, FanView, Output, Outputs};
 pub use receipt::{Kept, Receipt};
 pub use routing::Audience;
 pub use settings::{FanOut, NotifyOnLoss, Settings};
-pub use status::{SessionState, SessionView, Status, Summary};
-pub use view::{LinkView, Stats, UserView, View};
+pub use status::{SessionView, Status, Summary};
+pub use view::{Stats, View};

@@ -33,22 +33,13 @@ impl Summary {
     };
 }
 
-/// What a session is doing.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum SessionState {
-    /// At least one of its logins is active.
-    Online,
-    /// All are away.
-    Away,
-}
-
 /// One visible session.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SessionView {
     /// Which client type.
     pub client_type: ClientType,
-    /// Active or away.
-    pub state: SessionState,
+    /// Online if at least one of its logins is active, else away.
+    pub state: Status,
     /// On which link.
     pub link: LinkId,
     /// That link's MsgServer.

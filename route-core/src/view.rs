@@ -1,13 +1,13 @@
 //! What can be seen from outside: users, links, numbers for metrics. Nothing here changes anything.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::ids::{LinkId, UserId};
-use crate::links::{Link, Links, Part};
+use crate::links::{Links, Part};
 use crate::presence::{Presence, Sessions};
 use crate::routing::Router;
-use crate::status::{SessionState, SessionView, Status, Summary};
+use crate::status::{SessionView, Summary};
 use crate::succession::Successions;
 
 /// Numbers for metrics.
@@ -37,31 +37,6 @@ pub struct Stats {
     pub seat_dropped: u64,
     /// Since the start: returned deliveries without a successor to get them.
     pub returned_dropped: u64,
-    /// Since the start: links that inherited from a closed one.
-    pub successions: u64,
-}
-
-/// One link, for operators.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct LinkView {
-    /// Its name.
-    pub id: LinkId,
-    /// Its MsgServer.
-    pub peer: SocketAddr,
-    /// It has claimed.
-    pub claimed: bool,
-    /// It receives, its sessions are presence.
-    pub active: bool,
-    /// It has sent a list or an update.
-    pub reported: bool,
-    /// Its table cannot be trusted, so it gets everything.
-    pub opaque: bool,
-    /// Its gateway's stream is broken.
-    pub detached: bool,
-    /// Sessions it holds.
-    pub sessions: u32,
-    /// Since the node started.
-    pub opened: Duration,
 }
 
 /// The core, to look at.
@@ -85,12 +60,25 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Everything about one user.
-    pub fn user(self, user: UserId) -> UserView<'a> {
-        UserView {
-            presence: self.presence,
-            user,
-        }
+    /// A user's status by both rules.
+    pub fn summary(self, user: UserId) -> Summary {
+        self.sessions().summary(user)
+    }
+
+    /// A user's visible sessions, newest first.
+    pub fn sessions_of(self, user: UserId) -> impl Iterator<Item = SessionView> + use<'a> {
+        let sessions = self.sessions().visible(user);
+        sessions.map(move |(slot, client_type, logins, since)| {
+            let link = &self.index()[slot];
+            SessionView {
+                client_type,
+                state: logins.status(),
+                link: link.id,
+                peer: link.peer,
+                logins: logins.visible(),
+                since: Duration::from_secs(since.into()),
+            }
+        })
     }
 
     /// The legacy rule: does the user have any visible desktop login, away or not?
@@ -110,24 +98,19 @@ impl<'a> View<'a> {
         self.sessions().scan(cursor, max, visit)
     }
 
-    /// Open links, by gateway and number.
-    pub fn links(self) -> impl Iterator<Item = LinkView> + use<'a> {
-        let open = self.presence.links.in_order();
-        open.map(move |(slot, link)| self.of_link(slot, link))
-    }
-
-    /// One open link.
-    pub fn link(self, id: LinkId) -> Option<LinkView> {
+    /// The address of an open link's MsgServer.
+    pub fn ip(self, id: LinkId) -> Option<IpAddr> {
         let slot = self.index().slot(id)?;
-        Some(self.of_link(slot, &self.index()[slot]))
+        Some(self.index()[slot].peer.ip())
     }
 
-    /// Does a claimed link stand for a MsgServer at this address?
-    pub fn is_claimed(self, ip: IpAddr) -> bool {
-        let mut group = self.index().group(ip).iter();
-        group.any(|slot| {
-            let link = &self.index()[*slot];
-            link.is_claimed() && link.is_active()
+    /// Is this an open link that has not claimed, at whose address no claimed link stands?
+    pub fn is_unclaimed(self, id: LinkId) -> bool {
+        let links = self.index();
+        let stands = |member: &u32| links[*member].is_claimed() && links[*member].is_active();
+        links.slot(id).is_some_and(|slot| {
+            let link = &links[slot];
+            !link.is_claimed() && !links.group(link.peer.ip()).iter().any(stands)
         })
     }
 
@@ -142,7 +125,6 @@ impl<'a> View<'a> {
             without_target: self.router.without_target,
             seat_dropped: self.successions.seat_dropped,
             returned_dropped: self.successions.returned_dropped,
-            successions: self.successions.count,
             ..Stats::default()
         };
         for (slot, link) in self.index().in_order() {
@@ -194,72 +176,11 @@ impl<'a> View<'a> {
         }
     }
 
-    fn of_link(self, slot: u32, link: &Link) -> LinkView {
-        LinkView {
-            id: link.id,
-            peer: link.peer,
-            claimed: link.is_claimed(),
-            active: link.is_active(),
-            reported: link.has_reported(),
-            opaque: link.is_opaque(),
-            detached: self.index().is_detached(slot),
-            sessions: self.sessions().held_by(slot),
-            opened: link.opened,
-        }
-    }
-
     fn index(self) -> &'a Links {
         &self.presence.links
     }
 
     fn sessions(self) -> &'a Sessions {
         &self.presence.sessions
-    }
-}
-
-/// One user's presence.
-#[derive(Clone, Copy, Debug)]
-pub struct UserView<'a> {
-    presence: &'a Presence,
-    user: UserId,
-}
-
-impl<'a> UserView<'a> {
-    /// Status by both rules.
-    pub fn summary(&self) -> Summary {
-        self.presence.sessions.summary(self.user)
-    }
-
-    /// Status by all visible sessions.
-    pub fn status(&self) -> Status {
-        self.summary().status
-    }
-
-    /// Status as legacy clients see it.
-    pub fn legacy_online(&self) -> bool {
-        self.presence.sessions.legacy_online(self.user)
-    }
-
-    /// The visible sessions, newest first.
-    pub fn sessions(&self) -> impl Iterator<Item = SessionView> + use<'a> {
-        let presence = self.presence;
-        presence
-            .sessions
-            .visible(self.user)
-            .map(move |(slot, client_type, logins, since)| {
-                let link = &presence.links[slot];
-                SessionView {
-                    client_type,
-                    state: if logins.online > 0 {
-                        SessionState::Online
-                    } else {
-                        SessionState::Away
-                    },
-                    link: link.id,
-                    peer: link.peer,
-                    logins: logins.visible(),
-                    since: Duration::from_secs(since.into()),
-                }
-            })
     }
 }

@@ -11,7 +11,6 @@ use crate::ids::LinkId;
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) peer: SocketAddr,
-    pub(crate) opened: Duration,
     pub(crate) phase: Phase,
     pub(crate) claim: Claim,
     pub(crate) reported: Reported,
@@ -102,33 +101,24 @@ impl Link {
         id: LinkId,
         sequence: u64,
         peer: SocketAddr,
-        opened: Duration,
         restored: Option<Restored>,
     ) -> Self {
-        let mut link = Link {
+        let claimed_at = restored.and_then(|restored| restored.claimed_at);
+        Link {
             id,
             peer,
-            opened,
             phase: Phase::Open(Part::Active),
-            claim: Claim::None,
-            reported: Reported::Nothing,
-            opaque: false,
+            claim: claimed_at.map_or(Claim::None, |at| Claim::Claimed { at }),
+            reported: match restored {
+                Some(Restored { listed: true, .. }) => Reported::List,
+                Some(Restored { reported: true, .. }) => Reported::Something,
+                Some(Restored { .. }) | None => Reported::Nothing,
+            },
+            opaque: restored.is_some_and(|restored| restored.opaque),
             sequence,
             expects: None,
             serves_from: 0,
-        };
-        if let Some(restored) = restored {
-            link.opaque = restored.opaque;
-            if let Some(at) = restored.claimed_at {
-                link.claim = Claim::Claimed { at };
-            }
-            link.reported = match restored {
-                Restored { listed: true, .. } => Reported::List,
-                Restored { reported: true, .. } => Reported::Something,
-                Restored { .. } => Reported::Nothing,
-            };
         }
-        link
     }
 
     pub(crate) fn part(&self) -> Option<Part> {

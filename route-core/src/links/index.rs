@@ -1,4 +1,4 @@
-//! All links: by slot, by id, in delivery order, by address.
+//! All links: by slot, by id in delivery order, by address.
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
@@ -17,7 +17,6 @@ use crate::ids::LinkId;
 pub(crate) struct Links {
     slots: Vec<Option<Link>>,
     free: Vec<u32>,
-    by_id: HashMap<LinkId, u32, RandomState>,
     /// Open links, sorted: by gateway, then number, as deliveries name them.
     order: Vec<(LinkId, u32)>,
     /// Open links and seats by IP address, oldest first.
@@ -47,10 +46,9 @@ impl Links {
                 self.slots.len() as u32 - 1
             }
         };
-        let taken = self.by_id.insert(id, slot);
-        debug_assert!(taken.is_none(), "link {id} is open already");
-        if let Err(place) = self.order.binary_search_by_key(&id, |(id, _)| *id) {
-            self.order.insert(place, (id, slot));
+        match self.place(id) {
+            Ok(_) => debug_assert!(false, "link {id} is open already"),
+            Err(place) => self.order.insert(place, (id, slot)),
         }
         let group = self.groups.entry(ip).or_default();
         group.push(slot);
@@ -65,9 +63,7 @@ impl Links {
     pub(crate) fn end_connection(&mut self, slot: u32, phase: Phase) {
         self.set_opaque(slot, false);
         self[slot].phase = phase;
-        let id = self[slot].id;
-        self.by_id.remove(&id);
-        if let Ok(place) = self.order.binary_search_by_key(&id, |(id, _)| *id) {
+        if let Ok(place) = self.place(self[slot].id) {
             self.order.remove(place);
         }
     }
@@ -98,11 +94,7 @@ impl Links {
         let link = &mut self[slot];
         if link.opaque != opaque {
             link.opaque = opaque;
-            if opaque {
-                self.opaque += 1;
-            } else {
-                self.opaque -= 1;
-            }
+            self.opaque = self.opaque + usize::from(opaque) - usize::from(!opaque);
         }
     }
 
@@ -124,7 +116,8 @@ impl Links {
     }
 
     pub(crate) fn slot(&self, id: LinkId) -> Option<u32> {
-        self.by_id.get(&id).copied()
+        let place = self.place(id).ok()?;
+        Some(self.order[place].1)
     }
 
     /// Open links by gateway and number.
@@ -148,6 +141,10 @@ impl Links {
 
     pub(crate) fn slots(&self) -> usize {
         self.slots.len()
+    }
+
+    fn place(&self, id: LinkId) -> Result<usize, usize> {
+        self.order.binary_search_by_key(&id, |(id, _)| *id)
     }
 }
 

@@ -30,11 +30,6 @@ impl Absent {
         };
     }
 
-    /// The gateway will not come back.
-    pub(crate) fn forget(&mut self, gateway: u64) {
-        self.gateways.remove(&gateway);
-    }
-
     /// What it has said so far may be old.
     pub(crate) fn is_absent(&self, gateway: u64) -> bool {
         self.gateways.contains_key(&gateway)

@@ -1,6 +1,7 @@
 //! What one session counts, and how reports change that.
 
 use crate::change::ReportedStatus;
+use crate::status::Status;
 
 /// How many logins of each kind a session has. A count that would exceed 65 535 stays there: nobody
 /// has that many clients of one type on one MsgServer, and a peer that says so may only confuse its
@@ -23,6 +24,14 @@ impl Logins {
     /// Visible and away.
     pub(crate) fn absent(self) -> u32 {
         u32::from(self.away) + u32::from(self.left)
+    }
+
+    pub(crate) fn status(self) -> Status {
+        match (self.online, self.absent()) {
+            (1.., _) => Status::Online,
+            (0, 1..) => Status::Away,
+            (0, 0) => Status::Offline,
+        }
     }
 
     pub(crate) fn is_empty(self) -> bool {

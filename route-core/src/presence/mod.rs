@@ -12,8 +12,9 @@ use std::time::Duration;
 use crate::change::{CloseReason, ListEntry, ReportedStatus, TableEntry};
 use crate::event_log::ChangeReason;
 use crate::ids::{ClientType, UserId};
-use crate::links::{Link, Links, Part, Phase};
+use crate::links::{Link, Links};
 use crate::output::Outputs;
+use crate::settings::FanOut;
 pub(crate) use logins::Logins;
 use logins::Step;
 pub(crate) use sessions::Sessions;
@@ -25,17 +26,6 @@ pub(crate) struct Client {
     pub(crate) client_type: ClientType,
 }
 
-/// Whether a link whose own logins of a user are gone may still make the user known.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Linger {
-    /// A session without logins is removed.
-    No,
-    /// As in the C++ server: a link that took its last login of a user away while another link
-    /// still had one stays a holder of the user, until it closes or takes away what is then the
-    /// last login of all. Only 0x070e asks.
-    UntilLast,
-}
-
 /// Who is where, and who is seen.
 #[derive(Debug)]
 pub(crate) struct Presence {
@@ -44,10 +34,10 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    pub(crate) fn new(linger: Linger) -> Self {
+    pub(crate) fn new(fan_out: FanOut) -> Self {
         Presence {
             links: Links::default(),
-            sessions: Sessions::new(linger),
+            sessions: Sessions::new(fan_out == FanOut::Broadcast),
         }
     }
 
@@ -97,21 +87,14 @@ impl Presence {
                 user: entry.user,
                 client_type: entry.client_type,
             };
-            let mut one = Logins::default();
             let step = match entry.status {
-                ReportedStatus::Online => {
-                    one.online = 1;
-                    Step::Add(one)
-                }
-                ReportedStatus::Away => {
-                    one.away = 1;
-                    Step::Add(one)
-                }
-                ReportedStatus::Offline if is_first => {
-                    one.hidden = 1;
-                    Step::Add(one)
-                }
-                ReportedStatus::Offline => Step::Report(ReportedStatus::Offline),
+                ReportedStatus::Offline if !is_first => Step::Report(ReportedStatus::Offline),
+                status => Step::Add(Logins {
+                    online: (status == ReportedStatus::Online).into(),
+                    away: (status == ReportedStatus::Away).into(),
+                    hidden: (status == ReportedStatus::Offline).into(),
+                    left: 0,
+                }),
             };
             self.step(now, slot, client, step, ChangeReason::List, out);
             if !is_first && entry.status != ReportedStatus::Offline {
@@ -147,32 +130,6 @@ impl Presence {
         }
     }
 
-    /// The link plays this part from now on; what is routed from `position` on reaches it, if it is
-    /// active. `reason`: why its users are seen.
-    pub(crate) fn activate(
-        &mut self,
-        slot: u32,
-        position: u64,
-        reason: ChangeReason,
-        out: &mut Outputs,
-    ) {
-        if !self.links[slot].is_active() {
-            self.swap(None, Some(slot), reason, out);
-        }
-        let link = &mut self.links[slot];
-        link.phase = Phase::Open(Part::Active);
-        link.serves_from = position;
-    }
-
-    /// Another link, or a seat, stands for the link's MsgServer from now on.
-    pub(crate) fn step_back(&mut self, slot: u32, part: Part, out: &mut Outputs) {
-        debug_assert_ne!(part, Part::Active);
-        if self.links[slot].is_active() {
-            self.swap(Some(slot), None, ChangeReason::Role, out);
-        }
-        self.links[slot].phase = Phase::Open(part);
-    }
-
     /// Hides the one and shows the other, in one step, so that nobody is gone in between.
     pub(crate) fn swap(
         &mut self,
@@ -196,14 +153,10 @@ impl Presence {
         vanished: &mut Vec<UserId>,
         out: &mut Outputs,
     ) -> bool {
-        let reason = match ended {
-            CloseReason::GatewayLost => ChangeReason::GatewayLost,
-            CloseReason::Peer
-            | CloseReason::Idle
-            | CloseReason::BadFrame
-            | CloseReason::SlowReader
-            | CloseReason::Drain
-            | CloseReason::Requested => ChangeReason::LinkClosed,
+        let reason = if ended == CloseReason::GatewayLost {
+            ChangeReason::GatewayLost
+        } else {
+            ChangeReason::LinkClosed
         };
         self.sessions
             .remove_some(slot, budget, |user, before, after| {

@@ -1,6 +1,6 @@
 //! The records of the table, in a slab, and the two lists in which each stands.
 
-use super::{Client, Linger, Logins, Step};
+use super::{Client, Logins, Step};
 use crate::ids::ClientType;
 use crate::status::{Status, Summary};
 
@@ -32,7 +32,7 @@ pub(super) struct Session {
     pub(super) logins: Logins,
     pub(super) client_type: u8,
     /// The link reported a visible login and has not taken away what was the user's last one. See
-    /// [`Linger`].
+    /// [`Sessions`](super::Sessions).
     pub(super) brought: bool,
 }
 
@@ -138,12 +138,6 @@ impl Records {
         self.of_link(slot).next()
     }
 
-    /// The next older session of the same link.
-    pub(super) fn next_of_link(&self, at: u32) -> Option<u32> {
-        let next = self.slab[at as usize].next_of_link;
-        (next != NIL).then_some(next)
-    }
-
     fn list(
         &self,
         first: u32,
@@ -164,11 +158,28 @@ impl Records {
         self.links[session.link as usize].shown
     }
 
+    /// Which sessions would be seen if one link were hidden and another one shown.
+    pub(super) fn swapped(
+        &self,
+        hide: Option<u32>,
+        show: Option<u32>,
+    ) -> impl Fn(&Session) -> bool + '_ {
+        move |session| {
+            let link = Some(session.link);
+            link == show || (link != hide && self.is_shown(session))
+        }
+    }
+
     /// What a user is whose list begins here.
     pub(super) fn summary(&self, first: u32) -> Summary {
+        self.summary_if(first, |session| self.is_shown(session))
+    }
+
+    /// The same if other sessions are seen.
+    pub(super) fn summary_if(&self, first: u32, is_seen: impl Fn(&Session) -> bool) -> Summary {
         let (mut online, mut away, mut desktop) = (false, false, false);
         for session in self.of_user(first) {
-            if self.is_shown(session) {
+            if is_seen(session) {
                 online |= session.logins.online > 0;
                 away |= session.logins.absent() > 0;
                 desktop |= session.is_desktop();
@@ -193,7 +204,7 @@ impl Records {
         (slot, client): (u32, Client),
         step: Step,
         since: u32,
-        linger: Linger,
+        lingers: bool,
     ) -> u32 {
         let (mut previous, mut at) = (NIL, first);
         while let Some(session) = self.slab.get(at as usize) {
@@ -224,8 +235,7 @@ impl Records {
         }
         session.logins = session.logins.after(step);
         session.brought |= step.brings();
-        let lingers = linger == Linger::UntilLast && session.brought;
-        if session.logins.is_empty() && !lingers {
+        if session.logins.is_empty() && !(lingers && session.brought) {
             self.remove(first, previous, at)
         } else {
             first

@@ -12,22 +12,25 @@ use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
 use super::records::{Head, NIL, Records};
-use super::{Client, Linger, Logins, Step};
+use super::{Client, Logins, Step};
 use crate::change::ReportedStatus;
 use crate::ids::{ClientType, UserId};
 use crate::status::{Status, Summary};
 
 /// All sessions of all links.
 pub(crate) struct Sessions {
-    linger: Linger,
+    /// As in the C++ server: a link that took its last login of a user away while another link still
+    /// had one stays a holder of the user, until it closes or takes away what is then the last login
+    /// of all. Only 0x070e asks. Otherwise a session without logins is removed.
+    lingers: bool,
     records: Records,
     users: HashMap<u32, Head, RandomState>,
 }
 
 impl Sessions {
-    pub(crate) fn new(linger: Linger) -> Self {
+    pub(crate) fn new(lingers: bool) -> Self {
         Sessions {
-            linger,
+            lingers,
             records: Records::new(),
             users: HashMap::with_hasher(RandomState::default()),
         }
@@ -75,11 +78,9 @@ impl Sessions {
 
     /// The same as if one link were hidden and another one shown.
     pub(crate) fn legacy_online_as_if(&self, user: UserId, hidden: u32, shown: u32) -> bool {
-        self.records.of_user(self.first(user)).any(|session| {
-            let counts =
-                session.link == shown || (session.link != hidden && self.records.is_shown(session));
-            counts && session.is_desktop()
-        })
+        let first = self.first(user);
+        let is_seen = self.records.swapped(Some(hidden), Some(shown));
+        self.records.summary_if(first, is_seen).legacy_online
     }
 
     pub(crate) fn summary(&self, user: UserId) -> Summary {
@@ -96,10 +97,7 @@ impl Sessions {
     /// Is the user known at all: some login is visible, or some link lingers?
     pub(crate) fn is_known(&self, user: UserId) -> bool {
         self.records.of_user(self.first(user)).any(|session| {
-            let counts = match self.linger {
-                Linger::No => session.logins.visible() > 0,
-                Linger::UntilLast => session.brought,
-            };
+            let counts = session.logins.visible() > 0 || (self.lingers && session.brought);
             counts && self.records.is_shown(session)
         })
     }
@@ -171,10 +169,10 @@ impl Sessions {
         };
         let before = self.records.summary(first);
         let session = (slot, client);
-        let mut first = self.records.step(first, session, step, since, self.linger);
+        let mut first = self.records.step(first, session, step, since, self.lingers);
         let after = self.records.summary(first);
         let takes_away = matches!(step, Step::Report(ReportedStatus::Offline));
-        if self.linger == Linger::UntilLast && takes_away && after.status == Status::Offline {
+        if self.lingers && takes_away && after.status == Status::Offline {
             first = self.records.linger_no_more(first, slot);
         }
         if first != NIL {
@@ -221,34 +219,28 @@ impl Sessions {
         show: Option<u32>,
         mut changed: impl FnMut(UserId, Summary, Summary),
     ) {
-        let swapped = |records: &mut Records, done: bool| {
-            if let Some(slot) = hide {
-                records.set_shown(slot, !done);
-            }
-            if let Some(slot) = show {
-                records.set_shown(slot, done);
-            }
-        };
         for from in [hide, show].into_iter().flatten() {
-            let mut next = self.records.first_of_link(from).map(|(at, _)| at);
-            while let Some(at) = next {
-                next = self.records.next_of_link(at);
-                let user = UserId(self.records.slab()[at as usize].user);
+            for (at, session) in self.records.of_link(from) {
+                let user = UserId(session.user);
                 let first = self.first(user);
                 // Of the user's sessions on the two links, the first one speaks for the user.
                 let of_these = |link| Some(link) == hide || Some(link) == show;
                 if self.records.find(first, of_these) == Some(at) {
-                    swapped(&mut self.records, false);
                     let before = self.records.summary(first);
-                    swapped(&mut self.records, true);
-                    let after = self.records.summary(first);
-                    self.users
-                        .insert(user.0, Head::new(first, after.legacy_online));
+                    let is_seen = self.records.swapped(hide, show);
+                    let after = self.records.summary_if(first, is_seen);
+                    let head = Head::new(first, after.legacy_online);
+                    self.users.insert(user.0, head);
                     changed(user, before, after);
                 }
             }
         }
-        swapped(&mut self.records, true);
+        if let Some(slot) = hide {
+            self.records.set_shown(slot, false);
+        }
+        if let Some(slot) = show {
+            self.records.set_shown(slot, true);
+        }
     }
 
     fn first(&self, user: UserId) -> u32 {

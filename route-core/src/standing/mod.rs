@@ -48,24 +48,13 @@ pub(crate) struct Standing<'a> {
     position: u64,
 }
 
-/// What becomes of a link that closes.
+/// What becomes of a link that closes, or of a seat that nobody has claimed in time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Closing {
-    /// This one succeeds it.
+pub(crate) enum Outcome {
+    /// This one takes its place.
     Inherits(u32),
-    /// Somebody may claim.
+    /// It is a seat from now on, or for longer: somebody may claim.
     Seat,
-    /// It is over.
-    Ends,
-}
-
-/// What becomes of a seat that nobody has claimed in time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Vacancy {
-    /// This one stands in.
-    StandIn(u32),
-    /// It waits longer.
-    Stays,
     /// It is over.
     Ends,
 }
@@ -183,25 +172,25 @@ impl<'a> Standing<'a> {
     }
 
     /// What becomes of a link whose connection is gone.
-    pub(crate) fn closing(&self, slot: u32) -> Closing {
+    pub(crate) fn closing(&self, slot: u32) -> Outcome {
         let link = &self.links()[slot];
         if !(link.is_active() && link.leads()) {
-            return Closing::Ends;
+            return Outcome::Ends;
         }
         if let Some(heir) = self.heir(slot) {
-            return Closing::Inherits(heir);
+            return Outcome::Inherits(heir);
         }
         let may_claim = |member| self.links()[member].may_claim();
         // A known unclaimed link may be of the same MsgServer.
         if self.others(slot).any(may_claim) || self.may_have_unknown_links(link.peer.ip()) {
-            return Closing::Seat;
+            return Outcome::Seat;
         }
-        Closing::Ends
+        Outcome::Ends
     }
 
     /// What becomes of a seat: nobody has claimed, so the MsgServer is gone, or does not know that
     /// the gateway of its claimed link is.
-    pub(crate) fn vacancy(&self, seat: u32) -> Vacancy {
+    pub(crate) fn vacancy(&self, seat: u32) -> Outcome {
         let siblings = || {
             let others = self.others(seat);
             others.filter(|member| self.links()[*member].may_claim())
@@ -213,12 +202,12 @@ impl<'a> Standing<'a> {
         let claim_may_come = self.links()[seat].phase != Phase::Seat(CloseReason::GatewayLost)
             && siblings().any(is_absent);
         if !claim_may_come && let Some(sibling) = self.most_alike(seat, siblings()) {
-            return Vacancy::StandIn(sibling);
+            return Outcome::Inherits(sibling);
         }
         if self.may_have_unknown_links(self.links()[seat].peer.ip()) {
-            return Vacancy::Stays;
+            return Outcome::Seat;
         }
-        Vacancy::Ends
+        Outcome::Ends
     }
 
     /// Who succeeds a link that has just closed: of the links that claimed without inheriting, the

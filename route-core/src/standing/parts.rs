@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Closing, Return, Standing, Vacancy};
+use super::{Outcome, Return, Standing};
 use crate::change::{CloseReason, Effect, ReportedStatus, micros};
 use crate::ending::Ending;
 use crate::event_log::ChangeReason;
 use crate::ids::LinkId;
-use crate::links::{Claim, End, Expectation, Link, Part, Phase};
+use crate::links::{Claim, End, Expectation, Link, Part, Phase, Reach};
 use crate::presence::{Client, Sessions};
 use crate::routing::{Cause, Routing};
 use crate::settings::{FanOut, Settings};
@@ -109,7 +109,7 @@ impl Parts<'_> {
         let link = &self.routing.presence.links[slot];
         let (id, ip) = (link.id, link.peer.ip());
         if link.is_claimed() && link.part() == Some(Part::Shadow) {
-            self.activate(slot);
+            self.activate(slot, ChangeReason::Role);
         }
         if let Some(vacant) = self.standing().vacant(slot) {
             self.inherit(vacant, slot, Cause::entry(id, sequence), effect);
@@ -120,17 +120,17 @@ impl Parts<'_> {
     /// The connection of a link is gone.
     pub(crate) fn close(&mut self, slot: u32, sequence: u64, reason: CloseReason, effect: Effect) {
         let closing = if self.broadcasts() {
-            Closing::Ends
+            Outcome::Ends
         } else {
             self.standing().closing(slot)
         };
         let (id, ip) = self.end_connection(slot, reason);
         match closing {
-            Closing::Inherits(heir) => {
+            Outcome::Inherits(heir) => {
                 self.inherit(slot, heir, Cause::entry(id, sequence), effect);
             }
-            Closing::Seat => self.leave_seat(slot, reason),
-            Closing::Ends => self.end(slot),
+            Outcome::Seat => self.leave_seat(slot, reason),
+            Outcome::Ends => self.end(slot),
         }
         self.wait_no_more(ip, slot);
         self.regroup(ip);
@@ -141,7 +141,7 @@ impl Parts<'_> {
     pub(crate) fn lose_gateway(&mut self, gateway: u64) {
         const REASON: CloseReason = CloseReason::GatewayLost;
         let links = &mut self.routing.presence.links;
-        links.reach.forget(gateway);
+        links.reach.set(gateway, Reach::Here);
         let lost: Vec<u32> = links.of_gateway(gateway).map(|(slot, _)| slot).collect();
         let (standing, ending): (Vec<u32>, Vec<u32>) = lost.into_iter().partition(|slot| {
             let link = &self.routing.presence.links[*slot];
@@ -193,14 +193,14 @@ impl Parts<'_> {
     /// Nobody has claimed a seat.
     fn vacate(&mut self, slot: u32) {
         match self.standing().vacancy(slot) {
-            Vacancy::StandIn(heir) => {
+            Outcome::Inherits(heir) => {
                 self.inherit(slot, heir, self.cause_of_node(), Effect::Notify);
             }
-            Vacancy::Stays => {
+            Outcome::Seat => {
                 let until = self.now + self.settings.seat_hold;
                 self.routing.successions.prolong_seat(slot, until);
             }
-            Vacancy::Ends => self.end(slot),
+            Outcome::Ends => self.end(slot),
         }
     }
 
@@ -269,12 +269,10 @@ impl Parts<'_> {
 
     /// The link is active without having inherited. `reason`: why its users are seen.
     fn stand_alone(&mut self, slot: u32, reason: ChangeReason) {
-        let from = self.routing.router.next_position();
-        let presence = &mut *self.routing.presence;
-        presence.activate(slot, from, reason, self.routing.out);
-        let link = &mut presence.links[slot];
+        self.activate(slot, reason);
+        let link = &mut self.routing.presence.links[slot];
         link.expects = link.is_listed().then_some(Expectation {
-            from,
+            from: link.serves_from,
             until: self.now + LATE_CLOSE,
         });
     }
@@ -293,22 +291,36 @@ impl Parts<'_> {
         let (part, followers) = self.standing().followers(ip);
         for slot in followers {
             if part == Part::Active {
-                self.activate(slot);
+                self.activate(slot, ChangeReason::Role);
             } else {
                 self.step_back(slot, part);
             }
         }
     }
 
-    fn activate(&mut self, slot: u32) {
-        let from = self.routing.router.next_position();
-        let presence = &mut *self.routing.presence;
-        presence.activate(slot, from, ChangeReason::Role, self.routing.out);
+    /// The link receives what is routed from now on. `reason`: why its users are seen.
+    fn activate(&mut self, slot: u32, reason: ChangeReason) {
+        let Routing {
+            router,
+            presence,
+            out,
+            ..
+        } = &mut self.routing;
+        if !presence.links[slot].is_active() {
+            presence.swap(None, Some(slot), reason, out);
+        }
+        let link = &mut presence.links[slot];
+        link.phase = Phase::Open(Part::Active);
+        link.serves_from = router.next_position();
     }
 
+    /// Another link, or a seat, stands for the link's MsgServer from now on.
     fn step_back(&mut self, slot: u32, part: Part) {
-        let presence = &mut *self.routing.presence;
-        presence.step_back(slot, part, self.routing.out);
+        let Routing { presence, out, .. } = &mut self.routing;
+        if presence.links[slot].is_active() {
+            presence.swap(Some(slot), None, ChangeReason::Role, out);
+        }
+        presence.links[slot].phase = Phase::Open(part);
     }
 
     /// Nothing is delivered to the link any more; what becomes of it is decided next.

@@ -5,14 +5,14 @@ use crate::change::{ListEntry, ReportedStatus, Restored};
 use crate::ids::{ClientType, LinkId, UserId};
 use crate::links::{Link, Reach};
 use crate::output::Outputs;
-use crate::presence::Linger;
+use crate::settings::FanOut;
 
 const NOW: Duration = Duration::from_secs(100);
 const SHARED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
 /// Links of one address, by slot: when each has claimed, and its users.
 fn links(links: &[(Option<i64>, &[u32])]) -> Presence {
-    let mut presence = Presence::new(Linger::No);
+    let mut presence = Presence::new(FanOut::Directed);
     for (number, (claimed_at, users)) in (1..).zip(links) {
         let id = LinkId { gateway: 1, number };
         let restored = Restored {
@@ -22,7 +22,7 @@ fn links(links: &[(Option<i64>, &[u32])]) -> Presence {
             opaque: false,
         };
         let peer = SocketAddr::new(SHARED, 4000);
-        let slot = presence.open(Link::new(id, 1, peer, Duration::ZERO, Some(restored)));
+        let slot = presence.open(Link::new(id, 1, peer, Some(restored)));
         let entries: Vec<_> = users
             .iter()
             .map(|user| ListEntry {
@@ -71,27 +71,27 @@ fn unclaimed_links_are_shadows_of_a_claimed_one_and_active_without() {
 #[test]
 fn a_claimed_link_leaves_a_seat_if_somebody_may_claim() {
     let presence = links(&[(Some(1), &[1]), (None, &[1])]);
-    assert_eq!(standing(&presence).closing(0), Closing::Seat);
-    assert_eq!(standing(&presence).closing(1), Closing::Ends);
+    assert_eq!(standing(&presence).closing(0), Outcome::Seat);
+    assert_eq!(standing(&presence).closing(1), Outcome::Ends);
 
     let presence = links(&[(Some(1), &[1]), (Some(2), &[2])]);
-    assert_eq!(standing(&presence).closing(0), Closing::Ends);
+    assert_eq!(standing(&presence).closing(0), Outcome::Ends);
 }
 
 #[test]
 fn a_seat_that_nobody_claims_goes_to_a_link_like_it_unless_a_claim_may_be_on_its_way() {
     let mut presence = links(&[(Some(1), &[1, 2]), (None, &[1, 2])]);
     presence.links[0].phase = Phase::Seat(CloseReason::Peer);
-    assert_eq!(standing(&presence).vacancy(0), Vacancy::StandIn(1));
+    assert_eq!(standing(&presence).vacancy(0), Outcome::Inherits(1));
 
     presence.links.reach.set(1, Reach::Silent);
-    assert_eq!(standing(&presence).vacancy(0), Vacancy::Stays);
+    assert_eq!(standing(&presence).vacancy(0), Outcome::Seat);
     presence.links[0].phase = Phase::Seat(CloseReason::GatewayLost);
-    assert_eq!(standing(&presence).vacancy(0), Vacancy::StandIn(1));
+    assert_eq!(standing(&presence).vacancy(0), Outcome::Inherits(1));
 
     let mut presence = links(&[(Some(1), &[1, 2]), (None, &[3, 4])]);
     presence.links[0].phase = Phase::Seat(CloseReason::Peer);
-    assert_eq!(standing(&presence).vacancy(0), Vacancy::Ends);
+    assert_eq!(standing(&presence).vacancy(0), Outcome::Ends);
 }
 
 #[test]

@@ -36,8 +36,6 @@ pub(crate) struct Successions {
     pub(crate) seat_dropped: u64,
     /// Returned deliveries without a successor to get them.
     pub(crate) returned_dropped: u64,
-    /// Links that inherited.
-    pub(crate) count: u64,
 }
 
 /// The heir of a link.
@@ -60,7 +58,6 @@ impl Successions {
             heirs: Heirs::default(),
             seat_dropped: 0,
             returned_dropped: 0,
-            count: 0,
         }
     }
 
@@ -154,7 +151,6 @@ impl Successions {
         out: &mut Outputs,
     ) {
         self.heirs.record(id, heir.id, heir.from);
-        self.count += 1;
         let mut estate = self.leave(slot, id);
         if let Some(own) = self.estates.remove(&heir.slot) {
             estate.absorb(own);

@@ -4,12 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
-use route_core::{SessionState, SessionView, UserId, View};
+use route_core::{SessionView, UserId, View};
 use route_proto::v1::presence_service_server::PresenceService;
 use route_proto::v1::{
     BatchGetUserStatusRequest, BatchGetUserStatusResponse, GetUserStatusRequest,
-    GetUserStatusResponse, SessionState as WireSessionState, UserSession, UserStatus,
-    WatchUserStatusRequest, WatchUserStatusResponse,
+    GetUserStatusResponse, SessionState, UserSession, UserStatus, WatchUserStatusRequest,
+    WatchUserStatusResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -62,7 +62,7 @@ impl PresenceService for Presence {
         let response = self.node.look(|core, position| {
             let ids = request.user_ids.iter().map(|&id| UserId(id));
             let users = if request.omit_sessions {
-                ids.map(|user| user_status(user.0, core.user(user).summary()))
+                ids.map(|user| user_status(user.0, core.summary(user)))
                     .collect()
             } else {
                 ids.map(|user| with_sessions(core, clock, user)).collect()
@@ -96,12 +96,12 @@ pub async fn watch_user_status(
 }
 
 fn with_sessions(core: View<'_>, clock: &Clock, user: UserId) -> UserStatus {
-    let view = core.user(user);
     let session = |session: SessionView| UserSession {
         client_type: session.client_type.0.into(),
         state: match session.state {
-            SessionState::Online => WireSessionState::Online,
-            SessionState::Away => WireSessionState::Away,
+            route_core::Status::Online => SessionState::Online,
+            route_core::Status::Away => SessionState::Away,
+            route_core::Status::Offline => SessionState::Unspecified,
         }
         .into(),
         link: session.link.to_string(),
@@ -110,7 +110,7 @@ fn with_sessions(core: View<'_>, clock: &Clock, user: UserId) -> UserStatus {
         since_unix_millis: clock.unix_millis(session.since),
     };
     UserStatus {
-        sessions: view.sessions().map(session).collect(),
-        ..user_status(user.0, view.summary())
+        sessions: core.sessions_of(user).map(session).collect(),
+        ..user_status(user.0, core.summary(user))
     }
 }

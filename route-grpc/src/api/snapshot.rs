@@ -162,7 +162,7 @@ fn whose_status((_, event): (u64, Event)) -> Option<UserId> {
 }
 
 fn put(core: View<'_>, user: UserId, users: &mut HashMap<u32, Summary>) {
-    let summary = core.user(user).summary();
+    let summary = core.summary(user);
     match summary.status {
         Status::Offline => users.remove(&user.0),
         Status::Online | Status::Away => users.insert(user.0, summary),

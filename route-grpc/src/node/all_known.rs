@@ -51,10 +51,7 @@ pub(super) fn end_cold_start(
 /// sent what is older than the claim, those that were opened later included.
 fn claim_early(core: &mut route_core::Transaction<'_>, claims: &[LinkId]) {
     for &id in claims {
-        let view = core.view();
-        let link = view.link(id);
-        let vacant = link.is_some_and(|link| !link.claimed && !view.is_claimed(link.peer.ip()));
-        if vacant {
+        if core.view().is_unclaimed(id) {
             let claim = Change::Role { claimed: true };
             let claimed = core.apply(id, 0, claim, Effect::Silent);
             debug_assert!(claimed.is_ok(), "the link is open");

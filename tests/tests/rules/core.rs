@@ -291,7 +291,7 @@ impl Play {
     fn compare(&self) {
         for user in 0..USERS {
             let view = self.core.view();
-            let summary = view.user(UserId(user)).summary();
+            let summary = view.summary(UserId(user));
             let shown = match summary.status {
                 Shown::Online => Status::Online,
                 Shown::Away => Status::Leave,
@@ -301,7 +301,7 @@ impl Play {
             let desktop = self.rules.is_online(user);
             assert_eq!(summary.legacy_online, desktop, "user {user}");
             assert_eq!(view.legacy_online(UserId(user)), desktop, "user {user}");
-            let sessions = view.user(UserId(user)).sessions().count();
+            let sessions = view.sessions_of(UserId(user)).count();
             assert_eq!(sessions, self.rules.sessions(user), "user {user}");
         }
     }
