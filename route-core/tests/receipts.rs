@@ -82,7 +82,7 @@ fn a_delivery_carries_the_receipt_of_its_batch() {
     route(&mut transaction);
     route(&mut transaction);
 
-    let both = [(CLAIMED.into(), Course::Direct, 1)];
+    let both = [(CLAIMED, Course::Direct, 1)];
     assert_eq!(delivered(&mut transaction), both);
     assert!(!receipt.is_last() && !receipt.only_rests());
     drop(transaction);
@@ -133,7 +133,7 @@ fn a_seat_keeps_the_receipts_of_its_close_and_of_what_it_holds_and_the_heir_gets
     let mut transaction = core.transaction(Duration::ZERO);
     transaction.under(Some(returned.clone()));
     transaction.all_returned(CLAIMED, Vec::new());
-    let moved = [(OTHER.into(), Course::Moved, 4)];
+    let moved = [(OTHER, Course::Moved, 4)];
     assert_eq!(delivered(&mut transaction), moved);
     drop(transaction);
     for receipt in [closed, sent, claimed, returned] {

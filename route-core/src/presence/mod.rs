@@ -87,17 +87,19 @@ impl Presence {
                 user: entry.user,
                 client_type: entry.client_type,
             };
-            let step = match entry.status {
-                ReportedStatus::Offline if !is_first => Step::Report(ReportedStatus::Offline),
-                status => Step::Add(Logins {
-                    online: (status == ReportedStatus::Online).into(),
-                    away: (status == ReportedStatus::Away).into(),
-                    hidden: (status == ReportedStatus::Offline).into(),
+            let is_offline = entry.status == ReportedStatus::Offline;
+            let step = if is_offline && !is_first {
+                Step::Report(entry.status)
+            } else {
+                Step::Add(Logins {
+                    online: (entry.status == ReportedStatus::Online).into(),
+                    away: (entry.status == ReportedStatus::Away).into(),
+                    hidden: is_offline.into(),
                     left: 0,
-                }),
+                })
             };
             self.step(now, slot, client, step, ChangeReason::List, out);
-            if !is_first && entry.status != ReportedStatus::Offline {
+            if !is_first && !is_offline {
                 self.end_twins(now, slot, client, out);
             }
         }
