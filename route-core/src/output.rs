@@ -68,8 +68,6 @@ pub struct Outputs {
     receipts: Vec<Receipt>,
     /// Those of what is caused now.
     causes: Range<usize>,
-    /// The last entry is a fan that may get more items.
-    open: bool,
     events: Vec<Event>,
 }
 
@@ -92,7 +90,6 @@ struct Fan {
 impl Outputs {
     /// Takes everything but the events, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = Output<'_>> {
-        self.open = false;
         let (targets, items, receipts) = (&self.targets, &self.items, &self.receipts);
         self.entries.drain(..).map(|entry| match entry {
             Entry::Deliver(fan) => Output::Deliver(FanView {
@@ -112,12 +109,6 @@ impl Outputs {
         self.events.drain(..)
     }
 
-    /// How many there are, without events. What comes later does not join those that are there.
-    pub fn seal(&mut self) -> usize {
-        self.open = false;
-        self.entries.len()
-    }
-
     /// Forgets everything, receipts too; keeps the memory, unless a burst made it unusually large.
     pub fn clear(&mut self) {
         const KEPT: usize = 64 * 1024;
@@ -127,7 +118,6 @@ impl Outputs {
         self.receipts.clear();
         self.events.clear();
         self.causes = 0..0;
-        self.open = false;
         self.entries.shrink_to(KEPT);
         self.targets.shrink_to(KEPT);
         self.items.shrink_to(KEPT);
@@ -247,9 +237,7 @@ impl Outputs {
             self.items.truncate(first_item);
             return;
         }
-        if self.open
-            && let Some(Entry::Deliver(last)) = self.entries.last_mut()
-        {
+        if let Some(Entry::Deliver(last)) = self.entries.last_mut() {
             let same_receipts = last.receipts == receipts
                 || self.receipts[last.receipts.clone()] == self.receipts[receipts.clone()];
             let follows = last.origin == origin
@@ -262,7 +250,6 @@ impl Outputs {
                 return;
             }
         }
-        self.open = true;
         self.entries.push(Entry::Deliver(Fan {
             origin,
             position,
@@ -372,17 +359,6 @@ mod tests {
             .collect();
         assert_eq!(order, [("deliver", 2), ("answer", 1), ("deliver", 1)]);
         assert_eq!(outputs.drain_events().len(), 1);
-    }
-
-    #[test]
-    fn a_sealed_fan_gets_no_more_items() {
-        let mut outputs = Outputs::default();
-
-        deliver(&mut outputs, 1, &TWO);
-        assert_eq!(outputs.seal(), 1);
-        deliver(&mut outputs, 2, &TWO);
-
-        assert_eq!(fans(&mut outputs), [(1, 2, 1), (2, 2, 1)]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What can be seen from outside: users, links, numbers for metrics. Nothing here changes anything.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::ids::{LinkId, UserId};
@@ -96,12 +95,6 @@ impl<'a> View<'a> {
         visit: impl FnMut(UserId, Summary),
     ) -> Option<usize> {
         self.sessions().scan(cursor, max, visit)
-    }
-
-    /// The address of an open link's MsgServer.
-    pub fn ip(self, id: LinkId) -> Option<IpAddr> {
-        let slot = self.index().slot(id)?;
-        Some(self.index()[slot].peer.ip())
     }
 
     /// Is this an open link that has not claimed, at whose address no claimed link stands?
