@@ -1,55 +1,91 @@
 //! The `pdu-gateway` binary.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use anyhow::Context;
 use pdu_gateway::Sockets;
 use pdu_gateway::process::settings::Settings;
-use route_runtime::process::{self, Process, Program};
-use tracing::info;
+use route_runtime::readiness::Readiness;
+use route_runtime::shutdown::Shutdown;
+use route_runtime::telemetry::{self, Metrics};
+use route_runtime::{listen, probes, workers};
+use tracing::{error, info};
 
 // musl's own makes everything slower: docs/capacity.md.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
-const PROGRAM: Program = Program {
-    name: "pdu-gateway",
-    version: env!("CARGO_PKG_VERSION"),
-};
+/// For the last log lines; for the last traces; for the last metrics. Together with the drain less than the grace.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
+
+const NAME: &str = "pdu-gateway";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 fn main() -> ExitCode {
     let settings = Settings::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
-    let (args, deadline) = (settings.process.clone(), settings.drain_deadline);
-    let serve = move |process| serve(settings, process);
-    let Err(error) = process::run(PROGRAM, &args, deadline, serve) else {
-        return ExitCode::SUCCESS;
-    };
-    // For a person at the terminal, if it is in no log.
-    if !tracing::enabled!(tracing::Level::ERROR) {
-        report(&error);
+    let end = run(&settings);
+    if let Err(error) = &end {
+        // In a log for those who collect logs, for a person at the terminal anyway.
+        error!("{error:#}");
+        if !tracing::enabled!(tracing::Level::ERROR) {
+            report(error);
+        }
     }
-    ExitCode::FAILURE
+    telemetry::flush_logs(FLUSH_TIME);
+    match end {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
-#[allow(clippy::print_stderr)] // there is no log
+#[allow(clippy::print_stderr)] // before there is a log
 fn report(error: &anyhow::Error) {
     eprintln!("pdu-gateway: {error:#}");
 }
 
-async fn serve(settings: Settings, process: Process) -> anyhow::Result<()> {
-    let Process {
-        metrics,
-        readiness,
-        shutdown,
-    } = process;
+fn run(settings: &Settings) -> anyhow::Result<()> {
+    telemetry::init_logs(settings.log.log_format, &settings.log.log_filter)?;
+    let runtime = workers::runtime(settings.worker_threads).context("cannot start workers")?;
+    // On a worker like everything else: the main thread would be one more to be woken.
+    let settings = settings.clone();
+    let served = runtime.block_on(async { tokio::spawn(serve(settings)).await });
+    runtime.block_on(telemetry::finish(FLUSH_TIME));
+    runtime.shutdown_background();
+    served?
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let metrics = Metrics::new(NAME, VERSION)?;
+    if let Err(error) = telemetry::init_traces(NAME, VERSION) {
+        error!(%error, "no traces will be sent");
+    }
+    let readiness = Readiness::new();
+    let shutdown = Shutdown::new(settings.drain_deadline);
+    let probe_listener = listen::bind(settings.admin_listen).await?;
     let sockets = Sockets::bind(&settings).await?;
+    info!(address = %probe_listener.local_addr()?, "probe port");
+
+    let probes = tokio::spawn(probes::serve(
+        probe_listener,
+        metrics.clone(),
+        readiness.clone(),
+        shutdown.clone(),
+    ));
     let meter = metrics.meter();
     let gateway = pdu_gateway::start(&settings, sockets, &meter, readiness, &shutdown)?;
     if let Some(address) = gateway.grpc_address() {
         info!(%address, "gRPC port");
     }
+    let signal = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { shutdown.on_signal().await }
+    });
     let ended = gateway.ended().await;
+    signal.abort();
     let flushed = shutdown.finish().await;
+    probes.await??;
     ended?;
     anyhow::ensure!(flushed, "the drain took too long");
     info!("drained");

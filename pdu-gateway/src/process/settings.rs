@@ -11,7 +11,7 @@ use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser};
 use ipnet::IpNet;
 use route_runtime::flags::{bytes, count, duration, duration_or_zero};
 use route_runtime::http2;
-use route_runtime::process::ProcessArgs;
+use route_runtime::telemetry::LogArgs;
 
 use crate::links::host;
 use crate::node::embedded::NodeSettings;
@@ -36,8 +36,6 @@ In the environment, a switch is true or false, and lists are separated by commas
     version,
     override_usage = USAGE,
     after_help = UNITS,
-    mut_arg("admin_listen", |arg| arg.env("TT_GATEWAY_ADMIN_LISTEN")),
-    mut_arg("worker_threads", |arg| arg.env("TT_GATEWAY_WORKER_THREADS")),
     mut_arg("log_format", |arg| arg.env("TT_GATEWAY_LOG_FORMAT")),
     mut_arg("log_filter", |arg| arg.env("TT_GATEWAY_LOG_FILTER")),
 )]
@@ -63,9 +61,14 @@ pub struct Settings {
         default_value = "0.0.0.0:8200"
     )]
     pub listen: Vec<SocketAddr>,
-    /// How the process runs.
-    #[command(flatten)]
-    pub process: ProcessArgs,
+    /// Address for /metrics, /livez, /readyz
+    #[arg(
+        long,
+        env = "TT_GATEWAY_ADMIN_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9464"
+    )]
+    pub admin_listen: SocketAddr,
     /// Address for gRPC, with --embedded
     #[arg(
         long,
@@ -77,6 +80,15 @@ pub struct Settings {
     /// Stable name of this gateway [default: host name and PDU port]
     #[arg(long, env = "TT_GATEWAY_GATEWAY_ID", value_name = "ID", value_parser = gateway_id)]
     pub gateway_id: Option<String>,
+    /// Threads that run the process; one forwards millions of PDUs a second
+    #[arg(
+        long,
+        env = "TT_GATEWAY_WORKER_THREADS",
+        value_name = "COUNT",
+        value_parser = count,
+        default_value = "1"
+    )]
+    pub worker_threads: usize,
     /// How long the node may be away before MsgServers are disconnected
     #[arg(long, env = "TT_GATEWAY_UPSTREAM_LOST", value_name = "TIME", value_parser = duration, default_value = "60s")]
     pub upstream_lost: Duration,
@@ -195,6 +207,9 @@ pub struct Settings {
     /// How the embedded node routes and what it may use.
     #[command(flatten)]
     pub node: NodeSettings,
+    /// What is logged.
+    #[command(flatten)]
+    pub log: LogArgs,
     /// Environment names that were set for a node, while none runs here.
     #[arg(skip)]
     pub ignored: Vec<String>,

@@ -59,8 +59,6 @@ enum Command {
     /// Run a node
     #[command(
         after_help = UNITS,
-        mut_arg("admin_listen", |arg| arg.env("TT_ROUTE_ADMIN_LISTEN")),
-        mut_arg("worker_threads", |arg| arg.env("TT_ROUTE_WORKER_THREADS")),
         mut_arg("log_format", |arg| arg.env("TT_ROUTE_LOG_FORMAT")),
         mut_arg("log_filter", |arg| arg.env("TT_ROUTE_LOG_FILTER")),
     )]

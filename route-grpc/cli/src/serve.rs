@@ -8,15 +8,19 @@ use anyhow::Context;
 use clap::Args;
 use route_grpc::Node;
 use route_grpc::settings::NodeSettings;
-use route_runtime::flags::duration;
-use route_runtime::process::{self, Process, ProcessArgs, Program};
-use route_runtime::{files, listen};
-use tracing::{info, warn};
+use route_runtime::flags::{count, duration};
+use route_runtime::readiness::Readiness;
+use route_runtime::shutdown::Shutdown;
+use route_runtime::telemetry::{self, LogArgs, Metrics, flush_logs, init_logs};
+use route_runtime::{files, listen, probes, workers};
+use tracing::{error, info, warn};
 
-const PROGRAM: Program = Program {
-    name: "route-grpc",
-    version: env!("CARGO_PKG_VERSION"),
-};
+/// How long each of these may take at the end: log lines, traces, metrics. They and the drain have
+/// to fit into the time that a supervisor leaves (`TimeoutStopSec`, the pod's grace period).
+const FLUSH: Duration = Duration::from_secs(1);
+
+const NAME: &str = "route-grpc";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Flags of `route-grpc serve`.
 #[derive(Debug, Clone, Args)]
@@ -29,15 +33,32 @@ pub(crate) struct ServeArgs {
         default_value = "127.0.0.1:50051"
     )]
     listen: SocketAddr,
-    /// How the process runs.
-    #[command(flatten)]
-    process: ProcessArgs,
+    /// Address for /metrics, /livez, /readyz
+    #[arg(
+        long,
+        env = "TT_ROUTE_ADMIN_LISTEN",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:9464"
+    )]
+    admin_listen: SocketAddr,
+    /// Threads that run the node; one routes millions of deliveries a second
+    #[arg(
+        long,
+        env = "TT_ROUTE_WORKER_THREADS",
+        value_name = "COUNT",
+        value_parser = count,
+        default_value = "1"
+    )]
+    worker_threads: usize,
     /// From SIGTERM to the exit at the latest
     #[arg(long, env = "TT_ROUTE_SHUTDOWN_DEADLINE", value_name = "TIME", value_parser = duration, default_value = "25s")]
     shutdown_deadline: Duration,
     /// How the node routes and what it may use.
     #[command(flatten)]
     node: NodeSettings,
+    /// What is logged.
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 impl ServeArgs {
@@ -52,40 +73,44 @@ impl ServeArgs {
 
 /// Runs until the process is told to end and everything has ended, or the deadline is over.
 pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
-    let ServeArgs {
-        listen,
-        process,
-        shutdown_deadline,
-        node,
-    } = args;
-    process::run(PROGRAM, &process, shutdown_deadline, move |process| {
-        serve(listen, node, process)
-    })
+    init_logs(args.log.log_format, &args.log.log_filter)?;
+    let runtime = workers::runtime(args.worker_threads).context("cannot start")?;
+    let served = runtime.block_on(runtime.spawn(serve(args)));
+    runtime.block_on(telemetry::finish(FLUSH));
+    // Tasks that have not ended by the deadline are not waited for.
+    runtime.shutdown_background();
+    flush_logs(FLUSH);
+    served.context("the node's task ended")?
 }
 
-async fn serve(
-    address: SocketAddr,
-    mut settings: NodeSettings,
-    process: Process,
-) -> anyhow::Result<()> {
-    let Process {
-        metrics,
-        readiness,
-        shutdown,
-    } = process;
-    let listener = listen::bind(address).await?;
-    let grpc = listener.local_addr()?;
+async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
+    let metrics = Metrics::new(NAME, VERSION)?;
+    if let Err(error) = telemetry::init_traces(NAME, VERSION) {
+        error!(%error, "no traces will be sent");
+    }
+    let shutdown = Shutdown::new(args.shutdown_deadline);
+    let readiness = Readiness::new();
+    let listener = listen::bind(args.listen).await?;
+    let probe_listener = listen::bind(args.admin_listen).await?;
+    let (grpc, probes) = (listener.local_addr()?, probe_listener.local_addr()?);
+    let probe_server = tokio::spawn(probes::serve(
+        probe_listener,
+        metrics.clone(),
+        readiness.clone(),
+        shutdown.clone(),
+    ));
+
     let affordable = files::affordable_connections();
-    if affordable < settings.max_grpc_connections {
+    if affordable < args.node.max_grpc_connections {
         warn!(
             connections = affordable,
-            configured = settings.max_grpc_connections,
+            configured = args.node.max_grpc_connections,
             "the process may open few files; taking fewer connections"
         );
-        settings.max_grpc_connections = affordable;
+        args.node.max_grpc_connections = affordable;
     }
-    let fan_out = settings.fan_out;
-    let node = Node::start(settings, &metrics.meter(), shutdown.clone());
+    let fan_out = args.node.fan_out;
+    let node = Node::start(args.node, &metrics.meter(), shutdown.clone());
     let server = shutdown.tracker().spawn(route_grpc::serve(
         Arc::clone(&node),
         listener,
@@ -97,23 +122,23 @@ async fn serve(
     );
     let ready = readiness.clone();
     let draining = shutdown.draining();
-    let drains = draining.clone();
     shutdown.tracker().spawn(async move {
         tokio::select! {
             biased;
-            () = drains.cancelled() => {}
+            () = draining.cancelled() => {}
             () = node.synced() => ready.set(true, "serving"),
         }
     });
-    info!(%grpc, ?fan_out, version = PROGRAM.version, "node started");
+    info!(%grpc, %probes, ?fan_out, version = VERSION, "node started");
 
     let served = tokio::select! {
-        () = draining.cancelled() => None,
+        () = shutdown.on_signal() => None,
         served = server => Some(served),
     };
     readiness.set(false, "draining");
     let in_time = shutdown.finish().await;
     info!(in_time, "node stopped");
+    probe_server.abort();
     match served {
         None => Ok(()),
         Some(served) => Ok(served.context("the server's task ended")??),

@@ -12,7 +12,6 @@
 //! | [`probes`] | the port that probes and Prometheus ask |
 //! | [`life`] | the name of one life of a process |
 //! | [`shutdown`] | drain, then end by a deadline |
-//! | [`process`] | all of this, around the work of a binary |
 //!
 //! **Architecture invariant:** nothing here knows the protocol, presence or a service. A change to
 //! what is routed never touches this crate.
@@ -23,7 +22,6 @@ pub mod http2;
 pub mod life;
 pub mod listen;
 pub mod probes;
-pub mod process;
 pub mod readiness;
 pub mod shutdown;
 pub mod telemetry;
