@@ -78,17 +78,20 @@ def test_processes_that_hang_are_started_anew(tmp_path, msgservers):
 
         with Traffic(at_work) as traffic:
             traffic.wait_for_more(10)
+            traffic.node_is_lost()
             os.kill(node.pid, signal.SIGSTOP)
             os.kill(server.pid, signal.SIGSTOP)
             assert_restarted(embedded, server)
             assert_restarted(separate, node)
+            traffic.wait_for_more(10)
+            traffic.node_is_back()
             traffic.wait_for_more(10)
             traffic.stop()
             traffic.wait_until_arrived()
 
         # Without the node, gateways hold what MsgServers send. Without a gateway, these come back.
         traffic.assert_each_message_came_once()
-        traffic.assert_each_notice_came_once()
+        traffic.assert_notices_tell_what_is_so()
         traffic.assert_nobody_was_called_offline()
         for it in at_work:
             assert (it.connects["gateway"], it.ends) == (1, []), it.name

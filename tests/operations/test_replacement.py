@@ -23,13 +23,16 @@ def test_the_node_is_replaced_and_no_msgserver_notices(name, tmp_path, msgserver
 
         with Traffic(at_work) as traffic:
             traffic.wait_for_more()
+            traffic.node_is_lost()
             [old] = cluster.deployments["route-grpc"].replace()
+            traffic.wait_for_more()
+            traffic.node_is_back()
             traffic.wait_for_more()
             traffic.stop()
             traffic.wait_until_arrived()
 
         traffic.assert_each_message_came_once()
-        traffic.assert_each_notice_came_once()
+        traffic.assert_notices_tell_what_is_so()
         traffic.assert_nobody_was_called_offline()
         for it in at_work:
             assert (it.connects["gateway"], it.ends) == (1, []), it.name

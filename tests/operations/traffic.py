@@ -3,10 +3,13 @@
 import collections
 import itertools
 import threading
+import time
 
 from msgserver import MSG_DATA, OFFLINE, ONLINE, chat_body
 from msgservers import DESKTOP_LOGIN_NOTICE, STATUS_NOTICE
 
+# How long it takes, at most, until a change is confirmed which everybody has been told of.
+CONFIRMED_WITHIN = 1
 # Users from here on are guests.
 GUESTS = 100_000
 
@@ -27,8 +30,10 @@ class Traffic:
         self.msgservers = list(msgservers)
         # How many messages were sent, by (sender, receiver).
         self.sent = collections.Counter()
-        # The states of each guest since the start, in order.
+        # The states of each guest since the start, in order, and when.
         self.guests = collections.defaultdict(list)
+        # Changes of this time may be told once more by the next node, and not at all if they were overtaken.
+        self._lost, self._back = float("inf"), float("-inf")
         self._starts = 0
         self._stopped = threading.Event()
         self._threads = []
@@ -50,6 +55,14 @@ class Traffic:
         self._stopped.set()
         for thread in self._threads:
             thread.join()
+
+    def node_is_lost(self):
+        """To be called before it is."""
+        self._lost = time.monotonic() - CONFIRMED_WITHIN
+
+    def node_is_back(self):
+        """To be called when another one has routed something."""
+        self._back = time.monotonic()
 
     def wait_for_more(self, messages=50):
         """Waits until every MsgServer has received so many more messages from each other one."""
@@ -79,15 +92,37 @@ class Traffic:
             assert all(a < b for a, b in itertools.pairwise(numbers)), f"{sender.name} to {it.name}: {faults(numbers)}"
 
     def assert_each_notice_came_once(self, routes=("gateway",)):
-        """From each of these routes, since the start; and nobody but guests came or went."""
+        """From each of these routes, since the start, if no node was lost; and nobody but guests came or went."""
         for owner in self.msgservers:
-            guest = self._guest(owner)
-            states = self.guests[guest]
-            assert ONLINE in states and OFFLINE in states, f"{owner.name} had no guest"
+            guest, states = self._guest(owner), [state for _, state in self._changes(owner)]
             for it in self.msgservers:
                 it.assert_told(STATUS_NOTICE, guest, dict.fromkeys(routes, states))
             # Of the user's clients this was the first, so it is told of it. Nobody is left to be told of the last.
             owner.assert_told(DESKTOP_LOGIN_NOTICE, guest, dict.fromkeys(routes, [1] * states.count(ONLINE)))
+        self._assert_nothing_was_told_of_others()
+
+    def assert_notices_tell_what_is_so(self):
+        """Each came once but of changes that were unconfirmed when the node was lost: of these, what is so at last."""
+        for owner in self.msgservers:
+            changes = self._changes(owner)
+            before = [state for at, state in changes if at < self._lost]
+            after = [state for at, state in changes if at > self._back]
+            unsure = [state for _, state in changes[len(before) : len(changes) - len(after)]]
+            guest = self._guest(owner)
+            for it in self.msgservers:
+                told = [state for _, state in it.notices[STATUS_NOTICE, guest]]
+                assert told in possibly_told(before, unsure, after), f"{it.name} of {guest}: {told}"
+            told = [state for _, state in owner.notices[DESKTOP_LOGIN_NOTICE, guest]]
+            fewest = [1] * (before + after).count(ONLINE)
+            assert fewest <= told <= fewest + [1] * (unsure.count(ONLINE) + 1), f"{owner.name} of {guest}: {told}"
+        self._assert_nothing_was_told_of_others()
+
+    def _changes(self, owner):
+        changes = self.guests[self._guest(owner)]
+        assert {ONLINE, OFFLINE} <= {state for _, state in changes}, f"{owner.name} had no guest"
+        return changes
+
+    def _assert_nothing_was_told_of_others(self):
         for it in self.msgservers:
             strangers = {user for _, user in it.notices if user < GUESTS}
             assert not strangers, f"{it.name} was told of {strangers}"
@@ -133,7 +168,18 @@ class Traffic:
     def _log(self, it, guest, here):
         status = ONLINE if here else OFFLINE
         it.update(guest, status)
-        self.guests[guest].append(status)
+        self.guests[guest].append((time.monotonic(), status))
+
+
+def possibly_told(before, unsure, after):
+    """Each of `before` and `after` once and in order; of `unsure`, the lost node has told so many, the next one tells
+    what is so when it knows everything, and what comes after that. That may be the last that was told, again."""
+    last = before[-1:]
+    changes = last + unsure
+    for told in range(len(last), len(changes) + 1):
+        for known in range(max(told - 1, 0), len(changes) + 1):
+            if known < len(changes) or told == len(changes):
+                yield before[:-1] + changes[:told] + changes[known:] + after
 
 
 def faults(numbers):

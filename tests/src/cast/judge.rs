@@ -61,8 +61,10 @@ pub struct State {
     excused: [bool; SERVERS],
     /// What was sent after this shows that its route works again.
     interrupted: Instant,
-    /// When the last node was.
-    lost: Instant,
+    /// When the last node was lost, as questions count.
+    lost: u64,
+    /// MsgServers that have an answer to a question of after that: a new node answers last.
+    answered: [bool; SERVERS],
     tally: Tally,
 }
 
@@ -73,8 +75,6 @@ struct Route {
     came: Option<Instant>,
     /// When the first message came that was sent after the interruption.
     restored: Option<Instant>,
-    /// A message has come that was sent after the last node was lost.
-    is_fresh: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -99,7 +99,8 @@ impl Judge {
                 numbers: [0; SERVERS],
                 excused: [false; SERVERS],
                 interrupted: Instant::now(),
-                lost: Instant::now(),
+                lost: 0,
+                answered: [false; SERVERS],
                 tally: Tally::default(),
             }),
             arrivals: watch::Sender::new(()),
@@ -166,6 +167,7 @@ impl State {
             update,
             notices,
             change,
+            before,
             state,
         } = self.population.act(origin, dice);
         self.tally.notices += notices.len() as u64;
@@ -177,7 +179,7 @@ impl State {
         let said: Vec<_> = said.collect();
         let is_certain = self
             .notices
-            .changed(change.user(), state, &said, self.excused);
+            .changed(change.user(), [before, state], &said, self.excused);
         for (to, raw) in all.into_iter().filter(|_| is_certain) {
             let due = Notice {
                 number: self.next_number(origin),
@@ -259,10 +261,10 @@ impl State {
         let missing = missing.filter(|(_, message)| is_due(message));
         let oldest = missing.map(|(_, message)| message.note).min();
         self.notices.node_is_lost(now, oldest, excused);
-        self.lost = now;
+        self.lost = self.population.ask();
+        self.answered = [false; SERVERS];
         let notices = &self.notices;
         for route in self.routes.iter_mut().flatten() {
-            route.is_fresh = false;
             // Of users in doubt, nothing is due as it is.
             let certain = |due: &Notice| !notices.is_in_doubt(due.change.user());
             route.notices.retain(certain);
@@ -404,15 +406,6 @@ impl State {
         if sent.is_some_and(|sent| sent > self.interrupted) {
             route.restored.get_or_insert(now);
         }
-        if sent.is_some_and(|sent| sent > self.lost) && !route.is_fresh {
-            route.is_fresh = true;
-            let fresh = |to: usize, of: usize| self.routes[to][of].is_fresh;
-            let mut pairs = (0..SERVERS).flat_map(|to| (0..SERVERS).map(move |of| (to, of)));
-            if pairs.all(|(to, of)| to == of || fresh(to, of) || self.is_excused(to, of)) {
-                // A new node routes what is newer when it has told everything that is older.
-                self.notices.node_knows();
-            }
-        }
     }
 
     fn notice_came(&mut self, target: usize, raw: &[u8]) {
@@ -491,6 +484,10 @@ impl State {
         };
         let asked = answer.note;
         self.population.answered(server, asked);
+        self.answered[server] |= asked > self.lost;
+        if (0..SERVERS).all(|server| self.answered[server] || self.excused[server]) {
+            self.notices.node_knows();
+        }
         for (user, online) in answer.online {
             let right = self.population.answer(user, server, asked);
             if right != Some(!online) || self.may_be_wrong(user) {

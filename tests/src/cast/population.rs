@@ -5,7 +5,7 @@
 //! do concurrently has to have one outcome: a user stays with one MsgServer, or is a *roamer*, who
 //! does nothing before everybody has been told of what he did last.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::deployment::FanOut;
 use crate::dice::Dice;
@@ -35,6 +35,8 @@ pub struct Population {
     /// Of each MsgServer.
     restless: Vec<Vec<Restless>>,
     roamers: Vec<Roamer>,
+    /// How those are who come and go.
+    states: BTreeMap<u32, State>,
 }
 
 /// What a MsgServer reports.
@@ -46,6 +48,8 @@ pub struct Report {
     pub notices: Vec<Delivery>,
     /// What is proved when the notices have arrived.
     pub change: Change,
+    /// How the user was.
+    pub before: State,
     /// How the user is now.
     pub state: State,
 }
@@ -128,6 +132,7 @@ impl Population {
             clock: 1,
             restless: Vec::new(),
             roamers: (0..ROAMERS).map(|_| Roamer::default()).collect(),
+            states: BTreeMap::new(),
         };
         for server in 0..SERVERS {
             population.rules.open(server);
@@ -138,6 +143,12 @@ impl Population {
             population.rules.handle(server, &messages::role(1));
             let list = population.list(server);
             population.rules.handle(server, &list);
+        }
+        let restless = |server| (0..RESTLESS).map(move |number| restless_user(server, number));
+        let all = (0..SERVERS).flat_map(restless);
+        for user in all.chain(FIRST_ROAMER..FIRST_ROAMER + ROAMERS) {
+            let state = population.state(user);
+            population.states.insert(user, state);
         }
         population
     }
@@ -186,6 +197,8 @@ impl Population {
             None => self.stir(server, dice),
         };
         let (user, update) = report;
+        let state = self.state(user);
+        let before = self.states.insert(user, state.clone());
         let notices = self.rules.handle(server, &update);
         if let Some(roamer) = self.roamer(user) {
             roamer.pending = notices.len();
@@ -193,7 +206,8 @@ impl Population {
         Report {
             update,
             notices,
-            state: self.state(user),
+            before: before.unwrap_or_else(|| state.clone()),
+            state,
             change: Change {
                 user,
                 at: self.clock,

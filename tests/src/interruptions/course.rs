@@ -217,6 +217,8 @@ impl<'a> Play<'a> {
             Interruption::Terminate => {
                 self.judge.with(State::lose_node);
                 let ended = self.site.stop_node().await;
+                // Until now it may have answered.
+                self.judge.with(State::lose_node);
                 self.replace(number).await?;
                 ended
             }

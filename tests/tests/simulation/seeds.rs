@@ -19,22 +19,14 @@ pub(crate) struct Outcome {
 /// - A node crashes while MsgServers of one address do not read and their connections die: the next
 ///   node applies a claim before the end of the connection that it follows, and it takes another
 ///   MsgServer's seat.
-/// - A gateway and a node die one after the other: a notice of a user comes behind a newer one. It is
-///   not known yet whether the node or the judge is wrong.
-const OPEN: [(&[&str], &[u64]); 2] = [
-    (
-        &[
-            "dying_links: true",
-            "node_crashes: true",
-            "slow_readers: true",
-        ],
-        &[48, 64],
-    ),
-    (
-        &["[GatewayDies, GatewayVanishes, NodeDies, Stall, Cut]"],
-        &[0, 8],
-    ),
-];
+const OPEN: [(&[&str], &[u64]); 1] = [(
+    &[
+        "dying_links: true",
+        "node_crashes: true",
+        "slow_readers: true",
+    ],
+    &[48, 64],
+)];
 
 fn open(plan: &dyn fmt::Debug) -> &'static [u64] {
     let plan = format!("{plan:?}");

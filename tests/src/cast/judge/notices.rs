@@ -74,7 +74,8 @@ pub(super) struct Notices {
 
 #[derive(Debug, Default)]
 struct User {
-    /// In order. Of somebody who is in doubt: since the first change that is.
+    /// In order. Of somebody who is in doubt: the last one that is not, for that may be told again
+    /// before the others, and since then.
     changes: Vec<Change>,
     in_doubt: bool,
     /// What each MsgServer was told last of somebody in doubt: since which change that may be so.
@@ -91,11 +92,12 @@ struct Change {
 }
 
 impl Notices {
-    /// A user did something; `caused`: what that causes, for whom. True if that is due as it is.
+    /// A user did something, and was so before, is so now; `caused`: what that causes, for whom.
+    /// True if that is due as it is.
     pub(super) fn changed(
         &mut self,
         user: u32,
-        state: State,
+        [before, state]: [State; 2],
         caused: &[(usize, Saying)],
         excused: [bool; SERVERS],
     ) -> bool {
@@ -110,11 +112,10 @@ impl Notices {
             it.changes.retain(remembered);
             it.in_doubt = is_open;
         }
-        it.changes.push(Change {
-            at: now,
-            state,
-            caused: caused.iter().map(|(to, what)| (*to, *what, true)).collect(),
-        });
+        if it.changes.is_empty() {
+            it.changes.push(Change::to(before, &[]));
+        }
+        it.changes.push(Change::to(state, caused));
         !it.in_doubt
     }
 
@@ -149,7 +150,7 @@ impl Notices {
         for user in self.users.values_mut().filter(|user| !user.in_doubt) {
             let in_doubt = |change: &Change| change.at >= since || change.is_due(excused);
             if let Some(first) = user.changes.iter().position(in_doubt) {
-                user.changes.drain(..first);
+                user.changes.drain(..first.saturating_sub(1));
                 user.in_doubt = true;
             }
         }
@@ -236,6 +237,15 @@ impl User {
 }
 
 impl Change {
+    /// It happens now.
+    fn to(state: State, caused: &[(usize, Saying)]) -> Self {
+        Self {
+            at: Instant::now(),
+            state,
+            caused: caused.iter().map(|(to, what)| (*to, *what, true)).collect(),
+        }
+    }
+
     fn is_due(&self, excused: [bool; SERVERS]) -> bool {
         let mut due = self.caused.iter().filter(|(.., is_due)| *is_due);
         due.any(|(to, ..)| !excused[*to])
@@ -268,7 +278,9 @@ mod tests {
 
         assert!(notices.is_in_doubt(7));
         assert!(notices.is_told(7, NOBODY), "it was told before");
+        assert!(notices.heard(1, AWAY), "so he was before");
         assert!(notices.heard(1, ONLINE));
+        assert!(!notices.heard(1, AWAY), "it is older");
         assert!(!notices.heard(1, OFFLINE), "he never was");
     }
 
@@ -330,6 +342,7 @@ mod tests {
     };
 
     const OFFLINE: Saying = Saying { value: 2, ..ONLINE };
+    const AWAY: Saying = Saying { value: 3, ..ONLINE };
 
     /// MsgServer 1 is to be told of it.
     fn reported(notices: &mut Notices, status: Status) -> bool {
@@ -338,10 +351,11 @@ mod tests {
         } else {
             OFFLINE
         };
-        let state = State {
+        let state = |status| State {
             status,
             holders: Vec::new(),
         };
-        notices.changed(7, state, &[(1, what)], NOBODY)
+        let before = state(Status::Leave);
+        notices.changed(7, [before, state(status)], &[(1, what)], NOBODY)
     }
 }

@@ -175,7 +175,7 @@ impl Site {
         &mut self,
         limit: Duration,
         what: &str,
-        is_so: impl Fn(&Self) -> bool,
+        mut is_so: impl FnMut(&Self) -> bool,
     ) -> bool {
         let end = self.now() + limit;
         while !is_so(self) {
