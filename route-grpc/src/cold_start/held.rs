@@ -9,6 +9,10 @@ use route_proto::attach::cost;
 use route_proto::attach::v1::UplinkEntry;
 use route_proto::attach::v1::uplink_entry::Entry;
 
+/// By how much the comparison of two gateways' clocks may err, microseconds. A MsgServer claims a
+/// connection when another one has ended: that has to come first.
+const CLOCKS_ERR_BY: i64 = 100_000;
+
 /// By gateway.
 #[derive(Debug, Default)]
 pub(super) struct Held {
@@ -84,9 +88,12 @@ impl Held {
         for (gateway, held) in self.gateways {
             let mut last: HashMap<u64, i64> = HashMap::new();
             for HeldEntry { read_at, entry } in held.entries {
+                let is_claim = matches!(&entry.entry, Some(Entry::Role(_)));
+                let later = if is_claim { CLOCKS_ERR_BY } else { 0 };
+                let turn = read_at.saturating_add(later);
                 // A clock may have gone back.
-                let last = last.entry(entry.link).or_insert(read_at);
-                *last = read_at.max(*last);
+                let last = last.entry(entry.link).or_insert(turn);
+                *last = turn.max(*last);
                 all.push((*last, gateway, entry));
             }
         }

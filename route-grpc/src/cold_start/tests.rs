@@ -1,6 +1,7 @@
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    DeliveryRun, LinkOpened, RestoredLink, Returned, SessionTable, StatusQuery,
+    DeliveryRun, LinkClosed, LinkOpened, RestoredLink, Returned, RoleReport, SessionTable,
+    StatusQuery,
 };
 
 use super::*;
@@ -150,6 +151,24 @@ fn what_several_gateways_have_read_is_applied_in_that_order() {
             (7, vec![(2, 2)])
         ]
     );
+}
+
+#[test]
+fn a_claim_comes_after_the_end_of_the_connection_before_although_clocks_err() {
+    let mut start = cold_start(1000);
+    let claim = Entry::Role(RoleReport { claimed: true });
+    start.hold(7, vec![entry(1, 2, claim), query(1, 3)], |_| 0);
+    start.hold(
+        8,
+        vec![entry(1, 9, Entry::Closed(LinkClosed::default()))],
+        |_| 50_000,
+    );
+    start.hold(9, vec![query(1, 5)], |_| 200_000);
+
+    let order = start.into_held().into_iter();
+    let order: Vec<_> = order.map(|(gateway, _)| gateway).collect();
+
+    assert_eq!(order, [8, 7, 9]);
 }
 
 /// The node has these gateways, and they have caught up.
