@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use route_grpc::node::load::Load;
+use route_grpc::settings::NotifyOnLoss;
 
 use crate::handover::connection::Connection;
 use crate::handover::msg_server::{USERS, user};
@@ -149,8 +150,16 @@ impl World {
             return;
         }
         let notices = &self.servers[connection.server].notices;
-        let of_all = |all: &Vec<bool>| all.len();
-        let changes = self.changes.iter().map(|(user, all)| (*user, of_all(all)));
+        let now = self.now();
+        let changed = |user| self.changes.get(&user).map_or(0, Vec::len);
+        // The end of a MsgServer's connection may be a change of all its users.
+        let ends = |at| match self.settings.notify_on_loss {
+            NotifyOnLoss::All => self.facts.endings(at, now) + self.facts.losses(at, now),
+            NotifyOnLoss::None => 0,
+        };
+        let of_server = |at| (0..USERS).map(move |number| user(at, number));
+        let all = (0..self.servers.len()).flat_map(|at| of_server(at).map(move |user| (at, user)));
+        let changes = all.map(|(at, user)| (user, changed(user) + ends(at)));
         let moves = self.moves.iter().map(|(user, count)| (*user, *count));
         for (user, count) in changes.chain(moves) {
             let missing = count.saturating_sub(notices.get(&user).map_or(0, Vec::len));
