@@ -6,7 +6,7 @@ use pdu_gateway::links::listener::Door;
 use system_tests::cast::msg_server::GATEWAYS;
 use system_tests::cast::population::{SERVERS, STAYING, home};
 
-use crate::network::board::{NODES, TWIN};
+use crate::network::board::{GatewayLife, NODES, TWIN};
 use crate::network::check;
 use crate::network::host::{gateway_name, node_name};
 use crate::network::site::{Site, servers_of};
@@ -39,20 +39,12 @@ fn a_node_whose_host_vanishes_is_noticed_and_its_successor_found() {
         if !board.all_attached() {
             board.violate("a gateway has left its node too early".to_owned());
         }
-        // The first may have the successor when the last one knows.
-        let mut knew = Vec::new();
         site.until(
             NOTICED_WITHIN + SECOND - NOTICED_AFTER,
             "gateways know, and hold their doors",
-            |site| {
-                let gateways = site.board.gateways();
-                knew.resize(gateways.len(), false);
-                for (gateway, knew) in gateways.iter().zip(&mut knew) {
-                    let is_held = *gateway.door.borrow() == Door::Held;
-                    *knew |= !gateway.readiness.is_ready() && is_held;
-                }
-                knew.iter().all(|knew| *knew)
-            },
+            each_once(|gateway| {
+                !gateway.readiness.is_ready() && *gateway.door.borrow() == Door::Held
+            }),
         );
         // The vanished host is tried for 3 s.
         site.until(Duration::from_secs(5), "the successor has all", |site| {
@@ -135,15 +127,16 @@ fn a_drain_moves_all_gateways_at_once() {
     seeds::play(SEEDS, &"a drain", |seed, shown| {
         let mut site = Site::begun(seed, shown);
         site.start(&node_name(1));
-        site.pass(MOMENT);
+        site.pass(SECOND);
         site.terminate_node();
 
         let streams_end = Duration::from_millis(200);
         let on_its_way = Duration::from_millis(80);
-        site.until(streams_end + on_its_way, "all streams have ended", |site| {
-            let mut gateways = site.board.gateways().into_iter();
-            gateways.all(|gateway| !gateway.readiness.is_ready())
-        });
+        site.until(
+            streams_end + on_its_way,
+            "all streams have ended",
+            each_once(|gateway| !gateway.readiness.is_ready()),
+        );
         site.active = 1;
         // A back-off of 100 ms, a connection, a hello.
         site.until(MOMENT, "the successor has all", |site| {
@@ -190,4 +183,16 @@ fn of_two_gateways_with_one_id_the_second_has_to_wait_and_the_first_is_supersede
         site.start(&first);
         site.conclude()
     });
+}
+
+/// Something has been so of each gateway: the first one may have a successor when the last one
+/// knows.
+fn each_once(is_so: impl Fn(&GatewayLife) -> bool) -> impl FnMut(&Site) -> bool {
+    let mut was_so = [false; GATEWAYS];
+    move |site| {
+        for (gateway, was_so) in site.board.gateways().iter().zip(&mut was_so) {
+            *was_so |= is_so(gateway);
+        }
+        was_so.iter().all(|was_so| *was_so)
+    }
 }
