@@ -91,9 +91,9 @@ impl Judge {
         let route = || (0..SERVERS).map(|_| Route::default()).collect();
         Self {
             state: Mutex::new(State {
+                notices: Notices::new(population.states()),
                 population,
                 messages: Messages::new(SERVERS),
-                notices: Notices::default(),
                 routes: (0..SERVERS).map(|_| route()).collect(),
                 questions: Default::default(),
                 numbers: [0; SERVERS],
@@ -167,7 +167,6 @@ impl State {
             update,
             notices,
             change,
-            before,
             state,
         } = self.population.act(origin, dice);
         self.tally.notices += notices.len() as u64;
@@ -179,7 +178,7 @@ impl State {
         let said: Vec<_> = said.collect();
         let is_certain = self
             .notices
-            .changed(change.user(), [before, state], &said, self.excused);
+            .changed(change.user(), state, &said, self.excused);
         for (to, raw) in all.into_iter().filter(|_| is_certain) {
             let due = Notice {
                 number: self.next_number(origin),

@@ -5,7 +5,7 @@
 //! do concurrently has to have one outcome: a user stays with one MsgServer, or is a *roamer*, who
 //! does nothing before everybody has been told of what he did last.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::deployment::FanOut;
 use crate::dice::Dice;
@@ -35,8 +35,6 @@ pub struct Population {
     /// Of each MsgServer.
     restless: Vec<Vec<Restless>>,
     roamers: Vec<Roamer>,
-    /// How those are who come and go.
-    states: BTreeMap<u32, State>,
 }
 
 /// What a MsgServer reports.
@@ -48,8 +46,6 @@ pub struct Report {
     pub notices: Vec<Delivery>,
     /// What is proved when the notices have arrived.
     pub change: Change,
-    /// How the user was.
-    pub before: State,
     /// How the user is now.
     pub state: State,
 }
@@ -132,7 +128,6 @@ impl Population {
             clock: 1,
             restless: Vec::new(),
             roamers: (0..ROAMERS).map(|_| Roamer::default()).collect(),
-            states: BTreeMap::new(),
         };
         for server in 0..SERVERS {
             population.rules.open(server);
@@ -144,13 +139,15 @@ impl Population {
             let list = population.list(server);
             population.rules.handle(server, &list);
         }
+        population
+    }
+
+    /// How those are who come and go.
+    pub fn states(&self) -> impl Iterator<Item = (u32, State)> + '_ {
         let restless = |server| (0..RESTLESS).map(move |number| restless_user(server, number));
         let all = (0..SERVERS).flat_map(restless);
-        for user in all.chain(FIRST_ROAMER..FIRST_ROAMER + ROAMERS) {
-            let state = population.state(user);
-            population.states.insert(user, state);
-        }
-        population
+        let all = all.chain(FIRST_ROAMER..FIRST_ROAMER + ROAMERS);
+        all.map(|user| (user, self.state(user)))
     }
 
     /// 0x0708 of a MsgServer.
@@ -197,8 +194,6 @@ impl Population {
             None => self.stir(server, dice),
         };
         let (user, update) = report;
-        let state = self.state(user);
-        let before = self.states.insert(user, state.clone());
         let notices = self.rules.handle(server, &update);
         if let Some(roamer) = self.roamer(user) {
             roamer.pending = notices.len();
@@ -206,8 +201,7 @@ impl Population {
         Report {
             update,
             notices,
-            before: before.unwrap_or_else(|| state.clone()),
-            state,
+            state: self.state(user),
             change: Change {
                 user,
                 at: self.clock,
@@ -342,8 +336,9 @@ impl Population {
         Some((id, messages::update(id, status, Client::Windows)))
     }
 
-    fn state(&mut self, user: u32) -> State {
-        if let Some(roamer) = self.roamer(user) {
+    fn state(&self, user: u32) -> State {
+        let roamer = user.checked_sub(FIRST_ROAMER);
+        if let Some(roamer) = roamer.and_then(|number| self.roamers.get(number as usize)) {
             let is_here = !roamer.at.is_empty();
             return State {
                 status: if is_here {
@@ -354,9 +349,11 @@ impl Population {
                 holders: roamer.at.clone(),
             };
         }
-        let clients = self
-            .restless(user)
-            .map_or([Presence::Gone; 3], |it| it.clients);
+        let clients = home(user).and_then(|(server, number)| {
+            let number = number.checked_sub(STAYING)?;
+            Some(self.restless.get(server)?.get(number as usize)?.clients)
+        });
+        let clients = clients.unwrap_or([Presence::Gone; 3]);
         let desktops = &clients[..2];
         let status = if desktops.contains(&Presence::Here) {
             Status::Online

@@ -64,8 +64,8 @@ impl Saying {
     }
 }
 
-/// Everybody of whom something was told.
-#[derive(Debug, Default)]
+/// Everybody who may be told of.
+#[derive(Debug)]
 pub(super) struct Notices {
     users: BTreeMap<u32, User>,
     /// A node was lost, and the next one may not have told everything yet.
@@ -92,28 +92,44 @@ struct Change {
 }
 
 impl Notices {
-    /// A user did something, and was so before, is so now; `caused`: what that causes, for whom.
-    /// True if that is due as it is.
+    /// Nobody has done anything yet. `states`: how those are who may.
+    pub(super) fn new(states: impl IntoIterator<Item = (u32, State)>) -> Self {
+        let users = states.into_iter().map(|(user, state)| {
+            let changes = vec![Change::to(state, &[])];
+            (
+                user,
+                User {
+                    changes,
+                    ..User::default()
+                },
+            )
+        });
+        Self {
+            users: users.collect(),
+            is_open: false,
+        }
+    }
+
+    /// A user did something; `caused`: what that causes, for whom. True if that is due as it is.
     pub(super) fn changed(
         &mut self,
         user: u32,
-        [before, state]: [State; 2],
+        state: State,
         caused: &[(usize, Saying)],
         excused: [bool; SERVERS],
     ) -> bool {
         let (is_open, now) = (self.is_open, Instant::now());
         let it = self.users.entry(user).or_default();
         if it.in_doubt && !is_open && it.lacks(excused).is_none() {
-            *it = User::default();
+            it.settle();
         }
         if !it.in_doubt {
             let remembered =
                 |change: &Change| change.is_due(excused) || change.at + REMEMBERED > now;
+            let last = it.changes.pop();
             it.changes.retain(remembered);
+            it.changes.extend(last);
             it.in_doubt = is_open;
-        }
-        if it.changes.is_empty() {
-            it.changes.push(Change::to(before, &[]));
         }
         it.changes.push(Change::to(state, caused));
         !it.in_doubt
@@ -199,11 +215,21 @@ impl Notices {
 
     /// Everything is told, or never will be.
     pub(super) fn forget(&mut self) {
-        self.users.clear();
+        self.users.values_mut().for_each(User::settle);
     }
 }
 
 impl User {
+    /// Everything is told. How he is may be told again some day.
+    fn settle(&mut self) {
+        let last = self.changes.pop();
+        let last = last.map(|last| Change::to(last.state, &[]));
+        *self = Self {
+            changes: last.into_iter().collect(),
+            ..Self::default()
+        };
+    }
+
     /// Something of which a MsgServer was not told, nor of anything newer.
     fn lacks(&self, excused: [bool; SERVERS]) -> Option<(usize, Saying)> {
         for (number, change) in self.changes.iter().enumerate() {
@@ -270,7 +296,7 @@ mod tests {
 
     #[test]
     fn of_a_change_that_was_unconfirmed_it_may_be_told_again() {
-        let (mut notices, now) = (Notices::default(), Instant::now());
+        let (mut notices, now) = (notices(), Instant::now());
         assert!(reported(&mut notices, Status::Online));
         notices.came(1, ONLINE);
 
@@ -286,7 +312,7 @@ mod tests {
 
     #[test]
     fn what_was_confirmed_long_ago_is_not_told_again() {
-        let (mut notices, now) = (Notices::default(), Instant::now());
+        let (mut notices, now) = (notices(), Instant::now());
         reported(&mut notices, Status::Online);
         notices.came(1, ONLINE);
 
@@ -298,7 +324,7 @@ mod tests {
 
     #[test]
     fn the_last_is_told_and_nothing_older_after_that() {
-        let (mut notices, now) = (Notices::default(), Instant::now());
+        let (mut notices, now) = (notices(), Instant::now());
         reported(&mut notices, Status::Online);
         reported(&mut notices, Status::Offline);
         notices.node_is_lost(now, None, NOBODY);
@@ -312,7 +338,7 @@ mod tests {
 
     #[test]
     fn the_first_of_two_is_not_enough() {
-        let (mut notices, now) = (Notices::default(), Instant::now());
+        let (mut notices, now) = (notices(), Instant::now());
         reported(&mut notices, Status::Online);
         reported(&mut notices, Status::Offline);
         notices.node_is_lost(now, None, NOBODY);
@@ -324,7 +350,7 @@ mod tests {
 
     #[test]
     fn when_the_next_node_knows_everything_changes_are_told_as_they_are() {
-        let (mut notices, now) = (Notices::default(), Instant::now());
+        let (mut notices, now) = (notices(), Instant::now());
         notices.node_is_lost(now, None, NOBODY);
         assert!(!reported(&mut notices, Status::Online), "held");
 
@@ -351,11 +377,17 @@ mod tests {
         } else {
             OFFLINE
         };
-        let state = |status| State {
+        notices.changed(7, state(status), &[(1, what)], NOBODY)
+    }
+
+    fn notices() -> Notices {
+        Notices::new([(7, state(Status::Leave))])
+    }
+
+    fn state(status: Status) -> State {
+        State {
             status,
             holders: Vec::new(),
-        };
-        let before = state(Status::Leave);
-        notices.changed(7, [before, state(status)], &[(1, what)], NOBODY)
+        }
     }
 }

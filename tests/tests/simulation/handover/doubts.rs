@@ -17,6 +17,8 @@ pub(crate) struct Doubts {
     unconfirmed: BTreeMap<u32, BTreeSet<u64>>,
     /// By user: notices that may have come back from a connection that is gone.
     undelivered: BTreeMap<u32, usize>,
+    /// By user: how often they went with their MsgServer's last connection, and that was told.
+    went: BTreeMap<u32, usize>,
     /// Of connections that are gone, until nodes know everything of them.
     gone: Vec<Gone>,
 }
@@ -139,6 +141,16 @@ impl World {
         }
     }
 
+    /// A connection is over. If it was its MsgServer's last one, its users go with it.
+    pub(crate) fn note_gone_users(&mut self, server: usize) {
+        let mut open = self.connections.values();
+        if self.settings.notify_on_loss == NotifyOnLoss::All && open.all(|it| it.server != server) {
+            for user in &self.servers[server].online {
+                *self.doubts.went.entry(*user).or_default() += 1;
+            }
+        }
+    }
+
     /// A connection is over: what it was not written comes back, and may be an earlier node's then.
     pub(crate) fn note_undelivered(&mut self, connection: &Connection) {
         self.doubts.gone.push(Gone {
@@ -150,18 +162,14 @@ impl World {
             return;
         }
         let notices = &self.servers[connection.server].notices;
-        let now = self.now();
-        let changed = |user| self.changes.get(&user).map_or(0, Vec::len);
-        // The end of a MsgServer's connection may be a change of all its users.
-        let ends = |at| match self.settings.notify_on_loss {
-            NotifyOnLoss::All => self.facts.endings(at, now) + self.facts.losses(at, now),
-            NotifyOnLoss::None => 0,
-        };
-        let of_server = |at| (0..USERS).map(move |number| user(at, number));
-        let all = (0..self.servers.len()).flat_map(|at| of_server(at).map(move |user| (at, user)));
-        let changes = all.map(|(at, user)| (user, changed(user) + ends(at)));
+        let changes = self.changes.iter().map(|(user, all)| (*user, all.len()));
+        let went = self.doubts.went.iter().map(|(user, count)| (*user, *count));
+        let mut counts: BTreeMap<u32, usize> = changes.collect();
+        for (user, count) in went {
+            *counts.entry(user).or_default() += count;
+        }
         let moves = self.moves.iter().map(|(user, count)| (*user, *count));
-        for (user, count) in changes.chain(moves) {
+        for (user, count) in counts.into_iter().chain(moves) {
             let missing = count.saturating_sub(notices.get(&user).map_or(0, Vec::len));
             *self.doubts.undelivered.entry(user).or_default() += missing;
         }

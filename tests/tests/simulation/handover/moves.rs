@@ -155,6 +155,7 @@ impl World {
         let Some(mut connection) = self.connections.remove(&number) else {
             return;
         };
+        self.note_gone_users(connection.server);
         self.note_undelivered(&connection);
         if let Some(host) = &self.gateways[connection.gateway] {
             connection.end(&host.gateway, reason);
