@@ -245,10 +245,10 @@ impl User {
 
     /// It was told this, or something newer, of the change with this number.
     fn has_heard(&self, target: usize, what: Saying, number: usize) -> bool {
-        let last = self.changes.last();
-        // Who does not hold the user any more is not told of desktop logins.
-        let is_holder = last.is_some_and(|last| last.state.holders.contains(&target));
-        let is_over = what.subject == Subject::DesktopLogin && !is_holder;
+        // Who does not hold the user any more is not told of desktop logins, even if he comes back.
+        let mut since = self.changes.iter().skip(number);
+        let was_left = since.any(|change| !change.state.holders.contains(&target));
+        let is_over = what.subject == Subject::DesktopLogin && was_left;
         let heard = self.heard.get(&(target, what.subject as u8));
         is_over
             || heard.is_some_and(|(from, value)| {
@@ -334,6 +334,28 @@ mod tests {
 
         assert_eq!(notices.lacking(NOBODY).count(), 0);
         assert!(!notices.heard(1, ONLINE), "it is older");
+    }
+
+    #[test]
+    fn a_desktop_login_need_not_be_told_to_who_lost_the_user_meanwhile() {
+        let state = |status, holders: &[usize]| State {
+            status,
+            holders: holders.to_vec(),
+        };
+        let login = Saying {
+            subject: Subject::DesktopLogin,
+            ..ONLINE
+        };
+        for (meanwhile, is_told) in [(vec![], true), (vec![1], false)] {
+            let mut notices = notices();
+            notices.node_is_lost(Instant::now(), None, NOBODY);
+            notices.changed(7, state(Status::Online, &[1]), &[(1, login)], NOBODY);
+            notices.changed(7, state(Status::Offline, &meanwhile), &[], NOBODY);
+
+            notices.changed(7, state(Status::Offline, &[1]), &[], NOBODY);
+
+            assert_eq!(notices.is_told(7, NOBODY), is_told);
+        }
     }
 
     #[test]
