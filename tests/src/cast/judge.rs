@@ -410,6 +410,8 @@ impl State {
     fn notice_came(&mut self, target: usize, raw: &[u8]) {
         let what = format!("{target} got {}", described(raw));
         let Some(saying) = Saying::of(raw) else {
+            self.deviation(&format!("{what}, which cannot be read"));
+            self.tally.wrong_notices += 1;
             return;
         };
         if self.notices.is_in_doubt(saying.user) {

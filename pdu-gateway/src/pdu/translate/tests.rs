@@ -375,7 +375,7 @@ fn update(user_status: u32, user_id: u32, client_type: u32) -> Vec<u8> {
 }
 
 /// Command, body, scope, users.
-#[allow(clippy::too_many_lines)] // a table
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn valid_envelopes() -> Vec<(u16, Vec<u8>, &'static str, Vec<u32>)> {
     let message = |msg_type: i32| {
         im::message::ImMsgData {

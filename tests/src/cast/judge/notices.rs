@@ -78,8 +78,20 @@ struct User {
     /// before the others, and since then.
     changes: Vec<Change>,
     in_doubt: bool,
-    /// What each MsgServer was told last of somebody in doubt: since which change that may be so.
-    heard: BTreeMap<(usize, u8), (usize, u32)>,
+    /// Nodes that were lost meanwhile: each next one may tell something again.
+    losses: usize,
+    /// What each MsgServer was told last of somebody in doubt.
+    heard: BTreeMap<(usize, u8), Heard>,
+}
+
+/// What a MsgServer knows of a user.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    /// Since this change it may be so.
+    from: usize,
+    value: u32,
+    /// How often it was told the same again.
+    repeats: usize,
 }
 
 #[derive(Debug)]
@@ -170,6 +182,8 @@ impl Notices {
                 user.in_doubt = true;
             }
         }
+        let in_doubt = self.users.values_mut().filter(|user| user.in_doubt);
+        in_doubt.for_each(|user| user.losses += 1);
     }
 
     /// The next node has told everything that there was to tell.
@@ -183,19 +197,29 @@ impl Notices {
     }
 
     /// A MsgServer is told something of a user in doubt. False: it is older than what it was told
-    /// before, or was never so.
+    /// before, was never so, or has come again too often.
     pub(super) fn heard(&mut self, target: usize, what: Saying) -> bool {
         let Some(user) = self.users.get_mut(&what.user) else {
             return false;
         };
-        let key = (target, what.subject as u8);
-        let from = user.heard.get(&key).map_or(0, |(from, _)| *from);
+        let before = user.knows(target, what.subject);
+        let from = before.map_or(0, |before| before.from);
         let changes = user.changes.iter().enumerate().skip(from);
-        let Some((at, _)) = changes.clone().find(|(_, change)| change.may_say(what)) else {
+        let mut fitting = changes.filter(|(_, change)| change.may_say(what));
+        let Some((at, _)) = fitting.next() else {
             return false;
         };
-        user.heard.insert(key, (at, what.value));
-        true
+        // Each of the others may be what tells it, and each node that is lost.
+        let most = fitting.count() + user.losses;
+        let same = before.filter(|before| (before.from, before.value) == (at, what.value));
+        let repeats = same.map_or(0, |same| same.repeats + 1);
+        let heard = Heard {
+            from: at,
+            value: what.value,
+            repeats,
+        };
+        user.heard.insert((target, what.subject as u8), heard);
+        repeats <= most
     }
 
     /// Everything that is due of this user has come.
@@ -251,14 +275,35 @@ impl User {
         let is_over = what.subject == Subject::DesktopLogin && was_left;
         let heard = self.heard.get(&(target, what.subject as u8));
         is_over
-            || heard.is_some_and(|(from, value)| {
+            || heard.is_some_and(|heard| {
                 let told = Saying {
-                    value: *value,
+                    value: heard.value,
                     ..what
                 };
-                let newer = self.changes.iter().skip(number.max(*from));
+                let newer = self.changes.iter().skip(number.max(heard.from));
                 newer.into_iter().any(|change| change.may_say(told))
             })
+    }
+
+    /// What a MsgServer was told last, in its turn or while the user is in doubt.
+    fn knows(&self, target: usize, subject: Subject) -> Option<Heard> {
+        let mut came = self.changes.iter().enumerate().rev();
+        let came = came.find_map(|(from, change)| {
+            let mut all = change.caused.iter();
+            let (_, what, _) =
+                all.find(|(to, what, is_due)| !is_due && (*to, what.subject) == (target, subject))?;
+            let value = what.value;
+            Some(Heard {
+                from,
+                value,
+                repeats: 0,
+            })
+        });
+        let heard = self.heard.get(&(target, subject as u8)).copied();
+        heard
+            .into_iter()
+            .chain(came)
+            .max_by_key(|it| (it.from, it.repeats))
     }
 }
 
@@ -304,10 +349,23 @@ mod tests {
 
         assert!(notices.is_in_doubt(7));
         assert!(notices.is_told(7, NOBODY), "it was told before");
-        assert!(notices.heard(1, AWAY), "so he was before");
         assert!(notices.heard(1, ONLINE));
+        assert!(!notices.heard(1, ONLINE), "again and again");
         assert!(!notices.heard(1, AWAY), "it is older");
         assert!(!notices.heard(1, OFFLINE), "he never was");
+    }
+
+    #[test]
+    fn of_a_change_that_was_not_told_it_may_be_told_first_what_was_before() {
+        let (mut notices, now) = (notices(), Instant::now());
+        assert!(reported(&mut notices, Status::Online));
+
+        notices.node_is_lost(now, None, NOBODY);
+
+        assert!(notices.heard(1, AWAY));
+        assert!(!notices.is_told(7, NOBODY));
+        assert!(notices.heard(1, ONLINE));
+        assert!(notices.is_told(7, NOBODY));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! What is excused, and nothing else: what nobody can know after two failures at once.
-//! ARCHITECTURE.md lists it under "Attach".
+//! `docs/hand-over.md` lists it under "What is not kept".
 //!
 //! Beside what stands here:
 //!
