@@ -17,6 +17,15 @@ pub mod v1 {
     tonic::include_proto!("teamtalk.attach.v1");
 }
 
+/// Longest name of a MsgServer, bytes.
+const NAME_LEN: usize = 63;
+
+/// Whether this can be the name of a MsgServer (`LinkOpened.msg_server`): 1 to 63 characters of `[A-Za-z0-9._-]`.
+pub fn is_msg_server_name(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    (1..=NAME_LEN).contains(&text.len()) && text.bytes().all(fits)
+}
+
 /// What an entry costs beside its payload, bytes: its structs and its place in a queue, roughly.
 pub const ENTRY_COST: usize = 128;
 

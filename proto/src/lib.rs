@@ -1,6 +1,6 @@
 //! Every `.proto` of TeamTalk Route, as generated code and as a descriptor set, and what both ends of
 //! a protocol have to agree on beside that: the frame of legacy PDUs ([`pdu`]), what an entry of Attach
-//! costs ([`attach::cost`]).
+//! costs ([`attach::cost`]), what a MsgServer may be called ([`attach::is_msg_server_name`]).
 //!
 //! Nothing else is written by hand: behaviour lives in the crates that use the messages.
 

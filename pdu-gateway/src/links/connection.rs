@@ -5,7 +5,6 @@
 //! No timer runs here: a task sleeps until its socket, its link, its window or the throttle wakes it.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,11 +12,13 @@ use route_proto::attach::v1::{CloseReason, LinkOpened};
 use route_runtime::life::unix_time;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
+use tracing::field::display;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use crate::links::gateway::Gateway;
 use crate::links::link::{Link, Shut};
 use crate::links::network::Socket;
+use crate::links::peer::{Name, Peer};
 use crate::links::pressure::Turn;
 use crate::links::reader::Reader;
 use crate::links::registry::Place;
@@ -27,16 +28,13 @@ use crate::links::writer::Writer;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends.
-pub async fn serve<S: Socket>(gateway: Arc<Gateway>, socket: S, place: Place) {
-    let Ok(peer) = socket.peer_addr() else {
-        return;
-    };
-    // An IPv4 address may come in its IPv6 form; links of one MsgServer have to look alike.
-    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+pub async fn serve<S: Socket>(gateway: Arc<Gateway>, socket: S, peer: Peer, place: Place) {
     let now = gateway.clock.now();
     let link = gateway.links.open(peer, &gateway.link_settings, now);
     gateway.counters.opened();
-    let span = info_span!("link", link = link.number(), %peer);
+    let Peer { address, name } = link.peer();
+    let name = name.as_ref().map(display);
+    let span = info_span!("link", link = link.number(), peer = %address, msg_server = name);
     async {
         info!("link opened");
         gateway.uplink.open(link.number(), opened(&link));
@@ -56,8 +54,10 @@ pub async fn serve<S: Socket>(gateway: Arc<Gateway>, socket: S, place: Place) {
 }
 
 fn opened(link: &Link) -> LinkOpened {
+    let Peer { address, name } = link.peer();
     LinkOpened {
-        peer: link.peer().to_string(),
+        peer: address.to_string(),
+        msg_server: name.as_ref().map(Name::to_string).unwrap_or_default(),
         opened_unix_millis: i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX),
         ..LinkOpened::default()
     }

@@ -7,7 +7,6 @@
 
 mod outbox;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -19,6 +18,7 @@ use route_proto::attach::v1::{CloseReason, TakenMark};
 use self::outbox::Outbox;
 use crate::links::host;
 use crate::links::output::{Batch, GivenBack};
+use crate::links::peer::Peer;
 use crate::links::pressure::Turn;
 use crate::links::run::Run;
 use crate::pdu::codec;
@@ -33,7 +33,7 @@ const HALF_A_TICK: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Link {
     number: u64,
-    peer: SocketAddr,
+    peer: Peer,
     outbox: Mutex<Outbox>,
     /// When something was last received, milliseconds since the gateway started.
     heard: AtomicU64,
@@ -107,7 +107,7 @@ pub struct LinkSettings {
 
 impl Link {
     /// A link that has just been connected.
-    pub fn new(number: u64, peer: SocketAddr, settings: &LinkSettings, now: Duration) -> Arc<Self> {
+    pub fn new(number: u64, peer: Peer, settings: &LinkSettings, now: Duration) -> Arc<Self> {
         Arc::new(Link {
             number,
             peer,
@@ -123,9 +123,9 @@ impl Link {
         self.number
     }
 
-    /// The MsgServer's address.
-    pub fn peer(&self) -> SocketAddr {
-        self.peer
+    /// Its other end.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// Puts a run into the queue, or gives it back, or drops it if it is an old kick that would hit somebody new. The

@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use crate::links::connection;
 use crate::links::gateway::Gateway;
 use crate::links::network::{Listen, Socket};
+use crate::links::peer::{Name, Peer};
 use crate::links::registry::Place;
 use crate::metrics::Refused;
 
@@ -61,6 +62,8 @@ impl AllowList {
 pub struct Listener {
     /// Whose links they become.
     pub gateway: Arc<Gateway>,
+    /// The name of every MsgServer that connects here.
+    pub name: Option<Name>,
     /// Who may connect.
     pub allowed: AllowList,
     /// Whether anybody may, at the moment.
@@ -135,14 +138,18 @@ impl Listener {
     }
 
     fn take(&self, socket: impl Socket, peer: SocketAddr) {
-        match self.judge(&socket, peer) {
+        let peer = Peer {
+            name: self.name.clone(),
+            ..peer.into()
+        };
+        match self.judge(&socket, peer.address) {
             Ok(place) => {
-                let serve = connection::serve(Arc::clone(&self.gateway), socket, place);
+                let serve = connection::serve(Arc::clone(&self.gateway), socket, peer, place);
                 self.tracker.spawn(serve);
             }
             Err(reason) => {
                 self.gateway.counters.refused(reason);
-                warn!(%peer, ?reason, "connection refused");
+                warn!(peer = %peer.address, ?reason, "connection refused");
             }
         }
     }
@@ -151,7 +158,7 @@ impl Listener {
         if !self.allowed.allows(peer.ip()) {
             return Err(Refused::Address);
         }
-        let place = self.gateway.links.place(peer.ip().to_canonical())?;
+        let place = self.gateway.links.place(peer.ip())?;
         let host_timeout = self.gateway.link_settings.host_timeout;
         socket.set_up(host_timeout).map_err(|_| Refused::Broken)?;
         Ok(place)

@@ -7,6 +7,7 @@ pub mod link;
 pub mod listener;
 pub mod network;
 pub mod output;
+pub mod peer;
 pub mod pressure;
 mod reader;
 pub mod registry;

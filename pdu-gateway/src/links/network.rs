@@ -48,9 +48,6 @@ pub trait Socket: Sized + Send + 'static {
     /// What it is sent.
     type Output: AsyncWrite + Unpin + Send;
 
-    /// Who is at the other end.
-    fn peer_addr(&self) -> io::Result<SocketAddr>;
-
     /// Prepares it for PDUs, and for a host that may vanish: that is to be noticed after so long.
     fn set_up(&self, host_timeout: Duration) -> io::Result<()>;
 
@@ -107,10 +104,6 @@ impl Listen for Reserved {
 impl Socket for TcpStream {
     type Input = OwnedReadHalf;
     type Output = OwnedWriteHalf;
-
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.peer_addr()
-    }
 
     fn set_up(&self, host_timeout: Duration) -> io::Result<()> {
         let socket = SockRef::from(self);

@@ -1,6 +1,6 @@
 //! The registry of all links: by number for the downlink, by source for the listener, all of them for the tick.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use route_proto::attach::v1::CloseReason;
 
 use crate::links::link::{Link, LinkSettings};
+use crate::links::peer::Peer;
 use crate::links::pressure::Turn;
 use crate::metrics::Refused;
 
@@ -76,7 +77,7 @@ impl Links {
     }
 
     /// Registers a new link.
-    pub fn open(&self, peer: SocketAddr, settings: &LinkSettings, now: Duration) -> Arc<Link> {
+    pub fn open(&self, peer: Peer, settings: &LinkSettings, now: Duration) -> Arc<Link> {
         let mut state = self.state.lock();
         state.last_number += 1;
         let number = state.last_number;

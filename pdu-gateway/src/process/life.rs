@@ -46,6 +46,7 @@ impl Lifetime {
             .map(|reserved| {
                 let listener = Listener {
                     gateway: Arc::clone(&self.gateway),
+                    name: None,
                     allowed: self.allowed.clone(),
                     doors: self.door.clone(),
                     tracker: self.shutdown.tracker().clone(),

@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use route_proto::attach::v1::{DeliveryRun, LinkOpened};
 
 use super::*;
@@ -114,7 +116,7 @@ fn what_comes_after_the_end_is_given_back_until_the_node_knows_of_it() {
 
 fn link() -> Arc<Link> {
     let peer = SocketAddr::from(([10, 0, 0, 1], 1));
-    Link::new(1, peer, &SETTINGS, Duration::ZERO)
+    Link::new(1, peer.into(), &SETTINGS, Duration::ZERO)
 }
 
 fn uplink() -> Arc<Uplink> {

@@ -97,8 +97,8 @@ fn a_node_that_knows_nothing_gets_the_table_as_of_the_cut_and_what_came_after() 
     assert_eq!((opened.sequence, table.sequence), (3, 3));
     assert!(matches!(
         &opened.entry,
-        Some(Entry::Opened(LinkOpened { peer, restored: Some(it), .. }))
-            if it.listed && it.reported && peer == "10.0.0.1:1"
+        Some(Entry::Opened(LinkOpened { peer, msg_server, restored: Some(it), .. }))
+            if it.listed && it.reported && peer == "10.0.0.1:1" && msg_server == "one"
     ));
     assert!(matches!(
         &table.entry,
@@ -356,6 +356,7 @@ fn rows(table: &Table) -> Rows {
 fn open() -> (Ledger, UplinkEntry) {
     let opened = LinkOpened {
         peer: "10.0.0.1:1".to_owned(),
+        msg_server: "one".to_owned(),
         ..LinkOpened::default()
     };
     Ledger::open(NOW, LINK, Keep::Contents, opened)

@@ -91,7 +91,7 @@ impl Connection {
         opened_at: Duration,
     ) -> Self {
         let now = gateway.clock.now();
-        let link = gateway.links.open(peer, &gateway.link_settings, now);
+        let link = gateway.links.open(peer.into(), &gateway.link_settings, now);
         gateway.counters.opened();
         let opened = LinkOpened {
             peer: peer.to_string(),

@@ -98,6 +98,7 @@ pub(crate) async fn gateway(board: Arc<Board>, number: usize, id: usize) -> turm
     };
     let listener = Listener {
         gateway: Arc::clone(&gateway),
+        name: None,
         allowed: AllowList::new(vec!["192.168.0.0/16".parse()?]),
         doors: door.clone(),
         tracker: TaskTracker::new(),

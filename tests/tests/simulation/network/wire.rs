@@ -72,10 +72,6 @@ impl Socket for Connection {
     type Input = tcp::OwnedReadHalf;
     type Output = tcp::OwnedWriteHalf;
 
-    fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.peer_addr()
-    }
-
     fn set_up(&self, _: Duration) -> io::Result<()> {
         self.0.set_nodelay(true)
     }
