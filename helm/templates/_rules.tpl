@@ -26,6 +26,27 @@
 {{- if and .Values.gateway.service.nodePort (eq .Values.gateway.service.type "ClusterIP") }}
 {{- fail "gateway.service.nodePort needs gateway.service.type: NodePort or LoadBalancer." }}
 {{- end }}
+{{- $taken := dict (toString (int .Values.gateway.service.port)) "gateway.service.port" "8200" "MsgServers without a port of their own" "9464" "probes" "50051" "gRPC" }}
+{{- $hosts := dict }}
+{{- range .Values.gateway.msgServers }}
+{{- if .port }}
+{{- $port := int .port }}
+{{- with index $taken (toString $port) }}
+{{- fail (printf "gateway.msgServers has port %d, which is for %s." $port .) }}
+{{- end }}
+{{- $_ := set $taken (toString $port) .name }}
+{{- end }}
+{{- if and .nodePort (or (not .port) (eq $.Values.gateway.service.type "ClusterIP")) }}
+{{- fail (printf "gateway.msgServers: the nodePort of %s needs a port, and gateway.service.type: NodePort or LoadBalancer." .name) }}
+{{- end }}
+{{- $name := .name }}
+{{- range .hosts }}
+{{- if ne (default $name (index $hosts .)) $name }}
+{{- fail (printf "gateway.msgServers: host %s is %s and %s. Several MsgServers on one host are told apart by ports of their own." . (index $hosts .) $name) }}
+{{- end }}
+{{- $_ := set $hosts . $name }}
+{{- end }}
+{{- end }}
 {{- range $where, $labels := dict "commonLabels" .Values.commonLabels "node.podLabels" .Values.node.podLabels "gateway.podLabels" .Values.gateway.podLabels }}
 {{- range $label, $_ := $labels }}
 {{- if has $label (list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "helm.sh/chart") }}

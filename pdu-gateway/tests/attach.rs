@@ -8,6 +8,8 @@
 mod harness;
 #[path = "attach/kicks.rs"]
 mod kicks;
+#[path = "attach/names.rs"]
+mod names;
 
 use std::time::{Duration, Instant};
 

@@ -46,7 +46,10 @@ class Pod:
     def here(self, word):
         """An argument with this machine's ports and hosts."""
         word = re.sub(r"http://[\w.-]+:", f"http://{HOST}:", word).replace("$(POD_IP)", HOST)
-        return re.sub(r":(\d+)$", lambda found: f":{self.ports[int(found[1])]}", word)
+        # A listener may have a name. A table of hosts has none of our ports.
+        if word.startswith("--msg-server="):
+            return word
+        return re.sub(r":(\d+)(?==|$)", lambda found: f":{self.ports[int(found[1])]}", word)
 
     def probe(self, kind):
         """Whether a probe succeeds, asked as the kubelet asks."""

@@ -86,7 +86,7 @@ def test_a_new_chart_version_alone_replaces_no_pod():
 def test_container_ports_are_what_the_flags_bind(scenario):
     for workload in workloads(objects_of(scenario)):
         bound = {
-            int(address.rsplit(":", 1)[1])
+            int(address.rsplit(":", 1)[1].split("=")[0])
             for flag, addresses in flags(workload).items()
             if flag.endswith("listen")
             for address in addresses
@@ -357,6 +357,18 @@ def test_flags_are_written_as_the_command_line_wants_them():
     assert [it for it in given if "allow-cidr" in it] == ["--allow-cidr=10.1.0.0/16", "--allow-cidr=10.2.0.0/16"]
     off = workloads(render("mode=embedded", "gateway.flags.lenient=false"))
     assert not any("lenient" in it for it in container(off[0])["args"])
+
+
+def test_a_msg_server_has_a_port_or_hosts_or_both():
+    objects = objects_of("everything")
+    given = flags(find(objects, "Deployment", "-pdu-gateway"))
+    assert given["listen"] == ["$(POD_IP):8200", "$(POD_IP):8201=msg-1", "$(POD_IP):8202=msg-2"]
+    assert given["msg-server"] == ["msg-2=10.1.0.7", "msg-3=10.1.0.8,fd00::8"]
+    service = find(objects, "Service", "-pdu-gateway")
+    ports = [(it["port"], it["targetPort"], it.get("nodePort")) for it in service["spec"]["ports"]]
+    assert ports == [(8300, "pdu", None), (8201, "pdu-8201", 30821), (8202, "pdu-8202", None)]
+    policy = find(objects, "NetworkPolicy", "-pdu-gateway")
+    assert {port for port, peers in ingress(policy) if {"ipBlock": {"cidr": "10.1.0.0/16"}} in peers} == {8200, 8201, 8202}
 
 
 def test_gateways_of_a_node_elsewhere_bring_none_along():

@@ -12,7 +12,7 @@ from chart import CHART, ROOT, SCENARIOS, flags, refusal, render, workloads
 
 # Flags that the chart sets itself.
 OWN_NODE_FLAGS = {"listen", "admin-listen"}
-OWN_GATEWAY_FLAGS = {"listen", "admin-listen", "grpc-listen", "embedded", "upstream"}
+OWN_GATEWAY_FLAGS = {"listen", "admin-listen", "grpc-listen", "embedded", "upstream", "msg-server"}
 # A fixed id for several pods would be refused by the node.
 UNSUITABLE = {"gateway-id"}
 
@@ -103,6 +103,11 @@ def test_the_scenarios_use_every_value():
     assert unused == {"image.tag", "node.replicas", "gateway.pdb.enabled"}
 
 
+def own_port(name, port, at=0):
+    """Settings for a MsgServer with a port of its own."""
+    return f"gateway.msgServers[{at}].name={name}", f"gateway.msgServers[{at}].port={port}"
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
@@ -152,6 +157,19 @@ def test_the_scenarios_use_every_value():
         ),
         (["gateway.service.loadBalancerSourceRanges={10.0.0.0/8}"], "needs gateway.service.type: LoadBalancer"),
         (["gateway.service.nodePort=30820"], "needs gateway.service.type: NodePort or LoadBalancer"),
+        (["gateway.msgServers[0].port=8201"], "gateway.msgServers.0: name is required"),
+        (["gateway.msgServers[0].name=a"], "gateway.msgServers.0: Must validate at least one schema"),
+        ([*own_port("a b", 8201)], "gateway.msgServers.0.name: Does not match pattern"),
+        (["gateway.msgServers[0].name=a", "gateway.msgServers[0].hosts={msg-1}"], "gateway.msgServers.0.hosts.0: Does not match pattern"),
+        ([*own_port("a", 8200)], "has port 8200, which is for MsgServers without a port of their own"),
+        ([*own_port("a", 9464)], "has port 9464, which is for probes"),
+        ([*own_port("a", 8300), "gateway.service.port=8300"], "has port 8300, which is for gateway.service.port"),
+        ([*own_port("a", 8201), *own_port("b", 8201, 1)], "has port 8201, which is for a"),
+        ([*own_port("a", 8201), "gateway.msgServers[0].nodePort=30821"], "the nodePort of a needs a port, and gateway.service.type"),
+        (
+            [f"gateway.msgServers[{at}].{it}" for at, name in enumerate("ab") for it in (f"name={name}", "hosts={10.0.0.7}")],
+            "host 10.0.0.7 is a and b",
+        ),
     ],
 )
 def test_wrong_values_are_refused_with_a_reason(settings, reason):
@@ -169,6 +187,7 @@ def test_wrong_values_are_refused_with_a_reason(settings, reason):
         ["gateway.flags.allow-cidr={0.0.0.0/0,::/0}"],
         ["gateway.flags.allow-cidr=10.0.0.0/8"],
         ["gateway.service.type=NodePort", "gateway.service.nodePort=30820"],
+        [*own_port("a", 8201), *own_port("a", 8202, 1), "gateway.msgServers[1].hosts={10.0.0.7}"],
         ["gateway.service.nodePort=null", "node.resources.limits=null", "commonLabels=null"],
         ["node.flags.shutdown-deadline=20s", "gateway.flags.drain-deadline=20s", "pods.terminationGracePeriodSeconds=45"],
     ],

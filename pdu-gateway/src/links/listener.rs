@@ -8,21 +8,21 @@
 //! wait in the kernel ([`Door::Held`]).
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
 use route_runtime::listen::BindError;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
+use crate::links::admission::Admission;
 use crate::links::connection;
 use crate::links::gateway::Gateway;
 use crate::links::network::{Listen, Socket};
-use crate::links::peer::{Name, Peer};
+use crate::links::peer::Name;
 use crate::links::registry::Place;
 use crate::metrics::Refused;
 
@@ -40,23 +40,6 @@ pub enum Door {
     Open,
 }
 
-/// Addresses that may connect.
-#[derive(Debug, Clone)]
-pub struct AllowList(Vec<IpNet>);
-
-impl AllowList {
-    /// Exactly these networks.
-    pub fn new(networks: Vec<IpNet>) -> Self {
-        AllowList(networks)
-    }
-
-    /// An IPv4 address may come in its IPv6 form.
-    pub fn allows(&self, address: IpAddr) -> bool {
-        let address = address.to_canonical();
-        self.0.iter().any(|network| network.contains(&address))
-    }
-}
-
 /// Takes connections at one address.
 #[derive(Debug)]
 pub struct Listener {
@@ -64,8 +47,8 @@ pub struct Listener {
     pub gateway: Arc<Gateway>,
     /// The name of every MsgServer that connects here.
     pub name: Option<Name>,
-    /// Who may connect.
-    pub allowed: AllowList,
+    /// Who may connect, and as whom.
+    pub admission: Arc<Admission>,
     /// Whether anybody may, at the moment.
     pub doors: watch::Receiver<Door>,
     /// Where connections run.
@@ -138,10 +121,7 @@ impl Listener {
     }
 
     fn take(&self, socket: impl Socket, peer: SocketAddr) {
-        let peer = Peer {
-            name: self.name.clone(),
-            ..peer.into()
-        };
+        let peer = self.admission.peer(peer, self.name.as_ref());
         match self.judge(&socket, peer.address) {
             Ok(place) => {
                 let serve = connection::serve(Arc::clone(&self.gateway), socket, peer, place);
@@ -155,7 +135,7 @@ impl Listener {
     }
 
     fn judge(&self, socket: &impl Socket, peer: SocketAddr) -> Result<Place, Refused> {
-        if !self.allowed.allows(peer.ip()) {
+        if !self.admission.allowed.contain(peer.ip()) {
             return Err(Refused::Address);
         }
         let place = self.gateway.links.place(peer.ip())?;
@@ -176,25 +156,4 @@ async fn lost<L: Listen>(error: &BindError) -> Port<L> {
     warn!(%error, cause = %error.source, "trying again");
     sleep(RETRY).await;
     Port::Lost
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_may_connect_if_a_network_contains_it() {
-        let networks = ["10.0.0.0/8", "::1/128"].map(|network| network.parse().unwrap());
-        let list = AllowList::new(networks.into());
-
-        for (address, allowed) in [
-            ("10.1.2.3", true),
-            ("::ffff:10.1.2.3", true),
-            ("11.0.0.1", false),
-            ("::1", true),
-            ("::2", false),
-        ] {
-            assert_eq!(list.allows(address.parse().unwrap()), allowed, "{address}");
-        }
-    }
 }

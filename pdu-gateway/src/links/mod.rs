@@ -1,5 +1,6 @@
 //! MsgServers' connections.
 
+pub mod admission;
 pub mod connection;
 pub mod gateway;
 pub mod host;

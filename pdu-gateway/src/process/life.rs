@@ -11,9 +11,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::links::admission::Admission;
 use crate::links::gateway::Gateway;
-use crate::links::listener::{AllowList, Door, Listener};
+use crate::links::listener::{Door, Listener};
 use crate::links::network::Reserved;
+use crate::links::peer::Name;
 use crate::links::tick;
 use crate::node::attachment::{Attachment, Lost};
 use crate::node::embedded::EmbeddedNode;
@@ -25,9 +27,9 @@ pub(super) const LAST_STEPS: Duration = Duration::from_secs(4);
 /// From start to end.
 pub(super) struct Lifetime {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) allowed: AllowList,
+    pub(super) admission: Arc<Admission>,
     pub(super) door: watch::Receiver<Door>,
-    pub(super) sockets: Vec<Reserved>,
+    pub(super) sockets: Vec<(Reserved, Option<Name>)>,
     pub(super) node: Option<EmbeddedNode>,
     pub(super) finished: CancellationToken,
     pub(super) shutdown: Shutdown,
@@ -43,11 +45,11 @@ impl Lifetime {
         let listeners: Vec<_> = self
             .sockets
             .into_iter()
-            .map(|reserved| {
+            .map(|(reserved, name)| {
                 let listener = Listener {
                     gateway: Arc::clone(&self.gateway),
-                    name: None,
-                    allowed: self.allowed.clone(),
+                    name,
+                    admission: Arc::clone(&self.admission),
                     doors: self.door.clone(),
                     tracker: self.shutdown.tracker().clone(),
                 };

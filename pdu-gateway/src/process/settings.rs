@@ -1,7 +1,9 @@
 //! Flags of the gateway.
 
+pub mod values;
+
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::builder::BoolishValueParser;
@@ -13,8 +15,13 @@ use route_runtime::flags::{bytes, count, duration, duration_or_zero};
 use route_runtime::http2;
 use route_runtime::telemetry::LogArgs;
 
+use crate::links::admission::Hosts;
 use crate::links::host;
 use crate::node::embedded::NodeSettings;
+use crate::process::settings::values::{
+    ListenOn, NamedHosts, client_type, gateway_id, hosts_have_one_name, listen_on,
+    listeners_differ, named_hosts, network, upstream,
+};
 use route_proto::pdu::HEADER_LEN;
 
 const USAGE: &str = "\
@@ -52,15 +59,16 @@ pub struct Settings {
         value_parser = upstream
     )]
     pub upstream: Vec<String>,
-    /// Address for MsgServers; may be given several times
+    /// Address for MsgServers; may be given several times. With a name, it is for that MsgServer alone
     #[arg(
         long,
         env = "TT_GATEWAY_LISTEN",
-        value_name = "ADDR",
+        value_name = "ADDR[=NAME]",
         value_delimiter = ',',
+        value_parser = listen_on,
         default_value = "0.0.0.0:8200"
     )]
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<ListenOn>,
     /// Address for /metrics, /livez, /readyz
     #[arg(
         long,
@@ -132,6 +140,16 @@ pub struct Settings {
         help_heading = "MsgServers"
     )]
     pub allow_cidr: Vec<IpNet>,
+    /// Tells a MsgServer by its addresses, so that its connections are known to be of one; may be given several times. A
+    /// name with --listen goes before
+    #[arg(
+        long,
+        env = "TT_GATEWAY_MSG_SERVER",
+        value_name = "NAME=IP[,IP]",
+        value_parser = named_hosts,
+        help_heading = "MsgServers"
+    )]
+    pub msg_server: Vec<NamedHosts>,
     /// Connections of MsgServers in all; fewer, if the process may not have that many files open
     #[arg(
         long,
@@ -233,6 +251,8 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), String> {
+        listeners_differ(&self.listen)?;
+        hosts_have_one_name(&self.msg_server)?;
         // Not a group of clap's, for which TT_GATEWAY_EMBEDDED=false would count as given.
         match (self.embedded, self.upstream.is_empty()) {
             (false, true) => {
@@ -314,6 +334,12 @@ impl Settings {
         self.remembered_origins.unwrap_or(twice)
     }
 
+    /// Hosts of MsgServers that have names.
+    pub fn hosts(&self) -> Hosts {
+        let hosts = self.msg_server.iter().flat_map(|named| named.0.clone());
+        hosts.collect()
+    }
+
     /// The gateway's id: as it was set, or from the host name and the first PDU address as bound.
     pub fn id(&self, bound: SocketAddr) -> String {
         let from_host = || format!("{}:{}", host_name(), bound.port());
@@ -355,54 +381,6 @@ pub fn host_name() -> String {
     let name = name.nodename().to_string_lossy();
     let printable = name.chars().filter(char::is_ascii_graphic).take(64);
     printable.collect()
-}
-
-/// Only plaintext can be had so far; to accept `https` would be to promise what is not kept.
-fn upstream(text: &str) -> Result<String, &'static str> {
-    match text.split_once("://") {
-        Some(("http", rest)) if !rest.is_empty() => Ok(text.to_owned()),
-        Some(("https", _)) => Err("TLS is not supported yet: write http://host:port"),
-        Some(_) | None => Err("write http://host:port"),
-    }
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    let Some((address, length)) = text.split_once('/') else {
-        return Err("write a network such as 10.1.0.0/16; one address is 10.1.2.3/32".to_owned());
-    };
-    let address: IpAddr = address
-        .parse()
-        .map_err(|_| format!("{address} is no IP address"))?;
-    let (kind, longest) = match address {
-        IpAddr::V4(_) => ("IPv4", 32),
-        IpAddr::V6(_) => ("IPv6", 128),
-    };
-    let in_range = length
-        .parse()
-        .ok()
-        .and_then(|length| IpNet::new(address, length).ok());
-    in_range.ok_or_else(|| {
-        format!(
-            "the prefix length of an {kind} network is a number from 0 to {longest}, not {length}"
-        )
-    })
-}
-
-fn gateway_id(text: &str) -> Result<String, &'static str> {
-    let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
-    if printable && (1..=128).contains(&text.len()) {
-        Ok(text.to_owned())
-    } else {
-        Err("an id is 1 to 128 printable ASCII characters")
-    }
-}
-
-fn client_type(text: &str) -> Result<u8, &'static str> {
-    let parsed = match text.strip_prefix("0x") {
-        Some(hex) => u8::from_str_radix(hex, 16),
-        None => text.parse(),
-    };
-    parsed.map_err(|_| "a client type is a number from 0 to 0xff")
 }
 
 #[cfg(test)]

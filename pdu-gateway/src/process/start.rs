@@ -15,10 +15,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::links::admission::{Admission, Networks};
 use crate::links::gateway::Gateway;
 use crate::links::link::LinkSettings;
-use crate::links::listener::{AllowList, Door};
+use crate::links::listener::Door;
 use crate::links::network::{Listen, Reserved};
+use crate::links::peer::Name;
 use crate::links::registry::{ConnectionLimits, Links};
 use crate::metrics::{self, Levels};
 use crate::node::attachment::{Attachment, Identity, Lost, Patience};
@@ -27,6 +29,7 @@ use crate::node::remote::{ConnectionSettings, Remote};
 use crate::node::upstream::Upstream;
 use crate::pdu::dialect::Dialect;
 use crate::process::life::{LAST_STEPS, Lifetime};
+use crate::process::settings::values::ListenOn;
 use crate::process::settings::{Settings, host_name};
 use crate::unconfirmed::ledger::Keep;
 use crate::unconfirmed::uplink::Uplink;
@@ -38,8 +41,8 @@ const NODE_PART: usize = 4;
 /// Sockets that a gateway needs, bound.
 #[derive(Debug)]
 pub struct Sockets {
-    /// For MsgServers; at least one.
-    pub pdu: Vec<Reserved>,
+    /// For MsgServers, or for that of this name; at least one.
+    pub pdu: Vec<(Reserved, Option<Name>)>,
     /// For gRPC; only with an embedded node.
     pub grpc: Option<TcpListener>,
 }
@@ -47,10 +50,8 @@ pub struct Sockets {
 impl Sockets {
     /// Binds what the settings say.
     pub async fn bind(settings: &Settings) -> Result<Self, BindError> {
-        let pdu = settings
-            .listen
-            .iter()
-            .map(|address| Reserved::reserve(*address));
+        let reserve = |on: &ListenOn| Ok((Reserved::reserve(on.address)?, on.name.clone()));
+        let pdu = settings.listen.iter().map(reserve);
         let grpc = match settings.embedded {
             true => Some(listen::bind(settings.grpc_listen).await?),
             false => None,
@@ -117,7 +118,7 @@ pub fn start(
     readiness: Readiness,
     shutdown: &Shutdown,
 ) -> Result<Running, StartError> {
-    let pdu_addresses: Vec<_> = sockets.pdu.iter().map(Reserved::address).collect();
+    let pdu_addresses: Vec<_> = sockets.pdu.iter().map(|(it, _)| it.address()).collect();
     let first = pdu_addresses.first().ok_or(StartError::Socket("PDUs"))?;
     let grpc_address = sockets.grpc.as_ref().and_then(|l| l.local_addr().ok());
     if !settings.ignored.is_empty() {
@@ -154,7 +155,7 @@ pub fn start(
     };
     let lifetime = Lifetime {
         gateway,
-        allowed: AllowList::new(settings.allow_cidr.clone()),
+        admission: Arc::new(admission(settings)),
         door,
         sockets: sockets.pdu,
         node,
@@ -212,6 +213,13 @@ fn identity(settings: &Settings, first: SocketAddr) -> Identity {
     Identity {
         gateway_id: settings.id(first),
         description: format!("pdu-gateway {version} on {host}"),
+    }
+}
+
+fn admission(settings: &Settings) -> Admission {
+    Admission {
+        allowed: Networks::new(settings.allow_cidr.clone()),
+        hosts: settings.hosts(),
     }
 }
 

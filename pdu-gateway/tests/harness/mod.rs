@@ -1,6 +1,6 @@
 //! A gateway on ports of its own, between a node and MsgServers that the test plays.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use clap::Parser;
@@ -19,7 +19,7 @@ use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
@@ -126,15 +126,29 @@ impl Harness {
     }
 
     pub(crate) async fn connect(&self) -> std::io::Result<MsgServer> {
+        self.connect_to(self.address, Ipv4Addr::LOCALHOST).await
+    }
+
+    /// Connects to a listener, from this address of the host.
+    pub(crate) async fn connect_to(
+        &self,
+        listener: SocketAddr,
+        from: Ipv4Addr,
+    ) -> std::io::Result<MsgServer> {
+        let connect = async || {
+            let socket = TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::from((from, 0)))?;
+            socket.connect(listener).await
+        };
         // Listening begins a moment after the welcome.
-        let mut connected = TcpStream::connect(self.address).await;
+        let mut connected = connect().await;
         if self.readiness.is_ready() {
             for _ in 0..200 {
                 if connected.is_ok() {
                     break;
                 }
                 tokio::task::yield_now().await;
-                connected = TcpStream::connect(self.address).await;
+                connected = connect().await;
             }
         }
         Ok(MsgServer { stream: connected? })

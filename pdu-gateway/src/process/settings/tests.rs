@@ -1,4 +1,5 @@
 use super::*;
+use crate::links::peer::Name;
 
 #[test]
 fn the_flags_are_well_formed() {
@@ -61,7 +62,7 @@ fn flags_that_contradict_each_other_are_refused() {
 fn defaults_are_those_of_the_documentation() {
     let settings = Settings::parse_from(["pdu-gateway", "--embedded"]);
 
-    assert_eq!(settings.listen, ["0.0.0.0:8200".parse().unwrap()]);
+    assert_eq!(settings.listen, [listen_on("0.0.0.0:8200").unwrap()]);
     assert_eq!(settings.max_pdu_bytes, 16 << 20);
     assert_eq!(settings.idle_timeout, Duration::from_secs(30));
     assert_eq!(settings.allow_cidr.len(), 6);
@@ -112,4 +113,68 @@ fn client_types_are_numbers_up_to_0xff() {
     assert_eq!(client_type("0x21"), Ok(0x21));
     assert_eq!(client_type("19"), Ok(0x13));
     assert!(client_type("0x100").is_err() && client_type("web").is_err());
+}
+
+#[test]
+fn a_listener_and_hosts_may_have_names() {
+    let settings = Settings::read([
+        "pdu-gateway",
+        "--embedded",
+        "--listen=0.0.0.0:8200",
+        "--listen=0.0.0.0:8201=one,[::1]:8201=one",
+        "--msg-server=two=10.0.0.7,fd00::7,three=10.0.0.8",
+        "--msg-server=two=10.0.0.9",
+    ]);
+    let settings = settings.unwrap();
+
+    let listeners = settings.listen.iter().map(|on| {
+        let name = on.name.as_ref().map_or("", Name::as_str);
+        format!("{} {name}", on.address)
+    });
+    assert_eq!(
+        listeners.collect::<Vec<_>>(),
+        ["0.0.0.0:8200 ", "0.0.0.0:8201 one", "[::1]:8201 one"]
+    );
+    let hosts = settings.msg_server.iter().flat_map(|named| &named.0);
+    assert_eq!(
+        hosts
+            .map(|(host, name)| format!("{host} {name}"))
+            .collect::<Vec<_>>(),
+        [
+            "10.0.0.7 two",
+            "fd00::7 two",
+            "10.0.0.8 three",
+            "10.0.0.9 two"
+        ]
+    );
+}
+
+#[test]
+fn names_that_cannot_be_are_refused() {
+    for (flags, reason) in [
+        ("--listen=0.0.0.0:8201=", "1 to 63 letters"),
+        ("--listen=0.0.0.0:8201=a b", "1 to 63 letters"),
+        ("--listen=one=0.0.0.0:8201", "write IP:PORT"),
+        (
+            "--listen=10.0.0.1:8201,10.0.0.1:8201=a",
+            "--listen 10.0.0.1:8201 is given twice",
+        ),
+        (
+            "--listen=0.0.0.0:8201=a,10.0.0.1:8201=b",
+            "take the same connections",
+        ),
+        ("--msg-server=10.0.0.7", "write NAME=IP"),
+        ("--msg-server=a=10.0.0.7,", "\"\" is no IP address"),
+        ("--msg-server=a=10.0.0.0/8", "is no IP address"),
+        ("--msg-server=a/b=10.0.0.7", "1 to 63 letters"),
+        (
+            "--msg-server=a=10.0.0.7,b=::ffff:10.0.0.7",
+            "10.0.0.7 is a and b",
+        ),
+    ] {
+        let error = Settings::read(["pdu-gateway", "--embedded", flags]).unwrap_err();
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    let free = "--listen=127.0.0.1:0,127.0.0.1:0,127.0.0.1:8200,127.0.0.2:8200,[::1]:8200";
+    assert!(Settings::read(["pdu-gateway", "--embedded", free]).is_ok());
 }

@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pdu_gateway::links::listener::{AllowList, Door, Listener};
+use pdu_gateway::links::admission::{Admission, Networks};
+use pdu_gateway::links::listener::{Door, Listener};
 use pdu_gateway::links::network::Listen;
 use pdu_gateway::links::tick;
 use pdu_gateway::node::attachment::Attachment;
@@ -99,7 +100,10 @@ pub(crate) async fn gateway(board: Arc<Board>, number: usize, id: usize) -> turm
     let listener = Listener {
         gateway: Arc::clone(&gateway),
         name: None,
-        allowed: AllowList::new(vec!["192.168.0.0/16".parse()?]),
+        admission: Arc::new(Admission {
+            allowed: Networks::new(vec!["192.168.0.0/16".parse()?]),
+            ..Admission::default()
+        }),
         doors: door.clone(),
         tracker: TaskTracker::new(),
     };

@@ -1,0 +1,141 @@
+//! What flags take, beside numbers and times.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
+
+use crate::links::peer::Name;
+
+/// Where a listener is, and whose it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenOn {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The one MsgServer that connects there.
+    pub name: Option<Name>,
+}
+
+/// Hosts of MsgServers, as one flag gives them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedHosts(pub Vec<(IpAddr, Name)>);
+
+/// `ADDR` or `ADDR=NAME`.
+pub(super) fn listen_on(text: &str) -> Result<ListenOn, String> {
+    let (address, name) = text
+        .split_once('=')
+        .map_or((text, None), |(address, name)| (address, Some(name)));
+    Ok(ListenOn {
+        address: address
+            .parse()
+            .map_err(|_| "write IP:PORT, or IP:PORT=NAME")?,
+        name: name.map(str::parse).transpose()?,
+    })
+}
+
+/// `NAME=IP[,IP…]`, and more of them after further commas, as the environment has them.
+pub(super) fn named_hosts(text: &str) -> Result<NamedHosts, String> {
+    let mut name: Option<Name> = None;
+    let mut hosts = Vec::new();
+    for part in text.split(',') {
+        let host = match part.split_once('=') {
+            Some((new, host)) => {
+                name = Some(new.parse()?);
+                host
+            }
+            None => part,
+        };
+        let name = name.clone().ok_or("write NAME=IP, or NAME=IP,IP")?;
+        let address: IpAddr = host
+            .parse()
+            .map_err(|_| format!("{host:?} is no IP address"))?;
+        hosts.push((address.to_canonical(), name));
+    }
+    Ok(NamedHosts(hosts))
+}
+
+/// The kernel would find out when the gateway begins to listen, which is when a node has welcomed it.
+pub(super) fn listeners_differ(listeners: &[ListenOn]) -> Result<(), String> {
+    for (at, listener) in listeners.iter().enumerate() {
+        let one = listener.address;
+        for other in listeners[..at].iter().map(|other| other.address) {
+            if one.port() == 0 || one.port() != other.port() || one.is_ipv4() != other.is_ipv4() {
+                continue;
+            }
+            if one == other {
+                return Err(format!("--listen {one} is given twice"));
+            }
+            if one.ip().is_unspecified() || other.ip().is_unspecified() {
+                return Err(format!(
+                    "--listen {one} and --listen {other} take the same connections"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A host is of one MsgServer, as far as we can tell: several on one host need listeners of their own.
+pub(super) fn hosts_have_one_name(named: &[NamedHosts]) -> Result<(), String> {
+    let mut names = HashMap::new();
+    for (address, name) in named.iter().flat_map(|named| &named.0) {
+        match names.insert(*address, name) {
+            Some(other) if other != name => {
+                return Err(format!(
+                    "--msg-server: {address} is {other} and {name}; several MsgServers on one host are told apart by \
+                    listeners of their own, --listen ADDR=NAME"
+                ));
+            }
+            Some(_) | None => {}
+        }
+    }
+    Ok(())
+}
+
+/// Only plaintext can be had so far; to accept `https` would be to promise what is not kept.
+pub(super) fn upstream(text: &str) -> Result<String, &'static str> {
+    match text.split_once("://") {
+        Some(("http", rest)) if !rest.is_empty() => Ok(text.to_owned()),
+        Some(("https", _)) => Err("TLS is not supported yet: write http://host:port"),
+        Some(_) | None => Err("write http://host:port"),
+    }
+}
+
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    let Some((address, length)) = text.split_once('/') else {
+        return Err("write a network such as 10.1.0.0/16; one address is 10.1.2.3/32".to_owned());
+    };
+    let address: IpAddr = address
+        .parse()
+        .map_err(|_| format!("{address} is no IP address"))?;
+    let (kind, longest) = match address {
+        IpAddr::V4(_) => ("IPv4", 32),
+        IpAddr::V6(_) => ("IPv6", 128),
+    };
+    let in_range = length
+        .parse()
+        .ok()
+        .and_then(|length| IpNet::new(address, length).ok());
+    in_range.ok_or_else(|| {
+        format!(
+            "the prefix length of an {kind} network is a number from 0 to {longest}, not {length}"
+        )
+    })
+}
+
+pub(super) fn gateway_id(text: &str) -> Result<String, &'static str> {
+    let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if printable && (1..=128).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        Err("an id is 1 to 128 printable ASCII characters")
+    }
+}
+
+pub(super) fn client_type(text: &str) -> Result<u8, &'static str> {
+    let parsed = match text.strip_prefix("0x") {
+        Some(hex) => u8::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|_| "a client type is a number from 0 to 0xff")
+}
