@@ -17,7 +17,7 @@ const NOW: Duration = Duration::ZERO;
 const WINDOWS: ClientType = ClientType(1);
 
 fn link(number: u64) -> LinkId {
-    LinkId { gateway: 1, number }
+    LinkId::new(1, number)
 }
 
 /// So many links, each with so many users of its own; ids are scattered over 32 bits.

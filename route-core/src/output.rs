@@ -288,14 +288,11 @@ mod tests {
     use super::*;
     use crate::delivery::Payload;
 
-    const ORIGIN: LinkId = LinkId {
-        gateway: 1,
-        number: 1,
-    };
+    const ORIGIN: LinkId = LinkId::new(1, 1);
     const TWO: [LinkId; 2] = [target(2), target(3)];
 
     const fn target(number: u64) -> LinkId {
-        LinkId { gateway: 1, number }
+        LinkId::new(1, number)
     }
 
     fn item(sequence: u64) -> Item {

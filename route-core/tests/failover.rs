@@ -183,10 +183,7 @@ impl World {
 
     fn say(&mut self, server: usize, gateway: usize, told: Told) {
         let number = self.servers[server].links[gateway].expect("an open link");
-        let id = LinkId {
-            gateway: gateway_id(gateway),
-            number,
-        };
+        let id = LinkId::new(gateway_id(gateway), number);
         self.gateways[gateway].up.push_back(Up::Change(id, told));
     }
 
@@ -324,10 +321,7 @@ impl World {
             None => return,
             Some(Down::Deliver(target, run)) => (target, run),
             Some(Down::Confirmed(number)) => {
-                let link = LinkId {
-                    gateway: gateway_id(gateway),
-                    number,
-                };
+                let link = LinkId::new(gateway_id(gateway), number);
                 self.gateways[gateway].up.push_back(Up::AllReturned(link));
                 return;
             }
@@ -339,10 +333,7 @@ impl World {
                 }
             }
             None => {
-                let link = LinkId {
-                    gateway: gateway_id(gateway),
-                    number: target,
-                };
+                let link = LinkId::new(gateway_id(gateway), target);
                 self.gateways[gateway].up.push_back(Up::Returned(link, run));
             }
         }

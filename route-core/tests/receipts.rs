@@ -17,7 +17,7 @@ const CLAIMED: LinkId = link(2);
 const OTHER: LinkId = link(3);
 
 const fn link(gateway: u64) -> LinkId {
-    LinkId { gateway, number: 1 }
+    LinkId::new(gateway, 1)
 }
 
 /// User 7 is logged in at the MsgServer with two links, of which one has claimed.

@@ -53,7 +53,7 @@ fn a_large_link_is_removed_piece_by_piece_and_leaves_nothing() {
 }
 
 fn apply(transaction: &mut Transaction<'_>, number: u64, sequence: u64, change: Change<'_>) {
-    let link = LinkId { gateway: 7, number };
+    let link = LinkId::new(7, number);
     let applied = transaction.apply(link, sequence, change, Effect::Notify);
     applied.unwrap();
 }

@@ -8,8 +8,7 @@
 //! **Architecture invariants.** Bodies of PDUs are read in `api::events` only, and only for
 //! subscribers and for what services publish. The clock is read in `clock` and in loops. A gRPC
 //! status is made in `refusal` only. Nothing is queued for a subscriber. An embedded gateway calls
-//! [`attach::open_embedded`], which ends in the function that the network service calls: there is
-//! no second path.
+//! [`attach::open`] as the network service does: there is no second path.
 //!
 //! A room uses those below it, never those above:
 //!

@@ -20,6 +20,9 @@ pub(crate) const DRAIN_RETRY: Duration = Duration::from_millis(500);
 /// When to come back to a node that has too much to do.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
+/// When to come back as one that reads faster.
+const AT_ONCE: Duration = Duration::ZERO;
+
 /// Why a call or a stream is refused or ended. Named after what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -86,52 +89,26 @@ impl Refusal {
 
     /// The reason as it stands in the contract.
     pub(crate) fn reason(&self) -> ErrorReason {
-        match self {
-            Self::FieldInvalid { .. } => ErrorReason::FieldInvalid,
-            Self::TooLarge { .. } => ErrorReason::TooLarge,
-            Self::NotSynced => ErrorReason::NotSynced,
-            Self::Draining { .. } => ErrorReason::Draining,
-            Self::StreamLimit { .. } => ErrorReason::StreamLimit,
-            Self::Busy => ErrorReason::RateLimit,
-            Self::SlowConsumer { .. } => ErrorReason::SlowConsumer,
-            Self::PositionCompacted => ErrorReason::PositionCompacted,
-            Self::EpochChanged => ErrorReason::EpochChanged,
-            Self::AttachSuperseded { .. } => ErrorReason::AttachSuperseded,
-            Self::GatewayIdInUse { .. } => ErrorReason::GatewayIdInUse,
-            Self::AttachProtocol { .. } | Self::FormerGateway => ErrorReason::AttachProtocol,
-        }
+        self.terms().0
     }
 
-    fn code(&self) -> Code {
+    /// What the caller's program is told: reason, status code, and when to ask again.
+    fn terms(&self) -> (ErrorReason, Code, Option<Duration>) {
+        use {Code as C, ErrorReason as R};
         match self {
-            Self::FieldInvalid { .. } => Code::InvalidArgument,
-            Self::TooLarge { .. }
-            | Self::StreamLimit { .. }
-            | Self::Busy
-            | Self::SlowConsumer { .. } => Code::ResourceExhausted,
-            Self::NotSynced | Self::Draining { .. } => Code::Unavailable,
-            Self::PositionCompacted | Self::EpochChanged => Code::OutOfRange,
-            Self::AttachSuperseded { .. } => Code::Aborted,
-            Self::GatewayIdInUse { .. } => Code::AlreadyExists,
-            Self::AttachProtocol { .. } => Code::FailedPrecondition,
-            Self::FormerGateway => Code::Unimplemented,
-        }
-    }
-
-    fn retry(&self) -> Option<Duration> {
-        match self {
-            Self::NotSynced => Some(NOT_SYNCED_RETRY),
-            Self::Draining { retry } => Some(*retry),
-            Self::StreamLimit { .. } | Self::Busy => Some(BUSY_RETRY),
-            Self::SlowConsumer { .. } => Some(Duration::ZERO),
-            Self::FieldInvalid { .. }
-            | Self::TooLarge { .. }
-            | Self::PositionCompacted
-            | Self::EpochChanged
-            | Self::AttachSuperseded { .. }
-            | Self::GatewayIdInUse { .. }
-            | Self::AttachProtocol { .. }
-            | Self::FormerGateway => None,
+            Self::FieldInvalid { .. } => (R::FieldInvalid, C::InvalidArgument, None),
+            Self::TooLarge { .. } => (R::TooLarge, C::ResourceExhausted, None),
+            Self::NotSynced => (R::NotSynced, C::Unavailable, Some(NOT_SYNCED_RETRY)),
+            Self::Draining { retry } => (R::Draining, C::Unavailable, Some(*retry)),
+            Self::StreamLimit { .. } => (R::StreamLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
+            Self::Busy => (R::RateLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
+            Self::SlowConsumer { .. } => (R::SlowConsumer, C::ResourceExhausted, Some(AT_ONCE)),
+            Self::PositionCompacted => (R::PositionCompacted, C::OutOfRange, None),
+            Self::EpochChanged => (R::EpochChanged, C::OutOfRange, None),
+            Self::AttachSuperseded { .. } => (R::AttachSuperseded, C::Aborted, None),
+            Self::GatewayIdInUse { .. } => (R::GatewayIdInUse, C::AlreadyExists, None),
+            Self::AttachProtocol { .. } => (R::AttachProtocol, C::FailedPrecondition, None),
+            Self::FormerGateway => (R::AttachProtocol, C::Unimplemented, None),
         }
     }
 }
@@ -173,15 +150,16 @@ impl fmt::Display for Refusal {
 
 impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
+        let (reason, code, retry) = refusal.terms();
         let mut details = ErrorDetails::new();
-        details.set_error_info(reason_text(refusal.reason()), DOMAIN, HashMap::new());
-        if let Some(retry) = refusal.retry() {
-            details.set_retry_info(Some(retry));
+        details.set_error_info(reason_text(reason), DOMAIN, HashMap::new());
+        if retry.is_some() {
+            details.set_retry_info(retry);
         }
         if let Refusal::FieldInvalid { field, problem } = &refusal {
             details.add_bad_request_violation(*field, problem.clone());
         }
-        Status::with_error_details(refusal.code(), refusal.to_string(), details)
+        Status::with_error_details(code, refusal.to_string(), details)
     }
 }
 

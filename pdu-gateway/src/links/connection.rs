@@ -130,7 +130,7 @@ impl<S: Socket> Connection<S> {
             // A node that is away for a moment may answer when that is over, but we may not be there any more.
             if uplink.is_attached() || reason != CloseReason::Drain {
                 tokio::select! {
-                    written = writer.flush() => written?,
+                    written = writer.flush(true) => written?,
                     () = poll_fn(|cx| uplink.poll_answered(cx, number)) => {}
                     () = given_up.cancelled() => {}
                 }
@@ -138,10 +138,10 @@ impl<S: Socket> Connection<S> {
             uplink.close(number, reason, Vec::new());
             concluded = Concluded::Told;
             tokio::select! {
-                written = writer.flush() => return written,
+                written = writer.flush(true) => return written,
                 () = given_up.cancelled() => {}
             }
-            writer.write_rest().await
+            writer.flush(false).await
         };
         if matches!(timeout(close_timeout, conclude).await, Ok(Ok(()))) {
             concluded = Concluded::Written;

@@ -318,29 +318,19 @@ impl Link {
         }
     }
 
-    /// For the writer that flushes before its link ends: true when `batch` is filled, false when the node knows that the
-    /// link ends, so that nothing more will come.
-    pub fn poll_flush(&self, cx: &Context<'_>, batch: &mut Batch) -> Poll<bool> {
+    /// For the writer that flushes before its link ends: true when `batch` is filled, false when nothing waits. If the
+    /// writer awaits the end, false when the node knows that the link ends, so that nothing more will come.
+    pub fn poll_flush(&self, cx: &Context<'_>, batch: &mut Batch, awaits_end: bool) -> Poll<bool> {
         let mut outbox = self.outbox.lock();
         if !outbox.output.is_empty() {
             outbox.output.take(batch);
             return Poll::Ready(true);
         }
-        if outbox.end_confirmed {
+        if outbox.end_confirmed || !awaits_end {
             return Poll::Ready(false);
         }
         outbox.writer = Some(cx.waker().clone());
         Poll::Pending
-    }
-
-    /// For the writer whose link ends: whether there was something more, which is in `batch` now.
-    pub fn take_rest(&self, batch: &mut Batch) -> bool {
-        let mut outbox = self.outbox.lock();
-        let more = !outbox.output.is_empty();
-        if more {
-            outbox.output.take(batch);
-        }
-        more
     }
 
     /// For the writer: so many bytes were written.

@@ -13,9 +13,6 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::links::host::Host;
 
-/// Connections that the kernel may hold for us.
-const BACKLOG: u32 = 1024;
-
 /// How often a silent peer is asked whether it is there, before it is given up.
 const KEEPALIVE_PROBES: u32 = 3;
 
@@ -73,17 +70,10 @@ impl Listen for Reserved {
     type Socket = TcpStream;
 
     fn reserve(address: SocketAddr) -> Result<Self, BindError> {
-        let bind = || {
-            let socket = match address {
-                SocketAddr::V4(_) => TcpSocket::new_v4()?,
-                SocketAddr::V6(_) => TcpSocket::new_v6()?,
-            };
-            socket.set_reuseaddr(true)?;
-            socket.bind(address)?;
-            let address = socket.local_addr()?;
-            Ok(Reserved { socket, address })
-        };
-        bind().map_err(|source| BindError { address, source })
+        let socket = listen::reserve(address)?;
+        let bound = socket.local_addr();
+        let address = bound.map_err(|source| BindError { address, source })?;
+        Ok(Reserved { socket, address })
     }
 
     fn address(&self) -> SocketAddr {
@@ -92,7 +82,7 @@ impl Listen for Reserved {
 
     async fn listen(self) -> Result<TcpListener, BindError> {
         let Reserved { socket, address } = self;
-        let listening = socket.listen(BACKLOG);
+        let listening = socket.listen(listen::BACKLOG);
         listening.map_err(|source| BindError { address, source })
     }
 

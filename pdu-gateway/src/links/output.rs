@@ -23,6 +23,16 @@ enum Item {
     Own(Vec<u8>),
 }
 
+impl Item {
+    /// One of its segments, which are written one after the other.
+    fn segment(&self, index: usize) -> Option<&[u8]> {
+        match self {
+            Item::Run(run) => run.segments().get(index).map(|segment| &**segment),
+            Item::Own(piece) => (index == 0).then_some(piece),
+        }
+    }
+}
+
 /// The queue of one link.
 #[derive(Debug, Default)]
 pub struct Output {
@@ -119,34 +129,18 @@ impl Batch {
 
     /// Fills `slices` with what is to be written next. Returns how many it filled.
     pub fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let mut filled = 0;
-        let mut offset = self.offset;
-        let mut skip = self.segments;
+        let (mut filled, mut next, mut offset) = (0, self.segments, self.offset);
         for item in &self.items {
-            let own: [&[u8]; 1];
-            let run: &[bytes::Bytes];
-            let count = match item {
-                Item::Own(piece) => {
-                    own = [piece];
-                    run = &[];
-                    own.len()
-                }
-                Item::Run(prepared) => {
-                    own = [&[]];
-                    run = prepared.segments();
-                    run.len()
-                }
-            };
-            for index in skip..count {
+            while let Some(segment) = item.segment(next) {
                 let Some(slice) = slices.get_mut(filled) else {
                     return filled;
                 };
-                let segment = run.get(index).map_or(own[0], |segment| segment);
                 *slice = IoSlice::new(&segment[offset..]);
                 filled += 1;
+                next += 1;
                 offset = 0;
             }
-            skip = 0;
+            next = 0;
         }
         filled
     }
@@ -154,21 +148,11 @@ impl Batch {
     /// So many bytes of the slices have been written.
     pub fn advance(&mut self, mut bytes: usize) {
         while let Some(item) = self.items.front() {
-            let segment = match item {
-                Item::Own(piece) if self.segments == 0 => piece.len(),
-                Item::Own(_) => {
-                    self.end_item();
-                    continue;
-                }
-                Item::Run(run) => match run.segments().get(self.segments) {
-                    Some(segment) => segment.len(),
-                    None => {
-                        self.end_item();
-                        continue;
-                    }
-                },
+            let Some(segment) = item.segment(self.segments) else {
+                self.end_item();
+                continue;
             };
-            let left = segment - self.offset;
+            let left = segment.len() - self.offset;
             if bytes < left {
                 self.offset += bytes;
                 return;

@@ -87,24 +87,12 @@ impl<O: AsyncWrite + Unpin> Writer<O> {
     }
 
     /// Writes what the link holds, until the node knows that it ends.
-    pub(super) async fn flush(&mut self) -> io::Result<()> {
+    pub(super) async fn flush(&mut self, awaits_end: bool) -> io::Result<()> {
         loop {
             while !self.batch.is_done() {
                 poll_fn(|cx| self.poll_write(cx)).await?;
             }
-            if !poll_fn(|cx| self.link.poll_flush(cx, &mut self.batch)).await {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Writes what the link holds now.
-    pub(super) async fn write_rest(&mut self) -> io::Result<()> {
-        loop {
-            while !self.batch.is_done() {
-                poll_fn(|cx| self.poll_write(cx)).await?;
-            }
-            if !self.link.take_rest(&mut self.batch) {
+            if !poll_fn(|cx| self.link.poll_flush(cx, &mut self.batch, awaits_end)).await {
                 return Ok(());
             }
         }

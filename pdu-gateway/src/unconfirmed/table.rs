@@ -130,16 +130,6 @@ impl Table {
         parts
     }
 
-    /// Sessions, hidden ones included.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// Nobody is logged in.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     fn list(&mut self, list: &SessionList) {
         self.link.reported = true;
         let first_list = !self.link.listed;

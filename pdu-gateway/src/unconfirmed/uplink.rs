@@ -98,15 +98,12 @@ impl Uplink {
 
     /// A link begins.
     pub fn open(&self, link: u64, opened: LinkOpened) {
-        let waker = {
-            let mut state = self.state.lock();
+        self.change(|state| {
             let (ledger, entry) = Ledger::open(self.clock.now(), link, self.keep, opened);
             state.bytes += ledger.bytes();
             state.ledgers.insert(link, ledger);
             state.outgoing.push(entry);
-            state.outgoing.waker.take()
-        };
-        wake(waker);
+        });
     }
 
     /// What a link did goes up, in this order. Leaves `deeds` empty.
@@ -120,14 +117,11 @@ impl Uplink {
             return Room::Left;
         }
         let now = self.clock.now();
-        let (room, waker) = {
-            let mut state = self.state.lock();
+        self.change(|state| {
             state.record(now, link, deeds);
             state.outgoing.keep(spans);
-            (self.room(&state, link), state.outgoing.waker.take())
-        };
-        wake(waker);
-        room
+            self.room(state, link)
+        })
     }
 
     /// Ready when the link may be read from. Wakes the task when that may be so.
@@ -246,23 +240,20 @@ impl Uplink {
 
     /// Everything up to this downlink message, which came at `now`, stands in the links' output queues.
     pub fn took_over(&self, now: Duration, number: u64) {
-        self.tell(|outgoing| {
-            outgoing.taken = number;
-            outgoing.clock = now;
+        self.change(|state| {
+            state.outgoing.taken = number;
+            state.outgoing.clock = now;
         });
     }
 
     /// Some link here takes less than it is sent, or none does.
     pub fn set_congested(&self, congested: bool) {
-        self.tell(|outgoing| outgoing.congested = congested);
+        self.change(|state| state.outgoing.congested = congested);
     }
 
     /// The requests of a new stream, which begins with `hello`. The stream before ends.
     pub fn stream(self: &Arc<Self>, hello: AttachHello) -> UplinkStream {
-        let mut state = self.state.lock();
-        let generation = state.outgoing.begin();
-        // Lets the old stream see that it is over.
-        wake(state.outgoing.waker.take());
+        let generation = self.change(|state| state.outgoing.begin());
         UplinkStream::new(Arc::clone(self), generation, hello)
     }
 
@@ -270,9 +261,8 @@ impl Uplink {
     ///
     /// Returns ended links whose last word was taken back ([`Ledger::reopen_end`]): it has to be said again.
     pub fn resume(&self, applied: &[Confirmation]) -> Vec<u64> {
-        let mut reopened = Vec::new();
-        let waker = {
-            let mut state = self.state.lock();
+        self.change(|state| {
+            let mut reopened = Vec::new();
             let known: HashMap<u64, u64, RandomState> =
                 applied.iter().map(|c| (c.link, c.sequence)).collect();
             let mut links: Vec<u64> = state.ledgers.keys().copied().collect();
@@ -288,10 +278,8 @@ impl Uplink {
                 }
             }
             state.outgoing.attach(entries);
-            state.outgoing.waker.take()
-        };
-        wake(waker);
-        reopened
+            reopened
+        })
     }
 
     /// The stream broke: what is not confirmed waits in the ledgers.
@@ -301,7 +289,7 @@ impl Uplink {
 
     /// Ends the stream when it has sent everything.
     pub fn end_stream(&self) {
-        self.tell(Outgoing::end);
+        self.change(|state| state.outgoing.end());
     }
 
     /// Waits until every link has ended and the node knows everything about it.
@@ -355,13 +343,16 @@ impl Uplink {
         }
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Outgoing)) {
-        let waker = {
+    /// Changes something, and wakes the stream: there may be something to send, or it may be over.
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let (result, waker) = {
             let mut state = self.state.lock();
-            change(&mut state.outgoing);
-            state.outgoing.waker.take()
+            (change(&mut state), state.outgoing.waker.take())
         };
-        wake(waker);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        result
     }
 }
 
@@ -410,12 +401,6 @@ impl State {
             }
         }
         Some(result)
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
     }
 }
 

@@ -1,6 +1,6 @@
 //! From an audience to links.
 
-use super::{Audience, Concern};
+use super::Audience;
 use crate::ids::UserId;
 use crate::links::{Link, Part, Phase};
 use crate::presence::Presence;
@@ -34,33 +34,30 @@ impl FanOuter {
         presence: &Presence,
         successions: &Successions,
         origin: [Option<u32>; 2],
-        concern: Concern<'_>,
+        audience: Audience<'_>,
     ) -> &[u32] {
         self.chosen.clear();
-        let skipped = if concern.spares_origin(self.mode) {
+        let skipped = if audience.spares_origin(self.mode) {
             origin
         } else {
             [None; 2]
         };
-        match (self.mode, concern) {
+        match (self.mode, audience) {
             (FanOut::Broadcast, _) => {
                 let all = presence.links.in_order().map(|(slot, _)| slot);
                 self.chosen
                     .extend(all.filter(|slot| !skipped.contains(&Some(*slot))));
             }
-            (FanOut::Directed, Concern::Audience(Audience::Users(users))) => {
+            (FanOut::Directed, Audience::Users(users)) => {
                 self.holders(presence, skipped, users);
             }
-            (FanOut::Directed, Concern::DesktopLogin(user)) => {
-                self.holders(presence, skipped, &[user.0]);
-            }
-            (FanOut::Directed, Concern::Audience(_) | Concern::Status) => {
+            (FanOut::Directed, _) => {
                 let open = presence.links.in_order().map(|(slot, _)| slot);
                 let all = open.chain(successions.seats());
                 self.chosen.extend(all.filter(|slot| {
                     !skipped.contains(&Some(*slot))
                         && receives(&presence.links[*slot])
-                        && concerns(presence, *slot, concern)
+                        && concerns(presence, *slot, audience)
                 }));
             }
         }
@@ -98,18 +95,15 @@ impl FanOuter {
     }
 }
 
-fn concerns(presence: &Presence, slot: u32, concern: Concern<'_>) -> bool {
+fn concerns(presence: &Presence, slot: u32, audience: Audience<'_>) -> bool {
     let (link, sessions) = (&presence.links[slot], &presence.sessions);
     link.is_opaque()
-        || match concern {
-            Concern::Audience(Audience::Reporters) => link.has_reported(),
-            Concern::Audience(Audience::Sessions) => sessions.held_by(slot) > 0,
-            Concern::Status => sessions.desktop_held_by(slot) > 0,
-            Concern::Audience(Audience::Others | Audience::UnparsedAll | Audience::Everyone) => {
-                true
-            }
-            // Found through their users.
-            Concern::Audience(Audience::Users(_)) | Concern::DesktopLogin(_) => false,
+        || match audience {
+            Audience::Reporters => link.has_reported(),
+            Audience::Sessions => sessions.held_by(slot) > 0,
+            Audience::Desktops => sessions.desktop_held_by(slot) > 0,
+            Audience::Others | Audience::UnparsedAll | Audience::Everyone => true,
+            Audience::Users(_) => false,
         }
 }
 

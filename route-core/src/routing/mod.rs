@@ -13,7 +13,6 @@ use crate::presence::{Client, Presence};
 use crate::settings::FanOut;
 use crate::succession::Successions;
 pub use audience::Audience;
-pub(crate) use audience::Concern;
 use fan_out::FanOuter;
 pub(crate) use untold::Untold;
 
@@ -97,8 +96,7 @@ impl Routing<'_> {
         audience: Audience<'_>,
         payload: Payload,
     ) -> usize {
-        let concern = Concern::Audience(audience);
-        let targets = self.emit(cause, skipped, concern, payload);
+        let targets = self.emit(cause, skipped, audience, payload);
         self.router.without_target += u64::from(targets == 0);
         targets
     }
@@ -175,12 +173,15 @@ impl Routing<'_> {
     }
 
     fn tell(&mut self, cause: &mut Cause, notice: Payload) {
-        let concern = match &notice {
-            Payload::DesktopLogin { user, .. } => Concern::DesktopLogin(*user),
-            Payload::Status { .. } => Concern::Status,
-            Payload::Pdu(_) | Payload::Perishable(_) => Concern::Audience(Audience::Everyone),
+        let user;
+        let audience = match &notice {
+            Payload::DesktopLogin { user: whose, .. } => {
+                user = [whose.0];
+                Audience::Users(&user)
+            }
+            Payload::Status { .. } | Payload::Pdu(_) | Payload::Perishable(_) => Audience::Desktops,
         };
-        self.emit(*cause, [None; 2], concern, notice);
+        self.emit(*cause, [None; 2], audience, notice);
         cause.index += 1;
     }
 
@@ -188,7 +189,7 @@ impl Routing<'_> {
         &mut self,
         cause: Cause,
         skipped: [Option<u32>; 2],
-        concern: Concern<'_>,
+        audience: Audience<'_>,
         payload: Payload,
     ) -> usize {
         self.router.position += 1;
@@ -200,7 +201,7 @@ impl Routing<'_> {
         };
         let links = &self.presence.links;
         let fan_outer = &mut self.router.fan_outer;
-        let chosen = fan_outer.choose(self.presence, self.successions, skipped, concern);
+        let chosen = fan_outer.choose(self.presence, self.successions, skipped, audience);
         if !self.successions.any() {
             let targets = chosen.iter().map(|slot| links[*slot].id);
             self.out.deliver(origin, position, targets, item);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use route_runtime::flags::duration;
+use route_runtime::flags::{duration, node_url};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::failure::Failure;
@@ -28,7 +28,7 @@ pub(crate) struct ClientArgs {
         global = true,
         env = "TT_ROUTE_ADDRESS",
         value_name = "URL",
-        value_parser = address,
+        value_parser = node_url,
         default_value = "http://127.0.0.1:50051"
     )]
     pub(crate) address: String,
@@ -67,15 +67,6 @@ impl ClientArgs {
         let mut request = tonic::Request::new(message);
         request.set_timeout(self.timeout);
         request
-    }
-}
-
-/// Refuses an address without a scheme: connecting to it would fail as if nobody answered there.
-fn address(text: &str) -> Result<String, &'static str> {
-    match text.split_once("://") {
-        Some(("http", rest)) if !rest.is_empty() => Ok(text.to_owned()),
-        Some(("https", _)) => Err("TLS is not supported yet: write http://host:port"),
-        Some(_) | None => Err("write http://host:port"),
     }
 }
 

@@ -42,6 +42,15 @@ pub fn bytes<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     })
 }
 
+/// Checks a node's address. Without a scheme, connecting to it would fail as if nobody answered.
+pub fn node_url(text: &str) -> Result<String, &'static str> {
+    match text.split_once("://") {
+        Some(("http", rest)) if !rest.is_empty() => Ok(text.to_owned()),
+        Some(("https", _)) => Err("TLS is not supported yet: write http://host:port"),
+        Some(_) | None => Err("write http://host:port"),
+    }
+}
+
 /// Reads a number of at least 1.
 pub fn count(text: &str) -> Result<usize, String> {
     match text.parse() {

@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// Connections that the kernel may hold for us; what comes beyond is refused or tried again by its
 /// sender.
-const BACKLOG: u32 = 1024;
+pub const BACKLOG: u32 = 1024;
 
 /// Pause before the next attempt when the process has no file descriptor or memory for a
 /// connection. The connection waits in the backlog meanwhile.
@@ -28,21 +28,26 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-/// Binds a listener. Port 0 takes a free port: ask the listener for its address.
-///
-/// An address that a predecessor has just left (`TIME_WAIT`) can be taken over at once. Never
-/// waits; it is async because registering a socket needs the runtime that an async caller has.
+/// Binds a listener. Port 0 takes a free port: ask the listener for its address. Never waits; it is
+/// async because registering a socket needs the runtime that an async caller has.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    let listen = || {
+    let listening = reserve(address)?.listen(BACKLOG);
+    listening.map_err(|source| BindError { address, source })
+}
+
+/// Takes an address: connections are refused until the socket listens. An address that a
+/// predecessor has just left (`TIME_WAIT`) can be taken over at once.
+pub fn reserve(address: SocketAddr) -> Result<TcpSocket, BindError> {
+    let bind = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => TcpSocket::new_v6()?,
         };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        Ok(socket)
     };
-    listen().map_err(|source| BindError { address, source })
+    bind().map_err(|source| BindError { address, source })
 }
 
 /// Waits for the next connection.

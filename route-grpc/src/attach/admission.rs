@@ -1,18 +1,15 @@
 //! Whether a gateway may come in, and what it is told then.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_proto::attach::v1::{
-    AttachHello, AttachRequest, AttachWelcome, Confirmation, attach_request,
-};
+use route_proto::attach::v1::{AttachHello, AttachWelcome, Confirmation, attach_request};
 use tokio::time::timeout;
-use tokio_stream::{Stream, StreamExt};
+use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
 use tracing::info;
 
+use super::Requests;
 use crate::gateways::hello::{Admission, Hello, Objection};
 use crate::gateways::queue::{Queue, Retention};
 use crate::limits::MAX_ID_BYTES;
@@ -32,14 +29,11 @@ pub(super) struct Admitted {
 
 /// Reads the hello and decides about it. A gateway whose id is in use gets a second chance when the
 /// other stream breaks. Returns also what is cancelled when the node ends the stream.
-pub(super) async fn admit<S>(
+pub(super) async fn admit(
     node: &Node,
-    requests: &mut Pin<Box<S>>,
+    requests: &mut Requests,
     retention: Retention,
-) -> Result<(Admitted, CancellationToken), Refusal>
-where
-    S: Stream<Item = Result<AttachRequest, Status>> + Send,
-{
+) -> Result<(Admitted, CancellationToken), Refusal> {
     let mut hello = read_hello(requests).await?;
     let description = hello.description.chars().take(256).collect::<String>();
     let roster = std::mem::take(&mut hello.roster);
@@ -82,10 +76,7 @@ where
     }
 }
 
-async fn read_hello<S>(requests: &mut Pin<Box<S>>) -> Result<AttachHello, Refusal>
-where
-    S: Stream<Item = Result<AttachRequest, Status>> + Send,
-{
+async fn read_hello(requests: &mut Requests) -> Result<AttachHello, Refusal> {
     let frame = match timeout(HELLO_TIME, requests.next()).await {
         Ok(Some(Ok(first))) => first.frame,
         Ok(Some(Err(status))) => return Err(Refusal::unreadable(&status)),

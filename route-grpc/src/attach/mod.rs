@@ -3,7 +3,7 @@
 //!
 //! Two halves that never wait for each other: a task that applies what comes up (`stream`), and a
 //! stream that takes what waits in the gateway's queue (`responses`). An embedded gateway calls
-//! [`open_embedded`], which is the same without a network between.
+//! [`open`] too, without a network between.
 
 mod admission;
 pub(crate) mod former;
@@ -12,6 +12,15 @@ mod responses;
 pub(crate) mod service;
 mod stream;
 
+use std::pin::Pin;
+
+use route_proto::attach::v1::AttachRequest;
+use tokio_stream::Stream;
+use tonic::Status;
+
 pub use hangup::Hangup;
 pub use responses::AttachResponses;
-pub use stream::{open, open_embedded};
+pub use stream::open;
+
+/// What one gateway sends.
+type Requests = Pin<Box<dyn Stream<Item = Result<AttachRequest, Status>> + Send>>;

@@ -32,7 +32,7 @@ impl AttachService for Attach {
     ) -> Result<Response<Self::AttachStream>, Status> {
         let hangup = request.extensions().get::<Hangup>().cloned();
         let hangup = hangup.unwrap_or_default();
-        let responses = open(&self.node, request.into_inner(), hangup);
+        let responses = open(&self.node, request.into_inner(), Some(hangup));
         Ok(Response::new(responses))
     }
 }

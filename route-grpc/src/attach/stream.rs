@@ -1,6 +1,5 @@
 //! What comes up: the hello, then batches, each applied under one lock, until the stream ends or breaks the protocol.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
 use route_proto::attach::v1::{AttachRequest, Uplink, UplinkEntry, attach_request};
@@ -11,7 +10,7 @@ use tonic::{Code, Status};
 use tracing::{info, warn};
 
 use super::admission::{Admitted, admit};
-use super::{AttachResponses, Hangup};
+use super::{AttachResponses, Hangup, Requests};
 use crate::clock::micros;
 use crate::gateways::clock_offset::signed;
 use crate::gateways::hello::Hello;
@@ -27,55 +26,38 @@ const LARGE_BATCH: usize = 256;
 /// first response `welcome`, or the status that refuses the stream.
 ///
 /// The gateway is detached when either of the two ends. `hangup` is what the connection under them knows of its end.
-pub fn open<S>(node: &Arc<Node>, requests: S, hangup: Hangup) -> AttachResponses
-where
-    S: Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
-{
-    open_with(node, requests, hangup, Retention::UntilTaken)
-}
-
-/// The same for a gateway in this process: what it is handed is not lost unless the process is, so nothing is kept
+/// Without one the gateway is in this process: what it is handed is not lost unless the process is, so nothing is kept
 /// to be handed out again.
-pub fn open_embedded<S>(node: &Arc<Node>, requests: S) -> AttachResponses
-where
-    S: Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
-{
-    open_with(node, requests, Hangup::default(), Retention::None)
-}
-
-fn open_with<S>(
+pub fn open(
     node: &Arc<Node>,
-    requests: S,
-    hangup: Hangup,
-    retention: Retention,
-) -> AttachResponses
-where
-    S: Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
-{
+    requests: impl Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
+    hangup: Option<Hangup>,
+) -> AttachResponses {
     let (admitted, admission) = oneshot::channel();
     let abandoned = CancellationToken::new();
+    let retention = match hangup {
+        Some(_) => Retention::UntilTaken,
+        None => Retention::None,
+    };
     let stream = GatewayStream {
         node: Arc::clone(node),
         requests: Box::pin(requests),
         abandoned: abandoned.clone(),
     };
-    let serving = stream.serve(hangup, retention, admitted);
+    let serving = stream.serve(hangup.unwrap_or_default(), retention, admitted);
     node.shutdown.tracker().spawn(serving);
     AttachResponses::new(admission, abandoned)
 }
 
 /// The half that comes up.
-struct GatewayStream<S> {
+struct GatewayStream {
     node: Arc<Node>,
-    requests: Pin<Box<S>>,
+    requests: Requests,
     /// Nobody reads the other half any more.
     abandoned: CancellationToken,
 }
 
-impl<S> GatewayStream<S>
-where
-    S: Stream<Item = Result<AttachRequest, Status>> + Send,
-{
+impl GatewayStream {
     async fn serve(
         mut self,
         hangup: Hangup,

@@ -74,7 +74,7 @@ impl Held {
             for HeldEntry { entry, .. } in &held.entries {
                 if matches!(&entry.entry, Some(Entry::Role(role)) if role.claimed) {
                     let number = entry.link;
-                    claims.push(LinkId { gateway, number });
+                    claims.push(LinkId::new(gateway, number));
                 }
             }
         }

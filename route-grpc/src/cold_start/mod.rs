@@ -107,21 +107,18 @@ impl ColdStart {
 
     /// Everybody has caught up, or time is over. `reach` tells of the gateways that the node has.
     pub(crate) fn is_over(&self, now: Duration, reach: impl Fn(&str) -> Option<Reach>) -> bool {
-        now >= self.missing_until()
-            || (self.is_complete(reach) && (self.has_roster || now >= self.newcomers_until()))
+        now >= self.until(reach)
     }
 
     /// When it may be over although nobody comes.
     pub(crate) fn until(&self, reach: impl Fn(&str) -> Option<Reach>) -> Duration {
-        if self.has_roster || !self.is_complete(reach) {
-            self.missing_until()
-        } else {
-            self.missing_until().min(self.newcomers_until())
+        let complete = self.missing(reach).next().is_none();
+        match self.first {
+            None => UNNOTICED.saturating_add(self.waits.missing),
+            Some(first) if complete && self.has_roster => first,
+            Some(first) if complete => first + self.waits.newcomers.min(self.waits.missing),
+            Some(first) => first.saturating_add(self.waits.missing),
         }
-    }
-
-    fn is_complete(&self, reach: impl Fn(&str) -> Option<Reach>) -> bool {
-        self.first.is_some() && self.missing(reach).next().is_none()
     }
 
     /// Ids of the gateways that are waited for.
@@ -131,18 +128,6 @@ impl ColdStart {
     ) -> impl Iterator<Item = &str> {
         let expected = self.expected.iter().map(String::as_str);
         expected.filter(move |id| !reach(id).is_some_and(Reach::has_caught_up))
-    }
-
-    fn missing_until(&self) -> Duration {
-        let first = self.first.unwrap_or(UNNOTICED);
-        first.saturating_add(self.waits.missing)
-    }
-
-    fn newcomers_until(&self) -> Duration {
-        match self.first {
-            Some(first) => first.saturating_add(self.waits.newcomers),
-            None => self.missing_until(),
-        }
     }
 
     /// How many entries wait.

@@ -126,7 +126,7 @@ impl Batch<'_, '_> {
                 self.effects.bytes += cost(&entry);
             }
         }
-        let link = LinkId { gateway, number };
+        let link = LinkId::new(gateway, number);
         self.effect = if self.gateway.has_seen(number, sequence) {
             Effect::Silent
         } else {

@@ -19,10 +19,7 @@ pub(super) fn link(link: LinkId) -> WireLinkId {
 
 fn read_link(link: Option<WireLinkId>) -> LinkId {
     let link = link.unwrap_or_default();
-    LinkId {
-        gateway: link.gateway,
-        number: link.number,
-    }
+    LinkId::new(link.gateway, link.number)
 }
 
 /// A delivery for a gateway with this clock.

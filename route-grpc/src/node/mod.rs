@@ -51,7 +51,7 @@ pub struct Node {
     /// For watch and subscribe streams.
     pub(crate) streams: Places,
     /// For gRPC connections.
-    pub(crate) connections: Arc<Places>,
+    pub(crate) connections: Places,
     pub(crate) snapshots: Arc<Semaphore>,
     pub(crate) log: Log,
     pub(crate) metrics: Metrics,
@@ -83,7 +83,7 @@ impl Node {
             epoch,
             sync: Sync::new(routing.cold_start.is_none(), settings.call_wait),
             streams: Places::new(settings.max_streams),
-            connections: Arc::new(Places::new(settings.max_grpc_connections)),
+            connections: Places::new(settings.max_grpc_connections),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             metrics: Metrics::new(meter),
             gateways_changed: Notify::new(),

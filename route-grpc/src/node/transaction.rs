@@ -161,10 +161,7 @@ impl Transaction<'_> {
         self.core.lose_gateway(incarnation);
         self.take_back(incarnation, gateway.clock, gateway.queue.give_up());
         for number in gateway.sequences.unfinished_links() {
-            let link = LinkId {
-                gateway: incarnation,
-                number,
-            };
+            let link = LinkId::new(incarnation, number);
             self.core.all_returned(link, Vec::new());
         }
         self.gateways.count_dropped(&gateway.queue);
@@ -209,10 +206,7 @@ impl Transaction<'_> {
             };
             run.receipts = receipts;
             for number in targets {
-                let link = LinkId {
-                    gateway: incarnation,
-                    number,
-                };
+                let link = LinkId::new(incarnation, number);
                 self.core.returned(link, run.clone());
             }
         }

@@ -17,8 +17,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::connection::Connection;
-use crate::limits::Places;
-use crate::metrics::Tally;
+use crate::node::Node;
 
 /// Refusals are counted one by one, and logged together.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,14 +49,12 @@ impl Listener for TcpListener {
 /// Takes connections; those beyond the limit are closed at once, counted and logged. Ends when the
 /// listener breaks.
 pub(super) fn incoming<L: Listener>(
+    node: Arc<Node>,
     listener: L,
-    places: Arc<Places>,
-    refused: Tally,
 ) -> impl Stream<Item = io::Result<Connection<L::Stream>>> {
     let door = Door {
+        node,
         listener,
-        places,
-        refused,
         unlogged: 0,
         logged: None,
     };
@@ -66,9 +63,8 @@ pub(super) fn incoming<L: Listener>(
 
 #[derive(Debug)]
 struct Door<L> {
+    node: Arc<Node>,
     listener: L,
-    places: Arc<Places>,
-    refused: Tally,
     /// Refusals that are not logged yet.
     unlogged: u64,
     logged: Option<Instant>,
@@ -78,20 +74,21 @@ impl<L: Listener> Door<L> {
     async fn next(&mut self) -> io::Result<Connection<L::Stream>> {
         loop {
             let (stream, peer) = self.listener.accept().await?;
-            match self.places.take() {
-                Some(place) => return Ok(Connection::new(stream, peer, place)),
+            let silent = &self.node.metrics.tallies.silent_connections;
+            match self.node.connections.take() {
+                Some(place) => return Ok(Connection::new(stream, peer, place, silent.clone())),
                 None => self.refuse(peer),
             }
         }
     }
 
     fn refuse(&mut self, peer: SocketAddr) {
-        self.refused.add(1);
+        self.node.metrics.tallies.refused_connections.add(1);
         self.unlogged += 1;
         let now = Instant::now();
         let is_quiet = |logged| now - logged >= LOG_INTERVAL;
         if self.logged.is_none_or(is_quiet) {
-            let limit = self.places.limit();
+            let limit = self.node.connections.limit();
             warn!(%peer, limit, refused = self.unlogged, "too many gRPC connections");
             (self.unlogged, self.logged) = (0, Some(now));
         }

@@ -4,13 +4,10 @@ mod accept;
 mod connection;
 mod health;
 mod layers;
-mod preface;
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{Stream, TryStreamExt};
 use route_proto::attach::v1::attach_service_server::AttachServiceServer;
 use route_proto::v1::broadcast_service_server::BroadcastServiceServer;
 use route_proto::v1::presence_service_server::PresenceServiceServer;
@@ -26,9 +23,7 @@ use crate::limits::MAX_REQUEST_BYTES;
 use crate::node::Node;
 pub use accept::Listener;
 use accept::incoming;
-use connection::Connection;
 use layers::{Codes, Deadline, Each, Measure, Trace};
-use preface::Prefaced;
 
 /// What may come on one connection before it is read: so many streams' worth.
 const STREAMS_AT_ONCE: u32 = 4;
@@ -101,7 +96,7 @@ pub async fn serve(
         .add_service(broadcast)
         .add_service(gateways)
         .add_service(FormerAttach::new(Arc::clone(&node)))
-        .serve_with_incoming_shutdown(connections(&node, listener), drained);
+        .serve_with_incoming_shutdown(incoming(Arc::clone(&node), listener), drained);
 
     let given_up = async move {
         node.drained().await;
@@ -114,22 +109,6 @@ pub async fn serve(
             Ok(())
         }
     }
-}
-
-fn connections<L: Listener>(
-    node: &Node,
-    listener: L,
-) -> impl Stream<Item = io::Result<Prefaced<Connection<L::Stream>>>> + use<L> {
-    let metrics = &node.metrics;
-    let (places, refused) = (
-        Arc::clone(&node.connections),
-        metrics.tallies.refused_connections.clone(),
-    );
-    let silent = metrics.tallies.silent_connections.clone();
-    incoming(listener, places, refused).map_ok(move |connection| {
-        let peer = connection.peer();
-        Prefaced::new(connection, peer, silent.clone())
-    })
 }
 
 fn reflection() -> tonic_reflection::server::Builder<'static> {

@@ -429,7 +429,7 @@ async fn a_gateway_that_takes_nothing_is_ended_and_the_others_go_on() {
         requests.send(Ok(request)).await.unwrap();
     }
     let receiver = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let mut slow = open(&site.node, receiver, Hangup::default());
+    let mut slow = open(&site.node, receiver, Some(Hangup::default()));
     soon("a welcome", slow.next()).await.unwrap().unwrap();
     soon("a confirmation", slow.next()).await.unwrap().unwrap();
 
@@ -494,7 +494,7 @@ async fn an_embedded_gateway_is_served_by_the_same_function() {
     };
     let requests = stream::iter([Ok(greeting)]).chain(stream::pending());
 
-    let mut responses = open(&site.node, requests, Hangup::default());
+    let mut responses = open(&site.node, requests, Some(Hangup::default()));
 
     let first = soon("a welcome", responses.next()).await.unwrap().unwrap();
     assert!(matches!(

@@ -334,7 +334,7 @@ fn arrive(transaction: &mut Transaction<'_>, got: &mut BTreeMap<u64, Vec<Got>>) 
 }
 
 fn id(number: u64) -> LinkId {
-    LinkId { gateway: 7, number }
+    LinkId::new(7, number)
 }
 
 fn entry((user, status, client): &Report) -> ListEntry {

@@ -92,15 +92,6 @@ pub(super) fn hosts_have_one_name(named: &[NamedHosts]) -> Result<(), String> {
     Ok(())
 }
 
-/// Only plaintext can be had so far; to accept `https` would be to promise what is not kept.
-pub(super) fn upstream(text: &str) -> Result<String, &'static str> {
-    match text.split_once("://") {
-        Some(("http", rest)) if !rest.is_empty() => Ok(text.to_owned()),
-        Some(("https", _)) => Err("TLS is not supported yet: write http://host:port"),
-        Some(_) | None => Err("write http://host:port"),
-    }
-}
-
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let Some((address, length)) = text.split_once('/') else {
         return Err("write a network such as 10.1.0.0/16; one address is 10.1.2.3/32".to_owned());

@@ -78,7 +78,7 @@ impl Outgoing {
     /// Queues an entry, if somebody takes it.
     pub(super) fn push(&mut self, entry: UplinkEntry) {
         if self.is_attached() {
-            self.queue_bytes += entry.entry.as_ref().map_or(0, cost);
+            self.queue_bytes += cost_of(&entry);
             self.queue.push_back(entry);
         }
     }
@@ -101,11 +101,7 @@ impl Outgoing {
     pub(super) fn attach(&mut self, entries: Vec<UplinkEntry>) {
         self.resent += entries.len() as u64;
         self.to_resend = Some(entries.len());
-        self.queue_bytes = entries
-            .iter()
-            .filter_map(|e| e.entry.as_ref())
-            .map(cost)
-            .sum();
+        self.queue_bytes = entries.iter().map(cost_of).sum();
         self.queue = entries.into();
         self.stream = StreamState::Attached;
         (self.taken, self.taken_told) = (0, 0);
@@ -170,17 +166,13 @@ impl Outgoing {
         }
         let mut bytes = 0;
         let fitting = self.queue.iter().take(MESSAGE_ENTRIES).take_while(|entry| {
-            bytes += entry.entry.as_ref().map_or(0, cost);
+            bytes += cost_of(entry);
             bytes <= MESSAGE_BYTES
         });
         // A long entry goes alone.
         let count = fitting.count().max(1).min(self.queue.len());
         let entries: Vec<UplinkEntry> = self.queue.drain(..count).collect();
-        let taken: usize = entries
-            .iter()
-            .filter_map(|e| e.entry.as_ref())
-            .map(cost)
-            .sum();
+        let taken: usize = entries.iter().map(cost_of).sum();
         debug_assert!(
             taken <= self.queue_bytes,
             "each entry is counted as it comes and as it goes"
@@ -188,6 +180,10 @@ impl Outgoing {
         self.queue_bytes = self.queue_bytes.saturating_sub(taken);
         entries
     }
+}
+
+fn cost_of(entry: &UplinkEntry) -> usize {
+    entry.entry.as_ref().map_or(0, cost)
 }
 
 /// The requests of one Attach stream. Ends when a newer stream begins.

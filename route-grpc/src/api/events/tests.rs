@@ -69,10 +69,7 @@ fn a_body_that_lacks_a_required_field_is_unparsed() {
     for typed in one_of_each() {
         let publication = publish(typed).expect("it is complete");
         let event = |body: &[u8]| Event::Envelope {
-            origin: Some(LinkId {
-                gateway: 0xab,
-                number: 3,
-            }),
+            origin: Some(LinkId::new(0xab, 3)),
             command: publication.command,
             pdu: [&publication.pdu[..HEADER_LEN], body].concat().into(),
         };

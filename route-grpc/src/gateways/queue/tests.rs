@@ -239,7 +239,7 @@ fn open(limit_bytes: usize) -> Queue {
 }
 
 fn targets(numbers: &[u64]) -> Vec<LinkId> {
-    let target = |&number| LinkId { gateway: 5, number };
+    let target = |&number| LinkId::new(5, number);
     numbers.iter().map(target).collect()
 }
 

@@ -262,7 +262,7 @@ impl Wire {
                 requests: Some(call.requests),
                 up: VecDeque::new(),
                 to_node: Some(to_node),
-                responses: Some(open(node, requests, hangup.clone())),
+                responses: Some(open(node, requests, Some(hangup.clone()))),
                 hangup,
                 gateway_is_gone: false,
                 down: VecDeque::new(),
