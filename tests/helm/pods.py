@@ -86,7 +86,8 @@ def started(objects, folder):
     try:
         for workload in ordered:
             # Everybody's gRPC is one; the other ports are each pod's own.
-            ports = {**free_ports([8200, 9464]), **shared}
+            own = [port["containerPort"] for port in container(workload)["ports"]]
+            ports = {**free_ports(own), **shared}
             pods.append(Pod(workload, ports, folder / f"{workload['metadata']['name']}.log"))
         yield pods
     finally:

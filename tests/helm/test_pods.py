@@ -58,13 +58,13 @@ def test_helm_test_says_what_is_so(scenario, tmp_path):
 def through_services(word, objects, running):
     """An argument with this machine's address instead of a Service's name and port."""
     for service in (it for it in objects if it["kind"] == "Service"):
-        [port] = service["spec"]["ports"]
         [pod] = [
             it
             for it in running
             if service["spec"]["selector"].items() <= it.workload["spec"]["template"]["metadata"]["labels"].items()
         ]
-        [target] = [it["containerPort"] for it in container(pod.workload)["ports"] if it["name"] == port["targetPort"]]
-        address = f"{service['metadata']['name']}:{port['port']}"
-        word = re.sub(rf"(?<![\w-]){re.escape(address)}$", f"{pods.HOST}:{pod.ports[target]}", word)
+        targets = {it["name"]: pod.ports[it["containerPort"]] for it in container(pod.workload)["ports"]}
+        for port in service["spec"]["ports"]:
+            address = f"{service['metadata']['name']}:{port['port']}"
+            word = re.sub(rf"(?<![\w-]){re.escape(address)}$", f"{pods.HOST}:{targets[port['targetPort']]}", word)
     return word
