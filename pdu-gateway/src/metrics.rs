@@ -3,6 +3,7 @@
 //! Hot paths add to plain counters, once a batch; the instruments read them when they are scraped. Labels are closed
 //! sets: no addresses, no users.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -31,9 +32,24 @@ pub enum Refused {
     Source,
     /// It broke before it was served, or its socket could not be set up.
     Broken,
+    /// A proxy did not say in time, or as it should, whose connection it is.
+    ProxyHeader,
 }
 
-const REFUSALS: [&str; 4] = ["address", "total", "source", "broken"];
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Refused::Address => "its address is not in --allow-cidr",
+            Refused::Total => "there are --max-connections",
+            Refused::Source => "there are --max-connections-per-source of its address",
+            Refused::Broken => "it broke before it was served",
+            Refused::ProxyHeader => "it did not say whose connection it is",
+        })
+    }
+}
+
+/// Reasons, in the order of [`Refused`].
+pub const REFUSALS: [&str; 5] = ["address", "total", "source", "broken", "proxy_header"];
 
 /// Why links ended, in the order of `CloseReason`.
 const CLOSE_REASONS: [&str; 7] = [

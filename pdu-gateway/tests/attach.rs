@@ -10,6 +10,8 @@ mod harness;
 mod kicks;
 #[path = "attach/names.rs"]
 mod names;
+#[path = "attach/proxies.rs"]
+mod proxies;
 
 use std::time::{Duration, Instant};
 

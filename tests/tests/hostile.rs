@@ -9,6 +9,8 @@ mod frames;
 mod noise;
 #[path = "hostile/readers.rs"]
 mod readers;
+#[path = "hostile/strangers.rs"]
+mod strangers;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -74,6 +76,13 @@ impl Siege {
     async fn metric(&self, name: &str, labels: &str) -> f64 {
         let metric = admin::labelled_metric(self.servers.gateway_admin(), name, labels).await;
         metric.expect("the admin port answers")
+    }
+
+    /// Lines of the gateway's log with this in them.
+    fn lines(&self, text: &str) -> Vec<String> {
+        let log = self.servers.processes()[0].to_string();
+        let lines = log.lines().filter(|line| line.contains(text));
+        lines.map(str::to_owned).collect()
     }
 
     /// The gateway's log has a line that somebody will look at, with this in it.

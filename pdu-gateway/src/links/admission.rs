@@ -15,6 +15,8 @@ pub struct Admission {
     pub allowed: Networks,
     /// Whom an address belongs to.
     pub hosts: Hosts,
+    /// Who has to say first, by a header of the PROXY protocol, whose connection it is.
+    pub proxies: Networks,
 }
 
 impl Admission {

@@ -28,7 +28,12 @@ use crate::links::writer::Writer;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves a connection until it ends.
-pub async fn serve<S: Socket>(gateway: Arc<Gateway>, socket: S, peer: Peer, place: Place) {
+pub async fn serve<S: Socket>(
+    gateway: Arc<Gateway>,
+    (input, output): (S::Input, S::Output),
+    peer: Peer,
+    place: Place,
+) {
     let now = gateway.clock.now();
     let link = gateway.links.open(peer, &gateway.link_settings, now);
     gateway.counters.opened();
@@ -36,9 +41,8 @@ pub async fn serve<S: Socket>(gateway: Arc<Gateway>, socket: S, peer: Peer, plac
     let name = name.as_ref().map(display);
     let span = info_span!("link", link = link.number(), peer = %address, msg_server = name);
     async {
-        info!("link opened");
+        debug!("connected");
         gateway.uplink.open(link.number(), opened(&link));
-        let (input, output) = socket.into_split();
         let mut connection = Connection::<S> {
             reader: Reader::new(&gateway, &link, input),
             writer: Writer::new(&gateway, &link, output),
@@ -107,7 +111,7 @@ impl<S: Socket> Connection<S> {
         if shut.congested {
             self.gateway.turn(Turn::Relieved);
         }
-        log_end(reason, shut);
+        log_end(reason, shut, self.reader.has_spoken);
         if concluded == Concluded::Written {
             self.close().await;
         }
@@ -169,7 +173,7 @@ impl<S: Socket> Connection<S> {
 }
 
 /// What we end, and what is lost, is worth somebody's attention.
-fn log_end(reason: CloseReason, shut: Shut) {
+fn log_end(reason: CloseReason, shut: Shut, has_spoken: bool) {
     let why = match reason {
         CloseReason::Idle => Some("nothing came from it for too long"),
         CloseReason::BadFrame => Some("it sent what is no PDU, or did not end its first one"),
@@ -179,7 +183,9 @@ fn log_end(reason: CloseReason, shut: Shut) {
     };
     let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
     let (given_back, dropped) = (shut.given_back, shut.dropped);
-    if why.is_some() || dropped > 0 {
+    if !has_spoken && dropped == 0 {
+        debug!(reason, given_back, "closed without a word");
+    } else if why.is_some() || dropped > 0 {
         warn!(reason, why, given_back, dropped, "link closed");
     } else {
         info!(reason, given_back, "link closed");

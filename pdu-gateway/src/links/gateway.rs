@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use crate::clock::Clock;
 use crate::links::link::LinkSettings;
 use crate::links::pressure::Turn;
+use crate::links::refusals::Refusals;
 use crate::links::registry::Links;
 use crate::links::throttle::Throttle;
 use crate::metrics::Counters;
@@ -40,6 +41,8 @@ pub struct Gateway {
     pub given_up: CancellationToken,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// Connections that did not become links.
+    pub refusals: Refusals,
     /// Longest PDU that is taken from MsgServers, bytes.
     pdu_limit: AtomicU32,
 }
@@ -64,6 +67,7 @@ impl Gateway {
             pressed: Notify::new(),
             given_up: CancellationToken::new(),
             counters: Arc::default(),
+            refusals: Refusals::default(),
             pdu_limit: AtomicU32::new(pdu_limit),
         })
     }

@@ -1,12 +1,14 @@
 //! Taking connections from MsgServers.
 //!
 //! The port is unauthenticated, so a connection is judged before a byte of it is read: its address against the
-//! allow-list, then the number of connections. Every refusal is counted under its reason.
+//! allow-list, then the number of connections. A proxy's connection is judged once more, by the address that its header
+//! says. Every refusal is counted under its reason.
 //!
 //! A gateway that no node has ever welcomed does not listen: its address is only reserved ([`Door::Shut`]), so that a
 //! MsgServer is refused at once and turns to another RouteServer. While the node is away for a moment, new connections
 //! wait in the kernel ([`Door::Held`]).
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,13 +18,14 @@ use route_runtime::listen::BindError;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::links::admission::Admission;
 use crate::links::connection;
 use crate::links::gateway::Gateway;
 use crate::links::network::{Listen, Socket};
 use crate::links::peer::Name;
+use crate::links::proxy::{self, HeaderError};
 use crate::links::registry::Place;
 use crate::metrics::Refused;
 
@@ -65,7 +68,8 @@ enum Port<L: Listen> {
 impl Listener {
     /// Runs until it is dropped, or nobody holds the doors any more.
     pub async fn run<L: Listen>(self, reserved: L) {
-        let mut doors = self.doors.clone();
+        let entrance = Arc::new(self);
+        let mut doors = entrance.doors.clone();
         let address = reserved.address();
         let mut port = Port::Reserved(reserved);
         loop {
@@ -94,7 +98,7 @@ impl Listener {
                         }
                         Port::Listening(listener)
                     }
-                    broken = self.take_connections::<L>(&listener) => {
+                    broken = entrance.take_connections::<L>(&listener) => {
                         error!(%address, error = %broken, "the listener broke");
                         Port::Lost
                     }
@@ -111,7 +115,7 @@ impl Listener {
     }
 
     /// Returns only when the listener is broken.
-    async fn take_connections<L: Listen>(&self, listener: &L::Listening) -> io::Error {
+    async fn take_connections<L: Listen>(self: &Arc<Self>, listener: &L::Listening) -> io::Error {
         loop {
             match L::accept(listener).await {
                 Ok((stream, peer)) => self.take(stream, peer),
@@ -120,17 +124,15 @@ impl Listener {
         }
     }
 
-    fn take(&self, socket: impl Socket, peer: SocketAddr) {
-        let peer = self.admission.peer(peer, self.name.as_ref());
-        match self.judge(&socket, peer.address) {
-            Ok(place) => {
-                let serve = connection::serve(Arc::clone(&self.gateway), socket, peer, place);
-                self.tracker.spawn(serve);
+    fn take<S: Socket>(self: &Arc<Self>, socket: S, peer: SocketAddr) {
+        match self.judge(&socket, peer) {
+            Ok(place) if self.admission.proxies.contain(peer.ip()) => {
+                // Not tracked: a drain does not wait for what is no link yet.
+                let (input, output) = socket.into_split();
+                tokio::spawn(Arc::clone(self).take_proxied::<S>(input, output, peer, place));
             }
-            Err(reason) => {
-                self.gateway.counters.refused(reason);
-                warn!(peer = %peer.address, ?reason, "connection refused");
-            }
+            Ok(place) => self.serve::<S>(socket.into_split(), peer, place),
+            Err(reason) => self.refuse(peer, reason, &reason),
         }
     }
 
@@ -138,10 +140,53 @@ impl Listener {
         if !self.admission.allowed.contain(peer.ip()) {
             return Err(Refused::Address);
         }
-        let place = self.gateway.links.place(peer.ip())?;
+        let place = self.gateway.links.place(peer.ip().to_canonical())?;
         let host_timeout = self.gateway.link_settings.host_timeout;
         socket.set_up(host_timeout).map_err(|_| Refused::Broken)?;
         Ok(place)
+    }
+
+    /// A proxy's connection: whose it is, its header says. Until then it counts as the proxy's, then as the MsgServer's.
+    async fn take_proxied<S: Socket>(
+        self: Arc<Self>,
+        mut input: S::Input,
+        output: S::Output,
+        proxy: SocketAddr,
+        place: Place,
+    ) {
+        let within = self.gateway.link_settings.first_pdu_timeout;
+        let source = match proxy::read(&mut input, within).await {
+            Ok(source) => source.unwrap_or(proxy),
+            Err(HeaderError::Nothing) => {
+                debug!(%proxy, "nothing came");
+                return;
+            }
+            Err(error) => {
+                self.refuse(proxy, Refused::ProxyHeader, &error);
+                return;
+            }
+        };
+        let place = match self.admission.allowed.contain(source.ip()) {
+            true => place.of(source.ip().to_canonical()),
+            false => Err(Refused::Address),
+        };
+        match place {
+            Ok(place) => self.serve::<S>((input, output), source, place),
+            Err(reason) => self.refuse(source, reason, &reason),
+        }
+    }
+
+    fn serve<S: Socket>(&self, halves: (S::Input, S::Output), peer: SocketAddr, place: Place) {
+        let peer = self.admission.peer(peer, self.name.as_ref());
+        let serve = connection::serve::<S>(Arc::clone(&self.gateway), halves, peer, place);
+        self.tracker.spawn(serve);
+    }
+
+    fn refuse(&self, peer: SocketAddr, reason: Refused, why: &dyn fmt::Display) {
+        let gateway = &self.gateway;
+        gateway.counters.refused(reason);
+        let now = gateway.clock.now();
+        gateway.refusals.log(now, peer, reason, why);
     }
 }
 

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use route_proto::attach::v1::CloseReason;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::yield_now;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::links::gateway::Gateway;
 use crate::links::link::Link;
@@ -51,6 +51,8 @@ pub(super) struct Reader<I> {
     session: Session,
     sampling: Sampling,
     room: Room,
+    /// Something has come. Until then it may be a probe, of which nobody needs to read.
+    pub(super) has_spoken: bool,
     /// Its socket.
     pub(super) input: I,
 }
@@ -62,6 +64,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             session: Session::new(Arc::clone(&gateway.dialect), gateway.pdu_limit()),
             sampling: Sampling::default(),
             room: Room::Left,
+            has_spoken: false,
             gateway: Arc::clone(gateway),
             link: Arc::clone(link),
             input,
@@ -125,6 +128,9 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             ready!(read)?;
             let data = buffer.filled();
             let bytes = data.len();
+            if bytes > 0 && !std::mem::replace(&mut self.has_spoken, true) {
+                info!("link opened");
+            }
             let mut tally = Tally::default();
             let received = self
                 .session

@@ -64,12 +64,8 @@ impl Links {
         if state.connections >= self.limits.total {
             return Err(Refused::Total);
         }
-        let from_source = state.sources.get(&source).copied().unwrap_or(0);
-        if from_source >= self.limits.per_source {
-            return Err(Refused::Source);
-        }
+        state.add_source(source, self.limits.per_source)?;
         state.connections += 1;
-        state.sources.insert(source, from_source + 1);
         Ok(Place {
             links: Arc::clone(self),
             source,
@@ -158,14 +154,43 @@ impl Links {
     }
 }
 
+impl Place {
+    /// The same place, but of a connection from this address.
+    pub fn of(mut self, source: IpAddr) -> Result<Place, Refused> {
+        if source != self.source {
+            let mut state = self.links.state.lock();
+            state.add_source(source, self.links.limits.per_source)?;
+            state.remove_source(self.source);
+            drop(state);
+            self.source = source;
+        }
+        Ok(self)
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let mut state = self.links.state.lock();
         state.connections -= 1;
-        if let Some(count) = state.sources.get_mut(&self.source) {
+        state.remove_source(self.source);
+    }
+}
+
+impl State {
+    fn add_source(&mut self, source: IpAddr, limit: usize) -> Result<(), Refused> {
+        let before = self.sources.get(&source).copied().unwrap_or(0);
+        if before >= limit {
+            return Err(Refused::Source);
+        }
+        self.sources.insert(source, before + 1);
+        Ok(())
+    }
+
+    fn remove_source(&mut self, source: IpAddr) {
+        if let Some(count) = self.sources.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
-                state.sources.remove(&self.source);
+                self.sources.remove(&source);
             }
         }
     }
@@ -192,5 +217,25 @@ mod tests {
         drop(first);
         assert!(links.place(one).is_ok());
         assert_eq!(links.state.lock().sources.len(), 2);
+    }
+
+    #[test]
+    fn a_place_moves_to_the_msg_server_that_a_proxy_names() {
+        let links = Links::new(ConnectionLimits {
+            total: 3,
+            per_source: 1,
+        });
+        let [proxy, msg_server] = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];
+
+        let first = links.place(proxy).unwrap();
+        assert_eq!(links.place(proxy).err(), Some(Refused::Source));
+        let first = first.of(msg_server).unwrap();
+        let second = links.place(proxy).unwrap();
+        let refused = second.of(msg_server);
+        assert_eq!(refused.err(), Some(Refused::Source));
+
+        assert_eq!(links.state.lock().sources.len(), 1);
+        drop(first.of(msg_server).unwrap());
+        assert!(links.state.lock().sources.is_empty() && links.state.lock().connections == 0);
     }
 }

@@ -35,6 +35,7 @@ fn tick(gateway: &Gateway, query_timeout: Duration) {
     let settings = &gateway.link_settings;
     let turn = |turn| gateway.turn(turn);
     gateway.links.tick(now, settings, paused, turn);
+    gateway.refusals.tick(now);
     let given_up = gateway
         .uplink
         .give_up_queries(now.saturating_sub(query_timeout));

@@ -26,7 +26,13 @@ pub enum FrameError {
         /// The limit, bytes.
         limit: u32,
     },
+    /// What a proxy sends, where a PDU has its length.
+    #[error("it sent a PROXY protocol header, but its address is not in --proxy-protocol-from")]
+    ProxyHeader,
 }
+
+/// How headers of the PROXY protocol begin, versions 1 and 2.
+const PROXY_HEADERS: [&[u8; 4]; 2] = [b"PROX", b"\r\n\r\n"];
 
 /// One whole PDU.
 #[derive(Debug)]
@@ -146,11 +152,14 @@ impl Framer {
         let Some((length, _)) = start.split_first_chunk() else {
             return Ok(None);
         };
+        let begins_proxy_header = PROXY_HEADERS.contains(&length);
         let length = u32::from_be_bytes(*length);
+        let limit = self.limit;
         let error = if (length as usize) < HEADER_LEN {
             FrameError::TooShort { length }
-        } else if length > self.limit {
-            let limit = self.limit;
+        } else if length > limit && begins_proxy_header {
+            FrameError::ProxyHeader
+        } else if length > limit {
             FrameError::TooLong { length, limit }
         } else {
             return Ok(Some(length as usize));
@@ -186,6 +195,18 @@ mod tests {
     use super::*;
 
     const LIMIT: u32 = 1 << 20;
+
+    #[test]
+    fn a_header_of_a_proxy_is_told_from_a_length() {
+        let v1 = b"PROXY TCP4 10.0.0.7 10.0.0.5 40000 8200\r\n";
+        let v2 = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+        for header in [&v1[..], v2] {
+            for pieces in [vec![header], header.chunks(1).collect()] {
+                let (pdus, error) = cut(&mut Framer::new(LIMIT), &pieces);
+                assert_eq!((pdus.len(), error), (0, Some(FrameError::ProxyHeader)));
+            }
+        }
+    }
 
     fn pdu(command: u16, body: &[u8]) -> Vec<u8> {
         framed(command, 9, body).to_vec()

@@ -20,7 +20,7 @@ use crate::links::host;
 use crate::node::embedded::NodeSettings;
 use crate::process::settings::values::{
     ListenOn, NamedHosts, client_type, gateway_id, hosts_have_one_name, listen_on,
-    listeners_differ, named_hosts, network,
+    listeners_differ, named_hosts, network, proxies_are_allowed,
 };
 use route_proto::pdu::HEADER_LEN;
 
@@ -150,6 +150,17 @@ pub struct Settings {
         help_heading = "MsgServers"
     )]
     pub msg_server: Vec<NamedHosts>,
+    /// Networks whose proxies say by the PROXY protocol, versions 1 and 2, whose connection they pass on; each connection from
+    /// there has to begin with its header. They have to be in --allow-cidr, and so do the MsgServers
+    #[arg(
+        long,
+        env = "TT_GATEWAY_PROXY_PROTOCOL_FROM",
+        value_name = "CIDR",
+        value_delimiter = ',',
+        value_parser = network,
+        help_heading = "MsgServers"
+    )]
+    pub proxy_protocol_from: Vec<IpNet>,
     /// Connections of MsgServers in all; fewer, if the process may not have that many files open
     #[arg(
         long,
@@ -191,7 +202,7 @@ pub struct Settings {
     /// A MsgServer that takes nothing of what waits for it for so long is disconnected
     #[arg(long, env = "TT_GATEWAY_WRITE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "30s", help_heading = "MsgServers")]
     pub write_timeout: Duration,
-    /// A new connection has so long from its first byte to its first complete PDU
+    /// A new connection has so long from its first byte to its first complete PDU; a proxy's, as long to its header
     #[arg(long, env = "TT_GATEWAY_FIRST_PDU_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "10s", help_heading = "MsgServers")]
     pub first_pdu_timeout: Duration,
     /// A kick that is older when it arrives spares clients that have logged in since it was sent
@@ -253,6 +264,7 @@ impl Settings {
     fn check(&self) -> Result<(), String> {
         listeners_differ(&self.listen)?;
         hosts_have_one_name(&self.msg_server)?;
+        proxies_are_allowed(&self.proxy_protocol_from, &self.allow_cidr)?;
         // Not a group of clap's, for which TT_GATEWAY_EMBEDDED=false would count as given.
         match (self.embedded, self.upstream.is_empty()) {
             (false, true) => {

@@ -220,6 +220,7 @@ fn admission(settings: &Settings) -> Admission {
     Admission {
         allowed: Networks::new(settings.allow_cidr.clone()),
         hosts: settings.hosts(),
+        proxies: Networks::new(settings.proxy_protocol_from.clone()),
     }
 }
 

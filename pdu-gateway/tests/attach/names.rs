@@ -44,7 +44,8 @@ async fn a_link_is_told_with_the_name_of_its_msg_server() {
     assert!(again.restored.is_some() && again.msg_server == "by-host");
 }
 
-async fn opened(node: &mut NodeStream) -> LinkOpened {
+/// The next entry, which has to tell of a new link.
+pub(crate) async fn opened(node: &mut NodeStream) -> LinkOpened {
     match node.entry().await.entry {
         Some(Entry::Opened(opened)) => opened,
         other => panic!("{other:?}"),

@@ -125,6 +125,14 @@ impl Harness {
         (msg_server, opened.link)
     }
 
+    /// So many connections were refused for this reason.
+    pub(crate) fn refused(&self, reason: &str, count: usize) {
+        let scraped = self.metrics.render();
+        let line =
+            format!("teamtalk_pdu_connections_refused_total{{reason=\"{reason}\"}} {count}\n");
+        assert!(scraped.contains(&line), "{line} is not in\n{scraped}");
+    }
+
     pub(crate) async fn connect(&self) -> std::io::Result<MsgServer> {
         self.connect_to(self.address, Ipv4Addr::LOCALHOST).await
     }

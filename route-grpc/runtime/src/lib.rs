@@ -10,6 +10,7 @@
 //! | [`telemetry`] | logs, metrics, traces |
 //! | [`readiness`] | whether work is welcome, and why not |
 //! | [`probes`] | the port that probes and Prometheus ask |
+//! | [`seldom`] | log lines about what may happen often |
 //! | [`life`] | the name of one life of a process |
 //! | [`shutdown`] | drain, then end by a deadline |
 //!
@@ -23,6 +24,7 @@ pub mod life;
 pub mod listen;
 pub mod probes;
 pub mod readiness;
+pub mod seldom;
 pub mod shutdown;
 pub mod telemetry;
 pub mod workers;

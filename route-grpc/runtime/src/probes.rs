@@ -21,12 +21,13 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::listen;
 use crate::readiness::Readiness;
+use crate::seldom::Seldom;
 use crate::shutdown::Shutdown;
 use crate::telemetry::{CONTENT_TYPE, Metrics};
 
@@ -52,6 +53,7 @@ pub async fn serve(
     let router = router(metrics, readiness, shutdown.draining());
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    let (mut crowded, began) = (Seldom::default(), Instant::now());
     loop {
         tokio::select! {
             // The end first; then places are freed before new connections take them.
@@ -67,7 +69,9 @@ pub async fn serve(
                 {
                     oldest.abort();
                     dropped.add(1, &[]);
-                    warn!(%peer, "too many connections to the probe port, the oldest is dropped for a new one");
+                    if let Some(left_out) = crowded.happened(began.elapsed()) {
+                        warn!(%peer, left_out, "too many connections to the probe port, the oldest is dropped for a new one");
+                    }
                 }
                 oldest_first.push_back(connections.spawn(answer(stream, router.clone())));
             }

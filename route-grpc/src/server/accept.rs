@@ -7,10 +7,10 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
 use route_runtime::listen;
+use route_runtime::seldom::Seldom;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
@@ -18,9 +18,6 @@ use tracing::{debug, warn};
 
 use super::connection::Connection;
 use crate::node::Node;
-
-/// Refusals are counted one by one, and logged together.
-const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where connections come from: the kernel, or a simulated network.
 pub trait Listener: Send + Sync + 'static {
@@ -55,8 +52,8 @@ pub(super) fn incoming<L: Listener>(
     let door = Door {
         node,
         listener,
-        unlogged: 0,
-        logged: None,
+        began: Instant::now(),
+        crowded: Seldom::default(),
     };
     stream::unfold(door, async |mut door| Some((door.next().await, door)))
 }
@@ -65,9 +62,8 @@ pub(super) fn incoming<L: Listener>(
 struct Door<L> {
     node: Arc<Node>,
     listener: L,
-    /// Refusals that are not logged yet.
-    unlogged: u64,
-    logged: Option<Instant>,
+    began: Instant,
+    crowded: Seldom,
 }
 
 impl<L: Listener> Door<L> {
@@ -84,13 +80,9 @@ impl<L: Listener> Door<L> {
 
     fn refuse(&mut self, peer: SocketAddr) {
         self.node.metrics.tallies.refused_connections.add(1);
-        self.unlogged += 1;
-        let now = Instant::now();
-        let is_quiet = |logged| now - logged >= LOG_INTERVAL;
-        if self.logged.is_none_or(is_quiet) {
+        if let Some(left_out) = self.crowded.happened(self.began.elapsed()) {
             let limit = self.node.connections.limit();
-            warn!(%peer, limit, refused = self.unlogged, "too many gRPC connections");
-            (self.unlogged, self.logged) = (0, Some(now));
+            warn!(%peer, limit, left_out, "too many gRPC connections");
         }
     }
 }

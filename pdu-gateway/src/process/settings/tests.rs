@@ -54,6 +54,18 @@ fn flags_that_contradict_each_other_are_refused() {
     }
     let many = problem("--upstream=http://a:1", "--max-connections=10000");
     assert_eq!(many, "taken");
+    let proxies = problem(
+        "--embedded",
+        "--proxy-protocol-from=192.168.7.0/24,192.0.2.1/32",
+    );
+    assert!(
+        proxies.contains("192.0.2.1/32 is outside of --allow-cidr"),
+        "{proxies}"
+    );
+    assert_eq!(
+        problem("--embedded", "--proxy-protocol-from=0.0.0.0/0"),
+        "taken"
+    );
     let patient = problem("--embedded", "--patient-bytes=8MiB");
     assert!(patient.contains("more than --patient-bytes"), "{patient}");
 }

@@ -92,6 +92,20 @@ pub(super) fn hosts_have_one_name(named: &[NamedHosts]) -> Result<(), String> {
     Ok(())
 }
 
+/// A proxy that may not connect says nothing.
+pub(super) fn proxies_are_allowed(proxies: &[IpNet], allowed: &[IpNet]) -> Result<(), String> {
+    let overlap = |one: &IpNet, other: &IpNet| one.contains(other) || other.contains(one);
+    let outside = proxies
+        .iter()
+        .find(|proxy| !allowed.iter().any(|allowed| overlap(proxy, allowed)));
+    match outside {
+        Some(proxy) => Err(format!(
+            "--proxy-protocol-from {proxy} is outside of --allow-cidr, which is for proxies too"
+        )),
+        None => Ok(()),
+    }
+}
+
 pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let Some((address, length)) = text.split_once('/') else {
         return Err("write a network such as 10.1.0.0/16; one address is 10.1.2.3/32".to_owned());
