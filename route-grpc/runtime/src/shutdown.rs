@@ -79,12 +79,14 @@ impl Shutdown {
         self.inner.draining.cancel();
     }
 
-    /// Begins the drain at SIGTERM or SIGINT; also returns when it was begun otherwise.
+    /// Begins the drain at SIGTERM or SIGINT; also returns when it was begun otherwise. Until then and after, SIGHUP
+    /// changes nothing.
     pub async fn on_signal(&self) {
         tokio::select! {
             () = self.inner.draining.cancelled() => return,
             () = received(SignalKind::terminate()) => info!(signal = "SIGTERM", "draining"),
             () = received(SignalKind::interrupt()) => info!(signal = "SIGINT", "draining"),
+            () = ignore_hangups() => {}
         }
         self.begin();
     }
@@ -105,6 +107,17 @@ impl Shutdown {
         }
         self.inner.finished.cancel();
         ended
+    }
+}
+
+/// SIGHUP asks many a program to read its settings again; one that does not catch it is ended. Never returns.
+async fn ignore_hangups() {
+    loop {
+        received(SignalKind::hangup()).await;
+        info!(
+            signal = "SIGHUP",
+            "ignored; settings are read at the start only"
+        );
     }
 }
 

@@ -144,9 +144,18 @@ impl Process {
 
     /// Asks it to end, by SIGTERM.
     pub fn terminate(&self) {
+        self.signal(Signal::SIGTERM);
+    }
+
+    /// Asks it to read its settings again, by SIGHUP, as some programs do.
+    pub fn hang_up(&self) {
+        self.signal(Signal::SIGHUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         if self.is_alive() {
             // Fails only for a process that has ended.
-            let _ = signal::kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGTERM);
+            let _ = signal::kill(Pid::from_raw(self.pid.cast_signed()), signal);
         }
     }
 

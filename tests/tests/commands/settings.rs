@@ -87,10 +87,19 @@ fn flags_that_cannot_be_meant_are_refused_by_their_name() {
         assert_refused(&output, flags[0]);
     }
     for (name, mode) in [("pdu-gateway", "--embedded"), ("route-grpc", "serve")] {
-        let output = run(name, &[mode, "--log-filter=route=loud"], &[]);
-        assert_refused(&output, "--log-filter=route=loud");
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(said.contains("level"), "the reason is missing: {said}");
+        for filter in ["--log-filter=route=loud", "--log-filter=inof"] {
+            let output = run(name, &[mode, filter], &[]);
+            assert_refused(&output, filter);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("level"), "the reason is missing: {said}");
+        }
+    }
+    for (name, mode, variable) in [
+        ("pdu-gateway", "--embedded", "TT_GATEWAY_LOG_FILTER"),
+        ("route-grpc", "serve", "TT_ROUTE_LOG_FILTER"),
+    ] {
+        let output = run(name, &[mode], &[(variable, "inof")]);
+        assert_refused(&output, "inof");
     }
     let output = run("route-grpc", &["status", "--timeout=0s", "1"], &[]);
     assert_refused(&output, "--timeout=0s");

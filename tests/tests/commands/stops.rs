@@ -43,6 +43,26 @@ async fn a_gateway_does_not_wait_for_a_node_that_is_gone() {
     assert!(msg_server.closes(SOON).await, "its connection ends");
 }
 
+/// SIGHUP is no stop.
+#[tokio::test]
+async fn a_hang_up_changes_nothing() {
+    let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
+    let servers = servers.expect("ready servers");
+    let msg_server = msg_server(&servers).await;
+
+    for process in servers.processes() {
+        for _ in 0..3 {
+            process.hang_up();
+        }
+        assert!(process.says("SIGHUP", SOON).await, "{process}");
+    }
+
+    assert!(msg_server.barrier(SOON).await, "its connection lives");
+    for process in servers.processes() {
+        assert_ends_well(process).await;
+    }
+}
+
 /// Lines that somebody has to look at.
 fn loud(output: &str) -> usize {
     let loud = |line: &&str| line.contains("\"WARN\"") || line.contains("\"ERROR\"");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tracing::{Event, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
@@ -34,15 +34,28 @@ pub struct LogArgs {
     /// How log lines look: auto is text on a terminal, else JSON
     #[arg(long, value_enum, default_value = "auto", help_heading = "Logs")]
     pub log_format: LogFormat,
-    /// What is logged: a level, or target=level pairs separated by commas
+    /// What is logged: a level, or target=level pairs separated by commas; errors always, unless it begins with off
     #[arg(long, value_parser = filter, default_value = "info", help_heading = "Logs")]
     pub log_filter: String,
 }
 
 /// Makes a wrong filter a wrong command line.
 fn filter(text: &str) -> Result<String, String> {
-    let parsed = EnvFilter::try_new(text).map_err(|error| reasons(&error));
+    // To tracing, a word alone is a target of which everything is logged, and nothing else: a wrong level, for most.
+    for word in text.split(',').filter(|word| !word.contains(['=', '['])) {
+        if word.trim().parse::<LevelFilter>().is_err() {
+            return Err(format!(
+                "{word:?} is no level, which is off, error, warn, info, debug or trace; of a target, write target=level"
+            ));
+        }
+    }
+    let parsed = parse(text).map_err(|error| reasons(&error));
     parsed.map(|_| text.to_owned())
+}
+
+/// Errors are logged unless the filter says more of all targets, or off.
+fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
+    EnvFilter::try_new(format!("error,{filter}"))
 }
 
 /// All causes: the outermost error says only that something is wrong.
@@ -86,7 +99,7 @@ pub enum LogError {
 
 /// Sends what `tracing` reports to standard output.
 pub(super) fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(filter).map_err(|source| LogError::Filter {
+    let filter = parse(filter).map_err(|source| LogError::Filter {
         filter: filter.to_owned(),
         source,
     })?;
@@ -178,6 +191,42 @@ mod tests {
         assert_eq!(cli.log.log_filter, "info");
         let help = Cli::command().render_help().to_string();
         assert!(help.contains("TT_TEST_LOG_FORMAT"), "{help}");
+    }
+
+    #[test]
+    fn a_filter_is_levels_and_targets_with_levels() {
+        for right in [
+            "info",
+            "WARN",
+            "off",
+            "5",
+            "info,route_grpc=debug",
+            "[link]=trace",
+        ] {
+            assert_eq!(filter(right), Ok(right.to_owned()));
+        }
+        for (wrong, named) in [
+            ("inof", "\"inof\" is no level"),
+            ("info,route_grpc", "\"route_grpc\" is no level"),
+            ("route=loud", "level"),
+        ] {
+            let problem = filter(wrong).unwrap_err();
+            assert!(problem.contains(named), "{problem}");
+        }
+    }
+
+    #[test]
+    fn errors_are_logged_by_a_filter_that_does_not_speak_of_them() {
+        for (text, all_targets) in [
+            ("route_gprc=debug", "error"),
+            ("info", "info"),
+            ("off", "off"),
+            ("route=debug,warn", "warn"),
+        ] {
+            let parsed = parse(text).unwrap().to_string();
+            let words: Vec<_> = parsed.split(',').filter(|it| !it.contains('=')).collect();
+            assert_eq!(words, [all_targets], "{text}: {parsed}");
+        }
     }
 
     #[test]
