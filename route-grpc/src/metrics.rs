@@ -15,13 +15,12 @@ use crate::methods;
 use crate::refusal::Refusal;
 
 /// Why an Attach stream may be refused or ended.
-const ATTACH_REASONS: [ErrorReason; 7] = [
+const ATTACH_REASONS: [ErrorReason; 6] = [
     ErrorReason::FieldInvalid,
     ErrorReason::TooLarge,
     ErrorReason::AttachProtocol,
     ErrorReason::AttachSuperseded,
     ErrorReason::GatewayIdInUse,
-    ErrorReason::SlowConsumer,
     ErrorReason::Draining,
 ];
 
@@ -44,8 +43,6 @@ pub(crate) struct Metrics {
     pub(crate) tallies: Tallies,
     /// Published events routed.
     pub(crate) published: Counter<u64>,
-    /// Gateways whose queue was full.
-    pub(crate) slow_gateways: Counter<u64>,
     /// Gateways that were replaced by a newer life of theirs.
     pub(crate) superseded: Counter<u64>,
     /// Duration of unary calls.
@@ -164,11 +161,6 @@ impl Metrics {
                 "{event}",
                 "Events that services published, repeated requests left out",
             ),
-            slow_gateways: counter(
-                "teamtalk.route.gateways.slow",
-                "{gateway}",
-                "Attach streams ended because the gateway's queue was full",
-            ),
             superseded: counter(
                 "teamtalk.route.gateways.superseded",
                 "{gateway}",
@@ -210,7 +202,7 @@ impl Metrics {
     /// Prometheus sees no increase in a series that begins with its first event, and alerts go by
     /// increases.
     fn begin_with_zero(&self) {
-        for counter in [&self.published, &self.slow_gateways, &self.superseded] {
+        for counter in [&self.published, &self.superseded] {
             counter.add(0, &[]);
         }
         for method in [methods::SUBSCRIBE, methods::WATCH] {

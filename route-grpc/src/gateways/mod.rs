@@ -25,7 +25,7 @@ use route_core::{FanView, LinkId};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::gateways::queue::{Part, Queue, Queueing, Retention};
+use crate::gateways::queue::{Part, Queue, Retention};
 use crate::gateways::sequences::Progress;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
@@ -74,8 +74,6 @@ pub(crate) struct Gateways {
     past: Past,
     /// What queues of past gateways had dropped.
     dropped_before: u64,
-    /// Gateways whose queue has just become full.
-    choked: Vec<u64>,
     /// Queues that got something since the last [`Gateways::take_touched`].
     touched: Vec<Arc<Queue>>,
 }
@@ -89,7 +87,6 @@ impl Gateways {
             by_id: HashMap::new(),
             past: Past::default(),
             dropped_before: 0,
-            choked: Vec::new(),
             touched: Vec::new(),
         }
     }
@@ -323,10 +320,7 @@ impl Gateways {
                 clock: gateway.clock,
                 traced,
             };
-            match gateway.queue.deliver(part) {
-                Queueing::Choked => self.choked.push(incarnation),
-                Queueing::Queued | Queueing::Dropped => {}
-            }
+            gateway.queue.deliver(part);
             touch(&mut self.touched, &gateway.queue);
         }
     }
@@ -345,11 +339,6 @@ impl Gateways {
         for gateway in attached.filter(|gateway| gateway.reach().is_attached()) {
             gateway.end_stream(Some(reason.clone()));
         }
-    }
-
-    /// Gateways whose queue has become full since the last call.
-    pub(crate) fn take_choked(&mut self) -> Vec<u64> {
-        std::mem::take(&mut self.choked)
     }
 
     /// Queues that got something since the last call.

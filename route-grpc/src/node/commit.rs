@@ -11,7 +11,6 @@ use super::all_known::end_cold_start;
 use super::transaction::{Applied, Transaction};
 use crate::cold_start::ColdStart;
 use crate::gateways::queue::Queue;
-use crate::refusal::Refusal;
 use crate::trace::Hop;
 
 /// What is left to do when the lock is free again.
@@ -37,7 +36,6 @@ pub(super) fn commit(node: &Node, mut transaction: Transaction<'_>, now: Duratio
     }
     let head = carry_out(node, &mut transaction);
     confirm(node, &mut transaction);
-    end_slow(node, &mut transaction, now);
     Committed {
         touched: transaction.gateways.take_touched(),
         head,
@@ -112,27 +110,5 @@ fn confirm(node: &Node, transaction: &mut Transaction<'_>) {
     // A draining node's word is worth nothing: its successor is told again.
     if !node.shutdown.draining().is_cancelled() {
         confirmations.confirm(|origin, progress| gateways.confirm(origin, progress));
-    }
-}
-
-/// Ends the streams of gateways that take too little of what they are sent.
-fn end_slow(node: &Node, transaction: &mut Transaction<'_>, now: Duration) {
-    for incarnation in transaction.gateways.take_choked() {
-        let Some(gateway) = transaction.gateways.get_mut(incarnation) else {
-            continue;
-        };
-        let queued_bytes = gateway.queue.bytes();
-        let gateway = gateway.id();
-        tracing::warn!(
-            gateway,
-            queued_bytes,
-            "gateway is too slow, its stream ends"
-        );
-        let problem = format!("gateway {gateway:?} does not take what it is sent");
-        if transaction.refuse(now, incarnation, Refusal::SlowConsumer { problem }) {
-            node.metrics.slow_gateways.add(1, &[]);
-            node.gateways_changed.notify_waiters();
-            node.chores_changed();
-        }
     }
 }

@@ -1,6 +1,5 @@
 //! What BroadcastService promises.
 
-use route_grpc::settings::NodeSettings;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::publish_request::Audience;
@@ -14,7 +13,7 @@ use tonic::{Code, Streaming};
 
 use crate::attach::reason;
 use crate::played::{Played, chat, kick};
-use crate::site::{Site, settings, soon};
+use crate::site::{Site, soon};
 
 #[tokio::test]
 async fn a_subscriber_sees_what_is_routed_in_order() {
@@ -98,11 +97,7 @@ async fn a_subscription_resumes_without_loss_or_repetition() {
 
 #[tokio::test]
 async fn what_is_no_longer_held_is_a_gap_with_its_extent() {
-    let site = Site::with(NodeSettings {
-        log_events: 4,
-        ..settings()
-    })
-    .await;
+    let site = Site::with(|it| it.log_events = 4).await;
     let mut a = Played::attach(&site, "a").await;
     a.open_with(1, &[]).await;
     let mut stream = open(&site, SubscribeRequest::default()).await.unwrap();
@@ -136,11 +131,7 @@ async fn what_is_no_longer_held_is_a_gap_with_its_extent() {
 /// Promise 9.
 #[tokio::test]
 async fn a_subscriber_that_falls_behind_is_told_how_far() {
-    let site = Site::with(NodeSettings {
-        log_events: 100,
-        ..settings()
-    })
-    .await;
+    let site = Site::with(|it| it.log_events = 100).await;
     let mut a = Played::attach(&site, "a").await;
     a.open_with(1, &[]).await;
     let mut stream = subscribe(&site, SubscribeRequest::default()).await;
@@ -275,11 +266,7 @@ async fn a_request_id_is_routed_once() {
 
 #[tokio::test]
 async fn a_pdu_over_the_limit_is_not_published() {
-    let site = Site::with(NodeSettings {
-        pdu_limit: 1000,
-        ..settings()
-    })
-    .await;
+    let site = Site::with(|it| it.pdu_limit = 1000).await;
     let long = Typed::SignatureChanged(SignatureChanged {
         user_id: 1,
         signature: "x".repeat(1000),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use route_grpc::settings::{NodeSettings, NotifyOnLoss};
+use route_grpc::settings::NotifyOnLoss;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AttachHello, Delivery, DeliveryRun, DesktopLoginNotice, LinkId, Returned, RoleReport,
@@ -13,18 +13,16 @@ use tonic::Code;
 
 use crate::attach::reason;
 use crate::played::{
-    Delivered, Played, caught_up, chat, claimed_and_listed, hello, incarnation, list, opened,
+    Delivered, Played, caught_up, chat, claimed_and_listed, hello, incarnation, list, numbered,
+    opened,
 };
-use crate::site::{Site, settings, soon};
+use crate::site::{Site, soon};
 
 /// Promise 5: a broken stream between hand-out and take-over.
 #[tokio::test]
 async fn what_was_handed_out_and_not_taken_is_handed_out_again_in_order() {
     let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    let mut b = Played::attach(&site, "b").await;
-    a.open_with(1, &[1]).await;
-    b.open_with(1, &[2]).await;
+    let [mut a, mut b] = Played::two(&site).await;
     let b_incarnation = b.incarnation;
 
     b.takes_nothing();
@@ -44,10 +42,7 @@ async fn what_was_handed_out_and_not_taken_is_handed_out_again_in_order() {
 #[tokio::test]
 async fn what_a_gateway_says_it_has_taken_does_not_come_again() {
     let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    let mut b = Played::attach(&site, "b").await;
-    a.open_with(1, &[1]).await;
-    b.open_with(1, &[2]).await;
+    let [mut a, mut b] = Played::two(&site).await;
 
     b.takes_nothing();
     a.route(1, chat(1, 2, b"one")).await;
@@ -69,10 +64,7 @@ async fn what_a_gateway_says_it_has_taken_does_not_come_again() {
 #[tokio::test]
 async fn nothing_is_confirmed_before_its_targets_have_taken_it() {
     let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    let mut b = Played::attach(&site, "b").await;
-    a.open_with(1, &[1]).await;
-    b.open_with(1, &[2]).await;
+    let [mut a, mut b] = Played::two(&site).await;
 
     b.takes_nothing();
     let sequence = a.route(1, chat(1, 2, b"x")).await;
@@ -102,21 +94,15 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
         .unwrap();
     assert!(a.welcome.roster.is_empty(), "it may not know them all");
     let mut entries = replayed(a_life, 1, 5, &[1]);
-    entries.push(UplinkEntry {
-        link: 1,
-        sequence: 6,
-        entry: Some(Entry::Envelope(chat(1, 2, b"sent before"))),
-        ..UplinkEntry::default()
-    });
-    entries.push(UplinkEntry {
-        link: 1,
-        sequence: 7,
-        entry: Some(Entry::Query(route_proto::attach::v1::StatusQuery {
+    entries.push(numbered(1, 6, Entry::Envelope(chat(1, 2, b"sent before"))));
+    entries.push(numbered(
+        1,
+        7,
+        Entry::Query(route_proto::attach::v1::StatusQuery {
             user_ids: vec![7, 8],
             traceparent: String::new(),
-        })),
-        ..UplinkEntry::default()
-    });
+        }),
+    ));
     a.send(caught_up(entries)).await;
     let mut presence = site.presence().await;
     let request = GetUserStatusRequest { user_id: 7 };
@@ -132,16 +118,15 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
         .await
         .unwrap();
     let mut entries = replayed(b_life, 1, 3, &[2]);
-    entries.push(UplinkEntry {
-        link: 1,
-        sequence: 4,
-        entry: Some(Entry::Update(SessionUpdate {
+    entries.push(numbered(
+        1,
+        4,
+        Entry::Update(SessionUpdate {
             user_id: 7,
             client_type: 1,
             status: 1,
-        })),
-        ..UplinkEntry::default()
-    });
+        }),
+    ));
     b.send(caught_up(entries)).await;
 
     // then: once, with the ids it had, and the answer knows of the login
@@ -152,6 +137,36 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
     assert_eq!((answer.sequence, &answer.statuses[..]), (7, &[1, 2][..]));
     a.until(|a| a.confirmed_so_far(1) == 7).await;
     assert_eq!(site.user(7).await.sessions.len(), 1);
+}
+
+/// Promise 4: what was read before the claim goes to the connection that claims, and to no other.
+#[tokio::test]
+async fn a_claim_that_a_new_node_holds_is_known_before_anything_is_routed() {
+    let site = cold_site(Duration::from_secs(60)).await;
+    let [a_life, b_life, c_life] = [(); 3].map(|()| incarnation());
+    let attach = |id, life| Played::attach_as(&site, with_roster(id, life));
+    let a = attach("a", a_life).await.unwrap();
+    let mut b = attach("b", b_life).await.unwrap();
+    let c = attach("c", c_life).await.unwrap();
+    let unclaimed = |mut entries: Vec<UplinkEntry>| {
+        if let Some(Entry::Opened(opened)) = &mut entries[0].entry {
+            opened.restored.as_mut().unwrap().claimed = false;
+        }
+        entries
+    };
+
+    // given: link 1 of b and link 1 of c are connections of one MsgServer
+    let mut entries = replayed(a_life, 1, 5, &[1]);
+    entries.push(numbered(1, 6, Entry::Envelope(chat(1, 2, b"read before"))));
+    a.send(caught_up(entries)).await;
+    c.send(caught_up(unclaimed(replayed(b_life, 1, 3, &[2]))))
+        .await;
+    let mut entries = unclaimed(replayed(b_life, 1, 3, &[2]));
+    entries.push(numbered(1, 4, Entry::Role(RoleReport { claimed: true })));
+    b.send(caught_up(entries)).await;
+
+    assert_eq!(b.delivery().await.pdu(), &chat(1, 2, b"read before").pdu);
+    site.shows("teamtalk_route_deliveries_total 1").await;
 }
 
 /// Promise 6: nobody knows what a lost node had told of what was unconfirmed. So the next one tells, once, how things are.
@@ -176,12 +191,7 @@ async fn a_new_node_tells_once_how_the_users_are_whose_changes_were_unconfirmed(
             client_type: 1,
             status,
         };
-        UplinkEntry {
-            link: 1,
-            sequence,
-            entry: Some(Entry::Update(update)),
-            ..UplinkEntry::default()
-        }
+        numbered(1, sequence, Entry::Update(update))
     }));
     // when
     b.send(caught_up(entries)).await;
@@ -289,12 +299,7 @@ async fn half_a_table_is_nobody_s_presence_and_nobody_s_absence() {
     let mut a = Played::attach_as(&site, hello("a", life, 2)).await.unwrap();
     assert_eq!(a.welcome.applied, []);
     let mut entries = replayed(life, 1, 5, &[1]);
-    entries.push(UplinkEntry {
-        link: 1,
-        sequence: 6,
-        entry: Some(list(&[])),
-        ..UplinkEntry::default()
-    });
+    entries.push(numbered(1, 6, list(&[])));
     a.send_entries(entries).await;
     a.until(|a| a.confirmed_so_far(1) == 6).await;
     assert_eq!(site.user(1).await.sessions[0].logins, 1);
@@ -303,11 +308,7 @@ async fn half_a_table_is_nobody_s_presence_and_nobody_s_absence() {
 /// Promise 5: what a lost gateway has not taken goes to the next link of its MsgServer.
 #[tokio::test]
 async fn what_a_lost_gateway_was_never_handed_goes_to_who_stands_in() {
-    let site = Site::with(NodeSettings {
-        detach_grace: Duration::from_secs(1),
-        ..settings()
-    })
-    .await;
+    let site = Site::with(|it| it.detach_grace = Duration::from_secs(1)).await;
     let mut a = Played::attach(&site, "a").await;
     let mut b = Played::attach(&site, "b").await;
     let mut c = Played::attach(&site, "c").await;
@@ -332,10 +333,9 @@ async fn what_a_lost_gateway_was_never_handed_goes_to_who_stands_in() {
 /// A process that is gone gives nothing back, and need not be waited for until its grace is over.
 #[tokio::test]
 async fn a_gateway_that_has_hung_up_holds_up_its_msgservers_other_connections_for_a_moment_only() {
-    let site = Site::with(NodeSettings {
-        detach_grace: Duration::from_secs(3600),
-        departed_wait: Duration::from_millis(100),
-        ..settings()
+    let site = Site::with(|it| {
+        it.detach_grace = Duration::from_secs(3600);
+        it.departed_wait = Duration::from_millis(100);
     })
     .await;
     let mut a = Played::attach(&site, "a").await;
@@ -364,10 +364,7 @@ async fn a_gateway_that_has_hung_up_holds_up_its_msgservers_other_connections_fo
 #[tokio::test]
 async fn the_end_of_a_link_is_said_after_everything_that_was_meant_for_it() {
     let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    let mut b = Played::attach(&site, "b").await;
-    a.open_with(1, &[1]).await;
-    b.open_with(1, &[2]).await;
+    let [mut a, mut b] = Played::two(&site).await;
     a.route(1, chat(1, 2, b"x")).await;
     a.confirmed(1).await;
 
@@ -379,11 +376,7 @@ async fn the_end_of_a_link_is_said_after_everything_that_was_meant_for_it() {
 
 #[tokio::test]
 async fn msgservers_are_told_of_users_that_vanish_if_that_is_wanted() {
-    let site = Site::with(NodeSettings {
-        notify_on_loss: NotifyOnLoss::All,
-        ..settings()
-    })
-    .await;
+    let site = Site::with(|it| it.notify_on_loss = NotifyOnLoss::All).await;
     let mut a = Played::attach(&site, "a").await;
     let mut b = Played::attach(&site, "b").await;
     a.open_with(1, &[1, 2]).await;
@@ -404,11 +397,7 @@ async fn msgservers_are_told_of_users_that_vanish_if_that_is_wanted() {
 /// Nothing is routed by a node that goes, and nobody is kept waiting by it.
 #[tokio::test]
 async fn a_draining_node_ends_all_streams_at_once_and_itself_without_a_window() {
-    let site = Site::with(NodeSettings {
-        drain_window: Duration::from_secs(3600),
-        ..settings()
-    })
-    .await;
+    let site = Site::with(|it| it.drain_window = Duration::from_secs(3600)).await;
     let mut a = Played::attach(&site, "a").await;
     let mut b = Played::attach(&site, "b").await;
 
@@ -427,11 +416,7 @@ async fn a_draining_node_ends_all_streams_at_once_and_itself_without_a_window() 
 }
 
 async fn cold_site(cold_start_wait: Duration) -> Site {
-    Site::with(NodeSettings {
-        cold_start_wait,
-        ..settings()
-    })
-    .await
+    Site::with(|it| it.cold_start_wait = cold_start_wait).await
 }
 
 /// One of two gateways, `a` and `b`, that have had a node before.
@@ -471,11 +456,6 @@ fn replayed(incarnation: u64, link: u64, cut: u64, users: &[u32]) -> Vec<UplinkE
         logins: vec![1; users.len()],
         last: true,
     });
-    let at_the_cut = |entry| UplinkEntry {
-        link,
-        sequence: cut,
-        entry: Some(entry),
-        ..UplinkEntry::default()
-    };
+    let at_the_cut = |entry| numbered(link, cut, entry);
     vec![at_the_cut(opened), at_the_cut(table)]
 }

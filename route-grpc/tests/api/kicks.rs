@@ -4,7 +4,6 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use route_grpc::settings::NodeSettings;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AttachHello, Delivery, DeliveryRun, Envelope, LinkId, Returned, RoleReport, Uplink,
@@ -13,7 +12,7 @@ use route_proto::attach::v1::{
 use route_proto::v1::{Event, Kick, PublishRequest, event};
 
 use crate::played::{Played, caught_up, chat, hello, incarnation, kick, list, opened};
-use crate::site::{Site, settings, soon};
+use crate::site::{Site, soon};
 
 const SECOND: u64 = 1_000_000;
 /// What the gateways' clocks show when they attach.
@@ -129,11 +128,7 @@ async fn what_is_given_back_is_told_by_the_next_gateway_s_clock() {
 /// From the queue of a gateway that does not come back.
 #[tokio::test]
 async fn what_a_lost_gateway_was_never_handed_is_told_by_the_next_one_s_clock() {
-    let site = Site::with(NodeSettings {
-        detach_grace: Duration::from_millis(100),
-        ..settings()
-    })
-    .await;
+    let site = Site::with(|it| it.detach_grace = Duration::from_millis(100)).await;
     let began = Instant::now();
     let mut a = attach(&site, "a", A).await;
     let mut b = attach(&site, "b", B).await;
@@ -157,10 +152,9 @@ async fn what_a_lost_gateway_was_never_handed_is_told_by_the_next_one_s_clock() 
 /// A new node routes what its predecessor had not confirmed.
 #[tokio::test]
 async fn a_new_node_is_told_how_old_it_is() {
-    let site = Site::with(NodeSettings {
-        cold_start_wait: Duration::from_secs(60),
-        newcomer_wait: Duration::ZERO,
-        ..settings()
+    let site = Site::with(|it| {
+        it.cold_start_wait = Duration::from_secs(60);
+        it.newcomer_wait = Duration::ZERO;
     })
     .await;
     let began = Instant::now();

@@ -76,6 +76,15 @@ impl Delivered {
     }
 }
 
+pub(crate) fn numbered(link: u64, sequence: u64, entry: Entry) -> UplinkEntry {
+    UplinkEntry {
+        link,
+        sequence,
+        entry: Some(entry),
+        ..UplinkEntry::default()
+    }
+}
+
 /// Everything that has to be sent again.
 pub(crate) fn caught_up(entries: Vec<UplinkEntry>) -> Uplink {
     Uplink {
@@ -111,6 +120,15 @@ impl Played {
         let attached = Self::attach_as(site, hello).await.unwrap();
         attached.send(caught_up(Vec::new())).await;
         attached
+    }
+
+    /// Two gateways, each with a MsgServer that has user 1, or 2.
+    pub(crate) async fn two(site: &Site) -> [Self; 2] {
+        let mut a = Self::attach(site, "a").await;
+        let mut b = Self::attach(site, "b").await;
+        a.open_with(1, &[1]).await;
+        b.open_with(1, &[2]).await;
+        [a, b]
     }
 
     pub(crate) async fn attach_as(site: &Site, hello: AttachHello) -> Result<Self, Status> {
@@ -172,12 +190,7 @@ impl Played {
     pub(crate) fn entry(&mut self, link: u64, entry: Entry) -> UplinkEntry {
         let sequence = self.sequences.entry(link).or_default();
         *sequence += 1;
-        UplinkEntry {
-            link,
-            sequence: *sequence,
-            entry: Some(entry),
-            ..UplinkEntry::default()
-        }
+        numbered(link, *sequence, entry)
     }
 
     pub(crate) async fn tell(&mut self, link: u64, entry: Entry) -> u64 {

@@ -1,6 +1,5 @@
 //! What PresenceService promises.
 
-use route_grpc::settings::NodeSettings;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::v1::watch_user_status_response::Event;
 use route_proto::v1::{
@@ -12,7 +11,7 @@ use tonic::{Code, Streaming};
 
 use crate::attach::reason;
 use crate::played::{Played, chat, opened};
-use crate::site::{Site, settings, soon};
+use crate::site::{Site, soon};
 
 #[tokio::test]
 async fn a_user_is_shown_with_sessions() {
@@ -162,11 +161,7 @@ async fn a_watch_resumes_where_it_or_a_query_ended() {
 
 #[tokio::test]
 async fn a_position_that_is_no_longer_held_is_a_gap_and_a_snapshot() {
-    let site = Site::with(NodeSettings {
-        log_events: 4,
-        ..settings()
-    })
-    .await;
+    let site = Site::with(|it| it.log_events = 4).await;
     let mut a = Played::attach(&site, "a").await;
     a.open_with(1, &[7]).await;
     let position = Watching::users(&site, &[]).await.position;

@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use route_grpc::settings::NodeSettings;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::watch_user_status_response::Event;
 use route_proto::v1::{BatchGetUserStatusRequest, SubscribeRequest, WatchUserStatusRequest};
@@ -24,7 +23,7 @@ use crate::attach::reason;
 use crate::broadcast::subscribe;
 use crate::played::Played;
 use crate::presence::Watching;
-use crate::site::{Site, settings, soon};
+use crate::site::{Site, soon};
 
 const NAMES: [&str; 5] = [
     "",
@@ -163,11 +162,7 @@ async fn a_request_that_is_too_long_is_refused_with_the_usual_code() {
 
 #[tokio::test]
 async fn streams_are_counted_and_a_closed_one_makes_room() {
-    let site = Site::with(NodeSettings {
-        max_streams: 1,
-        ..settings()
-    })
-    .await;
+    let site = Site::with(|it| it.max_streams = 1).await;
     let watching = Watching::users(&site, &[]).await;
 
     let mut presence = site.presence().await;
@@ -195,11 +190,7 @@ async fn streams_are_counted_and_a_closed_one_makes_room() {
 /// Paused time goes on when everybody waits: a test that waits for ever fails by its limit.
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_does_not_speak_http2_is_closed_and_makes_room() {
-    let site = Site::with(NodeSettings {
-        max_grpc_connections: 1,
-        ..settings()
-    })
-    .await;
+    let site = Site::with(|it| it.max_grpc_connections = 1).await;
     let mut silent = TcpStream::connect(site.address).await.unwrap();
     silent.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
     let mut refused = TcpStream::connect(site.address).await.unwrap();
@@ -267,11 +258,7 @@ async fn a_drain_ends_in_time_with_streams_open() {
 
 #[tokio::test]
 async fn a_stream_that_is_too_old_is_asked_to_come_back() {
-    let site = Site::with(NodeSettings {
-        max_stream_age: Duration::from_millis(20),
-        ..settings()
-    })
-    .await;
+    let site = Site::with(|it| it.max_stream_age = Duration::from_millis(20)).await;
 
     let mut watching = Watching::users(&site, &[]).await;
 

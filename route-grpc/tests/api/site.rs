@@ -28,15 +28,6 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     }
 }
 
-/// Settings for tests: the drain is short, and there was no node before.
-pub(crate) fn settings() -> NodeSettings {
-    NodeSettings {
-        drain_window: Duration::from_millis(100),
-        cold_start_wait: Duration::ZERO,
-        ..NodeSettings::default()
-    }
-}
-
 pub(crate) struct Site {
     pub(crate) node: Arc<Node>,
     pub(crate) address: SocketAddr,
@@ -48,10 +39,17 @@ pub(crate) struct Site {
 
 impl Site {
     pub(crate) async fn start() -> Self {
-        Self::with(settings()).await
+        Self::with(|_| ()).await
     }
 
-    pub(crate) async fn with(settings: NodeSettings) -> Self {
+    /// Settings for tests: the drain is short, and there was no node before; then these.
+    pub(crate) async fn with(change: impl FnOnce(&mut NodeSettings)) -> Self {
+        let mut settings = NodeSettings {
+            drain_window: Duration::from_millis(100),
+            cold_start_wait: Duration::ZERO,
+            ..NodeSettings::default()
+        };
+        change(&mut settings);
         let metrics = Metrics::new("test", "0").unwrap();
         let shutdown = Shutdown::new(DEADLINE);
         let readiness = Readiness::new();

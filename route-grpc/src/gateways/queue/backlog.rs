@@ -7,7 +7,7 @@ use route_proto::attach::v1::downlink_entry::Entry;
 use route_proto::attach::v1::{DeliveryRun, DownlinkEntry};
 
 use super::run::{Part, RUN_BYTES};
-use super::{OVERHEAD_BYTES, Queueing, Retention};
+use super::{OVERHEAD_BYTES, Retention};
 
 /// Most bytes of payload in one Downlink, unless a single PDU is longer: large enough to pay for a
 /// message, small enough to interleave with other streams.
@@ -39,8 +39,6 @@ pub(super) struct Backlog {
     taken_number: u64,
     /// Of `entries` and `sent`.
     bytes: usize,
-    /// Full, and not yet half empty again.
-    choked: bool,
     /// Deliveries that found no room.
     dropped: u64,
     /// Entries that had to be handed out again.
@@ -76,30 +74,24 @@ impl Backlog {
             number: 0,
             taken_number: 0,
             bytes: 0,
-            choked: false,
             dropped: 0,
             resent: 0,
         }
     }
 
     /// Adds deliveries, to the last run if they follow it, if there is room.
-    pub(super) fn deliver(&mut self, part: Part<'_>) -> Queueing {
+    pub(super) fn deliver(&mut self, part: Part<'_>) {
         let bytes = part.bytes();
         // One thing always fits, whatever its size.
         if self.bytes > 0 && self.bytes + bytes > self.limit_bytes {
             self.dropped += part.fan.items.len() as u64;
-            return if std::mem::replace(&mut self.choked, true) {
-                Queueing::Dropped
-            } else {
-                Queueing::Choked
-            };
+            return;
         }
         if !self.extend_last_run(part, bytes) {
             let bytes = bytes + OVERHEAD_BYTES + size_of_val(part.targets);
             self.push(Entry::Run(part.run()), bytes, &[]);
         }
         self.keep(part.fan.receipts);
-        Queueing::Queued
     }
 
     fn extend_last_run(&mut self, part: Part<'_>, bytes: usize) -> bool {
@@ -187,7 +179,6 @@ impl Backlog {
             Retention::None => {
                 self.bytes -= bytes;
                 self.taken += entries.len() as u64;
-                self.relax();
             }
         }
         if self.entries.is_empty() {
@@ -216,7 +207,6 @@ impl Backlog {
             self.sent.shrink_to(MESSAGE_ENTRIES);
             self.receipts.shrink_to(MESSAGE_ENTRIES);
         }
-        self.relax();
         self.taken
     }
 
@@ -340,10 +330,6 @@ impl Backlog {
     /// Deliveries that found no room, or were given up.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
-    }
-
-    fn relax(&mut self) {
-        self.choked &= self.is_half_full();
     }
 }
 

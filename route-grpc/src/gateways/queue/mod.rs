@@ -5,11 +5,9 @@
 //! (`Uplink.taken`): the next stream gets the rest again, in order, before anything newer. Without
 //! a stream (detached) the queue holds what comes.
 //!
-//! All of that counts against one bound. Full: the stream is ended with SLOW_CONSUMER once, so that
-//! the gateway comes back and takes what is held; what comes while the queue is full is dropped and
-//! counted. The next stream is spared until half of the queue has gone. `confirmations` makes
-//! origins stop long before that, so only what services publish can fill the queue of a gateway
-//! that stays away.
+//! All of that counts against one bound. What comes while the queue is full is dropped and counted.
+//! `confirmations` makes origins stop long before that, so only what services publish can fill the
+//! queue of a gateway that stays away.
 
 mod backlog;
 mod news;
@@ -62,17 +60,6 @@ pub(crate) enum Retention {
     None,
 }
 
-/// Whether something found room.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Queueing {
-    /// It waits.
-    Queued,
-    /// It was dropped; the stream should be ended.
-    Choked,
-    /// It was dropped; that the gateway is slow is already known.
-    Dropped,
-}
-
 impl Queue {
     /// An empty queue without a stream.
     pub(crate) fn new(limit_bytes: usize, retention: Retention) -> Self {
@@ -88,8 +75,8 @@ impl Queue {
     }
 
     /// Queues what some links of this gateway get of one fan.
-    pub(crate) fn deliver(&self, part: Part<'_>) -> Queueing {
-        self.contents.lock().backlog.deliver(part)
+    pub(crate) fn deliver(&self, part: Part<'_>) {
+        self.contents.lock().backlog.deliver(part);
     }
 
     /// Queues the answer to a status query. Outside the bound: one for each query that the gateway

@@ -42,28 +42,31 @@ fn a_message_ends_before_it_grows_too_long() {
 }
 
 #[test]
-fn a_full_queue_ends_the_stream_once_and_keeps_what_it_holds() {
+fn a_full_queue_keeps_what_it_holds_and_counts_what_it_drops() {
     let queue = open(1000);
     let deliver = |position| deliver(&queue, position, &targets(&[1]), &[0; 600]);
 
-    assert_eq!(deliver(1), Queueing::Queued);
-    assert_eq!(deliver(2), Queueing::Choked);
-    assert_eq!(deliver(3), Queueing::Dropped);
-    queue.end_stream(Some(Status::resource_exhausted("slow")));
-    let told = poll(&queue, 1);
-    queue.open_stream(2);
-
-    assert!(matches!(told, Poll::Ready(Some(Err(_)))));
-    assert!(matches!(poll(&queue, 1), Poll::Ready(None)));
-    let Poll::Ready(Some(Ok(held))) = poll(&queue, 2) else {
-        panic!("the next stream takes what is held");
-    };
-    assert_eq!(runs(&held)[0].position, 1);
+    deliver(1);
+    deliver(2);
+    deliver(3);
     assert_eq!(queue.dropped(), 2);
-    assert_eq!(deliver(4), Queueing::Dropped, "handed out is not taken");
+    let held = take(&queue);
+    assert_eq!(runs(&held)[0].position, 1);
+    deliver(4);
+    assert_eq!(queue.dropped(), 3, "handed out is not taken");
     assert_eq!(queue.taken(held.number), 1);
-    assert_eq!(deliver(4), Queueing::Queued);
-    assert_eq!(deliver(5), Queueing::Choked);
+    deliver(5);
+    assert_eq!(queue.dropped(), 3);
+}
+
+#[test]
+fn a_stream_that_is_ended_hears_why_once() {
+    let queue = open(1000);
+
+    queue.end_stream(Some(Status::unavailable("draining")));
+
+    assert!(matches!(poll(&queue, 1), Poll::Ready(Some(Err(_)))));
+    assert!(matches!(poll(&queue, 1), Poll::Ready(None)));
 }
 
 #[test]
@@ -243,18 +246,12 @@ fn targets(numbers: &[u64]) -> Vec<LinkId> {
     numbers.iter().map(target).collect()
 }
 
-fn deliver(queue: &Queue, position: u64, targets: &[LinkId], pdu: &[u8]) -> Queueing {
-    deliver_for(queue, position, targets, pdu, &[])
+fn deliver(queue: &Queue, position: u64, targets: &[LinkId], pdu: &[u8]) {
+    deliver_for(queue, position, targets, pdu, &[]);
 }
 
 /// The same, caused by the batches with these receipts.
-fn deliver_for(
-    queue: &Queue,
-    position: u64,
-    targets: &[LinkId],
-    pdu: &[u8],
-    receipts: &[Receipt],
-) -> Queueing {
+fn deliver_for(queue: &Queue, position: u64, targets: &[LinkId], pdu: &[u8], receipts: &[Receipt]) {
     let items = [Item {
         sequence: position,
         index: 0,
