@@ -50,7 +50,7 @@ pub(crate) enum Refusal {
     /// Stay away: a newer stream or a newer process has this gateway id.
     AttachSuperseded { gateway: String },
     /// Choose another `--gateway-id`.
-    GatewayIdInUse { gateway: String },
+    GatewayIdInUse { gateway: String, holder: String },
     /// Mend the gateway.
     AttachProtocol { problem: String },
     /// Upgrade the gateway.
@@ -135,9 +135,9 @@ impl fmt::Display for Refusal {
                     "a newer stream or life of gateway {gateway:?} is attached"
                 )
             }
-            Self::GatewayIdInUse { gateway } => write!(
+            Self::GatewayIdInUse { gateway, holder } => write!(
                 f,
-                "gateway id {gateway:?} is in use by another live process; \
+                "gateway id {gateway:?} is in use by another live process, {holder}; \
                  give each its own --gateway-id"
             ),
             Self::FormerGateway => f.write_str(

@@ -23,6 +23,7 @@ use crate::links::pressure::Turn;
 use crate::links::reader::Reader;
 use crate::links::registry::Place;
 use crate::links::writer::Writer;
+use crate::unconfirmed::ledger::Summary;
 
 /// How long a link may take to close after our FIN.
 const LINGER: Duration = Duration::from_secs(1);
@@ -87,6 +88,7 @@ impl<S: Socket> Connection<S> {
 
     /// Tells the node, gives back what could not be written, closes.
     async fn end(&mut self, reason: CloseReason) {
+        let was = self.gateway.uplink.summary(self.link.number());
         let concluded = match reason {
             CloseReason::Drain => {
                 self.reader.read_rest().await;
@@ -111,7 +113,7 @@ impl<S: Socket> Connection<S> {
         if shut.congested {
             self.gateway.turn(Turn::Relieved);
         }
-        log_end(reason, shut, self.reader.has_spoken);
+        log_end(reason, shut, self.reader.has_spoken.then_some(was));
         if concluded == Concluded::Written {
             self.close().await;
         }
@@ -172,8 +174,8 @@ impl<S: Socket> Connection<S> {
     }
 }
 
-/// What we end, and what is lost, is worth somebody's attention.
-fn log_end(reason: CloseReason, shut: Shut, has_spoken: bool) {
+/// What we end, and what is lost, is worth somebody's attention; one that has never said anything, nobody's.
+fn log_end(reason: CloseReason, shut: Shut, was: Option<Summary>) {
     let why = match reason {
         CloseReason::Idle => Some("nothing came from it for too long"),
         CloseReason::BadFrame => Some("it sent what is no PDU, or did not end its first one"),
@@ -183,12 +185,16 @@ fn log_end(reason: CloseReason, shut: Shut, has_spoken: bool) {
     };
     let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
     let (given_back, dropped) = (shut.given_back, shut.dropped);
-    if !has_spoken && dropped == 0 {
+    let Summary { claimed, sessions } = was.unwrap_or_default();
+    if was.is_none() && dropped == 0 {
         debug!(reason, given_back, "closed without a word");
     } else if why.is_some() || dropped > 0 {
-        warn!(reason, why, given_back, dropped, "link closed");
+        warn!(
+            reason,
+            why, claimed, sessions, given_back, dropped, "link closed"
+        );
     } else {
-        info!(reason, given_back, "link closed");
+        info!(reason, claimed, sessions, given_back, "link closed");
     }
 }
 

@@ -13,6 +13,7 @@ use route_proto::attach::v1::{
     downlink_entry::Entry,
 };
 use route_runtime::readiness::Readiness;
+use route_runtime::seldom::Seldom;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
@@ -29,6 +30,13 @@ const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
 
 /// After messages of so many PDU bytes, other tasks come first.
 const TURN: usize = 256 << 10;
+
+/// A node that is replaced is back in less.
+const RESTART: Duration = Duration::from_secs(5);
+
+/// What to do about a node that does not know this protocol.
+const OLDER_NODE: &str =
+    "the node is older than this gateway; upgrade nodes first (docs/upgrade.md)";
 
 /// For the stream to end after we have ended our side.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -98,6 +106,19 @@ struct Known {
     failures: u32,
     /// Since when there is no node, if there has been one.
     away_since: Option<Duration>,
+    /// Failures since the last welcome that somebody may look at.
+    worrying: Seldom,
+}
+
+impl Known {
+    /// Whether a failure is worth a line that somebody may look at: a refusal is, for it will not go away by itself, and
+    /// everything while there has been no node, or while it is away for longer than a restart takes; one a minute. Returns how
+    /// many were left out.
+    fn is_worrying(&mut self, now: Duration, is_refusal: bool) -> Option<u64> {
+        let is_restart = |since| now.saturating_sub(since) < RESTART;
+        let passes = !is_refusal && self.away_since.is_some_and(is_restart);
+        (!passes).then(|| self.worrying.happened(now)).flatten()
+    }
 }
 
 impl Attachment {
@@ -111,6 +132,7 @@ impl Attachment {
             position: 0,
             failures: 0,
             away_since: None,
+            worrying: Seldom::default(),
         };
         for upstream in self.upstreams.iter().cycle() {
             let Err(error) = self.attach(upstream.as_ref(), &mut known).await else {
@@ -208,6 +230,7 @@ impl Attachment {
         }
         (known.epoch, known.taken) = (welcome.epoch, 0);
         (known.failures, known.away_since) = (0, None);
+        known.worrying = Seldom::default();
         self.gateway.counters.attached.add(1);
         self.readiness.set(true, "attached to a node");
         self.doors.send_replace(Door::Open);
@@ -260,14 +283,9 @@ impl Attachment {
             }
             known.away_since = Some(now);
             self.doors.send_replace(Door::Held);
-        } else if error.is_older_node() {
-            warn!(
-                node = name,
-                %error,
-                "the node is older than this gateway; upgrade nodes first (docs/upgrade.md). Trying again"
-            );
-        } else if known.failures == 0 || error.is_refusal() {
-            warn!(node = name, %error, "cannot attach");
+        } else if let Some(left_out) = known.is_worrying(now, error.is_refusal()) {
+            let advice = error.is_older_node().then_some(OLDER_NODE);
+            warn!(node = name, %error, advice, left_out, "cannot attach");
         } else {
             debug!(node = name, %error, "cannot attach");
         }
@@ -314,5 +332,42 @@ impl Attachment {
             }
             _ => std::future::pending().await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_once_a_minute_and_those_of_a_restart_are_not() {
+        let mut known = Known {
+            attempt: 0,
+            roster: Vec::new(),
+            epoch: 0,
+            taken: 0,
+            position: 0,
+            failures: 0,
+            away_since: None,
+            worrying: Seldom::default(),
+        };
+        let at = Duration::from_secs;
+
+        assert_eq!(
+            known.is_worrying(at(0), false),
+            Some(0),
+            "there was never a node"
+        );
+        assert_eq!(known.is_worrying(at(1), false), None);
+        assert_eq!(known.is_worrying(at(60), false), Some(1));
+
+        known.worrying = Seldom::default();
+        known.away_since = Some(at(100));
+        assert_eq!(known.is_worrying(at(104), false), None);
+        assert_eq!(known.is_worrying(at(105), false), Some(0), "it stays away");
+        assert_eq!(known.is_worrying(at(106), true), None);
+
+        known.worrying = Seldom::default();
+        assert_eq!(known.is_worrying(at(101), true), Some(0), "a refusal");
     }
 }

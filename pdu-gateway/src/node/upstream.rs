@@ -6,6 +6,7 @@ use std::pin::Pin;
 
 use route_proto::attach::v1::AttachResponse;
 use route_proto::v1::ErrorReason;
+use route_runtime::http2;
 use tokio_stream::Stream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -34,7 +35,7 @@ pub enum AttachError {
     #[error("cannot connect: {}", reasons(.0))]
     Connect(#[from] tonic::transport::Error),
     /// The node, or the transport, ended the stream.
-    #[error("{}: {}", .0.code(), .0.message())]
+    #[error("{}", ended(.0))]
     Ended(#[from] Status),
     /// The node ended the stream without a reason.
     #[error("the stream ended")]
@@ -45,6 +46,14 @@ pub enum AttachError {
     /// A message that does not fit here.
     #[error("the node does not speak this protocol")]
     Protocol,
+}
+
+/// What a node has said, or that it is gone.
+fn ended(status: &Status) -> String {
+    match http2::broken(status) {
+        Some(problem) => format!("the node is gone: {problem}"),
+        None => format!("{}: {}", status.code(), status.message()),
+    }
 }
 
 /// An error and all that it stems from; the outermost one of a transport says little.

@@ -48,6 +48,15 @@ pub struct Timing {
     sequence: u64,
 }
 
+/// See [`Ledger::summary`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// It has said that it is its MsgServer's primary one.
+    pub claimed: bool,
+    /// Clients of one type of one user count as one. `None` if the ledger only counts.
+    pub sessions: Option<usize>,
+}
+
 /// One link's entries.
 #[derive(Debug)]
 pub struct Ledger {
@@ -65,6 +74,7 @@ pub struct Ledger {
     bytes: usize,
     queries: VecDeque<(u64, OpenQuery)>,
     table: Table,
+    claimed: bool,
     closed: Option<u64>,
     /// Nothing more will be given back.
     gave_last: bool,
@@ -100,6 +110,7 @@ impl Ledger {
             bytes: 0,
             queries: VecDeque::new(),
             table: Table::default(),
+            claimed: false,
             closed: None,
             gave_last: false,
             timing: None,
@@ -129,6 +140,9 @@ impl Ledger {
             self.closed = Some(self.last);
             self.forget_queries();
         }
+        if let Entry::Role(role) = &entry {
+            self.claimed |= role.claimed;
+        }
         if let Entry::Returned(returned) = &entry {
             self.gave_last |= returned.last;
         }
@@ -144,6 +158,20 @@ impl Ledger {
             sequence: self.last,
             entry: Some(entry),
             read_at_micros: 0,
+        }
+    }
+
+    /// What the link has been so far, for people.
+    pub fn summary(&self) -> Summary {
+        let sessions = || {
+            let mut table = self.table.clone();
+            let entries = self.window.iter().filter_map(|kept| kept.entry.as_ref());
+            entries.for_each(|entry| table.apply(entry));
+            table.sessions()
+        };
+        Summary {
+            claimed: self.claimed,
+            sessions: (self.keep == Keep::Contents).then(sessions),
         }
     }
 

@@ -16,7 +16,7 @@ use std::hash::BuildHasher;
 use crate::pdu::translate::LIST_PART;
 
 /// One link's state that entries build up.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Table {
     /// What the link has done, beside its sessions.
     pub link: RestoredLink,
@@ -128,6 +128,11 @@ impl Table {
             part.last = true;
         }
         parts
+    }
+
+    /// How many sessions, hidden ones included.
+    pub fn sessions(&self) -> usize {
+        self.rows.len()
     }
 
     fn list(&mut self, list: &SessionList) {

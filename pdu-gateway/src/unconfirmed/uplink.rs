@@ -28,7 +28,7 @@ pub use self::outgoing::UplinkStream;
 use crate::clock::Clock;
 use crate::once::old_kicks::OldKick;
 use crate::pdu::deed::{Deed, OpenQuery};
-use crate::unconfirmed::ledger::{Keep, Ledger, Timing};
+use crate::unconfirmed::ledger::{Keep, Ledger, Summary, Timing};
 use crate::unconfirmed::windows::{Room, Windows};
 
 /// All ledgers and the queue.
@@ -229,6 +229,13 @@ impl Uplink {
             .into_iter()
             .filter_map(|link| state.settle(link, |l| l.give_up_queries(moment)));
         given_up.sum()
+    }
+
+    /// What a link is, for people.
+    pub fn summary(&self, link: u64) -> Summary {
+        let state = self.state.lock();
+        let ledger = state.ledgers.get(&link);
+        ledger.map(Ledger::summary).unwrap_or_default()
     }
 
     /// The link has reported a login that this kick came before.

@@ -116,10 +116,7 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
         listener,
         readiness.clone(),
     ));
-    readiness.set(
-        false,
-        "waiting for the gateways of the node before this one",
-    );
+    readiness.set(false, "waiting for gateways");
     let ready = readiness.clone();
     let draining = shutdown.draining();
     shutdown.tracker().spawn(async move {

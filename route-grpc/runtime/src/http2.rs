@@ -1,5 +1,7 @@
-//! Bounds of HTTP/2 connections that flags set, at either end.
+//! HTTP/2 connections, at either end: bounds that flags set, and why they broke.
 
+use std::error::Error;
+use std::iter::successors;
 use std::time::Duration;
 
 /// Largest window that HTTP/2 allows, bytes.
@@ -39,9 +41,33 @@ pub fn keepalive(flag: &str, interval: Duration) -> Result<(), String> {
     Ok(())
 }
 
+/// For people, why a connection broke, if a call ended by that: then its error has a cause. "h2 protocol error", as the
+/// outermost one says, blames the wrong thing.
+pub fn broken(error: &dyn Error) -> Option<String> {
+    let innermost = successors(error.source(), |error| (**error).source()).last()?;
+    Some(format!("the connection broke ({innermost})"))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("h2 protocol error")]
+    struct Ended(#[source] Option<io::Error>);
+
+    #[test]
+    fn a_broken_connection_is_told_by_its_innermost_cause() {
+        let reset = io::Error::other("connection reset by peer");
+
+        let problem = broken(&Ended(Some(reset)));
+
+        let expected = "the connection broke (connection reset by peer)";
+        assert_eq!(problem.as_deref(), Some(expected));
+        assert_eq!(broken(&Ended(None)), None, "the peer has said why");
+    }
 
     #[test]
     fn a_connection_has_the_windows_of_its_streams_up_to_what_there_is() {

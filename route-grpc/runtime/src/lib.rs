@@ -5,7 +5,7 @@
 //! | [`flags`] | values of flags: times, sizes, counts |
 //! | [`workers`] | the tokio runtime |
 //! | [`listen`] | TCP listeners |
-//! | [`http2`] | bounds of HTTP/2 connections |
+//! | [`http2`] | bounds of HTTP/2 connections, and why they broke |
 //! | [`files`] | how many connections the process can afford |
 //! | [`telemetry`] | logs, metrics, traces |
 //! | [`readiness`] | whether work is welcome, and why not |

@@ -1,5 +1,6 @@
 //! Whether a gateway may come in, and what it is told then.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use route_proto::attach::v1::{AttachHello, AttachWelcome, Confirmation, attach_r
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::Requests;
 use crate::gateways::hello::{Admission, Hello, Objection};
@@ -33,11 +34,11 @@ pub(super) async fn admit(
     node: &Node,
     requests: &mut Requests,
     retention: Retention,
+    peer: Option<SocketAddr>,
 ) -> Result<(Admitted, CancellationToken), Refusal> {
     let mut hello = read_hello(requests).await?;
-    let description = hello.description.chars().take(256).collect::<String>();
     let roster = std::mem::take(&mut hello.roster);
-    let hello = Hello::check(hello, node.epoch, node.clock.now())?;
+    let hello = Hello::check(hello, peer, node.epoch, node.clock.now())?;
     let stream_end = CancellationToken::new();
     // Its kernel closes the old connection when the process dies, so this is a matter of
     // milliseconds.
@@ -55,19 +56,23 @@ pub(super) async fn admit(
         });
         match decision {
             Ok(admitted) => {
-                info!(
+                debug!(
                     gateway = hello.id,
-                    incarnation = format_args!("{:x}", hello.incarnation),
-                    attempt = hello.attempt,
-                    links = admitted.welcome.applied.len(),
-                    description,
-                    "gateway attached"
+                    whence = hello.whence,
+                    "gateway welcomed"
                 );
                 node.gateways_changed.notify_waiters();
                 return Ok((admitted, stream_end));
             }
-            Err(Objection::IdInUse) if patient => {}
-            Err(objection) => return Err(objection.refusal(hello.id)),
+            Err(Objection::IdInUse { .. }) if patient => {}
+            Err(objection) => {
+                info!(
+                    gateway = hello.id,
+                    whence = hello.whence,
+                    "gateway is not let in"
+                );
+                return Err(objection.refusal(hello.id));
+            }
         }
         tokio::select! {
             () = changed => {}

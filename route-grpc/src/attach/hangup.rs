@@ -2,22 +2,39 @@
 //! so; a peer that is cut off cannot, and is noticed by its silence.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What one connection knows of that. All clones are one.
+/// What one connection knows of that, and who is there. All clones are one.
 #[derive(Debug, Clone, Default)]
-pub struct Hangup(Arc<AtomicBool>);
+pub struct Hangup {
+    happened: Arc<AtomicBool>,
+    peer: Option<SocketAddr>,
+}
 
 impl Hangup {
+    /// Of a connection with this address at its other end.
+    pub fn of(peer: SocketAddr) -> Self {
+        Self {
+            happened: Arc::default(),
+            peer: Some(peer),
+        }
+    }
+
+    /// Who is at the other end, if that can be said.
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
     /// The other end has closed the connection.
     pub fn note(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.happened.store(true, Ordering::Relaxed);
     }
 
     /// Has it?
     pub fn has_happened(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.happened.load(Ordering::Relaxed)
     }
 
     /// What reading or writing ended with. A time-out, or a route that is gone, says nothing about

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use route_proto::attach::v1::{AttachRequest, Uplink, UplinkEntry, attach_request};
+use route_runtime::http2;
 use tokio::sync::oneshot;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
+use tracing::field::display;
 use tracing::{info, warn};
 
 use super::admission::{Admitted, admit};
@@ -69,12 +71,12 @@ impl GatewayStream {
             biased;
             () = abandoned.cancelled() => return,
             () = draining.cancelled() => Err(Refusal::DRAINING),
-            admission = admit(&self.node, &mut self.requests, retention) => admission,
+            admission = admit(&self.node, &mut self.requests, retention, hangup.peer()) => admission,
         };
         let (welcomed, stream_end) = match admission {
             Ok(admission) => admission,
             Err(refusal) => {
-                self.log_refusal(&refusal);
+                self.log_refusal(&refusal, &hangup);
                 // Nobody listens if the stream was abandoned meanwhile.
                 let _ = admitted.send(Err(refusal.into()));
                 return;
@@ -94,12 +96,13 @@ impl GatewayStream {
         self.detach(&hello, end.err(), &hangup);
     }
 
-    fn log_refusal(&self, refusal: &Refusal) {
+    fn log_refusal(&self, refusal: &Refusal, hangup: &Hangup) {
         let reason = refusal.reason().as_str_name();
+        let peer = hangup.peer().map(display);
         if matches!(refusal, Refusal::Draining { .. }) {
-            info!(reason, "attach refused");
+            info!(reason, peer, "attach refused");
         } else {
-            warn!(reason, "attach refused");
+            warn!(reason, peer, problem = %refusal, "attach refused");
         }
         self.node.metrics.attach_refused(refusal);
     }
@@ -119,7 +122,8 @@ impl GatewayStream {
                     return Err(Refusal::unreadable(&status));
                 }
                 Err(status) => {
-                    info!(gateway = hello.id, %status, "attach stream broke");
+                    let problem = http2::broken(&status).unwrap_or_else(|| status.to_string());
+                    info!(gateway = hello.id, problem, "attach stream broke");
                     return Ok(());
                 }
             };
@@ -138,6 +142,7 @@ impl GatewayStream {
     fn take_uplink(&self, hello: &Hello, uplink: Uplink) -> Result<Hold, Refusal> {
         let node = &self.node;
         let (incarnation, attempt) = (hello.incarnation, hello.attempt);
+        let mut attached_with = None;
         let (effects, result) = node.transact(|transaction, now| {
             if node.draining().is_cancelled() {
                 // What is not applied here is for the next node.
@@ -175,9 +180,22 @@ impl GatewayStream {
             } else {
                 transaction.apply(now, incarnation, entries, None)
             };
+            if caught_up && result.is_ok() {
+                attached_with = transaction.gateways.open_links(incarnation);
+            }
             (effects, result.map(|()| hold))
         });
         node.count(&effects);
+        if let Some(links) = attached_with {
+            info!(
+                gateway = hello.id,
+                incarnation = format_args!("{incarnation:x}"),
+                attempt,
+                links,
+                whence = hello.whence,
+                "gateway attached"
+            );
+        }
         result
     }
 
@@ -189,8 +207,10 @@ impl GatewayStream {
         }
         let reason = refusal.as_ref().map(Refusal::to_string);
         let (detached, links) = node.transact(|transaction, now| {
-            let gateway = transaction.gateways.get_mut(hello.incarnation);
-            let links = gateway.map_or(0, |gateway| gateway.sequences.open_links().count());
+            let links = transaction
+                .gateways
+                .open_links(hello.incarnation)
+                .unwrap_or(0);
             let hung_up = hangup.has_happened();
             let detached =
                 transaction.detach(now, hello.incarnation, hello.attempt, hung_up, refusal);
@@ -200,7 +220,11 @@ impl GatewayStream {
             return;
         }
         let (gateway, attempt) = (&hello.id, hello.attempt);
-        let reason = reason.as_deref().unwrap_or("its stream ended");
+        let ended = match hangup.has_happened() {
+            true => "its connection was closed",
+            false => "its stream ended",
+        };
+        let reason = reason.as_deref().unwrap_or(ended);
         // Our own end, and that of a gateway that has ended its links before, are in order.
         if links == 0 || node.draining().is_cancelled() {
             info!(gateway, attempt, links, reason, "gateway detached");

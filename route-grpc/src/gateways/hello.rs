@@ -1,5 +1,6 @@
 //! Who a gateway says that it is, and what may speak against it.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use route_proto::attach::v1::AttachHello;
@@ -14,6 +15,8 @@ use crate::refusal::Refusal;
 pub(crate) struct Hello {
     /// Stable name.
     pub(crate) id: String,
+    /// Its address and what it says of itself, for people.
+    pub(crate) whence: String,
     /// Which life of the gateway; ordered.
     pub(crate) incarnation: u64,
     /// Which stream of this life.
@@ -27,8 +30,14 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
-    /// Checks what a gateway says of itself, to the node of this epoch.
-    pub(crate) fn check(hello: AttachHello, epoch: u64, now: Duration) -> Result<Self, Refusal> {
+    /// Checks what a gateway at this address says of itself, to the node of this epoch. Without an address it is in this
+    /// process.
+    pub(crate) fn check(
+        hello: AttachHello,
+        peer: Option<SocketAddr>,
+        epoch: u64,
+        now: Duration,
+    ) -> Result<Self, Refusal> {
         let id = hello.gateway_id;
         let printable = id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
         if id.is_empty() || id.len() > MAX_ID_BYTES || !printable {
@@ -41,8 +50,11 @@ impl Hello {
         if hello.attempt == 0 {
             return Err(Refusal::field("hello.attempt", "counts from 1"));
         }
+        let peer = peer.map_or_else(|| "this process".to_owned(), |peer| peer.to_string());
+        let description = hello.description.chars().take(256).collect::<String>();
         Ok(Self {
             id,
+            whence: format!("{peer} ({description})"),
             incarnation: hello.incarnation,
             attempt: hello.attempt,
             taken: if hello.epoch == epoch { hello.taken } else { 0 },
@@ -65,13 +77,16 @@ pub(crate) enum Admission {
 }
 
 /// Why a hello is not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Objection {
     /// A newer stream or life is known. For good.
     Superseded,
     /// Another life of this id is attached. Its stream may be about to break, if it was killed and
     /// restarted.
-    IdInUse,
+    IdInUse {
+        /// Whence the other one is.
+        holder: String,
+    },
     /// Another id has this incarnation, so links could not be told apart.
     IncarnationInUse,
     /// There are too many.
@@ -83,7 +98,7 @@ impl Objection {
     pub(crate) fn refusal(self, gateway: String) -> Refusal {
         match self {
             Self::Superseded => Refusal::AttachSuperseded { gateway },
-            Self::IdInUse => Refusal::GatewayIdInUse { gateway },
+            Self::IdInUse { holder } => Refusal::GatewayIdInUse { gateway, holder },
             Self::IncarnationInUse => Refusal::field(
                 "hello.incarnation",
                 "belongs to a gateway with another id; it has to be unique",

@@ -117,7 +117,8 @@ impl Gateways {
             return Ok(Admission::Resumed);
         }
         if present.reach().is_attached() {
-            return Err(Objection::IdInUse);
+            let holder = present.hello.whence.clone();
+            return Err(Objection::IdInUse { holder });
         }
         Ok(Admission::Replaces(present.hello.incarnation))
     }
@@ -218,6 +219,12 @@ impl Gateways {
     /// What the queue of a removed gateway has dropped in all.
     pub(crate) fn count_dropped(&mut self, queue: &Queue) {
         self.dropped_before += queue.dropped();
+    }
+
+    /// How many links a gateway has.
+    pub(crate) fn open_links(&self, incarnation: u64) -> Option<usize> {
+        let gateway = self.by_incarnation.get(&incarnation)?;
+        Some(gateway.sequences.open_links().count())
     }
 
     /// One of the gateways, attached or not.

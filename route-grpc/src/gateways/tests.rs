@@ -29,7 +29,8 @@ fn a_restarted_gateway_replaces_its_old_life_once_that_is_off_the_line() {
     let mut gateways = attached(&[("a", 7, 1)]);
     let newer = hello("a", 8, 1);
 
-    assert_eq!(gateways.judge(&newer), Err(Objection::IdInUse));
+    let holder = "a's host".to_owned();
+    assert_eq!(gateways.judge(&newer), Err(Objection::IdInUse { holder }));
     gateways.detach(NOW, 7, 1, false, None);
     assert_eq!(gateways.judge(&newer), Ok(Admission::Replaces(7)));
 
@@ -129,6 +130,7 @@ fn a_congested_gateway_throttles_the_others_until_it_recovers_or_goes() {
 fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
     Hello {
         id: id.to_owned(),
+        whence: format!("{id}'s host"),
         incarnation,
         attempt,
         taken: 0,

@@ -152,14 +152,30 @@ impl Transaction<'_> {
         };
         let id = gateway.id();
         let links = gateway.sequences.open_links().count();
+        let dropped_before = gateway.queue.dropped();
+        let held = gateway.queue.give_up();
+        // What it was not handed goes to other connections of its MsgServers; what it was, it may have written.
+        let not_handed: usize = held.iter().map(|held| held.run.deliveries.len()).sum();
+        let given_up = gateway.queue.dropped() - dropped_before;
         if links == 0 {
-            tracing::info!(gateway = id, "gateway forgotten, it had no links");
+            tracing::info!(
+                gateway = id,
+                given_up,
+                not_handed,
+                "gateway forgotten, it had no links"
+            );
         } else {
-            tracing::warn!(gateway = id, links, "gateway lost, its links end");
+            tracing::warn!(
+                gateway = id,
+                links,
+                given_up,
+                not_handed,
+                "gateway lost, its links end"
+            );
         }
         self.confirmations.forget(incarnation);
         self.core.lose_gateway(incarnation);
-        self.take_back(incarnation, gateway.clock, gateway.queue.give_up());
+        self.take_back(incarnation, gateway.clock, held);
         for number in gateway.sequences.unfinished_links() {
             let link = LinkId::new(incarnation, number);
             self.core.all_returned(link, Vec::new());

@@ -46,7 +46,7 @@ impl<S> Connection<S> {
     pub(super) fn new(stream: S, peer: SocketAddr, place: Place, silent: Tally) -> Self {
         Self {
             stream,
-            hangup: Hangup::default(),
+            hangup: Hangup::of(peer),
             preface: Some(Preface {
                 missing: PREFACE_BYTES,
                 deadline: Box::pin(sleep(PREFACE_TIME)),

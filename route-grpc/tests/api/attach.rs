@@ -155,6 +155,13 @@ async fn an_id_belongs_to_one_live_process() {
 
     assert_eq!(status.code(), Code::AlreadyExists);
     assert_eq!(reason(&status), "GATEWAY_ID_IN_USE");
+    // Which other process that is, its operator has to know.
+    assert!(
+        status
+            .message()
+            .contains("another live process, 127.0.0.1:"),
+        "{status}"
+    );
 }
 
 #[tokio::test]

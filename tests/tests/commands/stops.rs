@@ -1,8 +1,8 @@
 //! Ends that are in order.
 
-use system_tests::deployment::process::Process;
-use system_tests::deployment::{Deployment, FanOut, Setup};
-use system_tests::player::connection::{Connection, Options};
+use system_tests::deployment::process::{Process, Surroundings};
+use system_tests::deployment::{Deployment, FanOut, Setup, start_node};
+use system_tests::player::connection::{Connection, Ending, Options};
 use system_tests::player::messages;
 
 use crate::SOON;
@@ -41,6 +41,52 @@ async fn a_gateway_does_not_wait_for_a_node_that_is_gone() {
     assert_ends_well(gateway).await;
 
     assert!(msg_server.closes(SOON).await, "its connection ends");
+}
+
+/// What a link was when it ends, that the node is gone, and with how much a gateway comes to the next one.
+#[tokio::test]
+async fn ends_are_told_in_plain_words() {
+    let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
+    let servers = servers.expect("ready servers");
+    let [gateway, node] = servers.processes() else {
+        panic!("two processes");
+    };
+    assert!(!node.has_said("the node before"), "there was none: {node}");
+    let connect = async |last, users: &[u32]| {
+        let (address, list) = (servers.pdu_address(), messages::online(users));
+        let connection =
+            Connection::of_msg_server(address, Options::from_loopback(last), true, &list);
+        connection.await.expect("the server accepts")
+    };
+    let mut one = connect(1, &[1, 2]).await;
+    let _other = connect(2, &[3]).await;
+
+    node.kill();
+    let told = "the node is gone: the connection broke";
+    let refused = "cannot connect";
+    assert!(
+        gateway.says(told, SOON).await || gateway.has_said(refused),
+        "{gateway}"
+    );
+    assert!(!gateway.has_said("h2 protocol error"), "{gateway}");
+
+    let (grpc, admin) = (servers.grpc_address(), servers.admin()[1]);
+    let grace = ["--detach-grace=1s".to_owned()];
+    let next = start_node(&Surroundings::default(), grpc, admin, &grace).expect("a built node");
+    let told = "\"links\":2,";
+    assert!(next.says("gateway attached", SOON).await, "{next}");
+    let lines = next.to_string();
+    let attached = lines.lines().find(|line| line.contains("gateway attached"));
+    assert!(attached.is_some_and(|line| line.contains(told)), "{lines}");
+
+    one.close(Ending::Fin).await;
+    let told = "\"claimed\":true,\"sessions\":2,";
+    assert!(gateway.says(told, SOON).await, "{gateway}");
+
+    gateway.kill();
+    assert!(next.says("its connection was closed", SOON).await, "{next}");
+    assert!(next.says("gateway lost", SOON).await, "{next}");
+    assert!(next.has_said("\"given_up\":0,\"not_handed\":0,"), "{next}");
 }
 
 /// SIGHUP is no stop.

@@ -207,6 +207,23 @@ fn a_link_that_ended_is_not_opened_again_for_what_it_gives_back() {
 }
 
 #[test]
+fn a_summary_is_of_everything_so_far() {
+    let (mut ledger, _) = open();
+    let sessions = Some(0);
+    let claimed = false;
+    assert_eq!(ledger.summary(), Summary { claimed, sessions });
+
+    ledger.record(NOW, Deed::Entry(Entry::Role(RoleReport { claimed: true })));
+    ledger.record(NOW, Deed::Entry(Entry::List(list(&[1, 2]))));
+    ledger.confirm(3);
+    ledger.record(NOW, Deed::Entry(Entry::List(list(&[2, 3]))));
+
+    let sessions = Some(3);
+    let claimed = true;
+    assert_eq!(ledger.summary(), Summary { claimed, sessions });
+}
+
+#[test]
 fn an_embedded_ledger_counts_and_keeps_nothing() {
     let (mut ledger, _) = Ledger::open(NOW, LINK, Keep::Counts, LinkOpened::default());
     for _ in 0..100 {
