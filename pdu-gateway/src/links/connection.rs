@@ -4,6 +4,7 @@
 //!
 //! No timer runs here: a task sleeps until its socket, its link, its window or the throttle wakes it.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +114,7 @@ impl<S: Socket> Connection<S> {
         if shut.congested {
             self.gateway.turn(Turn::Relieved);
         }
-        log_end(reason, shut, self.reader.has_spoken.then_some(was));
+        self.log_end(reason, shut, was);
         if concluded == Concluded::Written {
             self.close().await;
         }
@@ -121,6 +122,39 @@ impl<S: Socket> Connection<S> {
         let leftovers = self.gateway.link_settings.host_timeout;
         if let Err(error) = S::limit_leftovers(&self.writer.output, leftovers) {
             debug!(%error, "cannot limit the time of what is left");
+        }
+    }
+
+    /// What we end, and what is lost, is worth somebody's attention. Who has not sent a PDU is no MsgServer: of a probe nothing
+    /// is said, of others little.
+    fn log_end(&self, reason: CloseReason, shut: Shut, was: Summary) {
+        let why = match (reason, &self.reader.problem) {
+            (CloseReason::BadFrame, Some(problem)) => Some(problem as &dyn fmt::Display),
+            (CloseReason::BadFrame, None) => Some(&"it did not end its first PDU in time" as _),
+            (CloseReason::Idle, _) => Some(&"nothing came from it for too long" as _),
+            (CloseReason::SlowReader, _) => Some(&"it does not take what it is sent" as _),
+            (CloseReason::Requested, _) => Some(&"it has to turn elsewhere" as _),
+            (CloseReason::Unspecified | CloseReason::Peer | CloseReason::Drain, _) => None,
+        };
+        let (given_back, dropped) = (shut.given_back, shut.dropped);
+        let is_stranger = !self.reader.has_spoken && dropped == 0;
+        if let (true, CloseReason::BadFrame, Some(why)) = (is_stranger, reason, why) {
+            let (now, peer) = (self.gateway.clock.now(), self.link.peer().address);
+            self.gateway.refusals.log_stranger(now, peer, why);
+            return;
+        }
+        let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
+        let why = why.map(display);
+        let Summary { claimed, sessions } = was;
+        if is_stranger {
+            debug!(reason, given_back, "closed without a word");
+        } else if why.is_some() || dropped > 0 {
+            warn!(
+                reason,
+                why, claimed, sessions, given_back, dropped, "link closed"
+            );
+        } else {
+            info!(reason, claimed, sessions, given_back, "link closed");
         }
     }
 
@@ -171,30 +205,6 @@ impl<S: Socket> Connection<S> {
         if !matches!(discarded.await, Ok(Ok(_))) {
             debug!("the MsgServer did not close in time");
         }
-    }
-}
-
-/// What we end, and what is lost, is worth somebody's attention; one that has never said anything, nobody's.
-fn log_end(reason: CloseReason, shut: Shut, was: Option<Summary>) {
-    let why = match reason {
-        CloseReason::Idle => Some("nothing came from it for too long"),
-        CloseReason::BadFrame => Some("it sent what is no PDU, or did not end its first one"),
-        CloseReason::SlowReader => Some("it does not take what it is sent"),
-        CloseReason::Requested => Some("it has to turn elsewhere"),
-        CloseReason::Unspecified | CloseReason::Peer | CloseReason::Drain => None,
-    };
-    let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
-    let (given_back, dropped) = (shut.given_back, shut.dropped);
-    let Summary { claimed, sessions } = was.unwrap_or_default();
-    if was.is_none() && dropped == 0 {
-        debug!(reason, given_back, "closed without a word");
-    } else if why.is_some() || dropped > 0 {
-        warn!(
-            reason,
-            why, claimed, sessions, given_back, dropped, "link closed"
-        );
-    } else {
-        info!(reason, claimed, sessions, given_back, "link closed");
     }
 }
 

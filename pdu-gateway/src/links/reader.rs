@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use route_proto::attach::v1::CloseReason;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::yield_now;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::links::gateway::Gateway;
 use crate::links::link::Link;
@@ -51,8 +51,10 @@ pub(super) struct Reader<I> {
     session: Session,
     sampling: Sampling,
     room: Room,
-    /// Something has come. Until then it may be a probe, of which nobody needs to read.
+    /// A PDU has come. Until then it may be a probe, or anything, of which nobody needs to read much.
     pub(super) has_spoken: bool,
+    /// What came that is no PDU.
+    pub(super) problem: Option<FrameError>,
     /// Its socket.
     pub(super) input: I,
 }
@@ -65,6 +67,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             sampling: Sampling::default(),
             room: Room::Left,
             has_spoken: false,
+            problem: None,
             gateway: Arc::clone(gateway),
             link: Arc::clone(link),
             input,
@@ -79,7 +82,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
                 Ok(bytes) if bytes >= TURN => yield_now().await,
                 Ok(_) => {}
                 Err(ReadError::Frame(error)) => {
-                    warn!(%error, "closing the connection");
+                    self.problem = Some(error);
                     return CloseReason::BadFrame;
                 }
                 Err(ReadError::Io(error)) => {
@@ -128,13 +131,14 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             ready!(read)?;
             let data = buffer.filled();
             let bytes = data.len();
-            if bytes > 0 && !std::mem::replace(&mut self.has_spoken, true) {
-                info!("link opened");
-            }
             let mut tally = Tally::default();
             let received = self
                 .session
                 .receive(now, data, &mut scratch.deeds, &mut tally);
+            if !self.has_spoken && self.session.has_begun() {
+                self.has_spoken = true;
+                info!("link opened");
+            }
             self.link.heard(now, self.session.awaits_first_pdu());
             self.gateway.counters.received(&tally, bytes);
             let (link, deeds) = (self.link.number(), &mut scratch.deeds);

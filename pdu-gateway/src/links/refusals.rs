@@ -1,4 +1,4 @@
-//! Connections that are refused: each is counted, one of a reason is logged a minute.
+//! Connections that are refused, and those of strangers: each is counted, one of a reason is logged a minute.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,24 +12,42 @@ use crate::metrics::{REFUSALS, Refused};
 
 /// What is to be logged of them.
 #[derive(Debug, Default)]
-pub struct Refusals(Mutex<[Seldom; REFUSALS.len()]>);
+pub struct Refusals(Mutex<Lines>);
+
+#[derive(Debug, Default)]
+struct Lines {
+    refused: [Seldom; REFUSALS.len()],
+    strangers: Seldom,
+}
 
 impl Refusals {
     /// One was refused, for this reason and more closely that.
     pub fn log(&self, now: Duration, peer: SocketAddr, reason: Refused, why: &dyn fmt::Display) {
-        let happened = self.0.lock()[reason as usize].happened(now);
+        let happened = self.0.lock().refused[reason as usize].happened(now);
         if let Some(left_out) = happened {
             let reason = REFUSALS[reason as usize];
             warn!(%peer, reason, %why, left_out, "connection refused");
         }
     }
 
+    /// One was closed because of what it sent, and it has never sent a PDU.
+    pub fn log_stranger(&self, now: Duration, peer: SocketAddr, why: &dyn fmt::Display) {
+        let happened = self.0.lock().strangers.happened(now);
+        if let Some(left_out) = happened {
+            warn!(%peer, %why, left_out, "closed a connection that sent no PDU");
+        }
+    }
+
     /// Says how many were left out, when it is time; about once a second.
     pub fn tick(&self, now: Duration) {
-        for (reason, seldom) in REFUSALS.iter().zip(&mut *self.0.lock()) {
+        let mut lines = self.0.lock();
+        for (reason, seldom) in REFUSALS.iter().zip(&mut lines.refused) {
             if let Some(left_out) = seldom.left_out(now) {
                 warn!(reason, left_out, "more connections were refused");
             }
+        }
+        if let Some(left_out) = lines.strangers.left_out(now) {
+            warn!(left_out, "closed more connections that sent no PDU");
         }
     }
 }

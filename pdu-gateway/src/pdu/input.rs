@@ -129,6 +129,11 @@ impl Session {
         Ok(())
     }
 
+    /// A whole PDU has come.
+    pub fn has_begun(&self) -> bool {
+        self.complete
+    }
+
     /// A first PDU has begun and is not complete.
     pub fn awaits_first_pdu(&self) -> bool {
         !self.complete && self.framer.pending() > 0

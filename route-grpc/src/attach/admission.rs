@@ -8,7 +8,7 @@ use route_proto::attach::v1::{AttachHello, AttachWelcome, Confirmation, attach_r
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::Requests;
 use crate::gateways::hello::{Admission, Hello, Objection};
@@ -65,14 +65,7 @@ pub(super) async fn admit(
                 return Ok((admitted, stream_end));
             }
             Err(Objection::IdInUse { .. }) if patient => {}
-            Err(objection) => {
-                info!(
-                    gateway = hello.id,
-                    whence = hello.whence,
-                    "gateway is not let in"
-                );
-                return Err(objection.refusal(hello.id));
-            }
+            Err(objection) => return Err(objection.refusal(hello.id)),
         }
         tokio::select! {
             () = changed => {}
