@@ -15,7 +15,7 @@ mod proxies;
 
 use std::time::{Duration, Instant};
 
-use harness::{Harness, NodeStream, pdu, run, within};
+use harness::{Harness, MsgServer, NodeStream, pdu, run, within};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     CloseReason, LinkClosed, LinkEnded, LinkOpened, StatusAnswer, StatusNotice, UplinkEntry,
@@ -42,9 +42,7 @@ async fn a_gateway_listens_when_a_node_has_welcomed_it() {
 /// Promise 1: one sequence per link, in sending order.
 #[tokio::test]
 async fn what_a_msg_server_sends_goes_up_in_order() {
-    let mut gateway = Harness::start(&[]).await;
-    let mut node = gateway.attached(1, &[]).await;
-    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    let (_gateway, mut node, mut msg_server, link) = one_msg_server(&[]).await;
     let message = pdu(command::MESSAGE, 5, b"not a body");
 
     msg_server
@@ -64,9 +62,7 @@ async fn what_a_msg_server_sends_goes_up_in_order() {
 /// Promise 5.
 #[tokio::test]
 async fn deliveries_notices_and_answers_come_down_in_order() {
-    let mut gateway = Harness::start(&[]).await;
-    let mut node = gateway.attached(1, &[]).await;
-    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    let (_gateway, mut node, mut msg_server, link) = one_msg_server(&[]).await;
     msg_server.send(&query(5, 42)).await;
     let asked = node.entry().await;
 
@@ -112,9 +108,7 @@ async fn deliveries_notices_and_answers_come_down_in_order() {
 /// Promise 5: the connection outlives the node, and what was sent meanwhile reaches the next one.
 #[tokio::test]
 async fn a_new_node_is_told_the_table_and_what_is_unconfirmed() {
-    let mut gateway = Harness::start(&[]).await;
-    let mut first = gateway.attached(1, &[]).await;
-    let (mut msg_server, link) = gateway.msg_server(&mut first).await;
+    let (mut gateway, mut first, mut msg_server, link) = one_msg_server(&[]).await;
     msg_server
         .send(&[claim(), update(42, 1), update(43, 1)].concat())
         .await;
@@ -147,9 +141,7 @@ async fn a_new_node_is_told_the_table_and_what_is_unconfirmed() {
 /// Promise 5 and 4: what the node has is not sent again.
 #[tokio::test]
 async fn the_same_node_is_told_what_is_newer_and_repeats_nothing_to_msg_servers() {
-    let mut gateway = Harness::start(&[]).await;
-    let mut first = gateway.attached(1, &[]).await;
-    let (mut msg_server, link) = gateway.msg_server(&mut first).await;
+    let (mut gateway, mut first, mut msg_server, link) = one_msg_server(&[]).await;
     msg_server
         .send(&[update(42, 1), update(43, 1)].concat())
         .await;
@@ -186,9 +178,8 @@ async fn the_same_node_is_told_what_is_newer_and_repeats_nothing_to_msg_servers(
 /// A gateway without a node does not keep its MsgServers for ever.
 #[tokio::test]
 async fn msg_servers_are_sent_elsewhere_when_the_node_stays_away() {
-    let mut gateway = Harness::start(&["--upstream-lost", "300ms"]).await;
-    let mut first = gateway.attached(1, &[]).await;
-    let (mut msg_server, link) = gateway.msg_server(&mut first).await;
+    let (mut gateway, first, mut msg_server, link) =
+        one_msg_server(&["--upstream-lost", "300ms"]).await;
 
     // The node is there, but does not welcome anybody.
     drop(first);
@@ -204,9 +195,7 @@ async fn msg_servers_are_sent_elsewhere_when_the_node_stays_away() {
 /// Promise 8: a frame that cannot be ends its connection, after what came before.
 #[tokio::test]
 async fn a_bad_frame_ends_its_link_after_what_came_before() {
-    let mut gateway = Harness::start(&[]).await;
-    let mut node = gateway.attached(1, &[]).await;
-    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    let (_gateway, mut node, mut msg_server, link) = one_msg_server(&[]).await;
 
     msg_server
         .send(&[update(42, 1), vec![0; 16], update(43, 1)].concat())
@@ -221,9 +210,7 @@ async fn a_bad_frame_ends_its_link_after_what_came_before() {
 /// Promise 5: what a closed link could not be sent goes back.
 #[tokio::test]
 async fn deliveries_to_a_link_that_is_gone_are_given_back_until_the_node_knows() {
-    let mut gateway = Harness::start(&[]).await;
-    let mut node = gateway.attached(1, &[]).await;
-    let (msg_server, link) = gateway.msg_server(&mut node).await;
+    let (gateway, mut node, msg_server, link) = one_msg_server(&[]).await;
     drop(msg_server);
     assert_closed(&node.entry().await, CloseReason::Peer);
 
@@ -251,9 +238,8 @@ async fn deliveries_to_a_link_that_is_gone_are_given_back_until_the_node_knows()
 /// Promise 8: a full window stops reading, a confirmation lets it go on.
 #[tokio::test]
 async fn a_full_window_holds_its_msg_server() {
-    let mut gateway = Harness::start(&["--window-bytes", "100KiB"]).await;
-    let mut node = gateway.attached(1, &[]).await;
-    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    let (_gateway, mut node, mut msg_server, link) =
+        one_msg_server(&["--window-bytes", "100KiB"]).await;
     let message = pdu(command::MESSAGE, 0, &[7; 60_000]);
     let count = 400;
     let all = message.repeat(count);
@@ -342,9 +328,7 @@ async fn silent_and_dripping_connections_are_closed() {
 /// A bad frame ends its connection, but what came before it is answered, though the answer comes later.
 #[tokio::test]
 async fn what_was_asked_before_a_bad_frame_is_answered() {
-    let mut gateway = Harness::start(&[]).await;
-    let mut node = gateway.attached(1, &[]).await;
-    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    let (_gateway, mut node, mut msg_server, link) = one_msg_server(&[]).await;
 
     msg_server.send(&[query(5, 42), vec![0; 16]].concat()).await;
 
@@ -360,9 +344,7 @@ async fn what_was_asked_before_a_bad_frame_is_answered() {
 /// Drain: everything is handled and written, then connections end with FIN.
 #[tokio::test]
 async fn a_drain_flushes_both_ways_and_closes_with_fin() {
-    let mut gateway = Harness::start(&[]).await;
-    let mut node = gateway.attached(1, &[]).await;
-    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    let (gateway, mut node, mut msg_server, link) = one_msg_server(&[]).await;
     msg_server.send(&query(5, 42)).await;
     let asked = node.entry().await;
 
@@ -419,9 +401,7 @@ async fn a_drain_closes_connections_over_a_window() {
 /// A node that is away when a gateway drains may come back in time, and is told what it has missed.
 #[tokio::test]
 async fn a_drain_waits_for_a_node_that_comes_back() {
-    let mut gateway = Harness::start(&[]).await;
-    let mut first = gateway.attached(1, &[]).await;
-    let (mut msg_server, link) = gateway.msg_server(&mut first).await;
+    let (mut gateway, mut first, mut msg_server, link) = one_msg_server(&[]).await;
     first.confirm(&[(link, 1)]).await;
     first.all_taken().await;
     first.refuse(Status::unavailable("restarts")).await;
@@ -441,9 +421,7 @@ async fn a_drain_waits_for_a_node_that_comes_back() {
 /// With a node that is away, and nothing to tell it but that links end, there is nothing to wait for.
 #[tokio::test]
 async fn a_drain_does_not_wait_for_a_node_that_misses_nothing() {
-    let mut gateway = Harness::start(&[]).await;
-    let mut node = gateway.attached(1, &[]).await;
-    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    let (mut gateway, mut node, mut msg_server, link) = one_msg_server(&[]).await;
     node.confirm(&[(link, 1)]).await;
     node.all_taken().await;
     node.refuse(Status::unavailable("gone")).await;
@@ -460,9 +438,7 @@ async fn a_drain_does_not_wait_for_a_node_that_misses_nothing() {
 /// The node has the last word about which life of a gateway is the one.
 #[tokio::test]
 async fn a_superseded_gateway_gives_up() {
-    let mut gateway = Harness::start(&[]).await;
-    let mut node = gateway.attached(1, &[]).await;
-    let (mut msg_server, _) = gateway.msg_server(&mut node).await;
+    let (gateway, node, mut msg_server, _) = one_msg_server(&[]).await;
 
     node.refuse(Status::aborted("a newer incarnation has attached"))
         .await;
@@ -472,6 +448,14 @@ async fn a_superseded_gateway_gives_up() {
 }
 
 /// The node says that it knows the end of the link, and learns that nothing more comes back of it.
+/// A gateway with these flags, attached to a node, and the link of the MsgServer that it has.
+async fn one_msg_server(flags: &[&str]) -> (Harness, NodeStream, MsgServer, u64) {
+    let mut gateway = Harness::start(flags).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let (msg_server, link) = gateway.msg_server(&mut node).await;
+    (gateway, node, msg_server, link)
+}
+
 async fn assert_ends(node: &mut NodeStream, link: u64) {
     node.downlink(vec![ended(link)], &[]).await;
     assert_gives_last_back(node, link).await;

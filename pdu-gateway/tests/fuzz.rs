@@ -14,6 +14,7 @@ use pdu_gateway::pdu::deed::Deed;
 use pdu_gateway::pdu::dialect::Dialect;
 use pdu_gateway::pdu::frame::FrameError;
 use pdu_gateway::pdu::input::{Session, Tally};
+use pdu_gateway::pdu::names::NAMES;
 use pdu_gateway::pdu::translate::LIST_PART;
 use pdu_gateway::unconfirmed::ledger::{Keep, Ledger};
 use route_proto::attach::v1::LinkOpened;
@@ -23,25 +24,6 @@ use route_proto::pdu::{HEADER_LEN, Header};
 
 /// Longest PDU here: small, so that the limit is met often.
 const LIMIT: u32 = 64 << 10;
-
-const COMMANDS: [u16; 16] = [
-    command::HEARTBEAT,
-    command::ROLE_SET,
-    command::ONLINE_USER_LIST,
-    command::USER_STATUS_UPDATE,
-    command::USERS_STATUS_QUERY,
-    command::MESSAGE,
-    command::READ_RECEIPT,
-    command::P2P_COMMAND,
-    command::CONVERSATION_REMOVED,
-    command::KICK_USER,
-    command::GROUP_CHANGED,
-    command::FILE_NOTICE,
-    command::SIGNATURE_CHANGED,
-    command::DESKTOP_LOGIN_NOTICE,
-    command::STATUS_NOTICE,
-    0x9999,
-];
 
 #[test]
 fn random_bytes_are_survived() {
@@ -238,12 +220,14 @@ fn valid_pdu(random: &mut Rng) -> Vec<u8> {
             }
         }
     }
+    let of_node = [command::DESKTOP_LOGIN_NOTICE, command::STATUS_NOTICE];
+    let commands = [&NAMES.map(|(_, known)| known)[..], &of_node, &[0x9999]].concat();
     let header = Header {
         length: (HEADER_LEN + body.len()) as u32,
         version: random.u16(..),
         flag: random.u16(..),
         service: random.u16(..),
-        command: COMMANDS[random.usize(..COMMANDS.len())],
+        command: commands[random.usize(..commands.len())],
         sequence: random.u16(..),
         reserved: random.u16(..),
     };

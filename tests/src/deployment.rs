@@ -85,7 +85,7 @@ impl Deployment {
     ///
     /// # Errors
     /// A sentence with the servers' output if they do not get ready.
-    pub async fn start(setup: Setup, fan_out: FanOut) -> Result<Self, StartError> {
+    pub async fn start(setup: Setup, fan_out: FanOut) -> Self {
         Self::start_with(setup, fan_out, &[]).await
     }
 
@@ -93,11 +93,7 @@ impl Deployment {
     ///
     /// # Errors
     /// A sentence with the servers' output if they do not get ready.
-    pub async fn start_with(
-        setup: Setup,
-        fan_out: FanOut,
-        gateway_flags: &[&str],
-    ) -> Result<Self, StartError> {
+    pub async fn start_with(setup: Setup, fan_out: FanOut, gateway_flags: &[&str]) -> Self {
         Self::start_in(&Surroundings::default(), setup, fan_out, gateway_flags).await
     }
 
@@ -110,15 +106,15 @@ impl Deployment {
         setup: Setup,
         fan_out: FanOut,
         gateway_flags: &[&str],
-    ) -> Result<Self, StartError> {
-        let mut failure = None;
+    ) -> Self {
+        let mut failure = String::new();
         for _ in 0..ATTEMPTS {
             match Self::try_start(surroundings, setup, fan_out, gateway_flags).await {
-                Ok(deployment) => return Ok(deployment),
-                Err(error) => failure = Some(error),
+                Ok(deployment) => return deployment,
+                Err(error) => failure = error.to_string(),
             }
         }
-        Err(failure.unwrap_or_else(|| StartError("never tried".to_owned())))
+        panic!("{failure}")
     }
 
     /// Where MsgServers connect.

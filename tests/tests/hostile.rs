@@ -50,7 +50,6 @@ impl Siege {
     async fn begin(setup: Setup, gateway_flags: &[&str]) -> Self {
         let alone = ALONE.lock().await;
         let servers = Deployment::start_with(setup, FanOut::Directed, gateway_flags).await;
-        let servers = servers.expect("ready servers");
         let pair = Pair::start(servers.pdu_address()).await;
         let pair = pair.expect("the server accepts");
         // What the pair itself needs is no growth.

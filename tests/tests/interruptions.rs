@@ -44,7 +44,7 @@ async fn msg_servers_do_not_notice_what_happens_to_the_node() {
 async fn a_killed_gateway_does_not_hold_up_what_its_msg_servers_other_connections_get() {
     let surroundings = Surroundings::with(vec![("TT_ROUTE_DETACH_GRACE", "1h".to_owned())]);
     let site = Deployment::start_in(&surroundings, Setup::TwoProcesses, FanOut::Directed, &[]);
-    let site = site.await.unwrap();
+    let site = site.await;
     let [pdu, admin] = ports::free().unwrap();
     let upstream = [format!("--upstream=http://{}", site.grpc_address())];
     let other = start_gateway(&Surroundings::default(), pdu, admin, &upstream).unwrap();

@@ -71,10 +71,7 @@ async fn work(plays: Arc<Mutex<VecDeque<Scenario>>>, setup: Setup) -> String {
             .filter(|servers: &Arc<Deployment>| servers.is_alive() && !play.needs_fresh_server());
         let running = match usable {
             Some(running) => running,
-            None => match Deployment::start(setup, FanOut::Broadcast).await {
-                Ok(started) => Arc::new(started),
-                Err(error) => return format!("{failures}{}: {error}\n", play.name()),
-            },
+            None => Arc::new(Deployment::start(setup, FanOut::Broadcast).await),
         };
         let wrong = play
             .play(Stage::with_deployment(play.name(), &running))

@@ -34,9 +34,7 @@ system_tests::in_both_setups! {
 }
 
 async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
-    let servers = Deployment::start(setup, fan_out)
-        .await
-        .expect("ready servers");
+    let servers = Deployment::start(setup, fan_out).await;
     let mut stage = Stage::new("check", servers.pdu_address());
     // One MsgServer elsewhere, as most are; one on the check's own machine, which has not claimed.
     let bystanders = [("elsewhere", 2, true), ("beside", 1, false)];
@@ -314,8 +312,7 @@ async fn check(arguments: &[&str]) -> Found {
 }
 
 async fn embedded(flags: &[&str]) -> Deployment {
-    let servers = Deployment::start_with(Setup::Embedded, FanOut::Directed, flags).await;
-    servers.expect("ready servers")
+    Deployment::start_with(Setup::Embedded, FanOut::Directed, flags).await
 }
 
 /// The flags for a server's node and gateway.

@@ -12,79 +12,51 @@ const WRONG_USAGE: i32 = 2;
 /// Ends the process right after its flags have been read: nobody has this address.
 const NOWHERE: [&str; 2] = ["--listen=192.0.2.1:9", "--admin-listen=192.0.2.1:9"];
 
-/// Of a gateway.
-const GATEWAY: &[&[&str]] = &[
-    &["--max-connections=0"],
-    &["--max-connections-per-source=0"],
-    &["--worker-threads=0"],
-    &["--max-pdu-bytes=0"],
-    &["--link-queue-bytes=0"],
-    &["--window-bytes=0"],
-    &["--window-total-bytes=0"],
-    &["--upstream-lost=0s"],
-    &["--drain-deadline=0s"],
-    &["--idle-timeout=0s"],
-    &["--heartbeat-interval=0s"],
-    &["--write-timeout=0s"],
-    &["--first-pdu-timeout=0s"],
-    &["--kick-age=0s"],
-    &["--host-timeout=0s"],
-    &["--host-timeout=5s"],
-    &["--close-timeout=0s"],
-    &["--query-timeout=0s"],
-    &["--remembered-origins=0"],
-    &["--upstream-back-off=0s"],
-    &["--upstream-connect-timeout=0s"],
-    &["--upstream-welcome-timeout=0s"],
-    &["--upstream-keepalive-interval=0s"],
-    &["--upstream-keepalive-timeout=0s"],
-    &["--upstream-stream-bytes=0"],
-    &["--max-pdu-bytes=15"],
-    &["--link-queue-bytes=1MiB"],
-    &["--window-total-bytes=1MiB"],
-    &["--window-bytes=4MiB"],
+/// Flags for which 0 means something: not at all, or at once.
+const ZERO_MEANS_SOMETHING: [&str; 8] = [
+    "--departed-wait",
+    "--cold-start-wait",
+    "--newcomer-wait",
+    "--call-wait",
+    "--id-in-use-wait",
+    "--seat-hold",
+    "--drain-window",
+    "--upstream-drain-wait",
 ];
-/// Of a node, also of one that is embedded.
-const NODE: &[&[&str]] = &[
-    &["--max-grpc-connections=0"],
-    &["--max-streams=0"],
-    &["--max-stream-age=0s"],
-    &["--detach-grace=0s"],
-    &["--gateway-queue-bytes=0"],
-    &["--gateway-queue-bytes=1MiB"],
-    &["--seat-bytes=0"],
-    &["--seat-bytes=1MiB"],
-    &["--cold-start-bytes=0"],
-    &["--cold-start-bytes=1MiB"],
-    &["--patient-bytes=0"],
-    &["--patient-bytes=129MiB"],
-    &["--gateway-silence=0s"],
-    &["--gateway-silence=999ms"],
-    &["--grpc-keepalive-interval=0s"],
-    &["--grpc-keepalive-interval=999ms"],
-    &["--grpc-keepalive-timeout=0s"],
-    &["--grpc-stream-bytes=0"],
-    &["--grpc-stream-bytes=1KiB"],
-    &["--pdu-limit=0"],
-    &["--log-events=0"],
-    &["--log-bytes=0"],
+
+/// Values of the gateway, of a node anywhere, and of one on its own that do not fit the others.
+const GATEWAY: [&str; 5] = [
+    "--host-timeout=5s",
+    "--max-pdu-bytes=15",
+    "--link-queue-bytes=1MiB",
+    "--window-total-bytes=1MiB",
+    "--window-bytes=4MiB",
 ];
-/// Of a node with a process of its own.
-const SERVE: &[&[&str]] = &[
-    &["--worker-threads=0"],
-    &["--shutdown-deadline=0s"],
-    &["--drain-window=25s"],
+const NODE: [&str; 7] = [
+    "--gateway-queue-bytes=1MiB",
+    "--seat-bytes=1MiB",
+    "--cold-start-bytes=1MiB",
+    "--patient-bytes=129MiB",
+    "--gateway-silence=999ms",
+    "--grpc-keepalive-interval=999ms",
+    "--grpc-stream-bytes=1KiB",
 ];
+const SERVE: [&str; 1] = ["--drain-window=25s"];
 
 #[test]
 fn flags_that_cannot_be_meant_are_refused_by_their_name() {
-    for flags in GATEWAY.iter().chain(NODE) {
-        let output = run("pdu-gateway", &[&["--embedded"], *flags].concat(), &[]);
-        assert_refused(&output, flags[0]);
-    }
-    for flags in SERVE.iter().chain(NODE) {
-        let output = run("route-grpc", &[&["serve"], *flags].concat(), &[]);
-        assert_refused(&output, flags[0]);
+    for (name, mode, unlike) in [
+        ("pdu-gateway", "--embedded", &GATEWAY[..]),
+        ("route-grpc", "serve", &SERVE),
+    ] {
+        for flag in unlike.iter().chain(&NODE) {
+            assert_refused(&run(name, &[mode, flag], &[]), flag);
+        }
+        let zeros = zeros(&run(name, &[mode, "--help"], &[]));
+        assert!(zeros.len() > 15, "{zeros:?}");
+        for flag in zeros {
+            assert_refused(&run(name, &[mode, &flag], &[]), &flag);
+        }
     }
     for (name, mode) in [("pdu-gateway", "--embedded"), ("route-grpc", "serve")] {
         for filter in ["--log-filter=route=loud", "--log-filter=inof"] {
@@ -179,6 +151,21 @@ fn run(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
         .envs(environment.iter().copied())
         .output();
     output.expect("the binary runs")
+}
+
+/// Every flag with a number of which this help tells, set to 0, but those for which 0 means something.
+fn zeros(help: &Output) -> Vec<String> {
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    let flags = help.lines().filter_map(|line| line.trim().split_once(" <"));
+    let zeros = flags.filter_map(|(flag, kind)| match kind.split_once('>')?.0 {
+        "TIME" => Some((flag, "0s")),
+        "BYTES" | "COUNT" => Some((flag, "0")),
+        _ => None,
+    });
+    let refused = zeros.filter(|(flag, _)| !ZERO_MEANS_SOMETHING.contains(flag));
+    refused
+        .map(|(flag, zero)| format!("{flag}={zero}"))
+        .collect()
 }
 
 fn assert_refused(output: &Output, flag: &str) {

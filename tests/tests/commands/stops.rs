@@ -13,7 +13,6 @@ use crate::SOON;
 async fn an_orderly_stop_warns_nobody() {
     for order in [[0, 1], [1, 0]] {
         let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
-        let servers = servers.expect("ready servers");
         let _msg_server = msg_server(&servers).await;
 
         // A gateway that starts before its node says so.
@@ -31,7 +30,6 @@ async fn an_orderly_stop_warns_nobody() {
 #[tokio::test]
 async fn a_gateway_does_not_wait_for_a_node_that_is_gone() {
     let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
-    let servers = servers.expect("ready servers");
     let msg_server = msg_server(&servers).await;
     let [gateway, node] = servers.processes() else {
         panic!("two processes");
@@ -93,7 +91,6 @@ async fn ends_are_told_in_plain_words() {
 #[tokio::test]
 async fn a_hang_up_changes_nothing() {
     let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
-    let servers = servers.expect("ready servers");
     let msg_server = msg_server(&servers).await;
 
     for process in servers.processes() {

@@ -31,7 +31,6 @@ const STEPS: usize = 300;
 /// Plays all seeds on one server.
 async fn play(setup: Setup, links: usize, seeds: Range<u64>) {
     let servers = Deployment::start(setup, FanOut::Directed).await;
-    let servers = servers.expect("ready servers");
     schedules(servers.pdu_address(), links, seeds).await;
 }
 

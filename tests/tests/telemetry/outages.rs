@@ -129,7 +129,6 @@ struct Outage {
 impl Outage {
     async fn begin(setup: Setup, surroundings: Surroundings) -> Self {
         let servers = Deployment::start_in(&surroundings, setup, FanOut::Directed, &[]).await;
-        let servers = servers.expect("ready servers");
         let pair = Pair::start(servers.pdu_address()).await;
         Self {
             servers,

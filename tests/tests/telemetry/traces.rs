@@ -93,7 +93,6 @@ async fn metrics_are_sent_where_that_is_asked_for_and_scraped_as_before() {
         let surroundings = Surroundings::with(variables);
         let servers =
             Deployment::start_in(&surroundings, Setup::Embedded, FanOut::Directed, &[]).await;
-        let servers = servers.expect("ready servers");
         let page = admin::get(servers.gateway_admin(), "/metrics").await;
         assert!(page.expect("a page").1.contains("teamtalk_pdu_links 0"));
 
@@ -142,7 +141,6 @@ impl Site {
             surroundings.variables.push((variable, filter.to_owned()));
         }
         let servers = Deployment::start_in(&surroundings, setup, FanOut::Directed, &[]).await;
-        let servers = servers.expect("ready servers");
         let mut stage = Stage::new("traces", servers.pdu_address());
         stage
             .open(&["left", "right"])

@@ -25,15 +25,10 @@ pub(super) struct Bytes {
 
 impl Workload for Bytes {
     fn label(&self) -> String {
-        let Self {
-            connections,
-            messages,
-        } = self;
-        format!("bytes conns={connections} messages={messages}")
-    }
-
-    fn needs_presence(&self) -> bool {
-        false
+        format!(
+            "bytes conns={} messages={}",
+            self.connections, self.messages
+        )
     }
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {

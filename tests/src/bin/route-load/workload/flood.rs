@@ -17,15 +17,10 @@ pub(super) struct Flood {
 
 impl Workload for Flood {
     fn label(&self) -> String {
-        let Self {
-            connections,
-            megabytes,
-        } = self;
-        format!("flood conns={connections} {megabytes}MB unpaced")
-    }
-
-    fn needs_presence(&self) -> bool {
-        false
+        format!(
+            "flood conns={} {}MB unpaced",
+            self.connections, self.megabytes
+        )
     }
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {

@@ -25,16 +25,8 @@ pub(super) struct Forward {
 
 impl Workload for Forward {
     fn label(&self) -> String {
-        let Self {
-            connections,
-            senders,
-            ..
-        } = self;
+        let (connections, senders) = (self.connections, self.senders);
         format!("forward conns={connections} senders={senders} window={WINDOW}")
-    }
-
-    fn needs_presence(&self) -> bool {
-        false
     }
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {

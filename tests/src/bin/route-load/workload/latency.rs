@@ -20,10 +20,6 @@ impl Workload for Latency {
         "latency unloaded A to B".to_owned()
     }
 
-    fn needs_presence(&self) -> bool {
-        false
-    }
-
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {
         let mut mesh = ready_mesh(server, 2)?;
         let message = message_to(1, &[b'x'; DATA_BYTES]);

@@ -43,7 +43,9 @@ pub(crate) trait Workload {
     fn label(&self) -> String;
 
     /// Whether it needs a server that says who is online; the relay does not.
-    fn needs_presence(&self) -> bool;
+    fn needs_presence(&self) -> bool {
+        false
+    }
 
     /// Uses the server once and says what was seen. An error if the server does not play along.
     fn run(&self, server: &Server) -> anyhow::Result<Figures>;

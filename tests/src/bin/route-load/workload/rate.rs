@@ -21,10 +21,6 @@ impl Workload for Rate {
         format!("rate {}/s to {}", self.per_second, self.receivers)
     }
 
-    fn needs_presence(&self) -> bool {
-        false
-    }
-
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {
         let mut mesh = ready_mesh(server, self.receivers + 1)?;
         let total = (self.per_second as f64 * self.duration.as_secs_f64()) as u64;
