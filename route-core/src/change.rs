@@ -50,18 +50,8 @@ pub struct TableEntry {
 /// Why a link ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CloseReason {
-    /// The MsgServer closed, or its connection broke.
+    /// Its connection ended, whoever closed it.
     Peer,
-    /// Nothing came for the idle time.
-    Idle,
-    /// It sent a frame that cannot be.
-    BadFrame,
-    /// It did not take what it was sent.
-    SlowReader,
-    /// Its gateway is shutting down.
-    Drain,
-    /// An operator asked for it.
-    Requested,
     /// Its gateway was lost for longer than the grace period, or restarted.
     GatewayLost,
 }

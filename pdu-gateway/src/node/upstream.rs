@@ -7,6 +7,7 @@ use std::pin::Pin;
 use route_proto::attach::v1::AttachResponse;
 use route_proto::v1::ErrorReason;
 use route_runtime::http2;
+use route_runtime::telemetry::reasons;
 use tokio_stream::Stream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -54,14 +55,6 @@ fn ended(status: &Status) -> String {
         Some(problem) => format!("the node is gone: {problem}"),
         None => format!("{}: {}", status.code(), status.message()),
     }
-}
-
-/// An error and all that it stems from; the outermost one of a transport says little.
-fn reasons(error: &dyn std::error::Error) -> String {
-    let sources = std::iter::successors(Some(error), |error| error.source());
-    let mut reasons: Vec<String> = sources.map(ToString::to_string).collect();
-    reasons.dedup();
-    reasons.join(": ")
 }
 
 impl AttachError {

@@ -12,8 +12,8 @@ use route_core::{
 use route_proto::attach::cost;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AudienceScope, CloseReason as WireCloseReason, DeliveryRun, Envelope, LinkClosed, LinkOpened,
-    SessionList, SessionState, SessionTable, SessionUpdate, StatusQuery, UplinkEntry,
+    AudienceScope, Envelope, LinkOpened, SessionList, SessionState, SessionTable, SessionUpdate,
+    StatusQuery, UplinkEntry,
 };
 
 use crate::clock::micros;
@@ -134,9 +134,10 @@ impl Batch<'_, '_> {
         };
         match entry {
             Entry::Opened(opened) => self.opened(link, sequence, &opened),
-            Entry::Closed(closed) => {
+            Entry::Closed(_) => {
                 self.effects.ended.push(number);
-                self.closed(link, sequence, closed)
+                let reason = CloseReason::Peer;
+                self.change(link, sequence, Change::Closed { reason }, self.effect)
             }
             Entry::Table(part) => self.table(link, sequence, &part),
             Entry::List(list) => self.list(link, sequence, &list),
@@ -151,7 +152,8 @@ impl Batch<'_, '_> {
             Entry::Returned(returned) => {
                 let news = self.effect == Effect::Notify;
                 for run in returned.runs.into_iter().filter(|_| news) {
-                    self.returned(link, run)?;
+                    let run = read_run(link, run, self.gateway.clock)?;
+                    self.core.returned(link, run);
                 }
                 if returned.last {
                     let taken = returned.taken.iter().map(read_taken).collect();
@@ -166,37 +168,25 @@ impl Batch<'_, '_> {
         let peer = opened.peer.parse::<SocketAddr>().map_err(|_| {
             Refusal::protocol(format!("link {link}: {:?} is not ip:port", opened.peer))
         })?;
-        if let Some(restored) = &opened.restored {
-            let claimed_at = signed(restored.claimed_at_micros);
-            let claimed_at = self.gateway.clock.node_micros(claimed_at);
-            let restored = Restored {
-                claimed_at: restored.claimed.then_some(claimed_at),
-                reported: restored.reported,
-                listed: restored.listed,
-                opaque: restored.opaque,
-            };
-            self.gateway.replays.begin(link.number, peer, restored);
-            return Ok(());
-        }
-        let restored = None;
-        self.change(
-            link,
-            sequence,
-            Change::Opened { peer, restored },
-            self.effect,
-        )
-    }
-
-    fn closed(&mut self, link: LinkId, sequence: u64, closed: LinkClosed) -> Result<(), Refusal> {
-        let reason = match closed.reason() {
-            WireCloseReason::Peer | WireCloseReason::Unspecified => CloseReason::Peer,
-            WireCloseReason::Idle => CloseReason::Idle,
-            WireCloseReason::BadFrame => CloseReason::BadFrame,
-            WireCloseReason::SlowReader => CloseReason::SlowReader,
-            WireCloseReason::Drain => CloseReason::Drain,
-            WireCloseReason::Requested => CloseReason::Requested,
+        let Some(restored) = &opened.restored else {
+            let restored = None;
+            return self.change(
+                link,
+                sequence,
+                Change::Opened { peer, restored },
+                self.effect,
+            );
         };
-        self.change(link, sequence, Change::Closed { reason }, self.effect)
+        let claimed_at = signed(restored.claimed_at_micros);
+        let claimed_at = self.gateway.clock.node_micros(claimed_at);
+        let restored = Restored {
+            claimed_at: restored.claimed.then_some(claimed_at),
+            reported: restored.reported,
+            listed: restored.listed,
+            opaque: restored.opaque,
+        };
+        self.gateway.replays.begin(link.number, peer, restored);
+        Ok(())
     }
 
     fn table(&mut self, link: LinkId, sequence: u64, part: &SessionTable) -> Result<(), Refusal> {
@@ -339,12 +329,6 @@ impl Batch<'_, '_> {
             .core
             .route(link, sequence, command, audience, pdu, read_at);
         routed.map_err(unlike_sequences)
-    }
-
-    fn returned(&mut self, link: LinkId, run: DeliveryRun) -> Result<(), Refusal> {
-        let run = read_run(link, run, self.gateway.clock)?;
-        self.core.returned(link, run);
-        Ok(())
     }
 
     fn change(

@@ -45,7 +45,6 @@ async fn a_gateway_does_not_wait_for_a_node_that_is_gone() {
 #[tokio::test]
 async fn ends_are_told_in_plain_words() {
     let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
-    let servers = servers.expect("ready servers");
     let [gateway, node] = servers.processes() else {
         panic!("two processes");
     };

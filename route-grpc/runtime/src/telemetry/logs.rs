@@ -58,10 +58,9 @@ fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::try_new(format!("error,{filter}"))
 }
 
-/// All causes: the outermost error says only that something is wrong.
-fn reasons(error: &ParseError) -> String {
-    let outermost: &dyn std::error::Error = error;
-    let reasons = std::iter::successors(Some(outermost), |error| error.source());
+/// An error and its causes, each told once.
+pub fn reasons(error: &(dyn std::error::Error + 'static)) -> String {
+    let reasons = std::iter::successors(Some(error), |error| error.source());
     let mut reasons: Vec<_> = reasons.map(ToString::to_string).collect();
     reasons.dedup();
     reasons.join(": ")
