@@ -18,6 +18,7 @@ use route_runtime::listen::BindError;
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
+use tracing::field::display;
 use tracing::{debug, error, info, warn};
 
 use crate::links::admission::Admission;
@@ -84,7 +85,8 @@ impl Listener {
                 (Door::Open | Door::Held, Port::Reserved(reserved)) => {
                     match reserved.listen().await {
                         Ok(listener) => {
-                            info!(%address, "listening for MsgServers");
+                            let name = entrance.name.as_ref().map(display);
+                            info!(%address, msg_server = name, "listening for MsgServers");
                             Port::Listening(listener)
                         }
                         Err(error) => lost(&error).await,
