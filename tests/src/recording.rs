@@ -30,8 +30,6 @@ pub struct Outcome {
     pub connections: BTreeMap<String, Vec<Json>>,
     /// What is not in the PDUs.
     pub facts: Map<String, Json>,
-    /// Why the play could not be played to its end.
-    pub error: Option<String>,
 }
 
 impl Outcome {
@@ -81,9 +79,6 @@ impl Outcome {
                     shown(got)
                 ));
             }
-        }
-        if let Some(error) = &self.error {
-            out.push(format!("the play broke off: {error}"));
         }
         out
     }

@@ -17,7 +17,6 @@ mod timing;
 mod updates;
 
 use std::fmt;
-use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -92,7 +91,7 @@ pub struct Scenario {
 }
 
 /// A play going on.
-type Playing<'a> = Pin<Box<dyn Future<Output = io::Result<()>> + Send + 'a>>;
+type Playing<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 impl Scenario {
     fn new(
@@ -131,21 +130,16 @@ impl Scenario {
 
     /// Plays it and says what is wrong; empty: all as it should be.
     pub async fn play(&self, mut stage: Stage) -> Vec<String> {
-        let played = timeout(LIMIT, (self.play)(&mut stage)).await;
-        let mut outcome = stage.outcome();
-        outcome.error = match played {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error.to_string()),
-            Err(_) => Some(format!("not over after {LIMIT:?}")),
+        let over = timeout(LIMIT, (self.play)(&mut stage)).await;
+        let outcome = stage.outcome();
+        let mut wrong = match (self.judge, Outcome::recorded(&self.name)) {
+            (Some(judge), _) => judge(&outcome),
+            (None, Ok(wanted)) => outcome.differences(&wanted),
+            (None, Err(missing)) => vec![missing],
         };
-        let Some(judge) = self.judge else {
-            return Outcome::recorded(&self.name).map_or_else(
-                |missing| vec![missing],
-                |wanted| outcome.differences(&wanted),
-            );
-        };
-        let mut wrong = judge(&outcome);
-        wrong.extend(outcome.error);
+        if over.is_err() {
+            wrong.push(format!("not over after {LIMIT:?}"));
+        }
         wrong
     }
 }

@@ -86,28 +86,28 @@ impl Stage {
     }
 
     /// Connects MsgServers under these names, and waits until the server knows them.
-    ///
-    /// # Errors
-    /// What the socket says.
-    pub async fn open(&mut self, names: &[&str]) -> io::Result<()> {
+    pub async fn open(&mut self, names: &[&str]) {
         let first = self.players.len();
         for name in names {
-            self.connect(name, Options::default()).await?;
+            let connected = self.connect(name, Options::default()).await;
+            connected.expect("the server accepts");
         }
         for player in &self.players[first..] {
             player.connection.barrier(BARRIER_LIMIT).await;
         }
-        Ok(())
     }
 
     /// Connects one MsgServer in a way of its own.
-    ///
-    /// # Errors
-    /// What the socket says.
-    pub async fn open_with(&mut self, name: &str, options: Options) -> io::Result<()> {
-        self.connect(name, options).await?;
+    pub async fn open_with(&mut self, name: &str, options: Options) {
+        let connected = self.connect(name, options).await;
+        connected.expect("the server accepts");
         self[name].barrier(BARRIER_LIMIT).await;
-        Ok(())
+    }
+
+    /// Connects one MsgServer, if the server accepts, and says whether it gets an answer.
+    pub async fn is_answered(&mut self, name: &str) -> bool {
+        self.connect(name, Options::default()).await.is_ok()
+            && self[name].barrier(BARRIER_LIMIT).await
     }
 
     /// Ends a connection from its own side.

@@ -1,6 +1,5 @@
 //! Small inputs that the C++ RouteServer does not survive, or answers wrongly.
 
-use std::io;
 use std::time::Duration;
 
 use serde_json::Value as Json;
@@ -67,8 +66,8 @@ pub(super) fn all() -> Vec<Scenario> {
 }
 
 /// A header that claims a length below 16: that connection is closed, and nobody else notices.
-async fn short_length(s: &mut Stage, length: u32, command: u16) -> io::Result<()> {
-    s.open(&["A", "B", "C"]).await?;
+async fn short_length(s: &mut Stage, length: u32, command: u16) {
+    s.open(&["A", "B", "C"]).await;
     s.mute("A");
     let body = [wire::number(1, 1u32), wire::number(2, 2u32)].concat();
     s.raw("A", &Pdu::new(command, body).encode_claiming(length))
@@ -82,7 +81,6 @@ async fn short_length(s: &mut Stage, length: u32, command: u16) -> io::Result<()
     let intact = s["B"].received() == [message.encode()] && s["B"].unframed().is_empty();
     s.fact("B_stream_intact", intact);
     still_serves(s).await;
-    Ok(())
 }
 
 fn stream_is_intact(outcome: &Outcome) -> Vec<String> {
@@ -94,8 +92,8 @@ fn stream_is_intact(outcome: &Outcome) -> Vec<String> {
 }
 
 /// An update whose status is none, from a desktop: the server must survive it.
-async fn odd_status(s: &mut Stage, status: u32) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn odd_status(s: &mut Stage, status: u32) {
+    s.open(&["A", "B"]).await;
     s.send(
         "A",
         messages::update_with(s.uid(1), status, Client::Windows),
@@ -103,7 +101,6 @@ async fn odd_status(s: &mut Stage, status: u32) -> io::Result<()> {
     .await;
     s.sync("A").await;
     still_serves(s).await;
-    Ok(())
 }
 
 fn server_lives(outcome: &Outcome) -> Vec<String> {
@@ -112,8 +109,8 @@ fn server_lives(outcome: &Outcome) -> Vec<String> {
 
 /// Desktop on A, mobile on B, and A's connection closes: the desktop is gone with it. C++ counts
 /// per user, and answers ONLINE until B's connection ends too.
-async fn close_pc_elsewhere_mobile(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B", "C"]).await?;
+async fn close_pc_elsewhere_mobile(s: &mut Stage) {
+    s.open(&["A", "B", "C"]).await;
     let user = s.uid(1);
     report(s, "A", user, Status::Online, Client::Windows).await;
     report(s, "B", user, Status::Online, Client::Ios).await;
@@ -124,12 +121,11 @@ async fn close_pc_elsewhere_mobile(s: &mut Stage) -> io::Result<()> {
     report(s, "B", user, Status::Offline, Client::Ios).await;
     s.ask("C", &[user]).await;
     s.fact("status_after_mobile_off", last_status(s, "C"));
-    Ok(())
 }
 
 /// One desktop goes ONLINE, LEAVE, ONLINE, OFFLINE: that was one login. C++ counts three.
-async fn status_change_counts_as_login(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn status_change_counts_as_login(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     let user = s.uid(1);
     for status in [
         Status::Online,
@@ -141,15 +137,14 @@ async fn status_change_counts_as_login(s: &mut Stage) -> io::Result<()> {
     }
     s.ask("B", &[user]).await;
     s.fact("status_after_offline", last_status(s, "B"));
-    Ok(())
 }
 
 /// A MsgServer's last bytes and its FIN arrive while the server is busy, as in a normal exit under
 /// load: its users are OFFLINE at once. C++ reads the data, takes the end for "nothing more now",
 /// and waits for an event that never comes.
-async fn fin_right_after_data(s: &mut Stage) -> io::Result<()> {
+async fn fin_right_after_data(s: &mut Stage) {
     const PATIENCE: Duration = Duration::from_secs(40);
-    s.open(&["A", "B", "busy"]).await?;
+    s.open(&["A", "B", "busy"]).await;
     let user = s.uid(1);
     s.online("A", &[user]).await;
     s.sync("A").await;
@@ -167,7 +162,6 @@ async fn fin_right_after_data(s: &mut Stage) -> io::Result<()> {
         }
     }
     s.fact("seconds_until_offline", gone);
-    Ok(())
 }
 
 fn gone_at_once(outcome: &Outcome) -> Vec<String> {
@@ -189,7 +183,7 @@ pub(super) async fn keep_busy(s: &Stage, name: &str) {
 /// Notes whether a new connection gets an answer, and whether the processes still run.
 pub(super) async fn still_serves(s: &mut Stage) {
     let probe = format!("probe{}", s.len());
-    let answered = s.open(&[&probe]).await.is_ok() && s[&probe].barrier(BARRIER_LIMIT).await;
+    let answered = s.is_answered(&probe).await;
     let runs = s.deployment().is_none_or(|servers| servers.is_alive());
     s.fact("server_alive", answered && runs);
 }

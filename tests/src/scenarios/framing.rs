@@ -1,6 +1,5 @@
 //! PDUs in a byte stream: cut anywhere, many at once, and the lengths that end a connection.
 
-use std::io;
 use std::time::Duration;
 
 use super::{Scenario, forwards, plays};
@@ -25,20 +24,19 @@ pub(super) fn all() -> Vec<Scenario> {
 }
 
 /// A PDU that arrives byte by byte.
-async fn framing_one_byte_segments(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn framing_one_byte_segments(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     for byte in forwards::p2p().sequence(8).encode() {
         s.raw("A", &[byte]).await;
         // The server turns to somebody else in between.
         s["B"].barrier(BARRIER_LIMIT).await;
     }
     s.sync("A").await;
-    Ok(())
 }
 
 /// Five hundred PDUs in one write.
-async fn framing_many_in_one_write(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn framing_many_in_one_write(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     let mut all = Vec::new();
     for number in 0..500u16 {
         let read = Pdu::new(command::READ_RECEIPT, wire::number(1, number));
@@ -46,12 +44,11 @@ async fn framing_many_in_one_write(s: &mut Stage) -> io::Result<()> {
     }
     s.raw("A", &all).await;
     s.sync("A").await;
-    Ok(())
 }
 
 /// Length 16, a header only, is a valid PDU.
-async fn framing_bare_header(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn framing_bare_header(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     let bare = [
         Pdu::bare(command::MESSAGE).sequence(1),
         Pdu::bare(command::USERS_STATUS_QUERY),
@@ -62,12 +59,11 @@ async fn framing_bare_header(s: &mut Stage) -> io::Result<()> {
     s.raw("A", &all).await;
     s.sync("A").await;
     s.fact("A_open", !s["A"].is_closed());
-    Ok(())
 }
 
 /// Length 0: what came before is handled, then the connection is closed and its users go.
-async fn framing_length_zero(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn framing_length_zero(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     s.online("A", &[s.uid(1)]).await;
     s.sync("A").await;
     s.mute("A");
@@ -78,23 +74,21 @@ async fn framing_length_zero(s: &mut Stage) -> io::Result<()> {
     s.fact("A_closed", closed);
     s.settle().await;
     s.ask("B", &[s.uid(1)]).await;
-    Ok(())
 }
 
 /// Sixteen zero bytes as the first thing sent: closed.
-async fn framing_length_zero_first(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn framing_length_zero_first(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     s.mute("A");
     s.raw("A", &[0; 16]).await;
     let closed = s["A"].closes(CLOSE_LIMIT).await;
     s.fact("A_closed", closed);
     s.settle().await;
-    Ok(())
 }
 
 /// Fifteen bytes, then nothing: the server waits for the sixteenth.
-async fn framing_fifteen_bytes(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn framing_fifteen_bytes(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     s.mute("A");
     let whole = Pdu::bare(command::MESSAGE).sequence(3).encode();
     let (most, last) = whole.split_at(15);
@@ -104,5 +98,4 @@ async fn framing_fifteen_bytes(s: &mut Stage) -> io::Result<()> {
     s.raw("A", last).await;
     s.unmute("A");
     s.sync("A").await;
-    Ok(())
 }

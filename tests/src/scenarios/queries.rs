@@ -1,7 +1,5 @@
 //! Who is online? The answers to 0x020a.
 
-use std::io;
-
 use super::{Scenario, plays};
 use crate::player::messages::{self, Client, Status};
 use crate::player::pdu::{Pdu, command};
@@ -34,27 +32,25 @@ fn sequence(sequence: u16) -> Query<'static> {
 }
 
 /// Users that nobody has reported are OFFLINE.
-async fn status_unknown_users(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A"]).await?;
+async fn status_unknown_users(s: &mut Stage) {
+    s.open(&["A"]).await;
     let users = [s.uid(1), s.uid(2), 1, 127, 128, 16384];
     s.ask_as("A", &users, sequence(9)).await;
-    Ok(())
 }
 
 /// A request without ids gets an answer without entries.
-async fn status_zero_ids(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A"]).await?;
+async fn status_zero_ids(s: &mut Stage) {
+    s.open(&["A"]).await;
     let query = Query {
         requester: 42,
         ..sequence(10)
     };
     s.ask_as("A", &[], query).await;
-    Ok(())
 }
 
 /// The answer repeats the ids in the order asked, duplicates included.
-async fn status_order_and_duplicates(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn status_order_and_duplicates(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     let (one, two, three) = (s.uid(1), s.uid(2), s.uid(3));
     let list = [
         (one, Status::Online, Client::Windows),
@@ -64,32 +60,29 @@ async fn status_order_and_duplicates(s: &mut Stage) -> io::Result<()> {
     s.sync("B").await;
     s.ask_as("A", &[three, one, one, two, three, one], sequence(11))
         .await;
-    Ok(())
 }
 
 /// No attach data in the request: present but empty in the answer.
-async fn status_attach_absent(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A"]).await?;
+async fn status_attach_absent(s: &mut Stage) {
+    s.open(&["A"]).await;
     s.ask_as("A", &[s.uid(1)], sequence(12)).await;
-    Ok(())
 }
 
 /// Empty attach data: present and empty in the answer.
-async fn status_attach_empty(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A"]).await?;
+async fn status_attach_empty(s: &mut Stage) {
+    s.open(&["A"]).await;
     let query = Query {
         attach: Some(b""),
         ..sequence(13)
     };
     s.ask_as("A", &[s.uid(1)], query).await;
-    Ok(())
 }
 
 /// Attach data is echoed byte for byte, also 5 KB of it.
-async fn status_attach_binary(s: &mut Stage) -> io::Result<()> {
+async fn status_attach_binary(s: &mut Stage) {
     let every_byte: Vec<u8> = (0..=255).collect();
     let much = every_byte.repeat(20);
-    s.open(&["A"]).await?;
+    s.open(&["A"]).await;
     for (number, attach) in [(14, &every_byte), (15, &much)] {
         let query = Query {
             attach: Some(attach),
@@ -97,12 +90,11 @@ async fn status_attach_binary(s: &mut Stage) -> io::Result<()> {
         };
         s.ask_as("A", &[s.uid(1)], query).await;
     }
-    Ok(())
 }
 
 /// The answer echoes the sequence number; the rest of its header does not depend on the request's.
-async fn status_seq_and_header(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A"]).await?;
+async fn status_seq_and_header(s: &mut Stage) {
+    s.open(&["A"]).await;
     for number in [0, 1, 0x7fff, 0xffff] {
         s.ask_as("A", &[s.uid(1)], sequence(number)).await;
     }
@@ -116,12 +108,11 @@ async fn status_seq_and_header(s: &mut Stage) -> io::Result<()> {
     };
     s.send("A", odd).await;
     s.sync("A").await;
-    Ok(())
 }
 
 /// User ids 0 and 0xffffffff are ordinary, also as the requester's.
-async fn status_extreme_ids(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn status_extreme_ids(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     let list = [
         (0, Status::Online, Client::Windows),
         (u32::MAX, Status::Online, Client::Windows),
@@ -135,12 +126,11 @@ async fn status_extreme_ids(s: &mut Stage) -> io::Result<()> {
         };
         s.ask_as("A", users, query).await;
     }
-    Ok(())
 }
 
 /// Ten thousand ids in one request, every third online.
-async fn status_10k_ids(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn status_10k_ids(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     let users: Vec<_> = (0..10_000).map(|number| s.uid(number)).collect();
     let list: Vec<_> = (users.iter().step_by(3))
         .map(|user| (*user, Status::Online, Client::Mac))
@@ -148,12 +138,11 @@ async fn status_10k_ids(s: &mut Stage) -> io::Result<()> {
     s.list("B", &list).await;
     s.sync("B").await;
     s.ask_as("A", &users, sequence(500)).await;
-    Ok(())
 }
 
 /// The id list is accepted in packed encoding as well, and mixed.
-async fn status_packed_ids(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A"]).await?;
+async fn status_packed_ids(s: &mut Stage) {
+    s.open(&["A"]).await;
     let packed: Vec<_> = [1, 300, s.uid(1)]
         .into_iter()
         .flat_map(|user| wire::varint(user.into()))
@@ -166,12 +155,11 @@ async fn status_packed_ids(s: &mut Stage) -> io::Result<()> {
     let query = Pdu::new(command::USERS_STATUS_QUERY, body.concat());
     s.send("A", query.sequence(1)).await;
     s.sync("A").await;
-    Ok(())
 }
 
 /// Unknown fields, of all wire types and a group too, are skipped and not echoed.
-async fn status_unknown_fields(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A"]).await?;
+async fn status_unknown_fields(s: &mut Stage) {
+    s.open(&["A"]).await;
     let body = [
         wire::number(1, 5u32),
         wire::number(50, 1u32),
@@ -188,11 +176,10 @@ async fn status_unknown_fields(s: &mut Stage) -> io::Result<()> {
     let query = Pdu::new(command::USERS_STATUS_QUERY, body.concat());
     s.send("A", query.sequence(4)).await;
     s.sync("A").await;
-    Ok(())
 }
 
 /// Malformed requests get no answer, and the connection stays.
-async fn status_malformed(s: &mut Stage) -> io::Result<()> {
+async fn status_malformed(s: &mut Stage) {
     let good = [wire::number(1, 5u32), wire::number(2, 9u32)].concat();
     let followed_by = |more: &[u8]| [good.as_slice(), more].concat();
     let eleven_byte_varint = [&b"\x08"[..], &[0xff; 10], b"\x01", &wire::number(2, 9u32)].concat();
@@ -210,19 +197,18 @@ async fn status_malformed(s: &mut Stage) -> io::Result<()> {
         eleven_byte_varint,
         followed_by(&[wire::tag(0, wire::VARINT), vec![1]].concat()),
     ];
-    s.open(&["A"]).await?;
+    s.open(&["A"]).await;
     for (number, body) in (100..).zip(malformed) {
         let query = Pdu::new(command::USERS_STATUS_QUERY, body);
         s.send("A", query.sequence(number)).await;
         s.sync("A").await;
     }
     s.fact("A_open", !s["A"].is_closed());
-    Ok(())
 }
 
 /// Two hundred requests in one write are answered in order.
-async fn status_pipelined(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A"]).await?;
+async fn status_pipelined(s: &mut Stage) {
+    s.open(&["A"]).await;
     let mut requests = Vec::new();
     for number in 0..200u16 {
         let user = u32::from(number);
@@ -231,5 +217,4 @@ async fn status_pipelined(s: &mut Stage) -> io::Result<()> {
     }
     s.raw("A", &requests).await;
     s.sync("A").await;
-    Ok(())
 }

@@ -1,7 +1,5 @@
 //! A client came or went: 0x070a, and the notices that follow, 0x070e before 0x0203.
 
-use std::io;
-
 use super::script::{client, scripts};
 use super::{Scenario, forwards, plays};
 use crate::player::messages::{self, Client, Status};
@@ -80,19 +78,18 @@ fn update_body(status: u64, user: u32, client: u64) -> Vec<u8> {
 }
 
 /// First desktop login: all connections, the sender too, get 0x070e (1), then 0x0203 ONLINE.
-async fn update_pc_online(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B", "C"]).await?;
+async fn update_pc_online(s: &mut Stage) {
+    s.open(&["A", "B", "C"]).await;
     let update = messages::update(s.uid(1), Status::Online, Client::Windows);
     s.send("A", update.sequence(555)).await;
     s.sync("A").await;
     s.ask("B", &[s.uid(1)]).await;
-    Ok(())
 }
 
 /// A client type outside the enum (0, 3, 0x10, 0x13, 0x21, large, negative): the update is dropped.
 /// The last one's low 32 bits are 1, which is what counts.
-async fn update_bad_client_type(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn update_bad_client_type(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     let kinds = [0, 3, 0x10, 0x13, 0x21, 0xffff_ffff, u64::MAX, (1 << 32) + 1];
     for (number, kind) in (0..).zip(kinds) {
         let body = update_body(1, s.uid(number), kind);
@@ -102,12 +99,11 @@ async fn update_bad_client_type(s: &mut Stage) -> io::Result<()> {
     }
     let users: Vec<_> = (0..8).map(|number| s.uid(number)).collect();
     s.ask("B", &users).await;
-    Ok(())
 }
 
 /// Required fields missing, an empty or a broken body: dropped, and the connection stays.
-async fn update_malformed(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn update_malformed(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     let user = wire::number(2, s.uid(1));
     let (status, client) = (wire::number(1, 1u32), wire::number(3, 1u32));
     let malformed = [
@@ -126,12 +122,11 @@ async fn update_malformed(s: &mut Stage) -> io::Result<()> {
     }
     s.ask("B", &[s.uid(1)]).await;
     s.fact("A_open", !s["A"].is_closed());
-    Ok(())
 }
 
 /// Extra fields and an odd header do not matter, and nothing of them is in the notices.
-async fn update_unknown_fields_and_sid(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn update_unknown_fields_and_sid(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     let body = [update_body(1, s.uid(1), 2), wire::bytes(30, b"more")].concat();
     let odd = Pdu {
         version: 2,
@@ -143,17 +138,15 @@ async fn update_unknown_fields_and_sid(s: &mut Stage) -> io::Result<()> {
     };
     s.send("A", odd).await;
     s.sync("A").await;
-    Ok(())
 }
 
 /// User ids 0 and 0xffffffff are ordinary.
-async fn update_extreme_ids(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn update_extreme_ids(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     for user in [0, u32::MAX] {
         report(s, "A", user, Status::Online, Client::Windows).await;
         report(s, "A", user, Status::Offline, Client::Windows).await;
     }
-    Ok(())
 }
 
 /// A hundred updates, drawn at random when they were recorded, in the words of a
@@ -166,8 +159,8 @@ const HUNDRED_UPDATES: &str = "\
     ~8A ~11M +11A ~11I ~5M +9I +3W +11M -9W +7W +8I +10W ~8A +9W -2I ~7W -3M +8W +3I +0A";
 
 /// The notices of a hundred updates in one write come in the same order everywhere.
-async fn update_many_in_one_write(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn update_many_in_one_write(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     let mut updates = Vec::new();
     for word in HUNDRED_UPDATES.split_whitespace() {
         let (user, status, client) = client(s, word);
@@ -177,13 +170,12 @@ async fn update_many_in_one_write(s: &mut Stage) -> io::Result<()> {
     s.sync("A").await;
     let users: Vec<_> = (0..12).map(|number| s.uid(number)).collect();
     s.ask("B", &users).await;
-    Ok(())
 }
 
 /// An update and a query in one write: the sender gets 0x070e, 0x0203 and the answer in that order.
 /// A list and a query likewise.
-async fn update_then_query_in_one_write(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B"]).await?;
+async fn update_then_query_in_one_write(s: &mut Stage) {
+    s.open(&["A", "B"]).await;
     let (one, two) = (s.uid(1), s.uid(2));
     let query = messages::query(1, &[one, two], None).sequence(5);
     let update = messages::update(one, Status::Online, Client::Mac);
@@ -193,12 +185,11 @@ async fn update_then_query_in_one_write(s: &mut Stage) -> io::Result<()> {
             .await;
         s.sync("A").await;
     }
-    Ok(())
 }
 
 /// Forwards, updates and answers that one connection causes keep their order everywhere.
-async fn order_across_commands(s: &mut Stage) -> io::Result<()> {
-    s.open(&["A", "B", "C"]).await?;
+async fn order_across_commands(s: &mut Stage) {
+    s.open(&["A", "B", "C"]).await;
     let user = s.uid(1);
     let mut all = Vec::new();
     for round in 0..10u16 {
@@ -215,5 +206,4 @@ async fn order_across_commands(s: &mut Stage) -> io::Result<()> {
     }
     s.raw("A", &all).await;
     s.sync("A").await;
-    Ok(())
 }

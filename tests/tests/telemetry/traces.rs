@@ -142,10 +142,7 @@ impl Site {
         }
         let servers = Deployment::start_in(&surroundings, setup, FanOut::Directed, &[]).await;
         let mut stage = Stage::new("traces", servers.pdu_address());
-        stage
-            .open(&["left", "right"])
-            .await
-            .expect("the server accepts");
+        stage.open(&["left", "right"]).await;
         stage.send("left", messages::online(&[ANN])).await;
         stage.send("right", messages::online(&[BOB])).await;
         stage.settle().await;

@@ -29,10 +29,7 @@ fn everything_is_numbered_in_one_sequence() {
 fn what_is_sent_again_says_when_it_was_read_and_when_the_link_claimed() {
     let (mut ledger, _) = open();
     let at = Duration::from_micros;
-    ledger.record(
-        at(5),
-        Deed::Entry(Entry::Role(RoleReport { claimed: true })),
-    );
+    ledger.record(at(5), claim());
     ledger.record(at(9), message("a"));
     ledger.confirm(2);
 
@@ -48,17 +45,13 @@ fn what_is_sent_again_says_when_it_was_read_and_when_the_link_claimed() {
 #[test]
 fn a_new_node_is_not_told_that_nothing_more_comes_back_before_it_has_said_so() {
     let (mut ledger, _) = open();
-    ledger.record(NOW, Deed::Entry(Entry::Closed(LinkClosed::default())));
-    let last = Entry::Returned(Returned {
-        last: true,
-        ..Returned::default()
-    });
-    let said = ledger.record(NOW, Deed::Entry(last.clone()));
+    ledger.record(NOW, closed());
+    let said = ledger.record(NOW, last());
     ledger.confirm(2);
 
     assert!(ledger.reopen_end());
     let numbers: Vec<_> = replay(&ledger, None).iter().map(|e| e.sequence).collect();
-    let again = ledger.record(NOW, Deed::Entry(last));
+    let again = ledger.record(NOW, last());
 
     assert_eq!(numbers.last(), Some(&2), "closed, and no more");
     assert_eq!(again, said);
@@ -82,7 +75,7 @@ fn a_node_that_knows_the_link_gets_what_is_newer() {
 fn a_node_that_knows_nothing_gets_the_table_as_of_the_cut_and_what_came_after() {
     // given
     let (mut ledger, _) = open();
-    ledger.record(NOW, Deed::Entry(Entry::List(list(&[8]))));
+    ledger.record(NOW, list(&[8]));
     ledger.record(NOW, update(9, 1));
     let unconfirmed = ledger.record(NOW, update(9, 2));
     ledger.confirm(3);
@@ -189,13 +182,9 @@ fn a_link_that_ended_is_not_opened_again_for_what_it_gives_back() {
     // given: the end is confirmed, what was given back is not
     let (mut ledger, _) = open();
     ledger.record(NOW, update(9, 1));
-    let closed = ledger.record(NOW, Deed::Entry(Entry::Closed(LinkClosed::default())));
+    let closed = ledger.record(NOW, closed());
     ledger.confirm(closed.sequence);
-    let last = Returned {
-        last: true,
-        ..Returned::default()
-    };
-    let returned = ledger.record(NOW, Deed::Entry(Entry::Returned(last)));
+    let returned = ledger.record(NOW, last());
 
     assert!(!ledger.is_finished());
     let entries = replay(&ledger, None);
@@ -213,10 +202,10 @@ fn a_summary_is_of_everything_so_far() {
     let claimed = false;
     assert_eq!(ledger.summary(), Summary { claimed, sessions });
 
-    ledger.record(NOW, Deed::Entry(Entry::Role(RoleReport { claimed: true })));
-    ledger.record(NOW, Deed::Entry(Entry::List(list(&[1, 2]))));
+    ledger.record(NOW, claim());
+    ledger.record(NOW, list(&[1, 2]));
     ledger.confirm(3);
-    ledger.record(NOW, Deed::Entry(Entry::List(list(&[2, 3]))));
+    ledger.record(NOW, list(&[2, 3]));
 
     let sessions = Some(3);
     let claimed = true;
@@ -272,7 +261,7 @@ proptest! {
             let deed = match step {
                 Step::Message => message("m"),
                 Step::Update(user, status) => update(user, status),
-                Step::List(users) => Deed::Entry(Entry::List(list(&users))),
+                Step::List(users) => list(&users),
                 Step::Query => {
                     unanswered.push(history.len() as u64 + 1);
                     query(0)
@@ -297,7 +286,7 @@ proptest! {
             let replayed = replay(&ledger, None);
             let newer: Vec<_> = replayed.iter().filter(|e| e.sequence > cut).cloned().collect();
             prop_assert_eq!(&newer[..], &history[cut as usize..]);
-            prop_assert_eq!(table_after_replay(&replayed), table_after(&history));
+            prop_assert_eq!(table_after(&replayed), table_after(&history));
             let wanted = |e: &&UplinkEntry| e.sequence > confirmed || unanswered.contains(&e.sequence);
             let known: Vec<_> = history.iter().filter(wanted).cloned().collect();
             prop_assert_eq!(replay(&ledger, Some(confirmed)), known);
@@ -312,18 +301,10 @@ proptest! {
 
 type Rows = std::collections::BTreeMap<(u32, i32), u32>;
 
-fn table_after(history: &[UplinkEntry]) -> Rows {
+/// What a new node makes of the whole history, and of a replay.
+fn table_after(entries: &[UplinkEntry]) -> Rows {
     let mut table = Table::default();
-    for entry in history {
-        table.apply(entry.entry.as_ref().unwrap());
-    }
-    rows(&table)
-}
-
-/// What a new node makes of a replay.
-fn table_after_replay(replayed: &[UplinkEntry]) -> Rows {
-    let mut table = Table::default();
-    for entry in replayed {
+    for entry in entries {
         let entry = entry.entry.as_ref().unwrap();
         if let Entry::Opened(opened) = entry {
             table.link = opened.restored.unwrap_or_default();
@@ -400,13 +381,28 @@ fn update(user_id: u32, status: i32) -> Deed {
     }))
 }
 
-fn list(users: &[u32]) -> SessionList {
-    SessionList {
+fn list(users: &[u32]) -> Deed {
+    Deed::Entry(Entry::List(SessionList {
         user_ids: users.to_vec(),
         client_types: vec![1; users.len()],
         statuses: users.iter().map(|user| (user % 3 + 1) as i32).collect(),
         last: true,
-    }
+    }))
+}
+
+fn claim() -> Deed {
+    Deed::Entry(Entry::Role(RoleReport { claimed: true }))
+}
+
+fn closed() -> Deed {
+    Deed::Entry(Entry::Closed(LinkClosed::default()))
+}
+
+fn last() -> Deed {
+    Deed::Entry(Entry::Returned(Returned {
+        last: true,
+        ..Returned::default()
+    }))
 }
 
 fn query(asked_at: u64) -> Deed {

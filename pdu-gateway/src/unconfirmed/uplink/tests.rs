@@ -12,13 +12,14 @@ const WINDOWS: Windows = Windows {
     link: 10_000,
     total: 15_000,
 };
+const UNLIMITED: Windows = Windows {
+    link: usize::MAX,
+    total: usize::MAX,
+};
 
 #[tokio::test]
 async fn all_that_is_ready_goes_up_as_one_message() {
-    let uplink = Uplink::new(WINDOWS, Keep::Contents);
-    let mut stream = attached(&uplink);
-
-    uplink.open(1, LinkOpened::default());
+    let (uplink, mut stream) = with_a_link(WINDOWS, Keep::Contents);
     uplink.submit(1, &mut vec![message(10), message(10)]);
     uplink.took_over(NOW, 5);
 
@@ -30,13 +31,7 @@ async fn all_that_is_ready_goes_up_as_one_message() {
 
 #[test]
 fn long_queues_are_cut_into_messages() {
-    let windows = Windows {
-        link: usize::MAX,
-        total: usize::MAX,
-    };
-    let uplink = Uplink::new(windows, Keep::Contents);
-    let mut stream = attached(&uplink);
-    uplink.open(1, LinkOpened::default());
+    let (uplink, mut stream) = with_a_link(UNLIMITED, Keep::Contents);
     let mut deeds = vec![message(MESSAGE_BYTES + 1), message(MESSAGE_BYTES - 1000)];
     deeds.extend((0..=MESSAGE_ENTRIES).map(|_| message(10)));
     uplink.submit(1, &mut deeds);
@@ -53,13 +48,7 @@ fn long_queues_are_cut_into_messages() {
 #[test]
 fn an_empty_queue_weighs_nothing_after_a_flood() {
     for keep in [Keep::Contents, Keep::Counts] {
-        let windows = Windows {
-            link: usize::MAX,
-            total: usize::MAX,
-        };
-        let uplink = Uplink::new(windows, keep);
-        let mut stream = attached(&uplink);
-        uplink.open(1, LinkOpened::default());
+        let (uplink, mut stream) = with_a_link(UNLIMITED, keep);
         for round in 1..=3 {
             uplink.submit(1, &mut vec![query(40_000); 9]);
             let confirmed = confirmation(1, 9 * round);
@@ -93,9 +82,7 @@ fn a_full_window_holds_its_link_and_a_full_total_holds_all() {
 
 #[test]
 fn a_node_that_knows_nothing_is_told_everything() {
-    let uplink = Uplink::new(WINDOWS, Keep::Contents);
-    let mut old = attached(&uplink);
-    uplink.open(1, LinkOpened::default());
+    let (uplink, mut old) = with_a_link(WINDOWS, Keep::Contents);
     uplink.submit(1, &mut vec![message(1)]);
     next(&mut old);
     uplink.detach();
@@ -134,11 +121,7 @@ fn a_node_that_knows_the_links_gets_what_is_newer() {
 
 #[test]
 fn the_node_is_told_once_where_what_is_sent_again_ends() {
-    let windows = Windows {
-        link: usize::MAX,
-        total: usize::MAX,
-    };
-    let uplink = Uplink::new(windows, Keep::Contents);
+    let uplink = Uplink::new(UNLIMITED, Keep::Contents);
     let mut stream = uplink.stream(AttachHello::default());
     let _ = poll(&mut stream);
     uplink.open(1, LinkOpened::default());
@@ -154,9 +137,7 @@ fn the_node_is_told_once_where_what_is_sent_again_ends() {
 
 #[tokio::test]
 async fn a_link_is_finished_when_the_node_knows_that_nothing_more_comes_back() {
-    let uplink = Uplink::new(WINDOWS, Keep::Contents);
-    let mut stream = attached(&uplink);
-    uplink.open(1, LinkOpened::default());
+    let (uplink, mut stream) = with_a_link(WINDOWS, Keep::Contents);
 
     uplink.close(1, CloseReason::Peer, vec![DeliveryRun::default()]);
     assert_eq!(
@@ -207,14 +188,19 @@ fn the_clock_is_told_once_a_second() {
 
 #[test]
 fn an_ending_stream_sends_what_there_is() {
-    let uplink = Uplink::new(WINDOWS, Keep::Contents);
-    let mut stream = attached(&uplink);
-    uplink.open(1, LinkOpened::default());
+    let (uplink, mut stream) = with_a_link(WINDOWS, Keep::Contents);
 
     uplink.end_stream();
 
     assert!(next(&mut stream).is_some());
     assert!(matches!(poll(&mut stream), Poll::Ready(None)));
+}
+
+fn with_a_link(windows: Windows, keep: Keep) -> (Arc<Uplink>, UplinkStream) {
+    let uplink = Uplink::new(windows, keep);
+    let stream = attached(&uplink);
+    uplink.open(1, LinkOpened::default());
+    (uplink, stream)
 }
 
 fn attached(uplink: &Arc<Uplink>) -> UplinkStream {
