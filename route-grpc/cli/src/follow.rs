@@ -4,7 +4,6 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use route_proto::v1::{SubscribeResponse, WatchUserStatusResponse};
 use tonic::Streaming;
 
 use crate::failure::Failure;
@@ -17,24 +16,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 
 /// See [`FIRST_PAUSE`].
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-
-/// A message that says where its reader may go on.
-pub(crate) trait Positioned {
-    /// Empty: nowhere.
-    fn position(&self) -> &str;
-}
-
-impl Positioned for WatchUserStatusResponse {
-    fn position(&self) -> &str {
-        &self.position
-    }
-}
-
-impl Positioned for SubscribeResponse {
-    fn position(&self) -> &str {
-        &self.position
-    }
-}
 
 /// Says once that the node is away, and that it is back.
 #[derive(Debug, Default)]
@@ -60,19 +41,21 @@ impl Absence {
 
 /// Opens a stream at `position` and shows its messages; opens it again when it breaks. Ends when
 /// `show` says so, at Ctrl-C, or when the node refuses for good or stays away.
-pub(crate) async fn follow<M: Positioned>(
+pub(crate) async fn follow<M>(
     position: String,
+    position_of: impl Fn(&M) -> &str,
     open: impl AsyncFnMut(String) -> Result<Streaming<M>, Failure>,
     show: impl FnMut(M) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<(), Failure> {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => Ok(()),
-        end = follow_on(position, open, show) => end,
+        end = follow_on(position, position_of, open, show) => end,
     }
 }
 
-async fn follow_on<M: Positioned>(
+async fn follow_on<M>(
     mut position: String,
+    position_of: impl Fn(&M) -> &str,
     mut open: impl AsyncFnMut(String) -> Result<Streaming<M>, Failure>,
     mut show: impl FnMut(M) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<(), Failure> {
@@ -90,8 +73,8 @@ async fn follow_on<M: Positioned>(
                 match stream.message().await {
                     Ok(Some(message)) => {
                         (failed, first) = (0, false);
-                        if !message.position().is_empty() {
-                            message.position().clone_into(&mut position);
+                        if !position_of(&message).is_empty() {
+                            position_of(&message).clone_into(&mut position);
                         }
                         if show(message)?.is_break() {
                             return Ok(());

@@ -90,7 +90,8 @@ pub(crate) async fn run(args: SubscribeArgs) -> Result<(), Failure> {
             ControlFlow::Continue(())
         })
     };
-    follow(resume.unwrap_or_default(), open, show).await
+    let from = resume.unwrap_or_default();
+    follow(from, |message| &message.position, open, show).await
 }
 
 fn text(response: &SubscribeResponse) -> Option<String> {

@@ -63,7 +63,8 @@ pub(crate) async fn run(args: WatchArgs) -> Result<(), Failure> {
             ControlFlow::Continue(())
         })
     };
-    follow(resume.unwrap_or_default(), open, show).await
+    let from = resume.unwrap_or_default();
+    follow(from, |message| &message.position, open, show).await
 }
 
 fn lines(response: &WatchUserStatusResponse) -> Vec<String> {

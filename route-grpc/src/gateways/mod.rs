@@ -218,7 +218,7 @@ impl Gateways {
 
     /// What the queue of a removed gateway has dropped in all.
     pub(crate) fn count_dropped(&mut self, queue: &Queue) {
-        self.dropped_before += queue.dropped();
+        self.dropped_before += queue.counts().dropped;
     }
 
     /// How many links a gateway has.
@@ -365,9 +365,10 @@ impl Gateways {
             } else {
                 census.detached += 1;
             }
-            census.queued_bytes += gateway.queue.bytes() as u64;
-            census.resent += gateway.queue.resent();
-            census.dropped += gateway.queue.dropped();
+            let counts = gateway.queue.counts();
+            census.queued_bytes += counts.bytes as u64;
+            census.resent += counts.resent;
+            census.dropped += counts.dropped;
         }
         census
     }

@@ -5,6 +5,7 @@ use route_core::Stats;
 use super::Node;
 use crate::cold_start::ColdStart;
 use crate::gateways::Census;
+pub use crate::gateways::queue::Counts;
 
 /// What a node keeps.
 #[derive(Debug, Clone, Copy)]
@@ -31,15 +32,6 @@ pub struct Load {
     pub(crate) streams: usize,
 }
 
-/// What waits for one gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Queued {
-    /// Bytes that it has not taken.
-    pub bytes: usize,
-    /// Since the gateway came: deliveries that found no room.
-    pub dropped: u64,
-}
-
 impl Load {
     /// Of this node. Costs a walk over the links.
     pub fn of(node: &Node) -> Self {
@@ -61,14 +53,8 @@ impl Load {
     }
 }
 
-impl Queued {
-    /// For the gateway with this incarnation, if the node has it.
-    pub fn of(node: &Node, incarnation: u64) -> Option<Self> {
-        let mut routing = node.routing.lock();
-        let queue = &routing.gateways.get_mut(incarnation)?.queue;
-        Some(Self {
-            bytes: queue.bytes(),
-            dropped: queue.dropped(),
-        })
-    }
+/// What waits for the gateway with this incarnation, if the node has it.
+pub fn queued(node: &Node, incarnation: u64) -> Option<Counts> {
+    let mut routing = node.routing.lock();
+    Some(routing.gateways.get_mut(incarnation)?.queue.counts())
 }

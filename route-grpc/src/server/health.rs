@@ -44,16 +44,12 @@ pub(crate) async fn start(reporter: &HealthReporter) {
 pub(crate) async fn follow(mut reporter: HealthReporter, node: Arc<Node>, readiness: Readiness) {
     let draining = node.draining();
     let mut ready = readiness.watch();
-    let mut shown = Shown {
-        reporter: reporter.clone(),
-        ready: false,
-        alive: false,
-    };
+    let (mut shown_ready, mut shown_alive) = (false, false);
     let mut turns = None;
     let mut looks = tokio::time::interval(LOOK);
     loop {
         let is_ready = ready.borrow_and_update().ready;
-        shown.ready(is_ready).await;
+        show(&reporter, &READINESS, &mut shown_ready, is_ready).await;
         tokio::select! {
             biased;
             () = draining.cancelled() => break,
@@ -65,11 +61,11 @@ pub(crate) async fn follow(mut reporter: HealthReporter, node: Arc<Node>, readin
             _ = looks.tick() => {
                 let now = node.turns();
                 let alive = turns.replace(now) != Some(now);
-                shown.alive(alive).await;
+                show(&reporter, &[LIVENESS], &mut shown_alive, alive).await;
             }
         }
     }
-    shown.ready(false).await;
+    show(&reporter, &READINESS, &mut shown_ready, false).await;
     // Whoever watches has been told; the names stay until the end of the drain for those who ask.
     node.drained().await;
     for name in READINESS.into_iter().chain([LIVENESS]) {
@@ -77,35 +73,16 @@ pub(crate) async fn follow(mut reporter: HealthReporter, node: Arc<Node>, readin
     }
 }
 
-/// What the reporter says. Setting a status again would tell every watcher again.
-struct Shown {
-    reporter: HealthReporter,
-    ready: bool,
-    alive: bool,
-}
-
-impl Shown {
-    async fn ready(&mut self, ready: bool) {
-        if std::mem::replace(&mut self.ready, ready) != ready {
-            for name in READINESS {
-                self.reporter.set_service_status(name, serving(ready)).await;
-            }
-        }
+/// Says so of these names, unless it is shown already: that would tell every watcher again.
+async fn show(reporter: &HealthReporter, names: &[&str], shown: &mut bool, serves: bool) {
+    if std::mem::replace(shown, serves) == serves {
+        return;
     }
-
-    async fn alive(&mut self, alive: bool) {
-        if std::mem::replace(&mut self.alive, alive) != alive {
-            self.reporter
-                .set_service_status(LIVENESS, serving(alive))
-                .await;
-        }
-    }
-}
-
-fn serving(yes: bool) -> ServingStatus {
-    if yes {
-        ServingStatus::Serving
-    } else {
-        ServingStatus::NotServing
+    let status = match serves {
+        true => ServingStatus::Serving,
+        false => ServingStatus::NotServing,
+    };
+    for name in names {
+        reporter.set_service_status(name, status).await;
     }
 }

@@ -37,12 +37,18 @@ pub(super) struct Backlog {
     /// Downlinks so far, of all streams; the last one that was taken.
     number: u64,
     taken_number: u64,
-    /// Of `entries` and `sent`.
-    bytes: usize,
-    /// Deliveries that found no room.
-    dropped: u64,
-    /// Entries that had to be handed out again.
-    resent: u64,
+    pub(super) counts: Counts,
+}
+
+/// What a queue holds, and what became of the rest since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Bytes that wait, or were not taken.
+    pub bytes: usize,
+    /// Entries that were handed out more than once.
+    pub resent: u64,
+    /// Deliveries that found no room, or were given up.
+    pub dropped: u64,
 }
 
 /// A run that was never handed out, and who has caused it.
@@ -73,9 +79,7 @@ impl Backlog {
             taken: 0,
             number: 0,
             taken_number: 0,
-            bytes: 0,
-            dropped: 0,
-            resent: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -83,8 +87,8 @@ impl Backlog {
     pub(super) fn deliver(&mut self, part: Part<'_>) {
         let bytes = part.bytes();
         // One thing always fits, whatever its size.
-        if self.bytes > 0 && self.bytes + bytes > self.limit_bytes {
-            self.dropped += part.fan.items.len() as u64;
+        if self.counts.bytes > 0 && self.counts.bytes + bytes > self.limit_bytes {
+            self.counts.dropped += part.fan.items.len() as u64;
             return;
         }
         if !self.extend_last_run(part, bytes) {
@@ -106,14 +110,14 @@ impl Backlog {
         if follows {
             run.deliveries.extend(part.deliveries());
             *of_last += bytes;
-            self.bytes += bytes;
+            self.counts.bytes += bytes;
         }
         follows
     }
 
     /// Adds something that these batches have caused, whatever the bound.
     pub(super) fn push(&mut self, entry: Entry, bytes: usize, receipts: &[Receipt]) {
-        self.bytes += bytes;
+        self.counts.bytes += bytes;
         self.end += 1;
         self.entries.push_back(Queued { entry, bytes });
         self.keep(receipts);
@@ -177,7 +181,7 @@ impl Backlog {
                 self.handed_out.push_back((self.number, end));
             }
             Retention::None => {
-                self.bytes -= bytes;
+                self.counts.bytes -= bytes;
                 self.taken += entries.len() as u64;
             }
         }
@@ -194,7 +198,7 @@ impl Backlog {
         self.taken_number = self.taken_number.max(number);
         while let Some((_, end)) = self.handed_out.pop_front_if(|(n, _)| *n <= number) {
             for taken in self.sent.drain(..to_usize(end - self.taken)) {
-                self.bytes -= taken.bytes;
+                self.counts.bytes -= taken.bytes;
             }
             self.taken = end;
         }
@@ -213,7 +217,7 @@ impl Backlog {
     /// A new stream: what was handed out and not taken waits again.
     pub(super) fn hand_out_again(&mut self) {
         self.handed_out.clear();
-        self.resent += self.sent.len() as u64;
+        self.counts.resent += self.sent.len() as u64;
         while let Some(queued) = self.sent.pop_back() {
             self.entries.push_front(queued);
         }
@@ -224,7 +228,7 @@ impl Backlog {
     /// handed out and not taken may have been written by it: that is given up, and counted.
     pub(super) fn give_up(&mut self) -> Vec<HeldRun> {
         let sent = self.sent.drain(..);
-        self.dropped += sent.map(|sent| deliveries(&sent.entry)).sum::<u64>();
+        self.counts.dropped += sent.map(|sent| deliveries(&sent.entry)).sum::<u64>();
         let mut runs = Vec::new();
         let first = self.first_offset();
         for (offset, queued) in (first..).zip(std::mem::take(&mut self.entries)) {
@@ -233,7 +237,7 @@ impl Backlog {
                 runs.push(HeldRun { run, receipts });
             }
         }
-        self.bytes = 0;
+        self.counts.bytes = 0;
         self.handed_out.clear();
         self.receipts.clear();
         self.taken = self.end;
@@ -256,7 +260,7 @@ impl Backlog {
             }
             let deliveries = if run.targets.is_empty() {
                 // Its place stays, because places are counted.
-                self.bytes -= queued.bytes - OVERHEAD_BYTES;
+                self.counts.bytes -= queued.bytes - OVERHEAD_BYTES;
                 queued.bytes = OVERHEAD_BYTES;
                 emptied.push(offset);
                 std::mem::take(&mut run.deliveries)
@@ -312,24 +316,9 @@ impl Backlog {
         self.number
     }
 
-    /// Bytes that wait, or were not taken.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// It holds more than half of what it may.
     fn is_half_full(&self) -> bool {
-        self.bytes > self.limit_bytes / 2
-    }
-
-    /// Entries that were handed out more than once.
-    pub(super) fn resent(&self) -> u64 {
-        self.resent
-    }
-
-    /// Deliveries that found no room, or were given up.
-    pub(super) fn dropped(&self) -> u64 {
-        self.dropped
+        self.counts.bytes > self.limit_bytes / 2
     }
 }
 

@@ -26,6 +26,7 @@ use tonic::Status;
 use super::sequences::Progress;
 use super::wire;
 use backlog::Backlog;
+pub use backlog::Counts;
 pub(crate) use backlog::HeldRun;
 use news::News;
 pub(crate) use run::Part;
@@ -153,12 +154,12 @@ impl Queue {
 
     /// Asks the gateway to pause its readers, or to go on.
     pub(crate) fn throttle(&self, pause: bool) {
-        self.contents.lock().news.throttle(pause);
+        self.contents.lock().news.throttle = Some(pause);
     }
 
     /// Tells the gateway which gateways there are.
     pub(crate) fn roster(&self, ids: Vec<String>) {
-        self.contents.lock().news.roster(ids);
+        self.contents.lock().news.roster = Some(ids);
     }
 
     /// Gives the queue to a new stream; an older one ends. What that one was handed out and the
@@ -226,23 +227,13 @@ impl Queue {
     pub(crate) fn awaits_taking(&self) -> bool {
         let mut contents = self.contents.lock();
         let awaits = contents.backlog.awaits_taking();
-        contents.news.beat(!awaits);
+        contents.news.beat = !awaits;
         awaits
     }
 
-    /// Entries that were handed out more than once.
-    pub(crate) fn resent(&self) -> u64 {
-        self.contents.lock().backlog.resent()
-    }
-
-    /// Bytes that wait, or were not taken.
-    pub(crate) fn bytes(&self) -> usize {
-        self.contents.lock().backlog.bytes()
-    }
-
-    /// Deliveries that found no room.
-    pub(crate) fn dropped(&self) -> u64 {
-        self.contents.lock().backlog.dropped()
+    /// What it holds, and what became of the rest.
+    pub(crate) fn counts(&self) -> Counts {
+        self.contents.lock().backlog.counts
     }
 }
 

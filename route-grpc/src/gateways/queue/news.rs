@@ -11,10 +11,12 @@ use crate::gateways::sequences::Progress;
 pub(super) struct News {
     /// One number for each link.
     confirmed: HashMap<u64, u64>,
-    throttle: Option<bool>,
-    roster: Option<Vec<String>>,
+    /// The gateway is to pause its readers, or to go on.
+    pub(super) throttle: Option<bool>,
+    /// Which gateways there are.
+    pub(super) roster: Option<Vec<String>>,
     /// A message is to be sent although there is nothing in it.
-    beat: bool,
+    pub(super) beat: bool,
 }
 
 impl News {
@@ -26,21 +28,6 @@ impl News {
     /// Links have come so far.
     pub(super) fn confirm(&mut self, progress: &[Progress]) {
         self.confirmed.extend(progress.iter().copied());
-    }
-
-    /// The gateway is to pause its readers, or to go on.
-    pub(super) fn throttle(&mut self, pause: bool) {
-        self.throttle = Some(pause);
-    }
-
-    /// Which gateways there are.
-    pub(super) fn roster(&mut self, ids: Vec<String>) {
-        self.roster = Some(ids);
-    }
-
-    /// Whether a sign of life is to be asked for.
-    pub(super) fn beat(&mut self, beat: bool) {
-        self.beat = beat;
     }
 
     /// Takes it, in a message that has no entries yet.

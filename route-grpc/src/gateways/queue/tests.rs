@@ -38,7 +38,7 @@ fn a_message_ends_before_it_grows_too_long() {
         assert_eq!((downlink.number, downlink.entries.len()), (number, 1));
         assert_eq!(queue.taken(number), number);
     }
-    assert_eq!(queue.bytes(), 0);
+    assert_eq!(queue.counts().bytes, 0);
 }
 
 #[test]
@@ -49,14 +49,14 @@ fn a_full_queue_keeps_what_it_holds_and_counts_what_it_drops() {
     deliver(1);
     deliver(2);
     deliver(3);
-    assert_eq!(queue.dropped(), 2);
+    assert_eq!(queue.counts().dropped, 2);
     let held = take(&queue);
     assert_eq!(runs(&held)[0].position, 1);
     deliver(4);
-    assert_eq!(queue.dropped(), 3, "handed out is not taken");
+    assert_eq!(queue.counts().dropped, 3, "handed out is not taken");
     assert_eq!(queue.taken(held.number), 1);
     deliver(5);
-    assert_eq!(queue.dropped(), 3);
+    assert_eq!(queue.counts().dropped, 3);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn what_was_not_taken_is_handed_out_again_before_anything_newer() {
     assert_eq!(positions(&again), [20, 30, 40]);
     assert_eq!(queue.taken(3), 1, "numbers of the old stream are over");
     assert_eq!(queue.taken(again.number), 4);
-    assert_eq!((queue.bytes(), queue.resent()), (0, 2));
+    assert_eq!((queue.counts().bytes, queue.counts().resent), (0, 2));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn within_the_process_nothing_is_kept() {
     deliver(&queue, 1, &targets(&[1]), b"x");
     take(&queue);
 
-    assert_eq!(queue.bytes(), 0);
+    assert_eq!(queue.counts().bytes, 0);
     queue.open_stream(1);
     assert!(poll(&queue, 1).is_pending());
 }
@@ -118,8 +118,12 @@ fn what_a_lost_gateway_was_never_handed_can_be_had_back() {
     let positions: Vec<_> = held.iter().map(|held| held.run.position).collect();
 
     assert_eq!(positions, [5]);
-    assert_eq!(queue.dropped(), 1, "the other one may have been written");
-    assert_eq!(queue.bytes(), 0);
+    assert_eq!(
+        queue.counts().dropped,
+        1,
+        "the other one may have been written"
+    );
+    assert_eq!(queue.counts().bytes, 0);
 }
 
 #[test]
@@ -130,7 +134,7 @@ fn what_waits_for_some_links_can_be_had_and_the_rest_stays() {
     deliver(&queue, 5, &targets(&[1]), b"for one");
     deliver(&queue, 6, &targets(&[1, 2]), b"for both");
     deliver(&queue, 7, &targets(&[2]), b"for the other");
-    let before = queue.bytes();
+    let before = queue.counts().bytes;
 
     let had = queue.give_up_for(&[1]);
 
@@ -139,14 +143,14 @@ fn what_waits_for_some_links_can_be_had_and_the_rest_stays() {
         .map(|held| (held.run.position, &held.run.targets[..]))
         .collect();
     assert_eq!(had, [(5, &[1][..]), (6, &[1][..])]);
-    assert!(queue.bytes() < before);
+    assert!(queue.counts().bytes < before);
     queue.open_stream(1);
     let again = take(&queue);
     let again: Vec<_> = runs(&again).iter().map(|r| &r.targets[..]).collect();
     // What was handed out, the place of what was taken, and the rest.
     assert_eq!(again, [&[1][..], &[], &[2], &[2]]);
     queue.taken(2);
-    assert_eq!(queue.bytes(), 0);
+    assert_eq!(queue.counts().bytes, 0);
 }
 
 #[test]

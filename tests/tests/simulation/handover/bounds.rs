@@ -1,7 +1,7 @@
 //! Promise 8: every queue has a bound, and keeps it. What is dropped at a bound is counted, and
 //! concerns nobody else.
 
-use route_grpc::node::load::{Load, Queued};
+use route_grpc::node::load::{self, Load};
 
 use crate::handover::connection::MOST_READ;
 use crate::handover::host::GatewayHost;
@@ -77,7 +77,7 @@ impl World {
         };
         let settings = &self.settings;
         for host in self.gateways.iter().flatten() {
-            if let Some(queued) = Queued::of(&node.node, host.gateway.incarnation) {
+            if let Some(queued) = load::queued(&node.node, host.gateway.incarnation) {
                 let limit = settings.gateway_queue_bytes + OUTSIDE_OF_QUEUE;
                 check("bytes for a gateway", queued.bytes, limit);
             }
@@ -113,7 +113,7 @@ impl World {
             let Some(host) = host else {
                 continue;
             };
-            let queued = Queued::of(&node.node, host.gateway.incarnation);
+            let queued = load::queued(&node.node, host.gateway.incarnation);
             let of_queue = queued.map_or(0, |queued| queued.dropped);
             if of_queue > 0 {
                 for server in &mut self.servers {
