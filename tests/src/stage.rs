@@ -42,27 +42,6 @@ struct Player {
     muted: bool,
 }
 
-/// A users-status request.
-#[derive(Debug, Clone, Copy)]
-pub struct Query<'a> {
-    /// The sequence number, echoed by the answer.
-    pub sequence: u16,
-    /// The user who asks, echoed by the answer.
-    pub requester: u32,
-    /// Echoed by the answer; absent is not empty.
-    pub attach: Option<&'a [u8]>,
-}
-
-impl Default for Query<'_> {
-    fn default() -> Self {
-        Self {
-            sequence: 1,
-            requester: 7,
-            attach: None,
-        }
-    }
-}
-
 impl Stage {
     /// A stage in front of the server at `address`. User ids are derived from the play's name, so
     /// that plays on one server do not disturb each other.
@@ -137,10 +116,10 @@ impl Stage {
         self.raw(name, &pdu.encode()).await;
     }
 
-    /// Reports a status update.
-    pub async fn update(&self, name: &str, user: u32, status: Status, client: Client) {
-        self.send(name, messages::update(user, status, client))
-            .await;
+    /// Writes a PDU, and waits until everything that it causes has come.
+    pub async fn say(&self, name: &str, pdu: Pdu) {
+        self.send(name, pdu).await;
+        self.sync(name).await;
     }
 
     /// Reports a list of users.
@@ -155,14 +134,8 @@ impl Stage {
 
     /// Asks for the status of users, and waits for the answer; it is recorded as any other PDU.
     pub async fn ask(&self, name: &str, users: &[u32]) {
-        self.ask_as(name, users, Query::default()).await;
-    }
-
-    /// The same with the details of the request given.
-    pub async fn ask_as(&self, name: &str, users: &[u32], query: Query<'_>) {
-        let request = messages::query(query.requester, users, query.attach);
-        self.send(name, request.sequence(query.sequence)).await;
-        self.sync(name).await;
+        let request = messages::query(7, users, None);
+        self.say(name, request.sequence(1)).await;
     }
 
     /// Waits until what `first` has sent is handled, and its effects have reached every connection.

@@ -6,7 +6,6 @@ use serde_json::Value as Json;
 use tokio::time::Instant;
 
 use super::timing::tenths;
-use super::updates::report;
 use super::{Scenario, forwards, measured, wants};
 use crate::player::connection::BARRIER_LIMIT;
 use crate::player::connection::Ending;
@@ -76,8 +75,7 @@ async fn short_length(s: &mut Stage, length: u32, command: u16) {
     s.fact("A_closed", closed);
     s.settle().await;
     let message = forwards::p2p().sequence(77);
-    s.send("C", message.clone()).await;
-    s.sync("C").await;
+    s.say("C", message.clone()).await;
     let intact = s["B"].received() == [message.encode()] && s["B"].unframed().is_empty();
     s.fact("B_stream_intact", intact);
     still_serves(s).await;
@@ -94,12 +92,11 @@ fn stream_is_intact(outcome: &Outcome) -> Vec<String> {
 /// An update whose status is none, from a desktop: the server must survive it.
 async fn odd_status(s: &mut Stage, status: u32) {
     s.open(&["A", "B"]).await;
-    s.send(
+    s.say(
         "A",
         messages::update_with(s.uid(1), status, Client::Windows),
     )
     .await;
-    s.sync("A").await;
     still_serves(s).await;
 }
 
@@ -112,13 +109,16 @@ fn server_lives(outcome: &Outcome) -> Vec<String> {
 async fn close_pc_elsewhere_mobile(s: &mut Stage) {
     s.open(&["A", "B", "C"]).await;
     let user = s.uid(1);
-    report(s, "A", user, Status::Online, Client::Windows).await;
-    report(s, "B", user, Status::Online, Client::Ios).await;
+    s.say("A", messages::update(user, Status::Online, Client::Windows))
+        .await;
+    s.say("B", messages::update(user, Status::Online, Client::Ios))
+        .await;
     s.close("A", Ending::Fin).await;
     s.settle().await;
     s.ask("C", &[user]).await;
     s.fact("status_after", last_status(s, "C"));
-    report(s, "B", user, Status::Offline, Client::Ios).await;
+    s.say("B", messages::update(user, Status::Offline, Client::Ios))
+        .await;
     s.ask("C", &[user]).await;
     s.fact("status_after_mobile_off", last_status(s, "C"));
 }
@@ -133,7 +133,8 @@ async fn status_change_counts_as_login(s: &mut Stage) {
         Status::Online,
         Status::Offline,
     ] {
-        report(s, "A", user, status, Client::Windows).await;
+        s.say("A", messages::update(user, status, Client::Windows))
+            .await;
     }
     s.ask("B", &[user]).await;
     s.fact("status_after_offline", last_status(s, "B"));
@@ -146,8 +147,7 @@ async fn fin_right_after_data(s: &mut Stage) {
     const PATIENCE: Duration = Duration::from_secs(40);
     s.open(&["A", "B", "busy"]).await;
     let user = s.uid(1);
-    s.online("A", &[user]).await;
-    s.sync("A").await;
+    s.say("A", messages::online(&[user])).await;
     s.mute("busy");
     keep_busy(s, "busy").await;
     s.send("A", Pdu::bare(command::HEARTBEAT)).await;

@@ -112,18 +112,15 @@ fn forwarded_commands() -> Vec<u16> {
 /// A command goes verbatim to every connection but the sender.
 async fn forward_to_others(s: &mut Stage, pdu: Pdu) {
     s.open(&["A", "B", "C"]).await;
-    s.send("A", pdu.clone().sequence(4321)).await;
-    s.sync("A").await;
-    s.send("C", pdu).await;
-    s.sync("C").await;
+    s.say("A", pdu.clone().sequence(4321)).await;
+    s.say("C", pdu).await;
 }
 
 /// 0x0215 goes verbatim to every connection, the sender included.
 async fn forward_sign_info_changed(s: &mut Stage) {
     s.open(&["A", "B", "C"]).await;
     let changed = messages::sign_info(11, "new sign \u{4f60}\u{597d}");
-    s.send("A", changed.sequence(99)).await;
-    s.sync("A").await;
+    s.say("A", changed.sequence(99)).await;
 }
 
 /// With a single connection, only 0x0215 comes back to it.
@@ -132,8 +129,7 @@ async fn forward_alone(s: &mut Stage) {
     for (_, pdu) in examples() {
         s.send("A", pdu.sequence(5)).await;
     }
-    s.send("A", messages::sign_info(11, "x").sequence(6)).await;
-    s.sync("A").await;
+    s.say("A", messages::sign_info(11, "x").sequence(6)).await;
 }
 
 /// Version, flag, service id, sequence number and reserved word are forwarded untouched.
@@ -150,8 +146,7 @@ async fn forward_header_verbatim(s: &mut Stage) {
     for (_, pdu) in examples() {
         s.send("A", odd(pdu, 0xffff)).await;
     }
-    s.send("A", odd(messages::sign_info(1, "s"), 0x8000)).await;
-    s.sync("A").await;
+    s.say("A", odd(messages::sign_info(1, "s"), 0x8000)).await;
 }
 
 /// Only the command id selects the handler.
@@ -188,9 +183,8 @@ async fn forward_missing_required(s: &mut Stage) {
     s.open(&["A", "B"]).await;
     s.send("A", Pdu::new(command::MESSAGE, wire::number(1, 11u32)))
         .await;
-    s.send("A", Pdu::new(command::KICK_USER, wire::number(3, 1u32)))
+    s.say("A", Pdu::new(command::KICK_USER, wire::number(3, 1u32)))
         .await;
-    s.sync("A").await;
 }
 
 /// Unknown fields survive the forward.
@@ -202,8 +196,7 @@ async fn forward_unknown_fields(s: &mut Stage) {
         wire::bytes(99, b"extra"),
         wire::number(100, 1u64 << 40),
     ];
-    s.send("A", Pdu::new(command::MESSAGE, body.concat())).await;
-    s.sync("A").await;
+    s.say("A", Pdu::new(command::MESSAGE, body.concat())).await;
 }
 
 /// Strings that are not UTF-8 are forwarded.
@@ -217,12 +210,11 @@ async fn forward_invalid_utf8(s: &mut Stage) {
     let sign_info = [wire::number(1, 11u32), wire::bytes(2, b"\xc3\x28")];
     s.send("A", Pdu::new(command::P2P_COMMAND, p2p.concat()))
         .await;
-    s.send(
+    s.say(
         "A",
         Pdu::new(command::SIGNATURE_CHANGED, sign_info.concat()),
     )
     .await;
-    s.sync("A").await;
 }
 
 /// One sender, nineteen receivers: each gets exactly one copy.
@@ -230,8 +222,7 @@ async fn forward_fan_out_20(s: &mut Stage) {
     for number in 0..20 {
         s.open(&[&format!("M{number:02}")]).await;
     }
-    s.send("M00", single_message().sequence(1)).await;
-    s.sync("M00").await;
+    s.say("M00", single_message().sequence(1)).await;
 }
 
 /// A message is broadcast whoever holds the receiver: the sender's own server, another, nobody.
@@ -253,8 +244,7 @@ async fn forward_receiver_ownership_ignored(s: &mut Stage) {
 async fn forward_silent_connections_receive(s: &mut Stage) {
     s.open(&["A"]).await;
     s.open(&["Z"]).await;
-    s.send("A", single_message()).await;
-    s.sync("A").await;
+    s.say("A", single_message()).await;
 }
 
 /// After one receiver has gone, the others keep receiving.
@@ -262,18 +252,15 @@ async fn forward_not_after_close(s: &mut Stage) {
     s.open(&["A", "B", "C"]).await;
     s.close("B", Ending::Fin).await;
     s.settle().await;
-    s.send("A", p2p()).await;
-    s.sync("A").await;
+    s.say("A", p2p()).await;
 }
 
 /// There is no replay: a connection gets nothing that was sent before it connected.
 async fn forward_late_joiner(s: &mut Stage) {
     s.open(&["A", "B"]).await;
-    s.send("A", single_message().sequence(1)).await;
-    s.sync("A").await;
+    s.say("A", single_message().sequence(1)).await;
     s.open(&["C"]).await;
-    s.send("A", single_message().sequence(2)).await;
-    s.sync("A").await;
+    s.say("A", single_message().sequence(2)).await;
 }
 
 /// A large body is forwarded whole.
@@ -281,20 +268,17 @@ async fn forward_body(s: &mut Stage, label: &str, size: usize) {
     s.open(&["A", "B", "C"]).await;
     let data = Sha256::digest(label).repeat(size / 32);
     let message = Pdu::new(command::MESSAGE, wire::bytes(6, data));
-    s.send("A", message.sequence(9)).await;
-    s.sync("A").await;
+    s.say("A", message.sequence(9)).await;
 }
 
 /// Kicks, messages and the other forwards leave the user table alone.
 async fn forwards_change_no_status(s: &mut Stage) {
     s.open(&["A", "B", "C"]).await;
     let (user, other) = (s.uid(1), s.uid(2));
-    s.online("A", &[user]).await;
-    s.sync("A").await;
+    s.say("A", messages::online(&[user])).await;
     s.send("B", messages::kick(user, Client::Windows)).await;
-    s.send("B", messages::message(other, user, 1, SINGLE_TEXT, b"x"))
+    s.say("B", messages::message(other, user, 1, SINGLE_TEXT, b"x"))
         .await;
-    s.sync("B").await;
     s.ask("C", &[user, other]).await;
 }
 
@@ -309,9 +293,11 @@ async fn role_set(s: &mut Stage) {
         s.sync("A").await;
         s.sync("B").await;
     }
-    s.update("A", s.uid(1), Status::Online, Client::Windows)
-        .await;
-    s.sync("A").await;
+    s.say(
+        "A",
+        messages::update(s.uid(1), Status::Online, Client::Windows),
+    )
+    .await;
 }
 
 /// A malformed or empty role set is dropped, and the connection stays.
@@ -320,9 +306,8 @@ async fn role_set_malformed(s: &mut Stage) {
     s.send("A", Pdu::bare(command::ROLE_SET)).await;
     s.send("A", Pdu::new(command::ROLE_SET, &b"\xff\xff\xff"[..]))
         .await;
-    s.send("A", Pdu::new(command::ROLE_SET, wire::bytes(1, b"text")))
+    s.say("A", Pdu::new(command::ROLE_SET, wire::bytes(1, b"text")))
         .await;
-    s.sync("A").await;
     s.fact("A_open", !s["A"].is_closed());
 }
 
@@ -366,8 +351,7 @@ async fn unknown_commands_ignored(s: &mut Stage) {
 /// The server says nothing to a new connection, and others hear nothing of it.
 async fn connect_no_greeting(s: &mut Stage) {
     s.open(&["A"]).await;
-    s.online("A", &[s.uid(1)]).await;
-    s.sync("A").await;
+    s.say("A", messages::online(&[s.uid(1)])).await;
     s.open(&["B"]).await;
     s.sync("B").await;
 }

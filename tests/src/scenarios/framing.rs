@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{Scenario, forwards, plays};
-
 use crate::player::connection::BARRIER_LIMIT;
+use crate::player::messages;
 use crate::player::pdu::{Pdu, command};
 use crate::player::wire;
 use crate::stage::Stage;
@@ -64,8 +64,7 @@ async fn framing_bare_header(s: &mut Stage) {
 /// Length 0: what came before is handled, then the connection is closed and its users go.
 async fn framing_length_zero(s: &mut Stage) {
     s.open(&["A", "B"]).await;
-    s.online("A", &[s.uid(1)]).await;
-    s.sync("A").await;
+    s.say("A", messages::online(&[s.uid(1)])).await;
     s.mute("A");
     let good = forwards::p2p().sequence(1).encode();
     let bad = Pdu::bare(command::P2P_COMMAND).encode_claiming(0);

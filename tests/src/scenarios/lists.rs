@@ -42,9 +42,8 @@ async fn online_list_malformed(s: &mut Stage) {
     let trailing = [&body[..], b"\xff"].concat();
     s.send("A", Pdu::new(command::ONLINE_USER_LIST, cut_off))
         .await;
-    s.send("A", Pdu::new(command::ONLINE_USER_LIST, trailing))
+    s.say("A", Pdu::new(command::ONLINE_USER_LIST, trailing))
         .await;
-    s.sync("A").await;
     s.ask("B", &users).await;
     s.fact("A_open", !s["A"].is_closed());
 }
@@ -64,8 +63,7 @@ async fn online_list_100k(s: &mut Stage) {
             (user, Status::Online, client)
         })
         .collect();
-    s.list("A", &list).await;
-    s.sync("A").await;
+    s.say("A", messages::list(&list)).await;
     let some: Vec<_> = (FIRST..FIRST + COUNT).step_by(9_999).collect();
     s.ask("B", &some).await;
     s.ask("B", &[FIRST - 1, FIRST + COUNT]).await;
@@ -77,8 +75,7 @@ async fn online_list_unknown_fields(s: &mut Stage) {
     let entry = messages::list_entry((s.uid(1), Status::Online, Client::Mac));
     let entry = [entry.encode_to_vec(), wire::bytes(9, b"x")].concat();
     let body = [wire::bytes(1, entry), wire::number(7, 1u32)].concat();
-    s.send("A", Pdu::new(command::ONLINE_USER_LIST, body)).await;
-    s.sync("A").await;
+    s.say("A", Pdu::new(command::ONLINE_USER_LIST, body)).await;
     s.ask("B", &[s.uid(1)]).await;
 }
 
@@ -86,7 +83,6 @@ async fn online_list_unknown_fields(s: &mut Stage) {
 async fn online_list_wrong_service_id(s: &mut Stage) {
     s.open(&["A", "B"]).await;
     let list = messages::list(&[(s.uid(1), Status::Online, Client::Mac)]);
-    s.send("A", list.service(3)).await;
-    s.sync("A").await;
+    s.say("A", list.service(3)).await;
     s.ask("B", &[s.uid(1)]).await;
 }

@@ -4,7 +4,7 @@ use super::{Scenario, plays};
 use crate::player::messages::{self, Client, Status};
 use crate::player::pdu::{Pdu, command};
 use crate::player::wire;
-use crate::stage::{Query, Stage};
+use crate::stage::Stage;
 
 pub(super) fn all() -> Vec<Scenario> {
     plays![
@@ -24,28 +24,22 @@ pub(super) fn all() -> Vec<Scenario> {
     ]
 }
 
-fn sequence(sequence: u16) -> Query<'static> {
-    Query {
-        sequence,
-        ..Query::default()
-    }
+fn query(sequence: u16, users: &[u32]) -> Pdu {
+    messages::query(7, users, None).sequence(sequence)
 }
 
 /// Users that nobody has reported are OFFLINE.
 async fn status_unknown_users(s: &mut Stage) {
     s.open(&["A"]).await;
     let users = [s.uid(1), s.uid(2), 1, 127, 128, 16384];
-    s.ask_as("A", &users, sequence(9)).await;
+    s.say("A", query(9, &users)).await;
 }
 
 /// A request without ids gets an answer without entries.
 async fn status_zero_ids(s: &mut Stage) {
     s.open(&["A"]).await;
-    let query = Query {
-        requester: 42,
-        ..sequence(10)
-    };
-    s.ask_as("A", &[], query).await;
+    let query = messages::query(42, &[], None);
+    s.say("A", query.sequence(10)).await;
 }
 
 /// The answer repeats the ids in the order asked, duplicates included.
@@ -56,26 +50,22 @@ async fn status_order_and_duplicates(s: &mut Stage) {
         (one, Status::Online, Client::Windows),
         (two, Status::Online, Client::Ios),
     ];
-    s.list("B", &list).await;
-    s.sync("B").await;
-    s.ask_as("A", &[three, one, one, two, three, one], sequence(11))
-        .await;
+    s.say("B", messages::list(&list)).await;
+    let users = [three, one, one, two, three, one];
+    s.say("A", query(11, &users)).await;
 }
 
 /// No attach data in the request: present but empty in the answer.
 async fn status_attach_absent(s: &mut Stage) {
     s.open(&["A"]).await;
-    s.ask_as("A", &[s.uid(1)], sequence(12)).await;
+    s.say("A", query(12, &[s.uid(1)])).await;
 }
 
 /// Empty attach data: present and empty in the answer.
 async fn status_attach_empty(s: &mut Stage) {
     s.open(&["A"]).await;
-    let query = Query {
-        attach: Some(b""),
-        ..sequence(13)
-    };
-    s.ask_as("A", &[s.uid(1)], query).await;
+    let query = messages::query(7, &[s.uid(1)], Some(b""));
+    s.say("A", query.sequence(13)).await;
 }
 
 /// Attach data is echoed byte for byte, also 5 KB of it.
@@ -84,11 +74,8 @@ async fn status_attach_binary(s: &mut Stage) {
     let much = every_byte.repeat(20);
     s.open(&["A"]).await;
     for (number, attach) in [(14, &every_byte), (15, &much)] {
-        let query = Query {
-            attach: Some(attach),
-            ..sequence(number)
-        };
-        s.ask_as("A", &[s.uid(1)], query).await;
+        let query = messages::query(7, &[s.uid(1)], Some(attach));
+        s.say("A", query.sequence(number)).await;
     }
 }
 
@@ -96,7 +83,7 @@ async fn status_attach_binary(s: &mut Stage) {
 async fn status_seq_and_header(s: &mut Stage) {
     s.open(&["A"]).await;
     for number in [0, 1, 0x7fff, 0xffff] {
-        s.ask_as("A", &[s.uid(1)], sequence(number)).await;
+        s.say("A", query(number, &[s.uid(1)])).await;
     }
     let odd = Pdu {
         version: 9,
@@ -106,8 +93,7 @@ async fn status_seq_and_header(s: &mut Stage) {
         reserved: 7,
         ..messages::query(3, &[s.uid(1)], None)
     };
-    s.send("A", odd).await;
-    s.sync("A").await;
+    s.say("A", odd).await;
 }
 
 /// User ids 0 and 0xffffffff are ordinary, also as the requester's.
@@ -117,14 +103,10 @@ async fn status_extreme_ids(s: &mut Stage) {
         (0, Status::Online, Client::Windows),
         (u32::MAX, Status::Online, Client::Windows),
     ];
-    s.list("B", &list).await;
-    s.sync("B").await;
+    s.say("B", messages::list(&list)).await;
     for (requester, users) in [(u32::MAX, &[0, u32::MAX, u32::MAX - 1][..]), (0, &[0])] {
-        let query = Query {
-            requester,
-            ..Query::default()
-        };
-        s.ask_as("A", users, query).await;
+        let query = messages::query(requester, users, None);
+        s.say("A", query.sequence(1)).await;
     }
 }
 
@@ -135,9 +117,8 @@ async fn status_10k_ids(s: &mut Stage) {
     let list: Vec<_> = (users.iter().step_by(3))
         .map(|user| (*user, Status::Online, Client::Mac))
         .collect();
-    s.list("B", &list).await;
-    s.sync("B").await;
-    s.ask_as("A", &users, sequence(500)).await;
+    s.say("B", messages::list(&list)).await;
+    s.say("A", query(500, &users)).await;
 }
 
 /// The id list is accepted in packed encoding as well, and mixed.
@@ -153,8 +134,7 @@ async fn status_packed_ids(s: &mut Stage) {
         wire::number(2, 5u32),
     ];
     let query = Pdu::new(command::USERS_STATUS_QUERY, body.concat());
-    s.send("A", query.sequence(1)).await;
-    s.sync("A").await;
+    s.say("A", query.sequence(1)).await;
 }
 
 /// Unknown fields, of all wire types and a group too, are skipped and not echoed.
@@ -174,8 +154,7 @@ async fn status_unknown_fields(s: &mut Stage) {
         wire::number(2, 9u32),
     ];
     let query = Pdu::new(command::USERS_STATUS_QUERY, body.concat());
-    s.send("A", query.sequence(4)).await;
-    s.sync("A").await;
+    s.say("A", query.sequence(4)).await;
 }
 
 /// Malformed requests get no answer, and the connection stays.
@@ -200,8 +179,7 @@ async fn status_malformed(s: &mut Stage) {
     s.open(&["A"]).await;
     for (number, body) in (100..).zip(malformed) {
         let query = Pdu::new(command::USERS_STATUS_QUERY, body);
-        s.send("A", query.sequence(number)).await;
-        s.sync("A").await;
+        s.say("A", query.sequence(number)).await;
     }
     s.fact("A_open", !s["A"].is_closed());
 }

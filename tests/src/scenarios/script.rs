@@ -38,14 +38,12 @@ async fn play(s: &mut Stage, sentences: &str) {
             ["open", ref names @ ..] => s.open(names).await,
             [name, "lists", ref clients @ ..] => {
                 let list: Vec<_> = clients.iter().map(|word| client(s, word)).collect();
-                s.list(name, &list).await;
-                s.sync(name).await;
+                s.say(name, messages::list(&list)).await;
             }
             [name, "says", ref clients @ ..] => {
                 for word in clients {
                     let (user, status, client) = client(s, word);
-                    s.update(name, user, status, client).await;
-                    s.sync(name).await;
+                    s.say(name, messages::update(user, status, client)).await;
                 }
             }
             [name, "kicks", word] => {

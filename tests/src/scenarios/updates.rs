@@ -61,12 +61,6 @@ pub(super) fn all() -> Vec<Scenario> {
     all
 }
 
-/// Reports an update and waits for what it causes.
-pub(super) async fn report(s: &Stage, name: &str, user: u32, status: Status, client: Client) {
-    s.update(name, user, status, client).await;
-    s.sync(name).await;
-}
-
 /// The body of an update, field by field.
 fn update_body(status: u64, user: u32, client: u64) -> Vec<u8> {
     let fields = [
@@ -81,8 +75,7 @@ fn update_body(status: u64, user: u32, client: u64) -> Vec<u8> {
 async fn update_pc_online(s: &mut Stage) {
     s.open(&["A", "B", "C"]).await;
     let update = messages::update(s.uid(1), Status::Online, Client::Windows);
-    s.send("A", update.sequence(555)).await;
-    s.sync("A").await;
+    s.say("A", update.sequence(555)).await;
     s.ask("B", &[s.uid(1)]).await;
 }
 
@@ -93,9 +86,8 @@ async fn update_bad_client_type(s: &mut Stage) {
     let kinds = [0, 3, 0x10, 0x13, 0x21, 0xffff_ffff, u64::MAX, (1 << 32) + 1];
     for (number, kind) in (0..).zip(kinds) {
         let body = update_body(1, s.uid(number), kind);
-        s.send("A", Pdu::new(command::USER_STATUS_UPDATE, body))
+        s.say("A", Pdu::new(command::USER_STATUS_UPDATE, body))
             .await;
-        s.sync("A").await;
     }
     let users: Vec<_> = (0..8).map(|number| s.uid(number)).collect();
     s.ask("B", &users).await;
@@ -116,9 +108,8 @@ async fn update_malformed(s: &mut Stage) {
         [&wire::bytes(1, b"1")[..], &user, &client].concat(),
     ];
     for body in malformed {
-        s.send("A", Pdu::new(command::USER_STATUS_UPDATE, body))
+        s.say("A", Pdu::new(command::USER_STATUS_UPDATE, body))
             .await;
-        s.sync("A").await;
     }
     s.ask("B", &[s.uid(1)]).await;
     s.fact("A_open", !s["A"].is_closed());
@@ -136,16 +127,20 @@ async fn update_unknown_fields_and_sid(s: &mut Stage) {
         reserved: 5,
         ..Pdu::new(command::USER_STATUS_UPDATE, body)
     };
-    s.send("A", odd).await;
-    s.sync("A").await;
+    s.say("A", odd).await;
 }
 
 /// User ids 0 and 0xffffffff are ordinary.
 async fn update_extreme_ids(s: &mut Stage) {
     s.open(&["A", "B"]).await;
     for user in [0, u32::MAX] {
-        report(s, "A", user, Status::Online, Client::Windows).await;
-        report(s, "A", user, Status::Offline, Client::Windows).await;
+        s.say("A", messages::update(user, Status::Online, Client::Windows))
+            .await;
+        s.say(
+            "A",
+            messages::update(user, Status::Offline, Client::Windows),
+        )
+        .await;
     }
 }
 

@@ -43,8 +43,7 @@ async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
         if claims {
             stage.send(name, messages::role(1)).await;
         }
-        stage.online(name, &[user]).await;
-        stage.sync(name).await;
+        stage.say(name, messages::online(&[user])).await;
     }
     let mut everything = subscribe(&servers).await;
 
@@ -206,8 +205,7 @@ async fn behind_the_address_of_a_claimed_connection_only_queries_come_back() {
     let mut stage = Stage::new("check", servers.pdu_address());
     stage.open_with("beside", Options::from_loopback(1)).await;
     stage.send("beside", messages::role(1)).await;
-    stage.send("beside", messages::list(&[])).await;
-    stage.sync("beside").await;
+    stage.say("beside", messages::list(&[])).await;
     let (node, pdu) = reach(&servers);
 
     let found = check(&[&node, &pdu, "--deadline=1s"]).await;
@@ -226,8 +224,9 @@ async fn users_that_somebody_has_are_left_alone() {
     stage
         .open_with("elsewhere", Options::from_loopback(2))
         .await;
-    stage.online("elsewhere", &[RESERVED + 1]).await;
-    stage.sync("elsewhere").await;
+    stage
+        .say("elsewhere", messages::online(&[RESERVED + 1]))
+        .await;
     let (node, pdu) = reach(&servers);
 
     let found = check(&[&node, &pdu]).await;
