@@ -104,15 +104,8 @@ fn an_update_says_who_and_what() {
     ] {
         let body = update(status, 42, client_type);
 
-        let expected = SessionUpdate {
-            user_id: 42,
-            client_type,
-            status: expected,
-        };
-        assert_eq!(
-            meaning(command::USER_STATUS_UPDATE, &body),
-            Meaning::Update(expected)
-        );
+        let expected = updated(42, client_type, expected);
+        assert_eq!(meaning(command::USER_STATUS_UPDATE, &body), expected);
     }
 }
 
@@ -121,10 +114,7 @@ fn an_update_of_a_desktop_client_needs_a_status_that_exists() {
     for status in [0, 4, 99] {
         let body = update(status, 42, 0x01);
 
-        let expected = Meaning::Unreadable {
-            error: BodyError::Status(status),
-            presence: true,
-        };
+        let expected = unread_presence(BodyError::Status(status));
         assert_eq!(meaning(command::USER_STATUS_UPDATE, &body), expected);
     }
 }
@@ -136,10 +126,7 @@ fn required_fields_are_required() {
         let mut body = good.clone();
         body.drain(range);
 
-        let expected = Meaning::Unreadable {
-            error: BodyError::Missing(field),
-            presence: true,
-        };
+        let expected = unread_presence(BodyError::Missing(field));
         assert_eq!(meaning(command::USER_STATUS_UPDATE, &body), expected);
     }
 }
@@ -149,10 +136,7 @@ fn a_field_of_another_wire_type_is_unknown() {
     // given: user_id as a string
     let body = [0x08, 1, 0x12, 1, b'4', 0x18, 1];
 
-    let expected = Meaning::Unreadable {
-        error: BodyError::Missing(2),
-        presence: true,
-    };
+    let expected = unread_presence(BodyError::Missing(2));
     assert_eq!(meaning(command::USER_STATUS_UPDATE, &body), expected);
 }
 
@@ -160,15 +144,8 @@ fn a_field_of_another_wire_type_is_unknown() {
 fn the_last_of_a_repeated_scalar_wins_unless_it_is_no_value_of_its_enum() {
     let body = [update(1, 42, 1), update(2, 43, 0x99)].concat();
 
-    let expected = SessionUpdate {
-        user_id: 43,
-        client_type: 1,
-        status: 2,
-    };
-    assert_eq!(
-        meaning(command::USER_STATUS_UPDATE, &body),
-        Meaning::Update(expected)
-    );
+    let expected = updated(43, 1, 2);
+    assert_eq!(meaning(command::USER_STATUS_UPDATE, &body), expected);
 }
 
 #[test]
@@ -226,24 +203,13 @@ fn malformed_queries_are_dropped() {
 
 #[test]
 fn each_command_has_its_audience() {
-    use AudienceScope::{Others, Reporters, Sessions, Users};
-    for (command, body, scope, users) in valid_envelopes() {
-        let expected_scope = match scope {
-            "users" => Users,
-            "reporters" => Reporters,
-            "sessions" => Sessions,
-            _ => Others,
+    for (command, body, scope, user_ids) in valid_envelopes() {
+        let expected = Meaning::Envelope {
+            scope,
+            user_ids,
+            unread: None,
         };
-
-        assert_eq!(
-            meaning(command, &body),
-            Meaning::Envelope {
-                scope: expected_scope,
-                user_ids: users,
-                unread: None
-            },
-            "{command:#06x}"
-        );
+        assert_eq!(meaning(command, &body), expected, "{command:#06x}");
     }
 }
 
@@ -251,9 +217,11 @@ fn each_command_has_its_audience() {
 fn what_cannot_be_read_goes_to_all_others() {
     for (command, body, scope, _) in valid_envelopes() {
         let expected = match scope {
-            "users" | "reporters" => AudienceScope::Others,
-            "sessions" => AudienceScope::UnparsedAll,
-            _ => continue,
+            AudienceScope::Users | AudienceScope::Reporters => AudienceScope::Others,
+            AudienceScope::Sessions => AudienceScope::UnparsedAll,
+            AudienceScope::Unspecified | AudienceScope::Others | AudienceScope::UnparsedAll => {
+                continue;
+            }
         };
         for bad in [&b""[..], b"\xff", &[&body[..], b"\x00"].concat()] {
             assert!(
@@ -280,13 +248,10 @@ fn a_fork_may_have_more_client_types() {
     let web = Dialect::new(&[0x13, 0x21], false);
     let body = update(1, 42, 0x21);
 
-    assert!(matches!(
+    assert_eq!(
         translate(&web, command::USER_STATUS_UPDATE, &body),
-        Meaning::Update(SessionUpdate {
-            client_type: 0x21,
-            ..
-        })
-    ));
+        updated(42, 0x21, 1)
+    );
 }
 
 #[test]
@@ -295,14 +260,9 @@ fn a_lenient_dialect_reads_missing_numbers_as_zero_but_no_missing_enums() {
 
     // user id 0 omitted, as proto3 does
     let body = [0x08, 1, 0x18, 1];
-    let expected = SessionUpdate {
-        user_id: 0,
-        client_type: 1,
-        status: 1,
-    };
     assert_eq!(
         translate(&proto3, command::USER_STATUS_UPDATE, &body),
-        Meaning::Update(expected)
+        updated(0, 1, 1)
     );
     assert!(matches!(
         translate(&proto3, command::USER_STATUS_UPDATE, &[0x08, 1]),
@@ -347,6 +307,21 @@ fn meaning(command: u16, body: &[u8]) -> Meaning<'_> {
     translate(strict(), command, body)
 }
 
+fn updated(user_id: u32, client_type: u32, status: i32) -> Meaning<'static> {
+    Meaning::Update(SessionUpdate {
+        user_id,
+        client_type,
+        status,
+    })
+}
+
+fn unread_presence(error: BodyError) -> Meaning<'static> {
+    Meaning::Unreadable {
+        error,
+        presence: true,
+    }
+}
+
 fn strict() -> &'static Dialect {
     static STRICT: std::sync::LazyLock<Dialect> = std::sync::LazyLock::new(Dialect::strict);
     &STRICT
@@ -376,7 +351,8 @@ fn update(user_status: u32, user_id: u32, client_type: u32) -> Vec<u8> {
 
 /// Command, body, scope, users.
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn valid_envelopes() -> Vec<(u16, Vec<u8>, &'static str, Vec<u32>)> {
+fn valid_envelopes() -> Vec<(u16, Vec<u8>, AudienceScope, Vec<u32>)> {
+    use AudienceScope::{Others, Reporters, Sessions, Users};
     let message = |msg_type: i32| {
         im::message::ImMsgData {
             from_user_id: 11,
@@ -394,29 +370,34 @@ fn valid_envelopes() -> Vec<(u16, Vec<u8>, &'static str, Vec<u32>)> {
         session_id: 12,
         msg_id: 1,
         session_type: 1,
-    };
+    }
+    .encode_to_vec();
     let p2p = im::switch_service::Imp2pCmdMsg {
         from_user_id: 11,
         to_user_id: 12,
         cmd_msg_data: "x".to_owned(),
-    };
+    }
+    .encode_to_vec();
     let removed = im::buddy::ImRemoveSessionNotify {
         user_id: 11,
         session_type: 2,
         session_id: 12,
-    };
+    }
+    .encode_to_vec();
     let kick = im::server::ImServerKickUser {
         user_id: 11,
         client_type: 1,
         reason: 1,
-    };
+    }
+    .encode_to_vec();
     let group = im::group::ImGroupChangeMemberNotify {
         user_id: 11,
         change_type: 1,
         group_id: 12,
         cur_user_id_list: vec![13, 14],
         chg_user_id_list: vec![14],
-    };
+    }
+    .encode_to_vec();
     let file = im::file::ImFileNotify {
         from_user_id: 11,
         to_user_id: 12,
@@ -429,53 +410,25 @@ fn valid_envelopes() -> Vec<(u16, Vec<u8>, &'static str, Vec<u32>)> {
         }],
         trans_mode: 2,
         offline_ready: 1,
-    };
+    }
+    .encode_to_vec();
     let signature = im::buddy::ImSignInfoChangedNotify {
         changed_user_id: 11,
         sign_info: "s".to_owned(),
-    };
+    }
+    .encode_to_vec();
     vec![
-        (command::MESSAGE, message(1), "users", vec![11, 12]),
-        (command::MESSAGE, message(2), "users", vec![11, 12]),
-        (command::MESSAGE, message(0x11), "reporters", vec![]),
-        (command::MESSAGE, message(0x12), "reporters", vec![]),
-        (
-            command::READ_RECEIPT,
-            read.encode_to_vec(),
-            "users",
-            vec![11],
-        ),
-        (
-            command::P2P_COMMAND,
-            p2p.encode_to_vec(),
-            "users",
-            vec![11, 12],
-        ),
-        (
-            command::CONVERSATION_REMOVED,
-            removed.encode_to_vec(),
-            "users",
-            vec![11],
-        ),
-        (command::KICK_USER, kick.encode_to_vec(), "others", vec![]),
-        (command::KICK_USER, b"\xff".to_vec(), "others", vec![]),
-        (
-            command::GROUP_CHANGED,
-            group.encode_to_vec(),
-            "users",
-            vec![13, 14, 14],
-        ),
-        (
-            command::FILE_NOTICE,
-            file.encode_to_vec(),
-            "users",
-            vec![12],
-        ),
-        (
-            command::SIGNATURE_CHANGED,
-            signature.encode_to_vec(),
-            "sessions",
-            vec![],
-        ),
+        (command::MESSAGE, message(1), Users, vec![11, 12]),
+        (command::MESSAGE, message(2), Users, vec![11, 12]),
+        (command::MESSAGE, message(0x11), Reporters, vec![]),
+        (command::MESSAGE, message(0x12), Reporters, vec![]),
+        (command::READ_RECEIPT, read, Users, vec![11]),
+        (command::P2P_COMMAND, p2p, Users, vec![11, 12]),
+        (command::CONVERSATION_REMOVED, removed, Users, vec![11]),
+        (command::KICK_USER, kick, Others, vec![]),
+        (command::KICK_USER, b"\xff".to_vec(), Others, vec![]),
+        (command::GROUP_CHANGED, group, Users, vec![13, 14, 14]),
+        (command::FILE_NOTICE, file, Users, vec![12]),
+        (command::SIGNATURE_CHANGED, signature, Sessions, vec![]),
     ]
 }
