@@ -125,12 +125,26 @@ impl Harness {
         (msg_server, opened.link)
     }
 
+    /// Its metrics say this line.
+    pub(crate) fn shows(&self, line: &str) {
+        let scraped = self.metrics.render();
+        assert!(
+            scraped.lines().any(|it| it == line),
+            "{line} is not in\n{scraped}"
+        );
+    }
+
     /// So many connections were refused for this reason.
     pub(crate) fn refused(&self, reason: &str, count: usize) {
-        let scraped = self.metrics.render();
-        let line =
-            format!("teamtalk_pdu_connections_refused_total{{reason=\"{reason}\"}} {count}\n");
-        assert!(scraped.contains(&line), "{line} is not in\n{scraped}");
+        self.shows(&format!(
+            "teamtalk_pdu_connections_refused_total{{reason=\"{reason}\"}} {count}"
+        ));
+    }
+
+    /// It has nothing more to do after its drain.
+    pub(crate) async fn has_drained(self) {
+        within(self.gateway.ended()).await.unwrap();
+        assert!(within(self.shutdown.finish()).await);
     }
 
     pub(crate) async fn connect(&self) -> std::io::Result<MsgServer> {
