@@ -265,9 +265,7 @@ async fn a_gateway_that_comes_back_gets_what_was_held_and_is_not_counted_twice()
 
 #[tokio::test]
 async fn a_lost_answer_is_given_again() {
-    let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    a.open_with(1, &[7]).await;
+    let (site, mut a) = Played::one(&[7]).await;
     let asked = a.ask(1, &[7]).await;
     a.confirmed(1).await;
     let id = a.incarnation;
@@ -359,9 +357,7 @@ async fn a_restarted_gateway_ends_its_old_life_at_once() {
 
 #[tokio::test]
 async fn a_closed_link_takes_its_users_along() {
-    let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    a.open_with(1, &[7]).await;
+    let (site, mut a) = Played::one(&[7]).await;
     let mut watching = Watching::users(&site, &[7]).await;
 
     a.close(1).await;

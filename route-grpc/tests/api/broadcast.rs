@@ -17,9 +17,7 @@ use crate::site::{Site, soon};
 
 #[tokio::test]
 async fn a_subscriber_sees_what_is_routed_in_order() {
-    let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    a.open_with(1, &[1]).await;
+    let (site, mut a) = Played::one(&[1]).await;
     let mut stream = subscribe(&site, SubscribeRequest::default()).await;
 
     a.route(1, chat(1, 2, b"one")).await;
@@ -46,9 +44,7 @@ async fn a_subscriber_sees_what_is_routed_in_order() {
 
 #[tokio::test]
 async fn filters_let_through_kinds_and_users_only() {
-    let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    a.open_with(1, &[1]).await;
+    let (site, mut a) = Played::one(&[1]).await;
     let mut stream = subscribe(
         &site,
         SubscribeRequest {
@@ -72,9 +68,7 @@ async fn filters_let_through_kinds_and_users_only() {
 
 #[tokio::test]
 async fn a_subscription_resumes_without_loss_or_repetition() {
-    let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    a.open_with(1, &[1]).await;
+    let (site, mut a) = Played::one(&[1]).await;
     let mut stream = subscribe(&site, SubscribeRequest::default()).await;
     a.route(1, chat(1, 1, b"one")).await;
     let first = next(&mut stream).await;
@@ -204,9 +198,7 @@ async fn requests_that_make_no_sense_are_refused() {
 
 #[tokio::test]
 async fn what_is_published_goes_where_a_msg_servers_would_and_subscribers_see_it() {
-    let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    a.open_with(1, &[1]).await;
+    let (site, mut a) = Played::one(&[1]).await;
     a.open_with(2, &[2]).await;
     a.open_with(3, &[3]).await;
     let mut stream = subscribe(&site, SubscribeRequest::default()).await;
@@ -239,9 +231,7 @@ async fn what_is_published_goes_where_a_msg_servers_would_and_subscribers_see_it
 
 #[tokio::test]
 async fn a_request_id_is_routed_once() {
-    let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    a.open_with(1, &[1]).await;
+    let (site, mut a) = Played::one(&[1]).await;
 
     let first = publish(&site, request("id", message(1, 1), None))
         .await

@@ -23,10 +23,7 @@ const C: u64 = 77 * SECOND;
 #[tokio::test]
 async fn a_gateway_is_told_by_its_own_clock() {
     let (site, began) = (Site::start().await, Instant::now());
-    let mut a = attach(&site, "a", A).await;
-    let mut b = attach(&site, "b", B).await;
-    a.open_with(1, &[1]).await;
-    b.open_with(1, &[1]).await;
+    let [mut a, mut b] = two(&site).await;
 
     a.route(1, kick_read_at(A - 3 * SECOND)).await;
     a.route(1, chat(1, 1, b"not a kick")).await;
@@ -45,10 +42,7 @@ async fn a_gateway_is_told_by_its_own_clock() {
 #[tokio::test]
 async fn a_time_may_be_before_the_gateway_s() {
     let (site, began) = (Site::start().await, Instant::now());
-    let mut a = attach(&site, "a", A).await;
-    let mut b = attach(&site, "b", B).await;
-    a.open_with(1, &[1]).await;
-    b.open_with(1, &[1]).await;
+    let [mut a, mut b] = two(&site).await;
 
     a.route(1, kick_read_at(A - 30 * SECOND)).await;
 
@@ -62,10 +56,7 @@ async fn a_time_may_be_before_the_gateway_s() {
 #[tokio::test]
 async fn what_a_detached_gateway_was_held_is_as_old_as_it_is() {
     let (site, began) = (Site::start().await, Instant::now());
-    let mut a = attach(&site, "a", A).await;
-    let mut b = attach(&site, "b", B).await;
-    a.open_with(1, &[1]).await;
-    b.open_with(1, &[1]).await;
+    let [mut a, b] = two(&site).await;
     let life = b.incarnation;
     drop(b);
     site.shows("teamtalk_route_gateways_detached 1").await;
@@ -222,10 +213,7 @@ async fn a_published_kick_is_as_old_as_the_call() {
 #[tokio::test]
 async fn a_clock_is_compared_again() {
     let (site, began) = (Site::start().await, Instant::now());
-    let mut a = attach(&site, "a", A).await;
-    let mut b = attach(&site, "b", B).await;
-    a.open_with(1, &[1]).await;
-    b.open_with(1, &[1]).await;
+    let [mut a, mut b] = two(&site).await;
 
     b.send(Uplink {
         clock_micros: B + 20 * SECOND,
@@ -249,16 +237,22 @@ async fn a_clock_is_compared_again() {
 #[tokio::test]
 async fn nothing_is_read_after_it_has_arrived() {
     let (site, began) = (Site::start().await, Instant::now());
-    let mut a = attach(&site, "a", A).await;
-    let mut b = attach(&site, "b", B).await;
-    a.open_with(1, &[1]).await;
-    b.open_with(1, &[1]).await;
+    let [mut a, mut b] = two(&site).await;
 
     a.route(1, kick_read_at(A + 500 * SECOND)).await;
 
     let at = b.delivery().await.read_at_micros;
     let attached = i64::try_from(B).unwrap();
     assert!((attached..=attached + elapsed(began)).contains(&at), "{at}");
+}
+
+/// Two gateways, each with a MsgServer that has user 1.
+async fn two(site: &Site) -> [Played; 2] {
+    let mut a = attach(site, "a", A).await;
+    let mut b = attach(site, "b", B).await;
+    a.open_with(1, &[1]).await;
+    b.open_with(1, &[1]).await;
+    [a, b]
 }
 
 async fn attach(site: &Site, id: &str, clock_micros: u64) -> Played {

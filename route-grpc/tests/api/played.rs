@@ -122,6 +122,14 @@ impl Played {
         attached
     }
 
+    /// A node, and a gateway with a MsgServer that has these users.
+    pub(crate) async fn one(users: &[u32]) -> (Site, Self) {
+        let site = Site::start().await;
+        let mut a = Self::attach(&site, "a").await;
+        a.open_with(1, users).await;
+        (site, a)
+    }
+
     /// Two gateways, each with a MsgServer that has user 1, or 2.
     pub(crate) async fn two(site: &Site) -> [Self; 2] {
         let mut a = Self::attach(site, "a").await;

@@ -15,9 +15,7 @@ use crate::site::{Site, soon};
 
 #[tokio::test]
 async fn a_user_is_shown_with_sessions() {
-    let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    a.open_with(1, &[7]).await;
+    let (site, mut a) = Played::one(&[7]).await;
     a.update(1, 7, 0x11, 1).await;
     a.update(1, 7, 1, 3).await;
     a.confirmed(1).await;
@@ -49,9 +47,7 @@ async fn a_user_is_shown_with_sessions() {
 
 #[tokio::test]
 async fn a_batch_keeps_order_and_duplicates_and_has_a_limit() {
-    let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    a.open_with(1, &[7]).await;
+    let (site, _a) = Played::one(&[7]).await;
     let mut presence = site.presence().await;
     let mut batch = async |user_ids: Vec<u32>| {
         let request = BatchGetUserStatusRequest {
@@ -107,9 +103,7 @@ async fn a_watch_begins_with_everybody_and_goes_on_with_changes() {
 
 #[tokio::test]
 async fn a_watch_of_some_users_shows_only_them() {
-    let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    a.open_with(1, &[1, 2, 3]).await;
+    let (site, mut a) = Played::one(&[1, 2, 3]).await;
 
     let mut watching = Watching::users(&site, &[2, 9]).await;
     a.update(1, 3, 1, 2).await;
@@ -128,9 +122,7 @@ async fn a_watch_of_some_users_shows_only_them() {
 
 #[tokio::test]
 async fn a_watch_resumes_where_it_or_a_query_ended() {
-    let site = Site::start().await;
-    let mut a = Played::attach(&site, "a").await;
-    a.open_with(1, &[7]).await;
+    let (site, mut a) = Played::one(&[7]).await;
     let mut presence = site.presence().await;
     let answer = presence.get_user_status(GetUserStatusRequest { user_id: 7 });
     let position = soon("an answer", answer)
