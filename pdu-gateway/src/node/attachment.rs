@@ -94,7 +94,7 @@ pub struct Attachment {
 }
 
 /// What is known of nodes, from one attempt to the next.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Known {
     attempt: u64,
     roster: Vec<String>,
@@ -124,16 +124,7 @@ impl Known {
 impl Attachment {
     /// Attaches, and attaches again, until it is finished. Fails when there is no use in trying again.
     pub async fn run(self) -> Result<(), Lost> {
-        let mut known = Known {
-            attempt: 0,
-            roster: Vec::new(),
-            epoch: 0,
-            taken: 0,
-            position: 0,
-            failures: 0,
-            away_since: None,
-            worrying: Seldom::default(),
-        };
+        let mut known = Known::default();
         for upstream in self.upstreams.iter().cycle() {
             let Err(error) = self.attach(upstream.as_ref(), &mut known).await else {
                 return Ok(());
@@ -341,16 +332,7 @@ mod tests {
 
     #[test]
     fn failures_are_told_once_a_minute_and_those_of_a_restart_are_not() {
-        let mut known = Known {
-            attempt: 0,
-            roster: Vec::new(),
-            epoch: 0,
-            taken: 0,
-            position: 0,
-            failures: 0,
-            away_since: None,
-            worrying: Seldom::default(),
-        };
+        let mut known = Known::default();
         let at = Duration::from_secs;
 
         assert_eq!(

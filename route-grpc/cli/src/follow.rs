@@ -1,7 +1,6 @@
 //! Follows a stream across a drain or a restart of its node: opens it again at the last position.
 //! Tells on standard error when the node is away and when it is back, for programs read the output.
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tonic::Streaming;
@@ -40,12 +39,12 @@ impl Absence {
 }
 
 /// Opens a stream at `position` and shows its messages; opens it again when it breaks. Ends when
-/// `show` says so, at Ctrl-C, or when the node refuses for good or stays away.
+/// `show` says that it was the last, at Ctrl-C, or when the node refuses for good or stays away.
 pub(crate) async fn follow<M>(
     position: String,
     position_of: impl Fn(&M) -> &str,
     open: impl AsyncFnMut(String) -> Result<Streaming<M>, Failure>,
-    show: impl FnMut(M) -> Result<ControlFlow<()>, Failure>,
+    show: impl FnMut(M) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     tokio::select! {
         _ = tokio::signal::ctrl_c() => Ok(()),
@@ -57,7 +56,7 @@ async fn follow_on<M>(
     mut position: String,
     position_of: impl Fn(&M) -> &str,
     mut open: impl AsyncFnMut(String) -> Result<Streaming<M>, Failure>,
-    mut show: impl FnMut(M) -> Result<ControlFlow<()>, Failure>,
+    mut show: impl FnMut(M) -> Result<bool, Failure>,
 ) -> Result<(), Failure> {
     let mut absence = Absence::default();
     let mut failed = 0;
@@ -76,7 +75,7 @@ async fn follow_on<M>(
                         if !position_of(&message).is_empty() {
                             position_of(&message).clone_into(&mut position);
                         }
-                        if show(message)?.is_break() {
+                        if show(message)? {
                             return Ok(());
                         }
                     }

@@ -1,7 +1,5 @@
 //! `route-grpc subscribe`: what is routed.
 
-use std::ops::ControlFlow;
-
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
@@ -84,11 +82,7 @@ pub(crate) async fn run(args: SubscribeArgs) -> Result<(), Failure> {
         } else if let Some(text) = text(&response) {
             show::line(&text)?;
         }
-        Ok(if count.is_some_and(|count| events >= count) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
+        Ok(count.is_some_and(|count| events >= count))
     };
     let from = resume.unwrap_or_default();
     follow(from, |message| &message.position, open, show).await

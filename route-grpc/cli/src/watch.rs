@@ -1,7 +1,5 @@
 //! `route-grpc watch`: who is online, then who comes and goes.
 
-use std::ops::ControlFlow;
-
 use clap::Args;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::watch_user_status_response::Event as Message;
@@ -57,11 +55,7 @@ pub(crate) async fn run(args: WatchArgs) -> Result<(), Failure> {
                 .try_for_each(|line| show::line(line))?;
         }
         let enough = count.is_some_and(|count| changes >= count);
-        Ok(if enough && (changes > 0 || snapshot_over) {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
+        Ok(enough && (changes > 0 || snapshot_over))
     };
     let from = resume.unwrap_or_default();
     follow(from, |message| &message.position, open, show).await
