@@ -99,6 +99,10 @@ pub struct Counters {
     pub given_back: Counter,
     /// Deliveries of an ended link that were lost, because too much would have come back or it was forgotten.
     pub lost: Counter,
+    /// Bytes that MsgServers had sent and we did not read before we ended their connections at a stop.
+    pub unread_bytes: Counter,
+    /// Entries that no node had confirmed when we ended.
+    pub unconfirmed_lost: Counter,
     /// Kicks that were dropped because they were old and their user had logged in since.
     pub kicks_dropped: Counter,
     refused: [Counter; REFUSALS.len()],
@@ -273,7 +277,7 @@ type ReadCounter = fn(&Counters) -> &Counter;
 
 type ReadLevel = fn(&Levels) -> u64;
 
-const COUNTERS: [Named<ReadCounter>; 13] = [
+const COUNTERS: [Named<ReadCounter>; 15] = [
     (
         "teamtalk.pdu.received.size",
         "By",
@@ -321,6 +325,18 @@ const COUNTERS: [Named<ReadCounter>; 13] = [
         "{delivery}",
         "Deliveries of ended links beyond what is given back",
         |c| &c.lost,
+    ),
+    (
+        "teamtalk.pdu.stop.unread.size",
+        "By",
+        "Bytes that MsgServers sent until their connections ended at a stop, and that were not read",
+        |c| &c.unread_bytes,
+    ),
+    (
+        "teamtalk.pdu.stop.lost",
+        "{entry}",
+        "What MsgServers did and no node had confirmed when the gateway stopped",
+        |c| &c.unconfirmed_lost,
     ),
     (
         "teamtalk.pdu.kicks.dropped",

@@ -4,6 +4,11 @@
 //! This is the short form. The long one: `cargo build --release --workspace --bins &&
 //! target/release/route-load handover`.
 
+#[path = "interruptions/late.rs"]
+mod late;
+#[path = "interruptions/stops.rs"]
+mod stops;
+
 use std::time::Duration;
 
 use system_tests::deployment::process::Surroundings;

@@ -2,17 +2,17 @@
 //!
 //! Reading and writing share the task, but neither waits for the other.
 //!
-//! No timer runs here: a task sleeps until its socket, its link, its window or the throttle wakes it.
+//! No timer runs here while it lives: a task sleeps until its socket, its link, its window or the throttle wakes it.
 
 use std::fmt;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
 use route_proto::attach::v1::{CloseReason, LinkOpened};
 use route_runtime::life::unix_time;
 use tokio::io::AsyncWriteExt;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::field::display;
 use tracing::{Instrument, debug, info, info_span, warn};
 
@@ -90,10 +90,11 @@ impl<S: Socket> Connection<S> {
     /// Tells the node, gives back what could not be written, closes.
     async fn end(&mut self, reason: CloseReason) {
         let was = self.gateway.uplink.summary(self.link.number());
+        let mut unread = 0;
         let concluded = match reason {
             CloseReason::Drain => {
-                self.reader.read_rest().await;
-                self.conclude(reason).await
+                unread = self.leave().await;
+                Concluded::NotTold
             }
             // What came before it is owed an answer.
             CloseReason::BadFrame => self.conclude(reason).await,
@@ -103,6 +104,10 @@ impl<S: Socket> Connection<S> {
             | CloseReason::SlowReader
             | CloseReason::Requested => Concluded::NotTold,
         };
+        // Nobody is told anything by a stop that the node does not outlive: what it still sends goes nowhere.
+        if self.gateway.uplink.keeps_untold(reason) {
+            self.gateway.links.forget(self.link.number());
+        }
         let told = (concluded == Concluded::NotTold).then_some(reason);
         let shut = self
             .link
@@ -111,10 +116,11 @@ impl<S: Socket> Connection<S> {
         counters.closed(reason);
         counters.given_back.add(shut.given_back as u64);
         counters.lost.add(shut.dropped as u64);
+        counters.unread_bytes.add(unread as u64);
         if shut.congested {
             self.gateway.turn(Turn::Relieved);
         }
-        self.log_end(reason, shut, was);
+        self.log_end(reason, shut, unread, was);
         if concluded == Concluded::Written {
             self.close().await;
         }
@@ -127,13 +133,14 @@ impl<S: Socket> Connection<S> {
 
     /// What we end, and what is lost, is worth somebody's attention. Who has not sent a PDU is no MsgServer: of a probe nothing
     /// is said, of others little.
-    fn log_end(&self, reason: CloseReason, shut: Shut, was: Summary) {
+    fn log_end(&self, reason: CloseReason, shut: Shut, unread: usize, was: Summary) {
         let why = match (reason, &self.reader.problem) {
             (CloseReason::BadFrame, Some(problem)) => Some(problem as &dyn fmt::Display),
             (CloseReason::BadFrame, None) => Some(&"it did not end its first PDU in time" as _),
             (CloseReason::Idle, _) => Some(&"nothing came from it for too long" as _),
             (CloseReason::SlowReader, _) => Some(&"it does not take what it is sent" as _),
             (CloseReason::Requested, _) => Some(&"it has to turn elsewhere" as _),
+            (CloseReason::Drain, _) if unread > 0 => Some(&"it sent more than could be read" as _),
             (CloseReason::Unspecified | CloseReason::Peer | CloseReason::Drain, _) => None,
         };
         let (given_back, dropped) = (shut.given_back, shut.dropped);
@@ -151,11 +158,46 @@ impl<S: Socket> Connection<S> {
         } else if why.is_some() || dropped > 0 {
             warn!(
                 reason,
-                why, claimed, sessions, given_back, dropped, "link closed"
+                why, claimed, sessions, given_back, dropped, unread, "link closed"
             );
         } else {
             info!(reason, claimed, sessions, given_back, "link closed");
         }
+    }
+
+    /// The MsgServer goes on with another connection, and nothing is lost: what it still sends here is handled until it has
+    /// closed, what is for it is held for that connection, answers to what it has asked here too. Returns how many bytes
+    /// of what it has sent were not read, because there was no time or no room.
+    async fn leave(&mut self) -> usize {
+        let (uplink, number) = (&self.gateway.uplink, self.link.number());
+        let given_up = &self.gateway.given_up;
+        let time = self.gateway.link_settings.close_timeout;
+        let (link, writer) = (&self.link, &mut self.writer);
+        let part = async {
+            if let Err(error) = writer.part::<S>().await {
+                debug!(%error, "cannot close this direction");
+            }
+            pending::<()>().await;
+        };
+        let late = async {
+            sleep(time).await;
+            // As long as there is no room for what it sends, it cannot be blamed.
+            while link.is_held_up() {
+                sleep(time).await;
+            }
+        };
+        tokio::select! {
+            _ = self.reader.read() => {}
+            () = part => {}
+            () = late => debug!("the MsgServer did not close in time"),
+            () = poll_fn(|cx| link.poll_overfull(cx)) => debug!("too much is held"),
+            () = given_up.cancelled() => {}
+        }
+        tokio::select! {
+            () = poll_fn(|cx| uplink.poll_answered(cx, number)) => {}
+            () = given_up.cancelled() => {}
+        }
+        self.reader.discard().await
     }
 
     /// Writes until everything that the link asked is answered; then tells the node that it ends, and writes until the node
@@ -167,13 +209,10 @@ impl<S: Socket> Connection<S> {
         let close_timeout = self.gateway.link_settings.close_timeout;
         let mut concluded = Concluded::NotTold;
         let conclude = async {
-            // A node that is away for a moment may answer when that is over, but we may not be there any more.
-            if uplink.is_attached() || reason != CloseReason::Drain {
-                tokio::select! {
-                    written = writer.flush(true) => written?,
-                    () = poll_fn(|cx| uplink.poll_answered(cx, number)) => {}
-                    () = given_up.cancelled() => {}
-                }
+            tokio::select! {
+                written = writer.flush(true) => written?,
+                () = poll_fn(|cx| uplink.poll_answered(cx, number)) => {}
+                () = given_up.cancelled() => {}
             }
             uplink.close(number, reason, Vec::new());
             concluded = Concluded::Told;

@@ -34,7 +34,7 @@ sockopt_impl!(
     Info
 );
 
-/// The beginning of Linux' `struct tcp_info`, which has not changed since 2.6. Times are in milliseconds.
+/// The beginning of Linux' `struct tcp_info`, as it is since 4.6. Times are in milliseconds.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Info {
@@ -50,6 +50,12 @@ pub struct Info {
     last_ack_sent: u32,
     last_data_received: u32,
     last_ack_received: u32,
+    path: [u32; 11],
+    rates: [u64; 4],
+    segments: [u32; 2],
+    /// Bytes that were written and not sent yet.
+    unsent: u32,
+    min_rtt: u32,
 }
 
 /// Follows one connection's host.
@@ -71,6 +77,12 @@ impl Host {
     /// Looks. True if the host has vanished; false also if the kernel does not tell.
     pub fn has_vanished(&mut self, stream: &TcpStream) -> bool {
         getsockopt(stream, TcpInfo).is_ok_and(|info| self.judge(&info))
+    }
+
+    /// The host has acknowledged everything that was written; true also if the kernel does not tell.
+    pub fn has_everything(stream: &TcpStream) -> bool {
+        let owes = |info: Info| info.unacknowledged > 0 || info.unsent > 0;
+        !getsockopt(stream, TcpInfo).is_ok_and(owes)
     }
 
     /// What was sent a moment ago may still be on its way, so an answer has to be owed twice in a row.
@@ -132,6 +144,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_does_not_fit_into_the_other_ends_buffer_is_not_acknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let _other = listener.accept().await.unwrap();
+
+        let written = || stream.try_write(&[0; 64 << 10]).is_ok();
+        while written() {}
+
+        assert!(!Host::has_everything(&stream));
+    }
+
+    #[tokio::test]
     async fn the_kernel_tells() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stream = TcpStream::connect(listener.local_addr().unwrap())
@@ -143,6 +168,7 @@ mod tests {
         const ESTABLISHED: u8 = 1;
         assert_eq!(info.state[0], ESTABLISHED);
         assert!(info.last_ack_received < 10_000, "{info:?}");
+        assert!(Host::has_everything(&stream));
     }
 
     fn silent(millis: u32, unacknowledged: u32, probes: u8) -> Info {

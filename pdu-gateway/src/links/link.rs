@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use route_proto::attach::v1::{CloseReason, TakenMark};
+use route_proto::attach::v1::{CloseReason, LinkId, TakenMark};
 
 use self::outbox::Outbox;
 use crate::links::host;
@@ -82,6 +82,15 @@ pub enum Next {
     End(CloseReason),
 }
 
+/// A query of a link that is answered.
+#[derive(Debug, Clone, Copy)]
+pub struct Query {
+    /// Incarnation of the link's gateway.
+    pub gateway: u64,
+    /// Its number among the link's entries.
+    pub sequence: u64,
+}
+
 /// Limits and periods of a link.
 #[derive(Debug, Clone, Copy)]
 pub struct LinkSettings {
@@ -99,7 +108,7 @@ pub struct LinkSettings {
     pub kick_age: Duration,
     /// It ends when its host has not answered for so long.
     pub host_timeout: Duration,
-    /// When we end it in order, it has so long to take what is due to it.
+    /// When we end it in order, it has so long to close, too, or to take what is due to it.
     pub close_timeout: Duration,
     /// Of so many origins it is remembered what it has taken over, because the node may repeat it; `None`: it does not.
     pub remembered_origins: Option<usize>,
@@ -158,17 +167,30 @@ impl Link {
         (Delivered::Queued { repeated }, turn)
     }
 
-    /// Writes PDUs for this link only, which `encode` appends to what it is given.
-    pub fn send(
+    /// Writes an answer to this query, which `encode` appends to what it is given. A link that writes nothing any more
+    /// holds it like a delivery, for its successor.
+    pub fn answer(
         &self,
         now: Duration,
         wake: &mut Vec<Waker>,
+        query: Query,
         traced: Option<Arriving>,
         encode: impl FnOnce(&mut Vec<u8>),
     ) -> Option<Turn> {
         let mut outbox = self.outbox.lock();
         if outbox.shut.is_some() {
             return None;
+        }
+        if outbox.holds {
+            let mut answer = Vec::new();
+            encode(&mut answer);
+            let origin = LinkId {
+                gateway: query.gateway,
+                number: self.number,
+            };
+            let run = Run::answer(origin, query.sequence, answer.into());
+            outbox.output.push_run(Arc::new(run));
+            return outbox.pushed(now, wake);
         }
         outbox.output.push_own(encode);
         if let Some(arriving) = traced {
@@ -235,7 +257,7 @@ impl Link {
         let silent = !held_up && now.saturating_sub(heard) >= settings.idle_timeout;
         let dripping = !held_up && self.first_pdu_is_late(now, settings);
         let mut outbox = self.outbox.lock();
-        if outbox.shut.is_some() {
+        if outbox.shut.is_some() || outbox.holds {
             return None;
         }
         let reason = if silent {
@@ -331,6 +353,33 @@ impl Link {
         }
         outbox.writer = Some(cx.waker().clone());
         Poll::Pending
+    }
+
+    /// For the writer that is to fall silent: fills `batch`, or returns when something was written last. From then on what
+    /// comes is held.
+    pub fn fall_silent(&self, batch: &mut Batch) -> Option<Duration> {
+        let mut outbox = self.outbox.lock();
+        if outbox.output.is_empty() {
+            outbox.holds = true;
+            return Some(outbox.sent);
+        }
+        outbox.output.take(batch);
+        None
+    }
+
+    /// For the task: ready when more waits than a queue may hold.
+    pub fn poll_overfull(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut outbox = self.outbox.lock();
+        if outbox.output.bytes() > outbox.limit {
+            return Poll::Ready(());
+        }
+        outbox.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// We keep its reader from reading.
+    pub fn is_held_up(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
     }
 
     /// For the writer: so many bytes were written.

@@ -54,6 +54,9 @@ pub trait Socket: Sized + Send + 'static {
     /// Looks whether the host at the other end is still there.
     fn has_vanished(output: &Self::Output, host: &mut Host) -> bool;
 
+    /// Whether its host has everything that was written.
+    fn has_everything(output: &Self::Output) -> bool;
+
     /// Once it is closed: how long what was written may be tried to be delivered.
     fn limit_leftovers(output: &Self::Output, time: Duration) -> io::Result<()>;
 }
@@ -108,6 +111,10 @@ impl Socket for TcpStream {
 
     fn has_vanished(output: &OwnedWriteHalf, host: &mut Host) -> bool {
         host.has_vanished(output.as_ref())
+    }
+
+    fn has_everything(output: &OwnedWriteHalf) -> bool {
+        Host::has_everything(output.as_ref())
     }
 
     fn limit_leftovers(output: &OwnedWriteHalf, time: Duration) -> io::Result<()> {

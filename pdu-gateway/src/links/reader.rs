@@ -27,7 +27,7 @@ const READ: usize = 256 << 10;
 /// After so many bytes read without waiting, other tasks come first.
 const TURN: usize = 64 << 10;
 
-/// Reads before a draining link stops reading: what has arrived is handled, but not for ever.
+/// Reads of what is counted before a link ends, at most.
 const LAST_READS: usize = 64;
 
 thread_local! {
@@ -93,20 +93,24 @@ impl<I: AsyncRead + Unpin> Reader<I> {
         }
     }
 
-    /// Handles what has arrived.
-    pub(super) async fn read_rest(&mut self) {
-        // What the kernel has may not be known here yet.
-        yield_now().await;
+    /// Takes what has arrived, and will not be handled. Returns how many bytes that is.
+    pub(super) async fn discard(&mut self) -> usize {
+        let mut discarded = 0;
+        let mut scratch = vec![0; TURN];
         for _ in 0..LAST_READS {
+            let mut buffer = ReadBuf::new(&mut scratch);
             // Nothing there now is the end, as much as the end is.
-            let read = poll_fn(|cx| {
-                let read = self.poll_read(cx);
-                Poll::Ready(matches!(read, Poll::Ready(Ok(1..))))
-            });
-            if !read.await {
+            poll_fn(|cx| {
+                let _ = Pin::new(&mut self.input).poll_read(cx, &mut buffer);
+                Poll::Ready(())
+            })
+            .await;
+            if buffer.filled().is_empty() {
                 break;
             }
+            discarded += buffer.filled().len();
         }
+        discarded
     }
 
     /// Reads once, when that is allowed and there is something, and submits what it means. Returns how much that was;

@@ -103,6 +103,21 @@ impl Run {
         })
     }
 
+    /// An answer that goes to whoever succeeds the link which has asked.
+    pub fn answer(origin: LinkId, sequence: u64, answer: Bytes) -> Run {
+        let run = DeliveryRun {
+            origin: Some(origin),
+            late: true,
+            deliveries: vec![Delivery {
+                sequence,
+                payload: Some(Payload::Pdu(answer)),
+                ..Delivery::default()
+            }],
+            ..DeliveryRun::default()
+        };
+        Run::prepare(run, 1).expect("it has one delivery")
+    }
+
     /// The same run, which is nothing but this kick.
     pub fn of_old_kick(self, kick: Option<OldKick>) -> Run {
         debug_assert!(kick.is_none() || self.deliveries.len() == 1);

@@ -5,10 +5,12 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use route_proto::attach::v1::CloseReason;
-use tokio::io::AsyncWrite;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::task::yield_now;
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use crate::links::gateway::Gateway;
@@ -25,6 +27,12 @@ const SLICES: usize = 512;
 
 /// For writes of few slices, which need no room for many.
 const FEW_SLICES: usize = 16;
+
+/// What a MsgServer's host has, its MsgServer has read after so long: it waits for its sockets for 100 ms at most.
+const MOMENT: Duration = Duration::from_millis(150);
+
+/// How often the kernel is asked whether the host has everything: it tells by itself only what fits into its buffer.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Writes what one link holds.
 #[derive(Debug)]
@@ -84,6 +92,27 @@ impl<O: AsyncWrite + Unpin> Writer<O> {
                 next = Next::Write;
             }
         }
+    }
+
+    /// Writes what the link holds, then nothing more, and closes this direction when the MsgServer has had a moment to read
+    /// that: MsgServers miss a FIN that comes right behind data.
+    pub(super) async fn part<S: Socket<Output = O>>(&mut self) -> io::Result<()> {
+        let sent = loop {
+            while !self.batch.is_done() {
+                poll_fn(|cx| self.poll_write(cx)).await?;
+            }
+            if let Some(sent) = self.link.fall_silent(&mut self.batch) {
+                break sent;
+            }
+        };
+        let ago = self.gateway.clock.now().saturating_sub(sent);
+        let mut moment = MOMENT.saturating_sub(ago);
+        while !S::has_everything(&self.output) {
+            sleep(LOOK).await;
+            moment = MOMENT;
+        }
+        sleep(moment).await;
+        self.output.shutdown().await
     }
 
     /// Writes what the link holds, until the node knows that it ends.

@@ -14,7 +14,7 @@ use tracing::{debug, info};
 
 use crate::clock::micros;
 use crate::links::gateway::Gateway;
-use crate::links::link::Delivered;
+use crate::links::link::{Delivered, Query};
 use crate::links::run::Run;
 use crate::once::old_kicks::{self, OldKick};
 use crate::pdu::codec::{self, AnswerTo};
@@ -165,7 +165,11 @@ impl Downlink {
             attach_data: &query.attach_data,
         };
         let traced = Arriving::now(answer.traceparent);
-        let turn = link.send(now, &mut self.wake, traced, |out| {
+        let asked = Query {
+            gateway: self.gateway.incarnation,
+            sequence: answer.sequence,
+        };
+        let turn = link.answer(now, &mut self.wake, asked, traced, |out| {
             codec::status_answer(out, answer_to, &answer.statuses);
         });
         if let Some(turn) = turn {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use route_proto::attach::v1::CloseReason;
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -23,6 +23,9 @@ use crate::unconfirmed::uplink::Uplink;
 
 /// Of the drain deadline, what is left for the end of the stream and of an embedded node.
 pub(super) const LAST_STEPS: Duration = Duration::from_secs(4);
+
+/// When there is nothing more to wait for: until links have counted what they did not read.
+const LAST_READS: Duration = Duration::from_secs(1);
 
 /// From start to end.
 pub(super) struct Lifetime {
@@ -119,7 +122,10 @@ async fn drain(
         () = no_use_in_waiting(uplink, &mut door, wait) => "no node is there",
         () = sleep(time) => "the node has not confirmed everything in time",
     };
+    gateway.given_up.cancel();
+    let _ = timeout(LAST_READS, uplink.all_closed()).await;
     let lost = uplink.owed();
+    gateway.counters.unconfirmed_lost.add(lost as u64);
     if lost > 0 {
         warn!(
             entries = lost,
@@ -128,7 +134,6 @@ async fn drain(
     } else {
         info!("{problem}, nor anything to be confirmed but the end of links");
     }
-    gateway.given_up.cancel();
 }
 
 /// Returns when there is no node, and either nothing to tell it or no hope that it comes back.

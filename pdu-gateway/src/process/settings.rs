@@ -211,7 +211,8 @@ pub struct Settings {
     /// A MsgServer whose host does not answer for so long is disconnected
     #[arg(long, env = "TT_GATEWAY_HOST_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "15s", help_heading = "MsgServers")]
     pub host_timeout: Duration,
-    /// A MsgServer that is disconnected at SIGTERM, or for a bad frame, has so long to take what is due to it
+    /// A MsgServer that is disconnected at SIGTERM has so long to close, too, and is read until then; one that is disconnected
+    /// for a bad frame, to take what is due to it
     #[arg(long, env = "TT_GATEWAY_CLOSE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "5s", help_heading = "MsgServers")]
     pub close_timeout: Duration,
     /// A status query that the node has not answered for so long is given up

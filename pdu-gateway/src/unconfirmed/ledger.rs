@@ -231,6 +231,18 @@ impl Ledger {
         given_up
     }
 
+    /// The link ends, and no node is told: it is finished when what it did before is confirmed.
+    pub fn leave_untold(&mut self) {
+        self.gave_last = true;
+        self.closed = Some(self.last);
+        self.forget_queries();
+    }
+
+    /// The link has ended.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
     /// Appends what a node needs that has `applied` entries up to this number, or knows nothing of the link; open queries
     /// in any case.
     ///
@@ -320,7 +332,7 @@ impl Ledger {
 
     /// The link has ended, and no node has to be told more than that.
     pub fn owes_nothing(&self) -> bool {
-        self.closed.is_some() && self.owed() == 0
+        self.is_closed() && self.owed() == 0
     }
 
     fn keep(&mut self, now: Duration, entry: &Entry) {

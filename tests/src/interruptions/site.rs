@@ -25,7 +25,8 @@ pub struct Site {
 #[derive(Debug)]
 struct Gateway {
     process: Process,
-    pdu: SocketAddr,
+    /// Where it listens for MsgServers, and its admin port.
+    addresses: [SocketAddr; 2],
     cable: Cable,
 }
 
@@ -43,26 +44,21 @@ impl Site {
             gateways: Vec::new(),
         };
         for number in 0..GATEWAYS {
-            let [pdu, admin] = ports::free().map_err(anyhow::Error::msg)?;
+            let addresses = ports::free().map_err(anyhow::Error::msg)?;
             let cable = Cable::lay(grpc).await?;
-            let flags = [
-                format!("--gateway-id=gateway-{number}"),
-                format!("--upstream=http://{}", cable.address()),
-            ];
-            let process = start_gateway(&Surroundings::default(), pdu, admin, &flags)?;
             site.gateways.push(Gateway {
-                process,
-                pdu,
+                process: gateway(number, addresses, &cable)?,
+                addresses,
                 cable,
             });
-            ready(admin, site.processes()).await?;
+            ready(addresses[1], site.processes()).await?;
         }
         Ok(site)
     }
 
     /// Where MsgServers connect to a gateway.
     pub fn pdu_address(&self, gateway: usize) -> SocketAddr {
-        self.gateways[gateway].pdu
+        self.gateways[gateway].addresses[0]
     }
 
     /// A gateway's way to the node.
@@ -96,6 +92,33 @@ impl Site {
         Ok(())
     }
 
+    /// Asks a gateway to end, by SIGTERM.
+    pub fn terminate_gateway(&self, gateway: usize) {
+        self.gateways[gateway].process.terminate();
+    }
+
+    /// Waits until a gateway that was asked to end has ended.
+    ///
+    /// # Errors
+    /// If it does not end well, and in time.
+    pub async fn gateway_ended(&self, gateway: usize) -> anyhow::Result<()> {
+        let status = self.gateways[gateway].process.ended(DRAIN_LIMIT).await;
+        let status = status.with_context(|| format!("no exit in {DRAIN_LIMIT:?} after SIGTERM"))?;
+        ensure!(status.success(), "the gateway ended with {status}");
+        Ok(())
+    }
+
+    /// Starts another gateway in the place of the one that has ended, and waits until it is attached.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_gateway(&mut self, number: usize) -> anyhow::Result<()> {
+        let ended = &mut self.gateways[number];
+        ended.process = gateway(number, ended.addresses, &ended.cable)?;
+        let [_, admin] = ended.addresses;
+        Ok(ready(admin, self.processes()).await?)
+    }
+
     /// Whether all processes run.
     pub fn is_alive(&self) -> bool {
         self.processes().all(Process::is_alive)
@@ -114,4 +137,12 @@ impl Site {
 
 fn node([grpc, admin]: [SocketAddr; 2]) -> anyhow::Result<Process> {
     Ok(start_node(&Surroundings::default(), grpc, admin, &[])?)
+}
+
+fn gateway(number: usize, [pdu, admin]: [SocketAddr; 2], cable: &Cable) -> anyhow::Result<Process> {
+    let flags = [
+        format!("--gateway-id=gateway-{number}"),
+        format!("--upstream=http://{}", cable.address()),
+    ];
+    Ok(start_gateway(&Surroundings::default(), pdu, admin, &flags)?)
 }

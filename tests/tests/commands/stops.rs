@@ -1,5 +1,6 @@
 //! Ends that are in order.
 
+use bytes::Bytes;
 use system_tests::deployment::process::{Process, Surroundings};
 use system_tests::deployment::{Deployment, FanOut, Setup, start_node};
 use system_tests::player::connection::{Connection, Ending, Options};
@@ -39,6 +40,36 @@ async fn a_gateway_does_not_wait_for_a_node_that_is_gone() {
     assert_ends_well(gateway).await;
 
     assert!(msg_server.closes(SOON).await, "its connection ends");
+}
+
+/// MsgServers are disconnected one after the other. Of those that are gone, the others are told nothing, and neither is
+/// who watches: all of them will be back.
+#[tokio::test]
+async fn a_stop_of_everything_tells_nobody_anything() {
+    let servers = Deployment::start(Setup::Embedded, FanOut::Directed).await;
+    let connect = async |last, user| {
+        let (address, list) = (servers.pdu_address(), messages::online(&[user]));
+        let connection =
+            Connection::of_msg_server(address, Options::from_loopback(last), true, &list);
+        connection.await.expect("the server accepts")
+    };
+    let mut one = connect(1, 1).await;
+    let other = connect(2, 2).await;
+    let address = format!("--address=http://{}", servers.grpc_address());
+    let watch = ["watch", "1", "--json", &address].map(str::to_owned);
+    let watch = Process::start("route-grpc", &watch).expect("a built client");
+    assert!(watch.says("ONLINE", SOON).await, "{watch}");
+    assert!(other.barrier(SOON).await);
+    other.forget();
+
+    servers.processes()[0].terminate();
+    assert!(one.closes(SOON).await && !other.is_closed());
+    one.close(Ending::Fin).await;
+    assert!(other.closes(SOON).await);
+
+    assert_eq!(other.received(), Vec::<Bytes>::new());
+    assert!(servers.processes()[0].ended(SOON).await.is_some());
+    assert!(!watch.has_said("OFFLINE"), "{watch}");
 }
 
 /// What a link was when it ends, that the node is gone, and with how much a gateway comes to the next one.

@@ -28,6 +28,8 @@ pub(super) struct Outbox {
     /// It is to look whether the host is there.
     pub(super) look: bool,
     pub(super) ending: Option<CloseReason>,
+    /// Nothing is written any more: what comes waits for the link's successor.
+    pub(super) holds: bool,
     /// The task writes no more. What it left, and all that came later, was given back.
     pub(super) shut: Option<GivenBack>,
     /// By origin: the first delivery that was given back.
@@ -48,6 +50,7 @@ impl Outbox {
             writer: None,
             look: false,
             ending: None,
+            holds: false,
             shut: None,
             given_back: HashMap::default(),
             end_confirmed: false,
@@ -108,6 +111,10 @@ impl Outbox {
 
     /// Something was added to the queue.
     pub(super) fn pushed(&mut self, now: Duration, wake: &mut Vec<Waker>) -> Option<Turn> {
+        if self.holds {
+            wake.extend(self.writer.take_if(|_| self.output.bytes() > self.limit));
+            return None;
+        }
         if self.output.bytes() > self.limit {
             self.ending.get_or_insert(CloseReason::SlowReader);
         }

@@ -69,9 +69,19 @@ fn only_a_first_pdu_has_to_be_complete_in_time() {
 #[test]
 fn a_link_that_takes_nothing_ends() {
     let link = link();
-    link.send(Duration::from_secs(1), &mut Vec::new(), None, |out| {
-        out.push(0);
-    });
+    let query = Query {
+        gateway: 1,
+        sequence: 1,
+    };
+    link.answer(
+        Duration::from_secs(1),
+        &mut Vec::new(),
+        query,
+        None,
+        |out| {
+            out.push(0);
+        },
+    );
     link.heard(Duration::from_secs(50), false);
 
     tick(&link, 60, false);

@@ -85,6 +85,10 @@ impl Socket for Connection {
         false
     }
 
+    fn has_everything(_: &tcp::OwnedWriteHalf) -> bool {
+        true
+    }
+
     fn limit_leftovers(_: &tcp::OwnedWriteHalf, _: Duration) -> io::Result<()> {
         Ok(())
     }
