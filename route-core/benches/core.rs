@@ -26,7 +26,7 @@ fn core_of(links: u64, users_each: u64) -> Core {
     for number in 1..=links {
         let peer = SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], 4000));
         let opened = Change::Opened {
-            peer,
+            peer: peer.into(),
             restored: None,
         };
         let mut transaction = core.transaction(NOW);

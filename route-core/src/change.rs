@@ -47,6 +47,26 @@ pub struct TableEntry {
     pub hidden: u16,
 }
 
+/// Where a link comes from, and so what tells MsgServers apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Peer<'a> {
+    /// Its address. Several MsgServers may share the IP, and one may have several.
+    pub address: SocketAddr,
+    /// What the operator calls the MsgServer, if that is said: links of one name are of one
+    /// MsgServer, links of two names are not.
+    pub msg_server: Option<&'a str>,
+}
+
+impl From<SocketAddr> for Peer<'_> {
+    /// Without a name.
+    fn from(address: SocketAddr) -> Self {
+        Peer {
+            address,
+            msg_server: None,
+        }
+    }
+}
+
 /// Why a link ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CloseReason {
@@ -81,8 +101,8 @@ pub fn micros(now: Duration) -> i64 {
 pub enum Change<'a> {
     /// A MsgServer connected. First change of every link.
     Opened {
-        /// Its address; links of one IP may belong to one MsgServer.
-        peer: SocketAddr,
+        /// Where from.
+        peer: Peer<'a>,
         /// Set when the link is older than this node.
         restored: Option<Restored>,
     },

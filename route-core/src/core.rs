@@ -10,7 +10,7 @@ use crate::delivery::{Payload, ReturnedRun, Taken};
 use crate::ending::Ending;
 use crate::event_log::Event;
 use crate::ids::LinkId;
-use crate::links::{Link, Reach};
+use crate::links::{Link, Part, Reach};
 use crate::output::{Answer, Outputs};
 use crate::presence::{Client, Presence};
 use crate::receipt::Receipt;
@@ -122,7 +122,7 @@ impl Transaction<'_> {
             if self.core.presence.links.slot(id).is_some() {
                 return Err(LinkError::AlreadyOpen(id));
             }
-            let link = Link::new(id, sequence, peer, restored);
+            let link = Link::new(id, sequence, peer, self.now, restored);
             self.parts().open(link);
             return Ok(());
         }
@@ -136,15 +136,13 @@ impl Transaction<'_> {
             }
             Change::List { entries, last } => {
                 core.presence.links[slot].reports();
-                if !last && !core.presence.links[slot].is_listed() {
-                    self.parts().first_list_begins(slot);
-                }
-                let core = &mut *self.core;
                 core.presence.list(now, slot, entries, &mut core.outputs);
                 if last && core.presence.links.list_ends(slot) {
                     self.parts().first_list_is_complete(slot, sequence, effect);
                     let core = &mut *self.core;
                     core.presence.end_all_twins(now, slot, &mut core.outputs);
+                } else {
+                    self.parts().updated(slot);
                 }
             }
             Change::Update {
@@ -187,7 +185,7 @@ impl Transaction<'_> {
             pdu: pdu.clone(),
         });
         let cause = Cause::entry(id, sequence);
-        let stand_in = self.view().stand_in(slot);
+        let stand_in = self.stand_in(slot);
         let payload = Payload::of_pdu(pdu, read_at);
         self.routing()
             .envelope(cause, [Some(slot), stand_in], audience, payload);
@@ -250,7 +248,11 @@ impl Transaction<'_> {
 
     /// A gateway can be reached in another way than before.
     pub fn set_reach(&mut self, gateway: u64, reach: Reach) {
-        self.core.presence.links.reach.set(gateway, reach);
+        let links = &mut self.core.presence.links;
+        links.reach.set(gateway, reach);
+        if reach == Reach::Here {
+            links.doubt_anew(self.now);
+        }
     }
 
     /// A gateway will not come back: its links end.
@@ -320,6 +322,15 @@ impl Transaction<'_> {
         if effect == Effect::Notify && shows && !unseen {
             self.routing().notify(&mut cause, client, status);
         }
+        self.parts().updated(slot);
+    }
+
+    /// Another link of the same MsgServer, that receives for this one.
+    fn stand_in(&mut self, slot: u32) -> Option<u32> {
+        let links = &self.core.presence.links;
+        let heir = self.core.successions.stands_for(links[slot].id, links);
+        let heir = heir.filter(|_| links[slot].part() == Some(Part::Shadow));
+        heir.or_else(|| self.parts().standing().partner(slot))
     }
 
     fn routing(&mut self) -> Routing<'_> {

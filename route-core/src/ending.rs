@@ -55,7 +55,7 @@ impl Ending {
         let mut left = budget;
         while let Some((slot, causes)) = self.slots.front() {
             let slot = *slot;
-            let held = routing.presence.sessions.held_by(slot) as usize;
+            let held = routing.presence.sessions.kept_by(slot) as usize;
             let before = routing.out.also_caused_by(causes);
             let more = remove_sessions(slot, left, self.notify, routing);
             routing.out.no_more(before);

@@ -43,7 +43,7 @@ mod succession;
 mod view;
 
 pub use change::{
-    Change, CloseReason, Effect, ListEntry, ReportedStatus, Restored, TableEntry, micros,
+    Change, CloseReason, Effect, ListEntry, Peer, ReportedStatus, Restored, TableEntry, micros,
 };
 pub use core::{Core, LinkError, Transaction};
 pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken};

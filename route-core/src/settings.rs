@@ -8,7 +8,7 @@ pub enum FanOut {
     /// Exactly the links whose MsgServer would do something with it.
     #[default]
     Directed,
-    /// Every link, as the C++ RouteServer does. Roles have no effect.
+    /// Every MsgServer, as the C++ RouteServer does, but on one link each.
     Broadcast,
 }
 

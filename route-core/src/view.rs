@@ -6,6 +6,7 @@ use crate::ids::{LinkId, UserId};
 use crate::links::{Links, Part};
 use crate::presence::{Presence, Sessions};
 use crate::routing::Router;
+use crate::standing::DOUBT;
 use crate::status::{SessionView, Summary};
 use crate::succession::Successions;
 
@@ -97,13 +98,14 @@ impl<'a> View<'a> {
         self.sessions().scan(cursor, max, visit)
     }
 
-    /// Is this an open link that has not claimed, at whose address no claimed link stands?
+    /// Is this an open link that has not claimed, and no claimed link of its MsgServer, as far as
+    /// that is known, stands?
     pub fn is_unclaimed(self, id: LinkId) -> bool {
         let links = self.index();
         let stands = |member: &u32| links[*member].is_claimed() && links[*member].is_active();
         links.slot(id).is_some_and(|slot| {
             let link = &links[slot];
-            !link.is_claimed() && !links.group(link.peer.ip()).iter().any(stands)
+            !link.is_claimed() && !links.kin(slot).any(|member| stands(&member))
         })
     }
 
@@ -131,8 +133,11 @@ impl<'a> View<'a> {
 
     /// When [`advance`](crate::Transaction::advance) has something to do next.
     pub fn next_deadline(self) -> Option<Duration> {
-        let deadlines = self.successions.deadlines();
-        deadlines.map(|(until, _)| until).min()
+        let deadlines = self.successions.deadlines().map(|(until, _)| until);
+        let doubted = self.index().doubted().next();
+        deadlines
+            .chain(doubted.map(|(since, _)| since + DOUBT))
+            .min()
     }
 
     /// Links of a gateway that others have succeeded, or that have left a seat, and that may still
@@ -156,16 +161,6 @@ impl<'a> View<'a> {
                 .map(|user| sessions.legacy_online_as_if(user, hidden, shown))
                 .collect(),
             None => users.map(|user| sessions.legacy_online(user)).collect(),
-        }
-    }
-
-    /// Another link of the same MsgServer, that receives for this one.
-    pub(crate) fn stand_in(self, slot: u32) -> Option<u32> {
-        let link = &self.index()[slot];
-        match link.part()? {
-            Part::Active => None,
-            Part::Waiting { stand_in } => Some(stand_in),
-            Part::Shadow => self.successions.stands_for(link.id, self.index()),
         }
     }
 

@@ -280,7 +280,7 @@ impl World {
                 let list;
                 let change = match told {
                     Told::Opened(peer) => Change::Opened {
-                        peer,
+                        peer: peer.into(),
                         restored: None,
                     },
                     Told::List(entries) => {

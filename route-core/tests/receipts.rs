@@ -25,7 +25,7 @@ fn core() -> Core {
     let mut core = Core::new(Settings::default());
     let mut transaction = core.transaction(Duration::ZERO);
     for (id, host) in [(SENDER, 1), (CLAIMED, 2), (OTHER, 2)] {
-        let peer = SocketAddr::from(([10, 0, 0, host], 4000));
+        let peer = SocketAddr::from(([10, 0, 0, host], 4000)).into();
         let restored = None;
         apply(&mut transaction, id, Change::Opened { peer, restored });
         let user = ListEntry {
@@ -200,10 +200,26 @@ fn a_seat_that_nobody_inherits_lets_go() {
     let mut transaction = core.transaction(Duration::ZERO);
     transaction.under(Some(closed.clone()));
     close(&mut transaction, CLAIMED);
-    transaction.under(None);
-    close(&mut transaction, OTHER);
     drop(transaction);
-    assert!(!closed.is_last());
+    assert!(!closed.is_last(), "the other link may claim");
+    close(&mut core.transaction(Duration::ZERO), OTHER);
+    assert!(closed.is_last(), "nobody is left who could");
+
+    let mut core = self::core();
+    let mut transaction = core.transaction(Duration::ZERO);
+    let leaves = Change::Update {
+        user: UserId(7),
+        client_type: ClientType(1),
+        status: ReportedStatus::Offline,
+    };
+    apply(&mut transaction, OTHER, leaves);
+    transaction.under(Some(closed.clone()));
+    close(&mut transaction, CLAIMED);
+    drop(transaction);
+    assert!(
+        !closed.is_last(),
+        "nothing says whose link the other one is"
+    );
 
     core.transaction(Duration::from_secs(2)).advance();
 

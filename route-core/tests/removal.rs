@@ -17,7 +17,7 @@ fn a_large_link_is_removed_piece_by_piece_and_leaves_nothing() {
     // given a link with 10 000 users
     let mut core = Core::new(Settings::default());
     let mut transaction = core.transaction(NOW);
-    let peer = SocketAddr::from(([10, 0, 0, 1], 1));
+    let peer = SocketAddr::from(([10, 0, 0, 1], 1)).into();
     let restored = None;
     apply(&mut transaction, 1, 1, Change::Opened { peer, restored });
     let entries: Vec<ListEntry> = (0..10_000)

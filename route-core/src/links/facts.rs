@@ -1,9 +1,11 @@
 //! What is known of one link.
 
+use std::cmp::Reverse;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::change::{CloseReason, Restored};
+use crate::change::{CloseReason, Peer, Restored};
 use crate::ids::LinkId;
 
 /// One MsgServer connection.
@@ -11,6 +13,12 @@ use crate::ids::LinkId;
 pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) peer: SocketAddr,
+    /// What the operator calls its MsgServer, if that is said.
+    pub(crate) msg_server: Option<Arc<str>>,
+    /// Of the links that there have been, by age.
+    pub(super) number: u64,
+    /// When it was opened, unless that was before the node.
+    pub(crate) opened: Option<Duration>,
     pub(crate) phase: Phase,
     pub(crate) claim: Claim,
     pub(crate) reported: Reported,
@@ -18,9 +26,15 @@ pub(crate) struct Link {
     pub(super) opaque: bool,
     /// Highest sequence applied.
     pub(crate) sequence: u64,
-    /// It claimed while nothing was there to inherit, so the link that it succeeds may be closed
-    /// late.
-    pub(crate) expects: Option<Expectation>,
+    /// The claimed link whose table was most like its own when both its claim and its list were
+    /// there: it succeeds that one when it closes.
+    pub(crate) supersedes: Option<LinkId>,
+    /// The leading link with which it has had much in common, the last one.
+    pub(crate) tied: Option<LinkId>,
+    /// By slot: how many of its sessions these links hold, too.
+    pub(super) shared: Vec<(u32, u32)>,
+    /// Since when its sessions say that it should play another part.
+    pub(crate) doubted: Option<Duration>,
     /// The first position that was routed to it since it became active.
     pub(crate) serves_from: u64,
 }
@@ -37,8 +51,7 @@ pub(crate) enum Phase {
     Ended(End),
 }
 
-/// Which part a link plays for its MsgServer. Only in directed mode; in broadcast mode every open
-/// link is active.
+/// Which part a link plays for its MsgServer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Part {
     /// It receives, its sessions are presence, its updates cause notices.
@@ -86,27 +99,22 @@ pub(crate) enum Reported {
     List,
 }
 
-/// What a claiming link may still inherit.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Expectation {
-    /// The first position that was routed to it by itself.
-    pub(crate) from: u64,
-    /// Not after this.
-    pub(crate) until: Duration,
-}
-
 impl Link {
     /// A link that has just been opened, or is known from before.
     pub(crate) fn new(
         id: LinkId,
         sequence: u64,
-        peer: SocketAddr,
+        peer: Peer<'_>,
+        now: Duration,
         restored: Option<Restored>,
     ) -> Self {
         let claimed_at = restored.and_then(|restored| restored.claimed_at);
         Link {
             id,
-            peer,
+            peer: peer.address,
+            msg_server: peer.msg_server.map(Arc::from),
+            number: 0,
+            opened: restored.is_none().then_some(now),
             phase: Phase::Open(Part::Active),
             claim: claimed_at.map_or(Claim::None, |at| Claim::Claimed { at }),
             reported: match restored {
@@ -116,7 +124,10 @@ impl Link {
             },
             opaque: restored.is_some_and(|restored| restored.opaque),
             sequence,
-            expects: None,
+            supersedes: None,
+            tied: None,
+            shared: Vec::new(),
+            doubted: None,
             serves_from: 0,
         }
     }
@@ -138,6 +149,11 @@ impl Link {
 
     pub(crate) fn is_seat(&self) -> bool {
         matches!(self.phase, Phase::Seat(_))
+    }
+
+    /// Nothing but sessions is left of it.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.phase, Phase::Ended(_))
     }
 
     pub(crate) fn is_claimed(&self) -> bool {
@@ -163,6 +179,11 @@ impl Link {
         self.reported = self.reported.max(Reported::Something);
     }
 
+    /// The more, the older.
+    pub(crate) fn seniority(&self) -> Reverse<u64> {
+        Reverse(self.number)
+    }
+
     /// Its MsgServer has, or seems to have, no better one, and its users are known.
     pub(crate) fn leads(&self) -> bool {
         match self.claim {
@@ -170,10 +191,5 @@ impl Link {
             Claim::StandIn => true,
             Claim::Claimed { .. } => self.is_listed(),
         }
-    }
-
-    /// It stands for its MsgServer while another one of it may do so, too.
-    pub(crate) fn may_claim(&self) -> bool {
-        self.is_open() && self.claim == Claim::None && self.is_listed()
     }
 }

@@ -1,10 +1,9 @@
-//! All links: by slot, by id in delivery order, by address.
+//! All links: by slot, by id in delivery order, by MsgServer.
 
-use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use foldhash::fast::RandomState;
-
+use super::groups::Groups;
 use super::reach::Absent;
 use super::{Link, Phase, Reported};
 use crate::ids::LinkId;
@@ -19,22 +18,21 @@ pub(crate) struct Links {
     free: Vec<u32>,
     /// Open links, sorted: by gateway, then number, as deliveries name them.
     order: Vec<(LinkId, u32)>,
-    /// Open links and seats by IP address, oldest first.
-    groups: HashMap<IpAddr, Vec<u32>, RandomState>,
+    groups: Groups,
+    /// How many there have been.
+    opened: u64,
     opaque: usize,
     pub(crate) reach: Absent,
-    /// Addresses that several links have had at a time, up to [`MOST_SHARED`].
-    shared: HashSet<IpAddr, RandomState>,
+    /// Links whose part is doubted, and since when.
+    doubted: BTreeSet<(Duration, u32)>,
 }
-
-/// Far more addresses than a site has MsgServers with several connections; those beyond count as
-/// having one.
-const MOST_SHARED: usize = 65_536;
 
 impl Links {
     /// Adds an open link. Its id must not be taken.
-    pub(crate) fn insert(&mut self, link: Link) -> u32 {
-        let (id, ip) = (link.id, link.peer.ip());
+    pub(crate) fn insert(&mut self, mut link: Link) -> u32 {
+        let id = link.id;
+        self.opened += 1;
+        link.number = self.opened;
         self.opaque += usize::from(link.opaque);
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -50,10 +48,12 @@ impl Links {
             Ok(_) => debug_assert!(false, "link {id} is open already"),
             Err(place) => self.order.insert(place, (id, slot)),
         }
-        let group = self.groups.entry(ip).or_default();
-        group.push(slot);
-        if group.len() > 1 && self.shared.len() < MOST_SHARED {
-            self.shared.insert(ip);
+        let link = self.slots[slot as usize].as_ref();
+        let crowd = link.map_or(&[][..], |link| self.groups.join(slot, link));
+        for member in crowd {
+            if let Some(link) = &mut self.slots[*member as usize] {
+                link.shared = Vec::new();
+            }
         }
         slot
     }
@@ -68,19 +68,79 @@ impl Links {
         }
     }
 
-    /// Several links have had this address at a time.
-    pub(crate) fn had_several(&self, ip: IpAddr) -> bool {
-        self.shared.contains(&ip)
+    /// Several links of its identity have been there at a time.
+    pub(crate) fn had_several(&self, slot: u32) -> bool {
+        self.groups.had_several(&self[slot])
     }
 
+    /// It is over, for all others.
     pub(crate) fn leave_group(&mut self, slot: u32) {
-        let ip = self[slot].peer.ip();
-        if let Some(group) = self.groups.get_mut(&ip) {
-            group.retain(|member| *member != slot);
-            if group.is_empty() {
-                self.groups.remove(&ip);
+        if let Some(link) = &self.slots[slot as usize] {
+            self.groups.leave(slot, link);
+        }
+        for (other, _) in std::mem::take(&mut self[slot].shared) {
+            self[other].shared.retain(|(it, _)| *it != slot);
+        }
+        self.doubt(slot, None);
+    }
+
+    /// Are tables compared with that of this link?
+    pub(crate) fn compares(&self, slot: u32) -> bool {
+        self.groups.compares(&self[slot])
+    }
+
+    /// So many links share its address that no tables are compared.
+    pub(crate) fn is_crowded(&self, slot: u32) -> bool {
+        self.groups.is_crowded(&self[slot])
+    }
+
+    /// Two links that may be of one MsgServer hold, or do not hold any more, the same session.
+    pub(crate) fn share(&mut self, a: u32, b: u32, holds: bool) {
+        for (slot, other) in [(a, b), (b, a)] {
+            let shared = &mut self[slot].shared;
+            match shared.iter().position(|(it, _)| *it == other) {
+                Some(place) if holds => shared[place].1 += 1,
+                Some(place) if shared[place].1 > 1 => shared[place].1 -= 1,
+                Some(place) => {
+                    shared.swap_remove(place);
+                }
+                None if holds => shared.push((other, 1)),
+                None => debug_assert!(false, "what they do not share any more, they shared"),
             }
         }
+    }
+
+    /// This link, and those with which it shares sessions.
+    pub(crate) fn sharing(&self, slot: u32) -> Vec<u32> {
+        let shared = self[slot].shared.iter().map(|(other, _)| *other);
+        shared.chain([slot]).collect()
+    }
+
+    /// How many sessions both hold. Known of links that may be of one MsgServer.
+    pub(crate) fn shared(&self, a: u32, b: u32) -> u32 {
+        let shared = self[a].shared.iter().find(|(it, _)| *it == b);
+        shared.map_or(0, |(_, count)| *count)
+    }
+
+    /// Its sessions say, since then, that it should play another part, or they say so no more.
+    pub(crate) fn doubt(&mut self, slot: u32, since: Option<Duration>) {
+        if let Some(before) = std::mem::replace(&mut self[slot].doubted, since) {
+            self.doubted.remove(&(before, slot));
+        }
+        self.doubted.extend(since.map(|since| (since, slot)));
+    }
+
+    /// Something comes to be known only now: nothing has been doubted for long.
+    pub(crate) fn doubt_anew(&mut self, now: Duration) {
+        let doubted: Vec<u32> = self.doubted().map(|(_, slot)| slot).collect();
+        for slot in doubted {
+            self.doubt(slot, Some(now));
+        }
+    }
+
+    /// Links whose part is doubted, and since when, the longest first.
+    pub(crate) fn doubted(&self) -> impl Iterator<Item = (Duration, u32)> + '_ {
+        self.doubted.iter().copied()
     }
 
     /// Frees the slot of a link whose last session is gone.
@@ -134,9 +194,29 @@ impl Links {
             .map(|(_, slot)| (*slot, &self[*slot]))
     }
 
-    /// Open links and seats that share this address.
-    pub(crate) fn group(&self, ip: IpAddr) -> &[u32] {
-        self.groups.get(&ip).map_or(&[], Vec::as_slice)
+    /// Open links and seats that are, or may be, of the same MsgServer as this one.
+    pub(crate) fn kin(&self, slot: u32) -> impl Iterator<Item = u32> + use<'_> {
+        let link = &self[slot];
+        let of_name = self.groups.of_name(link).iter();
+        let of_address = self.groups.of_address(link).iter();
+        let of_address = of_address.filter(move |member| self.may_be_one(slot, **member));
+        let all = of_name.chain(of_address).copied();
+        all.filter(move |member| *member != slot)
+    }
+
+    /// They share an address, and not both have a name: they may be of one MsgServer.
+    pub(crate) fn may_be_one(&self, a: u32, b: u32) -> bool {
+        let (a, b) = (&self[a], &self[b]);
+        a.peer.ip() == b.peer.ip() && (a.msg_server.is_none() || b.msg_server.is_none())
+    }
+
+    /// Both have the same name: they are of one MsgServer.
+    pub(crate) fn are_one(&self, a: u32, b: u32) -> bool {
+        self[a].msg_server.is_some() && self[a].msg_server == self[b].msg_server
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> Option<&Link> {
+        self.slots.get(slot as usize)?.as_ref()
     }
 
     pub(crate) fn slots(&self) -> usize {

@@ -1,9 +1,10 @@
 //! The links: what is known of each, which there are, and which gateways can be reached.
 
 mod facts;
+mod groups;
 mod index;
 mod reach;
 
-pub(crate) use facts::{Claim, End, Expectation, Link, Part, Phase, Reported};
+pub(crate) use facts::{Claim, End, Link, Part, Phase, Reported};
 pub(crate) use index::Links;
 pub use reach::Reach;

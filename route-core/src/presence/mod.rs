@@ -176,11 +176,10 @@ impl Presence {
         if !links.reach.any_away() || !links[slot].is_active() {
             return;
         }
-        let ip = links[slot].peer.ip();
         let is_twin = |other: &u32| {
-            let link = &links[*other];
-            let serves = link.is_active() && link.peer.ip() == ip;
-            *other != slot && serves && links.is_detached(*other)
+            let other = *other;
+            let is_kin = links.are_one(slot, other) || links.may_be_one(slot, other);
+            other != slot && is_kin && links[other].is_active() && links.is_detached(other)
         };
         // A link that holds several client types of the user comes several times.
         let twins: Vec<u32> = self.sessions.holders(client.user).filter(is_twin).collect();
@@ -200,7 +199,17 @@ impl Presence {
         out: &mut Outputs,
     ) {
         let since = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        let held = self.sessions.held_by(slot);
         let (before, after) = self.sessions.step(slot, client, step, since);
+        let holds = self.sessions.held_by(slot);
+        if holds != held && self.links.compares(slot) {
+            for other in self.sessions.holders_of(client) {
+                let counts = other != slot && !self.links[other].has_ended();
+                if counts && self.links.may_be_one(slot, other) {
+                    self.links.share(slot, other, holds > held);
+                }
+            }
+        }
         out.changed(client.user, before, after, reason);
     }
 }

@@ -61,7 +61,10 @@ impl Head {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OfLink {
     first: u32,
+    /// Lingering ones included.
     pub(super) sessions: u32,
+    /// Those with logins.
+    pub(super) held: u32,
     pub(super) desktop: u32,
     pub(super) shown: bool,
 }
@@ -70,6 +73,7 @@ impl OfLink {
     const NOTHING: OfLink = OfLink {
         first: NIL,
         sessions: 0,
+        held: 0,
         desktop: 0,
         shown: false,
     };
@@ -230,11 +234,15 @@ impl Records {
                 brought: step.brings(),
             });
         };
+        let of_link = &mut self.links[slot as usize];
         if session.logins.is_empty() {
             session.since = since;
+        } else {
+            of_link.held -= 1;
         }
         session.logins = session.logins.after(step);
         session.brought |= step.brings();
+        of_link.held += u32::from(!session.logins.is_empty());
         if session.logins.is_empty() && !(lingers && session.brought) {
             self.remove(first, previous, at)
         } else {
@@ -293,6 +301,7 @@ impl Records {
         let of_link = &mut self.links[session.link as usize];
         of_link.first = at;
         of_link.sessions += 1;
+        of_link.held += 1;
         of_link.desktop += u32::from(ClientType(session.client_type).is_desktop());
         at
     }
@@ -303,6 +312,7 @@ impl Records {
         let session = self.slab[at as usize];
         let of_link = &mut self.links[session.link as usize];
         of_link.sessions -= 1;
+        of_link.held -= u32::from(!session.logins.is_empty());
         of_link.desktop -= u32::from(ClientType(session.client_type).is_desktop());
         if session.prev_of_link == NIL {
             of_link.first = session.next_of_link;

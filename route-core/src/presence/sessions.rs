@@ -41,8 +41,13 @@ impl Sessions {
         self.records.add_link(slot, shown);
     }
 
-    /// How many sessions the link holds.
+    /// How many sessions with logins the link holds.
     pub(crate) fn held_by(&self, slot: u32) -> u32 {
+        self.records.link(slot).held
+    }
+
+    /// The same with those that linger.
+    pub(crate) fn kept_by(&self, slot: u32) -> u32 {
         self.records.link(slot).sessions
     }
 
@@ -114,6 +119,16 @@ impl Sessions {
                 let client_type = ClientType(session.client_type);
                 (session.link, client_type, session.logins, session.since)
             })
+    }
+
+    /// The slots of links that hold this client.
+    pub(crate) fn holders_of(&self, client: Client) -> impl Iterator<Item = u32> {
+        let sessions = self.records.of_user(self.first(client.user));
+        sessions
+            .filter(move |session| {
+                session.client_type == client.client_type.0 && !session.logins.is_empty()
+            })
+            .map(|session| session.link)
     }
 
     /// What the link holds of this user and client type.
@@ -208,7 +223,7 @@ impl Sessions {
             }
             changed(user, before, after);
         }
-        self.held_by(slot) > 0
+        self.kept_by(slot) > 0
     }
 
     /// Hides one link and shows another in one step (either may be none), and reports every user

@@ -43,21 +43,18 @@ impl FanOuter {
             [None; 2]
         };
         match (self.mode, audience) {
-            (FanOut::Broadcast, _) => {
-                let all = presence.links.in_order().map(|(slot, _)| slot);
-                self.chosen
-                    .extend(all.filter(|slot| !skipped.contains(&Some(*slot))));
-            }
             (FanOut::Directed, Audience::Users(users)) => {
                 self.holders(presence, skipped, users);
             }
-            (FanOut::Directed, _) => {
+            (mode, _) => {
                 let open = presence.links.in_order().map(|(slot, _)| slot);
                 let all = open.chain(successions.seats());
+                let concerned =
+                    |slot| mode == FanOut::Broadcast || concerns(presence, slot, audience);
                 self.chosen.extend(all.filter(|slot| {
                     !skipped.contains(&Some(*slot))
                         && receives(&presence.links[*slot])
-                        && concerns(presence, *slot, audience)
+                        && concerned(*slot)
                 }));
             }
         }

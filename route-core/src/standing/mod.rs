@@ -2,48 +2,60 @@
 //!
 //! A MsgServer may be connected to several gateways. It claims one of its connections, reports
 //! status on all of them and everything else on the claimed one; when that dies, it claims another
-//! within milliseconds. The protocol carries no identity: links may belong to one MsgServer when
-//! their IP addresses are equal, and several MsgServers may share an address. The rules:
+//! within milliseconds. The protocol carries no identity. So the operator may give a name: links of
+//! one name are of one MsgServer. Others are compared with the links of their address, for several
+//! MsgServers may share it: by the sessions (user and client type) that both hold. A link **counts**
+//! when its first list is complete; one that does not matters to nobody. The rules:
 //!
-//! - A claimed link is **active**: it receives, its sessions are presence, its updates cause
-//!   notices.
-//! - An unclaimed link is active too, unless an active claimed link with a complete list, or a
-//!   seat, has its address: then it is a **shadow**, whose table is kept silently.
-//! - A claimed link that closes while an unclaimed link with a complete list has its address leaves
-//!   a **seat**: its sessions stay, what is routed to it is held. The claim of another link of that
-//!   address inherits: it gets what was held, its own table replaces the seat's, and notices are
-//!   made for the differences only. A seat that nobody inherits ends as a closed link.
+//! 1. A claimed link is **active**: it receives, its sessions are presence, its updates cause
+//!    notices. An unclaimed one is active, too, unless it is a **shadow**, whose table is kept
+//!    silently: it has no sessions while a claimed link that counts, or a seat, may be of its
+//!    MsgServer, or one of these holds more than half of its sessions, or it holds much the same as
+//!    an older unclaimed link.
+//! 2. What lists and claims say holds at once. What updates say, only after [`DOUBT`]: the same
+//!    login may be read on either connection first.
+//! 3. A shadow that claims **succeeds** the link whose shadow it is, whether or not the end of that
+//!    link is known: it gets what could not be sent to it, its table replaces the other's, and
+//!    notices are made for the differences only. The old one is a shadow from then on, and its
+//!    gateway is asked to close it.
+//! 4. Any other claimed link is a MsgServer of its own. If another claimed link holds much the same
+//!    when its list and its claim are there, it succeeds that one when it closes; at once, if its
+//!    gateway is away or both have one name.
+//! 5. A claimed link that closes leaves a **seat** while an open link may be of its MsgServer: its
+//!    sessions stay, what is routed to it is held. The claim of a link that holds much the same
+//!    inherits. If nobody claims in time, a shadow of it **stands in**. A seat without a link that
+//!    may claim it ends at once. A link whose own claimed link lives never gets another's seat.
+//! 6. If the gateway of a claimed link comes back after another link has begun to stand in for it,
+//!    it **waits** as a shadow, for as long as its stand-in lives.
 //!
-//! Refinements follow from several MsgServers behind one address, and from gateways that report at
-//! different speed or are away for a while:
-//!
-//! - The tables tell MsgServers apart. Of several candidates, a claim inherits from the one whose
-//!   table is most like its own. Two tables are **alike** if most of the smaller one is in both.
-//! - A claim may be known before the close that caused it, or its gateway may be away. A MsgServer
-//!   claims another connection when the old one is dead and not before; so the claiming link
-//!   inherits at once, the old one is a shadow from then on, and its gateway is asked to close it.
-//! - If the gateway of a claimed link is lost while its MsgServer does not know, nobody claims.
-//!   Then an unclaimed link with a table like it stands in. When the claimed one comes back it
-//!   **waits** as a shadow, for as long as its stand-in lives.
+//! With more than 16 links at one address nothing is compared: claimed links stand, seats and
+//! successions are for names.
 //!
 //! [`Standing`] decides, and changes nothing. `parts` carries out what it decides.
 
+mod differences;
 mod likeness;
 pub(crate) mod parts;
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::change::CloseReason;
+use crate::ids::LinkId;
 use crate::links::{Claim, Links, Part, Phase};
 use crate::presence::Presence;
-use likeness::{Likeness, likeness, most_alike};
+use likeness::Likeness;
+
+/// How long updates have to contradict a link's part before it changes: by then both connections
+/// of a MsgServer have told of a login.
+pub(crate) const DOUBT: Duration = Duration::from_secs(2);
+
+/// Two unclaimed links are compared if each holds as much as this.
+const FEW: u32 = 3;
 
 /// The facts by which it is decided which link stands.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing<'a> {
     presence: &'a Presence,
-    now: Duration,
     /// Of the last thing that was routed.
     position: u64,
 }
@@ -75,88 +87,197 @@ pub(crate) enum Return {
     Stands,
 }
 
+/// The part that an unclaimed link should play.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Due {
+    /// It should play this one.
+    Now(Part),
+    /// Its sessions say so, but they may not be all there.
+    Doubted,
+}
+
+impl Due {
+    /// Until it is sure, a link in doubt is a shadow.
+    pub(crate) fn part(self) -> Part {
+        match self {
+            Due::Now(part) => part,
+            Due::Doubted => Part::Shadow,
+        }
+    }
+}
+
 impl<'a> Standing<'a> {
     /// As things are now.
-    pub(crate) fn new(presence: &'a Presence, now: Duration, position: u64) -> Self {
-        Standing {
-            presence,
-            now,
-            position,
+    pub(crate) fn new(presence: &'a Presence, position: u64) -> Self {
+        Standing { presence, position }
+    }
+
+    /// Whose shadow an unclaimed link is: a leading link's, or a seat's.
+    pub(crate) fn master(&self, slot: u32) -> Option<u32> {
+        let held = self.held_by(slot);
+        self.nearest(slot).filter(|leader| {
+            let shared = u64::from(self.links().shared(slot, *leader));
+            held == 0
+                || self.links().is_crowded(slot)
+                || self.links().are_one(slot, *leader)
+                || shared * 2 > u64::from(held)
+        })
+    }
+
+    /// The leading link, or the seat, that has most in common with this one. Open links come before
+    /// seats, so that a link whose own claimed link lives is no other's.
+    fn nearest(&self, slot: u32) -> Option<u32> {
+        let links = self.links();
+        self.leaders(slot).max_by_key(|leader| {
+            let named = links.are_one(slot, *leader);
+            (named, links.shared(slot, *leader), links[*leader].is_open())
+        })
+    }
+
+    /// The leading link, or the seat, that has much in common with this unclaimed one. That stays
+    /// known when they are told of at different speed.
+    pub(crate) fn tie(&self, slot: u32) -> Option<LinkId> {
+        let is_great = |leader: &u32| self.likeness(slot, *leader).is_great();
+        let leader = self.nearest(slot).filter(is_great);
+        leader.map(|leader| self.links()[leader].id)
+    }
+
+    /// The older unclaimed link that stands for the MsgServer of this unclaimed one.
+    fn elder(&self, slot: u32) -> Option<u32> {
+        let links = self.links();
+        let mut kin = links.kin(slot);
+        kin.find(|other| {
+            let elder = &links[*other];
+            let may_stand = elder.is_active() && elder.claim == Claim::None && elder.is_listed();
+            let enough = self.held_by(slot).min(self.held_by(*other)) >= FEW;
+            let likeness = self.likeness(slot, *other);
+            let is_elder = elder.seniority() > links[slot].seniority() || !links[slot].is_listed();
+            let is_one = likeness.named || (enough && likeness.is_great());
+            may_stand && is_elder && is_one
+        })
+    }
+
+    /// Another link of this one's MsgServer that receives, as far as can be told: nothing that this
+    /// one sends goes there.
+    pub(crate) fn partner(&self, slot: u32) -> Option<u32> {
+        let links = self.links();
+        let link = &links[slot];
+        match link.part()? {
+            Part::Waiting { stand_in } => Some(stand_in),
+            Part::Shadow => self.stands_for(slot),
+            Part::Active => {
+                let superseded = link.supersedes.and_then(|id| links.slot(id));
+                superseded.or_else(|| self.heir(slot).filter(|_| !links.is_crowded(slot)))
+            }
         }
     }
 
-    /// From whom a claiming link inherits: the most similar seat or claimed link of its address. An
-    /// open link counts only if their tables are alike; of equals, a seat before an open link, the
-    /// newest before the others.
+    /// The link that receives for this shadow, if it holds anything by which that can be told.
+    fn stands_for(&self, slot: u32) -> Option<u32> {
+        let is_told = |other: &u32| self.held_by(slot) > 0 || self.links().are_one(slot, *other);
+        let links = self.links();
+        let is_companion = !links[slot].is_listed();
+        let stands = self.master(slot).or_else(|| self.elder(slot));
+        stands.filter(is_told).filter(|_| !is_companion)
+    }
+
+    /// The part of an open unclaimed link, as its sessions and those of others say now.
+    pub(crate) fn due(&self, slot: u32, now: Duration) -> Due {
+        let link = &self.links()[slot];
+        let is_shadow = link.part() == Some(Part::Shadow);
+        let is_new = link.opened.is_some_and(|opened| opened + DOUBT > now);
+        self.due_after(slot, is_shadow || is_new)
+    }
+
+    /// The same for an unclaimed link that has just been restored.
+    pub(crate) fn due_of_restored(&self, slot: u32) -> Due {
+        self.due_after(slot, false)
+    }
+
+    /// `follows`: it is, or may be, a shadow so far.
+    fn due_after(&self, slot: u32, follows: bool) -> Due {
+        if self.master(slot).is_some() || self.elder(slot).is_some() {
+            return Due::Now(Part::Shadow);
+        }
+        let of_leader = |leader| u64::from(self.links().shared(slot, leader));
+        let shared: u64 = self.leaders(slot).map(of_leader).sum();
+        // What is restored may be of two moments.
+        let restored = self.links()[slot].opened.is_none() && shared > 0;
+        if self.leaders(slot).next().is_none() || !(follows || restored) {
+            return Due::Now(Part::Active);
+        }
+        if shared * 2 >= u64::from(self.held_by(slot)) {
+            return Due::Now(Part::Shadow);
+        }
+        Due::Doubted
+    }
+
+    /// Every gateway is here, so that what other links have told is known.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.links().reach.any_absent()
+    }
+
+    /// From whom a claiming link inherits at once.
     pub(crate) fn predecessor(&self, slot: u32) -> Option<u32> {
         let links = self.links();
-        // Before its list, a claim is that of a MsgServer that has just connected: it succeeds
-        // nobody.
+        // Before its list, a claim is that of a MsgServer that has just connected.
         if !links[slot].is_listed() {
             return None;
         }
-        let mut best: Option<(u32, Likeness)> = None;
-        for member in self.others(slot) {
-            let link = &links[member];
-            let stands = link.leads() && link.is_active();
-            let likeness = self.likeness(member, slot);
-            if !(link.is_seat() || (stands && likeness.is_great())) {
-                continue;
-            }
-            let better = match best {
-                None => true,
-                Some((chosen, before)) => {
-                    likeness.exceeds(before)
-                        || (!before.exceeds(likeness)
-                            && (link.is_seat() || links[chosen].is_open()))
-                }
-            };
-            if better {
-                best = Some((member, likeness));
-            }
-        }
-        best.map(|(chosen, _)| chosen)
+        self.best(
+            slot,
+            self.leaders(slot).filter(|leader| {
+                let likeness = self.likeness(slot, *leader);
+                let of_nothing = likeness.is_of_nothing()
+                    && !links.is_crowded(slot)
+                    && (links[*leader].is_seat() || self.leaders(slot).count() == 1);
+                let is_tied = links[slot].tied == Some(links[*leader].id);
+                likeness.is_great() || is_tied || of_nothing
+            }),
+        )
     }
 
-    /// A claimed link steps back while its first list comes in parts, if another link of its
-    /// address serves the same users: so nobody gets anything twice.
-    pub(crate) fn is_served(&self, slot: u32) -> bool {
-        let links = self.links();
-        let link = &links[slot];
-        let serves = |other: u32| {
-            let other = &links[other];
-            other.is_active() && !other.is_claimed() && other.is_listed()
-        };
-        link.is_claimed() && link.is_active() && self.others(slot).any(serves)
-    }
-
-    /// Of a link that claimed before its list: the seat, or the link whose gateway is away, that it
-    /// succeeds, because it is that of a MsgServer that came back.
+    /// Of a link that claimed before its list: whom it succeeds now, because it is that of a
+    /// MsgServer that came back.
     pub(crate) fn vacant(&self, slot: u32) -> Option<u32> {
         let links = self.links();
         if !links[slot].is_claimed() {
             return None;
         }
-        let is_vacant = |member: u32| {
-            let link = &links[member];
-            let serves = link.leads() && link.is_active();
-            !link.is_open() || (serves && links.is_detached(member))
+        let is_vacant = |leader: &u32| {
+            let gone = !links[*leader].is_open() || links.is_detached(*leader);
+            let likeness = self.likeness(slot, *leader);
+            likeness.named || (gone && likeness.is_great())
         };
-        let half = |member: u32| {
-            let common = self.likeness(member, slot).common;
-            common > 0 && common * 2 >= u64::from(self.presence.sessions.held_by(member))
-        };
-        let group = links.group(links[slot].peer.ip()).iter().rev().copied();
-        let mut others = group.filter(|member| *member != slot);
-        others.find(|member| is_vacant(*member) && half(*member))
+        self.best(slot, self.leaders(slot).filter(is_vacant))
+    }
+
+    /// The claimed link that this claimed one, which may have been its shadow, will succeed when it
+    /// closes.
+    pub(crate) fn superseded(&self, slot: u32, was_shadow: bool) -> Option<u32> {
+        let links = self.links();
+        if !links[slot].is_listed() {
+            return None;
+        }
+        let open = |leader: &u32| links[*leader].is_open();
+        let alike = |leader: &u32| self.likeness(slot, *leader).is_great();
+        let best = self.best(slot, self.leaders(slot).filter(open).filter(alike));
+        // What its gateway has told of a shadow's link may be old.
+        let nearest = self.nearest(slot).filter(|_| was_shadow).filter(open);
+        best.or_else(|| nearest.filter(|leader| links.shared(slot, *leader) > 0))
     }
 
     /// A link that a predecessor of this node, or this node until it lost the gateway, knew as
-    /// claimed is back with its table. Which of its MsgServer's links stands for it now?
-    pub(crate) fn back(&self, slot: u32) -> Return {
+    /// claimed is back with its table. Which of its MsgServer's links stands for it now? `heir`: an
+    /// open link that has succeeded it.
+    pub(crate) fn back(&self, slot: u32, heir: Option<u32>) -> Return {
         let links = self.links();
-        let serves = |member: &u32| links[*member].is_active() && links[*member].is_listed();
-        let Some(other) = self.most_alike(slot, self.others(slot).filter(serves)) else {
+        let serves = |member: &u32| {
+            let other = &links[*member];
+            other.is_active() && other.is_listed() && self.likeness(slot, *member).is_great()
+        };
+        let alike = || self.best(slot, links.kin(slot).filter(serves));
+        let Some(other) = heir.or_else(alike) else {
             return Return::Stands;
         };
         match (links[slot].claim, links[other].claim) {
@@ -174,105 +295,77 @@ impl<'a> Standing<'a> {
     /// What becomes of a link whose connection is gone.
     pub(crate) fn closing(&self, slot: u32) -> Outcome {
         let link = &self.links()[slot];
-        if !(link.is_active() && link.leads()) {
+        if !link.is_active() {
             return Outcome::Ends;
         }
         if let Some(heir) = self.heir(slot) {
             return Outcome::Inherits(heir);
         }
-        let may_claim = |member| self.links()[member].may_claim();
-        // A known unclaimed link may be of the same MsgServer.
-        if self.others(slot).any(may_claim) || self.may_have_unknown_links(link.peer.ip()) {
+        if link.leads() && self.may_be_claimed(slot) {
             return Outcome::Seat;
         }
-        Outcome::Ends
+        let is_junior = |other: &u32| {
+            let junior = &self.links()[*other];
+            let is_shadow = junior.part() == Some(Part::Shadow) && junior.claim == Claim::None;
+            is_shadow && self.elder(*other) == Some(slot)
+        };
+        let junior = self.links().kin(slot).find(is_junior);
+        junior.map_or(Outcome::Ends, Outcome::Inherits)
     }
 
     /// What becomes of a seat: nobody has claimed, so the MsgServer is gone, or does not know that
     /// the gateway of its claimed link is.
     pub(crate) fn vacancy(&self, seat: u32) -> Outcome {
-        let siblings = || {
-            let others = self.others(seat);
-            others.filter(|member| self.links()[*member].may_claim())
-        };
-        // What a sibling that is out of touch has said so far is old, and if the MsgServer knows
+        let links = self.links();
+        // What a shadow that is out of touch has said so far is old, and if the MsgServer knows
         // that this link is closed, a claim may be on its way.
-        let reach = &self.links().reach;
-        let is_absent = |member: u32| reach.is_absent(self.links()[member].id.gateway);
-        let claim_may_come = self.links()[seat].phase != Phase::Seat(CloseReason::GatewayLost)
-            && siblings().any(is_absent);
-        if !claim_may_come && let Some(sibling) = self.most_alike(seat, siblings()) {
-            return Outcome::Inherits(sibling);
+        let is_absent = |member: u32| links.reach.is_absent(links[member].id.gateway);
+        let claim_may_come = links[seat].phase != Phase::Seat(CloseReason::GatewayLost)
+            && self.shadows(seat).any(is_absent);
+        if !claim_may_come {
+            // It may have told of much since the gateway of this link was cut off.
+            let is_told = |shadow: &u32| {
+                let likeness = self.likeness(seat, *shadow);
+                links[*shadow].is_listed() && (likeness.named || likeness.shared > 0)
+            };
+            let nearest = |shadow: &u32| (links.shared(seat, *shadow), links[*shadow].seniority());
+            let shadows = self.shadows(seat).filter(is_told);
+            if let Some(shadow) = shadows.max_by_key(nearest) {
+                return Outcome::Inherits(shadow);
+            }
         }
-        if self.may_have_unknown_links(self.links()[seat].peer.ip()) {
+        if claim_may_come || self.may_have_unknown_links(seat) {
             return Outcome::Seat;
         }
         Outcome::Ends
     }
 
-    /// Who succeeds a link that has just closed: of the links that claimed without inheriting, the
-    /// one most like it, unless one that has not claimed yet is more like it, or it is less like
-    /// that one than some other claimed link.
+    /// Somebody may still have the seat of this link: an heir, a shadow of it, or one of which it
+    /// cannot be told, or one that the node does not know.
+    pub(crate) fn may_be_claimed(&self, slot: u32) -> bool {
+        self.heir(slot).is_some()
+            || self.shadows(slot).next().is_some()
+            || self.may_have_unknown_links(slot)
+    }
+
+    /// Who succeeds a link that has just closed: one that waits for it, or has claimed while it was
+    /// open; the oldest of those of its name.
     pub(crate) fn heir(&self, closed: u32) -> Option<u32> {
         let links = self.links();
-        let expects = |member: &u32| match links[*member].phase {
+        let id = links[closed].id;
+        let succeeds = |member: &u32| match links[*member].phase {
             Phase::Open(Part::Waiting { stand_in }) => stand_in == closed,
-            Phase::Open(_) => {
-                let expects = links[*member].expects;
-                expects.is_some_and(|expects| expects.until >= self.now)
-            }
+            Phase::Open(_) => links[*member].supersedes == Some(id),
             Phase::Seat(_) | Phase::Ended(_) => false,
         };
-        let mut best: Option<(u32, Likeness)> = None;
-        for member in self.others(closed).filter(expects) {
-            let likeness = self.likeness(closed, member);
-            let may_be = likeness.common > 0 || likeness.fewer == 0;
-            if may_be && best.is_none_or(|(_, before)| likeness.exceeds(before)) {
-                best = Some((member, likeness));
-            }
-        }
-        let (heir, likeness) = best?;
-        let waits = matches!(links[heir].phase, Phase::Open(Part::Waiting { .. }));
-        let rival = self.others(closed).any(|member| {
-            let link = &links[member];
-            if link.may_claim() {
-                let rivals = self.likeness(closed, member);
-                rivals.exceeds(likeness) || (!waits && !likeness.exceeds(rivals))
-            } else {
-                let stands = link.is_active() && link.leads();
-                member != heir && stands && self.likeness(member, heir).exceeds(likeness)
-            }
-        });
-        (!rival).then_some(heir)
+        links.kin(closed).find(succeeds)
     }
 
     /// The open link that waits for this one, its stand-in.
-    pub(crate) fn waits_for(&self, ip: IpAddr, stand_in: u32) -> Option<u32> {
+    pub(crate) fn waits_for(&self, stand_in: u32) -> Option<u32> {
         let waits = Phase::Open(Part::Waiting { stand_in });
-        let mut group = self.links().group(ip).iter().copied();
-        group.find(|member| self.links()[*member].phase == waits)
-    }
-
-    /// Unclaimed links of an address are shadows while another link, or a seat, stands there.
-    /// Returns those that play another part so far, and the part.
-    pub(crate) fn followers(&self, ip: IpAddr) -> (Part, Vec<u32>) {
-        let links = self.links();
-        let group = || links.group(ip).iter().copied();
-        // One that waits stands through the one that it waits for.
-        let stands = |slot: u32| {
-            let link = &links[slot];
-            link.is_seat() || (link.leads() && link.is_active())
-        };
-        let part = if group().any(stands) {
-            Part::Shadow
-        } else {
-            Part::Active
-        };
-        let changes = |slot: &u32| {
-            let link = &links[*slot];
-            link.claim == Claim::None && link.is_open() && link.part() != Some(part)
-        };
-        (part, group().filter(changes).collect())
+        let mut kin = self.links().kin(stand_in);
+        kin.find(|member| self.links()[*member].phase == waits)
     }
 
     /// Something was routed to it while it was active.
@@ -281,29 +374,66 @@ impl<'a> Standing<'a> {
         link.is_active() && self.position >= link.serves_from
     }
 
-    /// A MsgServer of this address has had several links at a time, and a gateway is away that may
-    /// have one of them.
-    fn may_have_unknown_links(&self, ip: IpAddr) -> bool {
-        self.links().reach.any_absent() && self.links().had_several(ip)
+    /// Shadows that may claim in the place of this link.
+    fn shadows(&self, slot: u32) -> impl Iterator<Item = u32> + use<'_, 'a> {
+        let links = self.links();
+        links.kin(slot).filter(move |member| {
+            let link = &links[*member];
+            let is_shadow = link.part() == Some(Part::Shadow) && link.claim == Claim::None;
+            let is_compared = !links.is_crowded(slot) || links.are_one(slot, *member);
+            let is_unknown = !link.is_listed() || self.held_by(*member) == 0;
+            is_shadow && is_compared && (is_unknown || self.nearest(*member) == Some(slot))
+        })
+    }
+
+    /// Seats, and open links that lead, that are or may be of the MsgServer of this link.
+    fn leaders(&self, slot: u32) -> impl Iterator<Item = u32> + use<'_, 'a> {
+        let links = self.links();
+        links.kin(slot).filter(move |member| {
+            let link = &links[*member];
+            link.is_seat() || (link.leads() && link.is_active())
+        })
+    }
+
+    /// Its identity has had several links at a time, and a gateway is away that may have one.
+    fn may_have_unknown_links(&self, slot: u32) -> bool {
+        self.links().reach.any_absent() && self.links().had_several(slot)
+    }
+
+    /// The one that is most like this link. Of equals, an open link before a seat if they hold
+    /// anything, the newest before the others.
+    fn best(&self, slot: u32, others: impl Iterator<Item = u32>) -> Option<u32> {
+        let mut best: Option<(u32, Likeness)> = None;
+        for other in others {
+            let likeness = self.likeness(slot, other);
+            let better = best.is_none_or(|(chosen, before)| {
+                let prefers_seat = likeness.is_of_nothing() || likeness.named;
+                let as_good = !before.exceeds(likeness);
+                let kind = self.links()[other].is_seat() == prefers_seat
+                    || self.links()[chosen].is_seat() != prefers_seat;
+                likeness.exceeds(before) || (as_good && kind)
+            });
+            if better {
+                best = Some((other, likeness));
+            }
+        }
+        best.map(|(chosen, _)| chosen)
+    }
+
+    fn likeness(&self, a: u32, b: u32) -> Likeness {
+        Likeness {
+            named: self.links().are_one(a, b),
+            shared: self.links().shared(a, b),
+            larger: self.held_by(a).max(self.held_by(b)),
+        }
+    }
+
+    fn held_by(&self, slot: u32) -> u32 {
+        self.presence.sessions.held_by(slot)
     }
 
     fn links(&self) -> &'a Links {
         &self.presence.links
-    }
-
-    /// Links and seats of the same address, oldest first.
-    fn others(&self, slot: u32) -> impl Iterator<Item = u32> + use<'a> {
-        let links = self.links();
-        let group = links.group(links[slot].peer.ip()).iter().copied();
-        group.filter(move |member| *member != slot)
-    }
-
-    fn likeness(&self, a: u32, b: u32) -> Likeness {
-        likeness(&self.presence.sessions, a, b)
-    }
-
-    fn most_alike(&self, slot: u32, others: impl Iterator<Item = u32>) -> Option<u32> {
-        most_alike(&self.presence.sessions, slot, others)
     }
 }
 

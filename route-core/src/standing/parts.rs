@@ -1,24 +1,19 @@
 //! The parts that links play, and how they change: what [`Standing`] decides is carried out.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Outcome, Return, Standing};
-use crate::change::{CloseReason, Effect, ReportedStatus, micros};
+use super::differences::{differences, of_one};
+use super::{DOUBT, Due, Outcome, Return, Standing};
+use crate::change::{CloseReason, Effect, micros};
 use crate::ending::Ending;
 use crate::event_log::ChangeReason;
 use crate::ids::LinkId;
-use crate::links::{Claim, End, Expectation, Link, Part, Phase, Reach};
-use crate::presence::{Client, Sessions};
+use crate::links::{Claim, End, Link, Part, Phase, Reach};
 use crate::routing::{Cause, Routing};
-use crate::settings::{FanOut, Settings};
+use crate::settings::Settings;
 use crate::succession::Heir;
 
-/// How long after its claim a link may inherit from one that closes: a gateway may take the idle
-/// time of 30 s to notice what the MsgServer noticed at once.
-const LATE_CLOSE: Duration = Duration::from_secs(60);
-
-/// The links' parts, and what changes with them. In broadcast mode all links are active.
+/// The links' parts, and what changes with them.
 #[derive(Debug)]
 pub(crate) struct Parts<'a> {
     pub(crate) now: Duration,
@@ -30,34 +25,31 @@ pub(crate) struct Parts<'a> {
 impl Parts<'_> {
     /// A link is opened, or known from before.
     pub(crate) fn open(&mut self, mut link: Link) {
-        let ip = link.peer.ip();
-        // Which part a claimed one plays is decided when its table is there.
-        let decided = !link.is_claimed() || self.broadcasts();
+        // Which part a restored one plays is decided when its table is there.
+        let decided = link.opened.is_some();
         if decided {
             link.serves_from = self.routing.router.next_position();
         } else {
             link.phase = Phase::Open(Part::Shadow);
         }
-        self.routing.presence.open(link);
+        let slot = self.routing.presence.open(link);
         if decided {
-            self.regroup(ip);
+            self.regroup(slot);
         }
     }
 
     /// A link says that it is its MsgServer's primary connection.
     pub(crate) fn claim(&mut self, slot: u32, sequence: u64, effect: Effect) {
         let link = &mut self.routing.presence.links[slot];
-        let (id, ip, before) = (link.id, link.peer.ip(), link.claim);
+        let (id, before) = (link.id, link.claim);
+        let was_shadow = link.part() == Some(Part::Shadow);
         if link.is_claimed() {
             return;
         }
         link.claim = Claim::Claimed {
             at: micros(self.now),
         };
-        if self.broadcasts() {
-            return;
-        }
-        if let Some(other) = self.standing().waits_for(ip, slot) {
+        if let Some(other) = self.standing().waits_for(slot) {
             // It receives already; now it is the primary one, too.
             let links = &mut self.routing.presence.links;
             links[other].phase = Phase::Open(Part::Shadow);
@@ -67,21 +59,26 @@ impl Parts<'_> {
         if before != Claim::StandIn {
             match self.standing().predecessor(slot) {
                 Some(from) => self.inherit(from, slot, Cause::entry(id, sequence), effect),
-                None => self.stand_alone(slot, ChangeReason::Role),
+                None => self.stand_alone(slot, ChangeReason::Role, was_shadow),
             }
         }
-        self.regroup(ip);
+        self.regroup(slot);
     }
 
     /// A link that was known before is back with its table.
     pub(crate) fn restored(&mut self, slot: u32) {
         let links = &self.routing.presence.links;
-        if self.broadcasts() || !links[slot].is_claimed() {
+        if !links[slot].is_claimed() {
+            let due = self.standing().due_of_restored(slot);
+            self.play(slot, due.part());
+            self.doubt(slot, due == Due::Doubted);
+            self.regroup(slot);
             return;
         }
-        let ip = links[slot].peer.ip();
-        let stands = self.standing().back(slot);
-        self.stand_alone(slot, ChangeReason::List);
+        let heir = self.routing.successions.stands_for(links[slot].id, links);
+        let heir = heir.filter(|heir| links[*heir].is_active());
+        let stands = self.standing().back(slot, heir);
+        self.stand_alone(slot, ChangeReason::List, false);
         match stands {
             Return::Succeeds(old) => self.inherit_silently(old, slot),
             Return::IsSucceeded(new) => self.inherit_silently(slot, new),
@@ -91,40 +88,44 @@ impl Parts<'_> {
             }
             Return::Stands => {}
         }
-        self.regroup(ip);
+        self.regroup(slot);
     }
 
-    /// A link sends its first list in several parts.
-    pub(crate) fn first_list_begins(&mut self, slot: u32) {
-        if !self.broadcasts() && self.standing().is_served(slot) {
-            self.step_back(slot, Part::Shadow);
+    /// A client of a link came or went: another part may be due.
+    pub(crate) fn updated(&mut self, slot: u32) {
+        if !self.routing.presence.links.compares(slot) {
+            return;
+        }
+        for slot in self.routing.presence.links.sharing(slot) {
+            if !self.follows(slot) {
+                continue;
+            }
+            let part = self.routing.presence.links[slot].part();
+            let fits = match self.standing().due(slot, self.now) {
+                Due::Now(due) => part == Some(due),
+                Due::Doubted => false,
+            };
+            self.doubt(slot, !fits);
         }
     }
 
     /// A link's first list is complete.
     pub(crate) fn first_list_is_complete(&mut self, slot: u32, sequence: u64, effect: Effect) {
-        if self.broadcasts() {
-            return;
-        }
         let link = &self.routing.presence.links[slot];
-        let (id, ip) = (link.id, link.peer.ip());
-        if link.is_claimed() && link.part() == Some(Part::Shadow) {
-            self.activate(slot, ChangeReason::Role);
-        }
+        let id = link.id;
         if let Some(vacant) = self.standing().vacant(slot) {
             self.inherit(vacant, slot, Cause::entry(id, sequence), effect);
+        } else if link.is_claimed() {
+            self.stand_alone(slot, ChangeReason::Role, false);
         }
-        self.regroup(ip);
+        self.regroup(slot);
     }
 
     /// The connection of a link is gone.
     pub(crate) fn close(&mut self, slot: u32, sequence: u64, reason: CloseReason, effect: Effect) {
-        let closing = if self.broadcasts() {
-            Outcome::Ends
-        } else {
-            self.standing().closing(slot)
-        };
-        let (id, ip) = self.end_connection(slot, reason);
+        let closing = self.standing().closing(slot);
+        let kin: Vec<u32> = self.routing.presence.links.kin(slot).collect();
+        let id = self.end_connection(slot, reason);
         match closing {
             Outcome::Inherits(heir) => {
                 self.inherit(slot, heir, Cause::entry(id, sequence), effect);
@@ -132,8 +133,7 @@ impl Parts<'_> {
             Outcome::Seat => self.leave_seat(slot, reason),
             Outcome::Ends => self.end(slot),
         }
-        self.wait_no_more(ip, slot);
-        self.regroup(ip);
+        self.is_gone(slot, &kin);
     }
 
     /// A gateway will not come back: its links end, all at once, so that nothing goes to one of
@@ -145,7 +145,7 @@ impl Parts<'_> {
         let lost: Vec<u32> = links.of_gateway(gateway).map(|(slot, _)| slot).collect();
         let (standing, ending): (Vec<u32>, Vec<u32>) = lost.into_iter().partition(|slot| {
             let link = &self.routing.presence.links[*slot];
-            !self.broadcasts() && link.is_active() && link.leads()
+            link.is_active() && link.leads()
         });
         for slot in &standing {
             self.end_connection(*slot, REASON);
@@ -155,20 +155,22 @@ impl Parts<'_> {
             self.end_connection(*slot, REASON);
         }
         for slot in ending {
-            let ip = self.routing.presence.links[slot].peer.ip();
+            let kin: Vec<u32> = self.routing.presence.links.kin(slot).collect();
             self.end(slot);
-            self.wait_no_more(ip, slot);
-            self.regroup(ip);
+            self.is_gone(slot, &kin);
         }
         for slot in standing {
-            let ip = self.routing.presence.links[slot].peer.ip();
+            let links = &self.routing.presence.links;
+            if links.get(slot).is_none_or(|link| !link.is_seat()) {
+                continue;
+            }
+            let kin: Vec<u32> = links.kin(slot).collect();
             // Who has not claimed another link by now does not know that it should.
             match self.standing().heir(slot) {
                 Some(heir) => self.inherit(slot, heir, self.cause_of_node(), Effect::Notify),
                 None => self.vacate(slot),
             }
-            self.wait_no_more(ip, slot);
-            self.regroup(ip);
+            self.is_gone(slot, &kin);
         }
     }
 
@@ -179,14 +181,40 @@ impl Parts<'_> {
         let mut due: Vec<u32> = due.map(|(_, slot)| slot).collect();
         due.sort_unstable();
         for slot in due {
-            let link = &self.routing.presence.links[slot];
-            let ip = link.peer.ip();
-            if link.is_seat() {
+            let links = &self.routing.presence.links;
+            if links[slot].is_seat() {
+                let kin: Vec<u32> = links.kin(slot).collect();
                 self.vacate(slot);
+                self.regroup_all(&kin);
             } else {
                 self.routing.successions.settle(slot, self.routing.out);
             }
-            self.regroup(ip);
+        }
+        self.dispel();
+    }
+
+    /// What has contradicted a link's part for long enough changes it.
+    fn dispel(&mut self) {
+        let links = &self.routing.presence.links;
+        let due = links
+            .doubted()
+            .take_while(|(since, _)| *since + DOUBT <= self.now);
+        let due: Vec<u32> = due.map(|(_, slot)| slot).collect();
+        for slot in due {
+            let links = &mut self.routing.presence.links;
+            links.doubt(slot, None);
+            let standing = self.standing();
+            if !standing.is_known() {
+                self.doubt(slot, true);
+                continue;
+            }
+            let part = match standing.due(slot, self.now) {
+                Due::Doubted => Part::Active,
+                Due::Now(part) => part,
+            };
+            if self.follows(slot) && self.play(slot, part) {
+                self.tell_of(slot);
+            }
         }
     }
 
@@ -204,6 +232,15 @@ impl Parts<'_> {
         }
     }
 
+    /// The part of a link has changed, and nobody has reported anything: its users are told of.
+    fn tell_of(&mut self, slot: u32) {
+        let told = of_one(self.routing.presence, slot);
+        let mut cause = self.cause_of_node();
+        for (client, status) in told {
+            self.routing.notify(&mut cause, client, status);
+        }
+    }
+
     /// `to` takes the place of `from`: presence, deliveries, and notices for the differences.
     fn inherit(&mut self, from: u32, to: u32, mut cause: Cause, effect: Effect) {
         let has_served = self.standing().has_served(to);
@@ -217,27 +254,24 @@ impl Parts<'_> {
         // Until this is told, the close that left the seat is not.
         let before = out.also_caused_by(&successions.causes(from));
         let was_active = presence.links[to].is_active();
+        let led = presence.links[from].leads();
         let differences = differences(&presence.sessions, from, to, was_active);
         let show = (!was_active).then_some(to);
         presence.swap(Some(from), show, ChangeReason::Role, out);
 
         let heir = &mut presence.links[to];
-        // A link that was active all along received by itself from its claim on.
-        let position = match heir.expects.take() {
-            Some(expectation) if was_active => expectation.from,
-            Some(_) | None => router.next_position(),
-        };
         if !was_active {
-            heir.serves_from = position;
+            heir.serves_from = router.next_position();
         }
-        if heir.claim == Claim::None {
+        heir.supersedes = None;
+        if heir.claim == Claim::None && led {
             heir.claim = Claim::StandIn;
         }
         heir.phase = Phase::Open(Part::Active);
         let heir = Heir {
             slot: to,
             id: heir.id,
-            from: position,
+            from: heir.serves_from,
             has_served,
         };
         let predecessor = &mut presence.links[from];
@@ -267,35 +301,76 @@ impl Parts<'_> {
         self.inherit(old, new, cause, Effect::Silent);
     }
 
-    /// The link is active without having inherited. `reason`: why its users are seen.
-    fn stand_alone(&mut self, slot: u32, reason: ChangeReason) {
+    /// The link is active without having inherited, yet. `reason`: why its users are seen.
+    fn stand_alone(&mut self, slot: u32, reason: ChangeReason, was_shadow: bool) {
+        let links = &self.routing.presence.links;
+        let other = self.standing().superseded(slot, was_shadow);
+        let superseded = other.map(|other| links[other].id);
+        self.routing.presence.links[slot].supersedes = superseded;
         self.activate(slot, reason);
-        let link = &mut self.routing.presence.links[slot];
-        link.expects = link.is_listed().then_some(Expectation {
-            from: link.serves_from,
-            until: self.now + LATE_CLOSE,
-        });
     }
 
-    /// Whoever waits for a closed link and has not inherited stands for itself.
-    fn wait_no_more(&mut self, ip: IpAddr, closed: u32) {
-        while let Some(waiting) = self.standing().waits_for(ip, closed) {
-            self.stand_alone(waiting, ChangeReason::Role);
-        }
-    }
-
-    fn regroup(&mut self, ip: IpAddr) {
-        if self.broadcasts() {
-            return;
-        }
-        let (part, followers) = self.standing().followers(ip);
-        for slot in followers {
-            if part == Part::Active {
-                self.activate(slot, ChangeReason::Role);
-            } else {
-                self.step_back(slot, part);
+    /// A connection is gone: whoever waits for it and has not inherited stands for itself, and a
+    /// seat that nobody can claim any more ends.
+    fn is_gone(&mut self, closed: u32, kin: &[u32]) {
+        let waits = Phase::Open(Part::Waiting { stand_in: closed });
+        for slot in kin {
+            let Some(link) = self.routing.presence.links.get(*slot) else {
+                continue;
+            };
+            if link.phase == waits {
+                self.stand_alone(*slot, ChangeReason::Role, false);
+            } else if link.is_seat() && !self.standing().may_be_claimed(*slot) {
+                self.end(*slot);
             }
         }
+        self.regroup_all(kin);
+    }
+
+    /// What has happened to this link concerns its MsgServer's others.
+    fn regroup(&mut self, slot: u32) {
+        let links = &self.routing.presence.links;
+        let all: Vec<u32> = links.kin(slot).chain([slot]).collect();
+        self.regroup_all(&all);
+    }
+
+    /// Unclaimed links play the part that is due.
+    fn regroup_all(&mut self, slots: &[u32]) {
+        for slot in slots {
+            if self.follows(*slot) {
+                let due = self.standing().due(*slot, self.now);
+                self.play(*slot, due.part());
+                self.doubt(*slot, due == Due::Doubted);
+            }
+        }
+    }
+
+    /// It is open and has no part of its own: what others are decides.
+    fn follows(&self, slot: u32) -> bool {
+        let link = self.routing.presence.links.get(slot);
+        link.is_some_and(|link| link.is_open() && link.claim == Claim::None)
+    }
+
+    /// Whether that is another part than before.
+    fn play(&mut self, slot: u32, part: Part) -> bool {
+        if self.routing.presence.links[slot].part() == Some(part) {
+            return false;
+        }
+        if part == Part::Active {
+            self.activate(slot, ChangeReason::Role);
+        } else {
+            self.step_back(slot, part);
+        }
+        true
+    }
+
+    /// It has been asked for the part of this link.
+    fn doubt(&mut self, slot: u32, doubts: bool) {
+        let tie = self.standing().tie(slot);
+        let links = &mut self.routing.presence.links;
+        links[slot].tied = tie.or(links[slot].tied);
+        let since = links[slot].doubted.unwrap_or(self.now);
+        links.doubt(slot, doubts.then_some(since));
     }
 
     /// The link receives what is routed from now on. `reason`: why its users are seen.
@@ -308,10 +383,10 @@ impl Parts<'_> {
         } = &mut self.routing;
         if !presence.links[slot].is_active() {
             presence.swap(None, Some(slot), reason, out);
+            let link = &mut presence.links[slot];
+            link.phase = Phase::Open(Part::Active);
+            link.serves_from = router.next_position();
         }
-        let link = &mut presence.links[slot];
-        link.phase = Phase::Open(Part::Active);
-        link.serves_from = router.next_position();
     }
 
     /// Another link, or a seat, stands for the link's MsgServer from now on.
@@ -324,11 +399,11 @@ impl Parts<'_> {
     }
 
     /// Nothing is delivered to the link any more; what becomes of it is decided next.
-    fn end_connection(&mut self, slot: u32, reason: CloseReason) -> (LinkId, IpAddr) {
+    fn end_connection(&mut self, slot: u32, reason: CloseReason) -> LinkId {
         let links = &mut self.routing.presence.links;
         let end = End { reason, notices: 0 };
         links.end_connection(slot, Phase::Ended(end));
-        (links[slot].id, links[slot].peer.ip())
+        links[slot].id
     }
 
     fn leave_seat(&mut self, slot: u32, reason: CloseReason) {
@@ -346,45 +421,13 @@ impl Parts<'_> {
         self.ending.begin(slot, &mut self.routing);
     }
 
-    fn standing(&self) -> Standing<'_> {
+    pub(crate) fn standing(&self) -> Standing<'_> {
         let position = self.routing.router.position;
-        Standing::new(self.routing.presence, self.now, position)
+        Standing::new(self.routing.presence, position)
     }
 
     /// Nobody's entry: it is the node that does this.
     fn cause_of_node(&self) -> Cause {
         Cause::entry(LinkId::NODE, self.routing.router.next_position())
     }
-
-    fn broadcasts(&self) -> bool {
-        self.settings.fan_out == FanOut::Broadcast
-    }
-}
-
-/// What clients did that only the successor's table tells, as if they had reported it. If the
-/// successor was active already, its own logins were notified when they came.
-fn differences(
-    sessions: &Sessions,
-    from: u32,
-    to: u32,
-    was_active: bool,
-) -> Vec<(Client, ReportedStatus)> {
-    let gone = sessions.of_link(from).filter_map(|(client, old)| {
-        let new = sessions.logins(to, client);
-        (new.visible() < old.visible()).then_some((client, ReportedStatus::Offline))
-    });
-    let come = sessions.of_link(to).filter_map(|(client, new)| {
-        let old = sessions.logins(from, client);
-        let status = if new.online > 0 {
-            ReportedStatus::Online
-        } else {
-            ReportedStatus::Away
-        };
-        let changed = new.visible() > old.visible() || (new.online == 0) != (old.online == 0);
-        (!was_active && new.visible() > 0 && changed).then_some((client, status))
-    });
-    let mut differences: Vec<_> = gone.chain(come).collect();
-    // A node that does this again has to number the notices as its predecessor did.
-    differences.sort_unstable_by_key(|(client, _)| *client);
-    differences
 }

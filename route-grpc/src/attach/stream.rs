@@ -88,12 +88,12 @@ impl GatewayStream {
         let end = tokio::select! {
             biased;
             // Superseded or too slow: whoever decided that has said so to the stream.
-            () = stream_end.cancelled() => Ok(End::Other),
-            () = abandoned.cancelled() => Ok(End::Other),
+            () = stream_end.cancelled() => Ok(()),
+            () = abandoned.cancelled() => Ok(()),
             () = draining.cancelled() => Err(Refusal::DRAINING),
             end = self.take_uplinks(&hello) => end,
         };
-        self.detach(&hello, end, &hangup);
+        self.detach(&hello, end.err(), &hangup);
     }
 
     fn log_refusal(&self, refusal: &Refusal, hangup: &Hangup) {
@@ -107,8 +107,8 @@ impl GatewayStream {
         self.node.metrics.attach_refused(refusal);
     }
 
-    /// Applies batches until the stream ends or breaks the protocol.
-    async fn take_uplinks(&mut self, hello: &Hello) -> Result<End, Refusal> {
+    /// Applies batches until the stream ends (Ok) or breaks the protocol.
+    async fn take_uplinks(&mut self, hello: &Hello) -> Result<(), Refusal> {
         while let Some(request) = self.requests.next().await {
             let uplink = match request {
                 Ok(request) => match request.frame {
@@ -124,7 +124,7 @@ impl GatewayStream {
                 Err(status) => {
                     let problem = http2::broken(&status).unwrap_or_else(|| status.to_string());
                     info!(gateway = hello.id, problem, "attach stream broke");
-                    return Ok(End::Other);
+                    return Ok(());
                 }
             };
             let entries = uplink.entries.len();
@@ -135,7 +135,7 @@ impl GatewayStream {
                 tokio::task::yield_now().await;
             }
         }
-        Ok(End::Ended)
+        Ok(())
     }
 
     /// Applies one batch under one lock, or keeps it while the node does not know all links.
@@ -199,12 +199,9 @@ impl GatewayStream {
         result
     }
 
-    /// The stream is over, for a reason of the node's or none. A gateway that has ended it, and has nothing more to say of any
-    /// link, will not come back.
-    fn detach(&self, hello: &Hello, end: Result<End, Refusal>, hangup: &Hangup) {
+    /// The stream is over, for a reason of the node's or none.
+    fn detach(&self, hello: &Hello, refusal: Option<Refusal>, hangup: &Hangup) {
         let node = &self.node;
-        let ended = matches!(end, Ok(End::Ended));
-        let refusal = end.err();
         if let Some(refusal) = &refusal {
             node.metrics.attach_refused(refusal);
         }
@@ -217,11 +214,6 @@ impl GatewayStream {
             let hung_up = hangup.has_happened();
             let detached =
                 transaction.detach(now, hello.incarnation, hello.attempt, hung_up, refusal);
-            let knows_all = transaction.cold_start.is_none();
-            if detached && ended && knows_all && transaction.gateways.is_finished(hello.incarnation)
-            {
-                transaction.lose_gateway(hello.incarnation);
-            }
             (detached, links)
         });
         if !detached {
@@ -242,14 +234,6 @@ impl GatewayStream {
         node.gateways_changed.notify_waiters();
         node.chores_changed();
     }
-}
-
-/// How a stream has come to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// The gateway has ended it, in order.
-    Ended,
-    Other,
 }
 
 /// Whether more can be kept of a gateway while the node does not know all links.

@@ -2,12 +2,11 @@
 //!
 //! Runs under the node's lock, for a whole batch at a time.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use route_core::{
-    Audience, Change, CloseReason, Effect, LinkError, LinkId, ListEntry, Restored, TableEntry,
-    Transaction, UserId,
+    Audience, Change, CloseReason, Effect, LinkError, LinkId, ListEntry, Peer, Restored,
+    TableEntry, Transaction, UserId,
 };
 use route_proto::attach::cost;
 use route_proto::attach::v1::uplink_entry::Entry;
@@ -21,7 +20,7 @@ use crate::gateways::Gateway;
 use crate::gateways::clock_offset::signed;
 use crate::gateways::entry::kind;
 use crate::gateways::sequences::Step;
-use crate::gateways::wire::{read_client_type, read_run, read_status, read_taken};
+use crate::gateways::wire::{read_client_type, read_peer, read_run, read_status, read_taken};
 use crate::refusal::Refusal;
 use crate::trace::Traced;
 
@@ -165,9 +164,7 @@ impl Batch<'_, '_> {
     }
 
     fn opened(&mut self, link: LinkId, sequence: u64, opened: &LinkOpened) -> Result<(), Refusal> {
-        let peer = opened.peer.parse::<SocketAddr>().map_err(|_| {
-            Refusal::protocol(format!("link {link}: {:?} is not ip:port", opened.peer))
-        })?;
+        let peer = read_peer(link, opened)?;
         let Some(restored) = &opened.restored else {
             let restored = None;
             return self.change(
@@ -227,7 +224,10 @@ impl Batch<'_, '_> {
             return Ok(());
         };
         let opened = Change::Opened {
-            peer: whole.peer,
+            peer: Peer {
+                address: whole.peer,
+                msg_server: whole.msg_server.as_deref(),
+            },
             restored: Some(whole.restored),
         };
         self.change(link, sequence, opened, Effect::Silent)?;

@@ -227,12 +227,6 @@ impl Gateways {
         Some(gateway.sequences.open_links().count())
     }
 
-    /// Nothing more can come of any link of this gateway.
-    pub(crate) fn is_finished(&self, incarnation: u64) -> bool {
-        let gateway = self.by_incarnation.get(&incarnation);
-        gateway.is_some_and(|gateway| gateway.sequences.are_finished())
-    }
-
     /// One of the gateways, attached or not.
     pub(crate) fn get_mut(&mut self, incarnation: u64) -> Option<&mut Gateway> {
         self.by_incarnation.get_mut(&incarnation)

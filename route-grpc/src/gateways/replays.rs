@@ -10,13 +10,15 @@
 use std::net::SocketAddr;
 
 use hashbrown::HashMap;
-use route_core::{Restored, TableEntry};
+use route_core::{Peer, Restored, TableEntry};
 
 /// What has come of one link.
 #[derive(Debug)]
 pub(crate) struct Replay {
-    /// Its MsgServer.
+    /// Its MsgServer's address.
     pub(crate) peer: SocketAddr,
+    /// Its MsgServer's name, if it has one.
+    pub(crate) msg_server: Option<String>,
     /// What it was.
     pub(crate) restored: Restored,
     /// The parts of its table so far.
@@ -31,9 +33,10 @@ pub(crate) struct Replays {
 
 impl Replays {
     /// A link comes back.
-    pub(crate) fn begin(&mut self, link: u64, peer: SocketAddr, restored: Restored) {
+    pub(crate) fn begin(&mut self, link: u64, peer: Peer<'_>, restored: Restored) {
         let replay = Replay {
-            peer,
+            peer: peer.address,
+            msg_server: peer.msg_server.map(str::to_owned),
             restored,
             entries: Vec::new(),
         };

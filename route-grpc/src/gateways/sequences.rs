@@ -232,12 +232,6 @@ impl Sequences {
         self.links.iter().filter_map(unfinished)
     }
 
-    /// Nothing more can come of any link.
-    pub(crate) fn are_finished(&self) -> bool {
-        let mut links = self.links.values();
-        links.all(|link| link.stage == Stage::Finished)
-    }
-
     /// Links that the core has.
     pub(crate) fn open_links(&self) -> impl Iterator<Item = u64> {
         let open =

@@ -1,9 +1,12 @@
 //! The core's values as they stand on the wire between gateway and node, and back.
 
-use route_core::{ClientType, Item, LinkId, Payload, ReportedStatus, ReturnedRun, Taken, UserId};
+use route_core::{
+    ClientType, Item, LinkId, Payload, Peer, ReportedStatus, ReturnedRun, Taken, UserId,
+};
+use route_proto::attach::is_msg_server_name;
 use route_proto::attach::v1::{
-    Delivery, DeliveryRun, DesktopLoginNotice, LinkId as WireLinkId, ReportedStatus as WireStatus,
-    StatusNotice, TakenMark, delivery,
+    Delivery, DeliveryRun, DesktopLoginNotice, LinkId as WireLinkId, LinkOpened,
+    ReportedStatus as WireStatus, StatusNotice, TakenMark, delivery,
 };
 
 use super::clock_offset::ClockOffset;
@@ -114,6 +117,25 @@ pub(super) fn read_taken(mark: &TakenMark) -> Taken {
         sequence: mark.sequence,
         index: mark.index,
     }
+}
+
+/// Where a link comes from, as its gateway says.
+pub(super) fn read_peer(link: LinkId, opened: &LinkOpened) -> Result<Peer<'_>, Refusal> {
+    let address = opened
+        .peer
+        .parse()
+        .map_err(|_| Refusal::protocol(format!("link {link}: {:?} is not ip:port", opened.peer)))?;
+    let msg_server = (!opened.msg_server.is_empty()).then_some(opened.msg_server.as_str());
+    if msg_server.is_some_and(|name| !is_msg_server_name(name)) {
+        return Err(Refusal::protocol(format!(
+            "link {link}: {:?} cannot be the name of a MsgServer",
+            opened.msg_server
+        )));
+    }
+    Ok(Peer {
+        address,
+        msg_server,
+    })
 }
 
 /// What kind of client this link reports.

@@ -7,8 +7,8 @@ use route_grpc::attach::{Hangup, open};
 use route_grpc::settings::FanOut;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AttachRequest, DesktopLoginNotice, LinkOpened, Returned, SessionList, SessionTable,
-    StatusNotice, StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
+    AttachRequest, DesktopLoginNotice, LinkOpened, SessionList, SessionTable, StatusNotice,
+    StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
 };
 use route_proto::v1::{ChangeReason, LegacyStatus, Status};
 use tonic::Code;
@@ -444,24 +444,6 @@ async fn every_gateway_knows_the_roster() {
 
     assert_eq!(b.roster, ["a", "b"]);
     a.until(|a| a.roster == ["a", "b"]).await;
-}
-
-/// The next node need not wait for it.
-#[tokio::test]
-async fn a_gateway_that_has_said_goodbye_is_in_no_roster() {
-    let site = Site::start().await;
-    let [mut a, mut b] = Played::two(&site).await;
-    a.until(|a| a.roster == ["a", "b"]).await;
-
-    b.close(1).await;
-    let last = Returned {
-        last: true,
-        ..Returned::default()
-    };
-    b.tell(1, Entry::Returned(last)).await;
-    drop(b);
-
-    a.until(|a| a.roster == ["a"]).await;
 }
 
 #[tokio::test]

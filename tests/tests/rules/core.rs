@@ -226,7 +226,7 @@ impl Play {
         self.numbers.insert(link, self.newest);
         let address = Ipv4Addr::from_bits((10 << 24) + self.newest as u32);
         let opened = Change::Opened {
-            peer: SocketAddr::new(IpAddr::V4(address), 1),
+            peer: SocketAddr::new(IpAddr::V4(address), 1).into(),
             restored: None,
         };
         self.apply(self.newest, &[opened]);

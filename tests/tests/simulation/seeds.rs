@@ -12,28 +12,6 @@ pub(crate) struct Outcome {
     pub(crate) fingerprint: u64,
 }
 
-/// Open faults, not excuses: seeds of the default search that fail, by words of their plan. Each has
-/// to go on failing, so that whoever mends the fault takes it off; a search that the environment asks
-/// for counts them as failures.
-///
-/// - A node crashes while MsgServers of one address do not read and their connections die: whose
-///   seat a claim takes is guessed from tables that have moved on, and it takes another MsgServer's.
-const OPEN: [(&[&str], &[u64]); 1] = [(
-    &[
-        "dying_links: true",
-        "node_crashes: true",
-        "slow_readers: true",
-    ],
-    &[64],
-)];
-
-fn open(plan: &dyn fmt::Debug) -> &'static [u64] {
-    let plan = format!("{plan:?}");
-    let is_of = |words: &[&str]| words.iter().all(|word| plan.contains(word));
-    let open = OPEN.iter().find(|(words, _)| is_of(words));
-    open.map_or(&[], |(_, seeds)| seeds)
-}
-
 /// Plays the seeds that the environment says, or so many; with its trace, if it is a single one.
 pub(crate) fn play(seeds: u64, plan: &dyn fmt::Debug, run: impl Fn(u64, bool) -> Outcome) {
     let number = |name| {
@@ -45,18 +23,12 @@ pub(crate) fn play(seeds: u64, plan: &dyn fmt::Debug, run: impl Fn(u64, bool) ->
         Some(seed) => (seed..seed + 1, true),
         None => (0..number("SIM_SEEDS").unwrap_or(seeds), false),
     };
-    let asked_for = number("SIM_SEED").or_else(|| number("SIM_SEEDS")).is_some();
-    let open = if asked_for { &[] } else { open(plan) };
     let count = seeds.end - seeds.start;
     let mut failed: Vec<(u64, Vec<String>)> = Vec::new();
     for seed in seeds {
         take_panics();
         let mut violations = run(seed, shown).violations;
         violations.splice(..0, take_panics());
-        if open.contains(&seed) {
-            let mended = violations.is_empty();
-            violations = Vec::from_iter(mended.then(|| "mended: take it off OPEN".to_owned()));
-        }
         if !violations.is_empty() {
             failed.push((seed, violations));
         }

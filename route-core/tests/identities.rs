@@ -1,0 +1,329 @@
+//! Whose link is it: MsgServers that share an address, have several, are killed and come back, or
+//! have names. Each case is a schedule that once went wrong, as short as it can be.
+//!
+//! Checks promises 3, 4, 6 and 7.
+
+#![allow(clippy::unwrap_used)] // a panic is how a test fails
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use route_core::{
+    Audience, Change, ClientType, CloseReason, Core, Effect, FanOut, LinkId, ListEntry, Output,
+    Payload, Peer, ReportedStatus, Settings, UserId,
+};
+
+const HERE: [u8; 4] = [10, 0, 0, 1];
+const ELSEWHERE: [u8; 4] = [10, 0, 0, 2];
+
+/// A node with links that are named by numbers.
+struct Node {
+    core: Core,
+    now: Duration,
+    sequence: u64,
+}
+
+impl Node {
+    fn new() -> Node {
+        Node::with(FanOut::Directed)
+    }
+
+    fn with(fan_out: FanOut) -> Node {
+        let settings = Settings {
+            fan_out,
+            ..Settings::default()
+        };
+        Node {
+            core: Core::new(settings),
+            now: Duration::ZERO,
+            sequence: 0,
+        }
+    }
+
+    /// A MsgServer connects, claims or not, and lists these users; then time passes.
+    fn connects(&mut self, link: u64, host: [u8; 4], claims: bool, users: &[u32]) {
+        self.connects_as(link, (host, None), claims, users);
+        self.passes(5);
+    }
+
+    /// The same at once, of a MsgServer that may have a name.
+    fn connects_as(
+        &mut self,
+        link: u64,
+        (host, msg_server): ([u8; 4], Option<&str>),
+        claims: bool,
+        users: &[u32],
+    ) {
+        let peer = Peer {
+            address: SocketAddr::from((host, 4000)),
+            msg_server,
+        };
+        let restored = None;
+        self.does(link, Change::Opened { peer, restored });
+        if claims {
+            self.claims(link);
+        }
+        let entries: Vec<_> = users.iter().map(|user| entry(*user)).collect();
+        let (entries, last) = (&entries[..], true);
+        self.does(link, Change::List { entries, last });
+    }
+
+    fn claims(&mut self, link: u64) -> Vec<u64> {
+        self.does(link, Change::Role { claimed: true })
+    }
+
+    fn reports(&mut self, link: u64, user: u32, status: ReportedStatus) {
+        let (user, client_type) = (UserId(user), ClientType(1));
+        self.does(
+            link,
+            Change::Update {
+                user,
+                client_type,
+                status,
+            },
+        );
+    }
+
+    fn closes(&mut self, link: u64) {
+        let reason = CloseReason::Peer;
+        self.does(link, Change::Closed { reason });
+    }
+
+    /// Returns links that are to be closed.
+    fn does(&mut self, link: u64, change: Change<'_>) -> Vec<u64> {
+        self.sequence += 1;
+        let mut transaction = self.core.transaction(self.now);
+        let id = id(link);
+        transaction
+            .apply(id, self.sequence, change, Effect::Notify)
+            .unwrap();
+        let closed = |output| match output {
+            Output::Close(link) => Some(link.number),
+            Output::Deliver(_) | Output::TakeOver { .. } | Output::Answer(_) => None,
+        };
+        transaction.outputs().drain().filter_map(closed).collect()
+    }
+
+    /// To which links a message for this user goes.
+    fn targets(&mut self, from: u64, user: u32) -> Vec<u64> {
+        self.sequence += 1;
+        let mut transaction = self.core.transaction(self.now);
+        let pdu = Bytes::from_static(b"message");
+        let audience = Audience::Users(&[user]);
+        transaction
+            .route(id(from), self.sequence, 0x0301, audience, pdu, None)
+            .unwrap();
+        messages(transaction.outputs().drain())
+    }
+
+    /// Seconds pass. Returns the links to which messages go by that.
+    fn passes(&mut self, seconds: u64) -> Vec<u64> {
+        self.now += Duration::from_secs(seconds);
+        let mut transaction = self.core.transaction(self.now);
+        transaction.advance();
+        messages(transaction.outputs().drain())
+    }
+
+    /// The gateway of a closed link has given back everything. Returns the links to which messages
+    /// go by that.
+    fn gives_back(&mut self, link: u64) -> Vec<u64> {
+        let mut transaction = self.core.transaction(self.now);
+        transaction.all_returned(id(link), Vec::new());
+        messages(transaction.outputs().drain())
+    }
+
+    fn is_online(&self, user: u32) -> bool {
+        self.core.view().legacy_online(UserId(user))
+    }
+}
+
+fn messages<'a>(outputs: impl Iterator<Item = Output<'a>>) -> Vec<u64> {
+    let mut targets = Vec::new();
+    for output in outputs {
+        if let Output::Deliver(fan) = output
+            && matches!(fan.items[0].payload, Payload::Pdu(_))
+        {
+            targets.extend(fan.targets.iter().map(|target| target.number));
+        }
+    }
+    targets
+}
+
+fn id(number: u64) -> LinkId {
+    LinkId { gateway: 1, number }
+}
+
+fn entry(user: u32) -> ListEntry {
+    ListEntry {
+        user: UserId(user),
+        client_type: ClientType(1),
+        status: ReportedStatus::Online,
+    }
+}
+
+/// Somebody else, who sends.
+fn with_sender(node: &mut Node) -> u64 {
+    node.connects(99, [10, 9, 9, 9], true, &[]);
+    99
+}
+
+#[test]
+fn a_restarted_msg_server_does_not_inherit_from_its_dead_process() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1, 2]);
+    node.connects(2, HERE, false, &[1, 2]);
+    // The process is killed; its claimed connection is known to be closed first. It is back, and
+    // one of its users has logged in again.
+    node.closes(1);
+    node.targets(sender, 1);
+    node.connects_as(3, (HERE, None), true, &[]);
+    node.connects_as(4, (HERE, None), false, &[]);
+    for link in [3, 4] {
+        node.reports(link, 1, ReportedStatus::Online);
+    }
+    node.closes(2);
+
+    assert_eq!(node.passes(5), [0; 0], "what was held for the dead process");
+    assert_eq!(node.targets(sender, 1), [3]);
+    assert!(!node.is_online(2));
+}
+
+#[test]
+fn users_who_move_within_an_address_take_no_seat_with_them() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1, 2]);
+    node.connects(2, HERE, false, &[1, 2]);
+    node.connects(3, HERE, true, &[3]);
+    node.connects(4, HERE, false, &[3]);
+    node.closes(1);
+    node.closes(2);
+    for user in [1, 2] {
+        for link in [3, 4] {
+            node.reports(link, user, ReportedStatus::Online);
+        }
+    }
+
+    node.passes(5);
+
+    assert_eq!(node.targets(sender, 1), [3]);
+    assert_eq!(node.targets(3, 1), [0; 0], "its own kick");
+}
+
+#[test]
+fn users_are_gone_when_the_last_connection_of_their_msg_server_has_closed() {
+    let mut node = Node::new();
+    node.connects(1, HERE, true, &[1, 2]);
+    node.connects(2, HERE, false, &[1, 2]);
+
+    node.closes(1);
+    assert!(node.is_online(1), "the other connection may claim");
+    node.closes(2);
+
+    assert!(!node.is_online(1));
+}
+
+#[test]
+fn a_msg_server_with_two_addresses_is_one_by_its_name() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects_as(1, (HERE, Some("m1")), true, &[1, 2]);
+    node.connects_as(2, (ELSEWHERE, Some("m1")), false, &[1, 2]);
+
+    assert_eq!(node.targets(sender, 1), [1]);
+    assert_eq!(node.targets(1, 1), [0; 0]);
+    node.closes(1);
+    assert_eq!(node.targets(sender, 1), [0; 0], "held");
+    assert_eq!(node.claims(2), [0; 0]);
+    assert_eq!(node.gives_back(1), [2]);
+    assert_eq!(node.targets(sender, 1), [2]);
+}
+
+#[test]
+fn msg_servers_of_one_address_are_told_apart_by_their_names() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    // They have the same users, as when all of them have moved.
+    node.connects_as(1, (HERE, Some("m1")), true, &[1, 2]);
+    node.connects_as(2, (HERE, Some("m2")), true, &[1, 2]);
+    node.connects_as(3, (HERE, Some("m2")), false, &[1, 2]);
+
+    assert_eq!(node.claims(3), [2], "the other one is to be closed");
+    node.gives_back(2);
+    assert_eq!(node.targets(sender, 1), [1, 3]);
+}
+
+#[test]
+fn one_user_is_not_enough_to_take_a_msg_servers_place() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1, 2, 3]);
+    // Lists, then claims.
+    node.connects(2, HERE, false, &[1]);
+    assert_eq!(node.claims(2), [0; 0], "nobody is closed");
+    // Claims, then lists all.
+    node.connects(3, HERE, true, &[1, 2, 3]);
+
+    assert!(node.targets(sender, 2).contains(&1));
+    assert!(node.is_online(3));
+}
+
+#[test]
+fn a_msg_server_that_never_claims_is_heard_beside_one_that_does() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1]);
+    node.connects(2, HERE, false, &[5, 6]);
+
+    assert_eq!(node.targets(sender, 5), [2]);
+    assert!(node.is_online(5));
+    assert_eq!(node.targets(1, 5), [2]);
+}
+
+#[test]
+fn a_login_that_comes_first_on_the_other_connection_makes_it_no_msg_server() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[]);
+    node.connects(2, HERE, false, &[]);
+    for user in 1..20 {
+        node.reports(2, user, ReportedStatus::Online);
+        assert_eq!(node.targets(sender, user), [0; 0]);
+        node.reports(1, user, ReportedStatus::Online);
+        assert_eq!(node.targets(sender, user), [1]);
+        node.passes(1);
+    }
+}
+
+#[test]
+fn of_a_msg_server_that_never_claims_one_connection_stands() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, false, &[1, 2, 3]);
+    node.connects(2, HERE, false, &[1, 2, 3]);
+
+    assert_eq!(node.targets(sender, 1), [1]);
+    assert_eq!(node.targets(1, 2), [0; 0]);
+    assert_eq!(node.targets(2, 2), [0; 0], "sent on the other one");
+    node.closes(1);
+    node.gives_back(1);
+    assert_eq!(node.targets(sender, 1), [2]);
+    assert!(node.is_online(1));
+}
+
+#[test]
+fn a_broadcast_goes_to_each_msg_server_once_and_never_back() {
+    let mut node = Node::with(FanOut::Broadcast);
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1, 2]);
+    node.connects(2, HERE, false, &[1, 2]);
+
+    assert_eq!(node.targets(sender, 7), [1]);
+    assert_eq!(node.targets(1, 1), [sender], "its own kick");
+    node.closes(1);
+    node.claims(2);
+    assert_eq!(node.gives_back(1), [0; 0]);
+    assert_eq!(node.targets(sender, 7), [2]);
+}
