@@ -131,7 +131,7 @@ async fn headers_that_never_end(setup: Setup) {
         closed, LORISES as f64,
         "connections closed for their header"
     );
-    siege.assert_warned("did not end its first one");
+    siege.assert_warned("did not end its first PDU");
     siege.end(GROWTH).await;
 }
 
