@@ -164,7 +164,7 @@ impl Metrics {
             superseded: counter(
                 "teamtalk.route.gateways.superseded",
                 "{gateway}",
-                "Gateways that were replaced by a newer process with the same id",
+                "Gateways that were replaced by another process with the same id",
             ),
             calls: meter
                 .f64_histogram("rpc.server.call.duration")

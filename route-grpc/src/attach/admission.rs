@@ -51,7 +51,9 @@ pub(super) async fn admit(
         // From here on no change is missed.
         changed.as_mut().enable();
         let decision = node.transact(|transaction, now| {
-            let queue = enter(node, transaction, now, &hello, &stream_end, retention)?;
+            let admission = transaction.gateways.judge(&hello, !patient)?;
+            let entrant = (&hello, &stream_end, retention);
+            let queue = enter(node, transaction, now, admission, entrant);
             Ok(welcome(node, transaction, &hello, &roster, queue))
         });
         match decision {
@@ -88,16 +90,14 @@ async fn read_hello(requests: &mut Requests) -> Result<AttachHello, Refusal> {
     }
 }
 
-/// Makes a gateway one of the node's, if nothing speaks against it. Returns its queue.
+/// Makes a gateway one of the node's. Returns its queue.
 fn enter(
     node: &Node,
     transaction: &mut Transaction<'_>,
     now: Duration,
-    hello: &Hello,
-    stream_end: &CancellationToken,
-    retention: Retention,
-) -> Result<Arc<Queue>, Objection> {
-    let admission = transaction.gateways.judge(hello)?;
+    admission: Admission,
+    (hello, stream_end, retention): (&Hello, &CancellationToken, Retention),
+) -> Arc<Queue> {
     transaction.core.follow(hello.position);
     match admission {
         Admission::Fresh => {}
@@ -117,7 +117,7 @@ fn enter(
         .gateways
         .queue_of(hello.incarnation)
         .map(Arc::clone);
-    Ok(queue.expect("the gateway was inserted or resumed a moment ago"))
+    queue.expect("the gateway was inserted or resumed a moment ago")
 }
 
 /// Tells a gateway that has entered what the node has of it, and the others that it is there.

@@ -91,8 +91,10 @@ impl Gateways {
         }
     }
 
-    /// Decides about a hello. Changes nothing.
-    pub(crate) fn judge(&self, hello: &Hello) -> Result<Admission, Objection> {
+    /// Decides about a hello. Changes nothing. While a life of its id has a stream, another one is
+    /// refused; `waited`: it has waited for that to end, so silence is enough. Who is gone outranks
+    /// nobody, and no clock decides.
+    pub(crate) fn judge(&self, hello: &Hello, waited: bool) -> Result<Admission, Objection> {
         if let Some(taken) = self.by_incarnation.get(&hello.incarnation)
             && taken.hello.id != hello.id
         {
@@ -109,14 +111,17 @@ impl Gateways {
                 Ok(Admission::Fresh)
             };
         };
-        let known = (present.hello.incarnation, present.hello.attempt);
-        if (hello.incarnation, hello.attempt) <= known {
+        if hello.incarnation == present.hello.incarnation {
+            let is_newer = hello.attempt > present.hello.attempt;
+            return is_newer
+                .then_some(Admission::Resumed)
+                .ok_or(Objection::Superseded);
+        }
+        if self.past.knows(hello.incarnation) {
             return Err(Objection::Superseded);
         }
-        if hello.incarnation == present.hello.incarnation {
-            return Ok(Admission::Resumed);
-        }
-        if present.reach().is_attached() {
+        let is_silent = present.reach() == Reach::Silent;
+        if present.reach().is_attached() && !(waited && is_silent) {
             let holder = present.hello.whence.clone();
             return Err(Objection::IdInUse { holder });
         }
@@ -203,7 +208,7 @@ impl Gateways {
         self.by_id.remove(&id);
         let gateway = self.by_incarnation.remove(&incarnation)?;
         let seen = gateway.sequences.applied().collect();
-        self.past.remember(gateway.hello.clone(), seen);
+        self.past.remember(&gateway.hello, seen);
         self.relay_congestion();
         Some(gateway)
     }

@@ -10,46 +10,51 @@ use hashbrown::HashMap;
 use super::MAX_GATEWAYS;
 use super::hello::Hello;
 
-/// The last life of each gateway that is gone: what is older may not come back.
+/// Lives of gateways that are gone, by incarnation. Incarnations are compared for equality only:
+/// they begin with a clock that may be wrong.
 #[derive(Debug, Default)]
 pub(super) struct Past {
-    last: HashMap<String, PastLife>,
-    order: VecDeque<String>,
+    lives: HashMap<u64, PastLife>,
+    order: VecDeque<u64>,
 }
 
 #[derive(Debug)]
 struct PastLife {
-    /// Incarnation and attempt.
-    life: (u64, u64),
+    /// Of its last stream.
+    attempt: u64,
     /// How much was applied of its links.
     seen: HashMap<u64, u64>,
 }
 
 impl Past {
     /// This life is over; so much was applied of its links.
-    pub(super) fn remember(&mut self, hello: Hello, seen: HashMap<u64, u64>) {
-        let life = (hello.incarnation, hello.attempt);
-        let past = PastLife { life, seen };
-        if self.last.insert(hello.id.clone(), past).is_none() {
-            self.order.push_back(hello.id);
+    pub(super) fn remember(&mut self, hello: &Hello, seen: HashMap<u64, u64>) {
+        let attempt = hello.attempt;
+        let past = PastLife { attempt, seen };
+        if self.lives.insert(hello.incarnation, past).is_none() {
+            self.order.push_back(hello.incarnation);
         }
         if self.order.len() > MAX_GATEWAYS
             && let Some(oldest) = self.order.pop_front()
         {
-            self.last.remove(&oldest);
+            self.lives.remove(&oldest);
         }
     }
 
-    /// This gateway has had a newer life, or a newer stream of it.
+    /// This life was here before.
+    pub(super) fn knows(&self, incarnation: u64) -> bool {
+        self.lives.contains_key(&incarnation)
+    }
+
+    /// This life has had a newer stream, or this one.
     pub(super) fn has_newer(&self, hello: &Hello) -> bool {
-        let newest = self.last.get(&hello.id);
-        newest.is_some_and(|newest| (hello.incarnation, hello.attempt) <= newest.life)
+        let past = self.lives.get(&hello.incarnation);
+        past.is_some_and(|past| hello.attempt <= past.attempt)
     }
 
     /// What was applied of this life, which is back.
     pub(super) fn seen_of(&mut self, incarnation: u64) -> HashMap<u64, u64> {
-        let mut lives = self.last.values_mut();
-        let past = lives.find(|past| past.life.0 == incarnation);
+        let past = self.lives.get_mut(&incarnation);
         past.map_or_else(HashMap::new, |past| std::mem::take(&mut past.seen))
     }
 }

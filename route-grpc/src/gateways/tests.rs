@@ -13,7 +13,7 @@ const NOW: Duration = Duration::from_secs(100);
 #[test]
 fn a_gateway_comes_back_only_with_a_higher_attempt() {
     let mut gateways = attached(&[("a", 7, 2)]);
-    let judge = |gateways: &Gateways, attempt| gateways.judge(&hello("a", 7, attempt));
+    let judge = |gateways: &Gateways, attempt| gateways.judge(&hello("a", 7, attempt), false);
 
     assert_eq!(judge(&gateways, 1), Err(Objection::Superseded));
     assert_eq!(judge(&gateways, 2), Err(Objection::Superseded));
@@ -30,34 +30,57 @@ fn a_restarted_gateway_replaces_its_old_life_once_that_is_off_the_line() {
     let newer = hello("a", 8, 1);
 
     let holder = "a's host".to_owned();
-    assert_eq!(gateways.judge(&newer), Err(Objection::IdInUse { holder }));
+    assert_eq!(
+        gateways.judge(&newer, false),
+        Err(Objection::IdInUse { holder })
+    );
     gateways.detach(NOW, 7, 1, false, None);
-    assert_eq!(gateways.judge(&newer), Ok(Admission::Replaces(7)));
+    assert_eq!(gateways.judge(&newer, false), Ok(Admission::Replaces(7)));
 
     gateways.remove(7);
     gateways.insert(newer, CancellationToken::new(), Retention::UntilTaken);
-    assert_eq!(
-        gateways.judge(&hello("a", 7, 99)),
-        Err(Objection::Superseded)
-    );
+    let older = gateways.judge(&hello("a", 7, 99), true);
+    assert_eq!(older, Err(Objection::Superseded));
 }
 
 #[test]
-fn a_life_that_is_over_does_not_come_back() {
+fn who_is_gone_outranks_nobody() {
     let mut gateways = attached(&[("a", 7, 3)]);
+    // Its clock was ahead when it started, and has been set right.
+    let restarted = hello("a", 6, 1);
 
+    gateways.detach(NOW, 7, 3, true, None);
+    assert_eq!(
+        gateways.judge(&restarted, false),
+        Ok(Admission::Replaces(7))
+    );
     gateways.remove(7);
 
-    assert_eq!(
-        gateways.judge(&hello("a", 6, 9)),
-        Err(Objection::Superseded)
-    );
-    assert_eq!(
-        gateways.judge(&hello("a", 7, 3)),
-        Err(Objection::Superseded)
-    );
-    assert_eq!(gateways.judge(&hello("a", 7, 4)), Ok(Admission::Fresh));
-    assert_eq!(gateways.judge(&hello("a", 8, 1)), Ok(Admission::Fresh));
+    assert_eq!(gateways.judge(&restarted, false), Ok(Admission::Fresh));
+    let back = |attempt| gateways.judge(&hello("a", 7, attempt), false);
+    assert_eq!(back(3), Err(Objection::Superseded));
+    assert_eq!(back(4), Ok(Admission::Fresh));
+}
+
+#[test]
+fn who_has_waited_replaces_one_that_is_silent() {
+    let mut gateways = attached(&[("a", 7, 1)]);
+    let newer = hello("a", 6, 1);
+    let holder = "a's host".to_owned();
+    let in_use = Err(Objection::IdInUse { holder });
+
+    assert_eq!(gateways.judge(&newer, true), in_use);
+    let gateway = gateways.get_mut(7).unwrap();
+    for event in [
+        Event::CaughtUp,
+        Event::Looked {
+            idle: LIMITS.silence,
+        },
+    ] {
+        gateway.meet(event, NOW, &LIMITS);
+    }
+    assert_eq!(gateways.judge(&newer, false), in_use);
+    assert_eq!(gateways.judge(&newer, true), Ok(Admission::Replaces(7)));
 }
 
 #[test]
@@ -65,7 +88,7 @@ fn an_incarnation_belongs_to_one_id() {
     let gateways = attached(&[("a", 7, 1)]);
 
     assert_eq!(
-        gateways.judge(&hello("b", 7, 1)),
+        gateways.judge(&hello("b", 7, 1), false),
         Err(Objection::IncarnationInUse)
     );
 }
