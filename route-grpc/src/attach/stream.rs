@@ -151,11 +151,11 @@ impl GatewayStream {
             if let Some(congested) = uplink.congested {
                 transaction.gateways.set_congested(incarnation, congested);
             }
-            let Some(gateway) = transaction.gateways.of_stream(incarnation, attempt) else {
+            let taken = uplink.taken;
+            let Some(gateway) = transaction.gateways.took(incarnation, attempt, taken) else {
                 // A newer stream has taken over; this one is about to hear so.
                 return (Effects::default(), Ok(Hold::Room));
             };
-            gateway.take_over(uplink.taken);
             if uplink.clock_micros != 0 {
                 gateway.clock.read(now, uplink.clock_micros);
             }

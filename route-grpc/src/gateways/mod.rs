@@ -63,6 +63,8 @@ pub(crate) struct Census {
     pub(crate) resent: u64,
     /// Since the start: deliveries that found a full queue.
     pub(crate) dropped: u64,
+    /// Since the start: deliveries that were handed to a gateway that was lost before it had taken them.
+    pub(crate) given_up: u64,
 }
 
 /// All gateways of the node.
@@ -72,8 +74,9 @@ pub(crate) struct Gateways {
     by_incarnation: HashMap<u64, Gateway>,
     by_id: HashMap<String, u64>,
     past: Past,
-    /// What queues of past gateways had dropped.
+    /// What queues of past gateways had dropped, and given up.
     dropped_before: u64,
+    given_up: u64,
     /// Queues that got something since the last [`Gateways::take_touched`].
     touched: Vec<Arc<Queue>>,
 }
@@ -87,6 +90,7 @@ impl Gateways {
             by_id: HashMap::new(),
             past: Past::default(),
             dropped_before: 0,
+            given_up: 0,
             touched: Vec::new(),
         }
     }
@@ -196,6 +200,7 @@ impl Gateways {
             let idle = gateway.idle(now);
             touch(&mut self.touched, &gateway.queue);
             let reach = gateway.meet(Event::Looked { idle }, now, &self.limits);
+            gateway.queue.set_silent(reach == Reach::Silent);
             (gateway.hello.incarnation, reach)
         });
         looked_at.collect()
@@ -221,9 +226,11 @@ impl Gateways {
         }
     }
 
-    /// What the queue of a removed gateway has dropped in all.
+    /// What the queue of a removed gateway has dropped and given up.
     pub(crate) fn count_dropped(&mut self, queue: &Queue) {
-        self.dropped_before += queue.counts().dropped;
+        let counts = queue.counts();
+        self.dropped_before += counts.dropped;
+        self.given_up += counts.given_up;
     }
 
     /// How many links a gateway has.
@@ -248,6 +255,22 @@ impl Gateways {
     pub(crate) fn of_stream(&mut self, incarnation: u64, attempt: u64) -> Option<&mut Gateway> {
         let gateway = self.by_incarnation.get_mut(&incarnation)?;
         (gateway.hello.attempt == attempt && gateway.reach().is_attached()).then_some(gateway)
+    }
+
+    /// The gateway of this stream has taken everything up to this Downlink. If it was silent, it may be handed more.
+    pub(crate) fn took(
+        &mut self,
+        incarnation: u64,
+        attempt: u64,
+        number: u64,
+    ) -> Option<&mut Gateway> {
+        self.of_stream(incarnation, attempt)?;
+        let gateway = self.by_incarnation.get_mut(&incarnation)?;
+        gateway.take_over(number);
+        if gateway.reach() == Reach::Silent {
+            touch(&mut self.touched, &gateway.queue);
+        }
+        Some(gateway)
     }
 
     /// How the gateway with this name can be reached, if the node has it.
@@ -362,6 +385,7 @@ impl Gateways {
     pub(crate) fn census(&self) -> Census {
         let mut census = Census {
             dropped: self.dropped_before,
+            given_up: self.given_up,
             ..Census::default()
         };
         for gateway in self.by_incarnation.values() {

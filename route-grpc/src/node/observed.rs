@@ -111,7 +111,7 @@ const LEVELS: [Instrument; 15] = [
 ];
 
 /// What has been counted since the start.
-const COUNTERS: [Instrument; 6] = [
+const COUNTERS: [Instrument; 7] = [
     Instrument {
         name: "teamtalk.route.events",
         unit: "{event}",
@@ -147,6 +147,12 @@ const COUNTERS: [Instrument; 6] = [
         unit: "{delivery}",
         text: "Deliveries dropped because a gateway's queue was full",
         read: |load| load.gateways.dropped,
+    },
+    Instrument {
+        name: "teamtalk.route.gateways.given_up",
+        unit: "{delivery}",
+        text: "Deliveries that were handed to a gateway which was lost before it had taken them",
+        read: |load| load.gateways.given_up,
     },
 ];
 

@@ -152,11 +152,10 @@ impl Transaction<'_> {
         };
         let id = gateway.id();
         let links = gateway.sequences.open_links().count();
-        let dropped_before = gateway.queue.counts().dropped;
         let held = gateway.queue.give_up();
         // What it was not handed goes to other connections of its MsgServers; what it was, it may have written.
         let not_handed: usize = held.iter().map(|held| held.run.deliveries.len()).sum();
-        let given_up = gateway.queue.counts().dropped - dropped_before;
+        let given_up = gateway.queue.counts().given_up;
         if links == 0 {
             tracing::info!(
                 gateway = id,

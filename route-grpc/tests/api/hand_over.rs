@@ -330,6 +330,34 @@ async fn what_a_lost_gateway_was_never_handed_goes_to_who_stands_in() {
     a.confirmed(1).await;
 }
 
+/// A gateway that is cut off: what is routed after a second or two is not lost with it.
+#[tokio::test]
+async fn a_silent_gateway_is_handed_nothing_that_could_go_elsewhere() {
+    let site = Site::with(|it| {
+        it.detach_grace = Duration::from_secs(1);
+        it.gateway_silence = Duration::from_secs(1);
+    })
+    .await;
+    let [mut a, mut b] = Played::two(&site).await;
+    let mut c = Played::attach(&site, "c").await;
+    second_connection(&mut c, &b, &[2]).await;
+
+    b.takes_nothing();
+    a.route(1, chat(1, 2, b"handed out")).await;
+    b.delivery().await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    a.route(1, chat(1, 2, b"held")).await;
+    a.ask(1, &[2]).await;
+    a.answer().await;
+    drop(b);
+
+    let delivered = c.delivery().await;
+    assert_eq!(delivered.pdu(), &chat(1, 2, b"held").pdu);
+    a.confirmed(1).await;
+    site.shows("teamtalk_route_gateways_given_up_total 1").await;
+    site.shows("teamtalk_route_gateways_dropped_total 0").await;
+}
+
 /// A process that is gone gives nothing back, and need not be waited for until its grace is over.
 #[tokio::test]
 async fn a_gateway_that_has_hung_up_holds_up_its_msgservers_other_connections_for_a_moment_only() {

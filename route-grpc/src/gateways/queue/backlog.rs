@@ -47,8 +47,10 @@ pub struct Counts {
     pub bytes: usize,
     /// Entries that were handed out more than once.
     pub resent: u64,
-    /// Deliveries that found no room, or were given up.
+    /// Deliveries that found no room.
     pub dropped: u64,
+    /// Deliveries that were handed to the gateway, which was lost before it had taken them.
+    pub given_up: u64,
 }
 
 /// A run that was never handed out, and who has caused it.
@@ -228,7 +230,7 @@ impl Backlog {
     /// handed out and not taken may have been written by it: that is given up, and counted.
     pub(super) fn give_up(&mut self) -> Vec<HeldRun> {
         let sent = self.sent.drain(..);
-        self.counts.dropped += sent.map(|sent| deliveries(&sent.entry)).sum::<u64>();
+        self.counts.given_up += sent.map(|sent| deliveries(&sent.entry)).sum::<u64>();
         let mut runs = Vec::new();
         let first = self.first_offset();
         for (offset, queued) in (first..).zip(std::mem::take(&mut self.entries)) {
@@ -294,6 +296,11 @@ impl Backlog {
         let to = self.receipts.partition_point(|(at, _)| *at <= offset);
         let receipts = self.receipts.range(from..to);
         receipts.map(|(_, kept)| kept.receipt().clone()).collect()
+    }
+
+    /// Something was handed out that is not taken.
+    pub(super) fn awaits_answer(&self) -> bool {
+        !self.handed_out.is_empty()
     }
 
     /// Nothing is left to be handed out.

@@ -3,7 +3,8 @@
 //! The node puts things in under its lock; the gateway's present Attach stream is handed everything
 //! that is ready, as one message. What was handed out stays until the gateway has taken it
 //! (`Uplink.taken`): the next stream gets the rest again, in order, before anything newer. Without
-//! a stream (detached) the queue holds what comes.
+//! a stream (detached) the queue holds what comes; so it does while the gateway is silent, because
+//! what was never handed out can go elsewhere if the gateway is lost.
 //!
 //! All of that counts against one bound. What comes while the queue is full is dropped and counted.
 //! `confirmations` makes origins stop long before that, so only what services publish can fill the
@@ -47,6 +48,8 @@ struct Contents {
     news: News,
     /// The attempt whose stream may take; 0 for none.
     stream: u64,
+    /// The gateway has not taken what it was handed for a while.
+    silent: bool,
     /// Why the last stream was ended, until it has heard it.
     ended: Option<(u64, Status)>,
     waker: Option<Waker>,
@@ -69,6 +72,7 @@ impl Queue {
                 backlog: Backlog::new(limit_bytes, retention),
                 news: News::default(),
                 stream: 0,
+                silent: false,
                 ended: None,
                 waker: None,
             }),
@@ -167,11 +171,18 @@ impl Queue {
     pub(crate) fn open_stream(&self, attempt: u64) {
         let mut contents = self.contents.lock();
         contents.stream = attempt;
+        contents.silent = false;
         contents.backlog.hand_out_again();
         contents.backlog.set_away(false);
         // The new stream is told everything that still matters.
         contents.news = News::default();
         contents.waker = None;
+    }
+
+    /// The gateway takes what it is handed, or has not for a while. Then it is handed nothing more before it has
+    /// taken that.
+    pub(crate) fn set_silent(&self, silent: bool) {
+        self.contents.lock().silent = silent;
     }
 
     /// Ends the present stream, with a status if there is something to say. What is queued stays.
@@ -238,8 +249,10 @@ impl Queue {
 }
 
 impl Contents {
+    /// There is nothing to hand out now.
     fn is_empty(&self) -> bool {
-        self.backlog.is_handed_out() && self.news.is_empty()
+        let waits = self.silent && self.backlog.awaits_answer();
+        waits || self.backlog.is_handed_out() && self.news.is_empty()
     }
 }
 

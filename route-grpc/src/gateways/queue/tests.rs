@@ -119,11 +119,31 @@ fn what_a_lost_gateway_was_never_handed_can_be_had_back() {
 
     assert_eq!(positions, [5]);
     assert_eq!(
-        queue.counts().dropped,
+        queue.counts().given_up,
         1,
         "the other one may have been written"
     );
     assert_eq!(queue.counts().bytes, 0);
+}
+
+#[test]
+fn a_silent_gateway_is_handed_nothing_more_before_it_has_taken_that() {
+    let queue = open(1 << 20);
+    deliver(&queue, 1, &targets(&[1]), b"handed out");
+    let first = take(&queue);
+    queue.set_silent(true);
+    deliver(&queue, 5, &targets(&[1]), b"held");
+    queue.roster(vec!["a".to_owned()]);
+
+    assert!(poll(&queue, 1).is_pending());
+
+    queue.taken(first.number);
+    assert!(queue.wake().is_some(), "there is something for it");
+    assert_eq!(runs(&take(&queue))[0].position, 5);
+    assert!(poll(&queue, 1).is_pending());
+    queue.end_stream(None);
+    queue.open_stream(1);
+    assert_eq!(runs(&take(&queue))[0].position, 5, "a new stream");
 }
 
 #[test]
