@@ -16,7 +16,7 @@ DOCKERFILE = ROOT / "Dockerfile"
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
-TESTS_WITH_VARIABLES = ["src/deployment/process.rs", "tests/hostile/noise.rs"]
+TESTS_WITH_VARIABLES = ["src/deployment/process.rs", "tests/hostile/noise.rs", "tests/interruptions/stops.rs"]
 
 # Of other people's programs, and of scripts.
 FOREIGN_FLAGS = set(
