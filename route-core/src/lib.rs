@@ -22,6 +22,7 @@
 //! | `routing/` | from an audience to links; the legacy rules for notices |
 //! | `ending` | what becomes of the sessions of a link that has ended |
 //! | `standing/` | which link stands for a MsgServer, and the parts that links play |
+//! | `transition` | what happened to links, for logs and metrics |
 //! | `view` | what can be seen from outside |
 //! | `core` | the entry points that tie these together |
 
@@ -40,6 +41,7 @@ mod settings;
 mod standing;
 mod status;
 mod succession;
+mod transition;
 mod view;
 
 pub use change::{
@@ -55,4 +57,5 @@ pub use receipt::{Kept, Receipt};
 pub use routing::Audience;
 pub use settings::{FanOut, NotifyOnLoss, Settings};
 pub use status::{SessionView, Status, Summary};
+pub use transition::{Transition, TransitionKind};
 pub use view::{Stats, View};

@@ -10,6 +10,7 @@ use crate::event_log::{ChangeReason, Event};
 use crate::ids::{LinkId, UserId};
 use crate::receipt::Receipt;
 use crate::status::Summary;
+use crate::transition::Transition;
 
 /// One thing that is to be done, after everything before it in the list.
 #[derive(Debug)]
@@ -69,6 +70,7 @@ pub struct Outputs {
     /// Those of what is caused now.
     causes: Range<usize>,
     events: Vec<Event>,
+    transitions: Vec<Transition>,
 }
 
 #[derive(Debug)]
@@ -88,7 +90,7 @@ struct Fan {
 }
 
 impl Outputs {
-    /// Takes everything but the events, in order.
+    /// Takes everything but the events and transitions, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = Output<'_>> {
         let (targets, items, receipts) = (&self.targets, &self.items, &self.receipts);
         self.entries.drain(..).map(|entry| match entry {
@@ -109,6 +111,11 @@ impl Outputs {
         self.events.drain(..)
     }
 
+    /// Takes what happened to the links of MsgServers, in order.
+    pub fn drain_transitions(&mut self) -> impl ExactSizeIterator<Item = Transition> {
+        self.transitions.drain(..)
+    }
+
     /// Forgets everything, receipts too; keeps the memory, unless a burst made it unusually large.
     pub fn clear(&mut self) {
         const KEPT: usize = 64 * 1024;
@@ -117,6 +124,7 @@ impl Outputs {
         self.items.clear();
         self.receipts.clear();
         self.events.clear();
+        self.transitions.clear();
         self.causes = 0..0;
         self.entries.shrink_to(KEPT);
         self.targets.shrink_to(KEPT);
@@ -173,6 +181,11 @@ impl Outputs {
             let on = after.legacy_online;
             self.event(Event::DesktopLogin { user, on });
         }
+    }
+
+    /// Says what happened to a link.
+    pub(crate) fn transition(&mut self, transition: Transition) {
+        self.transitions.push(transition);
     }
 
     /// Asks for the close of a link.

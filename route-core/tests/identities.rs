@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use route_core::{
     Audience, Change, ClientType, CloseReason, Core, Effect, FanOut, LinkId, ListEntry, Output,
-    Payload, Peer, ReportedStatus, Settings, UserId,
+    Payload, Peer, ReportedStatus, Settings, Transition, UserId,
 };
 
 const HERE: [u8; 4] = [10, 0, 0, 1];
@@ -22,6 +22,7 @@ struct Node {
     core: Core,
     now: Duration,
     sequence: u64,
+    said: Vec<Transition>,
 }
 
 impl Node {
@@ -38,6 +39,7 @@ impl Node {
             core: Core::new(settings),
             now: Duration::ZERO,
             sequence: 0,
+            said: Vec::new(),
         }
     }
 
@@ -98,6 +100,7 @@ impl Node {
         transaction
             .apply(id, self.sequence, change, Effect::Notify)
             .unwrap();
+        self.said.extend(transaction.outputs().drain_transitions());
         let closed = |output| match output {
             Output::Close(link) => Some(link.number),
             Output::Deliver(_) | Output::TakeOver { .. } | Output::Answer(_) => None,
@@ -326,4 +329,19 @@ fn a_broadcast_goes_to_each_msg_server_once_and_never_back() {
     node.claims(2);
     assert_eq!(node.gives_back(1), [0; 0]);
     assert_eq!(node.targets(sender, 7), [2]);
+}
+
+#[test]
+fn what_happens_to_a_link_is_said() {
+    let mut node = Node::new();
+    node.connects(1, HERE, true, &[1, 2]);
+    node.connects(2, HERE, false, &[1, 2]);
+    node.closes(1);
+    node.claims(2);
+
+    let kinds: Vec<_> = node.said.iter().map(|it| it.kind.as_str()).collect();
+    assert_eq!(kinds, ["claims", "leaves_seat", "claims", "succeeds"]);
+    let last = node.said.last().unwrap();
+    assert_eq!((last.link, last.other), (id(2), Some(id(1))));
+    assert_eq!((last.identity.as_str(), last.sessions), ("10.0.0.1", 2));
 }

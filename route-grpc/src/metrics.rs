@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
+use route_core::TransitionKind;
 use route_proto::v1::ErrorReason;
 
 use crate::methods;
@@ -45,6 +46,7 @@ pub(crate) struct Metrics {
     pub(crate) published: Counter<u64>,
     /// Gateways that were replaced by a newer life of theirs.
     pub(crate) superseded: Counter<u64>,
+    transitions: Counter<u64>,
     /// Duration of unary calls.
     pub(crate) calls: Histogram<f64>,
     gaps: Counter<u64>,
@@ -166,6 +168,11 @@ impl Metrics {
                 "{gateway}",
                 "Gateways that were replaced by another process with the same id",
             ),
+            transitions: counter(
+                "teamtalk.route.links.transitions",
+                "{transition}",
+                "What happened to the links of MsgServers: claims, successions, seats",
+            ),
             calls: meter
                 .f64_histogram("rpc.server.call.duration")
                 .with_unit("s")
@@ -205,6 +212,10 @@ impl Metrics {
         for counter in [&self.published, &self.superseded] {
             counter.add(0, &[]);
         }
+        for kind in TransitionKind::ALL {
+            self.transitions
+                .add(0, &[KeyValue::new("kind", kind.as_str())]);
+        }
         for method in [methods::SUBSCRIBE, methods::WATCH] {
             self.gaps.add(0, &[KeyValue::new("rpc.method", method)]);
         }
@@ -217,6 +228,12 @@ impl Metrics {
     /// All links are known, so long after the start.
     pub(crate) fn cold_start_ended(&self, after: Duration) {
         self.cold_start.record(after.as_secs_f64(), &[]);
+    }
+
+    /// This has happened to a link.
+    pub(crate) fn transition(&self, kind: TransitionKind) {
+        self.transitions
+            .add(1, &[KeyValue::new("kind", kind.as_str())]);
     }
 
     /// A subscriber is told of a gap.

@@ -2,6 +2,7 @@
 //! all others that share an address it is not known.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -34,6 +35,15 @@ impl Link {
 
     fn address(&self) -> Identity {
         Identity::Address(self.peer.ip())
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Identity::Name(name) => name.fmt(f),
+            Identity::Address(ip) => ip.fmt(f),
+        }
     }
 }
 

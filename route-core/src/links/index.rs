@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::groups::Groups;
 use super::reach::Absent;
-use super::{Link, Phase, Reported};
+use super::{Claim, Link, Phase, Reported};
 use crate::ids::LinkId;
 
 /// All links.
@@ -213,6 +213,12 @@ impl Links {
     /// Both have the same name: they are of one MsgServer.
     pub(crate) fn are_one(&self, a: u32, b: u32) -> bool {
         self[a].msg_server.is_some() && self[a].msg_server == self[b].msg_server
+    }
+
+    /// It is open and has not claimed: what others are decides its part.
+    pub(crate) fn follows(&self, slot: u32) -> bool {
+        let link = self.get(slot);
+        link.is_some_and(|link| link.is_open() && link.claim == Claim::None)
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<&Link> {

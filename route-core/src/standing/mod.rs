@@ -36,6 +36,7 @@
 mod differences;
 mod likeness;
 pub(crate) mod parts;
+mod transitions;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::differences::{differences, of_one};
-use super::{DOUBT, Due, Outcome, Return, Standing};
+use super::{DOUBT, Due, Outcome, Return, Standing, transitions};
 use crate::change::{CloseReason, Effect, micros};
 use crate::ending::Ending;
 use crate::event_log::ChangeReason;
@@ -12,6 +12,7 @@ use crate::links::{Claim, End, Link, Part, Phase, Reach};
 use crate::routing::{Cause, Routing};
 use crate::settings::Settings;
 use crate::succession::Heir;
+use crate::transition::TransitionKind;
 
 /// The links' parts, and what changes with them.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ impl Parts<'_> {
             let from = self.routing.router.next_position();
             self.routing.successions.record(links[other].id, id, from);
         }
+        self.notes(slot, TransitionKind::Claims, None);
         if before != Claim::StandIn {
             match self.standing().predecessor(slot) {
                 Some(from) => self.inherit(from, slot, Cause::entry(id, sequence), effect),
@@ -97,7 +99,7 @@ impl Parts<'_> {
             return;
         }
         for slot in self.routing.presence.links.sharing(slot) {
-            if !self.follows(slot) {
+            if !self.routing.presence.links.follows(slot) {
                 continue;
             }
             let part = self.routing.presence.links[slot].part();
@@ -212,7 +214,8 @@ impl Parts<'_> {
                 Due::Doubted => Part::Active,
                 Due::Now(part) => part,
             };
-            if self.follows(slot) && self.play(slot, part) {
+            if self.routing.presence.links.follows(slot) && self.play(slot, part) {
+                self.notes(slot, transitions::of_part(part), None);
                 self.tell_of(slot);
             }
         }
@@ -228,7 +231,7 @@ impl Parts<'_> {
                 let until = self.now + self.settings.seat_hold;
                 self.routing.successions.prolong_seat(slot, until);
             }
-            Outcome::Ends => self.end(slot),
+            Outcome::Ends => self.seat_ends(slot),
         }
     }
 
@@ -243,6 +246,9 @@ impl Parts<'_> {
 
     /// `to` takes the place of `from`: presence, deliveries, and notices for the differences.
     fn inherit(&mut self, from: u32, to: u32, mut cause: Cause, effect: Effect) {
+        let links = &self.routing.presence.links;
+        let kind = transitions::of_heir(&links[to]);
+        self.notes(to, kind, Some(links[from].id));
         let has_served = self.standing().has_served(to);
         let Routing {
             router,
@@ -306,6 +312,9 @@ impl Parts<'_> {
         let links = &self.routing.presence.links;
         let other = self.standing().superseded(slot, was_shadow);
         let superseded = other.map(|other| links[other].id);
+        if superseded.is_some() {
+            self.notes(slot, TransitionKind::Supersedes, superseded);
+        }
         self.routing.presence.links[slot].supersedes = superseded;
         self.activate(slot, reason);
     }
@@ -321,7 +330,7 @@ impl Parts<'_> {
             if link.phase == waits {
                 self.stand_alone(*slot, ChangeReason::Role, false);
             } else if link.is_seat() && !self.standing().may_be_claimed(*slot) {
-                self.end(*slot);
+                self.seat_ends(*slot);
             }
         }
         self.regroup_all(kin);
@@ -337,18 +346,12 @@ impl Parts<'_> {
     /// Unclaimed links play the part that is due.
     fn regroup_all(&mut self, slots: &[u32]) {
         for slot in slots {
-            if self.follows(*slot) {
+            if self.routing.presence.links.follows(*slot) {
                 let due = self.standing().due(*slot, self.now);
                 self.play(*slot, due.part());
                 self.doubt(*slot, due == Due::Doubted);
             }
         }
-    }
-
-    /// It is open and has no part of its own: what others are decides.
-    fn follows(&self, slot: u32) -> bool {
-        let link = self.routing.presence.links.get(slot);
-        link.is_some_and(|link| link.is_open() && link.claim == Claim::None)
     }
 
     /// Whether that is another part than before.
@@ -414,6 +417,18 @@ impl Parts<'_> {
         self.routing
             .successions
             .leave_seat(slot, link.id, until, causes);
+        self.notes(slot, TransitionKind::LeavesSeat, None);
+    }
+
+    fn seat_ends(&mut self, slot: u32) {
+        self.notes(slot, TransitionKind::SeatEnds, None);
+        self.end(slot);
+    }
+
+    /// Says what happens to a link.
+    fn notes(&mut self, slot: u32, kind: TransitionKind, other: Option<LinkId>) {
+        let transition = transitions::transition(self.routing.presence, slot, kind, other);
+        self.routing.out.transition(transition);
     }
 
     /// Nothing but sessions is left of a closed link, and they go.

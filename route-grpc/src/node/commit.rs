@@ -81,6 +81,10 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>) -> Option<u64> {
         }
     }
     node.metrics.tallies.deliveries.add(deliveries);
+    for transition in core.outputs().drain_transitions() {
+        node.transitions
+            .happened(node.clock.now(), &node.metrics, &transition);
+    }
     node.log.append(core.outputs().drain_events())
 }
 

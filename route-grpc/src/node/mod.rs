@@ -15,6 +15,7 @@ mod observed;
 pub(crate) mod position;
 mod routing;
 mod transaction;
+mod transitions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -40,6 +41,7 @@ use log::Log;
 use position::Position;
 use routing::Routing;
 pub(crate) use transaction::Transaction;
+use transitions::Transitions;
 
 /// One node. All services and all gateways of a process share it.
 #[derive(Debug)]
@@ -61,6 +63,7 @@ pub struct Node {
     routing: Mutex<Routing>,
     chores: Notify,
     turns: AtomicU64,
+    transitions: Transitions,
 }
 
 impl Node {
@@ -91,6 +94,7 @@ impl Node {
             log: Log::new(settings.log()),
             chores: Notify::new(),
             turns: AtomicU64::new(0),
+            transitions: Transitions::default(),
             shutdown,
             settings,
         });

@@ -1,0 +1,78 @@
+//! What happened to the links of a MsgServer, for people who ask why.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::ids::LinkId;
+
+/// A link plays another part than before, or will.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Transition {
+    /// Which link.
+    pub link: LinkId,
+    /// Its address.
+    pub peer: SocketAddr,
+    /// What tells its MsgServer apart: its name, else its IP.
+    pub identity: String,
+    /// How many sessions it holds, hidden ones included.
+    pub sessions: u32,
+    /// What happened to it.
+    pub kind: TransitionKind,
+    /// The other link, of those kinds that have one.
+    pub other: Option<LinkId>,
+}
+
+/// What happened to a link.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum TransitionKind {
+    /// It said that it is its MsgServer's primary connection.
+    Claims,
+    /// It took the place of another link of its MsgServer.
+    Succeeds,
+    /// The same without a claim: the claimed link was lost, or nobody claimed its seat.
+    StandsIn,
+    /// It will take the place of another link, which seems to be of its MsgServer, when that closes.
+    Supersedes,
+    /// It was claimed and has closed; another link may claim its seat.
+    LeavesSeat,
+    /// Nobody claimed its seat.
+    SeatEnds,
+    /// It never claimed, and stands for a MsgServer of its own: no claimed link holds its sessions.
+    Stands,
+    /// It never claimed, and is a shadow from now on: another link holds most of its sessions.
+    Follows,
+}
+
+impl TransitionKind {
+    /// Every kind.
+    pub const ALL: [TransitionKind; 8] = [
+        TransitionKind::Claims,
+        TransitionKind::Succeeds,
+        TransitionKind::StandsIn,
+        TransitionKind::Supersedes,
+        TransitionKind::LeavesSeat,
+        TransitionKind::SeatEnds,
+        TransitionKind::Stands,
+        TransitionKind::Follows,
+    ];
+
+    /// A name for logs and metrics, in snake case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TransitionKind::Claims => "claims",
+            TransitionKind::Succeeds => "succeeds",
+            TransitionKind::StandsIn => "stands_in",
+            TransitionKind::Supersedes => "supersedes",
+            TransitionKind::LeavesSeat => "leaves_seat",
+            TransitionKind::SeatEnds => "seat_ends",
+            TransitionKind::Stands => "stands",
+            TransitionKind::Follows => "follows",
+        }
+    }
+}
+
+impl fmt::Display for TransitionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
