@@ -136,6 +136,13 @@ impl Node {
         messages(transaction.outputs().drain())
     }
 
+    /// The gateway of the links from 100 on is gone. Returns as `gives_back` does.
+    fn loses_the_other_gateway(&mut self) -> Vec<u64> {
+        let mut transaction = self.core.transaction(self.now);
+        transaction.lose_gateway(2);
+        messages(transaction.outputs().drain())
+    }
+
     fn is_online(&self, user: u32) -> bool {
         self.core.view().legacy_online(UserId(user))
     }
@@ -153,8 +160,9 @@ fn messages<'a>(outputs: impl Iterator<Item = Output<'a>>) -> Vec<u64> {
     targets
 }
 
+/// From 100 on they are another gateway's.
 fn id(number: u64) -> LinkId {
-    LinkId { gateway: 1, number }
+    LinkId::new(1 + number / 100, number)
 }
 
 fn entry(user: u32) -> ListEntry {
@@ -344,4 +352,80 @@ fn what_happens_to_a_link_is_said() {
     let last = node.said.last().unwrap();
     assert_eq!((last.link, last.other), (id(2), Some(id(1))));
     assert_eq!((last.identity.as_str(), last.sessions), ("10.0.0.1", 2));
+}
+
+#[test]
+fn msg_servers_of_one_address_that_share_a_user_hear_each_other() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1, 2, 3]);
+    node.connects(2, HERE, false, &[1]);
+    node.claims(2);
+    node.reports(2, 7, ReportedStatus::Online);
+
+    assert_eq!(node.targets(2, 3), [1]);
+    assert_eq!(node.targets(1, 7), [2]);
+    // What the one leaves is for its own other connection.
+    node.connects(5, HERE, false, &[1, 2, 3]);
+    node.closes(1);
+    node.claims(5);
+    node.gives_back(1);
+    assert_eq!(node.targets(sender, 3), [5]);
+    assert_eq!(node.targets(sender, 7), [2]);
+}
+
+#[test]
+fn a_msg_server_that_never_claims_stands_when_the_last_common_user_has_left_the_other() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1]);
+    node.connects(2, HERE, false, &[1]);
+    assert_eq!(node.targets(sender, 1), [1]);
+    node.reports(1, 1, ReportedStatus::Offline);
+
+    node.passes(5);
+
+    assert_eq!(node.targets(sender, 1), [2]);
+    assert!(node.is_online(1));
+}
+
+#[test]
+fn a_login_elsewhere_reaches_a_msg_server_that_never_claims() {
+    let mut node = Node::new();
+    node.connects(1, HERE, true, &[]);
+    node.connects(2, HERE, false, &[1]);
+    node.reports(1, 1, ReportedStatus::Online);
+    // Somebody else connects meanwhile.
+    node.connects_as(3, (HERE, None), false, &[]);
+
+    assert_eq!(node.targets(1, 1), [2], "the kick");
+}
+
+#[test]
+fn a_crowd_makes_nobody_deaf() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1]);
+    node.connects(2, HERE, false, &[5, 6]);
+    for link in 10..30 {
+        node.connects_as(link, (HERE, None), false, &[]);
+    }
+
+    assert_eq!(node.targets(sender, 5), [2]);
+    assert_eq!(node.targets(sender, 1), [1]);
+}
+
+#[test]
+fn a_msg_server_that_never_claims_goes_on_when_a_gateway_is_lost() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(101, HERE, false, &[1, 2, 3]);
+    node.connects(2, HERE, false, &[1, 2, 3]);
+    assert_eq!(node.targets(sender, 1), [101]);
+
+    node.loses_the_other_gateway();
+    node.gives_back(101);
+
+    assert_eq!(node.targets(sender, 1), [2]);
+    assert!(node.is_online(1));
 }

@@ -26,8 +26,8 @@ pub(crate) struct Link {
     pub(super) opaque: bool,
     /// Highest sequence applied.
     pub(crate) sequence: u64,
-    /// The claimed link whose table was most like its own when both its claim and its list were
-    /// there: it succeeds that one when it closes.
+    /// The claimed link that held much the same when both its claim and its list were there: if that
+    /// is still so when that one closes, it succeeds it.
     pub(crate) supersedes: Option<LinkId>,
     /// The leading link with which it has had much in common, the last one.
     pub(crate) tied: Option<LinkId>,

@@ -110,12 +110,6 @@ impl Links {
         }
     }
 
-    /// This link, and those with which it shares sessions.
-    pub(crate) fn sharing(&self, slot: u32) -> Vec<u32> {
-        let shared = self[slot].shared.iter().map(|(other, _)| *other);
-        shared.chain([slot]).collect()
-    }
-
     /// How many sessions both hold. Known of links that may be of one MsgServer.
     pub(crate) fn shared(&self, a: u32, b: u32) -> u32 {
         let shared = self[a].shared.iter().find(|(it, _)| *it == b);
@@ -219,6 +213,23 @@ impl Links {
     pub(crate) fn follows(&self, slot: u32) -> bool {
         let link = self.get(slot);
         link.is_some_and(|link| link.is_open() && link.claim == Claim::None)
+    }
+
+    /// This link and others of its MsgServer, as far as they are compared, if what others are decides
+    /// their part.
+    pub(crate) fn followers(&self, slot: u32) -> Vec<u32> {
+        let is_crowded = self.is_crowded(slot);
+        let others = self.kin(slot).filter(|_| !is_crowded);
+        let all = others.chain([slot]);
+        all.filter(|slot| self.follows(*slot)).collect()
+    }
+
+    /// Open links and seats that the end of this one may concern.
+    pub(crate) fn concerned(&self, slot: u32) -> Vec<u32> {
+        let link = &self[slot];
+        let is_compared = link.msg_server.is_some() || !self.is_crowded(slot);
+        let concerns = is_compared || link.leads();
+        self.kin(slot).filter(|_| concerns).collect()
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<&Link> {

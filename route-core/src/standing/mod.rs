@@ -19,8 +19,8 @@
 //!    notices are made for the differences only. The old one is a shadow from then on, and its
 //!    gateway is asked to close it.
 //! 4. Any other claimed link is a MsgServer of its own. If another claimed link holds much the same
-//!    when its list and its claim are there, it succeeds that one when it closes; at once, if its
-//!    gateway is away or both have one name.
+//!    when its list and its claim are there, and still does when that one closes, it succeeds it; at
+//!    once, if its gateway is away or both have one name.
 //! 5. A claimed link that closes leaves a **seat** while an open link may be of its MsgServer: its
 //!    sessions stay, what is routed to it is held. The claim of a link that holds much the same
 //!    inherits. If nobody claims in time, a shadow of it **stands in**. A seat without a link that
@@ -28,13 +28,14 @@
 //! 6. If the gateway of a claimed link comes back after another link has begun to stand in for it,
 //!    it **waits** as a shadow, for as long as its stand-in lives.
 //!
-//! With more than 16 links at one address nothing is compared: claimed links stand, seats and
-//! successions are for names.
+//! With more than 16 links at one address nothing is compared, until all of them are gone: claimed
+//! links stand, unclaimed ones keep their part, seats and successions are for names.
 //!
 //! [`Standing`] decides, and changes nothing. `parts` carries out what it decides.
 
 mod differences;
 mod likeness;
+mod outcome;
 pub(crate) mod parts;
 mod transitions;
 
@@ -45,6 +46,7 @@ use crate::ids::LinkId;
 use crate::links::{Claim, Links, Part, Phase};
 use crate::presence::Presence;
 use likeness::Likeness;
+pub(crate) use outcome::{Due, Outcome, Return};
 
 /// How long updates have to contradict a link's part before it changes: by then both connections
 /// of a MsgServer have told of a login.
@@ -61,52 +63,6 @@ pub(crate) struct Standing<'a> {
     position: u64,
 }
 
-/// What becomes of a link that closes, or of a seat that nobody has claimed in time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Outcome {
-    /// This one takes its place.
-    Inherits(u32),
-    /// It is a seat from now on, or for longer: somebody may claim.
-    Seat,
-    /// It is over.
-    Ends,
-}
-
-/// How a claimed link that is back stands to the others of its MsgServer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Return {
-    /// It has claimed later than this one, and succeeds it.
-    Succeeds(u32),
-    /// This one has claimed later, and succeeds it.
-    IsSucceeded(u32),
-    /// This one has stood in for it, and goes on doing so.
-    Waits {
-        /// Its slot.
-        stand_in: u32,
-    },
-    /// It has none.
-    Stands,
-}
-
-/// The part that an unclaimed link should play.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Due {
-    /// It should play this one.
-    Now(Part),
-    /// Its sessions say so, but they may not be all there.
-    Doubted,
-}
-
-impl Due {
-    /// Until it is sure, a link in doubt is a shadow.
-    pub(crate) fn part(self) -> Part {
-        match self {
-            Due::Now(part) => part,
-            Due::Doubted => Part::Shadow,
-        }
-    }
-}
-
 impl<'a> Standing<'a> {
     /// As things are now.
     pub(crate) fn new(presence: &'a Presence, position: u64) -> Self {
@@ -118,10 +74,7 @@ impl<'a> Standing<'a> {
         let held = self.held_by(slot);
         self.nearest(slot).filter(|leader| {
             let shared = u64::from(self.links().shared(slot, *leader));
-            held == 0
-                || self.links().is_crowded(slot)
-                || self.links().are_one(slot, *leader)
-                || shared * 2 > u64::from(held)
+            held == 0 || self.links().are_one(slot, *leader) || shared * 2 > u64::from(held)
         })
     }
 
@@ -168,6 +121,7 @@ impl<'a> Standing<'a> {
             Part::Shadow => self.stands_for(slot),
             Part::Active => {
                 let superseded = link.supersedes.and_then(|id| links.slot(id));
+                let superseded = superseded.filter(|other| self.likeness(slot, *other).is_great());
                 superseded.or_else(|| self.heir(slot).filter(|_| !links.is_crowded(slot)))
             }
         }
@@ -190,6 +144,16 @@ impl<'a> Standing<'a> {
         self.due_after(slot, is_shadow || is_new)
     }
 
+    /// It has stood for a while, and what `decided`, if anything, is not its own list, nor that or
+    /// the claim of a link that would stand for it: only time decides.
+    pub(crate) fn may_stay(&self, slot: u32, now: Duration, decided: Option<u32>) -> bool {
+        let link = &self.links()[slot];
+        let is_new = link.opened.is_none_or(|opened| opened + DOUBT > now);
+        let concerns = |by| [Some(slot), self.nearest(slot), self.elder(slot)].contains(&Some(by));
+        let stands = link.is_active() && link.is_listed() && self.held_by(slot) > 0;
+        stands && !is_new && !decided.is_some_and(concerns)
+    }
+
     /// The same for an unclaimed link that has just been restored.
     pub(crate) fn due_of_restored(&self, slot: u32) -> Due {
         self.due_after(slot, false)
@@ -202,6 +166,10 @@ impl<'a> Standing<'a> {
         }
         let of_leader = |leader| u64::from(self.links().shared(slot, leader));
         let shared: u64 = self.leaders(slot).map(of_leader).sum();
+        if self.links().is_crowded(slot) {
+            let part = if follows { Part::Shadow } else { Part::Active };
+            return Due::Now(part);
+        }
         // What is restored may be of two moments.
         let restored = self.links()[slot].opened.is_none() && shared > 0;
         if self.leaders(slot).next().is_none() || !(follows || restored) {
@@ -253,19 +221,15 @@ impl<'a> Standing<'a> {
         self.best(slot, self.leaders(slot).filter(is_vacant))
     }
 
-    /// The claimed link that this claimed one, which may have been its shadow, will succeed when it
-    /// closes.
-    pub(crate) fn superseded(&self, slot: u32, was_shadow: bool) -> Option<u32> {
+    /// The claimed link that this claimed one will succeed when it closes.
+    pub(crate) fn superseded(&self, slot: u32) -> Option<u32> {
         let links = self.links();
         if !links[slot].is_listed() {
             return None;
         }
         let open = |leader: &u32| links[*leader].is_open();
         let alike = |leader: &u32| self.likeness(slot, *leader).is_great();
-        let best = self.best(slot, self.leaders(slot).filter(open).filter(alike));
-        // What its gateway has told of a shadow's link may be old.
-        let nearest = self.nearest(slot).filter(|_| was_shadow).filter(open);
-        best.or_else(|| nearest.filter(|leader| links.shared(slot, *leader) > 0))
+        self.best(slot, self.leaders(slot).filter(open).filter(alike))
     }
 
     /// A link that a predecessor of this node, or this node until it lost the gateway, knew as
@@ -305,13 +269,17 @@ impl<'a> Standing<'a> {
         if link.leads() && self.may_be_claimed(slot) {
             return Outcome::Seat;
         }
+        self.junior(slot).map_or(Outcome::Ends, Outcome::Inherits)
+    }
+
+    /// A shadow of this link, neither of which has claimed.
+    pub(crate) fn junior(&self, slot: u32) -> Option<u32> {
         let is_junior = |other: &u32| {
             let junior = &self.links()[*other];
             let is_shadow = junior.part() == Some(Part::Shadow) && junior.claim == Claim::None;
             is_shadow && self.elder(*other) == Some(slot)
         };
-        let junior = self.links().kin(slot).find(is_junior);
-        junior.map_or(Outcome::Ends, Outcome::Inherits)
+        self.links().kin(slot).find(is_junior)
     }
 
     /// What becomes of a seat: nobody has claimed, so the MsgServer is gone, or does not know that
@@ -327,7 +295,9 @@ impl<'a> Standing<'a> {
             // It may have told of much since the gateway of this link was cut off.
             let is_told = |shadow: &u32| {
                 let likeness = self.likeness(seat, *shadow);
-                links[*shadow].is_listed() && (likeness.named || likeness.shared > 0)
+                let is_tied = links[*shadow].tied == Some(links[seat].id);
+                let is_tied = is_tied && likeness.shared > 0;
+                links[*shadow].is_listed() && (is_tied || likeness.is_great())
             };
             let nearest = |shadow: &u32| (links.shared(seat, *shadow), links[*shadow].seniority());
             let shadows = self.shadows(seat).filter(is_told);
@@ -356,7 +326,10 @@ impl<'a> Standing<'a> {
         let id = links[closed].id;
         let succeeds = |member: &u32| match links[*member].phase {
             Phase::Open(Part::Waiting { stand_in }) => stand_in == closed,
-            Phase::Open(_) => links[*member].supersedes == Some(id),
+            Phase::Open(_) => {
+                let supersedes = links[*member].supersedes == Some(id);
+                supersedes && self.likeness(closed, *member).is_great()
+            }
             Phase::Seat(_) | Phase::Ended(_) => false,
         };
         links.kin(closed).find(succeeds)

@@ -42,8 +42,8 @@ impl Parts<'_> {
     /// A link says that it is its MsgServer's primary connection.
     pub(crate) fn claim(&mut self, slot: u32, sequence: u64, effect: Effect) {
         let link = &mut self.routing.presence.links[slot];
-        let (id, before) = (link.id, link.claim);
-        let was_shadow = link.part() == Some(Part::Shadow);
+        let id = link.id;
+        let stood_in = link.claim == Claim::StandIn && link.is_active();
         if link.is_claimed() {
             return;
         }
@@ -58,10 +58,10 @@ impl Parts<'_> {
             self.routing.successions.record(links[other].id, id, from);
         }
         self.notes(slot, TransitionKind::Claims, None);
-        if before != Claim::StandIn {
+        if !stood_in {
             match self.standing().predecessor(slot) {
                 Some(from) => self.inherit(from, slot, Cause::entry(id, sequence), effect),
-                None => self.stand_alone(slot, ChangeReason::Role, was_shadow),
+                None => self.stand_alone(slot, ChangeReason::Role),
             }
         }
         self.regroup(slot);
@@ -80,7 +80,7 @@ impl Parts<'_> {
         let heir = self.routing.successions.stands_for(links[slot].id, links);
         let heir = heir.filter(|heir| links[*heir].is_active());
         let stands = self.standing().back(slot, heir);
-        self.stand_alone(slot, ChangeReason::List, false);
+        self.stand_alone(slot, ChangeReason::List);
         match stands {
             Return::Succeeds(old) => self.inherit_silently(old, slot),
             Return::IsSucceeded(new) => self.inherit_silently(slot, new),
@@ -98,17 +98,16 @@ impl Parts<'_> {
         if !self.routing.presence.links.compares(slot) {
             return;
         }
-        for slot in self.routing.presence.links.sharing(slot) {
-            if !self.routing.presence.links.follows(slot) {
-                continue;
-            }
-            let part = self.routing.presence.links[slot].part();
-            let fits = match self.standing().due(slot, self.now) {
-                Due::Now(due) => part == Some(due),
-                Due::Doubted => false,
-            };
-            self.doubt(slot, !fits);
+        for slot in self.routing.presence.links.followers(slot) {
+            self.ask(slot);
         }
+    }
+
+    /// Whether a link plays the part that is due.
+    fn ask(&mut self, slot: u32) {
+        let part = self.routing.presence.links[slot].part();
+        let due = self.standing().due(slot, self.now);
+        self.doubt(slot, part.map(Due::Now) != Some(due));
     }
 
     /// A link's first list is complete.
@@ -118,7 +117,7 @@ impl Parts<'_> {
         if let Some(vacant) = self.standing().vacant(slot) {
             self.inherit(vacant, slot, Cause::entry(id, sequence), effect);
         } else if link.is_claimed() {
-            self.stand_alone(slot, ChangeReason::Role, false);
+            self.stand_alone(slot, ChangeReason::Role);
         }
         self.regroup(slot);
     }
@@ -126,7 +125,7 @@ impl Parts<'_> {
     /// The connection of a link is gone.
     pub(crate) fn close(&mut self, slot: u32, sequence: u64, reason: CloseReason, effect: Effect) {
         let closing = self.standing().closing(slot);
-        let kin: Vec<u32> = self.routing.presence.links.kin(slot).collect();
+        let kin = self.routing.presence.links.concerned(slot);
         let id = self.end_connection(slot, reason);
         match closing {
             Outcome::Inherits(heir) => {
@@ -147,7 +146,7 @@ impl Parts<'_> {
         let lost: Vec<u32> = links.of_gateway(gateway).map(|(slot, _)| slot).collect();
         let (standing, ending): (Vec<u32>, Vec<u32>) = lost.into_iter().partition(|slot| {
             let link = &self.routing.presence.links[*slot];
-            link.is_active() && link.leads()
+            link.is_active() && (link.leads() || self.standing().junior(*slot).is_some())
         });
         for slot in &standing {
             self.end_connection(*slot, REASON);
@@ -157,7 +156,7 @@ impl Parts<'_> {
             self.end_connection(*slot, REASON);
         }
         for slot in ending {
-            let kin: Vec<u32> = self.routing.presence.links.kin(slot).collect();
+            let kin = self.routing.presence.links.concerned(slot);
             self.end(slot);
             self.is_gone(slot, &kin);
         }
@@ -166,7 +165,7 @@ impl Parts<'_> {
             if links.get(slot).is_none_or(|link| !link.is_seat()) {
                 continue;
             }
-            let kin: Vec<u32> = links.kin(slot).collect();
+            let kin = links.concerned(slot);
             // Who has not claimed another link by now does not know that it should.
             match self.standing().heir(slot) {
                 Some(heir) => self.inherit(slot, heir, self.cause_of_node(), Effect::Notify),
@@ -185,9 +184,9 @@ impl Parts<'_> {
         for slot in due {
             let links = &self.routing.presence.links;
             if links[slot].is_seat() {
-                let kin: Vec<u32> = links.kin(slot).collect();
+                let kin = links.concerned(slot);
                 self.vacate(slot);
-                self.regroup_all(&kin);
+                self.regroup_all(&kin, None);
             } else {
                 self.routing.successions.settle(slot, self.routing.out);
             }
@@ -308,9 +307,9 @@ impl Parts<'_> {
     }
 
     /// The link is active without having inherited, yet. `reason`: why its users are seen.
-    fn stand_alone(&mut self, slot: u32, reason: ChangeReason, was_shadow: bool) {
+    fn stand_alone(&mut self, slot: u32, reason: ChangeReason) {
         let links = &self.routing.presence.links;
-        let other = self.standing().superseded(slot, was_shadow);
+        let other = self.standing().superseded(slot);
         let superseded = other.map(|other| links[other].id);
         if superseded.is_some() {
             self.notes(slot, TransitionKind::Supersedes, superseded);
@@ -328,29 +327,33 @@ impl Parts<'_> {
                 continue;
             };
             if link.phase == waits {
-                self.stand_alone(*slot, ChangeReason::Role, false);
+                self.stand_alone(*slot, ChangeReason::Role);
             } else if link.is_seat() && !self.standing().may_be_claimed(*slot) {
                 self.seat_ends(*slot);
             }
         }
-        self.regroup_all(kin);
+        self.regroup_all(kin, None);
     }
 
-    /// What has happened to this link concerns its MsgServer's others.
+    /// What this link has listed or claimed concerns its MsgServer's others.
     fn regroup(&mut self, slot: u32) {
-        let links = &self.routing.presence.links;
-        let all: Vec<u32> = links.kin(slot).chain([slot]).collect();
-        self.regroup_all(&all);
+        let followers = self.routing.presence.links.followers(slot);
+        self.regroup_all(&followers, Some(slot));
     }
 
-    /// Unclaimed links play the part that is due.
-    fn regroup_all(&mut self, slots: &[u32]) {
+    /// Unclaimed links play the part that is due. `decided`: by what this link has listed or claimed.
+    fn regroup_all(&mut self, slots: &[u32], decided: Option<u32>) {
         for slot in slots {
-            if self.routing.presence.links.follows(*slot) {
-                let due = self.standing().due(*slot, self.now);
-                self.play(*slot, due.part());
-                self.doubt(*slot, due == Due::Doubted);
+            if !self.routing.presence.links.follows(*slot) {
+                continue;
             }
+            if self.standing().may_stay(*slot, self.now, decided) {
+                self.ask(*slot);
+                continue;
+            }
+            let due = self.standing().due(*slot, self.now);
+            self.play(*slot, due.part());
+            self.doubt(*slot, due == Due::Doubted);
         }
     }
 
@@ -414,9 +417,8 @@ impl Parts<'_> {
         link.phase = Phase::Seat(reason);
         let until = self.now + self.settings.seat_hold;
         let causes = self.routing.out.causes();
-        self.routing
-            .successions
-            .leave_seat(slot, link.id, until, causes);
+        let successions = &mut self.routing.successions;
+        successions.leave_seat(slot, link.id, until, causes);
         self.notes(slot, TransitionKind::LeavesSeat, None);
     }
 

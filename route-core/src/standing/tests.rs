@@ -94,7 +94,7 @@ fn one_user_of_another_msg_server_is_not_enough_to_succeed_it() {
 
     assert_eq!(due(&presence, 1), SHADOW);
     assert_eq!(standing(&presence).predecessor(1), None);
-    assert_eq!(standing(&presence).superseded(1, true), Some(0));
+    assert_eq!(standing(&presence).superseded(1), None);
 }
 
 #[test]
@@ -228,7 +228,9 @@ fn an_unnamed_link_may_be_of_a_named_msg_server_of_its_address() {
 fn of_more_links_than_are_compared_the_claimed_ones_stand() {
     let mut crowd: Vec<(Option<i64>, &[u32])> = vec![(Some(1), &[1, 2]); 17];
     crowd.push((None, &[1, 2]));
-    let presence = links(&crowd);
+    let mut presence = links(&crowd);
+    assert_eq!(due(&presence, 17), ACTIVE, "it keeps its part");
+    shadows(&mut presence);
     let standing = standing(&presence);
     assert_eq!(standing.due(17, NOW), SHADOW);
     assert_eq!(standing.predecessor(17), None);
