@@ -429,3 +429,16 @@ fn a_msg_server_that_never_claims_goes_on_when_a_gateway_is_lost() {
     assert_eq!(node.targets(sender, 1), [2]);
     assert!(node.is_online(1));
 }
+
+#[test]
+fn in_a_crowd_of_those_who_never_claim_everybody_is_heard() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    for link in 1..30 {
+        node.connects_as(link, (HERE, None), false, &[link as u32]);
+    }
+
+    for link in 1..30 {
+        assert_eq!(node.targets(sender, link as u32), [link]);
+    }
+}

@@ -166,14 +166,13 @@ impl<'a> Standing<'a> {
         }
         let of_leader = |leader| u64::from(self.links().shared(slot, leader));
         let shared: u64 = self.leaders(slot).map(of_leader).sum();
-        if self.links().is_crowded(slot) {
-            let part = if follows { Part::Shadow } else { Part::Active };
-            return Due::Now(part);
-        }
         // What is restored may be of two moments.
         let restored = self.links()[slot].opened.is_none() && shared > 0;
         if self.leaders(slot).next().is_none() || !(follows || restored) {
             return Due::Now(Part::Active);
+        }
+        if self.links().is_crowded(slot) {
+            return Due::Now(Part::Shadow);
         }
         if shared * 2 >= u64::from(self.held_by(slot)) {
             return Due::Now(Part::Shadow);
