@@ -249,8 +249,9 @@ impl Transaction<'_> {
     /// A gateway can be reached in another way than before.
     pub fn set_reach(&mut self, gateway: u64, reach: Reach) {
         let links = &mut self.core.presence.links;
+        let was_absent = links.reach.is_absent(gateway);
         links.reach.set(gateway, reach);
-        if reach == Reach::Here {
+        if was_absent && reach == Reach::Here {
             links.doubt_anew(self.now);
         }
     }
@@ -328,8 +329,10 @@ impl Transaction<'_> {
     /// Another link of the same MsgServer, that receives for this one.
     fn stand_in(&mut self, slot: u32) -> Option<u32> {
         let links = &self.core.presence.links;
-        let heir = self.core.successions.stands_for(links[slot].id, links);
-        let heir = heir.filter(|_| links[slot].part() == Some(Part::Shadow));
+        let heir = match links[slot].part() {
+            Some(Part::Shadow) => self.core.successions.stands_for(links[slot].id, links),
+            Some(Part::Active | Part::Waiting { .. }) | None => None,
+        };
         heir.or_else(|| self.parts().standing().partner(slot))
     }
 

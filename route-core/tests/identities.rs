@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use route_core::{
     Audience, Change, ClientType, CloseReason, Core, Effect, FanOut, LinkId, ListEntry, Output,
-    Payload, Peer, ReportedStatus, Settings, Transition, UserId,
+    Payload, Peer, Reach, ReportedStatus, Settings, Transition, UserId,
 };
 
 const HERE: [u8; 4] = [10, 0, 0, 1];
@@ -134,6 +134,15 @@ impl Node {
         let mut transaction = self.core.transaction(self.now);
         transaction.all_returned(id(link), Vec::new());
         messages(transaction.outputs().drain())
+    }
+
+    /// The gateways are looked after, as each second.
+    fn looks_after(&mut self) {
+        let mut transaction = self.core.transaction(self.now);
+        for gateway in [1, 2] {
+            transaction.set_reach(gateway, Reach::Here);
+        }
+        transaction.advance();
     }
 
     /// The gateway of the links from 100 on is gone. Returns as `gives_back` does.
@@ -441,4 +450,19 @@ fn in_a_crowd_of_those_who_never_claim_everybody_is_heard() {
     for link in 1..30 {
         assert_eq!(node.targets(sender, link as u32), [link]);
     }
+}
+
+#[test]
+fn a_new_msg_server_that_never_claims_is_heard_after_a_moment() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1]);
+    node.connects_as(2, (HERE, None), false, &[5, 6]);
+
+    for _ in 0..5 {
+        node.passes(1);
+        node.looks_after();
+    }
+
+    assert_eq!(node.targets(sender, 5), [2]);
 }

@@ -151,6 +151,11 @@ impl Link {
         matches!(self.phase, Phase::Seat(_))
     }
 
+    /// No other link is known to hold one of its sessions.
+    pub(crate) fn shares_nothing(&self) -> bool {
+        self.shared.is_empty()
+    }
+
     /// Nothing but sessions is left of it.
     pub(crate) fn has_ended(&self) -> bool {
         matches!(self.phase, Phase::Ended(_))

@@ -119,6 +119,8 @@ impl<'a> Standing<'a> {
         match link.part()? {
             Part::Waiting { stand_in } => Some(stand_in),
             Part::Shadow => self.stands_for(slot),
+            // Who would supersede it, or it, holds much the same.
+            Part::Active if link.shares_nothing() => None,
             Part::Active => {
                 let superseded = link.supersedes.and_then(|id| links.slot(id));
                 let superseded = superseded.filter(|other| self.likeness(slot, *other).is_great());
