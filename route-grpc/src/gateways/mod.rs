@@ -57,6 +57,8 @@ pub(crate) struct Census {
     pub(crate) attached: u64,
     /// Without, within their grace.
     pub(crate) detached: u64,
+    /// Of those with a stream: silent ones.
+    pub(crate) silent: u64,
     /// Bytes that wait for all of them.
     pub(crate) queued_bytes: u64,
     /// Since the start: entries that were handed out again, to gateways that are still there.
@@ -394,6 +396,7 @@ impl Gateways {
             } else {
                 census.detached += 1;
             }
+            census.silent += u64::from(gateway.reach() == Reach::Silent);
             let counts = gateway.queue.counts();
             census.queued_bytes += counts.bytes as u64;
             census.resent += counts.resent;

@@ -17,7 +17,7 @@ struct Instrument {
 }
 
 /// What is so at the moment.
-const LEVELS: [Instrument; 15] = [
+const LEVELS: [Instrument; 16] = [
     Instrument {
         name: "teamtalk.route.gateways.attached",
         unit: "{gateway}",
@@ -29,6 +29,12 @@ const LEVELS: [Instrument; 15] = [
         unit: "{gateway}",
         text: "Gateways whose stream broke and that may come back",
         read: |load| load.gateways.detached,
+    },
+    Instrument {
+        name: "teamtalk.route.gateways.silent",
+        unit: "{gateway}",
+        text: "Gateways with an Attach stream that take nothing although something waits",
+        read: |load| load.gateways.silent,
     },
     Instrument {
         name: "teamtalk.route.gateways.queued",

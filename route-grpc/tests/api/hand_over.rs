@@ -345,7 +345,7 @@ async fn a_silent_gateway_is_handed_nothing_that_could_go_elsewhere() {
     b.takes_nothing();
     a.route(1, chat(1, 2, b"handed out")).await;
     b.delivery().await;
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    site.shows("teamtalk_route_gateways_silent 1").await;
     a.route(1, chat(1, 2, b"held")).await;
     a.ask(1, &[2]).await;
     a.answer().await;
