@@ -39,13 +39,16 @@ pub enum TransitionKind {
     SeatEnds,
     /// It never claimed, and stands for a MsgServer of its own: no claimed link holds its sessions.
     Stands,
+    /// With it there are more links at its address than are compared: without names, MsgServers
+    /// there lose what is on its way when they change connections.
+    Crowds,
     /// It never claimed, and is a shadow from now on: another link holds most of its sessions.
     Follows,
 }
 
 impl TransitionKind {
     /// Every kind.
-    pub const ALL: [TransitionKind; 8] = [
+    pub const ALL: [TransitionKind; 9] = [
         TransitionKind::Claims,
         TransitionKind::Succeeds,
         TransitionKind::StandsIn,
@@ -53,6 +56,7 @@ impl TransitionKind {
         TransitionKind::LeavesSeat,
         TransitionKind::SeatEnds,
         TransitionKind::Stands,
+        TransitionKind::Crowds,
         TransitionKind::Follows,
     ];
 
@@ -66,6 +70,7 @@ impl TransitionKind {
             TransitionKind::LeavesSeat => "leaves_seat",
             TransitionKind::SeatEnds => "seat_ends",
             TransitionKind::Stands => "stands",
+            TransitionKind::Crowds => "crowds",
             TransitionKind::Follows => "follows",
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use route_core::{
     Audience, Change, ClientType, CloseReason, Core, Effect, FanOut, LinkId, ListEntry, Output,
-    Payload, Peer, Reach, ReportedStatus, Settings, Transition, UserId,
+    Payload, Peer, Reach, ReportedStatus, Settings, Transition, TransitionKind, UserId,
 };
 
 const HERE: [u8; 4] = [10, 0, 0, 1];
@@ -422,6 +422,8 @@ fn a_crowd_makes_nobody_deaf() {
 
     assert_eq!(node.targets(sender, 5), [2]);
     assert_eq!(node.targets(sender, 1), [1]);
+    let said = |it: &&Transition| it.kind == TransitionKind::Crowds;
+    assert_eq!(node.said.iter().filter(said).count(), 1);
 }
 
 #[test]

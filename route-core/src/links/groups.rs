@@ -59,8 +59,9 @@ pub(super) struct Groups {
 struct Group {
     /// Slots, oldest first.
     members: Vec<u32>,
-    /// There were more than are compared. It stays so until all are gone.
-    crowded: bool,
+    /// Number of the link with which there were more than are compared. It stays so until all are
+    /// gone.
+    crowded_by: Option<u64>,
 }
 
 impl Groups {
@@ -70,8 +71,8 @@ impl Groups {
             self.add(slot, link.identity());
         }
         let group = self.add(slot, link.address());
-        if group.members.len() > MOST_COMPARED && !group.crowded {
-            group.crowded = true;
+        if group.members.len() > MOST_COMPARED && group.crowded_by.is_none() {
+            group.crowded_by = Some(link.number);
             return &group.members;
         }
         &[]
@@ -111,13 +112,19 @@ impl Groups {
     /// There are several links of its address, but not too many.
     pub(super) fn compares(&self, link: &Link) -> bool {
         let group = self.groups.get(&link.address());
-        group.is_some_and(|group| group.members.len() > 1 && !group.crowded)
+        group.is_some_and(|group| group.members.len() > 1 && group.crowded_by.is_none())
     }
 
     /// There are, or were, too many links of its address.
     pub(super) fn is_crowded(&self, link: &Link) -> bool {
         let group = self.groups.get(&link.address());
-        group.is_some_and(|group| group.crowded)
+        group.is_some_and(|group| group.crowded_by.is_some())
+    }
+
+    /// It is the one with which there were too many links of its address.
+    pub(super) fn makes_crowd(&self, link: &Link) -> bool {
+        let group = self.groups.get(&link.address());
+        group.is_some_and(|group| group.crowded_by == Some(link.number))
     }
 
     /// Several links have had this identity at a time.

@@ -94,6 +94,11 @@ impl Links {
         self.groups.is_crowded(&self[slot])
     }
 
+    /// With this link, there are too many at its address to be compared.
+    pub(crate) fn makes_crowd(&self, slot: u32) -> bool {
+        self.groups.makes_crowd(&self[slot])
+    }
+
     /// Two links that may be of one MsgServer hold, or do not hold any more, the same session.
     pub(crate) fn share(&mut self, a: u32, b: u32, holds: bool) {
         for (slot, other) in [(a, b), (b, a)] {

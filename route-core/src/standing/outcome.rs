@@ -39,6 +39,14 @@ pub(crate) enum Due {
 }
 
 impl Due {
+    /// A link that was in doubt for long enough is nobody's shadow.
+    pub(crate) fn settled(self) -> Part {
+        match self {
+            Due::Now(part) => part,
+            Due::Doubted => Part::Active,
+        }
+    }
+
     /// Until it is sure, a link in doubt is a shadow.
     pub(crate) fn part(self) -> Part {
         match self {

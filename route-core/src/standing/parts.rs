@@ -34,6 +34,9 @@ impl Parts<'_> {
             link.phase = Phase::Open(Part::Shadow);
         }
         let slot = self.routing.presence.open(link);
+        if self.routing.presence.links.makes_crowd(slot) {
+            self.notes(slot, TransitionKind::Crowds, None);
+        }
         if decided {
             self.regroup(slot);
         }
@@ -209,10 +212,7 @@ impl Parts<'_> {
                 self.doubt(slot, true);
                 continue;
             }
-            let part = match standing.due(slot, self.now) {
-                Due::Doubted => Part::Active,
-                Due::Now(part) => part,
-            };
+            let part = standing.due(slot, self.now).settled();
             if self.routing.presence.links.follows(slot) && self.play(slot, part) {
                 self.notes(slot, transitions::of_part(part), None);
                 self.tell_of(slot);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
-use route_core::Transition;
-use tracing::info;
+use route_core::{Transition, TransitionKind};
+use tracing::{info, warn};
 
 use crate::metrics::Metrics;
 
@@ -33,18 +33,27 @@ impl Transitions {
     /// This has happened.
     pub(super) fn happened(&self, now: Duration, metrics: &Metrics, it: &Transition) {
         metrics.transition(it.kind);
-        if let Some(left_out) = self.is_said(now, &it.identity) {
-            info!(
-                msg_server = it.identity,
-                link = %it.link,
+        let Some(left_out) = self.is_said(now, &it.identity) else {
+            return;
+        };
+        if it.kind == TransitionKind::Crowds {
+            warn!(
                 peer = %it.peer,
-                sessions = it.sessions,
-                other = it.other.map(tracing::field::display),
-                left_out,
-                "link {}",
-                it.kind
+                "too many connections from one address to tell its MsgServers apart: name them, by pdu-gateway --listen \
+                 ADDR=NAME or --msg-server NAME=IP"
             );
+            return;
         }
+        info!(
+            msg_server = it.identity,
+            link = %it.link,
+            peer = %it.peer,
+            sessions = it.sessions,
+            other = it.other.map(tracing::field::display),
+            left_out,
+            "link {}",
+            it.kind
+        );
     }
 
     /// `Some` if there is a line for it, with how many were left out before.
