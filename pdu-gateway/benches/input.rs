@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use pdu_gateway::pdu::codec;
-use pdu_gateway::pdu::dialect::Dialect;
 use pdu_gateway::pdu::frame::Framer;
 use pdu_gateway::pdu::input::{Session, Tally};
 use pdu_gateway::pdu::translate::translate;
 use prost::Message;
+use route_dialect::{AnswerTo, Dialect};
 use route_proto::legacy::im;
 use route_proto::pdu::{HEADER_LEN, command, framed};
 
@@ -44,7 +43,7 @@ fn framing(c: &mut Criterion) {
 }
 
 fn translation(c: &mut Criterion) {
-    let dialect = Dialect::strict();
+    let dialect = Dialect::standard();
     let mut group = c.benchmark_group("translation");
     let bodies = [
         ("message", command::MESSAGE, message(1, 1000)),
@@ -71,13 +70,18 @@ fn session(c: &mut Criterion) {
             "updates",
             repeat(&pdu(command::USER_STATUS_UPDATE, &update())),
         ),
-        ("heartbeats", repeat(&codec::HEARTBEAT)),
+        ("heartbeats", repeat(&Dialect::published().heartbeat())),
     ];
     for (name, stream) in &streams {
         group.throughput(Throughput::Bytes(stream.len() as u64));
         group.bench_function(*name, |b| {
             b.iter_batched_ref(
-                || (Session::new(Arc::new(Dialect::strict()), LIMIT), Vec::new()),
+                || {
+                    (
+                        Session::new(Arc::new(Dialect::standard()), LIMIT),
+                        Vec::new(),
+                    )
+                },
                 |(session, deeds)| {
                     let mut tally = Tally::default();
                     let received = session.receive(Duration::ZERO, stream, deeds, &mut tally);
@@ -93,16 +97,17 @@ fn session(c: &mut Criterion) {
 fn answer(c: &mut Criterion) {
     let user_ids: Vec<u32> = (9_000_000..9_001_000).collect();
     let mut out = Vec::new();
+    let dialect = Dialect::standard();
     c.bench_function("answer about 1000", |b| {
         b.iter(|| {
             out.clear();
-            let to = codec::AnswerTo {
+            let to = AnswerTo {
                 sequence: 1,
                 requester: 2,
                 user_ids: &user_ids,
                 attach_data: b"0123456789ab",
             };
-            codec::status_answer(&mut out, to, &[1; 1000]);
+            dialect.write_status_answer(&mut out, to, [true; 1000]);
             out.len()
         });
     });

@@ -3,167 +3,23 @@
 //! Hot paths add to plain counters, once a batch; the instruments read them when they are scraped. Labels are closed
 //! sets: no addresses, no users.
 
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+mod counters;
+
+use std::sync::Arc;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, Meter};
+use opentelemetry::metrics::Meter;
+use route_dialect::Command;
 
-use crate::pdu::input::{KINDS, RECEIVED, Tally};
-use crate::pdu::names;
+use crate::pdu::input::{KINDS, RECEIVED};
+use counters::{CLOSE_REASONS, Ways};
+pub use counters::{Counter, Counters, REFUSALS, Refused};
 
 /// Bounds of the ways of PDUs in seconds: from what one process takes to what a hand-over does.
 const WAY_SECONDS: [f64; 17] = [
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0, 30.0,
 ];
-
-/// Why a connection was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(usize)]
-pub enum Refused {
-    /// Its address is not in the allow-list.
-    Address,
-    /// There are as many as there may be.
-    Total,
-    /// There are as many from its address as there may be.
-    Source,
-    /// It broke before it was served, or its socket could not be set up.
-    Broken,
-    /// A proxy did not say in time, or as it should, whose connection it is.
-    ProxyHeader,
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Refused::Address => "its address is not in --allow-cidr",
-            Refused::Total => "there are --max-connections",
-            Refused::Source => "there are --max-connections-per-source of its address",
-            Refused::Broken => "it broke before it was served",
-            Refused::ProxyHeader => "it did not say whose connection it is",
-        })
-    }
-}
-
-/// Reasons, in the order of [`Refused`].
-pub const REFUSALS: [&str; 5] = ["address", "total", "source", "broken", "proxy_header"];
-
-/// Why links ended, in the order of `CloseReason`.
-const CLOSE_REASONS: [&str; 7] = [
-    "unspecified",
-    "peer",
-    "idle",
-    "bad_frame",
-    "slow_reader",
-    "drain",
-    "requested",
-];
-
-/// One number that only grows.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds so many.
-    pub fn add(&self, more: u64) {
-        self.0.fetch_add(more, Ordering::Relaxed);
-    }
-
-    /// The sum so far.
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Everything that is counted.
-#[derive(Debug, Default)]
-pub struct Counters {
-    received: [Counter; RECEIVED.len()],
-    ways: OnceLock<Ways>,
-    /// Bytes read from MsgServers.
-    pub received_bytes: Counter,
-    /// Bytes written to MsgServers.
-    pub written_bytes: Counter,
-    /// Deliveries put into links' queues.
-    pub delivered: Counter,
-    /// Status answers sent.
-    pub answered: Counter,
-    /// Queries that the node did not answer in time.
-    pub unanswered: Counter,
-    /// Deliveries that had been taken over before.
-    pub repeated: Counter,
-    /// Deliveries given back because their link had ended.
-    pub given_back: Counter,
-    /// Deliveries of an ended link that were lost, because too much would have come back or it was forgotten.
-    pub lost: Counter,
-    /// Bytes that MsgServers had sent and we did not read before we ended their connections at a stop.
-    pub unread_bytes: Counter,
-    /// Entries that no node had confirmed when we ended.
-    pub unconfirmed_lost: Counter,
-    /// Kicks that were dropped because they were old and their user had logged in since.
-    pub kicks_dropped: Counter,
-    refused: [Counter; REFUSALS.len()],
-    opened: Counter,
-    closed: [Counter; CLOSE_REASONS.len()],
-    /// Times that all readers were paused because a link here was congested.
-    pub congestions: Counter,
-    /// Streams that a node welcomed.
-    pub attached: Counter,
-    /// Streams that broke, and attempts that failed.
-    pub attach_failures: Counter,
-}
-
-impl Counters {
-    /// Counts what one read brought.
-    pub fn received(&self, tally: &Tally, bytes: usize) {
-        self.received_bytes.add(bytes as u64);
-        for (counter, count) in self.received.iter().zip(tally) {
-            if *count > 0 {
-                counter.add(*count);
-            }
-        }
-    }
-
-    /// A PDU was read so long ago, and now everybody whom it concerns has taken it; or it has been answered.
-    pub fn taken_over(&self, command: u16, after: Duration) {
-        if let Some(ways) = self.ways.get() {
-            let labels = &ways.labels[names::place(command)];
-            ways.seconds.record(after.as_secs_f64(), labels);
-        }
-    }
-
-    /// A connection was refused.
-    pub fn refused(&self, reason: Refused) {
-        self.refused[reason as usize].add(1);
-    }
-
-    /// A link began.
-    pub fn opened(&self) {
-        self.opened.add(1);
-    }
-
-    /// A link ended.
-    pub fn closed(&self, reason: route_proto::attach::v1::CloseReason) {
-        self.closed[reason as usize].add(1);
-    }
-
-    /// Links that are connected.
-    pub fn open_links(&self) -> u64 {
-        let closed: u64 = self.closed.iter().map(Counter::get).sum();
-        self.opened.get().saturating_sub(closed)
-    }
-}
-
-/// How long PDUs take.
-#[derive(Debug)]
-struct Ways {
-    seconds: Histogram<f64>,
-    /// By the command's place.
-    labels: [[KeyValue; 1]; names::NAMES.len()],
-}
 
 /// What is measured when somebody looks.
 #[derive(Debug, Clone, Copy, Default)]
@@ -243,7 +99,7 @@ fn observe_received(meter: &Meter, counters: &Arc<Counters>) {
     let labels = RECEIVED.map(|(kind, command)| {
         [
             KeyValue::new("kind", KINDS[kind as usize]),
-            KeyValue::new("command", names::name(command)),
+            KeyValue::new("command", name(command)),
         ]
     });
     meter
@@ -265,9 +121,16 @@ fn observe_ways(meter: &Meter, counters: &Counters) {
         .with_description("From reading a PDU until everybody whom it concerns has taken it, or the query is answered")
         .with_boundaries(WAY_SECONDS.to_vec())
         .build();
-    let labels = names::NAMES.map(|(name, _)| [KeyValue::new("command", name)]);
+    let commands = Command::all().map(Some).chain([None]);
+    let labels = commands.map(|it| [KeyValue::new("command", name(it))]);
+    let labels = labels.collect();
     // A second registration counts into the first one's instrument.
     let _ = counters.ways.set(Ways { seconds, labels });
+}
+
+/// What a command is called in metrics and traces.
+pub fn name(command: Option<Command>) -> &'static str {
+    command.map_or("other", Command::name)
 }
 
 /// Name, unit, description, and how it is read.
@@ -277,7 +140,7 @@ type ReadCounter = fn(&Counters) -> &Counter;
 
 type ReadLevel = fn(&Levels) -> u64;
 
-const COUNTERS: [Named<ReadCounter>; 15] = [
+const COUNTERS: [Named<ReadCounter>; 16] = [
     (
         "teamtalk.pdu.received.size",
         "By",
@@ -343,6 +206,12 @@ const COUNTERS: [Named<ReadCounter>; 15] = [
         "{kick}",
         "Kicks dropped because they were old and their user had logged in since",
         |c| &c.kicks_dropped,
+    ),
+    (
+        "teamtalk.pdu.unspoken",
+        "{delivery}",
+        "Notices and published events of which nothing was written, because the MsgServer's dialect has no such command or type",
+        |c| &c.unspoken,
     ),
     (
         "teamtalk.pdu.links.opened",

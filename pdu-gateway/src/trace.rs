@@ -5,13 +5,13 @@
 
 use std::time::{Duration, SystemTime};
 
+use route_dialect::{Command, Dialect};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_runtime::telemetry::{Roots, Span, SpanKind, Traces, traces};
 use tracing::debug;
 
+use crate::metrics::name;
 use crate::pdu::deed::Deed;
-use crate::pdu::names;
-use route_proto::pdu::command;
 
 /// The number of a connection within its gateway.
 const LINK: &str = "teamtalk.link";
@@ -27,6 +27,7 @@ impl Sampling {
     /// Attach stream takes it.
     pub fn begin(
         &mut self,
+        dialect: &Dialect,
         link: u64,
         deeds: &mut [Deed],
         age: impl Fn() -> Duration,
@@ -39,23 +40,29 @@ impl Sampling {
         while let Some(place) = self.roots.among(traces, deeds.len() - passed) {
             let deed = &mut deeds[passed + place];
             passed += place + 1;
-            spans.extend(begin(traces, link, deed, &age));
+            spans.extend(begin(traces, dialect, link, deed, &age));
         }
         spans
     }
 }
 
 /// Makes the first two spans, and returns the second. `None`: what changes presence has no single way.
-fn begin(traces: &Traces, link: u64, deed: &mut Deed, age: impl Fn() -> Duration) -> Option<Span> {
+fn begin(
+    traces: &Traces,
+    dialect: &Dialect,
+    link: u64,
+    deed: &mut Deed,
+    age: impl Fn() -> Duration,
+) -> Option<Span> {
     let (command, traceparent) = match deed {
-        Deed::Query(query) => (command::USERS_STATUS_QUERY, &mut query.traceparent),
+        Deed::Query(query) => (Some(Command::UsersStatusQuery), &mut query.traceparent),
         Deed::Entry(Entry::Envelope(envelope)) => {
             let command = u16::try_from(envelope.command).unwrap_or_default();
-            (command, &mut envelope.traceparent)
+            (dialect.command(command), &mut envelope.traceparent)
         }
         Deed::Entry(_) => return None,
     };
-    let command = names::name(command);
+    let command = name(command);
     let now = SystemTime::now();
     let read_at = now.checked_sub(age()).unwrap_or(now);
     let mut receive = traces.root("pdu.receive", SpanKind::Server, read_at);

@@ -11,12 +11,11 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use pdu_gateway::pdu::deed::Deed;
-use pdu_gateway::pdu::dialect::Dialect;
 use pdu_gateway::pdu::frame::FrameError;
 use pdu_gateway::pdu::input::{Session, Tally};
-use pdu_gateway::pdu::names::NAMES;
 use pdu_gateway::pdu::translate::LIST_PART;
 use pdu_gateway::unconfirmed::ledger::{Keep, Ledger};
+use route_dialect::{Command, Dialect};
 use route_proto::attach::v1::LinkOpened;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::pdu::command;
@@ -71,17 +70,19 @@ fn run(mut stream: impl FnMut(&mut Rng) -> Vec<u8>) {
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("TT_FUZZ_SEED={seed}");
     let mut random = Rng::with_seed(seed);
+    let strict = Dialect::standard().with_client_types(&[0x13]);
+    let dialects = [Arc::new(strict.clone().lenient()), Arc::new(strict)];
     let until = Instant::now() + time;
     while Instant::now() < until {
         let stream = stream(&mut random);
-        check(&mut random, &stream);
+        check(&mut random, &dialects, &stream);
     }
 }
 
 /// What must hold, whatever comes in.
-fn check(random: &mut Rng, stream: &[u8]) {
-    let dialect = Dialect::new(&[0x13], random.bool());
-    let mut session = Session::new(Arc::new(dialect), LIMIT);
+fn check(random: &mut Rng, dialects: &[Arc<Dialect>; 2], stream: &[u8]) {
+    let dialect = Arc::clone(&dialects[random.usize(..2)]);
+    let mut session = Session::new(dialect, LIMIT);
     let (expected, bad) = split(stream);
     let mut forwarded = Vec::new();
     let mut tally = Tally::default();
@@ -221,7 +222,8 @@ fn valid_pdu(random: &mut Rng) -> Vec<u8> {
         }
     }
     let of_node = [command::DESKTOP_LOGIN_NOTICE, command::STATUS_NOTICE];
-    let commands = [&NAMES.map(|(_, known)| known)[..], &of_node, &[0x9999]].concat();
+    let known: Vec<_> = Command::all().map(Command::standard_id).collect();
+    let commands = [&known[..], &of_node, &[0x9999]].concat();
     let header = Header {
         length: (HEADER_LEN + body.len()) as u32,
         version: random.u16(..),

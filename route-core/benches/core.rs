@@ -9,12 +9,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use route_core::{
-    Audience, Change, ClientType, CloseReason, Core, Effect, LinkId, ListEntry, ReportedStatus,
-    Settings, UserId,
+    Audience, Change, ClientType, CloseReason, Command, Core, Effect, LinkId, ListEntry,
+    ReportedStatus, Settings, UserId,
+};
+
+const MESSAGE: Command = Command {
+    id: 0x0301,
+    dialect: 0,
 };
 
 const NOW: Duration = Duration::ZERO;
-const WINDOWS: ClientType = ClientType(1);
+const WINDOWS: ClientType = ClientType::published(1);
 
 fn link(number: u64) -> LinkId {
     LinkId::new(1, number)
@@ -71,7 +76,7 @@ fn fan_out(c: &mut Criterion) {
                         .route(
                             link(1),
                             sequence,
-                            0x0301,
+                            MESSAGE,
                             Audience::Reporters,
                             pdu.clone(),
                             None,
@@ -95,7 +100,7 @@ fn fan_out(c: &mut Criterion) {
                     .route(
                         link(1),
                         sequence,
-                        0x0301,
+                        MESSAGE,
                         Audience::Users(&users),
                         pdu.clone(),
                         None,

@@ -9,7 +9,7 @@ use crate::change::{Change, Effect, ReportedStatus};
 use crate::delivery::{Payload, ReturnedRun, Taken};
 use crate::ending::Ending;
 use crate::event_log::Event;
-use crate::ids::LinkId;
+use crate::ids::{Command, LinkId};
 use crate::links::{Link, Part, Reach};
 use crate::output::{Answer, Outputs};
 use crate::presence::{Client, Presence};
@@ -173,7 +173,7 @@ impl Transaction<'_> {
         &mut self,
         id: LinkId,
         sequence: u64,
-        command: u16,
+        command: Command,
         audience: Audience<'_>,
         pdu: Bytes,
         read_at: Option<i64>,
@@ -196,7 +196,7 @@ impl Transaction<'_> {
     /// [`Perishable`](crate::Perishable).
     pub fn publish(
         &mut self,
-        command: u16,
+        command: Command,
         audience: Audience<'_>,
         pdu: Bytes,
         read_at: Option<i64>,

@@ -89,7 +89,7 @@ fn remove_sessions(
         // A node that does this again has to number the notices as its predecessor did.
         vanished.sort_unstable();
         for user in vanished {
-            let client_type = ClientType(1);
+            let client_type = ClientType::published(1);
             let client = Client { user, client_type };
             routing.notify(&mut cause, client, ReportedStatus::Offline);
         }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::ids::{LinkId, UserId};
+use crate::ids::{Command, LinkId, UserId};
 use crate::status::Summary;
 
 /// Why a status changed.
@@ -33,8 +33,8 @@ pub enum Event {
     Envelope {
         /// Who sent it; none if a service did.
         origin: Option<LinkId>,
-        /// Legacy command id.
-        command: u16,
+        /// What it is.
+        command: Command,
         /// The whole PDU.
         pdu: Bytes,
     },
@@ -221,7 +221,10 @@ mod tests {
         });
         let big = |len| Event::Envelope {
             origin: None,
-            command: 0x0301,
+            command: Command {
+                id: 0x0301,
+                dialect: 0,
+            },
             pdu: Bytes::from(vec![0; len]),
         };
 

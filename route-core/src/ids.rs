@@ -14,18 +14,39 @@ impl fmt::Display for UserId {
 
 /// A legacy client type: 0x01 Windows, 0x02 Mac, 0x11 iOS, 0x12 Android; forks know more.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
-pub struct ClientType(pub u8);
+pub struct ClientType {
+    /// As MsgServers write it.
+    pub number: u8,
+    /// Its class: mobile, else desktop.
+    pub mobile: bool,
+}
 
 impl ClientType {
-    /// Bit 0x10 makes the client class: set means mobile (`CHECK_CLIENT_TYPE_PC` of the C++ code).
+    /// One of TeamTalk, where bit 0x10 makes the class: set means mobile (`CHECK_CLIENT_TYPE_PC` of
+    /// the C++ code).
+    pub const fn published(number: u8) -> Self {
+        let mobile = number & 0x10 != 0;
+        ClientType { number, mobile }
+    }
+
+    /// The class of mobile clients.
     pub fn is_mobile(self) -> bool {
-        self.0 & 0x10 != 0
+        self.mobile
     }
 
     /// The other class.
     pub fn is_desktop(self) -> bool {
-        !self.is_mobile()
+        !self.mobile
     }
+}
+
+/// A legacy command, for those who read the events; the core only passes it on.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Command {
+    /// Its id.
+    pub id: u16,
+    /// The dialect in which it and its PDU are, by a number that the caller knows.
+    pub dialect: u16,
 }
 
 /// Names one MsgServer connection, everywhere and for ever.
@@ -66,9 +87,9 @@ mod tests {
 
     #[test]
     fn bit_0x10_makes_a_client_mobile() {
-        assert!(ClientType(0x01).is_desktop());
-        assert!(ClientType(0x21).is_desktop());
-        assert!(ClientType(0x11).is_mobile());
-        assert!(ClientType(0x13).is_mobile());
+        assert!(ClientType::published(0x01).is_desktop());
+        assert!(ClientType::published(0x21).is_desktop());
+        assert!(ClientType::published(0x11).is_mobile());
+        assert!(ClientType::published(0x13).is_mobile());
     }
 }

@@ -50,7 +50,7 @@ pub use change::{
 pub use core::{Core, LinkError, Transaction};
 pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken};
 pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
-pub use ids::{ClientType, LinkId, UserId};
+pub use ids::{ClientType, Command, LinkId, UserId};
 pub use links::Reach;
 pub use output::{Answer, FanView, Output, Outputs};
 pub use receipt::{Kept, Receipt};

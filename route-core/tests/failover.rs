@@ -14,14 +14,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use route_core::{
-    Audience, Change, ClientType, CloseReason, Core, Effect, Item, LinkId, ListEntry, Output,
-    Outputs, Payload, ReportedStatus, ReturnedRun, Settings, UserId,
+    Audience, Change, ClientType, CloseReason, Command, Core, Effect, Item, LinkId, ListEntry,
+    Output, Outputs, Payload, ReportedStatus, ReturnedRun, Settings, UserId,
+};
+
+const MESSAGE: Command = Command {
+    id: 0x0301,
+    dialect: 0,
 };
 
 const GATEWAYS: usize = 2;
 /// MsgServers come back 4 s after they lost a connection, at the earliest.
 const RECONNECT_AFTER: Duration = Duration::from_secs(4);
-const WINDOWS: ClientType = ClientType(1);
+const WINDOWS: ClientType = ClientType::published(1);
 /// Users of each MsgServer: the first two are logged in from the start and stay.
 const STABLE: u32 = 2;
 const USERS: u32 = 5;
@@ -274,7 +279,7 @@ impl World {
                 let audience = users
                     .as_deref()
                     .map_or(Audience::Reporters, Audience::Users);
-                transaction.route(link, sequence, 0x0301, audience, pdu, None)
+                transaction.route(link, sequence, MESSAGE, audience, pdu, None)
             }
             Up::Change(link, told) => {
                 let list;

@@ -10,8 +10,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use route_core::{
-    Audience, Change, ClientType, CloseReason, Core, Effect, FanOut, LinkId, ListEntry, Output,
-    Payload, Peer, Reach, ReportedStatus, Settings, Transition, TransitionKind, UserId,
+    Audience, Change, ClientType, CloseReason, Command, Core, Effect, FanOut, LinkId, ListEntry,
+    Output, Payload, Peer, Reach, ReportedStatus, Settings, Transition, TransitionKind, UserId,
+};
+
+const MESSAGE: Command = Command {
+    id: 0x0301,
+    dialect: 0,
 };
 
 const HERE: [u8; 4] = [10, 0, 0, 1];
@@ -76,7 +81,7 @@ impl Node {
     }
 
     fn reports(&mut self, link: u64, user: u32, status: ReportedStatus) {
-        let (user, client_type) = (UserId(user), ClientType(1));
+        let (user, client_type) = (UserId(user), ClientType::published(1));
         self.does(
             link,
             Change::Update {
@@ -115,7 +120,7 @@ impl Node {
         let pdu = Bytes::from_static(b"message");
         let audience = Audience::Users(&[user]);
         transaction
-            .route(id(from), self.sequence, 0x0301, audience, pdu, None)
+            .route(id(from), self.sequence, MESSAGE, audience, pdu, None)
             .unwrap();
         messages(transaction.outputs().drain())
     }
@@ -177,7 +182,7 @@ fn id(number: u64) -> LinkId {
 fn entry(user: u32) -> ListEntry {
     ListEntry {
         user: UserId(user),
-        client_type: ClientType(1),
+        client_type: ClientType::published(1),
         status: ReportedStatus::Online,
     }
 }

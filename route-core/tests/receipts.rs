@@ -7,8 +7,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use route_core::{
-    Audience, Change, ClientType, CloseReason, Core, Course, Effect, Item, LinkId, ListEntry,
-    Output, Payload, Receipt, ReportedStatus, ReturnedRun, Settings, Taken, Transaction, UserId,
+    Audience, Change, ClientType, CloseReason, Command, Core, Course, Effect, Item, LinkId,
+    ListEntry, Output, Payload, Receipt, ReportedStatus, ReturnedRun, Settings, Taken, Transaction,
+    UserId,
+};
+
+const MESSAGE: Command = Command {
+    id: 0x0301,
+    dialect: 0,
 };
 
 const SENDER: LinkId = link(1);
@@ -30,7 +36,7 @@ fn core() -> Core {
         apply(&mut transaction, id, Change::Opened { peer, restored });
         let user = ListEntry {
             user: UserId(7),
-            client_type: ClientType(1),
+            client_type: ClientType::published(1),
             status: ReportedStatus::Online,
         };
         let entries = if host == 2 { &[user][..] } else { &[] };
@@ -59,7 +65,7 @@ fn close(transaction: &mut Transaction<'_>, id: LinkId) {
 fn route(transaction: &mut Transaction<'_>) {
     let audience = Audience::Users(&[7]);
     let pdu = Bytes::from_static(b"pdu");
-    let routed = transaction.route(SENDER, 1, 0x0301, audience, pdu, None);
+    let routed = transaction.route(SENDER, 1, MESSAGE, audience, pdu, None);
     routed.unwrap();
 }
 
@@ -209,7 +215,7 @@ fn a_seat_that_nobody_inherits_lets_go() {
     let mut transaction = core.transaction(Duration::ZERO);
     let leaves = Change::Update {
         user: UserId(7),
-        client_type: ClientType(1),
+        client_type: ClientType::published(1),
         status: ReportedStatus::Offline,
     };
     apply(&mut transaction, OTHER, leaves);

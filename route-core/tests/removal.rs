@@ -23,7 +23,7 @@ fn a_large_link_is_removed_piece_by_piece_and_leaves_nothing() {
     let entries: Vec<ListEntry> = (0..10_000)
         .map(|user| ListEntry {
             user: UserId(user),
-            client_type: ClientType(1),
+            client_type: ClientType::published(1),
             status: ReportedStatus::Online,
         })
         .collect();

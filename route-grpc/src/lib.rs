@@ -27,6 +27,7 @@ pub mod api;
 pub mod attach;
 mod clock;
 mod cold_start;
+mod dialects;
 mod gateways;
 mod limits;
 mod methods;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use route_dialect::Dialect;
 use route_runtime::life::new_life;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +16,6 @@ use crate::links::refusals::Refusals;
 use crate::links::registry::Links;
 use crate::links::throttle::Throttle;
 use crate::metrics::Counters;
-use crate::pdu::dialect::Dialect;
 use crate::unconfirmed::uplink::Uplink;
 
 /// One gateway.
@@ -50,7 +50,7 @@ pub struct Gateway {
 impl Gateway {
     /// A gateway without links.
     pub fn new(
-        dialect: Dialect,
+        dialect: Arc<Dialect>,
         link_settings: LinkSettings,
         links: Arc<Links>,
         uplink: Arc<Uplink>,
@@ -59,7 +59,7 @@ impl Gateway {
         Arc::new(Gateway {
             incarnation: new_life(),
             clock: uplink.clock(),
-            dialect: Arc::new(dialect),
+            dialect,
             link_settings,
             links,
             uplink,

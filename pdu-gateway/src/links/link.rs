@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use route_proto::attach::v1::{CloseReason, LinkId, TakenMark};
+use route_proto::pdu::HEADER_LEN;
 
 use self::outbox::Outbox;
 use crate::links::host;
@@ -21,7 +22,6 @@ use crate::links::output::{Batch, GivenBack};
 use crate::links::peer::Peer;
 use crate::links::pressure::Turn;
 use crate::links::run::Run;
-use crate::pdu::codec;
 use crate::trace::Arriving;
 use crate::unconfirmed::uplink::Uplink;
 
@@ -96,7 +96,9 @@ pub struct Query {
 pub struct LinkSettings {
     /// Its output queue, bytes.
     pub queue_bytes: usize,
-    /// A heartbeat is sent when nothing else was for so long.
+    /// What shows that we are alive.
+    pub heartbeat: [u8; HEADER_LEN],
+    /// It is sent when nothing else was for so long.
     pub heartbeat_interval: Duration,
     /// The link ends when nothing was received for so long.
     pub idle_timeout: Duration,
@@ -280,7 +282,7 @@ impl Link {
             outbox.sent = now;
             outbox
                 .output
-                .push_own(|out| out.extend_from_slice(&codec::HEARTBEAT));
+                .push_own(|out| out.extend_from_slice(&settings.heartbeat));
             outbox.pushed(now, wake);
         }
         outbox.pressure.tick(now)

@@ -147,7 +147,8 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             self.gateway.counters.received(&tally, bytes);
             let (link, deeds) = (self.link.number(), &mut scratch.deeds);
             let age = || self.gateway.clock.now().saturating_sub(now);
-            let spans = self.sampling.begin(link, deeds, age);
+            let dialect = &self.gateway.dialect;
+            let spans = self.sampling.begin(dialect, link, deeds, age);
             let uplink = &self.gateway.uplink;
             self.room = uplink.submit_traced(link, deeds, spans);
             received?;

@@ -5,17 +5,14 @@
 //! target link's queue holds a reference to the whole run, whatever its length.
 
 use bytes::Bytes;
+use route_dialect::{Dialect, Status};
 use route_proto::attach::v1::delivery::Payload;
-use route_proto::attach::v1::{Delivery, DeliveryRun, DesktopLoginNotice, LinkId, StatusNotice};
+use route_proto::attach::v1::{Delivery, DeliveryRun, LinkId};
 use smallvec::SmallVec;
 
 use crate::once::old_kicks::OldKick;
 use crate::once::takeover::Mark;
-use crate::pdu::codec;
-use crate::pdu::wire::{Fields, Value, low32};
 use crate::trace::Arriving;
-use route_proto::pdu::command;
-use route_proto::pdu::{HEADER_LEN, Header};
 
 /// Longest block that small PDUs are copied into, bytes: more gains nothing, and larger blocks cost the allocator.
 const BLOCK: usize = 64 << 10;
@@ -28,6 +25,9 @@ const COPY_FOR_MANY_BELOW: usize = 8 << 10;
 
 /// See [`COPY_FOR_MANY_BELOW`].
 const MANY_LINKS: usize = 3;
+
+/// Room for a notice, bytes. One of an odd dialect may need more.
+const NOTICE: usize = 32;
 
 /// Deliveries of one origin, in order, as bytes.
 #[derive(Debug)]
@@ -44,8 +44,12 @@ pub struct Run {
     bytes: usize,
     /// Deliveries that are traced, by where they end.
     traced: Vec<(usize, Arriving)>,
-    /// When those were read whose age matters, by where they end.
+    /// When those were read whose age matters, by their place.
     read_at: Vec<(usize, i64)>,
+    /// Those whose bytes are not as they came, by their place: notices, and what services publish.
+    made: Vec<(usize, Payload)>,
+    /// Deliveries of which nothing is written, for MsgServers here have no such command or type.
+    unspoken: usize,
     /// It is nothing but this.
     old_kick: Option<OldKick>,
 }
@@ -57,12 +61,15 @@ struct Place {
 }
 
 impl Run {
-    /// Prepares what the node sent, for so many links here. `None` if there is nothing in it.
-    pub fn prepare(run: DeliveryRun, links: usize) -> Option<Run> {
+    /// Prepares what the node sent, for so many links here that speak this dialect. `None` if there is nothing in it.
+    pub fn prepare(run: DeliveryRun, links: usize, dialect: &Dialect) -> Option<Run> {
         let copy_below = match links {
             0..MANY_LINKS => ALWAYS_COPY_BELOW,
             _ => COPY_FOR_MANY_BELOW,
         };
+        let origin = run.origin.unwrap_or_default();
+        // What comes from no gateway was published.
+        let translates = origin.gateway == 0 && !dialect.takes_published();
         let mut builder = Builder {
             copy_below,
             unseen: run
@@ -72,26 +79,37 @@ impl Run {
                 .sum(),
             ..Builder::default()
         };
-        let (mut traced, mut read_at) = (Vec::new(), Vec::new());
+        let (mut traced, mut read_at, mut made) = (Vec::new(), Vec::new(), Vec::new());
+        let mut unspoken = 0;
         let mut deliveries = SmallVec::with_capacity(run.deliveries.len());
-        for delivery in run.deliveries {
+        for (place, delivery) in run.deliveries.into_iter().enumerate() {
             let mark = Mark {
                 sequence: delivery.sequence,
                 index: delivery.index,
             };
-            let length = builder.add(delivery.payload);
+            let length = match delivery.payload {
+                Some(Payload::Pdu(pdu)) if !translates => builder.add(pdu),
+                Some(payload) => {
+                    let length = builder.make(dialect, &payload);
+                    unspoken += usize::from(length == 0);
+                    made.push((place, payload));
+                    length
+                }
+                // Of a kind that is unknown here.
+                None => 0,
+            };
             if let Some(arriving) = Arriving::now(delivery.traceparent) {
                 traced.push((builder.bytes, arriving));
             }
             if delivery.read_at_micros != 0 {
-                read_at.push((builder.bytes, delivery.read_at_micros));
+                read_at.push((place, delivery.read_at_micros));
             }
             let length = u32::try_from(length).expect("a message of Attach has less than 4 GiB");
             deliveries.push(Place { mark, length });
         }
         let (segments, bytes) = builder.finish();
         (!deliveries.is_empty()).then(|| Run {
-            origin: run.origin.unwrap_or_default(),
+            origin,
             position: run.position,
             late: run.late,
             deliveries,
@@ -99,23 +117,29 @@ impl Run {
             bytes,
             traced,
             read_at,
+            made,
+            unspoken,
             old_kick: None,
         })
     }
 
     /// An answer that goes to whoever succeeds the link which has asked.
     pub fn answer(origin: LinkId, sequence: u64, answer: Bytes) -> Run {
-        let run = DeliveryRun {
-            origin: Some(origin),
+        let length = u32::try_from(answer.len()).expect("an answer has less than 4 GiB");
+        let mark = Mark { sequence, index: 0 };
+        Run {
+            origin,
+            position: 0,
             late: true,
-            deliveries: vec![Delivery {
-                sequence,
-                payload: Some(Payload::Pdu(answer)),
-                ..Delivery::default()
-            }],
-            ..DeliveryRun::default()
-        };
-        Run::prepare(run, 1).expect("it has one delivery")
+            deliveries: SmallVec::from_elem(Place { mark, length }, 1),
+            bytes: answer.len(),
+            segments: SmallVec::from_elem(answer, 1),
+            traced: Vec::new(),
+            read_at: Vec::new(),
+            made: Vec::new(),
+            unspoken: 0,
+            old_kick: None,
+        }
     }
 
     /// The same run, which is nothing but this kick.
@@ -172,29 +196,44 @@ impl Run {
         &self.traced
     }
 
+    /// Deliveries that MsgServers here would not take; nothing is written of them.
+    pub fn unspoken(&self) -> usize {
+        self.unspoken
+    }
+
     /// The deliveries after a mark, as a run of their own.
     pub fn after(&self, mark: Mark) -> Option<Run> {
-        let rest = self.rest(|place, _| place.mark > mark);
-        Run::prepare(rest, 1)
+        let first = self.deliveries.iter().position(|it| it.mark > mark)?;
+        let lengths = self.deliveries[..first].iter().map(|it| it.length as usize);
+        let start: usize = lengths.sum();
+        let mut skipped = start;
+        let segments = self.segments.iter().filter_map(|segment| {
+            let here = skipped.min(segment.len());
+            skipped -= here;
+            (here < segment.len()).then(|| segment.slice(here..))
+        });
+        Some(Run {
+            origin: self.origin,
+            position: self.position + first as u64,
+            late: self.late,
+            deliveries: SmallVec::from_slice(&self.deliveries[first..]),
+            segments: segments.collect(),
+            bytes: self.bytes - start,
+            traced: self
+                .traced
+                .iter()
+                .filter(|(end, _)| *end > start)
+                .map(|(end, it)| (end - start, it.clone()))
+                .collect(),
+            read_at: from(first, &self.read_at),
+            made: from(first, &self.made),
+            unspoken: 0,
+            old_kick: self.old_kick,
+        })
     }
 
     /// As the node sent it, without targets, and without the deliveries of which all bytes are `written`.
     pub fn unwritten(&self, written: usize) -> DeliveryRun {
-        self.rest(|_, end| end > written)
-    }
-
-    fn traceparent(&self, end: usize) -> String {
-        let traced = self.traced.iter().find(|(at, _)| *at == end);
-        traced.map_or_else(String::new, |(_, it)| it.traceparent().to_owned())
-    }
-
-    fn read_at(&self, end: usize) -> i64 {
-        let read = self.read_at.iter().find(|(at, _)| *at == end);
-        read.map_or(0, |(_, read_at)| *read_at)
-    }
-
-    /// From the first delivery on for which `begins` is true, given where in the run it ends.
-    fn rest(&self, begins: impl Fn(&Place, usize) -> bool) -> DeliveryRun {
         let mut run = DeliveryRun {
             origin: Some(self.origin),
             position: self.position,
@@ -204,64 +243,40 @@ impl Run {
         let mut segments = self.segments.iter();
         let mut segment = Bytes::new();
         let mut end = 0;
-        for place in &self.deliveries {
-            if segment.is_empty() {
+        for (index, place) in self.deliveries.iter().enumerate() {
+            if segment.is_empty() && place.length > 0 {
                 segment = segments.next().cloned().unwrap_or_default();
             }
             let pdu = segment.split_to(place.length as usize);
             end += pdu.len();
-            if run.deliveries.is_empty() && !begins(place, end) {
+            if run.deliveries.is_empty() && end <= written {
                 run.position += 1;
                 continue;
             }
             run.deliveries.push(Delivery {
                 sequence: place.mark.sequence,
                 index: place.mark.index,
-                payload: Some(payload(pdu)),
-                traceparent: self.traceparent(end),
-                read_at_micros: self.read_at(end),
+                payload: Some(find(index, &self.made).unwrap_or(Payload::Pdu(pdu))),
+                traceparent: find(end, &self.traced)
+                    .map_or_else(String::new, |it| it.traceparent().to_owned()),
+                read_at_micros: find(index, &self.read_at).unwrap_or_default(),
             });
         }
         run
     }
 }
 
-/// The inverse of [`Builder::add`]. Notices are made by the gateway only: no MsgServer's PDU is forwarded under their
-/// commands.
-fn payload(pdu: Bytes) -> Payload {
-    let Some((header, body)) = pdu.split_first_chunk::<HEADER_LEN>() else {
-        return Payload::Pdu(pdu);
-    };
-    match Header::read(header).command {
-        command::DESKTOP_LOGIN_NOTICE => {
-            let [_, user_id, login, ..] = numbers(body);
-            Payload::DesktopLogin(DesktopLoginNotice {
-                user_id,
-                logged_in: login != 0,
-            })
-        }
-        command::STATUS_NOTICE => {
-            let stat = match Fields::new(body).next() {
-                Some(Ok((1, Value::Bytes(stat)))) => stat,
-                _ => &[],
-            };
-            let [_, user_id, status, ..] = numbers(stat);
-            let status = status.cast_signed();
-            Payload::Status(StatusNotice { user_id, status })
-        }
-        _ => Payload::Pdu(pdu),
-    }
+/// What belongs to a place, of a list that is in order.
+fn find<T: Clone>(place: usize, list: &[(usize, T)]) -> Option<T> {
+    let found = list.binary_search_by_key(&place, |(at, _)| *at).ok()?;
+    Some(list[found].1.clone())
 }
 
-/// Fields 1 and 2 of a message of two numbers.
-fn numbers(message: &[u8]) -> [u32; 3] {
-    let mut numbers = [0; 3];
-    for field in Fields::new(message) {
-        if let Ok((number @ 1..=2, Value::Varint(value))) = field {
-            numbers[number as usize] = low32(value);
-        }
-    }
-    numbers
+/// What belongs to this place and those after it, which become the first ones.
+fn from<T: Clone>(first: usize, list: &[(usize, T)]) -> Vec<(usize, T)> {
+    let rest = list.iter().filter(|(place, _)| *place >= first);
+    rest.map(|(place, it)| (place - first, it.clone()))
+        .collect()
 }
 
 /// Bytes that a delivery will take in blocks, at most.
@@ -269,7 +284,7 @@ fn copied(delivery: &Delivery, copy_below: usize) -> usize {
     match &delivery.payload {
         Some(Payload::Pdu(pdu)) if pdu.len() >= copy_below => 0,
         Some(Payload::Pdu(pdu)) => pdu.len(),
-        Some(Payload::DesktopLogin(_) | Payload::Status(_)) | None => codec::MAX_NOTICE_LEN,
+        Some(Payload::DesktopLogin(_) | Payload::Status(_)) | None => NOTICE,
     }
 }
 
@@ -284,23 +299,33 @@ struct Builder {
 }
 
 impl Builder {
-    /// Returns the length of the delivery's PDU; 0 for a payload of a kind that is unknown here.
-    fn add(&mut self, payload: Option<Payload>) -> usize {
+    /// Adds a PDU as it is. Returns its length.
+    fn add(&mut self, pdu: Bytes) -> usize {
+        let length = pdu.len();
+        if length >= self.copy_below {
+            self.end_block();
+            self.segments.push(pdu);
+        } else {
+            self.copy(length, |block| block.extend_from_slice(&pdu));
+        }
+        self.bytes += length;
+        length
+    }
+
+    /// Adds the PDU that MsgServers of this dialect read. Returns its length; 0 if they would take none.
+    fn make(&mut self, dialect: &Dialect, payload: &Payload) -> usize {
         let length = match payload {
-            Some(Payload::Pdu(pdu)) if pdu.len() >= self.copy_below => {
-                let length = pdu.len();
-                self.end_block();
-                self.segments.push(pdu);
-                length
-            }
-            Some(Payload::Pdu(pdu)) => self.copy(pdu.len(), |block| block.extend_from_slice(&pdu)),
-            Some(Payload::DesktopLogin(notice)) => self.copy(codec::MAX_NOTICE_LEN, |block| {
-                codec::desktop_login_notice(block, notice.user_id, notice.logged_in);
+            Payload::Pdu(pdu) => self.copy(pdu.len(), |block| {
+                dialect.write_published(block, pdu);
             }),
-            Some(Payload::Status(notice)) => self.copy(codec::MAX_NOTICE_LEN, |block| {
-                codec::status_notice(block, notice.user_id, notice.status.cast_unsigned());
+            Payload::DesktopLogin(notice) => self.copy(NOTICE, |block| {
+                dialect.write_desktop_login_notice(block, notice.user_id, notice.logged_in);
             }),
-            None => 0,
+            Payload::Status(notice) => self.copy(NOTICE, |block| {
+                let status = Status::of(notice.status.cast_unsigned());
+                let status = status.unwrap_or(Status::Offline);
+                dialect.write_status_notice(block, notice.user_id, status);
+            }),
         };
         self.bytes += length;
         length

@@ -2,8 +2,9 @@ use route_proto::attach::v1::CloseReason;
 use route_runtime::telemetry::Metrics;
 
 use super::*;
-use crate::pdu::input::{Kind, place};
-use route_proto::pdu::command;
+use std::time::Duration;
+
+use crate::pdu::input::{Kind, Tally, place};
 
 #[test]
 fn what_is_counted_can_be_scraped() {
@@ -15,9 +16,9 @@ fn what_is_counted_can_be_scraped() {
     });
 
     let mut tally = Tally::default();
-    tally[place(Kind::Query, command::USERS_STATUS_QUERY)] = 3;
+    tally[place(Kind::Query, Some(Command::UsersStatusQuery))] = 3;
     counters.received(&tally, 100);
-    counters.taken_over(command::MESSAGE, Duration::from_millis(3));
+    counters.taken_over(Some(Command::Message), Duration::from_millis(3));
     counters.opened();
     counters.opened();
     counters.closed(CloseReason::SlowReader);

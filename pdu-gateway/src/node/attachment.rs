@@ -150,6 +150,7 @@ impl Attachment {
             epoch: known.epoch,
             taken: known.taken,
             position: known.position,
+            dialect: self.gateway.dialect.definition(),
             // When it is sent.
             clock_micros: 0,
         };

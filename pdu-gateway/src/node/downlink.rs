@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
+use route_dialect::{AnswerTo, Command};
 use route_proto::attach::v1::{
-    CloseReason, DeliveryRun, Downlink as Message, StatusAnswer, downlink_entry::Entry,
+    CloseReason, DeliveryRun, Downlink as Message, ReportedStatus, StatusAnswer,
+    downlink_entry::Entry,
 };
 use tracing::{debug, info};
 
@@ -17,9 +19,7 @@ use crate::links::gateway::Gateway;
 use crate::links::link::{Delivered, Query};
 use crate::links::run::Run;
 use crate::once::old_kicks::{self, OldKick};
-use crate::pdu::codec::{self, AnswerTo};
 use crate::trace::Arriving;
-use route_proto::pdu::command;
 
 /// Distributes messages of one gateway's stream.
 #[derive(Debug)]
@@ -76,6 +76,7 @@ impl Downlink {
         }
         for timing in confirmed.timings {
             let command = u16::try_from(timing.command).unwrap_or_default();
+            let command = self.gateway.dialect.command(command);
             let time = now.saturating_sub(timing.read_at);
             self.gateway.counters.taken_over(command, time);
         }
@@ -106,11 +107,12 @@ impl Downlink {
         old_kick: Option<OldKick>,
     ) -> usize {
         let targets = std::mem::take(&mut run.targets);
-        let Some(run) = Run::prepare(run, targets.len()) else {
+        let Some(run) = Run::prepare(run, targets.len(), &self.gateway.dialect) else {
             return 0;
         };
         let run = Arc::new(run.of_old_kick(old_kick));
         let deliveries = run.deliveries();
+        let unspoken = run.unspoken();
         let gateway = &self.gateway;
         let (mut delivered, mut given_back, mut repeated, mut lost) = (0, 0, 0, 0);
         let mut spared = 0;
@@ -142,6 +144,7 @@ impl Downlink {
             (&counters.given_back, given_back),
             (&counters.lost, lost),
             (&counters.kicks_dropped, spared),
+            (&counters.unspoken, unspoken * targets.len()),
         ] {
             if count > 0 {
                 counter.add(count as u64);
@@ -170,7 +173,13 @@ impl Downlink {
             sequence: answer.sequence,
         };
         let turn = link.answer(now, &mut self.wake, asked, traced, |out| {
-            codec::status_answer(out, answer_to, &answer.statuses);
+            let statuses = answer.statuses.iter().map(|status| i32::from(*status));
+            let online = statuses.map(|it| it == ReportedStatus::Online as i32);
+            // Nobody is online of whom nothing is said.
+            let online = online.chain(std::iter::repeat(false));
+            self.gateway
+                .dialect
+                .write_status_answer(out, answer_to, online);
         });
         if let Some(turn) = turn {
             self.gateway.turn(turn);
@@ -178,7 +187,7 @@ impl Downlink {
         let counters = &self.gateway.counters;
         counters.answered.add(1);
         let time = now.saturating_sub(query.asked_at);
-        counters.taken_over(command::USERS_STATUS_QUERY, time);
+        counters.taken_over(Some(Command::UsersStatusQuery), time);
     }
 
     fn end_is_known(&self, number: u64) {

@@ -8,9 +8,9 @@
 use route_proto::attach::v1::delivery::Payload;
 use route_proto::attach::v1::{Delivery, DeliveryRun};
 
-use crate::pdu::dialect::Dialect;
 use crate::pdu::kick::{Clients, kicked};
-use route_proto::pdu::{HEADER_LEN, Header, command};
+use route_dialect::Dialect;
+use route_proto::pdu::{HEADER_LEN, Header};
 
 /// A kick that was read long ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,10 +67,7 @@ fn old_kick(dialect: &Dialect, delivery: &Delivery, moment: i64) -> Option<OldKi
         return None;
     }
     let (header, body) = pdu.split_first_chunk::<HEADER_LEN>()?;
-    if Header::read(header).command != command::KICK_USER {
-        return None;
-    }
-    let clients = kicked(dialect, body)?;
+    let clients = kicked(dialect, Header::read(header).command, body)?;
     Some(OldKick {
         clients,
         read_at: delivery.read_at_micros,
@@ -80,7 +77,7 @@ fn old_kick(dialect: &Dialect, delivery: &Delivery, moment: i64) -> Option<OldKi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use route_proto::pdu::framed;
+    use route_proto::pdu::{command, framed};
 
     const MOMENT: i64 = 1000;
 
@@ -96,7 +93,7 @@ mod tests {
         ]);
         assert!(is_any_old(&run, MOMENT));
 
-        let parts = cut(&Dialect::strict(), run.clone(), MOMENT);
+        let parts = cut(&Dialect::standard(), run.clone(), MOMENT);
 
         let shapes: Vec<_> = parts
             .iter()
@@ -150,7 +147,7 @@ mod tests {
             },
         ];
 
-        let parts = cut(&Dialect::strict(), run(unreadable.to_vec()), MOMENT);
+        let parts = cut(&Dialect::standard(), run(unreadable.to_vec()), MOMENT);
 
         assert!(parts.iter().all(|(_, kick)| kick.is_none()));
         assert_eq!(parts.len(), 1);

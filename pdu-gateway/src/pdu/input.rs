@@ -1,20 +1,21 @@
 //! One connection's input, from bytes to deeds: cuts the stream into PDUs, translates them, and keeps for the node what
 //! it needs to know. Pure: what comes out is numbered and sent by others.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use route_dialect::{Command, Dialect, StatusQuery};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{AudienceScope, Envelope, RoleReport, Unreadable};
-use tracing::{debug, warn};
+use route_proto::pdu::Header;
 
 use crate::clock::micros;
+use crate::pdu::complaints::Complaints;
 use crate::pdu::deed::{Deed, OpenQuery};
-use crate::pdu::dialect::{BodyError, Dialect};
 use crate::pdu::frame::{FrameError, Framer, Pdu};
-use crate::pdu::translate::{Meaning, Query, translate};
-use route_proto::pdu::{Header, command};
+use crate::pdu::translate::{Meaning, translate};
 
 /// What was received, for the counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,38 +54,40 @@ pub const KINDS: [&str; 9] = [
     "unknown",
 ];
 
-/// What can be received: kinds, and the commands that can be of that kind.
-pub const RECEIVED: [(Kind, u16); 26] = [
-    (Kind::Heartbeat, command::HEARTBEAT),
-    (Kind::Role, command::ROLE_SET),
-    (Kind::List, command::ONLINE_USER_LIST),
-    (Kind::Update, command::USER_STATUS_UPDATE),
-    (Kind::Query, command::USERS_STATUS_QUERY),
-    (Kind::Envelope, command::MESSAGE),
-    (Kind::Envelope, command::READ_RECEIPT),
-    (Kind::Envelope, command::P2P_COMMAND),
-    (Kind::Envelope, command::CONVERSATION_REMOVED),
-    (Kind::Envelope, command::KICK_USER),
-    (Kind::Envelope, command::GROUP_CHANGED),
-    (Kind::Envelope, command::FILE_NOTICE),
-    (Kind::Envelope, command::SIGNATURE_CHANGED),
-    (Kind::UnreadEnvelope, command::MESSAGE),
-    (Kind::UnreadEnvelope, command::READ_RECEIPT),
-    (Kind::UnreadEnvelope, command::P2P_COMMAND),
-    (Kind::UnreadEnvelope, command::CONVERSATION_REMOVED),
-    (Kind::UnreadEnvelope, command::KICK_USER),
-    (Kind::UnreadEnvelope, command::GROUP_CHANGED),
-    (Kind::UnreadEnvelope, command::FILE_NOTICE),
-    (Kind::UnreadEnvelope, command::SIGNATURE_CHANGED),
-    (Kind::Unreadable, command::ROLE_SET),
-    (Kind::Unreadable, command::ONLINE_USER_LIST),
-    (Kind::Unreadable, command::USER_STATUS_UPDATE),
-    (Kind::Unreadable, command::USERS_STATUS_QUERY),
-    (Kind::Unknown, 0),
+/// What can be received: kinds, and the commands that can be of that kind; none of those that TeamTalk has is last.
+pub const RECEIVED: [(Kind, Option<Command>); 28] = [
+    (Kind::Heartbeat, Some(Command::Heartbeat)),
+    (Kind::Role, Some(Command::RoleSet)),
+    (Kind::List, Some(Command::OnlineUserList)),
+    (Kind::Update, Some(Command::UserStatusUpdate)),
+    (Kind::Query, Some(Command::UsersStatusQuery)),
+    (Kind::Envelope, Some(Command::Message)),
+    (Kind::Envelope, Some(Command::ReadReceipt)),
+    (Kind::Envelope, Some(Command::P2pCommand)),
+    (Kind::Envelope, Some(Command::ConversationRemoved)),
+    (Kind::Envelope, Some(Command::KickUser)),
+    (Kind::Envelope, Some(Command::GroupChanged)),
+    (Kind::Envelope, Some(Command::FileNotice)),
+    (Kind::Envelope, Some(Command::SignatureChanged)),
+    (Kind::Envelope, None),
+    (Kind::UnreadEnvelope, Some(Command::Message)),
+    (Kind::UnreadEnvelope, Some(Command::ReadReceipt)),
+    (Kind::UnreadEnvelope, Some(Command::P2pCommand)),
+    (Kind::UnreadEnvelope, Some(Command::ConversationRemoved)),
+    (Kind::UnreadEnvelope, Some(Command::KickUser)),
+    (Kind::UnreadEnvelope, Some(Command::GroupChanged)),
+    (Kind::UnreadEnvelope, Some(Command::FileNotice)),
+    (Kind::UnreadEnvelope, Some(Command::SignatureChanged)),
+    (Kind::UnreadEnvelope, None),
+    (Kind::Unreadable, Some(Command::RoleSet)),
+    (Kind::Unreadable, Some(Command::OnlineUserList)),
+    (Kind::Unreadable, Some(Command::UserStatusUpdate)),
+    (Kind::Unreadable, Some(Command::UsersStatusQuery)),
+    (Kind::Unknown, None),
 ];
 
 /// The place of a PDU among [`RECEIVED`]. What is unknown comes last.
-pub fn place(kind: Kind, command: u16) -> usize {
+pub fn place(kind: Kind, command: Option<Command>) -> usize {
     let known = RECEIVED.iter().position(|it| *it == (kind, command));
     known.unwrap_or(RECEIVED.len() - 1)
 }
@@ -98,7 +101,7 @@ pub struct Session {
     framer: Framer,
     dialect: Arc<Dialect>,
     complete: bool,
-    complained: bool,
+    complaints: Complaints,
 }
 
 impl Session {
@@ -108,7 +111,7 @@ impl Session {
             framer: Framer::new(limit),
             dialect,
             complete: false,
-            complained: false,
+            complaints: Complaints::default(),
         }
     }
 
@@ -122,7 +125,7 @@ impl Session {
     ) -> Result<(), FrameError> {
         while let Some(pdu) = self.framer.next(&mut data)? {
             self.complete = true;
-            let command = pdu.header().command;
+            let command = self.dialect.command(pdu.header().command);
             let kind = self.take(now, pdu, deeds);
             tally[place(kind, command)] += 1;
         }
@@ -160,6 +163,7 @@ impl Session {
                 scope,
                 user_ids,
                 unread,
+                odd_type,
             } => {
                 let kind = match unread {
                     None => Kind::Envelope,
@@ -168,7 +172,18 @@ impl Session {
                         Kind::UnreadEnvelope
                     }
                 };
-                let envelope = envelope(now, header, scope, user_ids, pdu);
+                if let Some(odd) = odd_type {
+                    let problem = format!("message type {odd:#04x}");
+                    let group = self.dialect.is_of_group(odd);
+                    let what = if group {
+                        "taking an unknown type for a group's"
+                    } else {
+                        "taking an unknown type for one user's"
+                    };
+                    self.complain(&pdu, problem, what);
+                }
+                let kick = self.dialect.command(header.command) == Some(Command::KickUser);
+                let envelope = envelope(now, header, scope, user_ids, pdu, kick);
                 (kind, Entry::Envelope(envelope))
             }
             Meaning::Unreadable { error, presence } => {
@@ -179,8 +194,7 @@ impl Session {
                 (Kind::Unreadable, Entry::Unreadable(Unreadable {}))
             }
             Meaning::Unknown => {
-                let command = format_args!("{:#06x}", header.command);
-                debug!(command, "dropping an unknown command");
+                self.complain(&pdu, "no such command", "dropping an unknown command");
                 return Kind::Unknown;
             }
         };
@@ -188,20 +202,12 @@ impl Session {
         kind
     }
 
-    /// The first of a connection is worth somebody's attention, the rest would only be repetition.
-    fn complain(&mut self, pdu: &Pdu<'_>, error: BodyError, what: &str) {
-        let command = pdu.header().command;
-        let bytes = pdu.bytes().len();
-        if self.complained {
-            debug!(command = format_args!("{command:#06x}"), bytes, %error, "{what}");
-        } else {
-            warn!(command = format_args!("{command:#06x}"), bytes, %error, "{what}");
-            self.complained = true;
-        }
+    fn complain(&mut self, pdu: &Pdu<'_>, problem: impl Display, what: &str) {
+        self.complaints.about(&self.dialect, pdu, &problem, what);
     }
 }
 
-fn open_query(now: Duration, header: Header, query: Query<'_>) -> OpenQuery {
+fn open_query(now: Duration, header: Header, query: StatusQuery<'_>) -> OpenQuery {
     OpenQuery {
         header_sequence: header.sequence,
         requester: query.requester,
@@ -218,11 +224,13 @@ fn envelope(
     scope: AudienceScope,
     user_ids: Vec<u32>,
     pdu: Pdu<'_>,
+    kick: bool,
 ) -> Envelope {
-    let read_at_micros = match header.command {
+    let read_at_micros = if kick {
         // 0 would say that its age does not matter.
-        command::KICK_USER => micros(now).cast_unsigned().max(1),
-        _ => 0,
+        micros(now).cast_unsigned().max(1)
+    } else {
+        0
     };
     Envelope {
         command: u32::from(header.command),
@@ -239,7 +247,7 @@ mod tests {
     use route_proto::attach::v1::SessionUpdate;
 
     use super::*;
-    use route_proto::pdu::framed;
+    use route_proto::pdu::{command, framed};
 
     const NOW: Duration = Duration::from_secs(3);
 
@@ -285,10 +293,10 @@ mod tests {
             ]
         );
         let expected = [
-            (Kind::Role, command::ROLE_SET, 1),
-            (Kind::Update, command::USER_STATUS_UPDATE, 1),
-            (Kind::Query, command::USERS_STATUS_QUERY, 1),
-            (Kind::Envelope, command::P2P_COMMAND, 1),
+            (Kind::Role, Some(Command::RoleSet), 1),
+            (Kind::Update, Some(Command::UserStatusUpdate), 1),
+            (Kind::Query, Some(Command::UsersStatusQuery), 1),
+            (Kind::Envelope, Some(Command::P2pCommand), 1),
         ];
         assert_eq!(counted(&tally), expected);
     }
@@ -318,10 +326,10 @@ mod tests {
         assert_eq!(result, Ok(()));
         assert_eq!(deeds, []);
         let expected = [
-            (Kind::Heartbeat, command::HEARTBEAT, 1),
-            (Kind::Role, command::ROLE_SET, 1),
-            (Kind::Unreadable, command::ROLE_SET, 1),
-            (Kind::Unknown, 0, 1),
+            (Kind::Heartbeat, Some(Command::Heartbeat), 1),
+            (Kind::Role, Some(Command::RoleSet), 1),
+            (Kind::Unreadable, Some(Command::RoleSet), 1),
+            (Kind::Unknown, None, 1),
         ];
         assert_eq!(counted(&tally), expected);
     }
@@ -357,10 +365,10 @@ mod tests {
     }
 
     fn session() -> Session {
-        Session::new(Arc::new(Dialect::strict()), 1 << 20)
+        Session::new(Arc::new(Dialect::standard()), 1 << 20)
     }
 
-    fn counted(tally: &Tally) -> Vec<(Kind, u16, u64)> {
+    fn counted(tally: &Tally) -> Vec<(Kind, Option<Command>, u64)> {
         let all = RECEIVED.into_iter().zip(tally);
         all.filter(|(_, count)| **count > 0)
             .map(|((kind, command), count)| (kind, command, *count))

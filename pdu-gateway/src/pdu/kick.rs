@@ -1,6 +1,6 @@
 //! Whom a kick (0x070d) is for.
 
-use crate::pdu::dialect::{Dialect, Field, ignore};
+use route_dialect::{Dialect, Forwarded};
 
 /// A user's clients of which one kicks the other: those that MsgServers take for the same kind (`KickOutSameClientType`),
 /// whose types differ in the low four bits only.
@@ -20,9 +20,10 @@ impl Clients {
     }
 }
 
-/// Whose clients a kick's body names, if it can be read.
-pub fn kicked(dialect: &Dialect, body: &[u8]) -> Option<Clients> {
-    const KICK: [Field; 3] = [Field::Number, Field::ClientType, Field::Number];
-    let fields = dialect.read(body, &KICK, ignore).ok()?;
-    Some(Clients::like(fields[1], fields[2]))
+/// Whose clients a PDU kicks, if it is a kick and can be read.
+pub fn kicked(dialect: &Dialect, command: u16, body: &[u8]) -> Option<Clients> {
+    let Forwarded::KickUser(kick) = dialect.read_forwarded(command, body)?.ok()? else {
+        return None;
+    };
+    Some(Clients::like(kick.user_id, kick.client_type))
 }

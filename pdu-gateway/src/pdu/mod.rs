@@ -1,11 +1,9 @@
-//! The legacy protocol: from the bytes of a MsgServer to what they mean for the node, and the PDUs that we make.
+//! The legacy protocol: from the bytes of a MsgServer to what they mean for the node. How bodies are read and written is
+//! said by a [`Dialect`](route_dialect::Dialect).
 
-pub mod codec;
+pub mod complaints;
 pub mod deed;
-pub mod dialect;
 pub mod frame;
 pub mod input;
 pub mod kick;
-pub mod names;
 pub mod translate;
-pub mod wire;

@@ -11,6 +11,7 @@ use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser};
 use ipnet::IpNet;
+use route_dialect::Dialect;
 use route_runtime::flags::{bytes, count, duration, duration_or_zero, node_url};
 use route_runtime::http2;
 use route_runtime::telemetry::LogArgs;
@@ -19,7 +20,7 @@ use crate::links::admission::Hosts;
 use crate::links::host;
 use crate::node::embedded::NodeSettings;
 use crate::process::settings::values::{
-    ListenOn, NamedHosts, client_type, gateway_id, hosts_have_one_name, listen_on,
+    ListenOn, NamedHosts, client_type, dialect, gateway_id, hosts_have_one_name, listen_on,
     listeners_differ, named_hosts, network, proxies_are_allowed,
 };
 use route_proto::pdu::HEADER_LEN;
@@ -228,10 +229,13 @@ pub struct Settings {
         help_heading = "MsgServers"
     )]
     pub remembered_origins: Option<usize>,
-    /// Client types of a TeamTalk fork beside Windows, Mac, iOS and Android, such as 0x13,0x21
+    /// What the MsgServers here speak: teamtalk, proto3, 0x08xx, or a file that says what a fork does differently
+    #[arg(long, env = "TT_GATEWAY_DIALECT", value_name = "NAME|FILE", value_parser = dialect, default_value = "teamtalk", help_heading = "MsgServers")]
+    pub dialect: Dialect,
+    /// Client types beside those of the dialect, such as 0x13,0x21; bit 0x10 makes a client mobile
     #[arg(long, env = "TT_GATEWAY_CLIENT_TYPES", value_name = "TYPES", value_parser = client_type, value_delimiter = ',', help_heading = "MsgServers")]
     pub client_types: Vec<u8>,
-    /// Reads missing numbers as 0, as forks that speak proto3 send them
+    /// Reads the dialect as proto3: what is missing is 0, and enums are open
     #[arg(long, env = "TT_GATEWAY_LENIENT", value_parser = BoolishValueParser::new(), help_heading = "MsgServers")]
     pub lenient: bool,
     /// How the embedded node routes and what it may use.

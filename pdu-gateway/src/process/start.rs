@@ -27,7 +27,6 @@ use crate::node::attachment::{Attachment, Identity, Lost, Patience};
 use crate::node::embedded::{EmbeddedNode, NodeSettings};
 use crate::node::remote::{ConnectionSettings, Remote};
 use crate::node::upstream::Upstream;
-use crate::pdu::dialect::Dialect;
 use crate::process::life::{LAST_STEPS, Lifetime};
 use crate::process::settings::values::ListenOn;
 use crate::process::settings::{Settings, host_name};
@@ -169,6 +168,7 @@ pub fn start(
         version = env!("CARGO_PKG_VERSION"),
         gateway = attachment.identity.gateway_id,
         incarnation = format_args!("{:x}", attachment.gateway.incarnation),
+        dialect = attachment.gateway.dialect.name(),
         "gateway starts"
     );
     let task = shutdown.tracker().spawn(lifetime.live(attachment));
@@ -237,7 +237,15 @@ fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
         link: settings.window_bytes as usize,
         total: settings.window_total_bytes as usize,
     };
+    let mut dialect = settings
+        .dialect
+        .clone()
+        .with_client_types(&settings.client_types);
+    if settings.lenient {
+        dialect = dialect.lenient();
+    }
     let link_settings = LinkSettings {
+        heartbeat: dialect.heartbeat(),
         queue_bytes: settings.link_queue_bytes as usize,
         heartbeat_interval: settings.heartbeat_interval,
         idle_timeout: settings.idle_timeout,
@@ -249,7 +257,7 @@ fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
         remembered_origins: (!settings.embedded).then(|| settings.remembered_origins()),
     };
     Gateway::new(
-        Dialect::new(&settings.client_types, settings.lenient),
+        Arc::new(dialect),
         link_settings,
         Links::new(limits),
         Uplink::new(windows, keep),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Parser;
 use pdu_gateway::process::settings::Settings;
 use pdu_gateway::{Running, Sockets};
+use route_dialect::Dialect;
 use route_proto::attach::v1::attach_service_server::{AttachService, AttachServiceServer};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
@@ -293,7 +294,7 @@ impl MsgServer {
             within(self.stream.read_exact(&mut pdu[HEADER_LEN..]))
                 .await
                 .unwrap();
-            if pdu != pdu_gateway::pdu::codec::HEARTBEAT {
+            if pdu != Dialect::published().heartbeat() {
                 return pdu;
             }
         }
@@ -317,7 +318,7 @@ impl MsgServer {
         let end = within(self.stream.read_to_end(&mut rest)).await;
         let rest = rest
             .chunks_exact(HEADER_LEN)
-            .filter(|chunk| *chunk != pdu_gateway::pdu::codec::HEARTBEAT)
+            .filter(|chunk| *chunk != Dialect::published().heartbeat())
             .flatten()
             .copied()
             .collect();

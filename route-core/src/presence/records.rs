@@ -30,7 +30,7 @@ pub(super) struct Session {
     /// Seconds since the node started.
     pub(super) since: u32,
     pub(super) logins: Logins,
-    pub(super) client_type: u8,
+    pub(super) client_type: ClientType,
     /// The link reported a visible login and has not taken away what was the user's last one. See
     /// [`Sessions`](super::Sessions).
     pub(super) brought: bool,
@@ -212,7 +212,7 @@ impl Records {
     ) -> u32 {
         let (mut previous, mut at) = (NIL, first);
         while let Some(session) = self.slab.get(at as usize) {
-            if session.link == slot && session.client_type == client.client_type.0 {
+            if session.link == slot && session.client_type == client.client_type {
                 break;
             }
             (previous, at) = (at, session.next_of_user);
@@ -230,7 +230,7 @@ impl Records {
                 next_of_link: self.links[slot as usize].first,
                 since,
                 logins,
-                client_type: client.client_type.0,
+                client_type: client.client_type,
                 brought: step.brings(),
             });
         };
@@ -302,7 +302,7 @@ impl Records {
         of_link.first = at;
         of_link.sessions += 1;
         of_link.held += 1;
-        of_link.desktop += u32::from(ClientType(session.client_type).is_desktop());
+        of_link.desktop += u32::from(session.client_type.is_desktop());
         at
     }
 
@@ -313,7 +313,7 @@ impl Records {
         let of_link = &mut self.links[session.link as usize];
         of_link.sessions -= 1;
         of_link.held -= u32::from(!session.logins.is_empty());
-        of_link.desktop -= u32::from(ClientType(session.client_type).is_desktop());
+        of_link.desktop -= u32::from(session.client_type.is_desktop());
         if session.prev_of_link == NIL {
             of_link.first = session.next_of_link;
         } else {
@@ -339,6 +339,6 @@ impl Records {
 impl Session {
     /// It is a visible desktop login.
     pub(super) fn is_desktop(&self) -> bool {
-        self.logins.visible() > 0 && ClientType(self.client_type).is_desktop()
+        self.logins.visible() > 0 && self.client_type.is_desktop()
     }
 }

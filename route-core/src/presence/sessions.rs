@@ -116,7 +116,7 @@ impl Sessions {
         sessions
             .filter(|session| self.records.is_shown(session) && session.logins.visible() > 0)
             .map(|session| {
-                let client_type = ClientType(session.client_type);
+                let client_type = session.client_type;
                 (session.link, client_type, session.logins, session.since)
             })
     }
@@ -126,7 +126,7 @@ impl Sessions {
         let sessions = self.records.of_user(self.first(client.user));
         sessions
             .filter(move |session| {
-                session.client_type == client.client_type.0 && !session.logins.is_empty()
+                session.client_type == client.client_type && !session.logins.is_empty()
             })
             .map(|session| session.link)
     }
@@ -135,7 +135,7 @@ impl Sessions {
     pub(crate) fn logins(&self, slot: u32, client: Client) -> Logins {
         let mut sessions = self.records.of_user(self.first(client.user));
         let found = sessions
-            .find(|session| session.link == slot && session.client_type == client.client_type.0);
+            .find(|session| session.link == slot && session.client_type == client.client_type);
         found.map_or_else(Logins::default, |session| session.logins)
     }
 
@@ -144,7 +144,7 @@ impl Sessions {
         self.records.of_link(slot).map(|(_, session)| {
             let client = Client {
                 user: UserId(session.user),
-                client_type: ClientType(session.client_type),
+                client_type: session.client_type,
             };
             (client, session.logins)
         })

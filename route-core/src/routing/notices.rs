@@ -52,8 +52,8 @@ mod tests {
     use crate::ids::ClientType;
     use crate::status::Status;
 
-    const WINDOWS: ClientType = ClientType(0x01);
-    const IOS: ClientType = ClientType(0x11);
+    const WINDOWS: ClientType = ClientType::published(0x01);
+    const IOS: ClientType = ClientType::published(0x11);
 
     fn told(client_type: ClientType, status: ReportedStatus, after: Summary) -> Vec<Payload> {
         let known = after.status != Status::Offline;

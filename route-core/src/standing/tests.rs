@@ -39,7 +39,7 @@ fn named(links: &[(Option<&str>, Option<i64>, &[u32])]) -> Presence {
             .iter()
             .map(|user| ListEntry {
                 user: UserId(*user),
-                client_type: ClientType(1),
+                client_type: ClientType::published(1),
                 status: ReportedStatus::Online,
             })
             .collect();

@@ -298,6 +298,7 @@ impl From<File> for Typed {
             servers: servers.collect(),
             transfer_mode: 2,
             offline_ready: true,
+            ..FileNotice::default()
         })
     }
 }
@@ -340,6 +341,7 @@ impl From<Signature> for Typed {
         Self::SignatureChanged(SignatureChanged {
             user_id: it.user,
             signature: it.text,
+            ..SignatureChanged::default()
         })
     }
 }

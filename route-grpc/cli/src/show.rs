@@ -131,6 +131,9 @@ fn details(event: &Event) -> String {
             let state = if changed.logged_in { "on" } else { "off" };
             format!("{} {state}", changed.user_id)
         }
+        Some(Typed::OtherCommand(other)) => {
+            format!("{:#06x}  {} users", other.command, other.user_ids.len())
+        }
         None => event.kind().as_str_name().to_owned(),
     }
 }

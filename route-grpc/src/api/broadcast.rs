@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use parking_lot::Mutex;
-use route_core::{Audience, LinkId};
+use route_core::{Audience, Command, LinkId};
 use route_proto::v1::broadcast_service_server::BroadcastService;
 use route_proto::v1::publish_request::Audience as WireAudience;
 use route_proto::v1::{PublishRequest, PublishResponse, SubscribeRequest, SubscribeResponse};
@@ -18,6 +18,7 @@ use crate::api::events::{self, Publication};
 use crate::api::requests::Requests;
 use crate::api::subscription::Subscription;
 use crate::clock::micros;
+use crate::dialects::Dialects;
 use crate::limits::{MAX_ID_BYTES, check_ids};
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -68,7 +69,7 @@ impl BroadcastService for Broadcast {
             }
         }
         let event = request.event.unwrap_or_default();
-        let publication = events::publication(event)?;
+        let publication = events::publication(event, &self.node.dialects.told())?;
         let (length, limit) = (publication.pdu.len(), self.node.settings.pdu_limit);
         if length > limit {
             let problem = format!("a PDU of {length} bytes, the limit is {limit}");
@@ -77,7 +78,7 @@ impl BroadcastService for Broadcast {
         let called_at = self.node.clock.now();
         self.node.admit_call().await?;
         let audience = request.audience.as_ref();
-        let response = self.publish_once(called_at, request.request_id, audience, publication);
+        let response = self.publish_once(called_at, request.request_id, audience, &publication);
         Ok(Response::new(response))
     }
 }
@@ -100,7 +101,7 @@ impl Broadcast {
         called_at: Duration,
         request_id: String,
         audience: Option<&WireAudience>,
-        publication: Publication,
+        publication: &Publication,
     ) -> PublishResponse {
         if request_id.is_empty() {
             return self.route(called_at, audience, publication);
@@ -119,20 +120,18 @@ impl Broadcast {
         &self,
         called_at: Duration,
         audience: Option<&WireAudience>,
-        publication: Publication,
+        publication: &Publication,
     ) -> PublishResponse {
-        let Publication {
-            command,
-            pdu,
-            concerned,
-            perishable,
-        } = publication;
-        let read_at = perishable.then(|| micros(called_at));
+        let read_at = publication.perishable.then(|| micros(called_at));
+        let command = Command {
+            id: publication.command,
+            dialect: Dialects::PUBLISHED,
+        };
         let (links, before) = self.node.transact(|transaction, _| {
             let audience = match audience {
                 Some(WireAudience::Users(users)) => Audience::Users(&users.user_ids),
                 Some(WireAudience::Everyone(_)) => Audience::Everyone,
-                None => concerned.audience(),
+                None => publication.audience(),
             };
             // What was logged before: the event comes next, for nothing else happens under this
             // lock.
@@ -140,6 +139,7 @@ impl Broadcast {
             if let Some(parent) = telemetry::current() {
                 transaction.traced.route(LinkId::NODE, 0, parent);
             }
+            let pdu = publication.pdu.clone();
             let links = transaction.core.publish(command, audience, pdu, read_at);
             (links, before)
         });

@@ -97,7 +97,7 @@ pub async fn watch_user_status(
 
 fn with_sessions(core: View<'_>, clock: &Clock, user: UserId) -> UserStatus {
     let session = |session: SessionView| UserSession {
-        client_type: session.client_type.0.into(),
+        client_type: session.client_type.number.into(),
         state: match session.state {
             route_core::Status::Online => SessionState::Online,
             route_core::Status::Away => SessionState::Away,

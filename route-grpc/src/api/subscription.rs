@@ -14,6 +14,7 @@ use tonic::Status;
 use crate::api::events;
 use crate::api::reader::{Reader, Turn};
 use crate::api::resume::{self, Start};
+use crate::dialects::Dialects;
 use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -29,7 +30,7 @@ pub(crate) struct Subscription {
 /// What comes next.
 #[derive(Debug)]
 enum Next {
-    First(Message),
+    First(Box<Message>),
     Events,
     Over,
 }
@@ -57,7 +58,7 @@ impl Subscription {
         Ok(Self {
             reader,
             filter,
-            next: Next::First(first),
+            next: Next::First(Box::new(first)),
         })
     }
 
@@ -75,7 +76,7 @@ impl Subscription {
     /// What is to be sent next, at least one message; None at the end.
     async fn next_page(&mut self) -> Option<Page> {
         let page = match std::mem::replace(&mut self.next, Next::Events) {
-            Next::First(message) => self.say(message),
+            Next::First(message) => self.say(*message),
             Next::Events => self.events().await,
             Next::Over => return None,
         };
@@ -87,9 +88,10 @@ impl Subscription {
         loop {
             match self.reader.turn().await {
                 Turn::Events => {
+                    let dialects = &self.reader.node().dialects;
                     let events = self.reader.page().iter();
                     let page: Page = events
-                        .filter_map(|(seq, event)| Some((*seq, self.filter.pass(event)?)))
+                        .filter_map(|(seq, event)| Some((*seq, self.filter.pass(dialects, event)?)))
                         .map(|(seq, event)| Ok(self.at(seq, Message::Event(event))))
                         .collect();
                     if !page.is_empty() {
@@ -156,11 +158,11 @@ impl Filter {
     }
 
     /// The event, if it is wanted. A body is read only if its kind is.
-    fn pass(&self, event: &Event) -> Option<route_proto::v1::Event> {
-        if self.kinds != 0 && self.kinds & 1 << events::kind(event) as i32 == 0 {
+    fn pass(&self, dialects: &Dialects, event: &Event) -> Option<route_proto::v1::Event> {
+        if self.kinds != 0 && self.kinds & 1 << events::kind(dialects, event) as i32 == 0 {
             return None;
         }
-        let mut typed = events::typed(event);
+        let mut typed = events::typed(dialects, event);
         if let Some(users) = &self.users
             && !events::names_any(&typed, users)
         {

@@ -38,7 +38,7 @@ pub(super) async fn admit(
 ) -> Result<(Admitted, CancellationToken), Refusal> {
     let mut hello = read_hello(requests).await?;
     let roster = std::mem::take(&mut hello.roster);
-    let hello = Hello::check(hello, peer, node.epoch, node.clock.now())?;
+    let hello = Hello::check(hello, peer, node.epoch, &node.dialects, node.clock.now())?;
     let stream_end = CancellationToken::new();
     // Its kernel closes the old connection when the process dies, so this is a matter of
     // milliseconds.
@@ -61,6 +61,7 @@ pub(super) async fn admit(
                 debug!(
                     gateway = hello.id,
                     whence = hello.whence,
+                    dialect = hello.spoken.dialect.name(),
                     "gateway welcomed"
                 );
                 node.gateways_changed.notify_waiters();

@@ -10,6 +10,7 @@ use tonic::Status;
 use super::GatewayLimits;
 use super::hello::Hello;
 use super::reach::{Event, Pulse, Reach};
+use crate::dialects::Spoken;
 use crate::gateways::clock_offset::ClockOffset;
 use crate::gateways::ingest::OpenQuery;
 use crate::gateways::queue::{Queue, Retention};
@@ -94,6 +95,11 @@ impl Gateway {
     /// Its stable name.
     pub(crate) fn id(&self) -> &str {
         &self.hello.id
+    }
+
+    /// What its MsgServers speak.
+    pub(crate) fn spoken(&self) -> &Spoken {
+        &self.hello.spoken
     }
 
     /// The entry had its effects before the node lost the gateway, which sends it again.

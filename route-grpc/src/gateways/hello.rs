@@ -7,6 +7,7 @@ use route_proto::attach::v1::AttachHello;
 
 use super::clock_offset::signed;
 use crate::clock::micros;
+use crate::dialects::{Dialects, Spoken};
 use crate::limits::MAX_ID_BYTES;
 use crate::refusal::Refusal;
 
@@ -25,6 +26,8 @@ pub(crate) struct Hello {
     pub(crate) taken: u64,
     /// Of the newest delivery that it has taken, of all nodes.
     pub(crate) position: u64,
+    /// What its MsgServers speak.
+    pub(crate) spoken: Spoken,
     /// What its clock has to be set forward by to show the node's time, microseconds.
     pub(crate) clock_offset: i64,
 }
@@ -36,6 +39,7 @@ impl Hello {
         hello: AttachHello,
         peer: Option<SocketAddr>,
         epoch: u64,
+        dialects: &Dialects,
         now: Duration,
     ) -> Result<Self, Refusal> {
         let id = hello.gateway_id;
@@ -52,12 +56,14 @@ impl Hello {
         }
         let peer = peer.map_or_else(|| "this process".to_owned(), |peer| peer.to_string());
         let description = hello.description.chars().take(256).collect::<String>();
+        let spoken = dialects.learn(&hello.dialect)?;
         Ok(Self {
             id,
             whence: format!("{peer} ({description})"),
             incarnation: hello.incarnation,
             attempt: hello.attempt,
             taken: if hello.epoch == epoch { hello.taken } else { 0 },
+            spoken,
             // Nobody gets that far; whoever says so must not end the count.
             position: hello.position.min(u64::MAX / 2),
             clock_offset: micros(now).saturating_sub(signed(hello.clock_micros)),

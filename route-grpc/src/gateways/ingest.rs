@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use route_core::{
-    Audience, Change, CloseReason, Effect, LinkError, LinkId, ListEntry, Peer, Restored,
+    Audience, Change, CloseReason, Command, Effect, LinkError, LinkId, ListEntry, Peer, Restored,
     TableEntry, Transaction, UserId,
 };
 use route_proto::attach::cost;
@@ -197,13 +197,14 @@ impl Batch<'_, '_> {
                 part.logins.len(),
             ],
         )?;
+        let dialect = &self.gateway.spoken().dialect;
         let mut entries = Vec::with_capacity(rows);
         for row in 0..rows {
             let logins = u16::try_from(part.logins[row])
                 .map_err(|_| Refusal::protocol(format!("link {link}: more than 65535 logins")))?;
             let mut entry = TableEntry {
                 user: UserId(part.user_ids[row]),
-                client_type: read_client_type(link, part.client_types[row])?,
+                client_type: read_client_type(link, dialect, part.client_types[row])?,
                 online: 0,
                 away: 0,
                 hidden: 0,
@@ -244,13 +245,14 @@ impl Batch<'_, '_> {
                 list.statuses.len(),
             ],
         )?;
+        let dialect = &self.gateway.spoken().dialect;
         let columns = list.client_types.iter().zip(&list.statuses);
         let rows = list.user_ids.iter().zip(columns);
         let entries = rows
             .map(|(&user, (&client, &status))| {
                 Ok(ListEntry {
                     user: UserId(user),
-                    client_type: read_client_type(link, client)?,
+                    client_type: read_client_type(link, dialect, client)?,
                     status: read_status(link, status)?,
                 })
             })
@@ -268,9 +270,10 @@ impl Batch<'_, '_> {
         sequence: u64,
         update: SessionUpdate,
     ) -> Result<(), Refusal> {
+        let dialect = &self.gateway.spoken().dialect;
         let change = Change::Update {
             user: UserId(update.user_id),
-            client_type: read_client_type(link, update.client_type)?,
+            client_type: read_client_type(link, dialect, update.client_type)?,
             status: read_status(link, update.status)?,
         };
         self.change(link, sequence, change, self.effect)
@@ -302,6 +305,10 @@ impl Batch<'_, '_> {
                 envelope.command
             ))
         })?;
+        let command = Command {
+            id: command,
+            dialect: self.gateway.spoken().number,
+        };
         let audience = match envelope.scope() {
             AudienceScope::Users => Audience::Users(&envelope.user_ids),
             AudienceScope::Reporters => Audience::Reporters,

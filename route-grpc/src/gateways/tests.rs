@@ -1,4 +1,5 @@
 use super::*;
+use crate::dialects::Dialects;
 
 const GRACE: Duration = Duration::from_secs(10);
 const DEPARTED_WAIT: Duration = Duration::from_secs(1);
@@ -152,6 +153,7 @@ fn a_congested_gateway_throttles_the_others_until_it_recovers_or_goes() {
 
 fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
     Hello {
+        spoken: Dialects::new().learn("").expect("TeamTalk as published"),
         id: id.to_owned(),
         whence: format!("{id}'s host"),
         incarnation,

@@ -3,6 +3,7 @@
 use route_core::{
     ClientType, Item, LinkId, Payload, Peer, ReportedStatus, ReturnedRun, Taken, UserId,
 };
+use route_dialect::{Class, Dialect};
 use route_proto::attach::is_msg_server_name;
 use route_proto::attach::v1::{
     Delivery, DeliveryRun, DesktopLoginNotice, LinkId as WireLinkId, LinkOpened,
@@ -138,12 +139,19 @@ pub(super) fn read_peer(link: LinkId, opened: &LinkOpened) -> Result<Peer<'_>, R
     })
 }
 
-/// What kind of client this link reports.
-pub(super) fn read_client_type(link: LinkId, value: u32) -> Result<ClientType, Refusal> {
-    match u8::try_from(value) {
-        Ok(value) => Ok(ClientType(value)),
-        Err(_) => Err(Refusal::protocol(format!(
-            "link {link}: client type {value} of more than 8 bits"
+/// What kind of client this link reports, in the dialect of its gateway.
+pub(super) fn read_client_type(
+    link: LinkId,
+    dialect: &Dialect,
+    value: u32,
+) -> Result<ClientType, Refusal> {
+    match (u8::try_from(value), dialect.class(value)) {
+        (Ok(number), Some(class)) => Ok(ClientType {
+            number,
+            mobile: class == Class::Mobile,
+        }),
+        _ => Err(Refusal::protocol(format!(
+            "link {link}: its dialect has no client type {value:#04x}"
         ))),
     }
 }

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::cold_start::Sync;
+use crate::dialects::Dialects;
 use crate::gateways::ingest::Effects;
 use crate::limits::{Places, SNAPSHOTS_AT_ONCE};
 use crate::metrics::Metrics;
@@ -56,6 +57,8 @@ pub struct Node {
     pub(crate) connections: Places,
     pub(crate) snapshots: Arc<Semaphore>,
     pub(crate) log: Log,
+    /// What MsgServers speak.
+    pub(crate) dialects: Dialects,
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
     /// A gateway came, went or lost its stream.
@@ -92,6 +95,7 @@ impl Node {
             gateways_changed: Notify::new(),
             routing: Mutex::new(routing),
             log: Log::new(settings.log()),
+            dialects: Dialects::new(),
             chores: Notify::new(),
             turns: AtomicU64::new(0),
             transitions: Transitions::default(),

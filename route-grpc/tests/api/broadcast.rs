@@ -260,6 +260,7 @@ async fn a_pdu_over_the_limit_is_not_published() {
     let long = Typed::SignatureChanged(SignatureChanged {
         user_id: 1,
         signature: "x".repeat(1000),
+        ..SignatureChanged::default()
     });
 
     let refused = publish(&site, request("", long, None)).await.unwrap_err();

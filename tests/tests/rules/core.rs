@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use route_core::{
-    Audience, Change, ClientType, CloseReason, Core, Effect, LinkId, ListEntry, Output, Payload,
-    ReportedStatus, Settings, Status as Shown, Transaction, UserId,
+    Audience, Change, ClientType, CloseReason, Command, Core, Effect, LinkId, ListEntry, Output,
+    Payload, ReportedStatus, Settings, Status as Shown, Transaction, UserId,
 };
 use system_tests::deployment::FanOut;
 use system_tests::dice::Dice;
@@ -263,7 +263,11 @@ impl Play {
         let (pdu, audience) = scope.example();
         let raw = pdu.encode().into();
         let mut transaction = self.core.transaction(NOW);
-        let (link, command) = (id(number), pdu.command);
+        let link = id(number);
+        let command = Command {
+            id: pdu.command,
+            dialect: 0,
+        };
         let routed = transaction.route(link, self.sequence, command, audience, raw, None);
         assert!(routed.is_ok());
         arrive(&mut transaction, &mut self.got);
@@ -340,7 +344,7 @@ fn id(number: u64) -> LinkId {
 fn entry((user, status, client): &Report) -> ListEntry {
     ListEntry {
         user: UserId(*user),
-        client_type: ClientType(*client as u8),
+        client_type: ClientType::published(*client as u8),
         status: match status {
             Status::Online => ReportedStatus::Online,
             Status::Offline => ReportedStatus::Offline,

@@ -1,16 +1,16 @@
 //! What a life of a gateway's or a node's process begins with.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use pdu_gateway::links::gateway::Gateway;
 use pdu_gateway::links::link::LinkSettings;
 use pdu_gateway::links::registry::{ConnectionLimits, Links};
 use pdu_gateway::node::attachment::{Identity, Patience};
-use pdu_gateway::pdu::dialect::Dialect;
 use pdu_gateway::unconfirmed::ledger::Keep;
 use pdu_gateway::unconfirmed::uplink::Uplink;
 use pdu_gateway::unconfirmed::windows::Windows;
+use route_dialect::Dialect;
 use route_grpc::Node;
 use route_grpc::settings::NodeSettings;
 use route_runtime::shutdown::Shutdown;
@@ -21,6 +21,7 @@ pub(crate) const QUERY_TIME: Duration = Duration::from_secs(30);
 /// As the flags' defaults are.
 pub(crate) fn link_settings() -> LinkSettings {
     LinkSettings {
+        heartbeat: Dialect::published().heartbeat(),
         queue_bytes: 64 << 20,
         heartbeat_interval: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(30),
@@ -42,6 +43,12 @@ pub(crate) fn patience() -> Patience {
     }
 }
 
+/// TeamTalk as published: read once, for all gateways of all schedules.
+fn dialect() -> Arc<Dialect> {
+    static STANDARD: LazyLock<Arc<Dialect>> = LazyLock::new(|| Arc::new(Dialect::standard()));
+    Arc::clone(&STANDARD)
+}
+
 /// A gateway. `life` counts the lives of a schedule: names by the wall clock would differ from run
 /// to run.
 pub(crate) fn gateway(
@@ -55,7 +62,7 @@ pub(crate) fn gateway(
         per_source: 1000,
     };
     let mut gateway = Gateway::new(
-        Dialect::strict(),
+        dialect(),
         link_settings,
         Links::new(limits),
         Uplink::new(windows, Keep::Contents),

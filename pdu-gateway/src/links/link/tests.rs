@@ -5,8 +5,10 @@ use route_proto::attach::v1::{DeliveryRun, LinkOpened};
 use super::*;
 use crate::unconfirmed::ledger::Keep;
 use crate::unconfirmed::windows::Windows;
+use route_dialect::Dialect;
 
 const SETTINGS: LinkSettings = LinkSettings {
+    heartbeat: [0; HEADER_LEN],
     queue_bytes: 1000,
     heartbeat_interval: Duration::from_secs(5),
     idle_timeout: Duration::from_secs(30),
@@ -26,7 +28,7 @@ fn a_heartbeat_is_due_when_nothing_was_sent_for_five_seconds() {
         for second in from..=to {
             tick(&link, second, false);
         }
-        (link.queued() - before) / codec::HEARTBEAT.len()
+        (link.queued() - before) / SETTINGS.heartbeat.len()
     };
 
     assert_eq!(beats(1, 4), 0);
@@ -160,5 +162,5 @@ fn run(sequence: u64, length: usize) -> Arc<Run> {
         deliveries: vec![delivery],
         ..DeliveryRun::default()
     };
-    Arc::new(Run::prepare(run, 1).unwrap())
+    Arc::new(Run::prepare(run, 1, Dialect::published()).unwrap())
 }

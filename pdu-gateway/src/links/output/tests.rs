@@ -6,7 +6,7 @@ use route_proto::attach::v1::{Delivery, LinkId};
 use super::*;
 
 const LIMIT: usize = 4 << 20;
-use crate::pdu::codec;
+use route_dialect::Dialect;
 use route_proto::pdu::HEADER_LEN;
 
 #[test]
@@ -14,7 +14,7 @@ fn what_is_written_is_what_was_pushed_in_order() {
     let mut output = Output::default();
     let mut batch = Batch::default();
     output.push_run(run(1, &[100, 3000, 40]));
-    output.push_own(|out| out.extend_from_slice(&codec::HEARTBEAT));
+    output.push_own(|out| out.extend_from_slice(&heartbeat()));
     output.push_run(run(4, &[16]));
     output.take(&mut batch);
     output.push_own(|out| out.extend_from_slice(b"later"));
@@ -24,12 +24,7 @@ fn what_is_written_is_what_was_pushed_in_order() {
     let second = write(&mut output, &mut batch, usize::MAX);
 
     let expected = [&pdu(1, 100), &pdu(2, 3000), &pdu(3, 40)].map(|pdu| pdu.to_vec());
-    let expected = [
-        expected.concat(),
-        codec::HEARTBEAT.to_vec(),
-        pdu(4, 16).to_vec(),
-    ]
-    .concat();
+    let expected = [expected.concat(), heartbeat().to_vec(), pdu(4, 16).to_vec()].concat();
     assert_eq!(first, expected);
     assert_eq!(second, b"later");
     assert_eq!(output.bytes(), 0);
@@ -41,7 +36,7 @@ fn what_is_not_wholly_written_is_given_back() {
     let mut output = Output::default();
     let mut batch = Batch::default();
     output.push_run(run(1, &[100, 100, 100]));
-    output.push_own(|out| out.extend_from_slice(&codec::HEARTBEAT));
+    output.push_own(|out| out.extend_from_slice(&heartbeat()));
     output.take(&mut batch);
     output.push_run(run(4, &[16]));
     write(&mut output, &mut batch, 150);
@@ -86,8 +81,8 @@ proptest! {
         let mut writes = writes.into_iter();
         for lengths in pushes {
             if lengths.is_empty() {
-                output.push_own(|out| out.extend_from_slice(&codec::HEARTBEAT));
-                expected.extend_from_slice(&codec::HEARTBEAT);
+                output.push_own(|out| out.extend_from_slice(&heartbeat()));
+                expected.extend_from_slice(&heartbeat());
             } else {
                 output.push_run(run(sequence, &lengths));
                 for length in lengths {
@@ -169,11 +164,15 @@ fn run(first: u64, lengths: &[usize]) -> Arc<Run> {
         deliveries: deliveries.collect(),
         ..DeliveryRun::default()
     };
-    Arc::new(Run::prepare(run, 1).unwrap())
+    Arc::new(Run::prepare(run, 1, Dialect::published()).unwrap())
 }
 
 fn pdu(fill: u64, length: usize) -> Bytes {
     let mut pdu = vec![fill as u8; length];
     pdu[..HEADER_LEN].copy_from_slice(&[0; HEADER_LEN]);
     Bytes::from(pdu)
+}
+
+fn heartbeat() -> [u8; 16] {
+    Dialect::published().heartbeat()
 }

@@ -1,6 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use route_proto::attach::v1::{DesktopLoginNotice, StatusNotice};
+use route_proto::pdu::{HEADER_LEN, Header, command};
 
 const ORIGIN: LinkId = LinkId {
     gateway: 3,
@@ -36,7 +38,7 @@ fn for_many_links_larger_ones_are_copied_too() {
 
 #[test]
 fn an_empty_run_is_nothing() {
-    assert!(Run::prepare(DeliveryRun::default(), 1).is_none());
+    assert!(Run::prepare(DeliveryRun::default(), 1, Dialect::published()).is_none());
 }
 
 #[test]
@@ -120,7 +122,7 @@ fn prepare(payloads: Vec<Payload>, links: usize) -> Run {
         deliveries: deliveries.collect(),
         ..DeliveryRun::default()
     };
-    Run::prepare(run, links).unwrap()
+    Run::prepare(run, links, Dialect::published()).unwrap()
 }
 
 /// Of some it matters.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
+use route_dialect::{BUILT_IN, Dialect};
 
 use crate::links::peer::Name;
 
@@ -135,6 +136,17 @@ pub(super) fn gateway_id(text: &str) -> Result<String, &'static str> {
     } else {
         Err("an id is 1 to 128 printable ASCII characters")
     }
+}
+
+/// A built-in dialect, or the definition in a file.
+pub(super) fn dialect(text: &str) -> Result<Dialect, String> {
+    if let Some(built_in) = Dialect::built_in(text) {
+        return Ok(built_in);
+    }
+    let names = BUILT_IN.map(|(name, _)| name).join(", ");
+    let definition = std::fs::read_to_string(text)
+        .map_err(|error| format!("it is none of {names}, and as a file: {error}"))?;
+    Dialect::parse(&definition).map_err(|error| error.to_string())
 }
 
 pub(super) fn client_type(text: &str) -> Result<u8, &'static str> {

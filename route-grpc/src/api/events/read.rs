@@ -2,32 +2,53 @@
 
 use bytes::Bytes;
 use hashbrown::HashSet;
-use prost::Message;
 use route_core::Event;
-use route_proto::legacy::im::base_define::{GroupModifyType, IpAddr, MsgType, SessionType};
-use route_proto::legacy::im::buddy::{ImRemoveSessionNotify, ImSignInfoChangedNotify};
-use route_proto::legacy::im::file::ImFileNotify;
-use route_proto::legacy::im::group::ImGroupChangeMemberNotify;
-use route_proto::legacy::im::message::{ImMsgData, ImMsgDataReadNotify};
-use route_proto::legacy::im::server::ImServerKickUser;
+use route_dialect::{Command, Dialect, Forwarded};
 use route_proto::pdu::HEADER_LEN;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::{
     self as api, ChatMessage, ConversationRemoved, ConversationType, DesktopLoginChanged,
-    EventKind, FileNotice, FileServer, GroupChange, GroupChangeType, Kick, P2pCommand, ReadReceipt,
-    SignatureChanged, StatusChanged,
+    EventKind, FileNotice, FileServer, GroupChange, GroupChangeType, Kick, OtherCommand,
+    P2pCommand, ReadReceipt, SignatureChanged, StatusChanged,
 };
 
-use super::{P2pBody, kind};
 use crate::api::status::{change_reason, user_status};
+use crate::dialects::Dialects;
+
+/// Which kind of event this is, without reading its body.
+pub(crate) fn kind(dialects: &Dialects, event: &Event) -> EventKind {
+    match event {
+        Event::Envelope { command, .. } => {
+            let dialect = dialects.get(command.dialect);
+            match dialect.command(command.id) {
+                Some(Command::Message) => EventKind::ChatMessage,
+                Some(Command::P2pCommand) => EventKind::P2pCommand,
+                Some(Command::ReadReceipt) => EventKind::ReadReceipt,
+                Some(Command::KickUser) => EventKind::Kick,
+                Some(Command::GroupChanged) => EventKind::GroupChange,
+                Some(Command::FileNotice) => EventKind::FileNotice,
+                Some(Command::ConversationRemoved) => EventKind::ConversationRemoved,
+                Some(Command::SignatureChanged) => EventKind::SignatureChanged,
+                // The others are not forwarded.
+                Some(_) | None => EventKind::OtherCommand,
+            }
+        }
+        Event::StatusChanged { .. } => EventKind::StatusChanged,
+        Event::DesktopLogin { .. } => EventKind::DesktopLoginChanged,
+    }
+}
 
 /// The event as the API shows it, without the raw PDU.
-pub(crate) fn typed(event: &Event) -> api::Event {
-    let kind = kind(event);
+pub(crate) fn typed(dialects: &Dialects, event: &Event) -> api::Event {
+    let kind = kind(dialects, event);
     let (origin_link, typed) = match event {
-        Event::Envelope { origin, pdu, .. } => (
+        Event::Envelope {
+            origin,
+            pdu,
+            command,
+        } => (
             origin.map(|link| link.to_string()).unwrap_or_default(),
-            body(pdu).and_then(|body| read_body(kind, body)),
+            read(&dialects.get(command.dialect), command.id, pdu),
         ),
         Event::StatusChanged {
             user,
@@ -86,134 +107,119 @@ pub(crate) fn names_any(event: &api::Event, users: &HashSet<u32>) -> bool {
         Typed::FileNotice(file) => has(&file.from_user_id) || has(&file.to_user_id),
         Typed::ConversationRemoved(removed) => has(&removed.user_id),
         Typed::SignatureChanged(changed) => has(&changed.user_id),
+        Typed::OtherCommand(other) => other.user_ids.iter().any(has),
         Typed::StatusChanged(changed) => changed.user.iter().any(|user| has(&user.user_id)),
         Typed::DesktopLoginChanged(changed) => has(&changed.user_id),
     }
 }
 
-fn body(pdu: &Bytes) -> Option<Bytes> {
-    (pdu.len() >= HEADER_LEN).then(|| pdu.slice(HEADER_LEN..))
-}
-
-fn read_body(kind: EventKind, body: Bytes) -> Option<Typed> {
-    Some(match kind {
-        EventKind::ChatMessage => Typed::ChatMessage(read_chat(read(body)?)?),
-        EventKind::P2pCommand => {
-            let p2p: P2pBody = read(body)?;
-            Typed::P2pCommand(P2pCommand {
-                from_user_id: p2p.from_user_id,
-                to_user_id: p2p.to_user_id,
-                command: p2p.command,
-            })
-        }
-        EventKind::ReadReceipt => {
-            let receipt: ImMsgDataReadNotify = read(body)?;
-            Typed::ReadReceipt(ReadReceipt {
-                user_id: receipt.user_id,
-                conversation_id: receipt.session_id,
-                message_id: receipt.msg_id,
-                conversation: conversation(receipt.session_type)?.into(),
-            })
-        }
-        EventKind::Kick => {
-            let kick: ImServerKickUser = read(body)?;
-            Typed::Kick(Kick {
-                user_id: kick.user_id,
-                client_type: u32::try_from(kick.client_type).ok()?,
-                reason: kick.reason,
-            })
-        }
-        EventKind::GroupChange => Typed::GroupChange(read_group_change(body)?),
-        EventKind::FileNotice => Typed::FileNotice(read_file_notice(read(body)?)),
-        EventKind::ConversationRemoved => {
-            let removed: ImRemoveSessionNotify = read(body)?;
+/// The typed event of a PDU with this command; none if its body cannot be read.
+fn read(dialect: &Dialect, command: u16, pdu: &Bytes) -> Option<Typed> {
+    let body = pdu.get(HEADER_LEN..)?;
+    // No copy: it stays in the log's memory.
+    let part = |text: &[u8]| pdu.slice_ref(text);
+    Some(match dialect.read_forwarded(command, body)?.ok()? {
+        Forwarded::Message(chat) => Typed::ChatMessage(ChatMessage {
+            from_user_id: chat.from_user_id,
+            to_id: chat.to_id,
+            conversation: conversation(if chat.of_group { 2 } else { 1 }).into(),
+            message_id: chat.message_id,
+            create_time: chat.create_time,
+            message_type: chat.message_type,
+            content: part(chat.content),
+            attach_data: part(chat.attach_data),
+        }),
+        Forwarded::P2pCommand(p2p) => Typed::P2pCommand(P2pCommand {
+            from_user_id: p2p.from_user_id,
+            to_user_id: p2p.to_user_id,
+            command: part(p2p.command),
+        }),
+        Forwarded::ReadReceipt(receipt) => Typed::ReadReceipt(ReadReceipt {
+            user_id: receipt.user_id,
+            conversation_id: receipt.conversation_id,
+            message_id: receipt.message_id,
+            conversation: conversation(receipt.conversation).into(),
+        }),
+        Forwarded::KickUser(kick) => Typed::Kick(Kick {
+            user_id: kick.user_id,
+            client_type: kick.client_type,
+            reason: kick.reason,
+        }),
+        Forwarded::GroupChanged(group) => Typed::GroupChange(read_group_change(group)),
+        Forwarded::FileNotice(file) => Typed::FileNotice(read_file_notice(&file, part)),
+        Forwarded::ConversationRemoved(removed) => {
             Typed::ConversationRemoved(ConversationRemoved {
                 user_id: removed.user_id,
-                conversation: conversation(removed.session_type)?.into(),
-                conversation_id: removed.session_id,
+                conversation: conversation(removed.conversation).into(),
+                conversation_id: removed.conversation_id,
             })
         }
-        EventKind::SignatureChanged => {
-            let changed: ImSignInfoChangedNotify = read(body)?;
+        Forwarded::SignatureChanged(changed) => {
+            let (signature, signature_bytes) = text(changed.signature, part);
             Typed::SignatureChanged(SignatureChanged {
-                user_id: changed.changed_user_id,
-                signature: changed.sign_info,
+                user_id: changed.user_id,
+                signature,
+                signature_bytes,
             })
         }
-        EventKind::Unspecified | EventKind::StatusChanged | EventKind::DesktopLoginChanged => {
-            return None;
-        }
+        Forwarded::Extra(user_ids) => Typed::OtherCommand(OtherCommand {
+            command: command.into(),
+            user_ids,
+        }),
     })
 }
 
-/// Decodes a body. prost takes a missing required field for 0; but the message with its required
-/// fields is never shorter on the wire than what was read, so a body that is shorter lacks one.
-fn read<M: Message + Default>(body: Bytes) -> Option<M> {
-    let length = body.len();
-    let message = M::decode(body).ok()?;
-    (message.encoded_len() <= length).then_some(message)
-}
-
-fn read_chat(chat: ImMsgData) -> Option<ChatMessage> {
-    let conversation = match MsgType::try_from(chat.msg_type).ok()? {
-        MsgType::SingleText | MsgType::SingleAudio => ConversationType::Single,
-        MsgType::GroupText | MsgType::GroupAudio => ConversationType::Group,
+fn read_group_change(group: route_dialect::GroupChange<'_>) -> GroupChange {
+    let change = match group.change {
+        1 => GroupChangeType::Add,
+        2 => GroupChangeType::Delete,
+        _ => GroupChangeType::Unspecified,
     };
-    Some(ChatMessage {
-        from_user_id: chat.from_user_id,
-        to_id: chat.to_session_id,
-        conversation: conversation.into(),
-        message_id: chat.msg_id,
-        create_time: chat.create_time,
-        message_type: u32::try_from(chat.msg_type).ok()?,
-        content: chat.msg_data,
-        attach_data: chat.attach_data.unwrap_or_default(),
-    })
-}
-
-fn read_group_change(body: Bytes) -> Option<GroupChange> {
-    let length = body.len();
-    let mut group = ImGroupChangeMemberNotify::decode(body).ok()?;
-    // Lists may come packed, which is shorter than how prost would write them: they say nothing
-    // here.
-    let member_ids = std::mem::take(&mut group.cur_user_id_list);
-    let changed_ids = std::mem::take(&mut group.chg_user_id_list);
-    if group.encoded_len() > length {
-        return None;
-    }
-    let change = match GroupModifyType::try_from(group.change_type).ok()? {
-        GroupModifyType::Add => GroupChangeType::Add,
-        GroupModifyType::Del => GroupChangeType::Delete,
-    };
-    Some(GroupChange {
+    GroupChange {
         user_id: group.user_id,
         change: change.into(),
         group_id: group.group_id,
-        member_ids,
-        changed_ids,
-    })
+        member_ids: group.member_ids.into_owned(),
+        changed_ids: group.changed_ids.into_owned(),
+    }
 }
 
-fn read_file_notice(file: ImFileNotify) -> FileNotice {
-    let server = |address: IpAddr| FileServer {
-        ip: address.ip,
-        port: address.port,
-    };
+fn read_file_notice(
+    file: &route_dialect::FileNotice<'_>,
+    part: impl Fn(&[u8]) -> Bytes,
+) -> FileNotice {
+    let (file_name, file_name_bytes) = text(file.file_name, &part);
+    let (task_id, task_id_bytes) = text(file.task_id, &part);
+    let servers = file.servers.iter().map(|server| FileServer {
+        ip: String::from_utf8_lossy(server.ip).into_owned(),
+        port: server.port,
+    });
     FileNotice {
         from_user_id: file.from_user_id,
         to_user_id: file.to_user_id,
-        file_name: file.file_name,
+        file_name,
+        file_name_bytes,
         file_size: file.file_size,
-        task_id: file.task_id,
-        servers: file.ip_addr_list.into_iter().map(server).collect(),
-        transfer_mode: u32::try_from(file.trans_mode).unwrap_or_default(),
+        task_id,
+        task_id_bytes,
+        servers: servers.collect(),
+        transfer_mode: file.transfer_mode,
         offline_ready: file.offline_ready != 0,
     }
 }
 
-fn conversation(session_type: i32) -> Option<ConversationType> {
-    Some(match SessionType::try_from(session_type).ok()? {
-        SessionType::Single => ConversationType::Single,
-        SessionType::Group => ConversationType::Group,
-    })
+/// Text, and its bytes if it is not UTF-8, which C++ does not check.
+fn text(bytes: &[u8], part: impl Fn(&[u8]) -> Bytes) -> (String, Bytes) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), Bytes::new()),
+        Err(_) => (String::from_utf8_lossy(bytes).into_owned(), part(bytes)),
+    }
+}
+
+fn conversation(number: u32) -> ConversationType {
+    match number {
+        1 => ConversationType::Single,
+        2 => ConversationType::Group,
+        _ => ConversationType::Unspecified,
+    }
 }

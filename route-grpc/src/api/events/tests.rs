@@ -8,8 +8,14 @@ use route_proto::v1::{
     SignatureChanged, StatusChanged,
 };
 
-use super::write::Concerned;
+use bytes::Bytes;
+use route_core::{Command, Event};
+use route_dialect::Concerned;
+use route_proto::pdu::command;
+use route_proto::v1::EventKind;
+
 use super::*;
+use crate::dialects::Dialects;
 use crate::refusal::Refusal;
 
 #[test]
@@ -19,10 +25,10 @@ fn what_is_published_reads_back_as_the_same_event() {
 
         let event = Event::Envelope {
             origin: None,
-            command: publication.command,
+            command: standard(publication.command),
             pdu: publication.pdu.clone(),
         };
-        let read = super::typed(&event);
+        let read = shown(&event);
         assert_eq!(read.event, Some(typed));
         assert!(!read.unparsed);
         assert_eq!(read.origin_link, "");
@@ -55,7 +61,7 @@ fn every_command_concerns_whom_the_table_names() {
             (0x0301, Concerned::Reporters),
             (0x0601, users(&[1, 2])),
             (0x0304, users(&[7])),
-            (0x070d, Concerned::Everyone),
+            (0x070d, Concerned::Others),
             (0x040b, users(&[8, 9, 10])),
             (0x0508, users(&[2])),
             (0x020f, users(&[7])),
@@ -70,12 +76,12 @@ fn a_body_that_lacks_a_required_field_is_unparsed() {
         let publication = publish(typed).expect("it is complete");
         let event = |body: &[u8]| Event::Envelope {
             origin: Some(LinkId::new(0xab, 3)),
-            command: publication.command,
+            command: standard(publication.command),
             pdu: [&publication.pdu[..HEADER_LEN], body].concat().into(),
         };
 
-        let empty = super::typed(&event(b""));
-        let garbage = super::typed(&event(b"\xff\xff\xff"));
+        let empty = shown(&event(b""));
+        let garbage = shown(&event(b"\xff\xff\xff"));
 
         for read in [empty, garbage] {
             assert!(read.unparsed, "{:#x}", publication.command);
@@ -89,8 +95,8 @@ fn a_body_that_lacks_a_required_field_is_unparsed() {
 #[test]
 fn packed_lists_and_text_that_is_not_utf_8_are_read() {
     let body = [8, 7, 16, 1, 24, 5, 34, 3, 1, 2, 3, 42, 2, 4, 5];
-    let group = super::typed(&envelope(command::GROUP_CHANGED, &body));
-    let p2p = super::typed(&envelope(command::P2P_COMMAND, &[8, 1, 16, 2, 26, 1, 0xff]));
+    let group = shown(&envelope(command::GROUP_CHANGED, &body));
+    let p2p = shown(&envelope(command::P2P_COMMAND, &[8, 1, 16, 2, 26, 1, 0xff]));
 
     let Some(Typed::GroupChange(group)) = group.event else {
         panic!("not a group change: {group:?}");
@@ -105,15 +111,26 @@ fn packed_lists_and_text_that_is_not_utf_8_are_read() {
 #[test]
 fn no_bytes_can_panic_the_reader() {
     let mut random = fastrand::Rng::with_seed(1);
+    let dialects = Dialects::new();
+    let told = dialects.learn("").expect("a dialect");
+    let commands: Vec<_> = route_dialect::Command::all()
+        .map(route_dialect::Command::standard_id)
+        .collect();
     for _ in 0..20_000 {
-        let (command, _) = COMMANDS[random.usize(..COMMANDS.len())];
+        let command = commands[random.usize(..commands.len())];
         let pdu: Vec<u8> = (0..random.usize(..40)).map(|_| random.u8(..)).collect();
 
-        super::typed(&Event::Envelope {
-            origin: None,
-            command,
-            pdu: pdu.into(),
-        });
+        typed(
+            &dialects,
+            &Event::Envelope {
+                origin: None,
+                command: Command {
+                    id: command,
+                    dialect: told.number,
+                },
+                pdu: pdu.into(),
+            },
+        );
     }
 }
 
@@ -151,7 +168,7 @@ fn a_status_change_names_its_user() {
         status: Status::Away,
         legacy_online: true,
     };
-    let event = super::typed(&Event::StatusChanged {
+    let event = shown(&Event::StatusChanged {
         user: UserId(5),
         summary,
         reason: ChangeReason::Client,
@@ -192,20 +209,36 @@ fn what_a_msg_server_would_drop_is_refused() {
             "{typed:?}"
         );
     }
-    assert!(publication(api::Event::default()).is_err());
+    assert!(publication(api::Event::default(), &[]).is_err());
+}
+
+fn shown(event: &Event) -> api::Event {
+    let dialects = Dialects::new();
+    let told = dialects.learn("").expect("TeamTalk as published");
+    assert_eq!(told.number, STRICT);
+    typed(&dialects, event)
+}
+
+/// The number of the first dialect that a gateway tells.
+const STRICT: u16 = 1;
+
+fn standard(id: u16) -> Command {
+    let dialect = STRICT;
+    Command { id, dialect }
 }
 
 fn publish(typed: Typed) -> Result<Publication, Refusal> {
-    publication(api::Event {
+    let event = api::Event {
         event: Some(typed),
         ..api::Event::default()
-    })
+    };
+    publication(event, &Dialects::new().told())
 }
 
 fn envelope(command: u16, body: &[u8]) -> Event {
     Event::Envelope {
         origin: None,
-        command,
+        command: standard(command),
         pdu: [&[0; HEADER_LEN][..], body].concat().into(),
     }
 }
@@ -227,6 +260,7 @@ fn signature() -> Typed {
     Typed::SignatureChanged(SignatureChanged {
         user_id: 7,
         signature: "hi".to_owned(),
+        signature_bytes: Bytes::new(),
     })
 }
 
@@ -267,6 +301,8 @@ fn one_of_each() -> [Typed; 9] {
             from_user_id: 1,
             to_user_id: 2,
             file_name: "a".to_owned(),
+            file_name_bytes: Bytes::new(),
+            task_id_bytes: Bytes::new(),
             file_size: 3,
             task_id: "t".to_owned(),
             servers: vec![FileServer {

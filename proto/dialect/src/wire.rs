@@ -38,7 +38,7 @@ pub enum WireError {
 
 /// The value of one field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// All 64 bits. C++ keeps the low 32 of them for 32-bit fields and enums: see [`low32`].
     Varint(u64),
     /// A string, bytes, a message or a packed list.
@@ -49,19 +49,19 @@ pub enum Value<'a> {
 
 /// The bits of a varint that a 32-bit field keeps.
 #[allow(clippy::cast_possible_truncation)] // that is the point
-pub fn low32(varint: u64) -> u32 {
+pub(crate) fn low32(varint: u64) -> u32 {
     varint as u32
 }
 
 /// The fields of one message, in order. After an error it yields nothing more.
 #[derive(Debug, Clone)]
-pub struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
     /// Reads `message`.
-    pub fn new(message: &'a [u8]) -> Self {
+    pub(crate) fn new(message: &'a [u8]) -> Self {
         Fields { rest: message }
     }
 
@@ -96,8 +96,58 @@ impl<'a> Iterator for Fields<'a> {
     }
 }
 
+/// Appends the numbers of a list, packed or not.
+pub(crate) fn append_ids(value: Value<'_>, ids: &mut Vec<u32>) -> Result<(), WireError> {
+    match value {
+        Value::Varint(id) => ids.push(low32(id)),
+        Value::Bytes(list) => packed(list, ids)?,
+        Value::Skipped => {}
+    }
+    Ok(())
+}
+
+/// Appends a number.
+pub(crate) fn put_number(out: &mut Vec<u8>, field: u32, value: u32) {
+    put_varint(out, field << 3 | VARINT);
+    put_varint(out, value);
+}
+
+/// Appends text, bytes, or a message that is encoded already.
+pub(crate) fn put_bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
+    put_varint(out, field << 3 | LENGTH_DELIMITED);
+    // No body here is that long.
+    put_varint(out, u32::try_from(value.len()).unwrap_or(u32::MAX));
+    out.extend_from_slice(value);
+}
+
+/// Appends a message that `body` writes.
+pub(crate) fn put_message(out: &mut Vec<u8>, field: u32, body: impl FnOnce(&mut Vec<u8>)) {
+    put_varint(out, field << 3 | LENGTH_DELIMITED);
+    let start = out.len();
+    // Room for the length of nearly all of them.
+    out.push(0);
+    body(out);
+    let mut length = Vec::new();
+    put_varint(
+        &mut length,
+        u32::try_from(out.len() - start - 1).unwrap_or(u32::MAX),
+    );
+    match length[..] {
+        [short] => out[start] = short,
+        _ => drop(out.splice(start..=start, length)),
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u32) {
+    while value >= 0x80 {
+        out.push((value & 0x7f) as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
 /// Appends the numbers of a packed list.
-pub fn packed(list: &[u8], out: &mut Vec<u32>) -> Result<(), WireError> {
+fn packed(list: &[u8], out: &mut Vec<u32>) -> Result<(), WireError> {
     let mut rest = list;
     while !rest.is_empty() {
         out.push(low32(varint(&mut rest)?));

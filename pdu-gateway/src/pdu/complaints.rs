@@ -1,0 +1,70 @@
+//! What a MsgServer sends that its dialect does not know: said once for each command, with the dialect that would fit.
+
+use std::fmt::Display;
+use std::sync::LazyLock;
+
+use route_dialect::{BUILT_IN, Dialect};
+use tracing::{debug, warn};
+
+use crate::pdu::frame::Pdu;
+use crate::pdu::translate::{Meaning, translate};
+
+/// Commands of one link of which something is said.
+const MOST: usize = 10;
+
+/// What has been said of one link.
+#[derive(Debug, Default)]
+pub struct Complaints {
+    commands: Vec<u16>,
+}
+
+impl Complaints {
+    /// Says what is wrong with a PDU, and what was done. The first of a command is worth somebody's attention, the rest
+    /// would only be repetition.
+    pub fn about(&mut self, dialect: &Dialect, pdu: &Pdu<'_>, problem: &dyn Display, what: &str) {
+        let command = pdu.header().command;
+        let bytes = pdu.bytes().len();
+        let id = format_args!("{command:#06x}");
+        if self.commands.contains(&command) || self.commands.len() >= MOST {
+            debug!(command = id, bytes, %problem, "{what}");
+            return;
+        }
+        self.commands.push(command);
+        let spoken = dialect.name();
+        match fitting(dialect, command, pdu.body()) {
+            Some(fits) => {
+                warn!(command = id, bytes, %problem, dialect = spoken, "{what}; `--dialect {fits}` would read it");
+            }
+            None => {
+                warn!(command = id, bytes, %problem, dialect = spoken, "{what}; docs/dialects.md says how to teach it");
+            }
+        }
+    }
+}
+
+/// The built-in dialect that knows this command and can read the body.
+fn fitting(spoken: &Dialect, command: u16, body: &[u8]) -> Option<&'static str> {
+    static ALL: LazyLock<Vec<(&str, Dialect)>> = LazyLock::new(|| {
+        let all = BUILT_IN.iter();
+        all.filter_map(|(name, _)| Some((*name, Dialect::built_in(name)?)))
+            .collect()
+    });
+    let mut others = ALL.iter().filter(|(name, _)| *name != spoken.name());
+    others
+        .find(|(_, dialect)| reads(dialect, command, body))
+        .map(|(name, _)| *name)
+}
+
+fn reads(dialect: &Dialect, command: u16, body: &[u8]) -> bool {
+    match translate(dialect, command, body) {
+        Meaning::Unknown | Meaning::Unreadable { .. } => false,
+        Meaning::Envelope {
+            unread, odd_type, ..
+        } => unread.is_none() && odd_type.is_none(),
+        Meaning::Heartbeat
+        | Meaning::Role { .. }
+        | Meaning::List(_)
+        | Meaning::Update(_)
+        | Meaning::Query(_) => true,
+    }
+}

@@ -1,0 +1,77 @@
+//! The dialects of MsgServers that gateways have told the node.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use route_dialect::Dialect;
+
+use crate::refusal::Refusal;
+
+/// How many there may be in one life of the node.
+const MOST: usize = 256;
+
+/// All dialects that any gateway has told, since what was routed in one is shown as long as the log holds it.
+#[derive(Debug)]
+pub(crate) struct Dialects {
+    /// By number. The first is TeamTalk as published, in which services publish.
+    all: RwLock<Vec<Arc<Dialect>>>,
+}
+
+/// What the MsgServers of one gateway speak.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spoken {
+    /// What the core passes on.
+    pub(crate) number: u16,
+    pub(crate) dialect: Arc<Dialect>,
+}
+
+impl Dialects {
+    /// Of what services publish.
+    pub(crate) const PUBLISHED: u16 = 0;
+
+    /// None but that in which services publish.
+    pub(crate) fn new() -> Self {
+        let published = Arc::new(Dialect::published().clone());
+        Self {
+            all: RwLock::new(vec![published]),
+        }
+    }
+
+    /// The dialect that a gateway defines; without a definition, TeamTalk as published.
+    pub(crate) fn learn(&self, definition: &str) -> Result<Spoken, Refusal> {
+        let dialect = if definition.is_empty() {
+            Dialect::standard()
+        } else {
+            Dialect::parse(definition)
+                .map_err(|error| Refusal::field("hello.dialect", error.to_string()))?
+        };
+        let mut all = self.all.write();
+        let known = all.iter().position(|known| **known == dialect);
+        let place = known.unwrap_or(all.len());
+        let number = match u16::try_from(place) {
+            Ok(number) if place < MOST => number,
+            _ => {
+                let problem = format!("this node has been told {MOST} dialects");
+                return Err(Refusal::TooLarge { problem });
+            }
+        };
+        if known.is_none() {
+            all.push(Arc::new(dialect));
+        }
+        let dialect = Arc::clone(&all[place]);
+        Ok(Spoken { number, dialect })
+    }
+
+    /// The dialect with this number.
+    pub(crate) fn get(&self, number: u16) -> Arc<Dialect> {
+        Arc::clone(&self.all.read()[usize::from(number)])
+    }
+
+    /// Those that gateways have told; TeamTalk as published if none has.
+    pub(crate) fn told(&self) -> Vec<Arc<Dialect>> {
+        match &self.all.read()[..] {
+            [_] | [] => vec![Arc::new(Dialect::standard())],
+            [_, told @ ..] => told.to_vec(),
+        }
+    }
+}
