@@ -13,7 +13,8 @@ const MOST: usize = 256;
 /// All dialects that any gateway has told, since what was routed in one is shown as long as the log holds it.
 #[derive(Debug)]
 pub(crate) struct Dialects {
-    /// By number. The first is TeamTalk as published, in which services publish.
+    /// By number. The first is that in which services publish: TeamTalk's, with every dialect's
+    /// types of messages.
     all: RwLock<Vec<Arc<Dialect>>>,
 }
 
@@ -46,8 +47,8 @@ impl Dialects {
                 .map_err(|error| Refusal::field("hello.dialect", error.to_string()))?
         };
         let mut all = self.all.write();
-        let known = all.iter().position(|known| **known == dialect);
-        let place = known.unwrap_or(all.len());
+        let known = all.iter().skip(1).position(|known| **known == dialect);
+        let place = known.map_or(all.len(), |place| place + 1);
         let number = match u16::try_from(place) {
             Ok(number) if place < MOST => number,
             _ => {
@@ -56,6 +57,9 @@ impl Dialects {
             }
         };
         if known.is_none() {
+            // What is published in it is shown as it was meant.
+            let published = Dialect::clone(&all[0]).with_message_types_of(&dialect);
+            all[0] = Arc::new(published);
             all.push(Arc::new(dialect));
         }
         let dialect = Arc::clone(&all[place]);
@@ -67,11 +71,11 @@ impl Dialects {
         Arc::clone(&self.all.read()[usize::from(number)])
     }
 
-    /// Those that gateways have told; TeamTalk as published if none has.
-    pub(crate) fn told(&self) -> Vec<Arc<Dialect>> {
+    /// Whether some dialect that a gateway has told is so; of TeamTalk as published, if none has.
+    pub(crate) fn any(&self, is_so: impl Fn(&Dialect) -> bool) -> bool {
         match &self.all.read()[..] {
-            [_] | [] => vec![Arc::new(Dialect::standard())],
-            [_, told @ ..] => told.to_vec(),
+            [_] | [] => is_so(&Dialect::standard()),
+            [_, told @ ..] => told.iter().any(|dialect| is_so(dialect)),
         }
     }
 }

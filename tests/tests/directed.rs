@@ -7,6 +7,8 @@
 
 #[path = "directed/cases.rs"]
 mod cases;
+#[path = "directed/dialects.rs"]
+mod dialects;
 #[path = "directed/random.rs"]
 mod random;
 

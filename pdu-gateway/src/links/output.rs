@@ -48,8 +48,11 @@ pub struct Output {
 }
 
 impl Output {
-    /// Appends a run.
+    /// Appends a run, unless there is nothing of it to be written.
     pub fn push_run(&mut self, run: Arc<Run>) {
+        if run.bytes() == 0 {
+            return;
+        }
         for (end, arriving) in run.traced() {
             let end = self.written + (self.bytes + end) as u64;
             self.traced.push_back((end, arriving.clone()));

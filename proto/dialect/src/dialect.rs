@@ -92,6 +92,26 @@ impl Dialect {
         Self::new(definition).expect("types that stand nowhere else")
     }
 
+    /// The same with the message types of another one, as far as they are not named here.
+    pub fn with_message_types_of(self, other: &Dialect) -> Self {
+        let mut definition = self.definition;
+        let types = definition.message_types.get_or_insert_default();
+        let unnamed = |types: &MessageTypes, it: &u32| {
+            !types.single.contains(it) && !types.group.contains(it)
+        };
+        for single in &other.message_types.single {
+            if unnamed(types, single) {
+                types.single.push(*single);
+            }
+        }
+        for group in &other.message_types.group {
+            if unnamed(types, group) {
+                types.group.push(*group);
+            }
+        }
+        Self::new(definition).expect("no type is named twice")
+    }
+
     /// The same, read as proto3.
     pub fn lenient(mut self) -> Self {
         self.definition.syntax = Some(Syntax::Proto3);
@@ -162,11 +182,12 @@ impl Dialect {
             return tables::refuse("name: 1 to 63 characters of [A-Za-z0-9._-]");
         }
         let ids = tables::ids(&definition)?;
+        let places = tables::places(&definition)?;
         Ok(Dialect {
             open: definition.syntax == Some(Syntax::Proto3),
             meanings: tables::meanings(&definition, &ids)?,
-            places: tables::places(&definition)?,
-            constants: tables::constants(&definition)?,
+            constants: tables::constants(&definition, &places)?,
+            places,
             client_types: tables::client_types(&definition)?,
             message_types: tables::message_types(&definition)?,
             ids,

@@ -142,6 +142,7 @@ pub(crate) fn places(
 /// What is appended to each message, encoded.
 pub(crate) fn constants(
     definition: &Definition,
+    places: &[[Stands; MAX_FIELDS]; MESSAGES],
 ) -> Result<BTreeMap<usize, Vec<u8>>, DefinitionError> {
     let mut written = BTreeMap::new();
     for (message, constants) in &definition.constants {
@@ -149,6 +150,10 @@ pub(crate) fn constants(
         let out: &mut Vec<u8> = written.entry(at).or_default();
         for (number, constant) in constants {
             check_field_number(number.0, format_args!("constants.{message}"))?;
+            let meant = places[at].iter().position(|it| it.number == number.0);
+            if let Some((name, ..)) = meant.and_then(|place| fields_at(at).get(place)) {
+                return refuse(format!("constants.{message}: {number} stands for {name}"));
+            }
             match constant {
                 Constant::Number(value) => wire::put_number(out, number.0, *value),
                 Constant::Text(text) => wire::put_bytes(out, number.0, text.as_bytes()),

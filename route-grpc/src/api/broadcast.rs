@@ -69,7 +69,7 @@ impl BroadcastService for Broadcast {
             }
         }
         let event = request.event.unwrap_or_default();
-        let publication = events::publication(event, &self.node.dialects.told())?;
+        let publication = events::publication(event, &self.node.dialects)?;
         let (length, limit) = (publication.pdu.len(), self.node.settings.pdu_limit);
         if length > limit {
             let problem = format!("a PDU of {length} bytes, the limit is {limit}");

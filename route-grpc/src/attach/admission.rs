@@ -61,7 +61,6 @@ pub(super) async fn admit(
                 debug!(
                     gateway = hello.id,
                     whence = hello.whence,
-                    dialect = hello.spoken.dialect.name(),
                     "gateway welcomed"
                 );
                 node.gateways_changed.notify_waiters();

@@ -192,6 +192,7 @@ impl GatewayStream {
                 incarnation = format_args!("{incarnation:x}"),
                 attempt,
                 links,
+                dialect = hello.spoken.dialect.name(),
                 whence = hello.whence,
                 "gateway attached"
             );

@@ -173,6 +173,25 @@ fn pdu(fill: u64, length: usize) -> Bytes {
     Bytes::from(pdu)
 }
 
+#[test]
+fn a_run_of_which_nothing_is_written_does_not_wait() {
+    let mut output = Output::default();
+    let delivery = route_proto::attach::v1::Delivery {
+        sequence: 1,
+        ..Default::default()
+    };
+    let run = DeliveryRun {
+        deliveries: vec![delivery],
+        ..DeliveryRun::default()
+    };
+
+    output.push_run(Arc::new(
+        Run::prepare(run, 1, Dialect::published()).unwrap(),
+    ));
+
+    assert!(output.is_empty());
+}
+
 fn heartbeat() -> [u8; 16] {
     Dialect::published().heartbeat()
 }

@@ -109,6 +109,59 @@ fn packed_lists_and_text_that_is_not_utf_8_are_read() {
 }
 
 #[test]
+fn text_that_is_not_utf_8_is_shown_with_its_bytes() {
+    let body = [0x08, 1, 0x12, 4, 0xc7, 0xa9, 0xc3, 0xfb];
+    let changed = shown(&envelope(command::SIGNATURE_CHANGED, &body));
+
+    assert!(!changed.unparsed);
+    let Some(Typed::SignatureChanged(changed)) = changed.event else {
+        panic!("not a signature: {changed:?}");
+    };
+    assert_eq!(changed.signature, "\u{1e9}\u{fffd}\u{fffd}");
+    assert_eq!(changed.signature_bytes[..], body[4..]);
+    let published = publish(Typed::SignatureChanged(changed)).expect("it is complete");
+    assert_eq!(published.pdu[HEADER_LEN..], body);
+}
+
+#[test]
+fn services_may_publish_what_some_dialect_has() {
+    let dialects = Dialects::new();
+    let web = Typed::Kick(Kick {
+        client_type: 0x21,
+        ..Kick::default()
+    });
+    let chat = Typed::ChatMessage(ChatMessage {
+        message_type: 0x88,
+        conversation: ConversationType::Group.into(),
+        ..chat()
+    });
+    let event = |typed: &Typed| api::Event {
+        event: Some(typed.clone()),
+        ..api::Event::default()
+    };
+    for typed in [&web, &chat] {
+        assert!(publication(event(typed), &dialects).is_err());
+    }
+    let fork = "name = \"fork\"\nbase = \"teamtalk\"\n\
+                [client_types]\ndesktop = [0x21]\n[message_types]\ngroup = [0x88]";
+    dialects.learn(fork).expect("it can be read");
+    for typed in [&web, &chat] {
+        assert!(publication(event(typed), &dialects).is_ok());
+    }
+    let publication = publication(event(&chat), &dialects).expect("a dialect has it");
+    assert_eq!(publication.concerned, Concerned::Reporters);
+    let event = Event::Envelope {
+        origin: None,
+        command: Command {
+            id: publication.command,
+            dialect: Dialects::PUBLISHED,
+        },
+        pdu: publication.pdu,
+    };
+    assert_eq!(typed(&dialects, &event).event, Some(chat));
+}
+
+#[test]
 fn no_bytes_can_panic_the_reader() {
     let mut random = fastrand::Rng::with_seed(1);
     let dialects = Dialects::new();
@@ -209,7 +262,7 @@ fn what_a_msg_server_would_drop_is_refused() {
             "{typed:?}"
         );
     }
-    assert!(publication(api::Event::default(), &[]).is_err());
+    assert!(publication(api::Event::default(), &Dialects::new()).is_err());
 }
 
 fn shown(event: &Event) -> api::Event {
@@ -232,7 +285,7 @@ fn publish(typed: Typed) -> Result<Publication, Refusal> {
         event: Some(typed),
         ..api::Event::default()
     };
-    publication(event, &Dialects::new().told())
+    publication(event, &Dialects::new())
 }
 
 fn envelope(command: u16, body: &[u8]) -> Event {

@@ -1,16 +1,15 @@
 //! From what a service publishes to what MsgServers get.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use route_core::Audience;
-use route_dialect::{Concerned, Dialect, Forwarded};
+use route_dialect::{Concerned, Forwarded};
 use route_proto::pdu::Header;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::{
     self as api, ChatMessage, ConversationType, FileNotice, GroupChange, GroupChangeType, Kick,
 };
 
+use crate::dialects::Dialects;
 use crate::limits::check_ids;
 use crate::refusal::Refusal;
 
@@ -40,12 +39,9 @@ impl Publication {
     }
 }
 
-/// Turns a typed event into the PDU that a MsgServer would have sent. MsgServers of one of these
-/// dialects have to take it.
-pub(crate) fn publication(
-    event: api::Event,
-    dialects: &[Arc<Dialect>],
-) -> Result<Publication, Refusal> {
+/// Turns a typed event into the PDU that a MsgServer would have sent. MsgServers of some dialect
+/// have to take it.
+pub(crate) fn publication(event: api::Event, dialects: &Dialects) -> Result<Publication, Refusal> {
     if !event.raw_pdu.is_empty() {
         let problem = "must be empty: the event is encoded by the node";
         return Err(Refusal::field("event.raw_pdu", problem));
@@ -56,7 +52,7 @@ pub(crate) fn publication(
     let body = body(&typed, dialects)?;
     let perishable = matches!(body, Forwarded::KickUser(_));
     let mut pdu = Vec::new();
-    let published = Dialect::published();
+    let published = dialects.get(Dialects::PUBLISHED);
     published.write_forwarded(&mut pdu, &body);
     let header = pdu.first_chunk().map(Header::read);
     let command = header.map_or(0, |header| header.command);
@@ -68,7 +64,7 @@ pub(crate) fn publication(
     })
 }
 
-fn body<'a>(typed: &'a Typed, dialects: &[Arc<Dialect>]) -> Result<Forwarded<'a>, Refusal> {
+fn body<'a>(typed: &'a Typed, dialects: &Dialects) -> Result<Forwarded<'a>, Refusal> {
     Ok(match typed {
         Typed::ChatMessage(chat) => Forwarded::Message(message(chat, dialects)?),
         Typed::P2pCommand(p2p) => Forwarded::P2pCommand(route_dialect::P2pCommand {
@@ -108,17 +104,16 @@ fn body<'a>(typed: &'a Typed, dialects: &[Arc<Dialect>]) -> Result<Forwarded<'a>
 
 fn message<'a>(
     chat: &'a ChatMessage,
-    dialects: &[Arc<Dialect>],
+    dialects: &Dialects,
 ) -> Result<route_dialect::ChatMessage<'a>, Refusal> {
-    let mut taken = dialects
-        .iter()
-        .filter(|dialect| dialect.has_message_type(chat.message_type));
-    let Some(dialect) = taken.next() else {
+    if !dialects.any(|dialect| dialect.has_message_type(chat.message_type)) {
         let problem = "no MsgServer's dialect has it; TeamTalk has 0x01 text, 0x02 audio, 0x11 group text, \
                        0x12 group audio";
         return Err(Refusal::field("event.chat_message.message_type", problem));
-    };
-    let of_group = dialect.is_of_group(chat.message_type);
+    }
+    let of_group = dialects
+        .get(Dialects::PUBLISHED)
+        .is_of_group(chat.message_type);
     let said = chat.conversation();
     if said != ConversationType::Unspecified && (said == ConversationType::Group) != of_group {
         let problem = "does not go with message_type; leave it out";
@@ -136,9 +131,8 @@ fn message<'a>(
     })
 }
 
-fn kick_user(kick: &Kick, dialects: &[Arc<Dialect>]) -> Result<route_dialect::Kick, Refusal> {
-    let known = |dialect: &Arc<Dialect>| dialect.class(kick.client_type).is_some();
-    if !dialects.iter().any(known) {
+fn kick_user(kick: &Kick, dialects: &Dialects) -> Result<route_dialect::Kick, Refusal> {
+    if !dialects.any(|dialect| dialect.class(kick.client_type).is_some()) {
         let problem = "no MsgServer's dialect has it; TeamTalk has 0x01 Windows, 0x02 Mac, 0x11 iOS, 0x12 Android";
         return Err(Refusal::field("event.kick.client_type", problem));
     }
