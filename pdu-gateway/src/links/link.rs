@@ -106,8 +106,6 @@ pub struct LinkSettings {
     pub write_timeout: Duration,
     /// Its first PDU has to be complete so long after its first byte.
     pub first_pdu_timeout: Duration,
-    /// A kick that is older spares clients which have logged in since it was read.
-    pub kick_age: Duration,
     /// It ends when its host has not answered for so long.
     pub host_timeout: Duration,
     /// When we end it in order, it has so long to close, too, or to take what is due to it.

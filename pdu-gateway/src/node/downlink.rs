@@ -18,7 +18,7 @@ use crate::clock::micros;
 use crate::links::gateway::Gateway;
 use crate::links::link::{Delivered, Query};
 use crate::links::run::Run;
-use crate::once::old_kicks::{self, OldKick};
+use crate::once::old_kicks::{self, CLOCKS_ERR, OldKick};
 use crate::trace::Arriving;
 
 /// Distributes messages of one gateway's stream.
@@ -90,7 +90,7 @@ impl Downlink {
 
     fn deliver(&mut self, now: Duration, run: DeliveryRun) -> usize {
         let gateway = &self.gateway;
-        let moment = micros(now).saturating_sub(micros(gateway.link_settings.kick_age));
+        let moment = micros(now).saturating_sub(CLOCKS_ERR);
         if !old_kicks::is_any_old(&run, moment) {
             return self.deliver_run(now, run, None);
         }

@@ -3,7 +3,7 @@
 //!
 //! A MsgServer kicks when a user logs in, so that other MsgServers drop the user's older client. If that takes a while, the
 //! user may have logged in there meanwhile, and would be thrown out by what was meant for the client before. The C++
-//! RouteServer holds nothing up; here, a kick that is young goes as it does there.
+//! RouteServer holds nothing up; here, a kick that comes at once goes as it does there.
 
 use route_proto::attach::v1::delivery::Payload;
 use route_proto::attach::v1::{Delivery, DeliveryRun};
@@ -12,7 +12,11 @@ use crate::pdu::kick::{Clients, kicked};
 use route_dialect::Dialect;
 use route_proto::pdu::{HEADER_LEN, Header};
 
-/// A kick that was read long ago.
+/// By so much the clocks of two gateways may be compared wrongly, microseconds. A login within that time of a kick is not
+/// known to be later.
+pub const CLOCKS_ERR: i64 = 100_000;
+
+/// A kick that was read before somebody can have logged in for certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OldKick {
     /// Whom it is for.

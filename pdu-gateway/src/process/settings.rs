@@ -206,9 +206,6 @@ pub struct Settings {
     /// A new connection has so long from its first byte to its first complete PDU; a proxy's, as long to its header
     #[arg(long, env = "TT_GATEWAY_FIRST_PDU_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "10s", help_heading = "MsgServers")]
     pub first_pdu_timeout: Duration,
-    /// A kick that is older when it arrives spares clients that have logged in since it was sent
-    #[arg(long, env = "TT_GATEWAY_KICK_AGE", value_name = "TIME", value_parser = duration, default_value = "2s", help_heading = "MsgServers")]
-    pub kick_age: Duration,
     /// A MsgServer whose host does not answer for so long is disconnected
     #[arg(long, env = "TT_GATEWAY_HOST_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "15s", help_heading = "MsgServers")]
     pub host_timeout: Duration,

@@ -251,7 +251,6 @@ fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
         idle_timeout: settings.idle_timeout,
         write_timeout: settings.write_timeout,
         first_pdu_timeout: settings.first_pdu_timeout,
-        kick_age: settings.kick_age,
         host_timeout: settings.host_timeout,
         close_timeout: settings.close_timeout,
         remembered_origins: (!settings.embedded).then(|| settings.remembered_origins()),

@@ -17,7 +17,7 @@ use route_proto::attach::v1::{LinkOpened, ReportedStatus, StatusQuery, UplinkEnt
 use route_proto::attach::{ENTRY_COST, cost};
 
 use crate::clock::micros;
-use crate::once::old_kicks::OldKick;
+use crate::once::old_kicks::{CLOCKS_ERR, OldKick};
 use crate::once::recent_logins::RecentLogins;
 use crate::pdu::deed::{Deed, OpenQuery};
 use crate::pdu::kick::Clients;
@@ -177,7 +177,8 @@ impl Ledger {
 
     /// A session that this kick would end has begun after the kick was read.
     pub fn is_spared(&self, kick: OldKick) -> bool {
-        self.logins.any_after(kick.clients, kick.read_at)
+        self.logins
+            .any_after(kick.clients, kick.read_at + CLOCKS_ERR)
     }
 
     /// The last entry was read then: its way is measured, if none was for a while.

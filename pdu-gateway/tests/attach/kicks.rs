@@ -15,7 +15,7 @@ const SECOND: i64 = 1_000_000;
 
 #[tokio::test]
 async fn an_old_kick_spares_a_user_who_has_logged_in_since() {
-    let mut played = Played::start(&[]).await;
+    let mut played = Played::start().await;
     let (mut back, back_link) = played.msg_server().await;
     let (mut gone, gone_link) = played.msg_server().await;
     played.log_in(&mut back, 42).await;
@@ -45,28 +45,11 @@ async fn an_old_kick_spares_a_user_who_has_logged_in_since() {
     played.gateway.shows("teamtalk_pdu_kicks_dropped_total 1");
 }
 
-#[tokio::test]
-async fn a_young_kick_goes_to_everybody() {
-    let mut played = Played::start(&["--kick-age", "1h"]).await;
-    let (mut msg_server, link) = played.msg_server().await;
-    played.log_in(&mut msg_server, 42).await;
-
-    let young = read_at(
-        run(&[link], 1, &[kick(42, WINDOWS)]),
-        0,
-        played.start - 3 * SECOND,
-    );
-    played.node.deliver(young).await;
-
-    assert_eq!(msg_server.receive().await, kick(42, WINDOWS));
-    played.gateway.shows("teamtalk_pdu_kicks_dropped_total 0");
-}
-
 /// Who logged in before the kick was read is meant by it, however late it comes; so is who is only listed: since when is
 /// not known.
 #[tokio::test]
 async fn an_old_kick_reaches_whom_it_is_for() {
-    let mut played = Played::start(&["--kick-age", "1ms"]).await;
+    let mut played = Played::start().await;
     let (mut msg_server, link) = played.msg_server().await;
     let list = [0x0a, 6, 0x08, 44, 0x10, 1, 0x18, WINDOWS];
     msg_server
@@ -105,7 +88,7 @@ async fn an_old_kick_reaches_whom_it_is_for() {
 /// The link's own gateway is the one that knows; what it does not drop comes back with its time.
 #[tokio::test]
 async fn a_link_that_is_gone_gives_back_only_what_is_still_of_use() {
-    let mut played = Played::start(&[]).await;
+    let mut played = Played::start().await;
     let (mut msg_server, link) = played.msg_server().await;
     played.log_in(&mut msg_server, 42).await;
     drop(msg_server);
@@ -137,8 +120,8 @@ struct Played {
 }
 
 impl Played {
-    async fn start(flags: &[&str]) -> Self {
-        let mut gateway = Harness::start(flags).await;
+    async fn start() -> Self {
+        let mut gateway = Harness::start(&[]).await;
         let (node, hello) = gateway.attaching().await;
         node.welcome(1, &[]).await;
         gateway.ready().await;

@@ -27,7 +27,6 @@ pub(crate) fn link_settings() -> LinkSettings {
         idle_timeout: Duration::from_secs(30),
         write_timeout: Duration::from_secs(30),
         first_pdu_timeout: Duration::from_secs(10),
-        kick_age: Duration::from_secs(2),
         host_timeout: Duration::from_secs(15),
         close_timeout: Duration::from_secs(5),
         remembered_origins: Some(8192),
