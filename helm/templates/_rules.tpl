@@ -20,6 +20,9 @@
 {{- fail (printf "gateway.autoscaling.minReplicas (%d) is more than gateway.autoscaling.maxReplicas (%d)." (int .minReplicas) (int .maxReplicas)) }}
 {{- end }}
 {{- end }}
+{{- if and .Values.gateway.dialect.name .Values.gateway.dialect.definition }}
+{{- fail (printf "gateway.dialect.name is %s, and gateway.dialect.definition is set, too. A gateway speaks one dialect: say one of them." .Values.gateway.dialect.name) }}
+{{- end }}
 {{- if and .Values.gateway.service.loadBalancerSourceRanges (ne .Values.gateway.service.type "LoadBalancer") }}
 {{- fail "gateway.service.loadBalancerSourceRanges needs gateway.service.type: LoadBalancer." }}
 {{- end }}

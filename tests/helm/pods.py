@@ -1,6 +1,6 @@
 """Rendered Deployments as processes of this machine: the container's own command, flags and environment.
 
-Different are ports, for free ones take their place, and host names, for this machine takes theirs.
+Different are ports, for free ones take their place, host names, for this machine takes theirs, and the paths of mounts.
 """
 
 import contextlib
@@ -33,10 +33,11 @@ needs_binaries = pytest.mark.skipif(
 class Pod:
     """One process."""
 
-    def __init__(self, workload, ports, log):
+    def __init__(self, workload, ports, log, mounts):
         self.workload = workload
         self.ports = ports
         self.log = log
+        self.mounts = mounts
         command = [self.here(word) for word in container(workload)["command"] + container(workload)["args"]]
         command[0] = str(pathlib.Path(os.environ["TT_BIN_DIR"]) / command[0].removeprefix("/"))
         environment = {it["name"]: it.get("value", HOST) for it in container(workload).get("env", [])}
@@ -44,7 +45,9 @@ class Pod:
             self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
     def here(self, word):
-        """An argument with this machine's ports and hosts."""
+        """An argument with this machine's ports, hosts and folders."""
+        for path, folder in self.mounts.items():
+            word = word.replace(path, str(folder))
         word = re.sub(r"http://[\w.-]+:", f"http://{HOST}:", word).replace("$(POD_IP)", HOST)
         # A listener may have a name. A table of hosts has none of our ports.
         if word.startswith("--msg-server="):
@@ -88,12 +91,26 @@ def started(objects, folder):
             # Everybody's gRPC is one; the other ports are each pod's own.
             own = [port["containerPort"] for port in container(workload)["ports"]]
             ports = {**free_ports(own), **shared}
-            pods.append(Pod(workload, ports, folder / f"{workload['metadata']['name']}.log"))
+            log = folder / f"{workload['metadata']['name']}.log"
+            pods.append(Pod(workload, ports, log, mounted(objects, workload, folder)))
         yield pods
     finally:
         for pod in pods:
             pod.process.kill()
             pod.process.wait()
+
+
+def mounted(objects, workload, folder):
+    """The ConfigMaps that a pod mounts, as folders of this machine by their paths in the container."""
+    volumes = {it["name"]: it["configMap"]["name"] for it in workload["spec"]["template"]["spec"].get("volumes", [])}
+    mounts = {}
+    for mount in container(workload).get("volumeMounts", []):
+        [data] = [it["data"] for it in objects if it["kind"] == "ConfigMap" and it["metadata"]["name"] == volumes[mount["name"]]]
+        mounts[mount["mountPath"]] = folder / mount["name"]
+        (folder / mount["name"]).mkdir()
+        for name, text in data.items():
+            (folder / mount["name"] / name).write_text(text)
+    return mounts
 
 
 def wait_until(pod, kind, succeeds=True):

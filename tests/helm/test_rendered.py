@@ -371,6 +371,52 @@ def test_a_msg_server_has_a_port_or_hosts_or_both():
     assert {port for port, peers in ingress(policy) if {"ipBlock": {"cidr": "10.1.0.0/16"}} in peers} == {8200, 8201, 8202}
 
 
+def test_a_dialect_is_a_name_or_a_definition_that_is_mounted():
+    def pod(objects):
+        gateway = find(objects, "Deployment", "-pdu-gateway")
+        return flags(gateway).get("dialect"), gateway["spec"]["template"]
+
+    for mode in ("separate", "embedded"):
+        named, template = pod(render(f"mode={mode}", "gateway.dialect.name=0x08xx"))
+        assert named == ["0x08xx"]
+        assert "volumes" not in template["spec"] and "annotations" not in template["metadata"]
+        assert pod(render(f"mode={mode}"))[0] is None
+
+        objects = render(f"mode={mode}", "gateway.dialect.definition=name = \"ours\"")
+        [path], template = pod(objects)
+        [volume] = template["spec"]["volumes"]
+        [mount] = container(find(objects, "Deployment", "-pdu-gateway"))["volumeMounts"]
+        folder, name = path.rsplit("/", 1)
+        assert mount == {"name": volume["name"], "mountPath": folder, "readOnly": True}
+        config = find(objects, "ConfigMap", "-pdu-gateway-dialect")
+        assert volume["configMap"] == {"name": config["metadata"]["name"]}
+        assert config["data"] == {name: 'name = "ours"'}
+
+
+def test_another_definition_of_a_dialect_replaces_the_pods():
+    def annotations(definition):
+        objects = render(f"gateway.dialect.definition={definition}", "gateway.podAnnotations.example=a", "gateway.podAnnotations.more=b")
+        return find(objects, "Deployment", "-pdu-gateway")["spec"]["template"]["metadata"]["annotations"]
+
+    one, same, other = (annotations(it) for it in ("name=1", "name=1", "name=2"))
+    assert one == same
+    assert {it for it in one if one[it] != other[it]} == {"checksum/dialect"}
+    assert set(one) == {"checksum/dialect", "example", "more"}
+
+
+def test_a_definition_stands_in_the_config_map_as_it_was_given():
+    given = yaml.safe_load((CHART / "ci/everything-values.yaml").read_text())["gateway"]["dialect"]["definition"]
+    assert "{{ not a template }}" in given
+    config = find(objects_of("everything"), "ConfigMap", "-pdu-gateway-dialect")
+    assert config["data"] == {"dialect.toml": given}
+
+
+def test_the_check_asks_no_more_than_such_gateways_understand():
+    for setting, query_only in {"name=": False, "name=proto3": False, "name=0x08xx": True, "definition=name": True}.items():
+        pod = find(render(f"gateway.dialect.{setting}"), "Pod", "-check")
+        assert ("query-only" in flags(pod)) == query_only
+
+
 def test_gateways_of_a_node_elsewhere_bring_none_along():
     objects = objects_of("gateways")
     assert [it["metadata"]["name"] for it in workloads(objects)] == ["tt-pdu-gateway"]

@@ -12,7 +12,7 @@ from chart import CHART, ROOT, SCENARIOS, flags, refusal, render, workloads
 
 # Flags that the chart sets itself.
 OWN_NODE_FLAGS = {"listen", "admin-listen"}
-OWN_GATEWAY_FLAGS = {"listen", "admin-listen", "grpc-listen", "embedded", "upstream", "msg-server"}
+OWN_GATEWAY_FLAGS = {"listen", "admin-listen", "grpc-listen", "embedded", "upstream", "msg-server", "dialect"}
 # A fixed id for several pods would be refused by the node.
 UNSUITABLE = {"gateway-id"}
 
@@ -68,6 +68,12 @@ def test_the_schema_knows_exactly_the_flags_that_the_binaries_have():
     assert OWN_GATEWAY_FLAGS | UNSUITABLE <= gateway
 
 
+def test_the_schema_knows_exactly_the_dialects_that_are_built_in():
+    built_in = [path.stem for path in (ROOT / "proto/dialect/dialects").glob("*.toml")]
+    names = SCHEMA["properties"]["gateway"]["properties"]["dialect"]["properties"]["name"]["enum"]
+    assert sorted(names) == sorted(["", *built_in])
+
+
 def test_the_schema_takes_a_time_of_zero_where_the_binaries_do():
     code = sources.settings()
     parsers = re.findall(r'env = "TT_(?:ROUTE|GATEWAY)_(\w+)"[^)]*?value_parser = (duration\w*)', code)
@@ -117,6 +123,15 @@ def own_port(name, port, at=0):
         (["gatway.replicas=2"], "Additional property gatway is not allowed"),
         (["gateway.flags.alow-cidr=10.0.0.0/8"], "Additional property alow-cidr is not allowed"),
         (["gateway.flags.listen=0.0.0.0:1"], "Additional property listen is not allowed"),
+        (["gateway.flags.dialect=proto3"], "Additional property dialect is not allowed"),
+        (["gateway.dialect.name=proto4"], 'gateway.dialect.name must be one of the following: "", "teamtalk", "proto3", "0x08xx"'),
+        (["gateway.dialect.definition=1"], "gateway.dialect.definition: Invalid type. Expected: string"),
+        (["gateway.dialect.file=a.toml"], "Additional property file is not allowed"),
+        (["gateway.dialect=null"], "gateway: dialect is required"),
+        (
+            ["gateway.dialect.name=proto3", "gateway.dialect.definition=name"],
+            "gateway.dialect.name is proto3, and gateway.dialect.definition is set, too",
+        ),
         (["gateway.flags.gateway-id=a"], "Additional property gateway-id is not allowed"),
         (["node.flags.detach-grace=10"], "node.flags.detach-grace: Invalid type. Expected: string"),
         (["node.flags.detach-grace=10 seconds"], "node.flags.detach-grace: Does not match pattern"),
@@ -181,6 +196,7 @@ def test_wrong_values_are_refused_with_a_reason(settings, reason):
     [
         ["global.anything=1"],
         ["mode=embedded", "gateway.replicas=0"],
+        ["gateway.dialect.name=null"],
         ["node.flags.seat-bytes=1GiB"],
         ["node.flags.seat-hold=0s"],
         ["node.flags.seat-bytes=1048576"],
