@@ -1,6 +1,9 @@
 """Pages, units and the image's build file: what they name exists."""
 
+import os
+import pathlib
 import re
+import subprocess
 
 import pytest
 import yaml
@@ -8,6 +11,7 @@ import yaml
 import generate
 import sources
 from chart import CHART, ROOT
+from pods import needs_binaries
 
 DOCS = ROOT / "docs"
 PAGES = [it for it in sorted(DOCS.glob("*.md")) if it.name != "legacy-protocol.md"] + [CHART / "README.md"]
@@ -20,7 +24,7 @@ TESTS_WITH_VARIABLES = ["src/deployment/process.rs", "tests/hostile/noise.rs", "
 
 # Of other people's programs, and of scripts.
 FOREIGN_FLAGS = set(
-    "test workspace check nocapture namespace create-namespace replicas set set-string reuse-values reset-then-reuse-values previous tail prefix release locked target bins now build-arg help".split()
+    "test workspace check nocapture namespace create-namespace replicas set set-file set-string reuse-values reset-then-reuse-values previous tail prefix release locked target bins now build-arg help".split()
 )
 
 
@@ -130,3 +134,46 @@ def test_the_build_has_every_member_of_the_workspace():
 def test_the_chart_s_address_of_images_is_nobody_s():
     values = yaml.safe_load((CHART / "values.yaml").read_text())
     assert values["image"]["repository"].startswith("localhost/")
+
+
+# Dialects
+
+DIALECTS = DOCS / "dialects.md"
+
+
+def test_the_page_of_dialects_has_every_command_and_field():
+    text = DIALECTS.read_text()
+    ids = dict(re.findall(r"pub const (\w+): u16 = (0x[0-9a-f]+);", (ROOT / "proto/src/pdu.rs").read_text()))
+    source = sources.production(ROOT / "proto/dialect/src/command.rs")
+    commands = [(name, ids[constant]) for name, constant in re.findall(r'"(\w+)",\s*id::(\w+)', source)]
+    assert len(commands) == len(re.findall(r"^    /// `IM", source, re.MULTILINE))
+    assert re.findall(r"^\| `(\w+)` \| (0x\w{4}) \|", text, re.MULTILINE) == commands
+
+    source = re.sub(r"//.*", "", (ROOT / "proto/dialect/src/fields.rs").read_text().split("const PUBLISHED")[1])
+    tables = re.findall(r'\(\s*"(\w+)",\s*&\[(.*?)\],?\s*\)', source, re.DOTALL)
+    fields = {message: re.findall(r'\("(\w+)", (\d+), ', table) for message, table in tables}
+    rows = re.findall(r"^\| `(\w+)` \| `\w+` \| (.*) \|$", text, re.MULTILINE)
+    assert {message: re.findall(r"`(\w+)` (\d+)", row) for message, row in rows} == fields
+
+
+def test_the_page_of_dialects_shows_what_is_built_in():
+    text = DIALECTS.read_text()
+    folder = ROOT / "proto/dialect/dialects"
+    assert set(re.findall(r"^\| `([\w-]+)` \| [^|]*\|$", text.split("## Write one")[0], re.MULTILINE)) == {
+        path.stem for path in folder.glob("*.toml")
+    }
+    shown = "".join(f"    {line}".rstrip() + "\n" for line in (folder / "0x08xx.toml").read_text().splitlines())
+    assert shown in text
+
+
+@needs_binaries
+@pytest.mark.parametrize("definition", sorted(DOCS.glob("dialects/*.toml")), ids=lambda path: path.name)
+def test_definitions_are_taken(definition, tmp_path):
+    def said(path):
+        gateway = pathlib.Path(os.environ["TT_BIN_DIR"]) / "pdu-gateway"
+        return subprocess.run([gateway, "--dialect", path], capture_output=True, text=True, env={}).stderr
+
+    assert "either --embedded or --upstream <URL> is needed" in said(definition)
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(definition.read_text() + "[fields.user_status]\nstate = 2\n")
+    assert 'fields.user_status: "state" is none of user_id, status' in said(wrong)
