@@ -7,8 +7,8 @@ use route_dialect::Dialect;
 
 use crate::refusal::Refusal;
 
-/// How many there may be in one life of the node.
-const MOST: usize = 256;
+/// How many may be told in one life of the node.
+const MOST: usize = 255;
 
 /// All dialects that any gateway has told, since what was routed in one is shown as long as the log holds it.
 #[derive(Debug)]
@@ -38,19 +38,21 @@ impl Dialects {
         }
     }
 
-    /// The dialect that a gateway defines; without a definition, TeamTalk as published.
+    /// The dialect that a gateway defines. One that defines none is read as whatever it may be.
     pub(crate) fn learn(&self, definition: &str) -> Result<Spoken, Refusal> {
-        let dialect = if definition.is_empty() {
-            Dialect::standard()
-        } else {
-            Dialect::parse(definition)
-                .map_err(|error| Refusal::field("hello.dialect", error.to_string()))?
-        };
+        if definition.is_empty() {
+            return Ok(Spoken {
+                number: Self::PUBLISHED,
+                dialect: self.get(Self::PUBLISHED),
+            });
+        }
+        let dialect = Dialect::parse(definition)
+            .map_err(|error| Refusal::field("hello.dialect", error.to_string()))?;
         let mut all = self.all.write();
         let known = all.iter().skip(1).position(|known| **known == dialect);
         let place = known.map_or(all.len(), |place| place + 1);
         let number = match u16::try_from(place) {
-            Ok(number) if place < MOST => number,
+            Ok(number) if place <= MOST => number,
             _ => {
                 let problem = format!("this node has been told {MOST} dialects");
                 return Err(Refusal::TooLarge { problem });

@@ -1,9 +1,8 @@
 //! What a MsgServer sends that its dialect does not know: said once for each command, with the dialect that would fit.
 
-use std::fmt::Display;
 use std::sync::LazyLock;
 
-use route_dialect::{BUILT_IN, Dialect};
+use route_dialect::{BUILT_IN, BodyError, Dialect};
 use tracing::{debug, warn};
 
 use crate::pdu::frame::Pdu;
@@ -11,6 +10,20 @@ use crate::pdu::translate::{Meaning, translate};
 
 /// Commands of one link of which something is said.
 const MOST: usize = 10;
+
+/// What is wrong with a PDU.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+pub enum Problem {
+    /// The dialect has no such command.
+    #[error("no such command")]
+    Command,
+    /// The body cannot be read.
+    #[error(transparent)]
+    Body(BodyError),
+    /// A message of a type that the dialect does not name.
+    #[error("message type {0:#04x}")]
+    MessageType(u32),
+}
 
 /// What has been said of one link.
 #[derive(Debug, Default)]
@@ -21,7 +34,7 @@ pub struct Complaints {
 impl Complaints {
     /// Says what is wrong with a PDU, and what was done. The first of a command is worth somebody's attention, the rest
     /// would only be repetition.
-    pub fn about(&mut self, dialect: &Dialect, pdu: &Pdu<'_>, problem: &dyn Display, what: &str) {
+    pub fn about(&mut self, dialect: &Dialect, pdu: &Pdu<'_>, problem: Problem, what: &str) {
         let command = pdu.header().command;
         let bytes = pdu.bytes().len();
         let id = format_args!("{command:#06x}");
@@ -31,7 +44,7 @@ impl Complaints {
         }
         self.commands.push(command);
         let spoken = dialect.name();
-        match fitting(dialect, command, pdu.body()) {
+        match fitting(dialect, command, pdu.body(), problem) {
             Some(fits) => {
                 warn!(command = id, bytes, %problem, dialect = spoken, "{what}; `--dialect {fits}` would read it");
             }
@@ -42,14 +55,18 @@ impl Complaints {
     }
 }
 
-/// The built-in dialect that knows this command and can read the body.
-fn fitting(spoken: &Dialect, command: u16, body: &[u8]) -> Option<&'static str> {
+/// The built-in dialect that knows this command and can read the body. proto3 reads nearly anything, so it must be
+/// zeros that are left out.
+fn fitting(spoken: &Dialect, command: u16, body: &[u8], problem: Problem) -> Option<&'static str> {
     static ALL: LazyLock<Vec<(&str, Dialect)>> = LazyLock::new(|| {
         let all = BUILT_IN.iter();
         all.filter_map(|(name, _)| Some((*name, Dialect::built_in(name)?)))
             .collect()
     });
-    let mut others = ALL.iter().filter(|(name, _)| *name != spoken.name());
+    let leaves_out = matches!(problem, Problem::Body(BodyError::Missing(_)));
+    let mut others = ALL
+        .iter()
+        .filter(|(name, _)| *name != spoken.name() && (leaves_out || *name != "proto3"));
     others
         .find(|(_, dialect)| reads(dialect, command, body))
         .map(|(name, _)| *name)

@@ -1,7 +1,6 @@
 //! One connection's input, from bytes to deeds: cuts the stream into PDUs, translates them, and keeps for the node what
 //! it needs to know. Pure: what comes out is numbered and sent by others.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use route_proto::attach::v1::{AudienceScope, Envelope, RoleReport, Unreadable};
 use route_proto::pdu::Header;
 
 use crate::clock::micros;
-use crate::pdu::complaints::Complaints;
+use crate::pdu::complaints::{Complaints, Problem};
 use crate::pdu::deed::{Deed, OpenQuery};
 use crate::pdu::frame::{FrameError, Framer, Pdu};
 use crate::pdu::translate::{Meaning, translate};
@@ -168,33 +167,30 @@ impl Session {
                 let kind = match unread {
                     None => Kind::Envelope,
                     Some(error) => {
-                        self.complain(&pdu, error, "forwarding to all others what cannot be read");
+                        self.complain(
+                            &pdu,
+                            Problem::Body(error),
+                            "forwarding to all others what cannot be read",
+                        );
                         Kind::UnreadEnvelope
                     }
                 };
                 if let Some(odd) = odd_type {
-                    let problem = format!("message type {odd:#04x}");
-                    let group = self.dialect.is_of_group(odd);
-                    let what = if group {
-                        "taking an unknown type for a group's"
-                    } else {
-                        "taking an unknown type for one user's"
-                    };
-                    self.complain(&pdu, problem, what);
+                    self.complain_of_type(&pdu, odd);
                 }
                 let kick = self.dialect.command(header.command) == Some(Command::KickUser);
                 let envelope = envelope(now, header, scope, user_ids, pdu, kick);
                 (kind, Entry::Envelope(envelope))
             }
             Meaning::Unreadable { error, presence } => {
-                self.complain(&pdu, error, "dropping what cannot be read");
+                self.complain(&pdu, Problem::Body(error), "dropping what cannot be read");
                 if !presence {
                     return Kind::Unreadable;
                 }
                 (Kind::Unreadable, Entry::Unreadable(Unreadable {}))
             }
             Meaning::Unknown => {
-                self.complain(&pdu, "no such command", "dropping an unknown command");
+                self.complain(&pdu, Problem::Command, "dropping an unknown command");
                 return Kind::Unknown;
             }
         };
@@ -202,8 +198,17 @@ impl Session {
         kind
     }
 
-    fn complain(&mut self, pdu: &Pdu<'_>, problem: impl Display, what: &str) {
-        self.complaints.about(&self.dialect, pdu, &problem, what);
+    fn complain_of_type(&mut self, pdu: &Pdu<'_>, odd: u32) {
+        let what = if self.dialect.is_of_group(odd) {
+            "taking an unknown type for a group's"
+        } else {
+            "taking an unknown type for one user's"
+        };
+        self.complain(pdu, Problem::MessageType(odd), what);
+    }
+
+    fn complain(&mut self, pdu: &Pdu<'_>, problem: Problem, what: &str) {
+        self.complaints.about(&self.dialect, pdu, problem, what);
     }
 }
 

@@ -100,6 +100,8 @@ pub(crate) enum Constant {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Audience {
+    /// Nobody, though the base says otherwise.
+    Nobody,
     /// All other MsgServers.
     Others,
     /// All other MsgServers that have ever sent a list or an update.

@@ -6,7 +6,7 @@ use route_proto::pdu::{HEADER_LEN, Header};
 
 use crate::command::Command;
 use crate::definition::{Definition, DefinitionError, MessageTypes, Syntax};
-use crate::fields::{Kind, MAX_FIELDS, MESSAGES, Message};
+use crate::fields::{Kind, MAX_FIELDS, MESSAGES, Message, fields_at};
 use crate::tables::{self, Class, Meaning, Stands};
 use crate::wire::{self, Fields, Value, WireError};
 
@@ -37,9 +37,12 @@ pub enum BodyError {
     /// It is no protobuf message.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// A required field is not there, or only with another type, or an enum has a value that does not exist.
-    #[error("{0} is missing or has no valid value")]
+    /// A required field is not there, or only with another type.
+    #[error("{0} is missing")]
     Missing(&'static str),
+    /// A required field has a value that its enum does not have.
+    #[error("{0} has no valid value")]
+    Value(&'static str),
     /// An update of a desktop client with a status that does not exist. (It made the C++ RouteServer abort.)
     #[error("{0} is no status")]
     Status(u32),
@@ -183,7 +186,7 @@ impl Dialect {
         }
         let ids = tables::ids(&definition)?;
         let places = tables::places(&definition)?;
-        Ok(Dialect {
+        let dialect = Dialect {
             open: definition.syntax == Some(Syntax::Proto3),
             meanings: tables::meanings(&definition, &ids)?,
             constants: tables::constants(&definition, &places)?,
@@ -192,12 +195,32 @@ impl Dialect {
             message_types: tables::message_types(&definition)?,
             ids,
             definition,
-        })
+        };
+        dialect.check_defaults()?;
+        Ok(dialect)
     }
 }
 
 /// Reading and writing.
 impl Dialect {
+    /// What a field is without being there must be something that it could be.
+    fn check_defaults(&self) -> Result<(), DefinitionError> {
+        for (message, places) in self.places.iter().enumerate() {
+            for (stands, (name, _, kind)) in places.iter().zip(fields_at(message)) {
+                let is_absent = stands.number == 0 && *kind != Kind::OptionalNumber;
+                let default = stands.default.or_else(|| is_absent.then_some(0));
+                let is_valid = default.is_none_or(|default| self.is_valid(*kind, default));
+                if !is_valid {
+                    let message = Message::names().nth(message).unwrap_or_default();
+                    return tables::refuse(format!(
+                        "fields.{message}.{name} needs a default that is a value of it"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Reads one message; hands each value of a repeated field to `repeated`, with the field's place.
     pub(crate) fn read<'m>(
         &self,
@@ -211,7 +234,7 @@ impl Dialect {
             numbers: [0; MAX_FIELDS],
             texts: [&[]; MAX_FIELDS],
         };
-        let mut present = 0_u32;
+        let (mut present, mut invalid) = (0_u32, 0_u32);
         for field in Fields::new(bytes) {
             let (number, value) = field?;
             let place = places.iter().position(|it| it.number == number);
@@ -228,6 +251,7 @@ impl Dialect {
                 (kind, Value::Varint(value)) => {
                     let value = wire::low32(value);
                     if !self.is_valid(kind, value) {
+                        invalid |= 1 << place;
                         continue;
                     }
                     read.numbers[place] = value;
@@ -247,6 +271,7 @@ impl Dialect {
             match stands.default {
                 Some(default) => read.numbers[place] = default,
                 None if optional || self.open || stands.number == 0 => {}
+                None if invalid & 1 << place != 0 => return Err(BodyError::Value(name)),
                 None => return Err(BodyError::Missing(name)),
             }
         }

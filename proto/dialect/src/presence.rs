@@ -129,7 +129,7 @@ impl Dialect {
     fn client(&self, client_type: u32) -> Result<(u8, Class), BodyError> {
         let class = self.class(client_type);
         let known = u8::try_from(client_type).ok().zip(class);
-        known.ok_or(BodyError::Missing("client_type"))
+        known.ok_or(BodyError::Value("client_type"))
     }
 }
 

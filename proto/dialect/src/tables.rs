@@ -79,7 +79,9 @@ pub(crate) fn meanings(
                 check_field_number(*number, format_args!("forward: {id:#06x}"))
             })?;
         }
-        meanings.push((id, Meaning::Extra(audience.clone())));
+        if *audience != Audience::Nobody {
+            meanings.push((id, Meaning::Extra(audience.clone())));
+        }
     }
     meanings.sort_by_key(|(id, _)| *id);
     for pair in meanings.windows(2) {

@@ -78,7 +78,7 @@ fn a_fork_with_app_ids_is_refused_without_its_dialect() {
     let strict = Dialect::standard();
     let mut entries = Vec::new();
     let refused = strict.read_list(&list, |entry| entries.push(entry));
-    assert_eq!(refused, Err(BodyError::Missing("client_type")));
+    assert_eq!(refused, Err(BodyError::Value("client_type")));
 
     let own = include_str!("../../../docs/dialects/app-id.toml");
     let own = Dialect::parse(own).expect("it can be read");

@@ -127,6 +127,14 @@ fn a_wrong_definition_says_what_is_wrong() {
             "[fields.signature_changed]\nsignature = { number = 2, default = 1 }",
             "can have no default",
         ),
+        (
+            "[fields.online_user]\nclient_type = { number = 3, default = 99 }",
+            "fields.online_user.client_type needs a default that is a value of it",
+        ),
+        (
+            "[fields.online_user]\nclient_type = 0",
+            "fields.online_user.client_type needs a default",
+        ),
         ("[constants.kick_user]\n0 = 1", "0 is no field number"),
         ("[constants.kick_user]\n2 = 1", "stands for client_type"),
         (
@@ -152,4 +160,12 @@ fn a_wrong_definition_says_what_is_wrong() {
     assert!(name.expect_err("a name").to_string().starts_with("name:"));
     let long = format!("name = \"some\"\n#{}", "x".repeat(MAX_DEFINITION));
     assert!(Dialect::parse(&long).is_err());
+}
+
+#[test]
+fn what_a_base_forwards_can_be_taken_out() {
+    let some = "name = \"some\"\nbase = \"0x08xx\"\n[forward]\n0x0815 = \"nobody\"";
+    let some = Dialect::parse(some).expect("it can be read");
+    assert!(some.read_forwarded(0x0815, b"").is_none());
+    assert!(some.read_forwarded(0x0212, b"").is_some());
 }

@@ -10,12 +10,12 @@ use route_proto::v1::{
 
 use bytes::Bytes;
 use route_core::{Command, Event};
-use route_dialect::Concerned;
+use route_dialect::{Concerned, Dialect};
 use route_proto::pdu::command;
 use route_proto::v1::EventKind;
 
 use super::*;
-use crate::dialects::Dialects;
+use crate::dialects::{Dialects, Spoken};
 use crate::refusal::Refusal;
 
 #[test]
@@ -165,7 +165,7 @@ fn services_may_publish_what_some_dialect_has() {
 fn no_bytes_can_panic_the_reader() {
     let mut random = fastrand::Rng::with_seed(1);
     let dialects = Dialects::new();
-    let told = dialects.learn("").expect("a dialect");
+    let told = learn_standard(&dialects);
     let commands: Vec<_> = route_dialect::Command::all()
         .map(route_dialect::Command::standard_id)
         .collect();
@@ -267,9 +267,13 @@ fn what_a_msg_server_would_drop_is_refused() {
 
 fn shown(event: &Event) -> api::Event {
     let dialects = Dialects::new();
-    let told = dialects.learn("").expect("TeamTalk as published");
-    assert_eq!(told.number, STRICT);
+    assert_eq!(learn_standard(&dialects).number, STRICT);
     typed(&dialects, event)
+}
+
+fn learn_standard(dialects: &Dialects) -> Spoken {
+    let standard = Dialect::standard().definition();
+    dialects.learn(&standard).expect("TeamTalk as published")
 }
 
 /// The number of the first dialect that a gateway tells.
