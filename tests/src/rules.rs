@@ -459,13 +459,14 @@ fn is_forwarded(command: u16) -> bool {
 
 /// Whom a forwarded command is for; `None` if it is not forwarded.
 fn audience(command: u16, body: &Body) -> Option<Audience> {
-    const GROUP_TYPES: [u32; 2] = [0x11, 0x12];
+    /// Set in the types of a group's messages.
+    const GROUP: u32 = 0x10;
     let users = |names: &[&str]| {
         let users = names.iter().flat_map(|name| body.numbers(name)).collect();
         Audience::Holding(users)
     };
     let audience = match command {
-        command::MESSAGE if GROUP_TYPES.contains(&body.number("msg_type").unwrap_or_default()) => {
+        command::MESSAGE if body.number("msg_type").unwrap_or_default() & GROUP != 0 => {
             Audience::Reporters
         }
         command::MESSAGE => users(&["from_user_id", "to_session_id"]),

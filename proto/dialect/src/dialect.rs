@@ -252,6 +252,9 @@ impl Dialect {
                     let value = wire::low32(value);
                     if !self.is_valid(kind, value) {
                         invalid |= 1 << place;
+                        if kind == Kind::MessageType && present & 1 << place == 0 {
+                            read.numbers[place] = value;
+                        }
                         continue;
                     }
                     read.numbers[place] = value;
@@ -271,6 +274,7 @@ impl Dialect {
             match stands.default {
                 Some(default) => read.numbers[place] = default,
                 None if optional || self.open || stands.number == 0 => {}
+                None if invalid & 1 << place != 0 && *kind == Kind::MessageType => {}
                 None if invalid & 1 << place != 0 => return Err(BodyError::Value(name)),
                 None => return Err(BodyError::Missing(name)),
             }
@@ -283,6 +287,7 @@ impl Dialect {
         match kind {
             Kind::UpTo(last) => self.open || (1..=last).contains(&value),
             Kind::ClientType => self.class(value).is_some(),
+            Kind::MessageType => self.has_message_type(value),
             Kind::Number
             | Kind::Text
             | Kind::OptionalText

@@ -39,6 +39,9 @@ pub(crate) enum Kind {
     UpTo(u32),
     /// The closed enum that dialects extend.
     ClientType,
+    /// The enum that forks extend without end: any value is taken, if there is none that the dialect
+    /// names.
+    MessageType,
     /// None, one or many.
     Repeated,
 }
@@ -105,13 +108,12 @@ const PUBLISHED: [(&str, &[Field]); MESSAGES] = [
     ),
     (
         "message",
-        // The type is an enum that forks extend without end: any is taken.
         &[
             ("from_user_id", 1, Number),
             ("to_id", 2, Number),
             ("message_id", 3, Number),
             ("create_time", 4, Number),
-            ("message_type", 5, Kind::UpTo(u32::MAX)),
+            ("message_type", 5, Kind::MessageType),
             ("content", 6, Text),
             ("attach_data", 20, OptionalText),
             // Only of forks: 2 is a group, whatever the type.

@@ -48,6 +48,16 @@ fn a_message_of_an_unknown_type_is_read_and_bit_0x10_says_of_what() {
     assert_eq!(read(&strict, 0x0301, &group), Ok(Concerned::Reporters));
 }
 
+/// As C++ reads it: what is not of the enum does not count.
+#[test]
+fn a_known_type_of_message_counts_before_others() {
+    let strict = Dialect::standard();
+    for types in ["28112803", "28032811"] {
+        let message = hex(&format!("0801100218012001{types}320178"));
+        assert_eq!(read(&strict, 0x0301, &message), Ok(Concerned::Reporters));
+    }
+}
+
 #[test]
 fn text_need_not_be_utf_8() {
     let strict = Dialect::standard();

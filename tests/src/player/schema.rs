@@ -88,12 +88,14 @@ impl Schema {
         Ok(body)
     }
 
-    /// Reads a body as the C++ parser does: every required field must be there.
+    /// Reads a body as the C++ parser does: every required field must be there. But of a message, any
+    /// type is taken if it has none that C++ knows: forks have more.
     ///
     /// # Errors
     /// [`Malformed`] if the C++ RouteServer would drop such a body.
     pub fn read_strictly(&'static self, data: &[u8]) -> Result<Body, Malformed> {
-        let body = self.read(data)?;
+        let mut body = self.read(data)?;
+        body.take_odd_type();
         if body.missing.is_empty() {
             Ok(body)
         } else {
@@ -137,6 +139,21 @@ impl Schema {
 }
 
 impl Body {
+    fn take_odd_type(&mut self) {
+        const FIELD: u64 = 5;
+        if self.missing != ["msg_type"] {
+            return;
+        }
+        let odd = self.unknown.iter().rev().find_map(|it| match it.value {
+            UnknownValue::Varint(value) if it.number == FIELD => Some(value as u32),
+            UnknownValue::Varint(_) | UnknownValue::Bytes(_) => None,
+        });
+        if let Some(odd) = odd {
+            self.known.insert("msg_type", vec![Item::Number(odd)]);
+            self.missing.clear();
+        }
+    }
+
     /// A number, if the field is there.
     pub fn number(&self, name: &str) -> Option<u32> {
         self.numbers(name).last().copied()

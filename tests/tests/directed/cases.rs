@@ -186,8 +186,8 @@ fn forwards() -> Vec<Case> {
         sent("low 32 bits count", with(&single(EVE, BOB), &wire::number(2, (1u64 << 32) + u64::from(CAT))), "mobile opaque"),
         sent("packed members", with(&members(&[], &[]), &wire::bytes(4, [CAT as u8])), "mobile opaque"),
         // bodies that do not parse
-        sent("a message type that is none", with(&single(EVE, BOB), &wire::number(5, 3u32)), "desktop both hidden opaque"),
-        sent("only a message type that is none", untyped(), EVERYBODY_ELSE),
+        sent("a known message type, then one that is none", with(&single(EVE, BOB), &wire::number(5, 3u32)), "desktop both hidden opaque"),
+        sent("only a message type that is none", untyped(), "desktop both hidden opaque"),
         sent("a message that ends too early", cut(&single(EVE, BOB)), EVERYBODY_ELSE),
         sent("a p2p command that ends too early", cut(&p2p(EVE, BOB)), EVERYBODY_ELSE),
         sent("members that end too early", cut(&members(&[BOB], &[])), EVERYBODY_ELSE),
