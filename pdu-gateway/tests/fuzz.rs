@@ -145,7 +145,8 @@ fn check_deed(deed: &Deed) {
         Entry::Envelope(envelope) => {
             assert!(envelope.scope > 0);
         }
-        Entry::Opened(_)
+        Entry::Silence(_)
+        | Entry::Opened(_)
         | Entry::Table(_)
         | Entry::Closed(_)
         | Entry::Role(_)

@@ -49,6 +49,7 @@ pub fn cost(entry: &Entry) -> usize {
         | Entry::Closed(_)
         | Entry::Update(_)
         | Entry::Role(_)
+        | Entry::Silence(_)
         | Entry::Unreadable(_) => 0,
     };
     ENTRY_COST + payload

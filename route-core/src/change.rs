@@ -88,6 +88,8 @@ pub struct Restored {
     pub listed: bool,
     /// A list or update of it could not be read, and no list since could.
     pub opaque: bool,
+    /// Nothing was heard of it, as of [`Change::Silence`].
+    pub silent: bool,
 }
 
 /// A moment as in [`Restored`].
@@ -128,6 +130,11 @@ pub enum Change<'a> {
     Role {
         /// False changes nothing: a claim is never given back.
         claimed: bool,
+    },
+    /// Its gateway, though it reads, has heard nothing of it for two heartbeats; or it is heard again.
+    Silence {
+        /// Nothing.
+        silent: bool,
     },
     /// A list or an update that could not be read: from now on the link gets everything.
     Unreadable,

@@ -42,13 +42,18 @@ pub enum TransitionKind {
     /// With it there are more links at its address than are compared: without names, MsgServers
     /// there lose what is on its way when they change connections.
     Crowds,
+    /// It was claimed, and nothing is heard of it, though another connection of its MsgServer is: it
+    /// is cut in one direction, and closed.
+    FallsSilent,
+    /// Two MsgServers have its name, by mistake, and fought for their links: both stand.
+    SharesName,
     /// It never claimed, and is a shadow from now on: another link holds most of its sessions.
     Follows,
 }
 
 impl TransitionKind {
     /// Every kind.
-    pub const ALL: [TransitionKind; 9] = [
+    pub const ALL: [TransitionKind; 11] = [
         TransitionKind::Claims,
         TransitionKind::Succeeds,
         TransitionKind::StandsIn,
@@ -57,6 +62,8 @@ impl TransitionKind {
         TransitionKind::SeatEnds,
         TransitionKind::Stands,
         TransitionKind::Crowds,
+        TransitionKind::FallsSilent,
+        TransitionKind::SharesName,
         TransitionKind::Follows,
     ];
 
@@ -71,6 +78,8 @@ impl TransitionKind {
             TransitionKind::SeatEnds => "seat_ends",
             TransitionKind::Stands => "stands",
             TransitionKind::Crowds => "crowds",
+            TransitionKind::FallsSilent => "falls_silent",
+            TransitionKind::SharesName => "shares_name",
             TransitionKind::Follows => "follows",
         }
     }

@@ -92,6 +92,15 @@ impl Node {
         );
     }
 
+    /// Nothing is heard of it. Returns links that are to be closed.
+    fn falls_silent(&mut self, link: u64) -> Vec<u64> {
+        self.does(link, Change::Silence { silent: true })
+    }
+
+    fn is_heard(&mut self, link: u64) -> Vec<u64> {
+        self.does(link, Change::Silence { silent: false })
+    }
+
     fn closes(&mut self, link: u64) {
         let reason = CloseReason::Peer;
         self.does(link, Change::Closed { reason });
@@ -472,4 +481,99 @@ fn a_new_msg_server_that_never_claims_is_heard_after_a_moment() {
     }
 
     assert_eq!(node.targets(sender, 5), [2]);
+}
+
+#[test]
+fn two_msg_servers_with_one_name_do_not_close_each_others_links_for_ever() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects_as(1, (HERE, Some("m1")), true, &[1, 2]);
+    node.passes(60);
+    // Another one, by mistake.
+    node.connects_as(2, (ELSEWHERE, Some("m1")), true, &[3]);
+    assert_eq!(
+        node.targets(sender, 3),
+        [0; 0],
+        "held until the other one is closed"
+    );
+    node.closes(1);
+    assert_eq!(node.gives_back(1), [2]);
+    // The first one is back.
+    node.passes(4);
+    node.connects_as(3, (HERE, Some("m1")), true, &[1, 2]);
+
+    assert_eq!(node.targets(sender, 1), [3]);
+    assert_eq!(node.targets(sender, 3), [2]);
+    assert!(node.is_online(1) && node.is_online(3));
+    let shares = |it: &&Transition| it.kind == TransitionKind::SharesName;
+    assert_eq!(node.said.iter().filter(shares).count(), 1);
+    node.passes(60);
+    assert_eq!(node.targets(3, 3), [2], "it is another MsgServer's user");
+}
+
+/// As [`two_msg_servers_with_one_name_do_not_close_each_others_links_for_ever`], but it is one that
+/// was restarted, twice.
+#[test]
+fn a_named_msg_server_may_be_restarted_again_and_again() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects_as(1, (HERE, Some("m1")), true, &[1, 2]);
+    for link in [2, 3, 4] {
+        node.passes(60);
+        node.connects_as(link, (HERE, Some("m1")), true, &[1]);
+        node.closes(link - 1);
+        node.gives_back(link - 1);
+        assert_eq!(node.targets(sender, 1), [link]);
+    }
+    assert!(!node.is_online(2));
+    let shares = |it: &&Transition| it.kind == TransitionKind::SharesName;
+    assert_eq!(node.said.iter().filter(shares).count(), 0);
+}
+
+#[test]
+fn a_claimed_link_that_is_cut_in_one_direction_is_closed() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1, 2]);
+    node.connects(2, HERE, false, &[1, 2]);
+
+    assert_eq!(node.falls_silent(2), [0; 0], "it receives nothing anyway");
+    assert_eq!(
+        node.falls_silent(1),
+        [0; 0],
+        "the whole MsgServer is silent"
+    );
+    assert_eq!(node.is_heard(2), [1]);
+    node.closes(1);
+    node.passes(3);
+    assert_eq!(node.gives_back(1), [0; 0]);
+    assert_eq!(node.targets(sender, 1), [2]);
+}
+
+#[test]
+fn a_silent_link_without_another_one_is_left_to_its_gateway() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1, 2]);
+    node.connects(2, ELSEWHERE, true, &[3]);
+
+    assert_eq!(node.falls_silent(1), [0; 0]);
+    assert_eq!(node.targets(sender, 1), [1]);
+}
+
+#[test]
+fn who_holds_much_the_same_succeeds_a_claimed_link_that_is_silent() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1, 2, 3]);
+    // Its host lost power and is back; nobody has told of the end of its old connection.
+    node.connects(2, HERE, true, &[1, 2]);
+    assert!(node.is_online(3));
+    assert_eq!(node.targets(sender, 1), [1, 2], "until it is known");
+
+    assert_eq!(node.falls_silent(1), [1]);
+    assert!(!node.is_online(3));
+    node.closes(1);
+    node.gives_back(1);
+    assert_eq!(node.targets(sender, 1), [2]);
 }

@@ -25,6 +25,9 @@ use crate::links::run::Run;
 use crate::trace::Arriving;
 use crate::unconfirmed::uplink::Uplink;
 
+/// Two heartbeats of a MsgServer, and some time.
+const SILENT: Duration = Duration::from_secs(12);
+
 /// Time limits are looked at once a second. What is due within half of that is due now; else a heartbeat that was
 /// written a moment after the tick would make the next one a second late.
 const HALF_A_TICK: Duration = Duration::from_millis(500);
@@ -41,6 +44,8 @@ pub struct Link {
     awaits_first_pdu: AtomicU64,
     /// Its reader is held up by us: what is not read says nothing about the MsgServer.
     paused: AtomicBool,
+    /// The node has been told that nothing is heard.
+    silent: AtomicBool,
 }
 
 /// What became of a run at one link.
@@ -124,6 +129,7 @@ impl Link {
             heard: AtomicU64::new(millis(now)),
             awaits_first_pdu: AtomicU64::new(0),
             paused: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
         })
     }
 
@@ -242,6 +248,18 @@ impl Link {
         } else if let Some(writer) = outbox.writer.take() {
             writer.wake();
         }
+    }
+
+    /// Whether nothing has been heard for [`SILENT`], if that is another answer than before. Once a second; asked by nobody
+    /// else.
+    pub fn falls_silent(&self, now: Duration, throttled: bool) -> Option<bool> {
+        if throttled || self.paused.load(Ordering::Relaxed) {
+            return None;
+        }
+        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
+        let silent = now.saturating_sub(heard) >= SILENT;
+        let before = self.silent.swap(silent, Ordering::Relaxed);
+        (before != silent).then_some(silent)
     }
 
     /// Heartbeats and time limits, once a second.

@@ -35,6 +35,11 @@ fn tick(gateway: &Gateway, query_timeout: Duration) {
     let settings = &gateway.link_settings;
     let turn = |turn| gateway.turn(turn);
     gateway.links.tick(now, settings, paused, turn);
+    for link in gateway.links.all() {
+        if let Some(silent) = link.falls_silent(now, paused) {
+            gateway.uplink.report_silence(link.number(), silent);
+        }
+    }
     gateway.refusals.tick(now);
     let given_up = gateway
         .uplink

@@ -161,6 +161,11 @@ impl Ledger {
         }
     }
 
+    /// It has not ended.
+    pub fn is_open(&self) -> bool {
+        self.closed.is_none()
+    }
+
     /// What the link has been so far, for people.
     pub fn summary(&self) -> Summary {
         let sessions = || {
@@ -313,7 +318,9 @@ impl Ledger {
     /// it could not be written.
     pub fn owed(&self) -> usize {
         let is_owed = |kept: &&Kept| match kept.entry {
-            Some(Entry::Opened(_) | Entry::Closed(_) | Entry::Returned(_)) => false,
+            Some(Entry::Opened(_) | Entry::Closed(_) | Entry::Returned(_) | Entry::Silence(_)) => {
+                false
+            }
             Some(
                 Entry::Table(_)
                 | Entry::List(_)

@@ -91,6 +91,7 @@ impl Table {
             Entry::Update(update) => self.update(update),
             Entry::Role(role) => self.link.claimed |= role.claimed,
             Entry::Unreadable(_) => self.link.opaque = true,
+            Entry::Silence(report) => self.link.silent = report.silent,
             Entry::Opened(_)
             | Entry::Closed(_)
             | Entry::Table(_)

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AttachHello, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkOpened, Returned,
-    TakenMark,
+    SilenceReport, TakenMark,
 };
 use route_runtime::telemetry::Span;
 use tokio::sync::Notify;
@@ -122,6 +122,17 @@ impl Uplink {
             state.outgoing.keep(spans);
             self.room(state, link)
         })
+    }
+
+    /// Nothing is heard of the link, or something is again. That is nothing to be told of one that has ended.
+    pub fn report_silence(&self, link: u64, silent: bool) {
+        let now = self.clock.now();
+        self.change(|state| {
+            if state.ledgers.get(&link).is_some_and(Ledger::is_open) {
+                let report = Entry::Silence(SilenceReport { silent });
+                state.record(now, link, &mut vec![Deed::Entry(report)]);
+            }
+        });
     }
 
     /// Ready when the link may be read from. Wakes the task when that may be so.

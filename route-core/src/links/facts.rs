@@ -29,6 +29,12 @@ pub(crate) struct Link {
     /// The claimed link that held much the same when both its claim and its list were there: if that
     /// is still so when that one closes, it succeeds it.
     pub(crate) supersedes: Option<LinkId>,
+    /// Its gateway, though it reads, has heard nothing of it for two heartbeats.
+    pub(crate) silent: bool,
+    /// When it took the place of a link of its name that was open and not silent.
+    pub(crate) ousted: Option<Duration>,
+    /// The claimed link of its name that is another MsgServer's, by mistake.
+    pub(crate) rival: Option<LinkId>,
     /// The leading link with which it has had much in common, the last one.
     pub(crate) tied: Option<LinkId>,
     /// By slot: how many of its sessions these links hold, too.
@@ -125,6 +131,9 @@ impl Link {
             opaque: restored.is_some_and(|restored| restored.opaque),
             sequence,
             supersedes: None,
+            silent: restored.is_some_and(|restored| restored.silent),
+            ousted: None,
+            rival: None,
             tied: None,
             shared: Vec::new(),
             doubted: None,

@@ -209,9 +209,16 @@ impl Links {
         a.peer.ip() == b.peer.ip() && (a.msg_server.is_none() || b.msg_server.is_none())
     }
 
-    /// Both have the same name: they are of one MsgServer.
+    /// Both have the same name: they are of one MsgServer, unless it is known that two have it.
     pub(crate) fn are_one(&self, a: u32, b: u32) -> bool {
-        self[a].msg_server.is_some() && self[a].msg_server == self[b].msg_server
+        let (a, b) = (&self[a], &self[b]);
+        let named = a.msg_server.is_some() && a.msg_server == b.msg_server;
+        named && a.rival != Some(b.id) && b.rival != Some(a.id)
+    }
+
+    /// They have one name, and are known to be of two MsgServers.
+    pub(crate) fn are_rivals(&mut self, a: u32, b: u32) {
+        (self[a].rival, self[b].rival) = (Some(self[b].id), Some(self[a].id));
     }
 
     /// It is open and has not claimed: what others are decides its part.

@@ -34,6 +34,8 @@
 //! [`Standing`] decides, and changes nothing. `parts` carries out what it decides.
 
 mod differences;
+mod hearing;
+mod inheritance;
 mod likeness;
 mod outcome;
 pub(crate) mod parts;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::differences::{differences, of_one};
-use super::{DOUBT, Due, Outcome, Return, Standing, transitions};
+use super::inheritance::take_place;
+use super::{DOUBT, Due, Outcome, Return, Standing, hearing, transitions};
 use crate::change::{CloseReason, Effect, micros};
 use crate::ending::Ending;
 use crate::event_log::ChangeReason;
@@ -11,7 +12,6 @@ use crate::ids::LinkId;
 use crate::links::{Claim, End, Link, Part, Phase, Reach};
 use crate::routing::{Cause, Routing};
 use crate::settings::Settings;
-use crate::succession::Heir;
 use crate::transition::TransitionKind;
 
 /// The links' parts, and what changes with them.
@@ -61,6 +61,7 @@ impl Parts<'_> {
             self.routing.successions.record(links[other].id, id, from);
         }
         self.notes(slot, TransitionKind::Claims, None);
+        self.find_rival(slot);
         if !stood_in {
             match self.standing().predecessor(slot) {
                 Some(from) => self.inherit(from, slot, Cause::entry(id, sequence), effect),
@@ -68,6 +69,24 @@ impl Parts<'_> {
             }
         }
         self.regroup(slot);
+    }
+
+    /// Nothing is heard of a link, or something is again.
+    pub(crate) fn silence(&mut self, slot: u32, sequence: u64, silent: bool, effect: Effect) {
+        let links = &mut self.routing.presence.links;
+        links[slot].silent = silent;
+        let id = links[slot].id;
+        // One that is heard again may be what tells that another one is cut.
+        let concerned = links.concerned(slot);
+        for silent in concerned.into_iter().chain([slot]) {
+            if let Some(heir) = hearing::successor(self.standing(), silent) {
+                self.inherit(silent, heir, Cause::entry(id, sequence), effect);
+            } else if hearing::is_cut(self.standing(), silent) {
+                self.notes(silent, TransitionKind::FallsSilent, None);
+                let id = self.routing.presence.links[silent].id;
+                self.routing.out.close(id);
+            }
+        }
     }
 
     /// A link that was known before is back with its table.
@@ -116,10 +135,13 @@ impl Parts<'_> {
     /// A link's first list is complete.
     pub(crate) fn first_list_is_complete(&mut self, slot: u32, sequence: u64, effect: Effect) {
         let link = &self.routing.presence.links[slot];
-        let id = link.id;
+        let (id, is_claimed) = (link.id, link.is_claimed());
+        if is_claimed {
+            self.find_rival(slot);
+        }
         if let Some(vacant) = self.standing().vacant(slot) {
             self.inherit(vacant, slot, Cause::entry(id, sequence), effect);
-        } else if link.is_claimed() {
+        } else if is_claimed {
             self.stand_alone(slot, ChangeReason::Role);
         }
         self.regroup(slot);
@@ -243,51 +265,29 @@ impl Parts<'_> {
         }
     }
 
+    /// Of two MsgServers with one name, both stand: else each would have the other one's links closed.
+    fn find_rival(&mut self, slot: u32) {
+        let Some(rival) = hearing::rival(self.standing(), slot, self.now) else {
+            return;
+        };
+        let links = &mut self.routing.presence.links;
+        links.are_rivals(slot, rival);
+        let other = links[rival].id;
+        self.notes(slot, TransitionKind::SharesName, Some(other));
+    }
+
     /// `to` takes the place of `from`: presence, deliveries, and notices for the differences.
     fn inherit(&mut self, from: u32, to: u32, mut cause: Cause, effect: Effect) {
         let links = &self.routing.presence.links;
         let kind = transitions::of_heir(&links[to]);
         self.notes(to, kind, Some(links[from].id));
         let has_served = self.standing().has_served(to);
-        let Routing {
-            router,
-            presence,
-            successions,
-            out,
-            ..
-        } = &mut self.routing;
         // Until this is told, the close that left the seat is not.
-        let before = out.also_caused_by(&successions.causes(from));
-        let was_active = presence.links[to].is_active();
-        let led = presence.links[from].leads();
-        let differences = differences(&presence.sessions, from, to, was_active);
-        let show = (!was_active).then_some(to);
-        presence.swap(Some(from), show, ChangeReason::Role, out);
-
-        let heir = &mut presence.links[to];
-        if !was_active {
-            heir.serves_from = router.next_position();
-        }
-        heir.supersedes = None;
-        if heir.claim == Claim::None && led {
-            heir.claim = Claim::StandIn;
-        }
-        heir.phase = Phase::Open(Part::Active);
-        let heir = Heir {
-            slot: to,
-            id: heir.id,
-            from: heir.serves_from,
-            has_served,
-        };
-        let predecessor = &mut presence.links[from];
-        let id = predecessor.id;
-        let is_open = predecessor.is_open();
-        if is_open {
-            // Whatever it still says is history.
-            predecessor.phase = Phase::Open(Part::Shadow);
-            out.close(id);
-        }
-        successions.inherit(self.now, from, id, heir, out);
+        let causes = self.routing.successions.causes(from);
+        let before = self.routing.out.also_caused_by(&causes);
+        let was_active = self.routing.presence.links[to].is_active();
+        let differences = differences(&self.routing.presence.sessions, from, to, was_active);
+        let is_open = take_place(&mut self.routing, self.now, from, to, has_served);
         if !is_open {
             self.end(from);
         }

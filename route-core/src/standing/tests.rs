@@ -29,6 +29,7 @@ fn named(links: &[(Option<&str>, Option<i64>, &[u32])]) -> Presence {
             reported: true,
             listed: true,
             opaque: false,
+            silent: false,
         };
         let peer = Peer {
             address: SocketAddr::new(SHARED, 4000),

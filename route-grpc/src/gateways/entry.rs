@@ -20,6 +20,7 @@ pub(crate) fn kind(entry: &Entry) -> Kind {
         | Entry::Update(_)
         | Entry::Role(_)
         | Entry::Envelope(_)
+        | Entry::Silence(_)
         | Entry::Unreadable(_) => Kind::Other,
     }
 }

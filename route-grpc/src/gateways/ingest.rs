@@ -148,6 +148,10 @@ impl Batch<'_, '_> {
             Entry::Query(query) => self.query(link, sequence, query),
             Entry::Envelope(envelope) => self.envelope(link, sequence, envelope),
             Entry::Unreadable(_) => self.change(link, sequence, Change::Unreadable, self.effect),
+            Entry::Silence(report) => {
+                let silent = report.silent;
+                self.change(link, sequence, Change::Silence { silent }, self.effect)
+            }
             Entry::Returned(returned) => {
                 let news = self.effect == Effect::Notify;
                 for run in returned.runs.into_iter().filter(|_| news) {
@@ -181,6 +185,7 @@ impl Batch<'_, '_> {
             reported: restored.reported,
             listed: restored.listed,
             opaque: restored.opaque,
+            silent: restored.silent,
         };
         self.gateway.replays.begin(link.number, peer, restored);
         Ok(())

@@ -36,6 +36,15 @@ impl Transitions {
         let Some(left_out) = self.is_said(now, &it.identity) else {
             return;
         };
+        if it.kind == TransitionKind::SharesName {
+            warn!(
+                msg_server = it.identity,
+                peer = %it.peer,
+                other = it.other.map(tracing::field::display),
+                "two MsgServers have one name: give each its own, by pdu-gateway --listen ADDR=NAME or --msg-server NAME=IP"
+            );
+            return;
+        }
         if it.kind == TransitionKind::Crowds {
             warn!(
                 peer = %it.peer,

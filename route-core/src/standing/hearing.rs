@@ -1,0 +1,43 @@
+//! What it says that nothing is heard of a link: of the rules in the parent module, those that need it.
+
+use std::time::Duration;
+
+use super::Standing;
+
+/// A MsgServer whose link was closed is back within this time: after 4 s, or 8, or less if it had
+/// another connection.
+const FIGHT: Duration = Duration::from_secs(20);
+
+/// A claimed link of this claiming one's name, which has just taken the place of another one of
+/// the name, and is alive: two MsgServers have one name, by mistake.
+pub(super) fn rival(standing: Standing<'_>, slot: u32, now: Duration) -> Option<u32> {
+    let links = standing.links();
+    let is_rival = |leader: &u32| {
+        let other = &links[*leader];
+        let fights = other.ousted.is_some_and(|at| now < at + FIGHT);
+        let is_heard = other.is_open() && !other.silent && !links.is_detached(*leader);
+        links.are_one(slot, *leader) && other.is_claimed() && fights && is_heard
+    };
+    standing.leaders(slot).find(is_rival)
+}
+
+/// The link that takes the place of this claimed one because nothing is heard of it.
+pub(super) fn successor(standing: Standing<'_>, slot: u32) -> Option<u32> {
+    let links = standing.links();
+    let link = &links[slot];
+    if !link.silent || !link.is_active() || !link.leads() {
+        return None;
+    }
+    standing.heir(slot).filter(|heir| !links[*heir].silent)
+}
+
+/// Nothing is heard of this claimed link, but of a shadow of it: it is cut in one direction.
+pub(super) fn is_cut(standing: Standing<'_>, slot: u32) -> bool {
+    let links = standing.links();
+    let link = &links[slot];
+    let is_heard = |shadow: u32| {
+        let shadow = &links[shadow];
+        !shadow.silent && shadow.is_listed() && !links.reach.is_absent(shadow.id.gateway)
+    };
+    link.silent && link.is_active() && link.leads() && standing.shadows(slot).any(is_heard)
+}
