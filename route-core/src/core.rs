@@ -17,6 +17,7 @@ use crate::receipt::Receipt;
 use crate::routing::{Audience, Cause, Router, Routing, Untold};
 use crate::settings::{FanOut, Settings};
 use crate::standing::parts::Parts;
+use crate::standing::strangers::look_for_double;
 use crate::succession::Successions;
 use crate::view::View;
 
@@ -140,6 +141,7 @@ impl Transaction<'_> {
                 if last && core.presence.links.list_ends(slot) {
                     self.parts().first_list_is_complete(slot, sequence, effect);
                     let core = &mut *self.core;
+                    look_for_double(&core.presence, slot, &mut core.outputs);
                     core.presence.end_all_twins(now, slot, &mut core.outputs);
                 } else {
                     self.parts().updated(slot);

@@ -47,13 +47,15 @@ pub enum TransitionKind {
     FallsSilent,
     /// Two MsgServers have its name, by mistake, and fought for their links: both stand.
     SharesName,
+    /// Most of its users are on a link that is taken for another MsgServer's, too.
+    SameUsers,
     /// It never claimed, and is a shadow from now on: another link holds most of its sessions.
     Follows,
 }
 
 impl TransitionKind {
     /// Every kind.
-    pub const ALL: [TransitionKind; 11] = [
+    pub const ALL: [TransitionKind; 12] = [
         TransitionKind::Claims,
         TransitionKind::Succeeds,
         TransitionKind::StandsIn,
@@ -64,6 +66,7 @@ impl TransitionKind {
         TransitionKind::Crowds,
         TransitionKind::FallsSilent,
         TransitionKind::SharesName,
+        TransitionKind::SameUsers,
         TransitionKind::Follows,
     ];
 
@@ -80,6 +83,7 @@ impl TransitionKind {
             TransitionKind::Crowds => "crowds",
             TransitionKind::FallsSilent => "falls_silent",
             TransitionKind::SharesName => "shares_name",
+            TransitionKind::SameUsers => "same_users",
             TransitionKind::Follows => "follows",
         }
     }

@@ -577,3 +577,26 @@ fn who_holds_much_the_same_succeeds_a_claimed_link_that_is_silent() {
     node.gives_back(1);
     assert_eq!(node.targets(sender, 1), [2]);
 }
+
+#[test]
+fn it_is_said_that_one_msg_server_is_taken_for_two() {
+    let same = |node: &Node| {
+        let said = node.said.iter();
+        said.filter(|it| it.kind == TransitionKind::SameUsers)
+            .map(|it| (it.link.number, it.other.map(|other| other.number)))
+            .collect::<Vec<_>>()
+    };
+    for names in [[None, None], [Some("m1"), Some("m2")], [Some("m1"), None]] {
+        let mut node = Node::new();
+        let users: Vec<u32> = (1..200).collect();
+        node.connects_as(1, (HERE, names[0]), true, &users);
+        node.connects_as(2, ([10, 0, 0, 7], None), true, &[500, 501, 1]);
+        assert_eq!(same(&node), []);
+        node.connects_as(3, (ELSEWHERE, names[1]), false, &users);
+        assert_eq!(same(&node), [(3, Some(1))]);
+    }
+    let mut node = Node::new();
+    node.connects_as(1, (HERE, Some("m1")), true, &[1, 2, 3]);
+    node.connects_as(2, (ELSEWHERE, Some("m1")), false, &[1, 2, 3]);
+    assert_eq!(same(&node), [], "they have one name");
+}

@@ -6,6 +6,8 @@
 
 #[path = "interruptions/late.rs"]
 mod late;
+#[path = "interruptions/silence.rs"]
+mod silence;
 #[path = "interruptions/stops.rs"]
 mod stops;
 

@@ -5,10 +5,10 @@
 //! confirms that it knows of the end. What arrives between is given back too. After both, the gateway says that nothing more
 //! comes back, and when the node has confirmed that, the link is forgotten.
 
+mod hearing;
 mod outbox;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use route_proto::attach::v1::{CloseReason, LinkId, TakenMark};
 use route_proto::pdu::HEADER_LEN;
 
+use self::hearing::Hearing;
 use self::outbox::Outbox;
 use crate::links::host;
 use crate::links::output::{Batch, GivenBack};
@@ -24,9 +25,6 @@ use crate::links::pressure::Turn;
 use crate::links::run::Run;
 use crate::trace::Arriving;
 use crate::unconfirmed::uplink::Uplink;
-
-/// Two heartbeats of a MsgServer, and some time.
-const SILENT: Duration = Duration::from_secs(12);
 
 /// Time limits are looked at once a second. What is due within half of that is due now; else a heartbeat that was
 /// written a moment after the tick would make the next one a second late.
@@ -38,14 +36,7 @@ pub struct Link {
     number: u64,
     peer: Peer,
     outbox: Mutex<Outbox>,
-    /// When something was last received, milliseconds since the gateway started.
-    heard: AtomicU64,
-    /// Since when the first PDU is incomplete, the same, and 1 more; 0: it is not.
-    awaits_first_pdu: AtomicU64,
-    /// Its reader is held up by us: what is not read says nothing about the MsgServer.
-    paused: AtomicBool,
-    /// The node has been told that nothing is heard.
-    silent: AtomicBool,
+    hearing: Hearing,
 }
 
 /// What became of a run at one link.
@@ -126,10 +117,7 @@ impl Link {
             number,
             peer,
             outbox: Mutex::new(Outbox::new(settings, now)),
-            heard: AtomicU64::new(millis(now)),
-            awaits_first_pdu: AtomicU64::new(0),
-            paused: AtomicBool::new(false),
-            silent: AtomicBool::new(false),
+            hearing: Hearing::new(now),
         })
     }
 
@@ -250,16 +238,11 @@ impl Link {
         }
     }
 
-    /// Whether nothing has been heard for [`SILENT`], if that is another answer than before. Once a second; asked by nobody
-    /// else.
-    pub fn falls_silent(&self, now: Duration, throttled: bool) -> Option<bool> {
-        if throttled || self.paused.load(Ordering::Relaxed) {
-            return None;
-        }
-        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
-        let silent = now.saturating_sub(heard) >= SILENT;
-        let before = self.silent.swap(silent, Ordering::Relaxed);
-        (before != silent).then_some(silent)
+    /// Whether nothing has been heard for two heartbeats, if that is another answer than before. Once a second; asked by
+    /// nobody else.
+    pub fn turns_silent(&self, now: Duration, throttled: bool) -> Option<bool> {
+        let held_up = throttled || self.is_held_up();
+        (!held_up).then(|| self.hearing.turns_silent(now))?
     }
 
     /// Heartbeats and time limits, once a second.
@@ -270,10 +253,11 @@ impl Link {
         throttled: bool,
         wake: &mut Vec<Waker>,
     ) -> Option<Turn> {
-        let held_up = throttled || self.paused.load(Ordering::Relaxed);
-        let heard = Duration::from_millis(self.heard.load(Ordering::Relaxed));
-        let silent = !held_up && now.saturating_sub(heard) >= settings.idle_timeout;
-        let dripping = !held_up && self.first_pdu_is_late(now, settings);
+        let held_up = throttled || self.is_held_up();
+        let silent_for = self.hearing.silent_for(now);
+        let silent = !held_up && silent_for >= settings.idle_timeout;
+        let drips_for = self.hearing.drips_for(now);
+        let dripping = !held_up && !drips_for.is_zero() && drips_for >= settings.first_pdu_timeout;
         let mut outbox = self.outbox.lock();
         if outbox.shut.is_some() || outbox.holds {
             return None;
@@ -290,7 +274,7 @@ impl Link {
         if let Some(reason) = reason {
             outbox.ending.get_or_insert(reason);
             wake.extend(outbox.writer.take());
-        } else if now.saturating_sub(heard) >= host::look_after(settings.host_timeout) {
+        } else if silent_for >= host::look_after(settings.host_timeout) {
             outbox.look = true;
             wake.extend(outbox.writer.take());
         }
@@ -311,25 +295,17 @@ impl Link {
 
     /// For the reader: something was received.
     pub fn heard(&self, now: Duration, awaits_first_pdu: bool) {
-        self.heard.store(millis(now), Ordering::Relaxed);
-        let since = self.awaits_first_pdu.load(Ordering::Relaxed);
-        if awaits_first_pdu != (since != 0) {
-            let since = if awaits_first_pdu { millis(now) + 1 } else { 0 };
-            self.awaits_first_pdu.store(since, Ordering::Relaxed);
-        }
+        self.hearing.heard(now, awaits_first_pdu);
     }
 
     /// For the reader: we keep it from reading.
     pub fn hold_up(&self) {
-        self.paused.store(true, Ordering::Relaxed);
+        self.hearing.hold_up();
     }
 
     /// For the reader: we do not keep it from reading. Silence counts from the moment when we stopped doing so.
     pub fn release(&self, now: impl FnOnce() -> Duration) {
-        if self.paused.load(Ordering::Relaxed) {
-            self.heard.store(millis(now()), Ordering::Relaxed);
-            self.paused.store(false, Ordering::Relaxed);
-        }
+        self.hearing.release(now);
     }
 
     /// For the writer: waits for something to do. Fills `batch`, which is done.
@@ -397,7 +373,7 @@ impl Link {
 
     /// We keep its reader from reading.
     pub fn is_held_up(&self) -> bool {
-        self.paused.load(Ordering::Relaxed)
+        self.hearing.is_held_up()
     }
 
     /// For the writer: so many bytes were written.
@@ -443,16 +419,6 @@ impl Link {
     pub fn queued(&self) -> usize {
         self.outbox.lock().output.bytes()
     }
-
-    fn first_pdu_is_late(&self, now: Duration, settings: &LinkSettings) -> bool {
-        let since = self.awaits_first_pdu.load(Ordering::Relaxed);
-        since != 0 && millis(now).saturating_sub(since - 1) >= millis(settings.first_pdu_timeout)
-    }
-}
-
-#[allow(clippy::cast_possible_truncation)] // 500 million years
-fn millis(time: Duration) -> u64 {
-    time.as_millis() as u64
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ fn tick(gateway: &Gateway, query_timeout: Duration) {
     let turn = |turn| gateway.turn(turn);
     gateway.links.tick(now, settings, paused, turn);
     for link in gateway.links.all() {
-        if let Some(silent) = link.falls_silent(now, paused) {
+        if let Some(silent) = link.turns_silent(now, paused) {
             gateway.uplink.report_silence(link.number(), silent);
         }
     }

@@ -39,6 +39,7 @@ mod inheritance;
 mod likeness;
 mod outcome;
 pub(crate) mod parts;
+pub(crate) mod strangers;
 mod transitions;
 
 use std::time::Duration;

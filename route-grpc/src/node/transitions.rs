@@ -45,6 +45,17 @@ impl Transitions {
             );
             return;
         }
+        if it.kind == TransitionKind::SameUsers {
+            warn!(
+                msg_server = it.identity,
+                link = %it.link,
+                peer = %it.peer,
+                other = it.other.map(tracing::field::display),
+                "two links hold the same users, but count as two MsgServers': if they are one's, give both one name, by \
+                 pdu-gateway --listen ADDR=NAME or --msg-server NAME=IP,IP"
+            );
+            return;
+        }
         if it.kind == TransitionKind::Crowds {
             warn!(
                 peer = %it.peer,

@@ -61,18 +61,18 @@ fn a_link_falls_silent_after_two_heartbeats_unless_we_do_not_read() {
     let at = Duration::from_secs;
     link.heard(at(1), false);
 
-    assert_eq!(link.falls_silent(at(12), false), None);
-    assert_eq!(link.falls_silent(at(13), true), None, "all readers pause");
-    assert_eq!(link.falls_silent(at(13), false), Some(true));
-    assert_eq!(link.falls_silent(at(14), false), None, "it was told");
+    assert_eq!(link.turns_silent(at(12), false), None);
+    assert_eq!(link.turns_silent(at(13), true), None, "all readers pause");
+    assert_eq!(link.turns_silent(at(13), false), Some(true));
+    assert_eq!(link.turns_silent(at(14), false), None, "it was told");
     link.heard(at(15), false);
-    assert_eq!(link.falls_silent(at(15), false), Some(false));
+    assert_eq!(link.turns_silent(at(15), false), Some(false));
 
     link.hold_up();
-    assert_eq!(link.falls_silent(at(60), false), None, "its window is full");
+    assert_eq!(link.turns_silent(at(60), false), None, "its window is full");
     link.release(|| at(60));
-    assert_eq!(link.falls_silent(at(71), false), None);
-    assert_eq!(link.falls_silent(at(72), false), Some(true));
+    assert_eq!(link.turns_silent(at(71), false), None);
+    assert_eq!(link.turns_silent(at(72), false), Some(true));
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! One MsgServer that is taken for two, because its links have two addresses, or two names: it gets each
+//! message twice, and its own kicks back. That can be seen, so it is said.
+
+use super::transitions;
+use crate::output::Outputs;
+use crate::presence::Presence;
+use crate::transition::TransitionKind;
+
+/// So many sessions of a list are looked up.
+const SAMPLE: usize = 64;
+/// Fewer may be chance.
+const FEW: usize = 3;
+/// So many links of one client are looked at.
+const HOLDERS: usize = 8;
+
+/// A link's first list is complete. If most of it is held by one link that is taken for another
+/// MsgServer's, that is said.
+pub(crate) fn look_for_double(presence: &Presence, slot: u32, out: &mut Outputs) {
+    if let Some(other) = double(presence, slot) {
+        let other = presence.links[other].id;
+        let kind = TransitionKind::SameUsers;
+        let said = transitions::transition(presence, slot, kind, Some(other));
+        out.transition(said);
+    }
+}
+
+fn double(presence: &Presence, slot: u32) -> Option<u32> {
+    let (links, sessions) = (&presence.links, &presence.sessions);
+    let is_stranger = |other: &u32| {
+        let is_here = links[*other].is_open() && !links.is_detached(*other);
+        *other != slot && is_here && !links.kin(slot).any(|kin| kin == *other)
+    };
+    let mut sampled = 0;
+    let mut shared: Vec<(u32, usize)> = Vec::new();
+    for (client, _) in sessions.of_link(slot).take(SAMPLE) {
+        sampled += 1;
+        for other in sessions
+            .holders_of(client)
+            .take(HOLDERS)
+            .filter(is_stranger)
+        {
+            match shared.iter_mut().find(|(known, _)| *known == other) {
+                Some((_, count)) => *count += 1,
+                None => shared.push((other, 1)),
+            }
+        }
+    }
+    let is_most = |count: usize| sampled >= FEW && count * 2 > sampled;
+    let most = shared.into_iter().find(|(_, count)| is_most(*count));
+    most.map(|(other, _)| other)
+}
