@@ -600,3 +600,25 @@ fn it_is_said_that_one_msg_server_is_taken_for_two() {
     node.connects_as(2, (ELSEWHERE, Some("m1")), false, &[1, 2, 3]);
     assert_eq!(same(&node), [], "they have one name");
 }
+
+/// The first heir waited for a minute: what had come back was taken for that of the second one, which
+/// was still open.
+#[test]
+fn the_heir_of_an_heir_does_not_wait_for_what_has_come_back() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    for (link, claims) in [(1, true), (2, false), (3, false)] {
+        node.connects(link, HERE, claims, &[1, 2]);
+    }
+    assert_eq!(node.claims(2), [1]);
+    assert_eq!(node.claims(3), [2]);
+    node.closes(1);
+    node.gives_back(1);
+    assert_eq!(
+        node.targets(sender, 1),
+        [0; 0],
+        "held for what the second one gives back"
+    );
+    node.closes(2);
+    assert_eq!(node.gives_back(2), [3]);
+}

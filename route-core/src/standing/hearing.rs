@@ -8,13 +8,17 @@ use super::Standing;
 /// another connection.
 const FIGHT: Duration = Duration::from_secs(20);
 
-/// A claimed link of this claiming one's name, which has just taken the place of another one of
-/// the name, and is alive: two MsgServers have one name, by mistake.
+/// A claimed link of this one's name, which has just taken the place of another one of the name, and
+/// is alive: two MsgServers have one name, by mistake. This one has claimed as it connected, so its
+/// MsgServer had no other.
 pub(super) fn rival(standing: Standing<'_>, slot: u32, now: Duration) -> Option<u32> {
     let links = standing.links();
     let is_rival = |leader: &u32| {
         let other = &links[*leader];
-        let fights = other.ousted.is_some_and(|at| now < at + FIGHT);
+        let opened = links[slot].opened;
+        let fights = other
+            .ousted
+            .is_some_and(|at| opened > Some(at) && now < at + FIGHT);
         let is_heard = other.is_open() && !other.silent && !links.is_detached(*leader);
         links.are_one(slot, *leader) && other.is_claimed() && fights && is_heard
     };

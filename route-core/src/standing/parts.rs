@@ -61,7 +61,6 @@ impl Parts<'_> {
             self.routing.successions.record(links[other].id, id, from);
         }
         self.notes(slot, TransitionKind::Claims, None);
-        self.find_rival(slot);
         if !stood_in {
             match self.standing().predecessor(slot) {
                 Some(from) => self.inherit(from, slot, Cause::entry(id, sequence), effect),

@@ -231,7 +231,7 @@ impl Successions {
                 .saturating_sub(run.position)
                 .min(run.items.len() as u64);
             run.items.truncate(known as usize);
-            if let Some(slot) = links.slot(heir) {
+            if let Some(slot) = self.standing(heir, links) {
                 if let Some(run) = self.hold(slot, run) {
                     // Too late for its turn.
                     out.pass_on(heir, run, Course::Late);
@@ -277,7 +277,13 @@ impl Successions {
             return Some(seat);
         }
         let mut heirs = self.heirs.of(link);
-        heirs.find_map(|heir| links.slot(heir).or_else(|| self.seat_of(heir)))
+        heirs.find_map(|heir| self.standing(heir, links).or_else(|| self.seat_of(heir)))
+    }
+
+    /// The slot of an open link that nobody has succeeded: one that is to be closed may still be open.
+    fn standing(&self, link: LinkId, links: &Links) -> Option<u32> {
+        let is_last = self.heirs.get(link).is_none();
+        links.slot(link).filter(|_| is_last)
     }
 
     fn seat_of(&self, link: LinkId) -> Option<u32> {

@@ -172,6 +172,10 @@ impl Connection {
         self.link.release(|| now);
         let count = most.min(self.inbox.len());
         if count == 0 {
+            if self.gone.is_none() {
+                // Heartbeats: that they are heard is all that matters of them.
+                self.link.heard(now, self.session.awaits_first_pdu());
+            }
             return result;
         }
         let bytes: Vec<u8> = self.inbox.drain(..count).collect();
