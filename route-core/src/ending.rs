@@ -32,7 +32,8 @@ impl Ending {
 
     /// The link is over; its sessions go, some now and the rest by [`Ending::reap`].
     pub(crate) fn begin(&mut self, slot: u32, routing: &mut Routing<'_>) {
-        routing.successions.forget(slot);
+        let (presence, out) = (&*routing.presence, &mut *routing.out);
+        routing.successions.forget(slot, presence, out);
         let links = &mut routing.presence.links;
         if let Phase::Seat(reason) = links[slot].phase {
             links[slot].phase = Phase::Ended(End { reason, notices: 0 });

@@ -22,7 +22,7 @@
 //! | `routing/` | from an audience to links; the legacy rules for notices |
 //! | `ending` | what becomes of the sessions of a link that has ended |
 //! | `standing/` | which link stands for a MsgServer, and the parts that links play |
-//! | `transition` | what happened to links, for logs and metrics |
+//! | `transition` | what happened to links, and what was lost, for logs and metrics |
 //! | `view` | what can be seen from outside |
 //! | `core` | the entry points that tie these together |
 
@@ -57,5 +57,5 @@ pub use receipt::{Kept, Receipt};
 pub use routing::Audience;
 pub use settings::{FanOut, NotifyOnLoss, Settings};
 pub use status::{SessionView, Status, Summary};
-pub use transition::{Transition, TransitionKind};
+pub use transition::{Loss, LossReason, Transition, TransitionKind, Whose};
 pub use view::{Stats, View};

@@ -10,7 +10,7 @@ use crate::event_log::{ChangeReason, Event};
 use crate::ids::{LinkId, UserId};
 use crate::receipt::Receipt;
 use crate::status::Summary;
-use crate::transition::Transition;
+use crate::transition::{Loss, Transition};
 
 /// One thing that is to be done, after everything before it in the list.
 #[derive(Debug)]
@@ -71,6 +71,7 @@ pub struct Outputs {
     causes: Range<usize>,
     events: Vec<Event>,
     transitions: Vec<Transition>,
+    losses: Vec<Loss>,
 }
 
 #[derive(Debug)]
@@ -90,7 +91,7 @@ struct Fan {
 }
 
 impl Outputs {
-    /// Takes everything but the events and transitions, in order.
+    /// Takes everything but events, transitions and losses, in order.
     pub fn drain(&mut self) -> impl Iterator<Item = Output<'_>> {
         let (targets, items, receipts) = (&self.targets, &self.items, &self.receipts);
         self.entries.drain(..).map(|entry| match entry {
@@ -116,6 +117,11 @@ impl Outputs {
         self.transitions.drain(..)
     }
 
+    /// Takes what was lost, one for each link and reason if there were no others between.
+    pub fn drain_losses(&mut self) -> impl ExactSizeIterator<Item = Loss> {
+        self.losses.drain(..)
+    }
+
     /// Forgets everything, receipts too; keeps the memory, unless a burst made it unusually large.
     pub fn clear(&mut self) {
         const KEPT: usize = 64 * 1024;
@@ -125,6 +131,7 @@ impl Outputs {
         self.receipts.clear();
         self.events.clear();
         self.transitions.clear();
+        self.losses.clear();
         self.causes = 0..0;
         self.entries.shrink_to(KEPT);
         self.targets.shrink_to(KEPT);
@@ -186,6 +193,17 @@ impl Outputs {
     /// Says what happened to a link.
     pub(crate) fn transition(&mut self, transition: Transition) {
         self.transitions.push(transition);
+    }
+
+    /// Says what was lost, unless that is nothing.
+    pub(crate) fn lost(&mut self, loss: Loss) {
+        match self.losses.last_mut() {
+            _ if loss.deliveries == 0 => {}
+            Some(last) if last.link == loss.link && last.reason == loss.reason => {
+                last.deliveries += loss.deliveries;
+            }
+            _ => self.losses.push(loss),
+        }
     }
 
     /// Asks for the close of a link.

@@ -1,4 +1,4 @@
-//! What happened to the links of a MsgServer, for people who ask why.
+//! What happened to the links of a MsgServer, and what was lost, for people who ask why.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -51,6 +51,53 @@ pub enum TransitionKind {
     SameUsers,
     /// It never claimed, and is a shadow from now on: another link holds most of its sessions.
     Follows,
+}
+
+/// Deliveries for a link that nobody gets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Loss {
+    /// Which link.
+    pub link: LinkId,
+    /// Whose it is or was, unless it ended long ago.
+    pub whose: Option<Whose>,
+    /// How many.
+    pub deliveries: u64,
+    /// Why.
+    pub reason: LossReason,
+}
+
+/// What is known of a link for logs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Whose {
+    /// Its address.
+    pub peer: SocketAddr,
+    /// As in [`Transition`].
+    pub identity: String,
+    /// Its sessions, or how many it had when it ended.
+    pub sessions: u32,
+}
+
+/// Why nobody gets a delivery.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LossReason {
+    /// As much was held for the link as may be.
+    Full,
+    /// It was held at a seat that nobody claimed.
+    SeatEnds,
+    /// It came back from a link that has closed, or was held for one, and no other link of its
+    /// MsgServer is there.
+    NoSuccessor,
+}
+
+impl LossReason {
+    /// A name for logs, in snake case.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LossReason::Full => "full",
+            LossReason::SeatEnds => "seat_ends",
+            LossReason::NoSuccessor => "no_successor",
+        }
+    }
 }
 
 impl TransitionKind {

@@ -126,7 +126,7 @@ impl Routing<'_> {
             untold,
         } = self;
         if !router.is_earlier(run.position) {
-            successions.returned(link, run, &presence.links, out);
+            successions.returned(link, run, presence, out);
             return;
         }
         let at_once = untold.is_none();
@@ -143,7 +143,7 @@ impl Routing<'_> {
                         items: vec![item],
                         receipts: run.receipts.clone(),
                     };
-                    successions.returned(link, one, &presence.links, out);
+                    successions.returned(link, one, presence, out);
                 }
             }
         }
@@ -215,7 +215,7 @@ impl Routing<'_> {
                     items: vec![item.clone()],
                     receipts: self.out.causes().to_vec(),
                 };
-                self.successions.hold(*slot, run);
+                let _ = self.successions.hold(*slot, run, self.presence, self.out);
             }
         }
         let at_once = chosen.iter().filter(|slot| !self.successions.holds(**slot));

@@ -5,6 +5,7 @@
 //! gets nothing newer before all that its predecessors could not be sent has come back: it is
 //! **settling**.
 
+mod departed;
 mod estate;
 mod heirs;
 
@@ -15,7 +16,10 @@ use crate::delivery::{Course, ReturnedRun, Taken};
 use crate::ids::LinkId;
 use crate::links::Links;
 use crate::output::Outputs;
+use crate::presence::Presence;
 use crate::receipt::Receipt;
+use crate::transition::{Loss, LossReason, Whose};
+use departed::Departed;
 use estate::Estate;
 use heirs::Heirs;
 
@@ -32,6 +36,7 @@ pub(crate) struct Successions {
     /// By slot.
     estates: BTreeMap<u32, Estate>,
     heirs: Heirs,
+    departed: Departed,
     /// Deliveries dropped because a seat was full, or ended without a successor.
     pub(crate) seat_dropped: u64,
     /// Returned deliveries without a successor to get them.
@@ -56,6 +61,7 @@ impl Successions {
             seat_bytes,
             estates: BTreeMap::new(),
             heirs: Heirs::default(),
+            departed: Departed::default(),
             seat_dropped: 0,
             returned_dropped: 0,
         }
@@ -122,10 +128,24 @@ impl Successions {
         }
     }
 
-    /// Nobody succeeds this link.
-    pub(crate) fn forget(&mut self, slot: u32) {
-        let estate = self.estates.remove(&slot);
-        self.seat_dropped += estate.map_or(0, |estate| estate.items());
+    /// This link has ended, and nobody succeeds it.
+    pub(crate) fn forget(&mut self, slot: u32, presence: &Presence, out: &mut Outputs) {
+        let (link, whose) = whose(presence, slot);
+        if let Some(estate) = self.estates.remove(&slot) {
+            let deliveries = estate.items();
+            self.seat_dropped += deliveries;
+            let reason = match estate.is_seat {
+                true => LossReason::SeatEnds,
+                false => LossReason::NoSuccessor,
+            };
+            out.lost(Loss {
+                link,
+                whose: Some(whose.clone()),
+                deliveries,
+                reason,
+            });
+        }
+        self.departed.add(link, whose);
     }
 
     /// What comes for the one link is the other one's from this position on.
@@ -200,11 +220,27 @@ impl Successions {
     }
 
     /// Holds a run if it waits here, or gives it back.
-    pub(crate) fn hold(&mut self, slot: u32, run: ReturnedRun) -> Option<ReturnedRun> {
+    pub(crate) fn hold(
+        &mut self,
+        slot: u32,
+        run: ReturnedRun,
+        presence: &Presence,
+        out: &mut Outputs,
+    ) -> Option<ReturnedRun> {
         let Some(estate) = self.estates.get_mut(&slot) else {
             return Some(run);
         };
-        self.seat_dropped += estate.add(self.seat_bytes, run);
+        let deliveries = estate.add(self.seat_bytes, run);
+        if deliveries > 0 {
+            self.seat_dropped += deliveries;
+            let (link, whose) = whose(presence, slot);
+            out.lost(Loss {
+                link,
+                whose: Some(whose),
+                deliveries,
+                reason: LossReason::Full,
+            });
+        }
         None
     }
 
@@ -214,14 +250,14 @@ impl Successions {
         &mut self,
         link: LinkId,
         mut run: ReturnedRun,
-        links: &Links,
+        presence: &Presence,
         out: &mut Outputs,
     ) {
         run.receipts.extend_from_slice(out.causes());
         let mut closed = link;
         for _ in 0..Heirs::LONGEST {
             if let Some(seat) = self.seat_of(closed) {
-                let _ = self.hold(seat, run);
+                let _ = self.hold(seat, run, presence, out);
                 return;
             }
             let Some((heir, from)) = self.heirs.get(closed) else {
@@ -231,8 +267,8 @@ impl Successions {
                 .saturating_sub(run.position)
                 .min(run.items.len() as u64);
             run.items.truncate(known as usize);
-            if let Some(slot) = self.standing(heir, links) {
-                if let Some(run) = self.hold(slot, run) {
+            if let Some(slot) = self.standing(heir, &presence.links) {
+                if let Some(run) = self.hold(slot, run, presence, out) {
                     // Too late for its turn.
                     out.pass_on(heir, run, Course::Late);
                 }
@@ -240,7 +276,14 @@ impl Successions {
             }
             closed = heir;
         }
-        self.returned_dropped += run.items.len() as u64;
+        let deliveries = run.items.len() as u64;
+        self.returned_dropped += deliveries;
+        out.lost(Loss {
+            link,
+            whose: self.departed.whose(link).cloned(),
+            deliveries,
+            reason: LossReason::NoSuccessor,
+        });
     }
 
     /// Everything that could not be written to this closed link has come back, and this is what was
@@ -300,4 +343,14 @@ impl Successions {
         }
         estate
     }
+}
+
+fn whose(presence: &Presence, slot: u32) -> (LinkId, Whose) {
+    let link = &presence.links[slot];
+    let whose = Whose {
+        peer: link.peer,
+        identity: link.identity().to_string(),
+        sessions: presence.sessions.kept_by(slot),
+    };
+    (link.id, whose)
 }

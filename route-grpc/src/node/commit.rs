@@ -85,6 +85,9 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>) -> Option<u64> {
         node.transitions
             .happened(node.clock.now(), &node.metrics, &transition);
     }
+    for loss in core.outputs().drain_losses() {
+        node.losses.happened(node.clock.now(), &loss);
+    }
     node.log.append(core.outputs().drain_events())
 }
 

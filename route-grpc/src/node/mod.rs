@@ -11,8 +11,10 @@ mod chores;
 mod commit;
 pub mod load;
 mod log;
+mod losses;
 mod observed;
 pub(crate) mod position;
+mod quota;
 mod routing;
 mod transaction;
 mod transitions;
@@ -39,6 +41,7 @@ use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
 use commit::commit;
 use log::Log;
+use losses::Losses;
 use position::Position;
 use routing::Routing;
 pub(crate) use transaction::Transaction;
@@ -67,6 +70,7 @@ pub struct Node {
     chores: Notify,
     turns: AtomicU64,
     transitions: Transitions,
+    losses: Losses,
 }
 
 impl Node {
@@ -99,6 +103,7 @@ impl Node {
             chores: Notify::new(),
             turns: AtomicU64::new(0),
             transitions: Transitions::default(),
+            losses: Losses::default(),
             shutdown,
             settings,
         });
