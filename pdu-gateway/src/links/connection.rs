@@ -29,6 +29,9 @@ use crate::unconfirmed::ledger::Summary;
 /// How long a link may take to close after our FIN.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// Why the node has a link closed.
+const SUPERSEDED: &str = "another connection of its MsgServer has taken its place; if that goes on, two MsgServers have one name";
+
 /// Serves a connection until it ends.
 pub async fn serve<S: Socket>(
     gateway: Arc<Gateway>,
@@ -139,7 +142,12 @@ impl<S: Socket> Connection<S> {
             (CloseReason::BadFrame, None) => Some(&"it did not end its first PDU in time" as _),
             (CloseReason::Idle, _) => Some(&"nothing came from it for too long" as _),
             (CloseReason::SlowReader, _) => Some(&"it does not take what it is sent" as _),
-            (CloseReason::Requested, _) => Some(&"it has to turn elsewhere" as _),
+            (CloseReason::Requested, _) if self.gateway.uplink.is_attached() => {
+                Some(&SUPERSEDED as _)
+            }
+            (CloseReason::Requested, _) => {
+                Some(&"no node is there, so it has to turn elsewhere" as _)
+            }
             (CloseReason::Drain, _) if unread > 0 => Some(&"it sent more than could be read" as _),
             (CloseReason::Unspecified | CloseReason::Peer | CloseReason::Drain, _) => None,
         };
@@ -150,6 +158,15 @@ impl<S: Socket> Connection<S> {
             self.gateway.refusals.log_stranger(now, peer, why);
             return;
         }
+        let mut left_out = None;
+        if reason == CloseReason::Requested && dropped == 0 {
+            let (now, peer) = (self.gateway.clock.now(), self.link.peer());
+            left_out = self.gateway.superseded.happened(now, peer);
+            if left_out.is_none() {
+                debug!(given_back, "link closed, as others before it");
+                return;
+            }
+        }
         let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
         let why = why.map(display);
         let Summary { claimed, sessions } = was;
@@ -158,7 +175,7 @@ impl<S: Socket> Connection<S> {
         } else if why.is_some() || dropped > 0 {
             warn!(
                 reason,
-                why, claimed, sessions, given_back, dropped, unread, "link closed"
+                why, claimed, sessions, given_back, dropped, unread, left_out, "link closed"
             );
         } else {
             info!(reason, claimed, sessions, given_back, "link closed");

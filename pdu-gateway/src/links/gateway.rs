@@ -14,6 +14,7 @@ use crate::links::link::LinkSettings;
 use crate::links::pressure::Turn;
 use crate::links::refusals::Refusals;
 use crate::links::registry::Links;
+use crate::links::superseded::Superseded;
 use crate::links::throttle::Throttle;
 use crate::metrics::Counters;
 use crate::unconfirmed::uplink::Uplink;
@@ -43,6 +44,8 @@ pub struct Gateway {
     pub counters: Arc<Counters>,
     /// Connections that did not become links.
     pub refusals: Refusals,
+    /// Connections that had to end for others.
+    pub superseded: Superseded,
     /// Longest PDU that is taken from MsgServers, bytes.
     pdu_limit: AtomicU32,
 }
@@ -68,6 +71,7 @@ impl Gateway {
             given_up: CancellationToken::new(),
             counters: Arc::default(),
             refusals: Refusals::default(),
+            superseded: Superseded::default(),
             pdu_limit: AtomicU32::new(pdu_limit),
         })
     }

@@ -15,6 +15,7 @@ mod reader;
 pub mod refusals;
 pub mod registry;
 pub mod run;
+pub mod superseded;
 pub mod throttle;
 pub mod tick;
 mod writer;

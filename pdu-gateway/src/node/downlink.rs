@@ -47,7 +47,7 @@ impl Downlink {
                 Some(Entry::Run(run)) => bytes += self.deliver(now, run),
                 Some(Entry::Answer(answer)) => self.answer(now, answer),
                 Some(Entry::Close(close)) => {
-                    info!(
+                    debug!(
                         link = close.link,
                         reason = close.reason,
                         "the node ends a link"

@@ -19,6 +19,7 @@ use crate::links::peer::Name;
 use crate::links::tick;
 use crate::node::attachment::{Attachment, Lost};
 use crate::node::embedded::EmbeddedNode;
+use crate::unconfirmed::ledger::{Owed, Summary};
 use crate::unconfirmed::uplink::Uplink;
 
 /// Of the drain deadline, what is left for the end of the stream and of an embedded node.
@@ -26,6 +27,9 @@ pub(super) const LAST_STEPS: Duration = Duration::from_secs(4);
 
 /// When there is nothing more to wait for: until links have counted what they did not read.
 const LAST_READS: Duration = Duration::from_secs(1);
+
+/// Links that are named in the log when something of them is lost at the end.
+const LOST_LINES: usize = 10;
 
 /// From start to end.
 pub(super) struct Lifetime {
@@ -124,11 +128,32 @@ async fn drain(
     };
     gateway.given_up.cancel();
     let _ = timeout(LAST_READS, uplink.all_closed()).await;
-    let lost = uplink.owed();
+    let owed = uplink.owed();
+    for Owed {
+        link,
+        opened,
+        was,
+        entries,
+    } in owed.iter().take(LOST_LINES)
+    {
+        let msg_server = (!opened.msg_server.is_empty()).then_some(&opened.msg_server);
+        let Summary { claimed, sessions } = was;
+        warn!(
+            link,
+            peer = opened.peer,
+            msg_server,
+            claimed,
+            sessions,
+            entries,
+            "what a MsgServer did last is lost"
+        );
+    }
+    let lost: usize = owed.iter().map(|owed| owed.entries).sum();
     gateway.counters.unconfirmed_lost.add(lost as u64);
     if lost > 0 {
         warn!(
             entries = lost,
+            links = owed.len(),
             "{problem}; what MsgServers did last is lost"
         );
     } else {

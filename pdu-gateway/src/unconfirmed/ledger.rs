@@ -57,6 +57,32 @@ pub struct Summary {
     pub sessions: Option<usize>,
 }
 
+/// What a link's MsgServer has done and the node has not confirmed.
+#[derive(Debug)]
+pub struct Owed {
+    /// Whose.
+    pub link: u64,
+    /// How it began.
+    pub opened: LinkOpened,
+    /// What it is.
+    pub was: Summary,
+    /// How much, at least one.
+    pub entries: usize,
+}
+
+impl Owed {
+    /// If there is any.
+    pub fn of(ledger: &Ledger) -> Option<Self> {
+        let entries = ledger.owed();
+        (entries > 0).then(|| Owed {
+            link: ledger.link,
+            opened: ledger.opened.clone(),
+            was: ledger.summary(),
+            entries,
+        })
+    }
+}
+
 /// One link's entries.
 #[derive(Debug)]
 pub struct Ledger {

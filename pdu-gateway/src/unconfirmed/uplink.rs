@@ -28,7 +28,7 @@ pub use self::outgoing::UplinkStream;
 use crate::clock::Clock;
 use crate::once::old_kicks::OldKick;
 use crate::pdu::deed::{Deed, OpenQuery};
-use crate::unconfirmed::ledger::{Keep, Ledger, Summary, Timing};
+use crate::unconfirmed::ledger::{Keep, Ledger, Owed, Summary, Timing};
 use crate::unconfirmed::windows::{Room, Windows};
 
 /// All ledgers and the queue.
@@ -339,9 +339,10 @@ impl Uplink {
         self.every_ledger(Ledger::owes_nothing).await;
     }
 
-    /// Entries of MsgServers that no node has confirmed.
-    pub fn owed(&self) -> usize {
-        self.state.lock().ledgers.values().map(Ledger::owed).sum()
+    /// Entries of MsgServers that no node has confirmed, of those links that have any.
+    pub fn owed(&self) -> Vec<Owed> {
+        let state = self.state.lock();
+        state.ledgers.values().filter_map(Owed::of).collect()
     }
 
     /// Waits until every link has ended.

@@ -207,6 +207,7 @@ impl GatewayStream {
             node.metrics.attach_refused(refusal);
         }
         let reason = refusal.as_ref().map(Refusal::to_string);
+        let is_stop = node.draining().is_cancelled() || hello.is_embedded && reason.is_none();
         let (detached, links) = node.transact(|transaction, now| {
             let links = transaction
                 .gateways
@@ -226,8 +227,8 @@ impl GatewayStream {
             false => "its stream ended",
         };
         let reason = reason.as_deref().unwrap_or(ended);
-        // Our own end, and that of a gateway that has ended its links before, are in order.
-        if links == 0 || node.draining().is_cancelled() {
+        // Our own end, that of the whole process, and that of a gateway that has ended its links before, are in order.
+        if links == 0 || is_stop {
             info!(gateway, attempt, links, reason, "gateway detached");
         } else {
             warn!(gateway, attempt, links, reason, "gateway detached");

@@ -18,6 +18,8 @@ pub(crate) struct Hello {
     pub(crate) id: String,
     /// Its address and what it says of itself, for people.
     pub(crate) whence: String,
+    /// It is in this process, and ends with it.
+    pub(crate) is_embedded: bool,
     /// Which life of the gateway; ordered.
     pub(crate) incarnation: u64,
     /// Which stream of this life.
@@ -54,12 +56,14 @@ impl Hello {
         if hello.attempt == 0 {
             return Err(Refusal::field("hello.attempt", "counts from 1"));
         }
+        let is_embedded = peer.is_none();
         let peer = peer.map_or_else(|| "this process".to_owned(), |peer| peer.to_string());
         let description = hello.description.chars().take(256).collect::<String>();
         let spoken = dialects.learn(&hello.dialect)?;
         Ok(Self {
             id,
             whence: format!("{peer} ({description})"),
+            is_embedded,
             incarnation: hello.incarnation,
             attempt: hello.attempt,
             taken: if hello.epoch == epoch { hello.taken } else { 0 },

@@ -156,6 +156,7 @@ fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
         spoken: Dialects::new().learn("").expect("any"),
         id: id.to_owned(),
         whence: format!("{id}'s host"),
+        is_embedded: false,
         incarnation,
         attempt,
         taken: 0,

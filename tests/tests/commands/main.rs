@@ -2,6 +2,7 @@
 
 mod check;
 mod follow;
+mod losses;
 mod settings;
 mod stops;
 

@@ -70,6 +70,7 @@ async fn a_stop_of_everything_tells_nobody_anything() {
     assert_eq!(other.received(), Vec::<Bytes>::new());
     assert!(servers.processes()[0].ended(SOON).await.is_some());
     assert!(!watch.has_said("OFFLINE"), "{watch}");
+    assert_eq!(loud(&servers.output()), 0, "{}", servers.output());
 }
 
 /// What a link was when it ends, that the node is gone, and with how much a gateway comes to the next one.
