@@ -71,8 +71,12 @@ pub struct Owed {
 }
 
 impl Owed {
-    /// If there is any.
-    pub fn of(ledger: &Ledger) -> Option<Self> {
+    /// Of those links that have any.
+    pub fn of_all<'a>(ledgers: impl Iterator<Item = &'a Ledger>) -> Vec<Self> {
+        ledgers.filter_map(Self::of).collect()
+    }
+
+    fn of(ledger: &Ledger) -> Option<Self> {
         let entries = ledger.owed();
         (entries > 0).then(|| Owed {
             link: ledger.link,

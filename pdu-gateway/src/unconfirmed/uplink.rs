@@ -341,8 +341,7 @@ impl Uplink {
 
     /// Entries of MsgServers that no node has confirmed, of those links that have any.
     pub fn owed(&self) -> Vec<Owed> {
-        let state = self.state.lock();
-        state.ledgers.values().filter_map(Owed::of).collect()
+        Owed::of_all(self.state.lock().ledgers.values())
     }
 
     /// Waits until every link has ended.
