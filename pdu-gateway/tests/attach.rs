@@ -166,6 +166,57 @@ async fn the_same_node_is_told_what_is_newer_and_repeats_nothing_to_msg_servers(
     gateway.shows("teamtalk_pdu_repeated_total 3");
 }
 
+/// Promise 5: who comes while the node is away is read and held like those that are there.
+#[tokio::test]
+async fn who_connects_while_the_node_is_away_is_taken_and_held() {
+    let (mut gateway, first, _there, link) = one_msg_server(&[]).await;
+    // It is there, but does not welcome anybody.
+    drop(first);
+    let (second, _) = gateway.attaching().await;
+    gateway.without_node(true).await;
+
+    let mut late = gateway.connect().await.unwrap();
+    late.send(&[claim(), update(42, 1)].concat()).await;
+    // Its beginning too.
+    gateway
+        .comes_to_show("teamtalk_pdu_uplink_unconfirmed 4")
+        .await;
+    let mut second = gateway.welcomed(second, 1, &[(link, 1)]).await;
+
+    let [opened, role, updated] = [
+        second.entry().await,
+        second.entry().await,
+        second.entry().await,
+    ];
+    assert!(opened.link != link && matches!(opened.entry, Some(Entry::Opened(_))));
+    assert!(matches!(role.entry, Some(Entry::Role(role)) if role.claimed));
+    assert!(matches!(updated.entry, Some(Entry::Update(u)) if u.user_id == 42));
+}
+
+/// Without a node, a gateway is ready as long as it holds MsgServers; its metric says that it has none.
+#[tokio::test]
+async fn a_gateway_that_holds_msg_servers_stays_ready_and_one_without_any_does_not() {
+    let (mut gateway, first, msg_server, _) = one_msg_server(&[]).await;
+    gateway.shows("teamtalk_pdu_attached_ratio 1");
+
+    drop(first);
+    let (second, _) = gateway.attaching().await;
+    gateway.without_node(true).await;
+    gateway.shows("teamtalk_pdu_attached_ratio 0");
+
+    drop(msg_server);
+    // It finds out with the next attempt.
+    second.refuse(Status::unavailable("draining")).await;
+    loop {
+        let (next, _) = gateway.attaching().await;
+        if !gateway.readiness.is_ready() {
+            break;
+        }
+        next.refuse(Status::unavailable("draining")).await;
+    }
+    gateway.without_node(false).await;
+}
+
 /// A gateway without a node does not keep its MsgServers for ever.
 #[tokio::test]
 async fn msg_servers_are_sent_elsewhere_when_the_node_stays_away() {

@@ -11,23 +11,28 @@ from releases import installed, rendered, scenario
 from traffic import Traffic
 
 
-def test_a_gateway_that_loses_its_node_gets_no_new_connections_before_it_refuses_them(tmp_path, msgservers):
+def test_a_gateway_that_loses_its_node_holds_new_connections_too_and_gets_none_before_it_refuses_them(tmp_path, msgservers):
     # What is 60 s by default, so that the test is short.
-    with installed(scenario("default", "gateway.flags.upstream-lost=8s"), tmp_path) as cluster:
+    with installed(scenario("default", "gateway.flags.upstream-lost=14s"), tmp_path) as cluster:
         journal = cluster.journal
         [gateway] = cluster.deployments["pdu-gateway"].current
         [it] = msgservers(1, gateway=cluster.service("-pdu-gateway").connect)
         it.wait_until_connected()
 
         with Knocker(gateway.address, gateway.manifest.ports["pdu"]) as knocker:
+            [node] = cluster.deployments["route-grpc"].current
             cluster.deployments["route-grpc"].scale(0)
+            lost = cluster.journal.wait("gone", node.name)
+            # Who comes now is held like the first one.
+            [late] = msgservers(1, gateway=cluster.service("-pdu-gateway").connect)
+            late.wait(lambda: late.connected, "connected")
             out = journal.wait("out of endpoints", gateway.name)
-            still_connected = it.connected
+            still_connected = [it.connected, late.connected]
             refused_at = knocker.refused_at
         it.wait(lambda: it.ends, "disconnected")
 
-        assert still_connected == ["gateway"], "losing the node for a moment costs no connection"
-        assert out.at < refused_at
+        assert still_connected == [["gateway"], ["gateway"]], "losing the node for a moment costs no connection"
+        assert lost.at < out.at < refused_at
         assert cluster.service("-pdu-gateway").endpoints() == []
         assert journal.of("killing", gateway.name) == [], "liveness depends on nothing else"
         assert "no node for too long" in gateway.log()

@@ -5,8 +5,9 @@
 //! says. Every refusal is counted under its reason.
 //!
 //! A gateway that no node has ever welcomed does not listen: its address is only reserved ([`Door::Shut`]), so that a
-//! MsgServer is refused at once and turns to another RouteServer. While the node is away for a moment, new connections
-//! wait in the kernel ([`Door::Held`]).
+//! MsgServer is refused at once and turns to another RouteServer. While the node is away for a moment, those that come are
+//! held like those that are there ([`Door::Held`]): in the kernel they would believe themselves connected, and nobody
+//! would read what they send.
 
 use std::fmt;
 use std::io;
@@ -38,9 +39,9 @@ const RETRY: Duration = Duration::from_secs(1);
 pub enum Door {
     /// They are refused by the kernel.
     Shut,
-    /// They wait in the kernel.
+    /// They are taken, and held until the node is back.
     Held,
-    /// They are taken.
+    /// They are taken, and there is a node.
     Open,
 }
 
@@ -92,7 +93,7 @@ impl Listener {
                         Err(error) => lost(&error).await,
                     }
                 }
-                (Door::Open, Port::Listening(listener)) => tokio::select! {
+                (Door::Open | Door::Held, Port::Listening(listener)) => tokio::select! {
                     biased;
                     changed = doors.changed() => {
                         if changed.is_err() {
@@ -105,8 +106,7 @@ impl Listener {
                         Port::Lost
                     }
                 },
-                (Door::Shut, port @ Port::Reserved(_))
-                | (Door::Held, port @ Port::Listening(_)) => {
+                (Door::Shut, port @ Port::Reserved(_)) => {
                     if doors.changed().await.is_err() {
                         return;
                     }

@@ -1,9 +1,10 @@
 //! The gateway's end of Attach: finds a node, says hello, resumes, and works off what comes down until the stream
 //! breaks; then begins anew.
 //!
-//! Listeners and readiness follow it: connections are taken while a node is attached, wait while it is away for a
-//! moment, and are refused when it has never been there or stays away; then links are ended too, so that their
-//! MsgServers turn to another RouteServer.
+//! Listeners and readiness follow it: connections are taken while a node is attached, and while it is away for a
+//! moment; they are refused when it has never been there or stays away; then links are ended too, so that their
+//! MsgServers turn to another RouteServer. Without a node, ready is who holds MsgServers, for to end it would cost them
+//! what it holds; but not just before it sends them away, so that nobody is sent here who would be refused.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,9 @@ const RESTART: Duration = Duration::from_secs(5);
 /// What to do about a node that does not know this protocol.
 const OLDER_NODE: &str =
     "the node is older than this gateway; upgrade nodes first (docs/upgrade.md)";
+
+/// Before links are ended: until an attempt that hangs has ended (4 s), and two probes have failed (4 s).
+const NOTICE: Duration = Duration::from_secs(8);
 
 /// For the stream to end after we have ended our side.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -265,7 +269,6 @@ impl Attachment {
         }
         let now = gateway.clock.now();
         gateway.throttle.node(now, false);
-        self.readiness.set(false, "no node is attached");
         if known.epoch != 0 && known.away_since.is_none() {
             let what = "detached; MsgServers stay connected";
             if error.is_drain() {
@@ -290,7 +293,20 @@ impl Attachment {
             self.doors.send_replace(Door::Shut);
             gateway.links.end_all(CloseReason::Requested);
         }
+        self.tell_whether_it_is_needed(known);
         Ok(error)
+    }
+
+    /// Whether somebody should leave us alone though there is no node.
+    fn tell_whether_it_is_needed(&self, known: &Known) {
+        let is_soon_given_up = self.is_away_for(known, self.patience.lost.saturating_sub(NOTICE));
+        if known.away_since.is_some() && !is_soon_given_up && self.gateway.counters.open_links() > 0
+        {
+            self.readiness
+                .set(true, "no node is attached, MsgServers are held");
+        } else {
+            self.readiness.set(false, "no node is attached");
+        }
     }
 
     async fn wait(&self, error: &AttachError, known: &Known) {
@@ -309,10 +325,14 @@ impl Attachment {
     }
 
     fn is_away_for_too_long(&self, known: &Known) -> bool {
+        self.is_away_for(known, self.patience.lost)
+    }
+
+    fn is_away_for(&self, known: &Known, time: Duration) -> bool {
         let now = self.gateway.clock.now();
         known
             .away_since
-            .is_some_and(|since| now.saturating_sub(since) >= self.patience.lost)
+            .is_some_and(|since| now.saturating_sub(since) >= time)
     }
 
     /// Returns at the moment when links have to be ended; never if they have been, or there is nothing to end.

@@ -125,7 +125,7 @@ pub fn start(
     }
     let places = Places::new(settings);
     let gateway = gateway(settings, places.msg_servers);
-    observe(meter, &gateway, &readiness);
+    observe(meter, &gateway);
 
     let (node, upstreams) = match (settings.embedded, sockets.grpc) {
         (true, Some(grpc)) => {
@@ -304,10 +304,9 @@ fn remotes(settings: &Settings) -> Result<Vec<Box<dyn Upstream>>, StartError> {
     settings.upstream.iter().map(remote).collect()
 }
 
-fn observe(meter: &Meter, gateway: &Arc<Gateway>, readiness: &Readiness) {
+fn observe(meter: &Meter, gateway: &Arc<Gateway>) {
     let levels = {
         let gateway = Arc::downgrade(gateway);
-        let readiness = readiness.clone();
         move || {
             let Some(gateway) = gateway.upgrade() else {
                 return Levels::default();
@@ -318,7 +317,7 @@ fn observe(meter: &Meter, gateway: &Arc<Gateway>, readiness: &Readiness) {
                 unconfirmed_bytes: backlog.bytes as u64,
                 resent: backlog.resent,
                 queued_bytes: gateway.links.queued() as u64,
-                attached: readiness.is_ready(),
+                attached: gateway.uplink.is_attached(),
                 paused: gateway.throttle.is_paused(),
             }
         }

@@ -16,7 +16,7 @@ use route_proto::attach::v1::{
 };
 use route_proto::pdu::{HEADER_LEN, framed};
 use route_runtime::listen;
-use route_runtime::readiness::Readiness;
+use route_runtime::readiness::{Readiness, State};
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -95,10 +95,19 @@ impl Harness {
         stream
     }
 
-    /// Waits until the gateway is ready.
+    /// Waits until the gateway is ready because it has a node.
     pub(crate) async fn ready(&self) {
         let mut state = self.readiness.watch();
-        within(state.wait_for(|state| state.ready)).await.unwrap();
+        let is_attached = |state: &State| state.ready && state.reason == "attached to a node";
+        within(state.wait_for(is_attached)).await.unwrap();
+    }
+
+    /// Waits until the gateway knows that it has no node, and is ready or not all the same.
+    pub(crate) async fn without_node(&self, ready: bool) {
+        let mut state = self.readiness.watch();
+        let is_so =
+            |state: &State| state.ready == ready && state.reason.starts_with("no node is attached");
+        within(state.wait_for(is_so)).await.unwrap();
     }
 
     /// Welcomes this stream, or the next that the gateway does not give up.
@@ -133,6 +142,16 @@ impl Harness {
             scraped.lines().any(|it| it == line),
             "{line} is not in\n{scraped}"
         );
+    }
+
+    /// Waits until its metrics say this line.
+    pub(crate) async fn comes_to_show(&self, line: &str) {
+        let shown = async {
+            while !self.metrics.render().lines().any(|it| it == line) {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(shown).await;
     }
 
     /// So many connections were refused for this reason.

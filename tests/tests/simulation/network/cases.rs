@@ -42,9 +42,7 @@ fn a_node_whose_host_vanishes_is_noticed_and_its_successor_found() {
         site.until(
             NOTICED_WITHIN + SECOND - NOTICED_AFTER,
             "gateways know, and hold their doors",
-            each_once(|gateway| {
-                !gateway.readiness.is_ready() && *gateway.door.borrow() == Door::Held
-            }),
+            each_once(|gateway| *gateway.door.borrow() == Door::Held),
         );
         // The vanished host is tried for 3 s.
         site.until(Duration::from_secs(5), "the successor has all", |site| {
@@ -98,8 +96,9 @@ fn without_a_node_links_are_held_for_a_minute_then_closed_until_one_comes() {
         check::connections(&site.board);
         for gateway in site.board.gateways() {
             if *gateway.door.borrow() != Door::Held || gateway.readiness.is_ready() {
-                site.board
-                    .violate("a gateway without a node is open".to_owned());
+                site.board.violate(
+                    "a gateway without a node is open, or wants more MsgServers".to_owned(),
+                );
             }
         }
         site.until(SECOND + MOMENT, "MsgServers are sent away", |site| {
@@ -135,7 +134,7 @@ fn a_drain_moves_all_gateways_at_once() {
         site.until(
             streams_end + on_its_way,
             "all streams have ended",
-            each_once(|gateway| !gateway.readiness.is_ready()),
+            each_once(|gateway| !gateway.is_attached()),
         );
         site.active = 1;
         // A back-off of 100 ms, a connection, a hello.
