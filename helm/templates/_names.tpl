@@ -1,4 +1,4 @@
-{{/* Names and labels. Component is "route-grpc" or "pdu-gateway"; it is the Prometheus job too. */}}
+{{/* Names and labels. Component is "route-grpc", "pdu-gateway" or "embedded"; it is the Prometheus job too. */}}
 
 {{- define "route.name" -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
@@ -64,9 +64,15 @@ app.kubernetes.io/part-of: teamtalk
 {{- end }}
 {{- end }}
 
+{{/* Which pods MsgServers connect to. Those of one mode are none of another's, so that no controller takes one for the
+other, and no Service has both: each would know a part of the users. */}}
+{{- define "route.pduComponent" -}}
+{{- ternary "embedded" "pdu-gateway" (eq .Values.mode "embedded") -}}
+{{- end }}
+
 {{/* Which pods answer gRPC. */}}
 {{- define "route.grpcComponent" -}}
-{{- ternary "pdu-gateway" "route-grpc" (eq .Values.mode "embedded") -}}
+{{- ternary "embedded" "route-grpc" (eq .Values.mode "embedded") -}}
 {{- end }}
 
 {{/* Where gateways attach, as a JSON array. */}}

@@ -10,7 +10,7 @@ have the address (docs/migration.md); the steps below are for then.
 
 1. Wait until it runs:
 
-     kubectl -n {{ .Release.Namespace }} rollout status deployment/{{ $name }}-pdu-gateway
+     kubectl -n {{ .Release.Namespace }} rollout status deployment/{{ $name }}-{{ include "route.pduComponent" . }}
 
 2. See that it works, as a MsgServer and as a new service would:
 

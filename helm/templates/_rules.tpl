@@ -1,6 +1,7 @@
 {{/* What the schema cannot say, because it concerns several values. */}}
 
 {{- define "route.rules" -}}
+{{- include "route.oneRouter" . }}
 {{- if eq .Values.mode "embedded" }}
 {{- if gt (int .Values.gateway.replicas) 1 }}
 {{- fail (printf "gateway.replicas is %d, but mode is embedded: that pod is the node too, and there is one node. Use mode: separate for several gateways." (int .Values.gateway.replicas)) }}

@@ -8,6 +8,8 @@ import sys
 
 import yaml
 
+from live import api
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm"
 TESTS = ROOT / "tests" / "helm"
@@ -37,6 +39,12 @@ def run(name, *arguments, input=""):
 def template(*arguments, chart=CHART):
     """What `helm template` says, well or badly."""
     return run("helm", "template", RELEASE, chart, "--namespace", NAMESPACE, *arguments)
+
+
+def upgrade(live, *arguments):
+    """What `helm upgrade` would say of a release that has these Deployments."""
+    with api(live, NAMESPACE) as address:
+        return template("--is-upgrade", "--dry-run=server", "--kube-apiserver", address, *arguments)
 
 
 @functools.cache

@@ -198,10 +198,11 @@ def test_the_chart_s_rules_are_the_file_s_with_links():
     assert unlinked["spec"] == plain
 
 
-def test_the_pod_monitor_finds_both_and_names_jobs_as_the_rules_do():
+def test_the_pod_monitor_finds_all_and_names_jobs_as_the_rules_do():
     objects = objects_of("monitoring")
     monitor = find(objects, "PodMonitor", "tt")["spec"]
-    templates = [it["spec"]["template"] for it in objects if it["kind"] == "Deployment"]
+    deployments = [it for it in objects + objects_of("embedded") if it["kind"] == "Deployment"]
+    templates = [it["spec"]["template"] for it in deployments]
 
     [endpoint] = monitor["podMetricsEndpoints"]
     jobs = set()

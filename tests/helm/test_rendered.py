@@ -18,7 +18,7 @@ from chart import (
     workloads,
 )
 
-COMPONENTS = {"route-grpc", "pdu-gateway"}
+COMPONENTS = {"route-grpc", "pdu-gateway", "embedded"}
 SELECTOR = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
 USER = 65532
 
@@ -62,6 +62,17 @@ def test_selectors_find_exactly_the_pods_that_they_are_for(scenario):
                 if selector.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
             ]
             assert len(matching) == 1, f"{it['kind']} {it['metadata']['name']} finds {matching}"
+
+
+@pytest.mark.parametrize("service", ["-pdu-gateway", "-route-grpc"])
+def test_a_service_of_one_mode_finds_no_pod_of_the_other(service):
+    embedded, separate = render("mode=embedded"), render("mode=separate")
+    for services, others in ((embedded, separate), (separate, embedded)):
+        selector = find(services, "Service", service)["spec"]["selector"]
+        for workload in workloads(others):
+            assert not selector.items() <= workload["spec"]["template"]["metadata"]["labels"].items()
+    names = [{it["metadata"]["name"] for it in workloads(objects)} for objects in (embedded, separate)]
+    assert not names[0] & names[1], "a controller would scale one as the other"
 
 
 def selectors_of(it):
@@ -183,7 +194,7 @@ def test_grpc_probes_ask_for_names_that_the_node_registers(scenario):
 
 @every_scenario
 def test_gateway_probes_ask_pages_that_the_probe_port_has(scenario):
-    gateway = find(objects_of(scenario), "Deployment", "-pdu-gateway")
+    gateway = find(objects_of(scenario), "Deployment", "-embedded" if scenario == "embedded" else "-pdu-gateway")
     pages = {kind: container(gateway)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
     probes = (sources.ROOT / "route-grpc/runtime/src/probes.rs").read_text()
 
@@ -276,7 +287,7 @@ def test_policies_open_exactly_the_ports_that_pods_have(scenario):
 
 @pytest.mark.parametrize("scenario", ["default", "embedded"])
 def test_grpc_is_open_to_gateways_and_labelled_pods_only(scenario):
-    suffix = {"default": "-route-grpc", "embedded": "-pdu-gateway"}[scenario]
+    suffix = {"default": "-route-grpc", "embedded": "-embedded"}[scenario]
     policy = find(objects_of(scenario), "NetworkPolicy", suffix)
     [peers] = [peers for port, peers in ingress(policy) if port == 50051]
     labels = [peer["podSelector"]["matchLabels"] for peer in peers]
@@ -342,7 +353,7 @@ def test_the_embedded_pod_has_the_node_s_flags_and_no_process_s():
     assert "shutdown-deadline" not in flags(pod)
     assert "upstream" not in flags(pod)
     service = find(render("mode=embedded"), "Service", "-route-grpc")
-    assert service["spec"]["selector"]["app.kubernetes.io/component"] == "pdu-gateway"
+    assert service["spec"]["selector"]["app.kubernetes.io/component"] == "embedded"
 
 
 def test_a_gateway_s_flag_wins_over_the_embedded_node_s():
@@ -372,8 +383,11 @@ def test_a_msg_server_has_a_port_or_hosts_or_both():
 
 
 def test_a_dialect_is_a_name_or_a_definition_that_is_mounted():
+    def server(objects):
+        return find(objects, "Deployment", "-pdu-gateway") or find(objects, "Deployment", "-embedded")
+
     def pod(objects):
-        gateway = find(objects, "Deployment", "-pdu-gateway")
+        gateway = server(objects)
         return flags(gateway).get("dialect"), gateway["spec"]["template"]
 
     for mode in ("separate", "embedded"):
@@ -385,7 +399,7 @@ def test_a_dialect_is_a_name_or_a_definition_that_is_mounted():
         objects = render(f"mode={mode}", "gateway.dialect.definition=name = \"ours\"")
         [path], template = pod(objects)
         [volume] = template["spec"]["volumes"]
-        [mount] = container(find(objects, "Deployment", "-pdu-gateway"))["volumeMounts"]
+        [mount] = container(server(objects))["volumeMounts"]
         folder, name = path.rsplit("/", 1)
         assert mount == {"name": volume["name"], "mountPath": folder, "readOnly": True}
         config = find(objects, "ConfigMap", "-pdu-gateway-dialect")

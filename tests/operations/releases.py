@@ -2,17 +2,35 @@
 
 import contextlib
 
-from chart import CHART, template
+from chart import CHART, template, upgrade
 from kubelet.cluster import Cluster
 from kubelet.manifest import documents
 
 
 def rendered(*settings, values=None):
     """The manifests for a file of values, and settings such as `mode=embedded`."""
-    files = ("--values", values) if values else ()
-    result = template(*files, *(word for setting in settings for word in ("--set", setting)))
+    result = template(*given(settings, values))
     assert result.returncode == 0, result.stderr
     return documents(result.stdout)
+
+
+def given(settings, values=None):
+    """The words of helm's command line."""
+    return [*(("--values", values) if values else ()), *(word for setting in settings for word in ("--set", setting))]
+
+
+def upgraded(cluster, *settings, values=None):
+    """The manifests with which `helm upgrade` would change a release that runs."""
+    result = upgrade(cluster.live(), *given(settings, values))
+    assert result.returncode == 0, result.stderr
+    return documents(result.stdout)
+
+
+def refused(cluster, *settings):
+    """Why `helm upgrade` refuses to change a release that runs."""
+    result = upgrade(cluster.live(), *given(settings))
+    assert result.returncode != 0, "it is not refused"
+    return result.stderr
 
 
 def scenario(name, *settings):

@@ -1,12 +1,18 @@
-"""The Deployments and Services of a release at work."""
+"""A release at work: its Deployments, Services and budgets."""
 
-import itertools
 import random
 import socket
+import subprocess
+import threading
 
+from .budget import Budget
+from .deployment import Deployment
 from .journal import Journal
-from .manifest import Here, PodManifest
-from .pod import Pod
+from .manifest import Here
+
+
+class UpgradeFailed(Exception):
+    """A hook has failed, before anything was changed."""
 
 
 class Cluster:
@@ -15,15 +21,18 @@ class Cluster:
     def __init__(self, objects, folder):
         self.journal = Journal()
         self.folder = folder
+        # Components for which no machine has room.
+        self.no_room = set()
+        # Images that cannot be pulled.
+        self.no_images = set()
+        self.services = {}
+        self.deployments = {}
+        self._removed = []
+        self._waiting = []
         self._network = f"127.{random.randrange(16, 250)}.{random.randrange(250)}"
-        self.services = {
-            it["metadata"]["name"]: Service(it, self) for it in objects if it["kind"] == "Service"
-        }
-        self.deployments = {
-            it["metadata"]["labels"]["app.kubernetes.io/component"]: Deployment(it, self)
-            for it in objects
-            if it["kind"] == "Deployment"
-        }
+        self._take(objects)
+        for manifest in of_kind(objects, "Deployment"):
+            self._add(manifest)
 
     def start(self):
         """Creates all pods, as `helm install` does."""
@@ -35,6 +44,64 @@ class Cluster:
         for deployment in self.deployments.values():
             deployment.wait_until_ready()
 
+    def upgrade(self, objects):
+        """As `helm upgrade` does: hooks first; then everything is made or changed; what is no longer there goes last."""
+        for hook in hooks(objects, "pre-upgrade"):
+            self._run(hook)
+        self.apply(objects)
+
+    def apply(self, objects):
+        """The same without hooks, as `helm rollback` does."""
+        before = {it["metadata"]["name"]: it for it in of_kind(self._objects, "Deployment")}
+        self._take(objects)
+        wanted = {it["metadata"]["name"]: it for it in of_kind(objects, "Deployment")}
+        # All names are known before the first pod asks for one.
+        new = [self._add(wanted[name]) for name in wanted.keys() - before.keys()]
+        for name in wanted.keys() & before.keys():
+            self._named(name).change(before[name], wanted[name])
+        for deployment in new:
+            deployment.start()
+        for name in before.keys() - wanted.keys():
+            deployment = self._named(name)
+            del self.deployments[deployment.component]
+            self._removed.append(deployment)
+            deployment.delete()
+
+    def evict(self, pod):
+        """As `kubectl drain` asks for it; whether the budgets have let it."""
+        allowed = all(budget.admits(pod) for budget in self._budgets)
+        if allowed:
+            pod.delete()
+        return allowed
+
+    def make_room(self):
+        """Every pod finds a machine now."""
+        self.no_room.clear()
+        for room in self._waiting:
+            room.set()
+
+    def room_for(self, component, manifest):
+        """An event: the pod has a machine, which has its image."""
+        room = threading.Event()
+        if component not in self.no_room and manifest.image not in self.no_images:
+            room.set()
+        else:
+            self._waiting.append(room)
+        return room
+
+    def live(self):
+        """Its Deployments, as the API would give them."""
+        return [
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": it.name},
+                "spec": it.spec,
+                "status": {"replicas": len(it.current)},
+            }
+            for it in self.deployments.values()
+        ]
+
     def service(self, suffix):
         """The Service whose name ends so."""
         [found] = [it for name, it in self.services.items() if name.endswith(suffix)]
@@ -43,7 +110,7 @@ class Cluster:
     @property
     def pods(self):
         """All that are or were there."""
-        return [pod for deployment in self.deployments.values() for pod in deployment.pods]
+        return [pod for it in [*self.deployments.values(), *self._removed] for pod in it.pods]
 
     def address(self, slot):
         return f"{self._network}.{slot}"
@@ -57,10 +124,40 @@ class Cluster:
             if service.selects(deployment.manifest.labels)
         }
 
+    def _take(self, objects):
+        self._objects = objects
+        self._budgets = [Budget(it, self) for it in of_kind(objects, "PodDisruptionBudget")]
+        specs = {it["metadata"]["name"]: it["spec"] for it in of_kind(objects, "Service")}
+        self.services = {name: self.services.get(name) or Service(self) for name in specs}
+        for name, spec in specs.items():
+            self.services[name].spec = spec
+
+    def _add(self, manifest):
+        deployment = Deployment(manifest, self)
+        self.deployments[deployment.component] = deployment
+        return deployment
+
+    def _named(self, name):
+        [found] = [it for it in self.deployments.values() if it.name == name]
+        return found
+
+    def _run(self, job):
+        """Runs a hook's Job to its end, which is its deadline if its image cannot be pulled."""
+        assert job["kind"] == "Job" and job["spec"]["backoffLimit"] == 0, job
+        [container] = job["spec"]["template"]["spec"]["containers"]
+        if container["image"] in self.no_images:
+            raise UpgradeFailed(f"job {job['metadata']['name']} failed: DeadlineExceeded")
+        here = Here(job["metadata"]["name"], self.address(200), {})
+        command = [here.executable(container["command"][0]), *container["command"][1:], *container.get("args", [])]
+        if subprocess.run(command, env={}, capture_output=True, timeout=60).returncode != 0:
+            raise UpgradeFailed(f"job {job['metadata']['name']} failed: BackoffLimitExceeded")
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        for deployment in self.deployments.values():
+            deployment.stop()
         for pod in self.pods:
             pod.destroy()
         # A failed test shows this.
@@ -69,89 +166,25 @@ class Cluster:
             print(f"--- {pod.name}\n{pod.log()}")
 
 
-class Deployment:
-    """Keeps so many pods, and replaces them by its strategy."""
-
-    # Addresses of a component's pods begin here; the node's pods, of which names lead to one, share the first.
-    SLOTS = {"route-grpc": 1, "pdu-gateway": 10}
-
-    def __init__(self, manifest, cluster):
-        self.name = manifest["metadata"]["name"]
-        self.component = manifest["metadata"]["labels"]["app.kubernetes.io/component"]
-        self.manifest = PodManifest.of(manifest)
-        self.first_slot = self.SLOTS[self.component]
-        self.replicas = manifest["spec"].get("replicas", 1)
-        self.pods = []
-        self._strategy = manifest["spec"]["strategy"]
-        self._cluster = cluster
-        self._numbers = itertools.count()
-
-    @property
-    def current(self):
-        """Pods that are not on their way out."""
-        return [pod for pod in self.pods if not pod.terminating]
-
-    def start(self):
-        for _ in range(self.replicas):
-            self._create()
-
-    def wait_until_ready(self):
-        journal = self._cluster.journal
-        for pod in self.current:
-            journal.wait_until(lambda: pod.is_ready, f"{pod.name} ready")
-
-    def scale(self, replicas):
-        """Creates or deletes pods; the oldest go."""
-        while len(self.current) > replicas:
-            self.current[0].delete()
-        while len(self.current) < replicas:
-            self._create()
-
-    def replace(self):
-        """Replaces all pods by new ones of the same manifest; returns the old ones, once they are gone."""
-        old = self.current
-        if self._strategy["type"] == "Recreate":
-            for pod in old:
-                pod.delete()
-            self._wait_until_gone(old)
-            self.start()
-            self.wait_until_ready()
-        else:
-            assert self._strategy["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}, self._strategy
-            for pod in old:
-                self._create()
-                self.wait_until_ready()
-                pod.delete()
-            self._wait_until_gone(old)
-        return old
-
-    def _wait_until_gone(self, pods):
-        for pod in pods:
-            self._cluster.journal.wait("gone", pod.name)
-
-    def _create(self):
-        number = next(self._numbers)
-        slot = self.first_slot if self.component == "route-grpc" else self.first_slot + number
-        here = Here(f"{self.name}-{number}", self._cluster.address(slot), self._cluster.names())
-        self.pods.append(Pod(here.pod, self.manifest, here, self._cluster.journal, self._cluster.folder))
-
-
 class Service:
     """Sends a new connection to one of its pods that is ready, as kube-proxy does: the client's address is kept."""
 
-    def __init__(self, manifest, cluster):
-        self._spec = manifest["spec"]
+    def __init__(self, cluster):
+        self.spec = {}
         self._cluster = cluster
 
     def selects(self, labels):
-        return self._spec["selector"].items() <= labels.items()
+        return self.spec["selector"].items() <= labels.items()
+
+    def pods(self):
+        """Those that get new connections: those that end do so only if there is no other."""
+        pods = [pod for pod in self._cluster.pods if self.selects(pod.manifest.labels) and pod.is_ready]
+        return [pod for pod in pods if not pod.terminating] or pods
 
     def endpoints(self):
-        """(address, port) of each pod that gets new connections: those that end do so only if there is no other."""
-        pods = [pod for pod in self._cluster.pods if self.selects(pod.manifest.labels) and pod.is_ready]
-        lasting = [pod for pod in pods if not pod.terminating]
-        [port] = self._spec["ports"]
-        return [(pod.address, pod.manifest.ports[port["targetPort"]]) for pod in lasting or pods]
+        """(address, port) of each of them."""
+        [port] = self.spec["ports"]
+        return [(pod.address, pod.manifest.ports[port["targetPort"]]) for pod in self.pods()]
 
     def endpoint(self):
         """Where a new connection goes."""
@@ -163,3 +196,18 @@ class Service:
     def connect(self, source, timeout):
         """A new connection from an address."""
         return socket.create_connection(self.endpoint(), timeout, source_address=(source, 0))
+
+
+def of_kind(objects, kind):
+    """Those of the release itself, without its hooks."""
+    return [it for it in objects if it["kind"] == kind and not hooked(it)]
+
+
+def hooks(objects, moment):
+    return [it for it in objects if moment in hooked(it)]
+
+
+def hooked(it):
+    """The moments at which helm runs it, if it is a hook."""
+    moments = it["metadata"].get("annotations", {}).get("helm.sh/hook", "")
+    return moments.split(",") if moments else []

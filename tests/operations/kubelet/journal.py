@@ -45,6 +45,11 @@ class Journal:
             assert arrived, f"{pod or 'nobody'} was not {what}:\n{self}"
             return self.of(what, pod)[count - 1]
 
+    def wait_for_news(self, timeout):
+        """Waits until something is noted, or for so long."""
+        with self._changed:
+            self._changed.wait(timeout)
+
     def wait_until(self, condition, why):
         """Waits until a condition holds that depends on what is noted here."""
         with self._changed:

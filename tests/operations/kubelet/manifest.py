@@ -45,6 +45,7 @@ class Probe:
     kind: str
     grpc: dict | None
     http: dict | None
+    delay: float
     period: float
     timeout: float
     failures: int
@@ -52,13 +53,14 @@ class Probe:
 
     @classmethod
     def read(cls, kind, manifest):
-        known = {"grpc", "httpGet", "periodSeconds", "timeoutSeconds", "failureThreshold"}
+        known = {"grpc", "httpGet", "initialDelaySeconds", "periodSeconds", "timeoutSeconds", "failureThreshold"}
         known.add("terminationGracePeriodSeconds")
         assert set(manifest) <= known, f"{kind} probe: {set(manifest) - known} is not played"
         return cls(
             kind=kind,
             grpc=manifest.get("grpc"),
             http=manifest.get("httpGet"),
+            delay=manifest.get("initialDelaySeconds", 0),
             period=manifest.get("periodSeconds", 10),
             timeout=manifest.get("timeoutSeconds", 1),
             failures=manifest.get("failureThreshold", 3),
@@ -71,6 +73,7 @@ class PodManifest:
     """A pod with one container."""
 
     labels: dict
+    image: str
     command: list
     env: list
     ports: dict
@@ -79,13 +82,13 @@ class PodManifest:
     grace: float
 
     @classmethod
-    def of(cls, deployment):
-        template = deployment["spec"]["template"]
+    def of(cls, template):
         spec = template["spec"]
         [container] = spec["containers"]
         assert not container.get("volumeMounts"), "mounted files are not played"
         return cls(
             labels=template["metadata"]["labels"],
+            image=container["image"],
             command=container["command"] + container.get("args", []),
             env=container.get("env", []),
             ports={port["name"]: port["containerPort"] for port in container["ports"]},

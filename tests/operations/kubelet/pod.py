@@ -23,15 +23,19 @@ class Pod:
     """One pod. In the journal it is created, started, started up, ready, unready, in endpoints, out of endpoints,
     killing, exited, gone; also noted are "probe failed", "SIGTERM" and "SIGKILL"."""
 
-    def __init__(self, name, manifest, here, journal, folder):
+    def __init__(self, name, manifest, here, journal, folder, room):
         self.name = name
         self.manifest = manifest
         self.address = here.address
         self.terminating = False
+        self.is_gone = False
+        # Since when it has been ready, if it is.
+        self.ready_since = None
+        # Set once a machine has room for it, and its image.
+        self._room = room
         self._journal = journal
         self._log = folder / f"{name}.log"
         self._inbox = queue.SimpleQueue()
-        self._ready = False
         self._in_endpoints = False
         self._state = threading.Lock()
         self._process = None
@@ -42,7 +46,7 @@ class Pod:
 
     @property
     def is_ready(self):
-        return self._ready
+        return self.ready_since is not None
 
     @property
     def pid(self):
@@ -50,7 +54,7 @@ class Pod:
         return self._process.pid
 
     def log(self):
-        return self._log.read_text(errors="replace")
+        return self._log.read_text(errors="replace") if self._log.exists() else "it has never run"
 
     def delete(self):
         """Asks for the pod's end: no more new connections, preStop, SIGTERM, and SIGKILL after the grace period."""
@@ -58,23 +62,27 @@ class Pod:
             self.terminating = True
             self._publish()
         self._inbox.put(("kill", "deleted", None))
+        self._room.set()
 
     def destroy(self):
         """Ends the process, whatever it does: the test is over."""
         with self._state:
             self.terminating = True
         self._inbox.put(("kill", "deleted", 0))
+        self._room.set()
         if self._process:
             self._process.kill()
         self._thread.join()
 
     def _live(self):
+        self._room.wait()
         restarts = 0
         while not self.terminating:
             if restarts > 1:
                 time.sleep(BACK_OFF * 2 ** (restarts - 2))
             self._run_container()
             restarts += 1
+        self.is_gone = True
         self._note("gone")
 
     def _run_container(self):
@@ -120,7 +128,7 @@ class Pod:
         if probe.kind != "startup":
             container.started_up.wait()
         failures = 0
-        due = time.monotonic()
+        due = time.monotonic() + probe.delay
         while not container.ended.wait(max(due - time.monotonic(), 0)):
             due = max(due + probe.period, time.monotonic())
             if probe.kind != "readiness" and self.terminating:
@@ -146,15 +154,15 @@ class Pod:
 
     def _set_ready(self, ready):
         with self._state:
-            if ready == self._ready:
+            if ready == self.is_ready:
                 return
-            self._ready = ready
+            self.ready_since = time.monotonic() if ready else None
             self._note("ready" if ready else "unready")
             self._publish()
 
     def _publish(self):
         """Notes whether Services send connections here. Called with the state's lock."""
-        is_endpoint = self._ready and not self.terminating
+        is_endpoint = self.is_ready and not self.terminating
         if is_endpoint != self._in_endpoints:
             self._in_endpoints = is_endpoint
             self._note("in endpoints" if is_endpoint else "out of endpoints")

@@ -1,0 +1,20 @@
+{{/* What runs already, where helm can ask the cluster: not under `helm template`, which knows of nothing. */}}
+
+{{/* Refuses to begin with a router while another one has pods here: each would know a part of the users. */}}
+{{- define "route.oneRouter" -}}
+{{- range $component := list "embedded" "pdu-gateway" }}
+{{- $name := printf "%s-%s" (include "route.fullname" $) $component }}
+{{- $live := lookup "apps/v1" "Deployment" $.Release.Namespace $name }}
+{{- if and $live (dig "status" "replicas" 0 $live) }}
+{{- $stays := and (eq $component "embedded") (eq $.Values.mode "embedded") }}
+{{- if and (eq $component "pdu-gateway") (ne $.Values.mode "embedded") }}
+{{- range (first $live.spec.template.spec.containers).args }}
+{{- $stays = or $stays (has (trimPrefix "--upstream=" .) (include "route.upstreams" $ | fromJsonArray)) }}
+{{- end }}
+{{- end }}
+{{- if not $stays }}
+{{- fail (printf "deployment/%[1]s serves MsgServers, and what you want now has another node: each would know a part of the users. End the old one, wait until it is gone, then do this again:\n\n  kubectl -n %[2]s scale deployment/%[1]s --replicas=0\n  kubectl -n %[2]s wait --for=delete pod -l app.kubernetes.io/instance=%[3]s,app.kubernetes.io/component=%[4]s --timeout=2m\n" $name $.Release.Namespace $.Release.Name $component) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
