@@ -6,6 +6,9 @@ from releases import installed, scenario
 from subscribers import Subscriber, Watcher
 from traffic import Traffic
 
+# Of the nodes: the old one's readiness while it drains, the new one's while it waits for gateways.
+MOST_FAILURES = 5
+
 
 @pytest.mark.parametrize("name", ["default", "ha"])
 def test_the_node_is_replaced_and_no_msgserver_notices(name, tmp_path, msgservers, followers):
@@ -45,5 +48,16 @@ def test_the_node_is_replaced_and_no_msgserver_notices(name, tmp_path, msgserver
         assert watcher.went_offline == []
         assert all(users == set(watcher.users) for users in watcher.snapshots) and len(watcher.snapshots) == 2
 
+        assert_few_probes_failed(cluster, old, {peer for it in at_work for peer in it.peers})
         assert_ended_well(cluster, old)
         assert_probes_failed_in_their_windows_only(cluster)
+
+
+def assert_few_probes_failed(cluster, old, holding):
+    """Each failure is an event *Unhealthy* that somebody reads: none of a gateway that holds MsgServers, few of the nodes."""
+    gateways = {pod.name for pod in cluster.pods if pod.address in holding and pod is not old}
+    since = cluster.journal.of("killing", old.name)[0].at
+    failures = [it for it in cluster.journal.of("probe failed") if it.at > since]
+    assert gateways and [it for it in failures if it.pod in gateways] == []
+    of_nodes = [str(it) for it in failures if "route-grpc" in it.pod]
+    assert len(of_nodes) <= MOST_FAILURES, of_nodes

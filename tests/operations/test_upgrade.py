@@ -1,0 +1,68 @@
+"""`helm upgrade` of a release that works, as the real controllers carry it out; `docs/upgrade.md` says what to expect."""
+
+import time
+
+from expectations import assert_ended_well, times_without_node
+from releases import installed, rendered, upgraded
+from traffic import Traffic
+
+NEW = "image.tag=next"
+TWO = "gateway.replicas=2"
+
+
+def test_node_and_gateways_are_upgraded_and_no_gateway_ends_while_no_node_routes(tmp_path, msgservers):
+    with installed(rendered(TWO), tmp_path) as cluster:
+        at_work = connected(4, cluster, msgservers)
+        old = cluster.pods
+        with Traffic(at_work) as traffic:
+            traffic.wait_for_more(10)
+            cluster.upgrade(upgraded(cluster, TWO, NEW))
+            for pod in old:
+                cluster.journal.wait("gone", pod.name)
+            cluster.wait_until_ready()
+            for it in at_work:
+                it.wait(lambda: it.connected, "connected again")
+            traffic.wait_for_more(10)
+            traffic.stop()
+            traffic.wait_until_arrived()
+
+        traffic.assert_no_message_came_twice()
+        assert_no_gateway_ended_without_node(cluster)
+        for pod in old:
+            assert_ended_well(cluster, pod)
+
+
+def test_no_gateway_is_replaced_before_the_new_node_has_found_a_machine(tmp_path, msgservers):
+    with installed(rendered(TWO), tmp_path) as cluster:
+        at_work = connected(4, cluster, msgservers)
+        old = cluster.pods
+        gateways = cluster.deployments["pdu-gateway"].current
+        cluster.no_room.add("route-grpc")
+        cluster.upgrade(upgraded(cluster, TWO, NEW))
+        [node] = [pod for pod in old if pod not in gateways]
+        cluster.journal.wait("gone", node.name)
+        # Nothing happens, for longer than a new gateway has to be ready.
+        time.sleep(20)
+        assert [it for pod in gateways for it in cluster.journal.of("killing", pod.name)] == []
+        assert all(it.connects["gateway"] == 1 and it.ends == [] for it in at_work)
+
+        cluster.make_room()
+        for pod in gateways:
+            cluster.journal.wait("gone", pod.name)
+        cluster.wait_until_ready()
+        assert_no_gateway_ended_without_node(cluster)
+
+
+def connected(count, cluster, msgservers):
+    made = msgservers(count, gateway=cluster.service("-pdu-gateway").connect)
+    for it in made:
+        it.wait_until_connected()
+    return made
+
+
+def assert_no_gateway_ended_without_node(cluster):
+    without_node = list(times_without_node(cluster))
+    assert without_node, "the node was never replaced"
+    for ended in cluster.journal.of("SIGTERM"):
+        if "pdu-gateway" in ended.pod:
+            assert not any(begin <= ended.at <= end for begin, end in without_node), f"{ended}\n{cluster.journal}"
