@@ -472,6 +472,12 @@ def test_the_check_asks_services_of_this_release(scenario):
         assert flags(pod)["address"][0].removeprefix("http://") in hosts
 
 
+def test_the_log_of_a_check_that_has_succeeded_is_there():
+    """`helm test --logs` asks for it at the end, when helm has deleted what it is told to."""
+    policy = find(objects_of("default"), "Pod", "-check")["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
+    assert policy == "before-hook-creation"
+
+
 def test_commands_exist():
     pods = [it for scenario in SCENARIOS for it in objects_of(scenario) if it["kind"] in ("Deployment", "Pod")]
     commands = {(container(it)["command"][0], container(it)["args"][0]) for it in pods}
