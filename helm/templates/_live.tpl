@@ -18,3 +18,16 @@
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* How many gateways there are to be. With autoscaling as many as there are: if the number were left out, Kubernetes would
+make it 1 when autoscaling is turned on. Nothing where nobody can tell, or there are none yet: then the autoscaler has it. */}}
+{{- define "route.gateways" -}}
+{{- if .Values.gateway.autoscaling.enabled }}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (printf "%s-pdu-gateway" (include "route.fullname" .)) }}
+{{- if $live }}
+{{- max (dig "spec" "replicas" 1 $live) .Values.gateway.autoscaling.minReplicas }}
+{{- end }}
+{{- else }}
+{{- .Values.gateway.replicas }}
+{{- end }}
+{{- end }}

@@ -3,11 +3,13 @@
 import time
 
 from expectations import assert_ended_well, times_without_node
+from page import Page
 from releases import installed, rendered, upgraded
 from traffic import Traffic
 
 NEW = "image.tag=next"
 TWO = "gateway.replicas=2"
+AUTOSCALED = "gateway.autoscaling.enabled=true"
 
 
 def test_node_and_gateways_are_upgraded_and_no_gateway_ends_while_no_node_routes(tmp_path, msgservers):
@@ -51,6 +53,23 @@ def test_no_gateway_is_replaced_before_the_new_node_has_found_a_machine(tmp_path
             cluster.journal.wait("gone", pod.name)
         cluster.wait_until_ready()
         assert_no_gateway_ended_without_node(cluster)
+
+
+def test_autoscaling_that_is_turned_on_begins_with_the_gateways_that_there_are(tmp_path):
+    Page("upgrade.md").says("Autoscaling", "as many gateways as there are", "`gateway.autoscaling.minReplicas`")
+    with installed(rendered("gateway.replicas=3"), tmp_path) as cluster:
+        gateways = cluster.deployments["pdu-gateway"]
+        before = gateways.current
+
+        cluster.upgrade(upgraded(cluster, AUTOSCALED))
+        assert gateways.current == before
+
+        # What the autoscaler chooses stays too.
+        gateways.scale(4)
+        gateways.wait_until_ready()
+        cluster.upgrade(upgraded(cluster, AUTOSCALED, "gateway.pdb.enabled=false"))
+        assert gateways.replicas == len(gateways.current) == 4
+        assert cluster.journal.of("killing") == []
 
 
 def connected(count, cluster, msgservers):
