@@ -247,6 +247,7 @@ def test_an_autoscaler_owns_the_number_of_gateways():
 def test_pods_may_do_nothing_that_they_need_not(scenario):
     pods = [it["spec"]["template"]["spec"] for it in workloads(objects_of(scenario))]
     pods += [it["spec"] for it in objects_of(scenario) if it["kind"] == "Pod"]
+    pods += [it["spec"]["template"]["spec"] for it in objects_of(scenario) if it["kind"] == "Job"]
     assert len(pods) >= 2
     for pod in pods:
         assert pod["automountServiceAccountToken"] is False
@@ -476,6 +477,24 @@ def test_the_log_of_a_check_that_has_succeeded_is_there():
     """`helm test --logs` asks for it at the end, when helm has deleted what it is told to."""
     policy = find(objects_of("default"), "Pod", "-check")["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
     assert policy == "before-hook-creation"
+
+
+@every_scenario
+def test_an_upgrade_begins_with_a_short_run_of_its_image(scenario):
+    objects = objects_of(scenario)
+    job = find(objects, "Job", "-image")
+    if scenario == "open":
+        assert job is None
+        return
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-upgrade"
+    assert (job["spec"]["backoffLimit"], job["spec"]["activeDeadlineSeconds"]) == (0, 60)
+    assert job["spec"]["template"]["spec"]["restartPolicy"] == "Never"
+    [image] = {container(it)["image"] for it in [*workloads(objects), job]}
+    assert image
+    assert container(job)["args"] == ["--version"]
+    # No Service and no policy takes it for one of ours.
+    labels = job["spec"]["template"]["metadata"]["labels"]
+    assert not any(selector.items() <= labels.items() for it in objects for selector in selectors_of(it))
 
 
 def test_commands_exist():

@@ -2,7 +2,9 @@
 
 import time
 
+import pytest
 from expectations import assert_ended_well, times_without_node
+from kubelet.cluster import UpgradeFailed
 from page import Page
 from releases import installed, rendered, upgraded
 from traffic import Traffic
@@ -53,6 +55,24 @@ def test_no_gateway_is_replaced_before_the_new_node_has_found_a_machine(tmp_path
             cluster.journal.wait("gone", pod.name)
         cluster.wait_until_ready()
         assert_no_gateway_ended_without_node(cluster)
+
+
+def test_an_image_that_cannot_be_pulled_ends_the_upgrade_and_nothing_else(tmp_path):
+    Page("upgrade.md").says("What happens", "An image that cannot be pulled", "`image.check=false`")
+    with installed(rendered(), tmp_path) as cluster:
+        before = cluster.pods
+        cluster.no_images.add("localhost/teamtalk-route:missing")
+
+        with pytest.raises(UpgradeFailed):
+            cluster.upgrade(upgraded(cluster, "image.tag=missing"))
+
+        assert cluster.pods == before and all(pod.is_ready for pod in before)
+        # Without the check nothing is routed until somebody goes back.
+        cluster.upgrade(upgraded(cluster, "image.tag=missing", "image.check=false"))
+        [node] = [pod for pod in before if "route-grpc" in pod.name]
+        cluster.journal.wait("gone", node.name)
+        cluster.apply(rendered())
+        cluster.wait_until_ready()
 
 
 def test_autoscaling_that_is_turned_on_begins_with_the_gateways_that_there_are(tmp_path):
