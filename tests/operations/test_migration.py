@@ -121,7 +121,8 @@ def prepare(site, page):
         it.wait_until_connected()
     assert site.old.peers() == sorted(it.address for it in site.msgservers)
     page.step("Before", 2, "share an address")
-    page.step("Before", 3, "**but keep the PDU port closed**", "--set gateway.replicas=0", "must be *refused*")
+    page.step("Before", 3, "look which dialect it speaks")
+    page.step("Before", 4, "**but keep the PDU port closed**", "--set gateway.replicas=0", "must be *refused*")
     site.install()
     with pytest.raises(ConnectionRefusedError):
         site.new(new_address(), PATIENCE)
