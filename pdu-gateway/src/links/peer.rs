@@ -1,7 +1,7 @@
 //! Who is at the other end of a connection: an address, and a name if the operator gave one.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -41,6 +41,12 @@ impl FromStr for Name {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // In logs it would be taken for that address.
+        if text.parse::<IpAddr>().is_ok() {
+            return Err(
+                "the name of a MsgServer is no IP address; its addresses are told by --msg-server NAME=IP",
+            );
+        }
         match attach::is_msg_server_name(text) {
             true => Ok(Name(text.into())),
             false => Err(
@@ -68,13 +74,14 @@ mod tests {
 
     #[test]
     fn a_name_is_short_and_of_plain_characters() {
-        for right in ["a", "msg-1.site_B", "192.0.2.1", &"x".repeat(63)] {
+        for right in ["a", "msg-1.site_B", "192.0.2", &"x".repeat(63)] {
             assert_eq!(right.parse::<Name>().unwrap().as_str(), right);
         }
         for wrong in [
             "",
             "msg 1",
             "msg/1",
+            "10.0.0.1",
             "10.0.0.1:8200",
             "m\u{e9}",
             "a=b",

@@ -20,8 +20,8 @@ use crate::links::admission::Hosts;
 use crate::links::host;
 use crate::node::embedded::NodeSettings;
 use crate::process::settings::values::{
-    ListenOn, NamedHosts, client_type, dialect, gateway_id, hosts_have_one_name, listen_on,
-    listeners_differ, named_hosts, network, proxies_are_allowed,
+    ListenOn, NamedHosts, client_type, dialect, gateway_id, hosts_are_allowed, hosts_have_one_name,
+    listen_on, listeners_differ, named_hosts, network, proxies_are_allowed,
 };
 use route_proto::pdu::HEADER_LEN;
 
@@ -266,6 +266,7 @@ impl Settings {
     fn check(&self) -> Result<(), String> {
         listeners_differ(&self.listen)?;
         hosts_have_one_name(&self.msg_server)?;
+        hosts_are_allowed(&self.msg_server, &self.allow_cidr)?;
         proxies_are_allowed(&self.proxy_protocol_from, &self.allow_cidr)?;
         // Not a group of clap's, for which TT_GATEWAY_EMBEDDED=false would count as given.
         match (self.embedded, self.upstream.is_empty()) {

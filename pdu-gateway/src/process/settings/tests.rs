@@ -175,6 +175,20 @@ fn names_that_cannot_be_are_refused() {
             "--listen=0.0.0.0:8201=a,10.0.0.1:8201=b",
             "take the same connections",
         ),
+        (
+            "--listen=[::]:8201=a,0.0.0.0:8201=b",
+            "give each a port of its own",
+        ),
+        (
+            "--listen=10.0.0.1:8201=a,[::]:8201=b",
+            "take the same connections",
+        ),
+        ("--listen=0.0.0.0:8201=10.0.0.7", "is no IP address"),
+        ("--msg-server=10.0.0.7=10.0.0.7", "is no IP address"),
+        (
+            "--msg-server=a=10.0.0.7,192.0.2.7",
+            "a=192.0.2.7 is outside of --allow-cidr",
+        ),
         ("--msg-server=10.0.0.7", "write NAME=IP"),
         ("--msg-server=a=10.0.0.7,", "\"\" is no IP address"),
         ("--msg-server=a=10.0.0.0/8", "is no IP address"),
@@ -187,6 +201,6 @@ fn names_that_cannot_be_are_refused() {
         let error = Settings::read(["pdu-gateway", "--embedded", flags]).unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
     }
-    let free = "--listen=127.0.0.1:0,127.0.0.1:0,127.0.0.1:8200,127.0.0.2:8200,[::1]:8200";
+    let free = "--listen=127.0.0.1:0,127.0.0.1:0,127.0.0.1:8200,127.0.0.2:8200,[::1]:8200,0.0.0.0:8201,[::1]:8201";
     assert!(Settings::read(["pdu-gateway", "--embedded", free]).is_ok());
 }

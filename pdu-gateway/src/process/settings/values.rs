@@ -60,20 +60,37 @@ pub(super) fn listeners_differ(listeners: &[ListenOn]) -> Result<(), String> {
     for (at, listener) in listeners.iter().enumerate() {
         let one = listener.address;
         for other in listeners[..at].iter().map(|other| other.address) {
-            if one.port() == 0 || one.port() != other.port() || one.is_ipv4() != other.is_ipv4() {
+            if one.port() == 0 || one.port() != other.port() {
                 continue;
             }
             if one == other {
                 return Err(format!("--listen {one} is given twice"));
             }
-            if one.ip().is_unspecified() || other.ip().is_unspecified() {
+            if takes_those_of(one.ip(), other.ip()) || takes_those_of(other.ip(), one.ip()) {
                 return Err(format!(
-                    "--listen {one} and --listen {other} take the same connections"
+                    "--listen {one} and --listen {other} take the same connections: give each a port of its own"
                 ));
             }
         }
     }
     Ok(())
+}
+
+/// `[::]` takes what comes by IPv4, too.
+fn takes_those_of(any: IpAddr, other: IpAddr) -> bool {
+    any.is_unspecified() && (any.is_ipv6() || other.is_ipv4())
+}
+
+/// Of a host that may not connect, the name says nothing.
+pub(super) fn hosts_are_allowed(named: &[NamedHosts], allowed: &[IpNet]) -> Result<(), String> {
+    let mut hosts = named.iter().flat_map(|named| &named.0);
+    let outside = hosts.find(|(host, _)| !allowed.iter().any(|network| network.contains(host)));
+    match outside {
+        Some((host, name)) => Err(format!(
+            "--msg-server {name}={host} is outside of --allow-cidr, so it could not connect: add its network there"
+        )),
+        None => Ok(()),
+    }
 }
 
 /// A host is of one MsgServer, as far as we can tell: several on one host need listeners of their own.
