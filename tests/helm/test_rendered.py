@@ -426,10 +426,13 @@ def test_a_definition_stands_in_the_config_map_as_it_was_given():
     assert config["data"] == {"dialect.toml": given}
 
 
-def test_the_check_asks_no_more_than_such_gateways_understand():
-    for setting, query_only in {"name=": False, "name=proto3": False, "name=0x08xx": True, "definition=name": True}.items():
-        pod = find(render(f"gateway.dialect.{setting}"), "Pod", "-check")
-        assert ("query-only" in flags(pod)) == query_only
+def test_the_check_speaks_what_its_gateways_speak():
+    for setting in ("name=", "name=proto3", "name=0x08xx", "definition=name"):
+        objects = render(f"gateway.dialect.{setting}")
+        gateway, check = find(objects, "Deployment", "-pdu-gateway"), find(objects, "Pod", "-check")
+        assert flags(check).get("dialect") == flags(gateway).get("dialect")
+        assert check["spec"].get("volumes") == gateway["spec"]["template"]["spec"].get("volumes")
+        assert container(check).get("volumeMounts") == container(gateway).get("volumeMounts")
 
 
 def test_gateways_of_a_node_elsewhere_bring_none_along():

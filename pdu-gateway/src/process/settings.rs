@@ -20,7 +20,7 @@ use crate::links::admission::Hosts;
 use crate::links::host;
 use crate::node::embedded::NodeSettings;
 use crate::process::settings::values::{
-    ListenOn, NamedHosts, client_type, dialect, gateway_id, hosts_are_allowed, hosts_have_one_name,
+    ListenOn, NamedHosts, client_type, gateway_id, hosts_are_allowed, hosts_have_one_name,
     listen_on, listeners_differ, named_hosts, network, proxies_are_allowed,
 };
 use route_proto::pdu::HEADER_LEN;
@@ -227,7 +227,7 @@ pub struct Settings {
     )]
     pub remembered_origins: Option<usize>,
     /// What the MsgServers here speak: teamtalk, proto3, 0x08xx, or a file that says what a fork does differently
-    #[arg(long, env = "TT_GATEWAY_DIALECT", value_name = "NAME|FILE", value_parser = dialect, default_value = "teamtalk", help_heading = "MsgServers")]
+    #[arg(long, env = "TT_GATEWAY_DIALECT", value_name = "NAME|FILE", value_parser = Dialect::named, default_value = "teamtalk", help_heading = "MsgServers")]
     pub dialect: Dialect,
     /// Client types beside those of the dialect, such as 0x13,0x21; bit 0x10 makes a client mobile
     #[arg(long, env = "TT_GATEWAY_CLIENT_TYPES", value_name = "TYPES", value_parser = client_type, value_delimiter = ',', help_heading = "MsgServers")]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use route_proto::pdu::{HEADER_LEN, Header};
 
 use crate::command::Command;
-use crate::definition::{Definition, DefinitionError, MessageTypes, Syntax};
+use crate::definition::{BUILT_IN, Definition, DefinitionError, MessageTypes, Syntax};
 use crate::fields::{Kind, MAX_FIELDS, MESSAGES, Message, fields_at};
 use crate::tables::{self, Class, Meaning, Stands};
 use crate::wire::{self, Fields, Value, WireError};
@@ -77,6 +77,21 @@ impl Dialect {
     /// Something in it cannot be read, or cannot be; the error says what.
     pub fn parse(text: &str) -> Result<Self, DefinitionError> {
         Self::new(Definition::parse(text)?)
+    }
+
+    /// As flags give it: the name of a built-in one, or a file with a definition.
+    ///
+    /// # Errors
+    ///
+    /// It is neither; in words.
+    pub fn named(text: &str) -> Result<Self, String> {
+        if let Some(built_in) = Self::built_in(text) {
+            return Ok(built_in);
+        }
+        let names = BUILT_IN.map(|(name, _)| name).join(", ");
+        let definition = std::fs::read_to_string(text)
+            .map_err(|error| format!("it is none of {names}, and as a file: {error}"))?;
+        Self::parse(&definition).map_err(|error| error.to_string())
     }
 
     /// The same with more client types, whose class bit 0x10 says.

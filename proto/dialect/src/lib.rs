@@ -12,6 +12,7 @@ mod definition;
 mod dialect;
 mod fields;
 mod forwarded;
+mod played;
 mod presence;
 mod tables;
 mod wire;
@@ -23,6 +24,7 @@ pub use forwarded::{
     ChatMessage, Concerned, ConversationRemoved, FileNotice, FileServer, Forwarded, GroupChange,
     Kick, P2pCommand, ReadReceipt, SignatureChange,
 };
+pub use played::StatusAnswer;
 pub use presence::{AnswerTo, Report, Status, StatusQuery};
 pub use tables::Class;
 pub use wire::WireError;

@@ -2,7 +2,8 @@
 //! we write, beside what was recorded of the C++ RouteServer.
 
 use route_dialect::{
-    AnswerTo, BodyError, Concerned, Dialect, Forwarded, ReadReceipt, Report, Status,
+    AnswerTo, BUILT_IN, BodyError, Class, Concerned, Dialect, Forwarded, ReadReceipt, Report,
+    Status, StatusAnswer, StatusQuery,
 };
 
 fn hex(text: &str) -> Vec<u8> {
@@ -141,6 +142,50 @@ fn what_is_published_is_written_with_what_the_fork_requires() {
         .replace(' ', "")
         .as_str());
     assert_eq!(written, expected);
+}
+
+#[test]
+fn what_a_played_msg_server_writes_is_read_in_its_dialect() {
+    const HEADER: usize = 16;
+    for (name, _) in BUILT_IN {
+        let dialect = Dialect::named(name).expect("a built-in one");
+        let report = |user_id| Report {
+            user_id,
+            client_type: dialect.client_type(Class::Mobile).expect("a type"),
+            status: Status::Offline,
+        };
+        let (mut list, mut read) = (Vec::new(), Vec::new());
+        assert!(dialect.write_list(&mut list, &[7, 300].map(report)));
+        let each = |report| read.push(report);
+        assert_eq!(dialect.read_list(&list[HEADER..], each), Ok(()), "{name}");
+        assert_eq!(read, [7, 300].map(report), "{name}");
+
+        let query = StatusQuery {
+            requester: 7,
+            user_ids: vec![8, 9],
+            attach_data: b"nonce",
+        };
+        let mut asked = Vec::new();
+        assert!(dialect.write_query(&mut asked, 5, &query));
+        assert_eq!(dialect.read_query(&asked[HEADER..]), Ok(query), "{name}");
+
+        let answer = AnswerTo {
+            sequence: 5,
+            requester: 7,
+            user_ids: &[8, 9],
+            attach_data: b"nonce",
+        };
+        let mut told = Vec::new();
+        dialect.write_status_answer(&mut told, answer, [true, false]);
+        let read = StatusAnswer {
+            users: vec![(8, true), (9, false)],
+            attach_data: b"nonce",
+        };
+        let answered = dialect.read_status_answer(&told[HEADER..]);
+        assert_eq!(answered, Ok(read), "{name}");
+    }
+    let nowhere = Dialect::named("teamtlak").expect_err("neither");
+    assert!(nowhere.starts_with("it is none of teamtalk, proto3, 0x08xx, and as a file: "));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use clap::Args;
+use route_dialect::Dialect;
 use route_proto::attach::v1::attach_service_server;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::subscribe_response::Message;
@@ -33,7 +34,8 @@ use steps::Steps;
 
 const HELP: &str = "\
 Disturbs nobody: its two MsgServers hold users that nobody has, invisibly, and do not claim. Run it where no MsgServer \
-connects from the same address, or with --query-only: a MsgServer's claimed connection stands for all of its address.
+connects from the same address, and at a port without a name (--listen ADDR, not ADDR=NAME), or with --query-only: a \
+MsgServer's claimed connection stands for all of its address, and all connections of one name are one MsgServer's.
 
 Exit codes:
   0  all is well
@@ -63,6 +65,9 @@ pub(crate) struct CheckArgs {
     /// Ask the gateway, but send nothing through it
     #[arg(long, requires = "pdu")]
     query_only: bool,
+    /// What the gateway speaks, as its own --dialect: teamtalk, proto3, 0x08xx, or a file
+    #[arg(long, value_name = "NAME|FILE", value_parser = Dialect::named, default_value = "teamtalk")]
+    dialect: Dialect,
     /// The first of two user ids that nobody has
     #[arg(long, value_name = "USER", value_parser = first_of_two, default_value = "4294967040")]
     reserved_users: u32,
@@ -101,7 +106,7 @@ pub(crate) async fn run(args: CheckArgs) -> Result<(), Failure> {
         return steps.skip("pdu", "without --pdu");
     };
 
-    let connecting = connect_both(address, users);
+    let connecting = connect_both(address, users, &args.dialect);
     let mut msg_servers = steps
         .take("gateway", Trouble::Unreachable, connecting)
         .await?;
@@ -135,12 +140,16 @@ async fn serves(client: &ClientArgs, channel: Channel, name: &str) -> anyhow::Re
     Ok(())
 }
 
-async fn connect_both(address: &str, users: [u32; 2]) -> anyhow::Result<[MsgServer; 2]> {
+async fn connect_both(
+    address: &str,
+    users: [u32; 2],
+    dialect: &Dialect,
+) -> anyhow::Result<[MsgServer; 2]> {
     let mut connected = Vec::with_capacity(users.len());
     for user in users {
         let problem = || format!("no gateway takes connections at {address}");
         connected.push(
-            MsgServer::connect(address, user)
+            MsgServer::connect(address, user, dialect.clone())
                 .await
                 .with_context(problem)?,
         );

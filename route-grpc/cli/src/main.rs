@@ -72,7 +72,7 @@ enum Command {
     /// Route something
     Publish(publish::PublishArgs),
     /// Check a node, and a gateway, end to end
-    Check(check::CheckArgs),
+    Check(Box<check::CheckArgs>),
 }
 
 #[allow(clippy::print_stderr)] // output is what a command is for
@@ -99,7 +99,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Watch(args) => block_on(watch::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
         Command::Publish(args) => block_on(publish::run(args)),
-        Command::Check(args) => block_on(check::run(args)),
+        Command::Check(args) => block_on(check::run(*args)),
     }
 }
 

@@ -218,6 +218,38 @@ async fn behind_the_address_of_a_claimed_connection_only_queries_come_back() {
 }
 
 #[tokio::test]
+async fn gateways_of_forks_are_checked_in_their_dialect() {
+    let own = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/dialects/app-id.toml");
+    for dialect in ["0x08xx", own] {
+        let dialect = format!("--dialect={dialect}");
+        let servers = embedded(&[&dialect]).await;
+        let (node, pdu) = reach(&servers);
+
+        let found = check(&[&node, &pdu, &dialect]).await;
+        assert_eq!(found.code, 0, "{dialect}: {found:?}");
+        assert!(!servers.output().contains("WARN"), "{}", servers.output());
+    }
+}
+
+/// Its two MsgServers have one name there, so they are one.
+#[tokio::test]
+async fn at_a_port_with_a_name_only_queries_come_back() {
+    let [named] = ports::free().expect("a free port");
+    let servers = embedded(&[&format!("--listen={named}=msg-1")]).await;
+    let (node, unnamed) = reach(&servers);
+    let named = format!("--pdu={named}");
+
+    let found = check(&[&node, &named, "--deadline=1s"]).await;
+    assert_eq!(found.code, 5, "{found:?}");
+    found.says("check at a port without one");
+
+    let found = check(&[&node, &named, "--query-only"]).await;
+    assert_eq!(found.code, 0, "{found:?}");
+    let found = check(&[&node, &unnamed]).await;
+    assert_eq!(found.code, 0, "{found:?}");
+}
+
+#[tokio::test]
 async fn users_that_somebody_has_are_left_alone() {
     let servers = embedded(&[]).await;
     let mut stage = Stage::new("check", servers.pdu_address());

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use route_dialect::{BUILT_IN, Dialect};
 
 use crate::links::peer::Name;
 
@@ -156,16 +155,6 @@ pub(super) fn gateway_id(text: &str) -> Result<String, &'static str> {
 }
 
 /// A built-in dialect, or the definition in a file.
-pub(super) fn dialect(text: &str) -> Result<Dialect, String> {
-    if let Some(built_in) = Dialect::built_in(text) {
-        return Ok(built_in);
-    }
-    let names = BUILT_IN.map(|(name, _)| name).join(", ");
-    let definition = std::fs::read_to_string(text)
-        .map_err(|error| format!("it is none of {names}, and as a file: {error}"))?;
-    Dialect::parse(&definition).map_err(|error| error.to_string())
-}
-
 pub(super) fn client_type(text: &str) -> Result<u8, &'static str> {
     let parsed = match text.strip_prefix("0x") {
         Some(hex) => u8::from_str_radix(hex, 16),

@@ -8,12 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
-use prost::Message;
-use route_proto::legacy::im::base_define::{ClientType, ServerUserStat, UserStatType};
-use route_proto::legacy::im::buddy::{ImUsersStatReq, ImUsersStatRsp};
-use route_proto::legacy::im::server::ImOnlineUserInfo;
-use route_proto::legacy::im::switch_service::Imp2pCmdMsg;
-use route_proto::pdu::{self, HEADER_LEN, Header, command};
+use route_dialect::{Class, Command, Dialect, Forwarded, P2pCommand, Report, Status, StatusQuery};
+use route_proto::pdu::{HEADER_LEN, Header};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -32,6 +28,7 @@ const CLOSING: Duration = Duration::from_secs(1);
 /// One connection.
 #[derive(Debug)]
 pub(crate) struct MsgServer {
+    dialect: Dialect,
     user: u32,
     writer: OwnedWriteHalf,
     arrived: mpsc::Receiver<(Header, Bytes)>,
@@ -41,84 +38,94 @@ pub(crate) struct MsgServer {
 
 impl MsgServer {
     /// Connects. From then on everything that comes is read, so that no gateway waits for us.
-    pub(crate) async fn connect(address: &str, user: u32) -> std::io::Result<Self> {
+    pub(crate) async fn connect(
+        address: &str,
+        user: u32,
+        dialect: Dialect,
+    ) -> std::io::Result<Self> {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
         let (reader, writer) = socket.into_split();
+        let wanted = [Command::UsersStatusAnswer, Command::P2pCommand].map(|it| dialect.id(it));
         let (arrives, arrived) = mpsc::channel(WAITING);
         Ok(Self {
+            dialect,
             user,
             writer,
             arrived,
-            reader: tokio::spawn(read(reader, arrives)),
+            reader: tokio::spawn(read(reader, wanted, arrives)),
             sequence: 0,
         })
     }
 
     /// Reports the user as hidden, on a mobile client: a mobile client gets no notices of others.
     pub(crate) async fn list(&mut self) -> anyhow::Result<()> {
-        let entry = ServerUserStat {
+        let mobile = self.dialect.client_type(Class::Mobile);
+        let report = Report {
             user_id: self.user,
-            status: UserStatType::UserStatusOffline.into(),
-            client_type: ClientType::Ios.into(),
+            client_type: mobile.context("the dialect has no mobile client type")?,
+            status: Status::Offline,
         };
-        let list = ImOnlineUserInfo {
-            user_stat_list: vec![entry],
-        };
-        self.send(&pdu::encode(command::ONLINE_USER_LIST, 0, &list))
-            .await
+        let mut list = Vec::new();
+        ensure!(
+            self.dialect.write_list(&mut list, &[report]),
+            "the dialect has no online_user_list"
+        );
+        self.send(&list).await
     }
 
     /// Asks for the status of users; checks that the answer is the one to this question, and says
     /// who is online.
     pub(crate) async fn online(&mut self, users: &[u32], nonce: &str) -> anyhow::Result<Vec<u32>> {
         self.sequence += 1;
-        let request = ImUsersStatReq {
-            user_id: self.user,
-            user_id_list: users.to_vec(),
-            attach_data: Some(Bytes::copy_from_slice(nonce.as_bytes())),
+        let query = StatusQuery {
+            requester: self.user,
+            user_ids: users.to_vec(),
+            attach_data: nonce.as_bytes(),
         };
-        self.send(&pdu::encode(
-            command::USERS_STATUS_QUERY,
-            self.sequence,
-            &request,
-        ))
-        .await?;
-        let (header, answer) = self.receive(command::USERS_STATUS_ANSWER).await?;
-        let body = answer.slice(HEADER_LEN..);
-        let answer = ImUsersStatRsp::decode(body).context("the answer cannot be read")?;
+        let mut request = Vec::new();
         ensure!(
-            header.sequence == self.sequence && answer.attach_data == request.attach_data,
+            self.dialect
+                .write_query(&mut request, self.sequence, &query),
+            "the dialect has no users_status_query"
+        );
+        self.send(&request).await?;
+        let (header, answer) = self.receive(Command::UsersStatusAnswer).await?;
+        let answer = self.dialect.read_status_answer(&answer[HEADER_LEN..]);
+        let answer = answer.context("the answer cannot be read")?;
+        ensure!(
+            header.sequence == self.sequence && answer.attach_data == query.attach_data,
             "the answer is to another question"
         );
-        let answered = answer.user_stat_list.iter().map(|entry| entry.user_id);
+        let answered = answer.users.iter().map(|(user, _)| *user);
         ensure!(
             answered.eq(users.iter().copied()),
             "the answer names other users than the question"
         );
-        let online = answer
-            .user_stat_list
-            .iter()
-            .filter(|entry| entry.status() != UserStatType::UserStatusOffline);
-        Ok(online.map(|entry| entry.user_id).collect())
+        let online = answer.users.iter().filter(|(_, online)| *online);
+        Ok(online.map(|(user, _)| *user).collect())
     }
 
     /// Sends a command from this user to another one, and returns its bytes. MsgServers ignore a
     /// command for users that they do not have.
     pub(crate) async fn command(&mut self, to: u32, text: &str) -> anyhow::Result<Bytes> {
-        let body = Imp2pCmdMsg {
+        let body = Forwarded::P2pCommand(P2pCommand {
             from_user_id: self.user,
             to_user_id: to,
-            cmd_msg_data: text.to_owned(),
-        };
-        let command = pdu::encode(command::P2P_COMMAND, 0, &body);
+            command: text.as_bytes(),
+        });
+        let mut command = Vec::new();
+        ensure!(
+            self.dialect.write_forwarded(&mut command, &body),
+            "the dialect has no p2p_command: check with --query-only"
+        );
         self.send(&command).await?;
-        Ok(command)
+        Ok(command.into())
     }
 
     /// Waits for these bytes. Other commands belong to another check.
     pub(crate) async fn gets(&mut self, wanted: &Bytes) -> anyhow::Result<()> {
-        while self.receive(command::P2P_COMMAND).await?.1 != wanted {}
+        while self.receive(Command::P2pCommand).await?.1 != wanted {}
         Ok(())
     }
 
@@ -135,9 +142,10 @@ impl MsgServer {
         sent.context("the gateway has closed the connection")
     }
 
-    async fn receive(&mut self, command: u16) -> anyhow::Result<(Header, Bytes)> {
+    async fn receive(&mut self, command: Command) -> anyhow::Result<(Header, Bytes)> {
+        let id = self.dialect.id(command);
         while let Some((header, pdu)) = self.arrived.recv().await {
-            if header.command == command {
+            if Some(header.command) == id {
                 return Ok((header, pdu));
             }
         }
@@ -146,7 +154,11 @@ impl MsgServer {
 }
 
 /// Reads to the end, and hands on what may be for a check.
-async fn read(mut socket: OwnedReadHalf, arrives: mpsc::Sender<(Header, Bytes)>) {
+async fn read(
+    mut socket: OwnedReadHalf,
+    wanted: [Option<u16>; 2],
+    arrives: mpsc::Sender<(Header, Bytes)>,
+) {
     let mut head = [0; HEADER_LEN];
     while socket.read_exact(&mut head).await.is_ok() {
         let header = Header::read(&head);
@@ -162,11 +174,7 @@ async fn read(mut socket: OwnedReadHalf, arrives: mpsc::Sender<(Header, Bytes)>)
         if !matches!(body.read_to_end(&mut pdu).await, Ok(read) if read as u64 == u64::from(rest)) {
             return;
         }
-        let ours = matches!(
-            header.command,
-            command::USERS_STATUS_ANSWER | command::P2P_COMMAND
-        );
-        if ours {
+        if wanted.contains(&Some(header.command)) {
             // Fails when nobody waits any more; reading goes on all the same.
             let _ = arrives.send((header, pdu.into())).await;
         }
