@@ -7,7 +7,7 @@
 //!
 //! | modelled | how |
 //! |---|---|
-//! | MsgServers | one link or two, several at one address, one without users; they report, send, ask, read slowly or not at all, claim another link at once and come back after 4 s |
+//! | MsgServers | one link or two, several at one address, in every second schedule with names, one without users; heartbeats are heard; they report, send, ask, read slowly or not at all, claim another link at once and come back after 4 s |
 //! | gateways | everything but sockets; the kernel's buffers are a queue of bytes, read and written in random pieces |
 //! | Attach streams | messages that move one by one, wait, break at any place; each end hears of it in its own time; small buffers between |
 //! | the node | all of it but gRPC's transport; it crashes, drains, starts anew |
@@ -18,7 +18,7 @@
 //! bound. In the end (`check`): that nothing is missing, and that everybody knows what is true.
 //! What is excused stands in `excuses`.
 //!
-//! Not modelled: TCP and HTTP/2 themselves and their time limits, heartbeats and idle links, more
+//! Not modelled: TCP and HTTP/2 themselves and their time limits, idle links, more
 //! than one node at a time, gateways that drain, an embedded node, mobile clients and hidden
 //! logins, broadcast mode, services that publish, lists in several parts. Clocks of gateways differ
 //! in `late_kicks` only, and only there somebody is kicked.

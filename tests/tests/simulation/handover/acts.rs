@@ -32,7 +32,8 @@ impl World {
             self.facts.opened(server, now);
             let number = self.next_connection;
             self.next_connection += 1;
-            let connection = Connection::open(&host.gateway, gateway, server, it.peer, now);
+            let identity = (it.peer, it.name.as_str());
+            let connection = Connection::open(&host.gateway, gateway, server, identity, now);
             self.connections.insert(number, connection);
             let it = &mut self.servers[server];
             let claims = it.links.open(slot, number);

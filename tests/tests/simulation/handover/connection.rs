@@ -87,7 +87,7 @@ impl Connection {
         gateway: &Gateway,
         at: usize,
         server: usize,
-        peer: SocketAddr,
+        (peer, name): (SocketAddr, &str),
         opened_at: Duration,
     ) -> Self {
         let now = gateway.clock.now();
@@ -95,6 +95,7 @@ impl Connection {
         gateway.counters.opened();
         let opened = LinkOpened {
             peer: peer.to_string(),
+            msg_server: name.to_owned(),
             ..LinkOpened::default()
         };
         gateway.uplink.open(link.number(), opened);

@@ -41,6 +41,8 @@ pub(crate) struct Receipt {
 #[derive(Debug)]
 pub(crate) struct MsgServer {
     pub(crate) peer: SocketAddr,
+    /// What the operator calls it; empty if nothing.
+    pub(crate) name: String,
     /// An HttpMsgServer: no users, no list.
     pub(crate) http: bool,
     /// To one gateway or two, by number.
@@ -73,6 +75,7 @@ impl MsgServer {
     pub(crate) fn new(peer: SocketAddr, http: bool, gateways: Vec<usize>) -> Self {
         Self {
             peer,
+            name: String::new(),
             http,
             retry_at: vec![Duration::ZERO; gateways.len()],
             links: Connections::new(gateways),

@@ -98,6 +98,11 @@ pub(crate) struct World {
     pub(crate) violations: Vec<String>,
 }
 
+/// In every second schedule the operator has named the MsgServers, the HttpMsgServer apart.
+fn has_names(seed: u64) -> bool {
+    seed % 2 == 1
+}
+
 impl World {
     pub(crate) fn new(seed: u64, plan: Plan, shown: bool) -> Self {
         // What production code asks chance for: back-off, identities.
@@ -116,6 +121,9 @@ impl World {
                 }
                 let mut server = MsgServer::new(peer, false, to);
                 server.online = (0..STABLE).map(|number| user(index, number)).collect();
+                if has_names(seed) {
+                    server.name = format!("m{index}");
+                }
                 server
             })
             .collect();
