@@ -267,7 +267,7 @@ impl Successions {
                 .saturating_sub(run.position)
                 .min(run.items.len() as u64);
             run.items.truncate(known as usize);
-            if let Some(slot) = self.standing(heir, &presence.links) {
+            if let Some(slot) = standing(heir, &presence.links) {
                 if let Some(run) = self.hold(slot, run, presence, out) {
                     // Too late for its turn.
                     out.pass_on(heir, run, Course::Late);
@@ -320,13 +320,7 @@ impl Successions {
             return Some(seat);
         }
         let mut heirs = self.heirs.of(link);
-        heirs.find_map(|heir| self.standing(heir, links).or_else(|| self.seat_of(heir)))
-    }
-
-    /// The slot of an open link that nobody has succeeded: one that is to be closed may still be open.
-    fn standing(&self, link: LinkId, links: &Links) -> Option<u32> {
-        let is_last = self.heirs.get(link).is_none();
-        links.slot(link).filter(|_| is_last)
+        heirs.find_map(|heir| standing(heir, links).or_else(|| self.seat_of(heir)))
     }
 
     fn seat_of(&self, link: LinkId) -> Option<u32> {
@@ -353,4 +347,10 @@ fn whose(presence: &Presence, slot: u32) -> (LinkId, Whose) {
         sessions: presence.sessions.kept_by(slot),
     };
     (link.id, whose)
+}
+
+/// The slot of an heir, if it stands. One that was succeeded itself may still be open; one that was may
+/// stand again.
+fn standing(heir: LinkId, links: &Links) -> Option<u32> {
+    links.slot(heir).filter(|slot| links[*slot].is_active())
 }
