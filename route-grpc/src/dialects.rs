@@ -32,7 +32,8 @@ impl Dialects {
 
     /// None but that in which services publish.
     pub(crate) fn new() -> Self {
-        let published = Arc::new(Dialect::published().clone());
+        let published = Dialect::published().clone().without_message_types();
+        let published = Arc::new(published);
         Self {
             all: RwLock::new(vec![published]),
         }

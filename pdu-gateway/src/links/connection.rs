@@ -30,7 +30,7 @@ use crate::unconfirmed::ledger::Summary;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Why the node has a link closed.
-const SUPERSEDED: &str = "another connection of its MsgServer has taken its place; if that goes on, two MsgServers have one name";
+const SUPERSEDED: &str = "another connection of its MsgServer has taken its place, or nothing was heard of it while another is; if that goes on, two MsgServers have one name";
 
 /// Serves a connection until it ends.
 pub async fn serve<S: Socket>(

@@ -69,7 +69,7 @@ impl Run {
         };
         let origin = run.origin.unwrap_or_default();
         // What comes from no gateway was published.
-        let translates = origin.gateway == 0 && !dialect.takes_published();
+        let as_it_is = |pdu: &[u8]| origin.gateway != 0 || dialect.takes(pdu);
         let mut builder = Builder {
             copy_below,
             unseen: run
@@ -88,7 +88,7 @@ impl Run {
                 index: delivery.index,
             };
             let length = match delivery.payload {
-                Some(Payload::Pdu(pdu)) if !translates => builder.add(pdu),
+                Some(Payload::Pdu(pdu)) if as_it_is(&pdu) => builder.add(pdu),
                 Some(payload) => {
                     let length = builder.make(dialect, &payload);
                     unspoken += usize::from(length == 0);

@@ -63,10 +63,13 @@ fn fitting(spoken: &Dialect, command: u16, body: &[u8], problem: Problem) -> Opt
         all.filter_map(|(name, _)| Some((*name, Dialect::built_in(name)?)))
             .collect()
     });
+    let is_built_in = ALL.iter().any(|(name, _)| *name == spoken.name());
     let leaves_out = matches!(problem, Problem::Body(BodyError::Missing(_)));
     let mut others = ALL
         .iter()
-        .filter(|(name, _)| *name != spoken.name() && (leaves_out || *name != "proto3"));
+        .filter(|(name, _)| *name != spoken.name() && (leaves_out || *name != "proto3"))
+        // Who has a definition of his own knows that one.
+        .filter(|(name, _)| *name != "teamtalk" || is_built_in);
     others
         .find(|(_, dialect)| reads(dialect, command, body))
         .map(|(name, _)| *name)

@@ -1,14 +1,23 @@
 //! A dialect: what the commands of a fork are, and how its bodies are read and written.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 
 use route_proto::pdu::{HEADER_LEN, Header};
 
 use crate::command::Command;
-use crate::definition::{BUILT_IN, Definition, DefinitionError, MessageTypes, Syntax};
+use crate::definition::{
+    BUILT_IN, Definition, DefinitionError, MAX_DEFINITION, MessageTypes, Syntax,
+};
 use crate::fields::{Kind, MAX_FIELDS, MESSAGES, Message, fields_at};
 use crate::tables::{self, Class, Meaning, Stands};
 use crate::wire::{self, Fields, Value, WireError};
+
+/// Types of messages that one definition may name, in each list.
+const MOST_TYPES: usize = 256;
+
+/// The same of all dialects together.
+const MOST_TYPES_IN_ALL: usize = 4096;
 
 /// Set in the types of mobile clients and of group messages, unless a dialect says otherwise.
 const DEFAULT_BIT: u32 = 0x10;
@@ -76,7 +85,16 @@ impl Dialect {
     ///
     /// Something in it cannot be read, or cannot be; the error says what.
     pub fn parse(text: &str) -> Result<Self, DefinitionError> {
-        Self::new(Definition::parse(text)?)
+        let dialect = Self::new(Definition::parse(text)?)?;
+        let types = &dialect.message_types;
+        if types.single.len().max(types.group.len()) > MOST_TYPES {
+            return tables::refuse(format!("message_types: at most {MOST_TYPES} in each list"));
+        }
+        // As it is told to nodes.
+        if dialect.definition().len() > MAX_DEFINITION {
+            return Err(DefinitionError::TooLong);
+        }
+        Ok(dialect)
     }
 
     /// As flags give it: the name of a built-in one, or a file with a definition.
@@ -89,8 +107,16 @@ impl Dialect {
             return Ok(built_in);
         }
         let names = BUILT_IN.map(|(name, _)| name).join(", ");
-        let definition = std::fs::read_to_string(text)
-            .map_err(|error| format!("it is none of {names}, and as a file: {error}"))?;
+        let read = || {
+            let mut definition = String::new();
+            let file = std::fs::File::open(text)?;
+            // One byte more, so that it is refused.
+            file.take(MAX_DEFINITION as u64 + 1)
+                .read_to_string(&mut definition)?;
+            std::io::Result::Ok(definition)
+        };
+        let definition =
+            read().map_err(|error| format!("it is none of {names}, and as a file: {error}"))?;
         Self::parse(&definition).map_err(|error| error.to_string())
     }
 
@@ -110,24 +136,30 @@ impl Dialect {
         Self::new(definition).expect("types that stand nowhere else")
     }
 
-    /// The same with the message types of another one, as far as they are not named here.
-    pub fn with_message_types_of(self, other: &Dialect) -> Self {
-        let mut definition = self.definition;
-        let types = definition.message_types.get_or_insert_default();
-        let unnamed = |types: &MessageTypes, it: &u32| {
-            !types.single.contains(it) && !types.group.contains(it)
+    /// The same without the types of messages that it names.
+    pub fn without_message_types(mut self) -> Self {
+        self.message_types = MessageTypes::default();
+        self
+    }
+
+    /// The same with the message types of another one, as far as they are not named here, and not too many are.
+    pub fn with_message_types_of(mut self, other: &Dialect) -> Self {
+        let types = &mut self.message_types;
+        let named = |types: &MessageTypes, it: u32| {
+            let too_many = types.single.len() + types.group.len() >= MOST_TYPES_IN_ALL;
+            too_many || types.single.contains(&it) || types.group.contains(&it)
         };
         for single in &other.message_types.single {
-            if unnamed(types, single) {
+            if !named(types, *single) {
                 types.single.push(*single);
             }
         }
         for group in &other.message_types.group {
-            if unnamed(types, group) {
+            if !named(types, *group) {
                 types.group.push(*group);
             }
         }
-        Self::new(definition).expect("no type is named twice")
+        self
     }
 
     /// The same, read as proto3.

@@ -54,6 +54,9 @@ pub(crate) fn ids(definition: &Definition) -> Result<[u16; Command::COUNT], Defi
         };
         ids[command as usize] = *id;
     }
+    if ids[Command::Heartbeat as usize] == 0 {
+        return refuse("commands: there is no MsgServer without heartbeat");
+    }
     Ok(ids)
 }
 
@@ -81,6 +84,13 @@ pub(crate) fn meanings(
         }
         if *audience != Audience::Nobody {
             meanings.push((id, Meaning::Extra(audience.clone())));
+        } else if let Some((_, Meaning::Command(command))) =
+            meanings.iter().find(|(known, _)| *known == id)
+        {
+            let name = command.name();
+            return refuse(format!(
+                "forward: {id:#06x} is {name}; 0 in commands takes it out"
+            ));
         }
     }
     meanings.sort_by_key(|(id, _)| *id);

@@ -112,6 +112,11 @@ fn a_wrong_definition_says_what_is_wrong() {
             "0 is no field number",
         ),
         ("[forward]\n70000 = \"others\"", "70000 is no command id"),
+        (
+            "[forward]\n0x0301 = \"nobody\"",
+            "0x0301 is message; 0 in commands takes it out",
+        ),
+        ("[commands]\nheartbeat = 0", "without heartbeat"),
         ("[forward]\nkick = \"others\"", "\"kick\" is no number"),
         ("[fields.kick]\nreason = 4", "\"kick\" is none of role_set,"),
         (
@@ -168,4 +173,43 @@ fn what_a_base_forwards_can_be_taken_out() {
     let some = Dialect::parse(some).expect("it can be read");
     assert!(some.read_forwarded(0x0815, b"").is_none());
     assert!(some.read_forwarded(0x0212, b"").is_some());
+}
+
+#[test]
+fn a_definition_names_a_bounded_number_of_types() {
+    let some = |count: u32| {
+        let types: Vec<_> = (1..=count).map(|it| it.to_string()).collect();
+        let types = types.join(",");
+        let text =
+            format!("name = \"some\"\nbase = \"teamtalk\"\n[message_types]\nsingle = [{types}]");
+        Dialect::parse(&text)
+    };
+    assert!(some(256).is_ok());
+    assert!(some(257).is_err());
+}
+
+#[test]
+fn what_is_published_is_for_a_group_as_the_receivers_say() {
+    let some = "name = \"some\"\nbase = \"teamtalk\"\n[message_types]\nsingle = [1, 0x13]\n\
+                group = [5]\n[fields.message]\nconversation = 7";
+    let some = Dialect::parse(some).expect("it can be read");
+    for (message_type, conversation) in [(5, 2), (0x13, 1)] {
+        let chat = route_dialect::Forwarded::Message(route_dialect::ChatMessage {
+            from_user_id: 1,
+            to_id: 2,
+            of_group: conversation == 2,
+            message_id: 1,
+            create_time: 1,
+            message_type,
+            content: b"",
+            attach_data: b"",
+        });
+        let mut published = Vec::new();
+        assert!(Dialect::published().write_forwarded(&mut published, &chat));
+        let mut written = Vec::new();
+        assert!(some.write_published(&mut written, &published));
+        let read = some.read_forwarded(0x0301, &written[16..]);
+        assert_eq!(read, Some(Ok(chat)));
+        assert!(!Dialect::standard().takes(&published));
+    }
 }

@@ -44,9 +44,29 @@ impl Dialect {
             return false;
         };
         match published.read_forwarded(Header::read(header).command, body) {
-            Some(Ok(read)) => self.write_forwarded(out, &read),
+            Some(Ok(mut read)) => {
+                if let Forwarded::Message(chat) = &mut read {
+                    chat.of_group = self.is_of_group(chat.message_type);
+                }
+                self.write_forwarded(out, &read)
+            }
             Some(Err(_)) | None => false,
         }
+    }
+
+    /// MsgServers of this dialect take this, which is published: as it is, and they have its type of client or
+    /// message.
+    pub fn takes(&self, pdu: &[u8]) -> bool {
+        let body = pdu.split_first_chunk::<HEADER_LEN>();
+        let read = body.and_then(|(header, body)| {
+            Self::published().read_forwarded(Header::read(header).command, body)
+        });
+        self.takes_published()
+            && match read {
+                Some(Ok(Forwarded::Message(chat))) => self.has_message_type(chat.message_type),
+                Some(Ok(Forwarded::KickUser(kick))) => self.class(kick.client_type).is_some(),
+                Some(Ok(_) | Err(_)) | None => true,
+            }
     }
 
     /// MsgServers of this dialect read what services publish as it is.
