@@ -311,7 +311,7 @@ def test_the_policy_for_pdus_is_the_gateways_allow_list():
     )
     routed = [it for it in built_in.split(",") if not ipaddress.ip_network(it).is_loopback]
     assert ranges("default") == routed
-    assert ranges("everything") == ["10.1.0.0/16", "10.2.0.0/16"]
+    assert ranges("everything") == ["10.1.0.0/16", "10.2.0.0/16", "fd00::/8"]
 
 
 def test_the_node_connects_to_nobody_and_gateways_to_the_node():
@@ -366,7 +366,11 @@ def test_flags_are_written_as_the_command_line_wants_them():
     given = container(find(objects_of("everything"), "Deployment", "-pdu-gateway"))["args"]
     assert "--lenient" in given
     assert "--max-connections=1000000" in given
-    assert [it for it in given if "allow-cidr" in it] == ["--allow-cidr=10.1.0.0/16", "--allow-cidr=10.2.0.0/16"]
+    assert [it for it in given if "allow-cidr" in it] == [
+        "--allow-cidr=10.1.0.0/16",
+        "--allow-cidr=10.2.0.0/16",
+        "--allow-cidr=fd00::/8",
+    ]
     off = workloads(render("mode=embedded", "gateway.flags.lenient=false"))
     assert not any("lenient" in it for it in container(off[0])["args"])
 
