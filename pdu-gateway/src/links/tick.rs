@@ -13,14 +13,23 @@ const TICK: Duration = Duration::from_secs(1);
 
 const PAUSED_TICK: Duration = Duration::from_millis(100);
 
+/// When this process has not run for so long, what it has not read says nothing about MsgServers: readers come first.
+const STOPPED: Duration = Duration::from_secs(3);
+
 /// Ticks for ever. Queries that were not answered for `query_timeout` are given up: their MsgServer has.
 pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
     let mut ticks = interval_at(Instant::now() + TICK, TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut last = gateway.clock.now();
     loop {
         let relief = Instant::now() + PAUSED_TICK;
         tokio::select! {
-            _ = ticks.tick() => tick(&gateway, query_timeout),
+            _ = ticks.tick() => {
+                let now = gateway.clock.now();
+                let stopped = now.saturating_sub(last) >= STOPPED;
+                last = now;
+                tick(&gateway, query_timeout, stopped);
+            }
             () = sleep_until(relief), if gateway.throttle.is_paused() => relieve(&gateway),
             // Looks again whether there is a pause.
             () = gateway.pressed.notified() => {}
@@ -28,10 +37,11 @@ pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
     }
 }
 
-fn tick(gateway: &Gateway, query_timeout: Duration) {
+/// `stopped`: until now this process did not run.
+fn tick(gateway: &Gateway, query_timeout: Duration, stopped: bool) {
     let now = gateway.clock.now();
     gateway.throttle.tick(now);
-    let paused = gateway.throttle.is_paused();
+    let paused = stopped || gateway.throttle.is_paused();
     let settings = &gateway.link_settings;
     let turn = |turn| gateway.turn(turn);
     gateway.links.tick(now, settings, paused, turn);

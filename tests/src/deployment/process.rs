@@ -152,6 +152,16 @@ impl Process {
         self.signal(Signal::SIGHUP);
     }
 
+    /// It does not run, as on a machine that is stopped, until it is [resumed](Self::resume).
+    pub fn suspend(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// It goes on.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     fn signal(&self, signal: Signal) {
         if self.is_alive() {
             // Fails only for a process that has ended.

@@ -6,7 +6,7 @@ use system_tests::deployment::{Deployment, FanOut, Setup};
 use system_tests::player::connection::{BARRIER_LIMIT, Connection, Options};
 use system_tests::player::messages::{self, SINGLE_TEXT};
 use system_tests::player::pdu::{Pdu, command};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, sleep};
 
 use crate::SOON;
 
@@ -19,6 +19,38 @@ const NOTICED: [Duration; 2] = [Duration::from_secs(11), Duration::from_secs(15)
 
 system_tests::in_both_setups! {
     the_other_connection_is_claimed_long_before_the_idle_time: play();
+    a_server_that_did_not_run_for_a_while_has_heard_everybody: suspend();
+}
+
+/// What came meanwhile is there to be read.
+async fn suspend(setup: Setup) {
+    let servers = Deployment::start(setup, FanOut::Directed).await;
+    let mut connections = Vec::new();
+    for claims in [true, false] {
+        let (address, list) = (servers.pdu_address(), messages::online(&[ANN]));
+        let connection =
+            Connection::of_msg_server(address, Options::from_loopback(20), claims, &list);
+        connections.push(connection.await.expect("it is served"));
+    }
+    for process in servers.processes() {
+        process.suspend();
+    }
+    let until = Instant::now() + NOTICED[1];
+    while Instant::now() < until {
+        let heartbeat = Pdu::bare(command::HEARTBEAT).encode();
+        for connection in &connections {
+            connection.write(&heartbeat).await.expect("it is connected");
+        }
+        sleep(BEAT / 2).await;
+    }
+    for process in servers.processes() {
+        process.resume();
+    }
+
+    for connection in &connections {
+        assert!(connection.barrier(BARRIER_LIMIT).await);
+        assert!(!connection.closes(Duration::from_secs(3)).await);
+    }
 }
 
 async fn play(setup: Setup) {
