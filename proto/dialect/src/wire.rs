@@ -127,15 +127,14 @@ pub(crate) fn put_message(out: &mut Vec<u8>, field: u32, body: impl FnOnce(&mut 
     // Room for the length of nearly all of them.
     out.push(0);
     body(out);
-    let mut length = Vec::new();
-    put_varint(
-        &mut length,
-        u32::try_from(out.len() - start - 1).unwrap_or(u32::MAX),
-    );
-    match length[..] {
-        [short] => out[start] = short,
-        _ => drop(out.splice(start..=start, length)),
+    let length = out.len() - start - 1;
+    if length < 0x80 {
+        out[start] = length as u8;
+        return;
     }
+    let mut long = Vec::new();
+    put_varint(&mut long, u32::try_from(length).unwrap_or(u32::MAX));
+    out.splice(start..=start, long);
 }
 
 fn put_varint(out: &mut Vec<u8>, mut value: u32) {
