@@ -1,6 +1,5 @@
 //! The frame of legacy PDUs: the header, and the ids of the commands.
 
-use prost::Message;
 use prost::bytes::{BufMut, Bytes, BytesMut};
 
 /// Bytes of the header, which the length in it includes.
@@ -74,11 +73,6 @@ impl Header {
 }
 
 /// A whole PDU with this body.
-pub fn encode(command: u16, sequence: u16, body: &impl Message) -> Bytes {
-    framed(command, sequence, &body.encode_to_vec())
-}
-
-/// A whole PDU with this body, whatever it is.
 pub fn framed(command: u16, sequence: u16, body: &[u8]) -> Bytes {
     let header = Header::new(command, sequence, body.len());
     let mut pdu = BytesMut::with_capacity(HEADER_LEN + body.len());
@@ -126,13 +120,11 @@ pub mod command {
 
 #[cfg(test)]
 mod tests {
-    use crate::legacy::im::server::ImRoleSet;
-
     use super::*;
 
     #[test]
     fn a_header_says_what_was_written() {
-        let pdu = encode(command::ROLE_SET, 0x1234, &ImRoleSet { master: 1 });
+        let pdu = framed(command::ROLE_SET, 0x1234, &[8, 1]);
 
         assert_eq!(
             &pdu[..],

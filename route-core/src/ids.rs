@@ -29,12 +29,7 @@ impl ClientType {
         ClientType { number, mobile }
     }
 
-    /// The class of mobile clients.
-    pub fn is_mobile(self) -> bool {
-        self.mobile
-    }
-
-    /// The other class.
+    /// The class of desktop clients.
     pub fn is_desktop(self) -> bool {
         !self.mobile
     }
@@ -89,7 +84,7 @@ mod tests {
     fn bit_0x10_makes_a_client_mobile() {
         assert!(ClientType::published(0x01).is_desktop());
         assert!(ClientType::published(0x21).is_desktop());
-        assert!(ClientType::published(0x11).is_mobile());
-        assert!(ClientType::published(0x13).is_mobile());
+        assert!(ClientType::published(0x11).mobile);
+        assert!(ClientType::published(0x13).mobile);
     }
 }

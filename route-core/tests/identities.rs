@@ -579,6 +579,20 @@ fn who_holds_much_the_same_succeeds_a_claimed_link_that_is_silent() {
 }
 
 #[test]
+fn who_is_heard_again_succeeds_the_silent_link_of_which_it_holds_much() {
+    let mut node = Node::new();
+    node.connects(1, HERE, true, &[1, 2, 3]);
+    node.connects(2, HERE, true, &[1, 2]);
+    node.connects(3, HERE, true, &[7, 8]);
+
+    assert_eq!(node.falls_silent(2), [0; 0]);
+    assert_eq!(node.falls_silent(1), [0; 0], "its successor is silent, too");
+    assert_eq!(node.falls_silent(3), [0; 0]);
+    assert_eq!(node.is_heard(3), [0; 0], "it is of another MsgServer");
+    assert_eq!(node.is_heard(2), [1]);
+}
+
+#[test]
 fn it_is_said_that_one_msg_server_is_taken_for_two() {
     let same = |node: &Node| {
         let said = node.said.iter();

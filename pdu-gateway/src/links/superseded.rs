@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
-use hashbrown::HashMap;
-use parking_lot::Mutex;
-use route_runtime::seldom::Seldom;
+use route_runtime::quota::Quota;
 
 use crate::links::peer::Peer;
 
-/// MsgServers that are told apart; beyond, all begin anew.
-const MOST: usize = 4096;
-
 /// What is to be logged of them, by the name of the MsgServer, else by its IP.
-#[derive(Debug, Default)]
-pub struct Superseded(Mutex<HashMap<String, Seldom>>);
+#[derive(Debug)]
+pub struct Superseded(Quota);
+
+impl Default for Superseded {
+    fn default() -> Self {
+        Superseded(Quota::new(1))
+    }
+}
 
 impl Superseded {
     /// One has. `Some` if that is to be said, with how many were left out.
@@ -22,11 +23,7 @@ impl Superseded {
             Some(name) => name.to_string(),
             None => peer.address.ip().to_string(),
         };
-        let mut seldom = self.0.lock();
-        if seldom.len() >= MOST && !seldom.contains_key(&whose) {
-            seldom.clear();
-        }
-        seldom.entry(whose).or_default().happened(now)
+        self.0.take(now, &whose, 1)
     }
 }
 

@@ -125,7 +125,7 @@ impl Session {
         while let Some(pdu) = self.framer.next(&mut data)? {
             self.complete = true;
             let command = self.dialect.command(pdu.header().command);
-            let kind = self.take(now, pdu, deeds);
+            let kind = self.take(now, pdu, command, deeds);
             tally[place(kind, command)] += 1;
         }
         Ok(())
@@ -141,7 +141,13 @@ impl Session {
         !self.complete && self.framer.pending() > 0
     }
 
-    fn take(&mut self, now: Duration, pdu: Pdu<'_>, deeds: &mut Vec<Deed>) -> Kind {
+    fn take(
+        &mut self,
+        now: Duration,
+        pdu: Pdu<'_>,
+        command: Option<Command>,
+        deeds: &mut Vec<Deed>,
+    ) -> Kind {
         let header = pdu.header();
         let (kind, entry) = match translate(&self.dialect, header.command, pdu.body()) {
             Meaning::Heartbeat => return Kind::Heartbeat,
@@ -178,8 +184,8 @@ impl Session {
                 if let Some(odd) = odd_type {
                     self.complain_of_type(&pdu, odd);
                 }
-                let kick = self.dialect.command(header.command) == Some(Command::KickUser);
-                let envelope = envelope(now, header, scope, user_ids, pdu, kick);
+                let is_kick = command == Some(Command::KickUser);
+                let envelope = envelope(now, header, scope, user_ids, pdu, is_kick);
                 (kind, Entry::Envelope(envelope))
             }
             Meaning::Unreadable { error, presence } => {
@@ -229,9 +235,9 @@ fn envelope(
     scope: AudienceScope,
     user_ids: Vec<u32>,
     pdu: Pdu<'_>,
-    kick: bool,
+    is_kick: bool,
 ) -> Envelope {
-    let read_at_micros = if kick {
+    let read_at_micros = if is_kick {
         // 0 would say that its age does not matter.
         micros(now).cast_unsigned().max(1)
     } else {

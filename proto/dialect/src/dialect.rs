@@ -1,6 +1,5 @@
 //! A dialect: what the commands of a fork are, and how its bodies are read and written.
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use route_proto::pdu::{HEADER_LEN, Header};
@@ -34,7 +33,8 @@ pub struct Dialect {
     meanings: Vec<(u16, Meaning)>,
     /// By message and field.
     places: [[Stands; MAX_FIELDS]; MESSAGES],
-    constants: BTreeMap<usize, Vec<u8>>,
+    /// What else is written, by message.
+    constants: [Vec<u8>; MESSAGES],
     /// By type.
     client_types: [Option<Class>; 256],
     message_types: MessageTypes,
@@ -389,9 +389,7 @@ impl Dialect {
 
     /// Appends what else such a message has to have here.
     pub(crate) fn put_constants(&self, out: &mut Vec<u8>, message: Message) {
-        if let Some(constants) = self.constants.get(&(message as usize)) {
-            out.extend_from_slice(constants);
-        }
+        out.extend_from_slice(&self.constants[message as usize]);
     }
 
     /// Appends a whole PDU whose body is written by `body`. False, and nothing is appended, if this dialect has no such

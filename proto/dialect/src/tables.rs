@@ -1,6 +1,5 @@
 //! What a definition says, as tables; and what it cannot say.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use crate::command::Command;
@@ -155,11 +154,11 @@ pub(crate) fn places(
 pub(crate) fn constants(
     definition: &Definition,
     places: &[[Stands; MAX_FIELDS]; MESSAGES],
-) -> Result<BTreeMap<usize, Vec<u8>>, DefinitionError> {
-    let mut written = BTreeMap::new();
+) -> Result<[Vec<u8>; MESSAGES], DefinitionError> {
+    let mut written = [const { Vec::new() }; MESSAGES];
     for (message, constants) in &definition.constants {
         let at = message_named("constants", message)?;
-        let out: &mut Vec<u8> = written.entry(at).or_default();
+        let out = &mut written[at];
         for (number, constant) in constants {
             check_field_number(number.0, format_args!("constants.{message}"))?;
             let meant = places[at].iter().position(|it| it.number == number.0);

@@ -216,6 +216,11 @@ impl Links {
         named && a.rival != Some(b.id) && b.rival != Some(a.id)
     }
 
+    /// They are, or may be, of one MsgServer.
+    pub(crate) fn are_kin(&self, a: u32, b: u32) -> bool {
+        a != b && (self.are_one(a, b) || self.may_be_one(a, b))
+    }
+
     /// They have one name, and are known to be of two MsgServers.
     pub(crate) fn are_rivals(&mut self, a: u32, b: u32) {
         (self[a].rival, self[b].rival) = (Some(self[b].id), Some(self[a].id));

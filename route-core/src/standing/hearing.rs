@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Standing;
+use crate::links::Part;
 
 /// A MsgServer whose link was closed is back within this time: after 4 s, or 8, or less if it had
 /// another connection.
@@ -23,6 +24,21 @@ pub(super) fn rival(standing: Standing<'_>, slot: u32, now: Duration) -> Option<
         links.are_one(slot, *leader) && other.is_claimed() && fights && is_heard
     };
     standing.leaders(slot).find(is_rival)
+}
+
+/// Silent links whose place this one may take, or that it may show to be cut.
+pub(super) fn silent_before(standing: Standing<'_>, slot: u32) -> Vec<u32> {
+    let links = standing.links();
+    let link = &links[slot];
+    let is_compared = |leader: u32| !links.is_crowded(slot) || links.are_one(slot, leader);
+    let is_before = |leader: &u32| match link.part() {
+        _ if link.supersedes == Some(links[*leader].id) => true,
+        Some(Part::Waiting { stand_in }) => stand_in == *leader,
+        Some(Part::Shadow) => is_compared(*leader),
+        Some(Part::Active) | None => false,
+    };
+    let silent = standing.leaders(slot).filter(|it| links[*it].silent);
+    silent.filter(is_before).collect()
 }
 
 /// The link that takes the place of this claimed one because nothing is heard of it.

@@ -72,12 +72,16 @@ impl Parts<'_> {
 
     /// Nothing is heard of a link, or something is again.
     pub(crate) fn silence(&mut self, slot: u32, sequence: u64, silent: bool, effect: Effect) {
-        let links = &mut self.routing.presence.links;
-        links[slot].silent = silent;
-        let id = links[slot].id;
+        let link = &mut self.routing.presence.links[slot];
+        link.silent = silent;
+        let id = link.id;
         // One that is heard again may be what tells that another one is cut.
-        let concerned = links.concerned(slot);
-        for silent in concerned.into_iter().chain([slot]) {
+        let judged = if silent {
+            vec![slot]
+        } else {
+            hearing::silent_before(self.standing(), slot)
+        };
+        for silent in judged {
             if let Some(heir) = hearing::successor(self.standing(), silent) {
                 self.inherit(silent, heir, Cause::entry(id, sequence), effect);
             } else if hearing::is_cut(self.standing(), silent) {

@@ -28,7 +28,7 @@ fn double(presence: &Presence, slot: u32) -> Option<u32> {
     let (links, sessions) = (&presence.links, &presence.sessions);
     let is_stranger = |other: &u32| {
         let is_here = links[*other].is_open() && !links.is_detached(*other);
-        *other != slot && is_here && !links.kin(slot).any(|kin| kin == *other)
+        *other != slot && is_here && !links.are_kin(slot, *other)
     };
     let mut sampled = 0;
     let mut shared: Vec<(u32, usize)> = Vec::new();

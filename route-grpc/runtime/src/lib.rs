@@ -11,6 +11,7 @@
 //! | [`readiness`] | whether work is welcome, and why not |
 //! | [`probes`] | the port that probes and Prometheus ask |
 //! | [`seldom`] | log lines about what may happen often |
+//! | [`quota`] | the same, of each of many |
 //! | [`life`] | the name of one life of a process |
 //! | [`shutdown`] | drain, then end by a deadline |
 //!
@@ -23,6 +24,7 @@ pub mod http2;
 pub mod life;
 pub mod listen;
 pub mod probes;
+pub mod quota;
 pub mod readiness;
 pub mod seldom;
 pub mod shutdown;

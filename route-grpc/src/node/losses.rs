@@ -4,13 +4,21 @@
 use std::time::Duration;
 
 use route_core::Loss;
+use route_runtime::quota::Quota;
 use tracing::warn;
 
-use super::quota::Quota;
+/// Lines a minute and identity.
+const LINES: u32 = 10;
 
 /// What has been said of each identity.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Losses(Quota);
+
+impl Default for Losses {
+    fn default() -> Self {
+        Losses(Quota::new(LINES))
+    }
+}
 
 impl Losses {
     /// This has happened.

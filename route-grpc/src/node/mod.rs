@@ -14,7 +14,6 @@ mod log;
 mod losses;
 mod observed;
 pub(crate) mod position;
-mod quota;
 mod routing;
 mod transaction;
 mod transitions;

@@ -4,14 +4,23 @@
 use std::time::Duration;
 
 use route_core::{Transition, TransitionKind};
+use route_runtime::quota::Quota;
 use tracing::{info, warn};
 
-use super::quota::Quota;
 use crate::metrics::Metrics;
 
+/// Lines a minute and identity.
+const LINES: u32 = 10;
+
 /// What has been said of each identity.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Transitions(Quota);
+
+impl Default for Transitions {
+    fn default() -> Self {
+        Transitions(Quota::new(LINES))
+    }
+}
 
 impl Transitions {
     /// This has happened.
@@ -20,43 +29,47 @@ impl Transitions {
         let Some(left_out) = self.0.take(now, &it.identity, 1) else {
             return;
         };
-        if it.kind == TransitionKind::SharesName {
-            warn!(
+        match it.kind {
+            TransitionKind::SharesName => warn!(
                 msg_server = it.identity,
                 peer = %it.peer,
                 other = it.other.map(tracing::field::display),
+                left_out,
                 "two MsgServers have one name: give each its own, by pdu-gateway --listen ADDR=NAME or --msg-server NAME=IP"
-            );
-            return;
-        }
-        if it.kind == TransitionKind::SameUsers {
-            warn!(
+            ),
+            TransitionKind::SameUsers => warn!(
                 msg_server = it.identity,
                 link = %it.link,
                 peer = %it.peer,
                 other = it.other.map(tracing::field::display),
+                left_out,
                 "two links hold the same users, but count as two MsgServers': if they are one's, give both one name, by \
                  pdu-gateway --listen ADDR=NAME or --msg-server NAME=IP,IP"
-            );
-            return;
-        }
-        if it.kind == TransitionKind::Crowds {
-            warn!(
+            ),
+            TransitionKind::Crowds => warn!(
                 peer = %it.peer,
+                left_out,
                 "too many connections from one address to tell its MsgServers apart: name them, by pdu-gateway --listen \
                  ADDR=NAME or --msg-server NAME=IP"
-            );
-            return;
+            ),
+            TransitionKind::Claims
+            | TransitionKind::Succeeds
+            | TransitionKind::StandsIn
+            | TransitionKind::Supersedes
+            | TransitionKind::LeavesSeat
+            | TransitionKind::SeatEnds
+            | TransitionKind::Stands
+            | TransitionKind::FallsSilent
+            | TransitionKind::Follows => info!(
+                msg_server = it.identity,
+                link = %it.link,
+                peer = %it.peer,
+                sessions = it.sessions,
+                other = it.other.map(tracing::field::display),
+                left_out,
+                "link {}",
+                it.kind
+            ),
         }
-        info!(
-            msg_server = it.identity,
-            link = %it.link,
-            peer = %it.peer,
-            sessions = it.sessions,
-            other = it.other.map(tracing::field::display),
-            left_out,
-            "link {}",
-            it.kind
-        );
     }
 }

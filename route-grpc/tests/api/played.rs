@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::Bytes;
+use prost::Message as _;
 use route_proto::attach::v1::attach_service_client::AttachServiceClient;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
@@ -428,7 +429,7 @@ pub(crate) fn chat(from: u32, to: u32, content: &[u8]) -> Envelope {
         command: command::MESSAGE.into(),
         scope: AudienceScope::Users.into(),
         user_ids: vec![from, to],
-        pdu: pdu::encode(command::MESSAGE, 9, &body),
+        pdu: pdu::framed(command::MESSAGE, 9, &body.encode_to_vec()),
         ..Envelope::default()
     }
 }

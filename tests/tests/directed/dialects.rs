@@ -14,7 +14,7 @@ use route_proto::v1::{
     self as api, BatchGetUserStatusRequest, Event, PublishRequest, Status, SubscribeRequest,
 };
 use system_tests::deployment::process::Surroundings;
-use system_tests::deployment::{Deployment, FanOut, Setup, admin, ports, start_gateway};
+use system_tests::deployment::{Deployment, FanOut, Setup, admin, ports, ready, start_gateway};
 use system_tests::dice::Dice;
 use system_tests::forks::{
     Concerns, Sample, app_ids, proto3, server_commands_at_0x08xx as server_commands,
@@ -204,16 +204,10 @@ async fn two_dialects_in_one_site() {
     let [pdu, probes] = ports::free().expect("free ports");
     let upstream = format!("--upstream=http://{}", site.servers.grpc_address());
     let flags = [upstream, "--client-types=0x21".to_owned()];
-    let _second = start_gateway(&Surroundings::default(), pdu, probes, &flags).expect("a gateway");
-    let dan = timeout(LIMIT, async {
-        loop {
-            match Site::connect(pdu, 9, TEAMTALK, DAN).await {
-                Some(dan) => break dan,
-                None => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-    });
-    let dan = dan.await.expect("the second gateway listens");
+    let second = start_gateway(&Surroundings::default(), pdu, probes, &flags).expect("a gateway");
+    ready(probes, [&second]).await.expect("it attaches");
+    let dan = Site::connect(pdu, 9, TEAMTALK, DAN).await;
+    let dan = dan.expect("the second gateway listens");
     each_is_told_in_its_own_way(&site, &dan).await;
 
     // Cat is on either side now.

@@ -154,7 +154,7 @@ pub(super) fn gateway_id(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// A built-in dialect, or the definition in a file.
+/// A number of one byte, decimal or hexadecimal.
 pub(super) fn client_type(text: &str) -> Result<u8, &'static str> {
     let parsed = match text.strip_prefix("0x") {
         Some(hex) => u8::from_str_radix(hex, 16),
