@@ -18,6 +18,7 @@ use crate::gateways::clock_offset::signed;
 use crate::gateways::hello::Hello;
 use crate::gateways::ingest::Effects;
 use crate::gateways::queue::Retention;
+use crate::gateways::reach::Parting;
 use crate::node::Node;
 use crate::refusal::Refusal;
 
@@ -88,12 +89,12 @@ impl GatewayStream {
         let end = tokio::select! {
             biased;
             // Superseded or too slow: whoever decided that has said so to the stream.
-            () = stream_end.cancelled() => Ok(()),
-            () = abandoned.cancelled() => Ok(()),
+            () = stream_end.cancelled() => Ok(End::Broken),
+            () = abandoned.cancelled() => Ok(End::Broken),
             () = draining.cancelled() => Err(Refusal::DRAINING),
             end = self.take_uplinks(&hello) => end,
         };
-        self.detach(&hello, end.err(), &hangup);
+        self.detach(&hello, end, &hangup);
     }
 
     fn log_refusal(&self, refusal: &Refusal, hangup: &Hangup) {
@@ -108,7 +109,7 @@ impl GatewayStream {
     }
 
     /// Applies batches until the stream ends (Ok) or breaks the protocol.
-    async fn take_uplinks(&mut self, hello: &Hello) -> Result<(), Refusal> {
+    async fn take_uplinks(&mut self, hello: &Hello) -> Result<End, Refusal> {
         while let Some(request) = self.requests.next().await {
             let uplink = match request {
                 Ok(request) => match request.frame {
@@ -124,7 +125,7 @@ impl GatewayStream {
                 Err(status) => {
                     let problem = http2::broken(&status).unwrap_or_else(|| status.to_string());
                     info!(gateway = hello.id, problem, "attach stream broke");
-                    return Ok(());
+                    return Ok(End::Broken);
                 }
             };
             let entries = uplink.entries.len();
@@ -135,7 +136,7 @@ impl GatewayStream {
                 tokio::task::yield_now().await;
             }
         }
-        Ok(())
+        Ok(End::Finished)
     }
 
     /// Applies one batch under one lock, or keeps it while the node does not know all links.
@@ -201,8 +202,10 @@ impl GatewayStream {
     }
 
     /// The stream is over, for a reason of the node's or none.
-    fn detach(&self, hello: &Hello, refusal: Option<Refusal>, hangup: &Hangup) {
+    fn detach(&self, hello: &Hello, end: Result<End, Refusal>, hangup: &Hangup) {
         let node = &self.node;
+        let has_finished = matches!(end, Ok(End::Finished));
+        let refusal = end.err();
         if let Some(refusal) = &refusal {
             node.metrics.attach_refused(refusal);
         }
@@ -213,9 +216,13 @@ impl GatewayStream {
                 .gateways
                 .open_links(hello.incarnation)
                 .unwrap_or(0);
-            let hung_up = hangup.has_happened();
+            let parting = match hangup.has_happened() {
+                _ if has_finished && links == 0 => Parting::Finished,
+                true => Parting::HungUp,
+                false => Parting::Broken,
+            };
             let detached =
-                transaction.detach(now, hello.incarnation, hello.attempt, hung_up, refusal);
+                transaction.detach(now, hello.incarnation, hello.attempt, parting, refusal);
             (detached, links)
         });
         if !detached {
@@ -236,6 +243,15 @@ impl GatewayStream {
         node.gateways_changed.notify_waiters();
         node.chores_changed();
     }
+}
+
+/// How a stream is over that has broken no rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The gateway has ended it, as one does that stops.
+    Finished,
+    /// For another reason.
+    Broken,
 }
 
 /// Whether more can be kept of a gateway while the node does not know all links.

@@ -32,7 +32,7 @@ use crate::trace::Traced;
 pub(crate) use gateway::Gateway;
 use hello::{Admission, Hello, Objection};
 use past::Past;
-use reach::{Event, Reach};
+use reach::{Event, Parting, Reach};
 
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
 pub(crate) const MAX_GATEWAYS: usize = 1024;
@@ -170,14 +170,13 @@ impl Gateways {
         }
     }
 
-    /// The stream of this attempt has ended, because the gateway has hung up or for another reason. True if the gateway is
-    /// detached by that, false if it already was or if a newer stream has taken over.
+    /// The stream of this attempt has ended. True if the gateway is detached by that, false if it already was or if a newer stream has taken over.
     pub(crate) fn detach(
         &mut self,
         now: Duration,
         incarnation: u64,
         attempt: u64,
-        hung_up: bool,
+        parting: Parting,
         reason: Option<Status>,
     ) -> bool {
         if self.of_stream(incarnation, attempt).is_none() {
@@ -185,7 +184,7 @@ impl Gateways {
         }
         self.end_stream(incarnation, reason);
         if let Some(gateway) = self.by_incarnation.get_mut(&incarnation) {
-            gateway.meet(Event::Detached { hung_up }, now, &self.limits);
+            gateway.meet(Event::Detached(parting), now, &self.limits);
         }
         self.set_congested(incarnation, false);
         true
@@ -303,9 +302,11 @@ impl Gateways {
         deadlines.flatten().filter(|at| *at > now).min()
     }
 
-    /// Ids of all gateways that the node has, sorted.
+    /// Ids of all gateways that the node has, sorted, but those that have finished: nobody has to wait for them.
     pub(crate) fn roster(&self) -> Vec<String> {
-        let mut ids: Vec<_> = self.by_id.keys().cloned().collect();
+        let all = self.by_incarnation.values();
+        let awaited = all.filter(|gateway| gateway.reach().is_awaited());
+        let mut ids: Vec<_> = awaited.map(|gateway| gateway.id().to_owned()).collect();
         ids.sort_unstable();
         ids
     }

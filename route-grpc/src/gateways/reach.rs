@@ -21,7 +21,20 @@ pub(crate) enum Reach {
         /// From then on nobody waits for what it might give back: it has hung up, as a process that
         /// is gone does.
         departs: Option<Duration>,
+        /// It may come back. One that has finished does not.
+        may_return: bool,
     },
+}
+
+/// How the stream of a gateway ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Parting {
+    /// The gateway ended it, and had no link left: it stops.
+    Finished,
+    /// The gateway has hung up.
+    HungUp,
+    /// Anything else.
+    Broken,
 }
 
 /// What happens to it.
@@ -33,8 +46,8 @@ pub(super) enum Event {
     CaughtUp,
     /// It was looked at, and has taken nothing for so long.
     Looked { idle: Duration },
-    /// The stream has ended, because the gateway has hung up or for another reason.
-    Detached { hung_up: bool },
+    /// The stream has ended.
+    Detached(Parting),
 }
 
 impl Reach {
@@ -50,15 +63,17 @@ impl Reach {
                     Self::Here
                 }
             }
-            (Event::Detached { hung_up }, Self::CatchingUp | Self::Here | Self::Silent) => {
+            (Event::Detached(parting), Self::CatchingUp | Self::Here | Self::Silent) => {
+                let hung_up = parting == Parting::HungUp;
                 Self::Away {
                     until: now + limits.grace,
                     departs: hung_up.then_some(now + limits.departed_wait),
+                    may_return: parting != Parting::Finished,
                 }
             }
             (Event::CaughtUp, Self::Here | Self::Silent | Self::Away { .. })
             | (Event::Looked { .. }, Self::CatchingUp | Self::Away { .. })
-            | (Event::Detached { .. }, Self::Away { .. }) => self,
+            | (Event::Detached(_), Self::Away { .. }) => self,
         }
     }
 
@@ -84,6 +99,14 @@ impl Reach {
             Self::Here => route_core::Reach::Here,
             Self::CatchingUp | Self::Silent => route_core::Reach::Silent,
             Self::Away { .. } => route_core::Reach::Away,
+        }
+    }
+
+    /// It is here, or may come back.
+    pub(super) fn is_awaited(self) -> bool {
+        match self {
+            Self::CatchingUp | Self::Here | Self::Silent => true,
+            Self::Away { may_return, .. } => may_return,
         }
     }
 
@@ -161,19 +184,31 @@ mod tests {
 
     #[test]
     fn one_that_is_away_stays_so_until_it_attaches() {
-        let away = Event::Detached { hung_up: false };
-        let until = NOW + LIMITS.grace;
-        let departs = None;
+        let away = Event::Detached(Parting::Broken);
+        let hung_up = Event::Detached(Parting::HungUp);
+        let expected = |departs, may_return| Reach::Away {
+            until: NOW + LIMITS.grace,
+            departs,
+            may_return,
+        };
 
         let reach = after(&[away]);
-        assert_eq!(reach, Reach::Away { until, departs });
-        for event in [Event::CaughtUp, IDLE, Event::Detached { hung_up: true }] {
+        assert_eq!(reach, expected(None, true));
+        for event in [Event::CaughtUp, IDLE, hung_up] {
             assert_eq!(reach.after(event, NOW * 2, &LIMITS), reach);
         }
         let departs = Some(NOW + LIMITS.departed_wait);
-        let hung_up = after(&[Event::CaughtUp, Event::Detached { hung_up: true }]);
-        assert_eq!(hung_up, Reach::Away { until, departs });
+        assert_eq!(after(&[Event::CaughtUp, hung_up]), expected(departs, true));
         assert_eq!(after(&[away, Event::Attached]), Reach::CatchingUp);
+    }
+
+    #[test]
+    fn one_that_has_finished_is_not_awaited() {
+        let finished = after(&[Event::CaughtUp, Event::Detached(Parting::Finished)]);
+
+        assert!(!finished.is_awaited());
+        assert!(after(&[Event::Detached(Parting::HungUp)]).is_awaited());
+        assert!(after(&[Event::Detached(Parting::Finished), Event::Attached]).is_awaited());
     }
 
     #[test]

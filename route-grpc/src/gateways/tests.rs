@@ -20,7 +20,7 @@ fn a_gateway_comes_back_only_with_a_higher_attempt() {
     assert_eq!(judge(&gateways, 2), Err(Objection::Superseded));
     assert_eq!(judge(&gateways, 3), Ok(Admission::Resumed));
 
-    assert!(gateways.detach(NOW, 7, 2, false, None));
+    assert!(gateways.detach(NOW, 7, 2, Parting::Broken, None));
     assert_eq!(judge(&gateways, 2), Err(Objection::Superseded));
     assert_eq!(judge(&gateways, 3), Ok(Admission::Resumed));
 }
@@ -35,7 +35,7 @@ fn a_restarted_gateway_replaces_its_old_life_once_that_is_off_the_line() {
         gateways.judge(&newer, false),
         Err(Objection::IdInUse { holder })
     );
-    gateways.detach(NOW, 7, 1, false, None);
+    gateways.detach(NOW, 7, 1, Parting::Broken, None);
     assert_eq!(gateways.judge(&newer, false), Ok(Admission::Replaces(7)));
 
     gateways.remove(7);
@@ -50,7 +50,7 @@ fn who_is_gone_outranks_nobody() {
     // Its clock was ahead when it started, and has been set right.
     let restarted = hello("a", 6, 1);
 
-    gateways.detach(NOW, 7, 3, true, None);
+    gateways.detach(NOW, 7, 3, Parting::HungUp, None);
     assert_eq!(
         gateways.judge(&restarted, false),
         Ok(Admission::Replaces(7))
@@ -99,7 +99,7 @@ fn a_detached_gateway_is_lost_when_its_grace_is_over() {
     let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
 
     assert_eq!(gateways.next_deadline(NOW), None);
-    gateways.detach(NOW, 7, 1, false, None);
+    gateways.detach(NOW, 7, 1, Parting::Broken, None);
 
     assert_eq!(gateways.next_deadline(NOW), Some(NOW + GRACE));
     assert!(gateways.lost(NOW + GRACE / 2).is_empty());
@@ -111,9 +111,9 @@ fn one_that_has_hung_up_departs_sooner_unless_it_comes_back() {
     let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1), ("c", 9, 1)]);
     let departed = NOW + DEPARTED_WAIT;
 
-    gateways.detach(NOW, 7, 1, true, None);
-    gateways.detach(NOW, 8, 1, false, None);
-    gateways.detach(NOW, 9, 1, true, None);
+    gateways.detach(NOW, 7, 1, Parting::HungUp, None);
+    gateways.detach(NOW, 8, 1, Parting::Broken, None);
+    gateways.detach(NOW, 9, 1, Parting::HungUp, None);
     gateways.resume(NOW, &hello("c", 9, 2), CancellationToken::new());
 
     assert_eq!(gateways.next_deadline(NOW), Some(departed));
@@ -131,7 +131,7 @@ fn a_new_stream_ends_the_old_one_and_the_old_one_cannot_detach_it() {
     gateways.resume(NOW, &hello("a", 7, 2), CancellationToken::new());
 
     assert!(old.is_cancelled());
-    assert!(!gateways.detach(NOW, 7, 1, false, None));
+    assert!(!gateways.detach(NOW, 7, 1, Parting::Broken, None));
     assert!(gateways.of_stream(7, 1).is_none());
     assert!(gateways.of_stream(7, 2).is_some());
 }
@@ -147,7 +147,7 @@ fn a_congested_gateway_throttles_the_others_until_it_recovers_or_goes() {
     assert_eq!(throttled(&gateways), [true, true]);
     gateways.set_congested(7, false);
     assert_eq!(throttled(&gateways), [true, false]);
-    gateways.detach(NOW, 8, 1, false, None);
+    gateways.detach(NOW, 8, 1, Parting::Broken, None);
     assert_eq!(throttled(&gateways), [false, false]);
 }
 

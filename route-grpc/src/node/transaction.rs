@@ -12,6 +12,7 @@ use crate::gateways::clock_offset::ClockOffset;
 use crate::gateways::confirmations::{Batch, Confirmations};
 use crate::gateways::ingest::{self, Effects, OpenQuery};
 use crate::gateways::queue::HeldRun;
+use crate::gateways::reach::Parting;
 use crate::gateways::wire::read_run;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
@@ -120,16 +121,18 @@ impl Transaction<'_> {
         now: Duration,
         incarnation: u64,
         attempt: u64,
-        hung_up: bool,
+        parting: Parting,
         reason: Option<Refusal>,
     ) -> bool {
         let status = reason.map(Into::into);
         let gateways = &mut self.gateways;
-        let detached = gateways.detach(now, incarnation, attempt, hung_up, status);
+        let detached = gateways.detach(now, incarnation, attempt, parting, status);
         if detached {
             self.learn_reach(incarnation);
             if let Some(cold_start) = &mut self.cold_start {
                 cold_start.forget(incarnation);
+            } else if parting == Parting::Finished {
+                self.gateways.announce_roster(None);
             }
         }
         detached
@@ -141,7 +144,7 @@ impl Transaction<'_> {
             return false;
         };
         let attempt = gateway.attempt();
-        self.detach(now, incarnation, attempt, false, Some(refusal))
+        self.detach(now, incarnation, attempt, Parting::Broken, Some(refusal))
     }
 
     /// A gateway has been away for too long, or begins a new life: its links end, and what it has not taken goes to their

@@ -447,6 +447,26 @@ async fn every_gateway_knows_the_roster() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_has_finished_is_in_no_roster() {
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let mut b = Played::attach(&site, "b").await;
+    b.open_with(1, &[1]).await;
+    let mut c = Played::attach(&site, "c").await;
+    a.until(|a| a.roster == ["a", "b", "c"]).await;
+
+    b.finish();
+    assert!(b.end().await.is_none());
+    c.finish();
+    assert!(c.end().await.is_none());
+
+    // One that leaves a link behind may come back.
+    a.until(|a| a.roster == ["a", "b"]).await;
+    let d = Played::attach(&site, "d").await;
+    assert_eq!(d.roster, ["a", "b", "d"]);
+}
+
+#[tokio::test]
 async fn an_embedded_gateway_is_served_by_the_same_function() {
     let site = Site::start().await;
     let greeting = AttachRequest {

@@ -151,7 +151,7 @@ impl Played {
             panic!("the first message is no welcome");
         };
         let takes = Arc::new(AtomicBool::new(true));
-        let (up, taken) = (requests.clone(), Arc::clone(&takes));
+        let (up, taken) = (requests.downgrade(), Arc::clone(&takes));
         let (down, received) = mpsc::unbounded_channel();
         let pump = tokio::spawn(pump(responses, up, taken, down));
         Ok(Self {
@@ -179,6 +179,11 @@ impl Played {
     }
 
     // ---- up
+
+    /// Ends its side of the stream.
+    pub(crate) fn finish(&mut self) {
+        self.requests = mpsc::channel(1).0;
+    }
 
     pub(crate) async fn send(&self, uplink: Uplink) {
         let request = AttachRequest {
@@ -358,7 +363,7 @@ impl Played {
 /// Takes what comes at once, as a gateway does, whether or not the test looks at it.
 async fn pump(
     mut responses: Streaming<AttachResponse>,
-    up: mpsc::Sender<AttachRequest>,
+    up: mpsc::WeakSender<AttachRequest>,
     takes: Arc<AtomicBool>,
     down: mpsc::UnboundedSender<Result<AttachResponse, Status>>,
 ) {
@@ -372,8 +377,10 @@ async fn pump(
                 ..Uplink::default()
             };
             let frame = Some(attach_request::Frame::Uplink(uplink));
-            // The stream may be ending.
-            let _ = up.send(AttachRequest { frame }).await;
+            if let Some(up) = up.upgrade() {
+                // The stream may be ending.
+                let _ = up.send(AttachRequest { frame }).await;
+            }
         }
         let over = response.is_err();
         if down.send(response).is_err() || over {

@@ -1,10 +1,13 @@
 //! The parts that links play, and how they change: what [`Standing`] decides is carried out.
 
+mod following;
+mod silence;
+
 use std::time::Duration;
 
-use super::differences::{differences, of_one};
+use super::differences::differences;
 use super::inheritance::take_place;
-use super::{DOUBT, Due, Outcome, Return, Standing, hearing, transitions};
+use super::{Due, Outcome, Return, Standing, transitions};
 use crate::change::{CloseReason, Effect, micros};
 use crate::ending::Ending;
 use crate::event_log::ChangeReason;
@@ -70,28 +73,6 @@ impl Parts<'_> {
         self.regroup(slot);
     }
 
-    /// Nothing is heard of a link, or something is again.
-    pub(crate) fn silence(&mut self, slot: u32, sequence: u64, silent: bool, effect: Effect) {
-        let link = &mut self.routing.presence.links[slot];
-        link.silent = silent;
-        let id = link.id;
-        // One that is heard again may be what tells that another one is cut.
-        let judged = if silent {
-            vec![slot]
-        } else {
-            hearing::silent_before(self.standing(), slot)
-        };
-        for silent in judged {
-            if let Some(heir) = hearing::successor(self.standing(), silent) {
-                self.inherit(silent, heir, Cause::entry(id, sequence), effect);
-            } else if hearing::is_cut(self.standing(), silent) {
-                self.notes(silent, TransitionKind::FallsSilent, None);
-                let id = self.routing.presence.links[silent].id;
-                self.routing.out.close(id);
-            }
-        }
-    }
-
     /// A link that was known before is back with its table.
     pub(crate) fn restored(&mut self, slot: u32) {
         let links = &self.routing.presence.links;
@@ -116,23 +97,6 @@ impl Parts<'_> {
             Return::Stands => {}
         }
         self.regroup(slot);
-    }
-
-    /// A client of a link came or went: another part may be due.
-    pub(crate) fn updated(&mut self, slot: u32) {
-        if !self.routing.presence.links.compares(slot) {
-            return;
-        }
-        for slot in self.routing.presence.links.followers(slot) {
-            self.ask(slot);
-        }
-    }
-
-    /// Whether a link plays the part that is due.
-    fn ask(&mut self, slot: u32) {
-        let part = self.routing.presence.links[slot].part();
-        let due = self.standing().due(slot, self.now);
-        self.doubt(slot, part.map(Due::Now) != Some(due));
     }
 
     /// A link's first list is complete.
@@ -222,29 +186,6 @@ impl Parts<'_> {
         self.dispel();
     }
 
-    /// What has contradicted a link's part for long enough changes it.
-    fn dispel(&mut self) {
-        let links = &self.routing.presence.links;
-        let due = links
-            .doubted()
-            .take_while(|(since, _)| *since + DOUBT <= self.now);
-        let due: Vec<u32> = due.map(|(_, slot)| slot).collect();
-        for slot in due {
-            let links = &mut self.routing.presence.links;
-            links.doubt(slot, None);
-            let standing = self.standing();
-            if !standing.is_known() {
-                self.doubt(slot, true);
-                continue;
-            }
-            let part = standing.due(slot, self.now).settled();
-            if self.routing.presence.links.follows(slot) && self.play(slot, part) {
-                self.notes(slot, transitions::of_part(part), None);
-                self.tell_of(slot);
-            }
-        }
-    }
-
     /// Nobody has claimed a seat.
     fn vacate(&mut self, slot: u32) {
         match self.standing().vacancy(slot) {
@@ -257,26 +198,6 @@ impl Parts<'_> {
             }
             Outcome::Ends => self.seat_ends(slot),
         }
-    }
-
-    /// The part of a link has changed, and nobody has reported anything: its users are told of.
-    fn tell_of(&mut self, slot: u32) {
-        let told = of_one(self.routing.presence, slot);
-        let mut cause = self.cause_of_node();
-        for (client, status) in told {
-            self.routing.notify(&mut cause, client, status);
-        }
-    }
-
-    /// Of two MsgServers with one name, both stand: else each would have the other one's links closed.
-    fn find_rival(&mut self, slot: u32) {
-        let Some(rival) = hearing::rival(self.standing(), slot, self.now) else {
-            return;
-        };
-        let links = &mut self.routing.presence.links;
-        links.are_rivals(slot, rival);
-        let other = links[rival].id;
-        self.notes(slot, TransitionKind::SharesName, Some(other));
     }
 
     /// `to` takes the place of `from`: presence, deliveries, and notices for the differences.
@@ -336,50 +257,6 @@ impl Parts<'_> {
             }
         }
         self.regroup_all(kin, None);
-    }
-
-    /// What this link has listed or claimed concerns its MsgServer's others.
-    fn regroup(&mut self, slot: u32) {
-        let followers = self.routing.presence.links.followers(slot);
-        self.regroup_all(&followers, Some(slot));
-    }
-
-    /// Unclaimed links play the part that is due. `decided`: by what this link has listed or claimed.
-    fn regroup_all(&mut self, slots: &[u32], decided: Option<u32>) {
-        for slot in slots {
-            if !self.routing.presence.links.follows(*slot) {
-                continue;
-            }
-            if self.standing().may_stay(*slot, self.now, decided) {
-                self.ask(*slot);
-                continue;
-            }
-            let due = self.standing().due(*slot, self.now);
-            self.play(*slot, due.part());
-            self.doubt(*slot, due == Due::Doubted);
-        }
-    }
-
-    /// Whether that is another part than before.
-    fn play(&mut self, slot: u32, part: Part) -> bool {
-        if self.routing.presence.links[slot].part() == Some(part) {
-            return false;
-        }
-        if part == Part::Active {
-            self.activate(slot, ChangeReason::Role);
-        } else {
-            self.step_back(slot, part);
-        }
-        true
-    }
-
-    /// It has been asked for the part of this link.
-    fn doubt(&mut self, slot: u32, doubts: bool) {
-        let tie = self.standing().tie(slot);
-        let links = &mut self.routing.presence.links;
-        links[slot].tied = tie.or(links[slot].tied);
-        let since = links[slot].doubted.unwrap_or(self.now);
-        links.doubt(slot, doubts.then_some(since));
     }
 
     /// The link receives what is routed from now on. `reason`: why its users are seen.

@@ -1,0 +1,102 @@
+//! Links without a claim play the part that their lists ask for, at once or after a while of doubt.
+
+use super::Parts;
+use crate::event_log::ChangeReason;
+use crate::links::Part;
+use crate::standing::differences::of_one;
+use crate::standing::{DOUBT, Due, transitions};
+
+impl Parts<'_> {
+    /// A client of a link came or went: another part may be due.
+    pub(crate) fn updated(&mut self, slot: u32) {
+        if !self.routing.presence.links.compares(slot) {
+            return;
+        }
+        for slot in self.routing.presence.links.followers(slot) {
+            self.ask(slot);
+        }
+    }
+
+    /// What this link has listed or claimed concerns its MsgServer's others.
+    pub(super) fn regroup(&mut self, slot: u32) {
+        let followers = self.routing.presence.links.followers(slot);
+        self.regroup_all(&followers, Some(slot));
+    }
+
+    /// Unclaimed links play the part that is due. `decided`: by what this link has listed or claimed.
+    pub(super) fn regroup_all(&mut self, slots: &[u32], decided: Option<u32>) {
+        for slot in slots {
+            if !self.routing.presence.links.follows(*slot) {
+                continue;
+            }
+            if self.standing().may_stay(*slot, self.now, decided) {
+                self.ask(*slot);
+                continue;
+            }
+            let due = self.standing().due(*slot, self.now);
+            self.play(*slot, due.part());
+            self.doubt(*slot, due == Due::Doubted);
+        }
+    }
+
+    /// What has contradicted a link's part for long enough changes it.
+    pub(super) fn dispel(&mut self) {
+        let links = &self.routing.presence.links;
+        let due = links
+            .doubted()
+            .take_while(|(since, _)| *since + DOUBT <= self.now);
+        let due: Vec<u32> = due.map(|(_, slot)| slot).collect();
+        for slot in due {
+            let links = &mut self.routing.presence.links;
+            links.doubt(slot, None);
+            let standing = self.standing();
+            if !standing.is_known() {
+                self.doubt(slot, true);
+                continue;
+            }
+            let part = standing.due(slot, self.now).settled();
+            if self.routing.presence.links.follows(slot) && self.play(slot, part) {
+                self.notes(slot, transitions::of_part(part), None);
+                self.tell_of(slot);
+            }
+        }
+    }
+
+    /// Whether a link plays the part that is due.
+    fn ask(&mut self, slot: u32) {
+        let part = self.routing.presence.links[slot].part();
+        let due = self.standing().due(slot, self.now);
+        self.doubt(slot, part.map(Due::Now) != Some(due));
+    }
+
+    /// Whether that is another part than before.
+    pub(super) fn play(&mut self, slot: u32, part: Part) -> bool {
+        if self.routing.presence.links[slot].part() == Some(part) {
+            return false;
+        }
+        if part == Part::Active {
+            self.activate(slot, ChangeReason::Role);
+        } else {
+            self.step_back(slot, part);
+        }
+        true
+    }
+
+    /// It has been asked for the part of this link.
+    pub(super) fn doubt(&mut self, slot: u32, doubts: bool) {
+        let tie = self.standing().tie(slot);
+        let links = &mut self.routing.presence.links;
+        links[slot].tied = tie.or(links[slot].tied);
+        let since = links[slot].doubted.unwrap_or(self.now);
+        links.doubt(slot, doubts.then_some(since));
+    }
+
+    /// The part of a link has changed, and nobody has reported anything: its users are told of.
+    fn tell_of(&mut self, slot: u32) {
+        let told = of_one(self.routing.presence, slot);
+        let mut cause = self.cause_of_node();
+        for (client, status) in told {
+            self.routing.notify(&mut cause, client, status);
+        }
+    }
+}
