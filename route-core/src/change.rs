@@ -131,7 +131,8 @@ pub enum Change<'a> {
         /// False changes nothing: a claim is never given back.
         claimed: bool,
     },
-    /// Its gateway, though it reads, has heard nothing of it for two heartbeats; or it is heard again.
+    /// Its gateway, though it reads, has heard nothing of it for longer than a heartbeat; or it is
+    /// heard again.
     Silence {
         /// Nothing.
         silent: bool,

@@ -161,7 +161,7 @@ impl Transaction<'_> {
                 core.presence.links[slot].reports();
                 core.presence.links.set_opaque(slot, true);
             }
-            Change::Silence { silent } => self.parts().silence(slot, sequence, silent, effect),
+            Change::Silence { silent } => self.parts().silence(slot, silent),
             Change::Closed { reason } => self.parts().close(slot, sequence, reason, effect),
         }
         Ok(())

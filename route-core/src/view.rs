@@ -135,8 +135,10 @@ impl<'a> View<'a> {
     pub fn next_deadline(self) -> Option<Duration> {
         let deadlines = self.successions.deadlines().map(|(until, _)| until);
         let doubted = self.index().doubted().next();
+        let judged = self.index().judged().next();
         deadlines
             .chain(doubted.map(|(since, _)| since + DOUBT))
+            .chain(judged.map(|(at, _)| at))
             .min()
     }
 

@@ -27,7 +27,7 @@ const MESSAGE: Command = Command {
 
 const GATEWAYS: usize = 3;
 /// A gateway tells that nothing is heard of a connection after this.
-const SILENT_AFTER: Duration = Duration::from_secs(13);
+const SILENT_AFTER: Duration = Duration::from_secs(7);
 /// MsgServers come back 4 s after they lost a connection, at the earliest.
 const RECONNECT_AFTER: Duration = Duration::from_secs(4);
 const WINDOWS: ClientType = ClientType::published(1);

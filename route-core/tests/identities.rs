@@ -28,6 +28,8 @@ struct Node {
     now: Duration,
     sequence: u64,
     said: Vec<Transition>,
+    /// Users of whom somebody was told by the last beat that they are offline.
+    told_offline: Vec<u32>,
 }
 
 impl Node {
@@ -45,6 +47,7 @@ impl Node {
             now: Duration::ZERO,
             sequence: 0,
             said: Vec::new(),
+            told_offline: Vec::new(),
         }
     }
 
@@ -92,13 +95,30 @@ impl Node {
         );
     }
 
-    /// Nothing is heard of it. Returns links that are to be closed.
-    fn falls_silent(&mut self, link: u64) -> Vec<u64> {
-        self.does(link, Change::Silence { silent: true })
+    /// Nothing is heard of it.
+    fn falls_silent(&mut self, link: u64) {
+        let closed = self.does(link, Change::Silence { silent: true });
+        assert_eq!(closed, [0; 0], "what that means is decided later");
     }
 
-    fn is_heard(&mut self, link: u64) -> Vec<u64> {
-        self.does(link, Change::Silence { silent: false })
+    fn is_heard(&mut self, link: u64) {
+        let closed = self.does(link, Change::Silence { silent: false });
+        assert_eq!(closed, [0; 0]);
+    }
+
+    /// By now every MsgServer that lives has sent a heartbeat. Returns links that are to be closed.
+    fn a_beat_passes(&mut self) -> Vec<u64> {
+        self.now += Duration::from_secs(6);
+        let mut transaction = self.core.transaction(self.now);
+        transaction.advance();
+        self.said.extend(transaction.outputs().drain_transitions());
+        self.told_offline.clear();
+        let mut all = Vec::new();
+        for output in transaction.outputs().drain() {
+            all.extend(closed(&output));
+            self.told_offline.extend(offline(&output));
+        }
+        all
     }
 
     fn closes(&mut self, link: u64) {
@@ -115,11 +135,8 @@ impl Node {
             .apply(id, self.sequence, change, Effect::Notify)
             .unwrap();
         self.said.extend(transaction.outputs().drain_transitions());
-        let closed = |output| match output {
-            Output::Close(link) => Some(link.number),
-            Output::Deliver(_) | Output::TakeOver { .. } | Output::Answer(_) => None,
-        };
-        transaction.outputs().drain().filter_map(closed).collect()
+        let outputs = transaction.outputs().drain();
+        outputs.filter_map(|output| closed(&output)).collect()
     }
 
     /// To which links a message for this user goes.
@@ -169,6 +186,26 @@ impl Node {
     fn is_online(&self, user: u32) -> bool {
         self.core.view().legacy_online(UserId(user))
     }
+}
+
+/// The link that is to be closed.
+fn closed(output: &Output<'_>) -> Option<u64> {
+    match output {
+        Output::Close(link) => Some(link.number),
+        Output::Deliver(_) | Output::TakeOver { .. } | Output::Answer(_) => None,
+    }
+}
+
+/// Of whom this tells that they are offline.
+fn offline<'a>(output: &'a Output<'_>) -> impl Iterator<Item = u32> + use<'a> {
+    let items = match output {
+        Output::Deliver(fan) => fan.items,
+        Output::Close(_) | Output::TakeOver { .. } | Output::Answer(_) => &[],
+    };
+    items.iter().filter_map(|item| match item.payload {
+        Payload::Status { user, status } => (status == ReportedStatus::Offline).then_some(user.0),
+        Payload::Pdu(_) | Payload::Perishable(_) | Payload::DesktopLogin { .. } => None,
+    })
 }
 
 fn messages<'a>(outputs: impl Iterator<Item = Output<'a>>) -> Vec<u64> {
@@ -537,17 +574,64 @@ fn a_claimed_link_that_is_cut_in_one_direction_is_closed() {
     node.connects(1, HERE, true, &[1, 2]);
     node.connects(2, HERE, false, &[1, 2]);
 
-    assert_eq!(node.falls_silent(2), [0; 0], "it receives nothing anyway");
-    assert_eq!(
-        node.falls_silent(1),
-        [0; 0],
-        "the whole MsgServer is silent"
-    );
-    assert_eq!(node.is_heard(2), [1]);
+    node.falls_silent(1);
+    assert_eq!(node.a_beat_passes(), [1]);
     node.closes(1);
     node.passes(3);
     assert_eq!(node.gives_back(1), [0; 0]);
     assert_eq!(node.targets(sender, 1), [2]);
+}
+
+#[test]
+fn of_a_msg_server_that_stands_still_no_link_is_closed() {
+    let mut node = Node::new();
+    node.connects(1, HERE, true, &[1, 2]);
+    node.connects(2, HERE, false, &[1, 2]);
+
+    node.falls_silent(1);
+    node.passes(5);
+    node.falls_silent(2);
+    assert_eq!(node.a_beat_passes(), [0; 0]);
+    assert_eq!(node.a_beat_passes(), [0; 0]);
+    // It runs again. What its connections say does not come in order.
+    node.is_heard(2);
+    node.passes(1);
+    node.is_heard(1);
+    assert_eq!(node.a_beat_passes(), [0; 0]);
+}
+
+#[test]
+fn a_silent_link_is_closed_when_another_one_of_its_msg_server_is_heard_again_or_comes() {
+    for comes in [false, true] {
+        let mut node = Node::new();
+        node.connects(1, HERE, true, &[1, 2]);
+        if !comes {
+            node.connects(2, HERE, false, &[1, 2]);
+            node.falls_silent(2);
+        }
+        node.falls_silent(1);
+        node.passes(20);
+        assert_eq!(node.a_beat_passes(), [0; 0]);
+
+        if comes {
+            node.connects_as(2, (HERE, None), false, &[1, 2]);
+        } else {
+            node.is_heard(2);
+        }
+        assert_eq!(node.a_beat_passes(), [1], "comes: {comes}");
+    }
+}
+
+#[test]
+fn a_node_that_did_not_run_closes_no_link_for_its_silence() {
+    let mut node = Node::new();
+    node.connects(1, HERE, true, &[1, 2]);
+    node.connects(2, HERE, false, &[1, 2]);
+    node.falls_silent(1);
+
+    node.now += Duration::from_secs(20);
+    assert_eq!(node.a_beat_passes(), [0; 0]);
+    assert_eq!(node.a_beat_passes(), [1], "nobody has told anything else");
 }
 
 #[test]
@@ -557,7 +641,8 @@ fn a_silent_link_without_another_one_is_left_to_its_gateway() {
     node.connects(1, HERE, true, &[1, 2]);
     node.connects(2, ELSEWHERE, true, &[3]);
 
-    assert_eq!(node.falls_silent(1), [0; 0]);
+    node.falls_silent(1);
+    assert_eq!(node.a_beat_passes(), [0; 0]);
     assert_eq!(node.targets(sender, 1), [1]);
 }
 
@@ -571,7 +656,8 @@ fn who_holds_much_the_same_succeeds_a_claimed_link_that_is_silent() {
     assert!(node.is_online(3));
     assert_eq!(node.targets(sender, 1), [1, 2], "until it is known");
 
-    assert_eq!(node.falls_silent(1), [1]);
+    node.falls_silent(1);
+    assert_eq!(node.a_beat_passes(), [1]);
     assert!(!node.is_online(3));
     node.closes(1);
     node.gives_back(1);
@@ -585,11 +671,82 @@ fn who_is_heard_again_succeeds_the_silent_link_of_which_it_holds_much() {
     node.connects(2, HERE, true, &[1, 2]);
     node.connects(3, HERE, true, &[7, 8]);
 
-    assert_eq!(node.falls_silent(2), [0; 0]);
-    assert_eq!(node.falls_silent(1), [0; 0], "its successor is silent, too");
-    assert_eq!(node.falls_silent(3), [0; 0]);
-    assert_eq!(node.is_heard(3), [0; 0], "it is of another MsgServer");
-    assert_eq!(node.is_heard(2), [1]);
+    for link in [2, 1, 3] {
+        node.falls_silent(link);
+    }
+    assert_eq!(node.a_beat_passes(), [0; 0], "its successor is silent, too");
+    node.is_heard(3);
+    assert_eq!(node.a_beat_passes(), [0; 0], "it is of another MsgServer");
+    node.is_heard(2);
+    assert_eq!(node.a_beat_passes(), [1]);
+}
+
+/// Its old connections die, and nobody is told. It connects anew; then one of its users leaves.
+#[test]
+fn a_msg_server_whose_address_changes_takes_its_own_place() {
+    for closed_first in [false, true] {
+        let mut node = Node::new();
+        let sender = with_sender(&mut node);
+        node.connects(5, [10, 0, 0, 3], true, &[50]);
+        node.connects(1, HERE, true, &[1, 2, 3, 4]);
+        node.connects(2, HERE, false, &[1, 2, 3, 4]);
+        node.connects_as(3, (ELSEWHERE, None), true, &[1, 2, 3, 4]);
+        node.connects_as(4, (ELSEWHERE, None), false, &[1, 2, 3, 4]);
+        for link in [3, 4] {
+            node.reports(link, 4, ReportedStatus::Offline);
+        }
+        assert!(node.is_online(4), "the old connection says so");
+
+        node.falls_silent(1);
+        node.falls_silent(2);
+        if closed_first {
+            node.closes(1);
+            node.gives_back(1);
+            node.passes(2);
+        }
+        let closes = if closed_first { &[][..] } else { &[1] };
+        assert_eq!(node.a_beat_passes(), closes);
+        assert_eq!(node.told_offline, [4], "he is gone");
+        assert!(!node.is_online(4) && node.is_online(1));
+        if !closed_first {
+            node.closes(1);
+            node.gives_back(1);
+        }
+        assert_eq!(
+            node.targets(sender, 1),
+            [3],
+            "link 2 does not stand for anybody"
+        );
+        node.closes(2);
+        assert!(!node.is_online(4) && node.is_online(1));
+        assert_eq!(node.targets(sender, 1), [3]);
+    }
+}
+
+#[test]
+fn a_silent_link_stands_for_nobody_before_it_is_heard() {
+    for claims in [false, true] {
+        let mut node = Node::new();
+        let sender = with_sender(&mut node);
+        node.connects(1, HERE, true, &[1, 2]);
+        node.connects(2, HERE, false, &[1, 2]);
+        node.falls_silent(1);
+        node.falls_silent(2);
+        node.closes(1);
+        node.gives_back(1);
+        node.passes(10);
+        assert_eq!(node.targets(sender, 1), [0; 0], "it is held");
+
+        // It runs again.
+        node.is_heard(2);
+        let got = if claims {
+            node.does(2, Change::Role { claimed: true });
+            node.targets(sender, 1)
+        } else {
+            node.passes(3)
+        };
+        assert_eq!(got, [2], "claims: {claims}");
+    }
 }
 
 #[test]

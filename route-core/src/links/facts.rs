@@ -29,8 +29,10 @@ pub(crate) struct Link {
     /// The claimed link that held much the same when both its claim and its list were there: if that
     /// is still so when that one closes, it succeeds it.
     pub(crate) supersedes: Option<LinkId>,
-    /// Its gateway, though it reads, has heard nothing of it for two heartbeats.
+    /// Its gateway, though it reads, has heard nothing of it for longer than a heartbeat.
     pub(crate) silent: bool,
+    /// When it is decided what its silence means.
+    pub(super) judged: Option<Duration>,
     /// When it took the place of a link of its name that was open and not silent.
     pub(crate) ousted: Option<Duration>,
     /// The claimed link of its name that is another MsgServer's, by mistake.
@@ -132,6 +134,7 @@ impl Link {
             sequence,
             supersedes: None,
             silent: restored.is_some_and(|restored| restored.silent),
+            judged: None,
             ousted: None,
             rival: None,
             tied: None,

@@ -25,6 +25,8 @@ pub(crate) struct Links {
     pub(crate) reach: Absent,
     /// Links whose part is doubted, and since when.
     doubted: BTreeSet<(Duration, u32)>,
+    /// Silent links, and when it is decided what that means.
+    judged: BTreeSet<(Duration, u32)>,
 }
 
 impl Links {
@@ -82,6 +84,7 @@ impl Links {
             self[other].shared.retain(|(it, _)| *it != slot);
         }
         self.doubt(slot, None);
+        self.judge(slot, None);
     }
 
     /// Are tables compared with that of this link?
@@ -140,6 +143,24 @@ impl Links {
     /// Links whose part is doubted, and since when, the longest first.
     pub(crate) fn doubted(&self) -> impl Iterator<Item = (Duration, u32)> + '_ {
         self.doubted.iter().copied()
+    }
+
+    /// What the silence of a link means is decided then, or not at all.
+    pub(crate) fn judge(&mut self, slot: u32, at: Option<Duration>) {
+        if let Some(before) = std::mem::replace(&mut self[slot].judged, at) {
+            self.judged.remove(&(before, slot));
+        }
+        self.judged.extend(at.map(|at| (at, slot)));
+    }
+
+    /// It is known when the silence of this link is judged.
+    pub(crate) fn awaits_judgement(&self, slot: u32) -> bool {
+        self[slot].judged.is_some()
+    }
+
+    /// Silent links, and when that is judged, the first one first.
+    pub(crate) fn judged(&self) -> impl Iterator<Item = (Duration, u32)> + '_ {
+        self.judged.iter().copied()
     }
 
     /// Frees the slot of a link whose last session is gone.

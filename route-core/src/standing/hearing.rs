@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Standing;
+use super::{Standing, strangers};
 use crate::links::Part;
 
 /// A MsgServer whose link was closed is back within this time: after 4 s, or 8, or less if it had
@@ -60,4 +60,14 @@ pub(super) fn is_cut(standing: Standing<'_>, slot: u32) -> bool {
         !shadow.silent && shadow.is_listed() && !links.reach.is_absent(shadow.id.gateway)
     };
     link.silent && link.is_active() && link.leads() && standing.shadows(slot).any(is_heard)
+}
+
+/// Nothing is heard of this claimed link, or seat, nor of another one of its address: the claimed link
+/// to which its MsgServer has moved.
+pub(super) fn moved_to(standing: Standing<'_>, slot: u32) -> Option<u32> {
+    let link = &standing.links()[slot];
+    let leads = link.leads() && (link.is_active() || link.is_seat());
+    (link.silent && leads)
+        .then(|| strangers::moved_to(standing.presence, slot))
+        .flatten()
 }

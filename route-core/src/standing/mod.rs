@@ -301,7 +301,8 @@ impl<'a> Standing<'a> {
                 let likeness = self.likeness(seat, *shadow);
                 let is_tied = links[*shadow].tied == Some(links[seat].id);
                 let is_tied = is_tied && likeness.shared > 0;
-                links[*shadow].is_listed() && (is_tied || likeness.is_great())
+                let is_heard = links[*shadow].is_listed() && !links[*shadow].silent;
+                is_heard && (is_tied || likeness.is_great())
             };
             let nearest = |shadow: &u32| (links.shared(seat, *shadow), links[*shadow].seniority());
             let shadows = self.shadows(seat).filter(is_told);
@@ -309,7 +310,10 @@ impl<'a> Standing<'a> {
                 return Outcome::Inherits(shadow);
             }
         }
-        if claim_may_come || self.may_have_unknown_links(seat) {
+        // A MsgServer that stands still knows of nothing.
+        let is_silent = |shadow: u32| links[shadow].silent && links[shadow].is_listed();
+        let stands_still = self.shadows(seat).any(is_silent);
+        if claim_may_come || stands_still || self.may_have_unknown_links(seat) {
             return Outcome::Seat;
         }
         Outcome::Ends

@@ -1,7 +1,9 @@
 //! One MsgServer that is taken for two, because its links have two addresses, or two names: it gets each
-//! message twice, and its own kicks back. That can be seen, so it is said.
+//! message twice, and its own kicks back. That can be seen, so it is said. If nothing more is heard of
+//! the one address, the MsgServer has moved to the other one.
 
 use super::transitions;
+use crate::links::Link;
 use crate::output::Outputs;
 use crate::presence::Presence;
 use crate::transition::TransitionKind;
@@ -16,7 +18,7 @@ const HOLDERS: usize = 8;
 /// A link's first list is complete. If most of it is held by one link that is taken for another
 /// MsgServer's, that is said.
 pub(crate) fn look_for_double(presence: &Presence, slot: u32, out: &mut Outputs) {
-    if let Some(other) = double(presence, slot) {
+    if let Some(other) = double(presence, slot, |_| true) {
         let other = presence.links[other].id;
         let kind = TransitionKind::SameUsers;
         let said = transitions::transition(presence, slot, kind, Some(other));
@@ -24,11 +26,21 @@ pub(crate) fn look_for_double(presence: &Presence, slot: u32, out: &mut Outputs)
     }
 }
 
-fn double(presence: &Presence, slot: u32) -> Option<u32> {
+/// The leading link that holds most of what this silent one does: its MsgServer's address has changed.
+pub(super) fn moved_to(presence: &Presence, silent: u32) -> Option<u32> {
+    let has_name = presence.links[silent].msg_server.is_some();
+    double(presence, silent, |new| {
+        let leads = new.is_active() && new.leads() && !new.silent;
+        leads && !(has_name && new.msg_server.is_some())
+    })
+}
+
+/// The link of another MsgServer, as it seems, that holds most of what this one does.
+fn double(presence: &Presence, slot: u32, fits: impl Fn(&Link) -> bool) -> Option<u32> {
     let (links, sessions) = (&presence.links, &presence.sessions);
     let is_stranger = |other: &u32| {
         let is_here = links[*other].is_open() && !links.is_detached(*other);
-        *other != slot && is_here && !links.are_kin(slot, *other)
+        *other != slot && is_here && !links.are_kin(slot, *other) && fits(&links[*other])
     };
     let mut sampled = 0;
     let mut shared: Vec<(u32, usize)> = Vec::new();

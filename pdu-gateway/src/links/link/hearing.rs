@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Two heartbeats of a MsgServer, and some time.
-const SILENT: Duration = Duration::from_secs(12);
+/// A heartbeat of a MsgServer, up to 6 s after what it has sent last, and some time.
+const SILENT: Duration = Duration::from_secs(7);
 
 /// What one link's reader has heard.
 #[derive(Debug)]

@@ -56,23 +56,23 @@ fn silence_counts_unless_we_do_not_read() {
 }
 
 #[test]
-fn a_link_falls_silent_after_two_heartbeats_unless_we_do_not_read() {
+fn a_link_falls_silent_after_a_heartbeat_unless_we_do_not_read() {
     let link = link();
     let at = Duration::from_secs;
     link.heard(at(1), false);
 
-    assert_eq!(link.turns_silent(at(12), false), None);
-    assert_eq!(link.turns_silent(at(13), true), None, "all readers pause");
-    assert_eq!(link.turns_silent(at(13), false), Some(true));
-    assert_eq!(link.turns_silent(at(14), false), None, "it was told");
+    assert_eq!(link.turns_silent(at(7), false), None);
+    assert_eq!(link.turns_silent(at(8), true), None, "all readers pause");
+    assert_eq!(link.turns_silent(at(8), false), Some(true));
+    assert_eq!(link.turns_silent(at(9), false), None, "it was told");
     link.heard(at(15), false);
     assert_eq!(link.turns_silent(at(15), false), Some(false));
 
     link.hold_up();
     assert_eq!(link.turns_silent(at(60), false), None, "its window is full");
     link.release(|| at(60));
-    assert_eq!(link.turns_silent(at(71), false), None);
-    assert_eq!(link.turns_silent(at(72), false), Some(true));
+    assert_eq!(link.turns_silent(at(66), false), None);
+    assert_eq!(link.turns_silent(at(67), false), Some(true));
 }
 
 #[test]

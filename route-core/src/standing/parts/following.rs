@@ -19,6 +19,7 @@ impl Parts<'_> {
 
     /// What this link has listed or claimed concerns its MsgServer's others.
     pub(super) fn regroup(&mut self, slot: u32) {
+        self.tells_of_silent(slot);
         let followers = self.routing.presence.links.followers(slot);
         self.regroup_all(&followers, Some(slot));
     }
@@ -34,6 +35,9 @@ impl Parts<'_> {
                 continue;
             }
             let due = self.standing().due(*slot, self.now);
+            if !self.may_play(*slot, due.part()) {
+                continue;
+            }
             self.play(*slot, due.part());
             self.doubt(*slot, due == Due::Doubted);
         }
@@ -55,7 +59,8 @@ impl Parts<'_> {
                 continue;
             }
             let part = standing.due(slot, self.now).settled();
-            if self.routing.presence.links.follows(slot) && self.play(slot, part) {
+            let follows = self.routing.presence.links.follows(slot);
+            if follows && self.may_play(slot, part) && self.play(slot, part) {
                 self.notes(slot, transitions::of_part(part), None);
                 self.tell_of(slot);
             }
@@ -67,6 +72,11 @@ impl Parts<'_> {
         let part = self.routing.presence.links[slot].part();
         let due = self.standing().due(slot, self.now);
         self.doubt(slot, part.map(Due::Now) != Some(due));
+    }
+
+    /// A link of which nothing is heard does not begin to stand for a MsgServer.
+    fn may_play(&self, slot: u32, part: Part) -> bool {
+        part != Part::Active || !self.routing.presence.links[slot].silent
     }
 
     /// Whether that is another part than before.

@@ -37,6 +37,9 @@ impl Parts<'_> {
             link.phase = Phase::Open(Part::Shadow);
         }
         let slot = self.routing.presence.open(link);
+        if self.routing.presence.links[slot].silent {
+            self.await_judgement(slot);
+        }
         if self.routing.presence.links.makes_crowd(slot) {
             self.notes(slot, TransitionKind::Crowds, None);
         }
@@ -184,6 +187,7 @@ impl Parts<'_> {
             }
         }
         self.dispel();
+        self.judge_silent();
     }
 
     /// Nobody has claimed a seat.

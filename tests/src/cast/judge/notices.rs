@@ -18,7 +18,7 @@ use crate::player::pdu::{HEADER, command, command_of};
 
 /// How long it takes, at most, until a gateway knows that a change is confirmed which everybody
 /// concerned has been told of.
-const CONFIRMED_WITHIN: Duration = Duration::from_secs(1);
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 /// Changes are remembered for so long: longer than any of them is unconfirmed.
 const REMEMBERED: Duration = Duration::from_secs(120);
 
