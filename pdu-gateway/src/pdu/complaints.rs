@@ -63,13 +63,10 @@ fn fitting(spoken: &Dialect, command: u16, body: &[u8], problem: Problem) -> Opt
         all.filter_map(|(name, _)| Some((*name, Dialect::built_in(name)?)))
             .collect()
     });
-    let is_built_in = ALL.iter().any(|(name, _)| *name == spoken.name());
     let leaves_out = matches!(problem, Problem::Body(BodyError::Missing(_)));
     let mut others = ALL
         .iter()
-        .filter(|(name, _)| *name != spoken.name() && (leaves_out || *name != "proto3"))
-        // Who has a definition of his own knows that one.
-        .filter(|(name, _)| *name != "teamtalk" || is_built_in);
+        .filter(|(name, _)| *name != spoken.name() && (leaves_out || *name != "proto3"));
     others
         .find(|(_, dialect)| reads(dialect, command, body))
         .map(|(name, _)| *name)
@@ -86,5 +83,59 @@ fn reads(dialect: &Dialect, command: u16, body: &[u8]) -> bool {
         | Meaning::List(_)
         | Meaning::Update(_)
         | Meaning::Query(_) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A message from 1 to 2 in TeamTalk's fields, and the same without its number.
+    const MESSAGE: &[u8] = &[8, 1, 16, 2, 24, 1, 32, 1, 40, 1, 50, 1, b'x'];
+    const WITHOUT_NUMBER: &[u8] = &[8, 1, 16, 2, 32, 1, 40, 1, 50, 1, b'x'];
+
+    #[test]
+    fn the_dialect_is_named_that_reads_a_body() {
+        let built_in = |name| Dialect::built_in(name).expect("it is built in");
+        let own = "name = \"mine\"\nbase = \"teamtalk\"\n[commands]\nmessage = 0x0399\n";
+        let own = Dialect::parse(own).expect("a definition");
+        let missing = Problem::Body(BodyError::Missing("msg_id"));
+        for (spoken, command, body, problem, fits) in [
+            (
+                &built_in("teamtalk"),
+                0x0807,
+                &[8, 1][..],
+                Problem::Command,
+                Some("0x08xx"),
+            ),
+            (
+                &built_in("0x08xx"),
+                0x0707,
+                &[8, 1],
+                Problem::Command,
+                Some("teamtalk"),
+            ),
+            (&own, 0x0301, MESSAGE, Problem::Command, Some("teamtalk")),
+            (
+                &built_in("teamtalk"),
+                0x0301,
+                WITHOUT_NUMBER,
+                missing,
+                Some("proto3"),
+            ),
+            (
+                &built_in("teamtalk"),
+                0x7777,
+                &[8, 1],
+                Problem::Command,
+                None,
+            ),
+        ] {
+            assert_eq!(
+                fitting(spoken, command, body, problem),
+                fits,
+                "{command:#06x}"
+            );
+        }
     }
 }
