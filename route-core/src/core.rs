@@ -255,7 +255,7 @@ impl Transaction<'_> {
         let was_absent = links.reach.is_absent(gateway);
         links.reach.set(gateway, reach);
         if was_absent && reach == Reach::Here {
-            links.doubt_anew(self.now);
+            self.parts().doubt_anew();
         }
     }
 
@@ -298,6 +298,7 @@ impl Transaction<'_> {
         let links = &mut self.core.presence.links;
         let slot = links.slot(id).ok_or(LinkError::Unknown(id))?;
         links[slot].sequence = links[slot].sequence.max(sequence);
+        links[slot].acted = self.now;
         Ok(slot)
     }
 

@@ -6,7 +6,6 @@ use crate::ids::{LinkId, UserId};
 use crate::links::{Links, Part};
 use crate::presence::{Presence, Sessions};
 use crate::routing::Router;
-use crate::standing::DOUBT;
 use crate::status::{SessionView, Summary};
 use crate::succession::Successions;
 
@@ -137,7 +136,7 @@ impl<'a> View<'a> {
         let doubted = self.index().doubted().next();
         let judged = self.index().judged().next();
         deadlines
-            .chain(doubted.map(|(since, _)| since + DOUBT))
+            .chain(doubted.map(|(due, _)| due))
             .chain(judged.map(|(at, _)| at))
             .min()
     }

@@ -1,8 +1,8 @@
-//! MsgServers with connections to two or three gateways against one core: random schedules of logins,
-//! messages, dying connections and claims, with every queue in between at its own speed. Without
-//! names, several of them are behind one address. With names, they share addresses, have several,
-//! may never claim, their connections may be half-open for seconds, and every second schedule is of
-//! broadcast mode.
+//! MsgServers with connections to one, two or three gateways against one core: random schedules of
+//! logins, messages, dying connections and claims, with every queue in between at its own speed.
+//! Connections may be half-open for seconds, and every second schedule is of broadcast mode. Without
+//! names, up to four MsgServers and an HttpMsgServer are behind one address, others have their own.
+//! With names, up to six share addresses, have several, and may never claim.
 //!
 //! Checks promises 1, 3, 4, 6 and 7 where roles matter. A failing seed is replayed with
 //! `FAILOVER_SEED=<seed> cargo test -p route-core --test failover`; `FAILOVER_SEEDS=20000` runs
@@ -122,7 +122,6 @@ struct World {
     servers: Vec<MsgServer>,
     /// Message id → sender, receiving user.
     sent: Vec<(usize, u32)>,
-    named: bool,
 }
 
 fn gateway_id(gateway: usize) -> u64 {
@@ -139,10 +138,10 @@ impl World {
                 let own = |last: u8| SocketAddr::from(([10, 0, 1 + last, index as u8], 4000));
                 let mut server = MsgServer::new(vec![shared]);
                 let single = dice.roll(4) == 0;
-                server.uses = match (single, named) {
-                    (true, _) => [true, false, false],
-                    (false, false) => [true, true, false],
-                    (false, true) => [true, true, dice.roll(2) == 0],
+                server.uses = if single {
+                    [true, false, false]
+                } else {
+                    [true, true, dice.roll(2) == 0]
                 };
                 if named {
                     server.name = Some(format!("m{index}"));
@@ -150,6 +149,8 @@ impl World {
                     server.claims = dice.roll(4) != 0;
                 } else if dice.roll(3) == 0 {
                     server.peers = vec![own(0)];
+                    // With fewer than three users, connections without a claim need a name.
+                    server.claims = !single || dice.roll(4) != 0;
                 }
                 server.users = (0..STABLE).map(|n| index as u32 * 100 + n).collect();
                 server
@@ -160,11 +161,10 @@ impl World {
         http.uses = [true, true, false];
         servers.push(http);
         World {
-            named,
             dice,
             now: Duration::ZERO,
             core: Core::new(Settings {
-                fan_out: if named && seed % 2 == 1 {
+                fan_out: if seed % 2 == 1 {
                     FanOut::Broadcast
                 } else {
                     FanOut::Directed
@@ -226,7 +226,7 @@ impl World {
             return;
         };
         self.gateways[gateway].open.remove(&number);
-        if self.named && self.dice.roll(3) == 0 {
+        if self.dice.roll(3) == 0 {
             let millis = 100 + self.dice.roll(20_000) as u64;
             let half_open = HalfOpen {
                 server,
@@ -246,7 +246,7 @@ impl World {
             if let Some(next) = it.primary.filter(|_| it.claims) {
                 self.say(server, next, Told::Claim);
                 // As below: with three connections, the next one may die before its claim is known.
-                while self.named && !self.gateways[next].up.is_empty() {
+                while !self.gateways[next].up.is_empty() {
                     self.pump_up(next);
                 }
             }

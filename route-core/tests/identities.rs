@@ -444,9 +444,40 @@ fn a_msg_server_that_never_claims_stands_when_the_last_common_user_has_left_the_
     node.reports(1, 1, ReportedStatus::Offline);
 
     node.passes(5);
+    assert_eq!(node.targets(sender, 1), [0; 0], "it may be dead");
+    node.passes(4);
 
     assert_eq!(node.targets(sender, 1), [2]);
     assert!(node.is_online(1));
+}
+
+#[test]
+fn a_dead_link_does_not_stand_when_the_users_that_it_lists_leave() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1, 2, 3]);
+    node.connects(2, HERE, false, &[1, 2, 3]);
+    // It dies; its MsgServer tells the other gateway only.
+    for user in [1, 2] {
+        node.reports(1, user, ReportedStatus::Offline);
+    }
+    node.passes(5);
+    node.falls_silent(2);
+    node.passes(4);
+    assert!(!node.is_online(1) && node.is_online(3));
+    assert_eq!(node.targets(sender, 3), [1]);
+}
+
+#[test]
+fn a_link_that_reports_what_no_other_one_does_stands_soon() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1]);
+    node.connects(2, HERE, false, &[]);
+    node.passes(60);
+    node.reports(2, 7, ReportedStatus::Online);
+    node.passes(2);
+    assert_eq!(node.targets(sender, 7), [2]);
 }
 
 #[test]

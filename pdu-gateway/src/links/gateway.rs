@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::links::link::LinkSettings;
+use crate::links::ports::Ports;
 use crate::links::pressure::Turn;
 use crate::links::refusals::Refusals;
 use crate::links::registry::Links;
@@ -42,6 +43,8 @@ pub struct Gateway {
     pub given_up: CancellationToken,
     /// What is counted.
     pub counters: Arc<Counters>,
+    /// Where MsgServers can connect.
+    pub ports: Ports,
     /// Connections that did not become links.
     pub refusals: Refusals,
     /// Connections that had to end for others.
@@ -70,6 +73,7 @@ impl Gateway {
             pressed: Notify::new(),
             given_up: CancellationToken::new(),
             counters: Arc::default(),
+            ports: Ports::default(),
             refusals: Refusals::default(),
             superseded: Superseded::default(),
             pdu_limit: AtomicU32::new(pdu_limit),

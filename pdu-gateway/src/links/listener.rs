@@ -69,8 +69,14 @@ enum Port<L: Listen> {
 
 impl Listener {
     /// Runs until it is dropped, or nobody holds the doors any more.
-    pub async fn run<L: Listen>(self, reserved: L) {
-        let entrance = Arc::new(self);
+    pub fn run<L: Listen>(self, reserved: L) -> impl Future<Output = ()> + Send {
+        self.gateway.ports.is_closed();
+        Arc::new(self).work(reserved)
+    }
+
+    async fn work<L: Listen>(self: Arc<Self>, reserved: L) {
+        let entrance = self;
+        let ports = &entrance.gateway.ports;
         let mut doors = entrance.doors.clone();
         let address = reserved.address();
         let mut port = Port::Reserved(reserved);
@@ -79,6 +85,7 @@ impl Listener {
             port = match (door, port) {
                 (Door::Shut, Port::Listening(listener)) => {
                     drop(listener);
+                    ports.is_closed();
                     info!(%address, "no longer listening");
                     reserve(address).await
                 }
@@ -88,6 +95,7 @@ impl Listener {
                         Ok(listener) => {
                             let name = entrance.name.as_ref().map(display);
                             info!(%address, msg_server = name, "listening for MsgServers");
+                            ports.is_open();
                             Port::Listening(listener)
                         }
                         Err(error) => lost(&error).await,
@@ -103,6 +111,7 @@ impl Listener {
                     }
                     broken = entrance.take_connections::<L>(&listener) => {
                         error!(%address, error = %broken, "the listener broke");
+                        ports.is_closed();
                         Port::Lost
                     }
                 },

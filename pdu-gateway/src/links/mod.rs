@@ -9,6 +9,7 @@ pub mod listener;
 pub mod network;
 pub mod output;
 pub mod peer;
+pub mod ports;
 pub mod pressure;
 pub mod proxy;
 mod reader;

@@ -174,6 +174,8 @@ impl Attachment {
         };
         let (mut responses, welcome) = opened?;
         self.welcomed(upstream.name(), welcome, known);
+        self.gateway.ports.all_open().await;
+        self.readiness.set(true, "attached to a node");
 
         let mut downlink = Downlink::new(Arc::clone(&self.gateway));
         loop {
@@ -228,7 +230,6 @@ impl Attachment {
         (known.failures, known.away_since) = (0, None);
         known.worrying = Seldom::default();
         self.gateway.counters.attached.add(1);
-        self.readiness.set(true, "attached to a node");
         self.doors.send_replace(Door::Open);
     }
 

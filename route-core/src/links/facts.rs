@@ -41,10 +41,20 @@ pub(crate) struct Link {
     pub(crate) tied: Option<LinkId>,
     /// By slot: how many of its sessions these links hold, too.
     pub(super) shared: Vec<(u32, u32)>,
-    /// Since when its sessions say that it should play another part.
-    pub(crate) doubted: Option<Duration>,
+    /// Its sessions say that it should play another part.
+    pub(crate) doubted: Option<Doubt>,
+    /// When it has done something last.
+    pub(crate) acted: Duration,
     /// The first position that was routed to it since it became active.
     pub(crate) serves_from: u64,
+}
+
+/// A part that may not be the right one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Doubt {
+    pub(crate) since: Duration,
+    /// When that is decided.
+    pub(crate) due: Duration,
 }
 
 /// Where a link is in its life.
@@ -140,6 +150,7 @@ impl Link {
             tied: None,
             shared: Vec::new(),
             doubted: None,
+            acted: now,
             serves_from: 0,
         }
     }

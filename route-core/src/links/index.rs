@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::groups::Groups;
 use super::reach::Absent;
-use super::{Claim, Link, Phase, Reported};
+use super::{Claim, Doubt, Link, Phase, Reported};
 use crate::ids::LinkId;
 
 /// All links.
@@ -23,7 +23,7 @@ pub(crate) struct Links {
     opened: u64,
     opaque: usize,
     pub(crate) reach: Absent,
-    /// Links whose part is doubted, and since when.
+    /// Links whose part is doubted, and when that is decided.
     doubted: BTreeSet<(Duration, u32)>,
     /// Silent links, and when it is decided what that means.
     judged: BTreeSet<(Duration, u32)>,
@@ -124,23 +124,15 @@ impl Links {
         shared.map_or(0, |(_, count)| *count)
     }
 
-    /// Its sessions say, since then, that it should play another part, or they say so no more.
-    pub(crate) fn doubt(&mut self, slot: u32, since: Option<Duration>) {
-        if let Some(before) = std::mem::replace(&mut self[slot].doubted, since) {
-            self.doubted.remove(&(before, slot));
+    /// Its sessions say that it should play another part, or they say so no more.
+    pub(crate) fn doubt(&mut self, slot: u32, doubt: Option<Doubt>) {
+        if let Some(before) = std::mem::replace(&mut self[slot].doubted, doubt) {
+            self.doubted.remove(&(before.due, slot));
         }
-        self.doubted.extend(since.map(|since| (since, slot)));
+        self.doubted.extend(doubt.map(|doubt| (doubt.due, slot)));
     }
 
-    /// Something comes to be known only now: nothing has been doubted for long.
-    pub(crate) fn doubt_anew(&mut self, now: Duration) {
-        let doubted: Vec<u32> = self.doubted().map(|(_, slot)| slot).collect();
-        for slot in doubted {
-            self.doubt(slot, Some(now));
-        }
-    }
-
-    /// Links whose part is doubted, and since when, the longest first.
+    /// Links whose part is doubted, and when that is decided, the first one first.
     pub(crate) fn doubted(&self) -> impl Iterator<Item = (Duration, u32)> + '_ {
         self.doubted.iter().copied()
     }

@@ -13,7 +13,8 @@
 //!    MsgServer, or one of these holds more than half of its sessions, or it holds much the same as
 //!    an older unclaimed link.
 //! 2. What lists and claims say holds at once. What updates say, only after [`DOUBT`]: the same
-//!    login may be read on either connection first.
+//!    login may be read on either connection first. A link that has done nothing since may be dead:
+//!    it does not begin to stand before its gateway would have told.
 //! 3. A shadow that claims **succeeds** the link whose shadow it is, whether or not the end of that
 //!    link is known: it gets what could not be sent to it, its table replaces the other's, and
 //!    notices are made for the differences only. The old one is a shadow from then on, and its
@@ -53,7 +54,9 @@ pub(crate) use outcome::{Due, Outcome, Return};
 
 /// How long updates have to contradict a link's part before it changes: by then both connections
 /// of a MsgServer have told of a login.
-pub(crate) const DOUBT: Duration = Duration::from_secs(2);
+const DOUBT: Duration = Duration::from_secs(2);
+/// How long a link has in which it does nothing: by then its gateway has told if nothing is heard of it.
+const UNHEARD: Duration = Duration::from_secs(9);
 
 /// Two unclaimed links are compared if each holds as much as this.
 const FEW: u32 = 3;

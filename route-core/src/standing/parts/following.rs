@@ -1,10 +1,12 @@
 //! Links without a claim play the part that their lists ask for, at once or after a while of doubt.
 
+use std::time::Duration;
+
 use super::Parts;
 use crate::event_log::ChangeReason;
-use crate::links::Part;
+use crate::links::{Doubt, Part};
 use crate::standing::differences::of_one;
-use crate::standing::{DOUBT, Due, transitions};
+use crate::standing::{DOUBT, Due, UNHEARD, transitions};
 
 impl Parts<'_> {
     /// A client of a link came or went: another part may be due.
@@ -46,19 +48,14 @@ impl Parts<'_> {
     /// What has contradicted a link's part for long enough changes it.
     pub(super) fn dispel(&mut self) {
         let links = &self.routing.presence.links;
-        let due = links
-            .doubted()
-            .take_while(|(since, _)| *since + DOUBT <= self.now);
+        let due = links.doubted().take_while(|(due, _)| *due <= self.now);
         let due: Vec<u32> = due.map(|(_, slot)| slot).collect();
         for slot in due {
-            let links = &mut self.routing.presence.links;
-            links.doubt(slot, None);
-            let standing = self.standing();
-            if !standing.is_known() {
-                self.doubt(slot, true);
+            let part = self.standing().due(slot, self.now).settled();
+            if self.is_open_to_doubt(slot, part) {
                 continue;
             }
-            let part = standing.due(slot, self.now).settled();
+            self.routing.presence.links.doubt(slot, None);
             let follows = self.routing.presence.links.follows(slot);
             if follows && self.may_play(slot, part) && self.play(slot, part) {
                 self.notes(slot, transitions::of_part(part), None);
@@ -95,10 +92,40 @@ impl Parts<'_> {
     /// It has been asked for the part of this link.
     pub(super) fn doubt(&mut self, slot: u32, doubts: bool) {
         let tie = self.standing().tie(slot);
+        let now = self.now;
         let links = &mut self.routing.presence.links;
         links[slot].tied = tie.or(links[slot].tied);
-        let since = links[slot].doubted.unwrap_or(self.now);
-        links.doubt(slot, doubts.then_some(since));
+        let doubt = links[slot].doubted.unwrap_or_else(|| fresh(now));
+        links.doubt(slot, doubts.then_some(doubt));
+    }
+
+    /// Something comes to be known only now: nothing has been doubted for long.
+    pub(crate) fn doubt_anew(&mut self) {
+        let links = &mut self.routing.presence.links;
+        let doubted: Vec<u32> = links.doubted().map(|(_, slot)| slot).collect();
+        for slot in doubted {
+            links.doubt(slot, Some(fresh(self.now)));
+        }
+    }
+
+    /// It cannot be decided yet whether this link is to play another part: a gateway is away, or the
+    /// link has done nothing since, and may be dead. Then its due time is later.
+    fn is_open_to_doubt(&mut self, slot: u32, part: Part) -> bool {
+        let is_known = self.standing().is_known();
+        let now = self.now;
+        let links = &mut self.routing.presence.links;
+        let since = links[slot].doubted.map_or(now, |doubt| doubt.since);
+        let may_be_dead = part == Part::Active && links[slot].acted < since;
+        let doubt = if !is_known {
+            fresh(now)
+        } else if may_be_dead && now < since + UNHEARD {
+            let due = since + UNHEARD;
+            Doubt { since, due }
+        } else {
+            return false;
+        };
+        links.doubt(slot, Some(doubt));
+        true
     }
 
     /// The part of a link has changed, and nobody has reported anything: its users are told of.
@@ -108,5 +135,12 @@ impl Parts<'_> {
         for (client, status) in told {
             self.routing.notify(&mut cause, client, status);
         }
+    }
+}
+
+fn fresh(now: Duration) -> Doubt {
+    Doubt {
+        since: now,
+        due: now + DOUBT,
     }
 }
