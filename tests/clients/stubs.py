@@ -10,6 +10,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 _folder = tempfile.TemporaryDirectory(prefix="route-stubs-")
 
 
+def folder():
+    """Where they are."""
+    return _folder.name
+
+
 def generate():
     """Makes the stubs of the API and of the legacy messages, and lets them be imported."""
     compile_all(ROOT / "proto", "teamtalk/route/v1/*.proto", grpc=True)
