@@ -27,8 +27,7 @@ def pytest_addoption(parser):
 def pytest_generate_tests(metafunc):
     is_long = metafunc.config.getoption("--long")
     if "company" in metafunc.fixturenames:
-        identities = getattr(metafunc.function, "identities", {"named", "unnamed"})
-        ways = [way for way in (LONG if is_long else SHORT) if way[1] in identities]
+        ways = LONG if is_long else SHORT
         metafunc.parametrize("company", ways, indirect=True, ids=map("-".join, ways))
     # A test says what it takes in the short form and in the long one.
     for name, short, long in getattr(metafunc.function, "sizes", ()):

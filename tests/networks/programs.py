@@ -1,8 +1,10 @@
 """Programs that run on hosts: the ones under test, and those that are played."""
 
+import contextlib
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +30,13 @@ class Program:
 
     def is_alive(self):
         return self._process.poll() is None
+
+    @contextlib.contextmanager
+    def stands_still(self):
+        """Inside, it does not run. Its kernel does."""
+        self._process.send_signal(signal.SIGSTOP)
+        yield
+        self._process.send_signal(signal.SIGCONT)
 
     def kill(self):
         """By SIGKILL: the kernel closes what it has open."""

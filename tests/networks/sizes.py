@@ -1,4 +1,4 @@
-"""What a test is played with."""
+"""How much of a thing a test does."""
 
 
 def sizes(name, short, long):
@@ -6,16 +6,6 @@ def sizes(name, short, long):
 
     def mark(test):
         test.sizes = [*getattr(test, "sizes", ()), (name, short, long)]
-        return test
-
-    return mark
-
-
-def only(identity):
-    """It is played with MsgServers that are all `named`, or all `unnamed`."""
-
-    def mark(test):
-        test.identities = {identity}
         return test
 
     return mark

@@ -7,8 +7,8 @@ import pytest
 from judge import SILENCE_FOUND
 from sizes import sizes
 
-# Of the node: --gateway-silence and --detach-grace.
-GATEWAY_IS_SILENT = 1
+# Of the node: --gateway-silence, and until somebody has looked; and --detach-grace.
+GATEWAY_IS_SILENT = 2
 DETACH_GRACE = 10
 # Of a gateway and of a MsgServer, until it closes a connection on which nothing arrives.
 HOST_TIMEOUT = 15

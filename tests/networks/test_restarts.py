@@ -1,6 +1,8 @@
-"""MsgServers that are killed, and started again at once: their kernel closes their connections."""
+"""MsgServers that are killed, and started again at once: their kernel closes their connections. And some that stand
+still: it does not."""
 
 import itertools
+import time
 
 from sizes import sizes
 
@@ -26,3 +28,17 @@ def test_msg_servers_are_killed_and_restarted_at_once(company, judge, restarts):
     company.be_quiet()
     judge.assert_messages()
     judge.assert_kicks()
+
+
+@sizes("seconds", [14], [5, 14, 20])
+def test_msg_servers_stand_still_and_lose_nothing(company, judge, seconds):
+    company.chat()
+    time.sleep(2)
+    with company.msg_servers["a"].program.stands_still(), company.msg_servers["e"].program.stands_still():
+        time.sleep(seconds)
+    time.sleep(2)
+    company.be_quiet()
+    judge.assert_messages()
+    judge.assert_presence()
+    assert company.written("ended") == []
+    judge.assert_nobody_was_called_offline()
