@@ -23,7 +23,7 @@
 //! copy of each link's sessions, for a new node ([`unconfirmed::table`]), and each link's last logins,
 //! for kicks that come late ([`once`]); it never compares links. No queue is unbounded. No task waits
 //! for a MsgServer but the one that serves it. Reading stops in two places only: the link's own window,
-//! and [`links::throttle`]. [`node::embedded`] is the only module that names the node's crate.
+//! and [`links::brake`]. [`node::embedded`] is the only module that names the node's crate.
 //!
 //! Each room uses only those above it, and the instruments:
 //!

@@ -34,8 +34,8 @@ pub struct Levels {
     pub queued_bytes: u64,
     /// Whether a node is attached.
     pub attached: bool,
-    /// Whether reading is paused.
-    pub paused: bool,
+    /// Links that are not read, because they feed others too much.
+    pub paused: u64,
 }
 
 /// Registers the instruments.
@@ -222,7 +222,7 @@ const COUNTERS: [Named<ReadCounter>; 16] = [
     (
         "teamtalk.pdu.congestions",
         "{episode}",
-        "Times that reading was paused because a link was behind",
+        "Times that a link took less than it was sent, so that those who feed it much paused",
         |c| &c.congestions,
     ),
     (
@@ -265,10 +265,10 @@ const LEVELS: [Named<ReadLevel>; 5] = [
         |l| u64::from(l.attached),
     ),
     (
-        "teamtalk.pdu.paused",
-        "1",
-        "1 while reading from all MsgServers is paused, else 0",
-        |l| u64::from(l.paused),
+        "teamtalk.pdu.links.paused",
+        "{link}",
+        "Links that are not read for a moment, because they feed others more than these take",
+        |l| l.paused,
     ),
 ];
 

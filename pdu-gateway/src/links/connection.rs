@@ -2,7 +2,7 @@
 //!
 //! Reading and writing share the task, but neither waits for the other.
 //!
-//! No timer runs here while it lives: a task sleeps until its socket, its link, its window or the throttle wakes it.
+//! No timer runs here while it lives: a task sleeps until its socket, its link, its window or its brake wakes it.
 
 use std::fmt;
 use std::future::{pending, poll_fn};
@@ -20,7 +20,6 @@ use crate::links::gateway::Gateway;
 use crate::links::link::{Link, Shut};
 use crate::links::network::Socket;
 use crate::links::peer::{Name, Peer};
-use crate::links::pressure::Turn;
 use crate::links::reader::Reader;
 use crate::links::registry::Place;
 use crate::links::writer::Writer;
@@ -120,10 +119,10 @@ impl<S: Socket> Connection<S> {
         counters.given_back.add(shut.given_back as u64);
         counters.lost.add(shut.dropped as u64);
         counters.unread_bytes.add(unread as u64);
-        if shut.congested {
-            self.gateway.turn(Turn::Relieved);
+        self.log_end(reason, &shut, unread, was);
+        if let Some(relief) = shut.relief {
+            self.gateway.turn(relief);
         }
-        self.log_end(reason, shut, unread, was);
         if concluded == Concluded::Written {
             self.close().await;
         }
@@ -136,7 +135,7 @@ impl<S: Socket> Connection<S> {
 
     /// What we end, and what is lost, is worth somebody's attention. Who has not sent a PDU is no MsgServer: of a probe nothing
     /// is said, of others little.
-    fn log_end(&self, reason: CloseReason, shut: Shut, unread: usize, was: Summary) {
+    fn log_end(&self, reason: CloseReason, shut: &Shut, unread: usize, was: Summary) {
         let why = match (reason, &self.reader.problem) {
             (CloseReason::BadFrame, Some(problem)) => Some(problem as &dyn fmt::Display),
             (CloseReason::BadFrame, None) => Some(&"it did not end its first PDU in time" as _),

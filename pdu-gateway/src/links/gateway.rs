@@ -1,13 +1,14 @@
 //! What all tasks of one gateway share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use route_dialect::Dialect;
+use route_proto::attach::v1::LinkId;
 use route_runtime::life::new_life;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::clock::Clock;
 use crate::links::link::LinkSettings;
@@ -16,7 +17,6 @@ use crate::links::pressure::Turn;
 use crate::links::refusals::Refusals;
 use crate::links::registry::Links;
 use crate::links::superseded::Superseded;
-use crate::links::throttle::Throttle;
 use crate::metrics::Counters;
 use crate::unconfirmed::uplink::Uplink;
 
@@ -35,9 +35,9 @@ pub struct Gateway {
     pub links: Arc<Links>,
     /// What goes up.
     pub uplink: Arc<Uplink>,
-    /// The pause of all readers.
-    pub throttle: Throttle,
-    /// A link became congested.
+    /// Links that are congested.
+    congested: AtomicUsize,
+    /// One became congested.
     pub pressed: Notify,
     /// We end, and there is no node that will know.
     pub given_up: CancellationToken,
@@ -69,7 +69,7 @@ impl Gateway {
             link_settings,
             links,
             uplink,
-            throttle: Throttle::default(),
+            congested: AtomicUsize::new(0),
             pressed: Notify::new(),
             given_up: CancellationToken::new(),
             counters: Arc::default(),
@@ -97,20 +97,39 @@ impl Gateway {
         }
     }
 
-    /// A link became congested or was relieved.
+    /// What a link wants of those who feed it.
     pub fn turn(&self, turn: Turn) {
-        match self.throttle.turn(turn) {
-            Some(true) => {
+        match turn {
+            Turn::Congested => {
                 self.counters.congestions.add(1);
-                info!("pausing all readers: a link takes less than it is sent");
-                self.uplink.set_congested(true);
+                self.congested.fetch_add(1, Ordering::Relaxed);
                 self.pressed.notify_one();
             }
-            Some(false) => {
-                info!("readers go on");
-                self.uplink.set_congested(false);
+            Turn::Fed(by) if by.gateway == self.incarnation => {
+                if let Some(link) = self.links.get(by.number) {
+                    link.brake().hold();
+                }
             }
-            None => {}
+            Turn::Fed(by) => self.uplink.pause(by, true),
+            Turn::Relieved(feeders) => {
+                self.congested.fetch_sub(1, Ordering::Relaxed);
+                for by in feeders {
+                    self.let_go(by);
+                }
+            }
         }
+    }
+
+    fn let_go(&self, feeder: LinkId) {
+        if feeder.gateway != self.incarnation {
+            self.uplink.pause(feeder, false);
+        } else if let Some(link) = self.links.get(feeder.number) {
+            link.brake().let_go();
+        }
+    }
+
+    /// Some link takes less than it is sent.
+    pub fn is_pressed(&self) -> bool {
+        self.congested.load(Ordering::Relaxed) > 0
     }
 }

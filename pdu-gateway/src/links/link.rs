@@ -18,6 +18,7 @@ use route_proto::pdu::HEADER_LEN;
 
 use self::hearing::Hearing;
 use self::outbox::Outbox;
+use crate::links::brake::Brake;
 use crate::links::host;
 use crate::links::output::{Batch, GivenBack};
 use crate::links::peer::Peer;
@@ -37,6 +38,7 @@ pub struct Link {
     peer: Peer,
     outbox: Mutex<Outbox>,
     hearing: Hearing,
+    brake: Brake,
 }
 
 /// What became of a run at one link.
@@ -57,14 +59,14 @@ pub enum Delivered {
 }
 
 /// How a link's task left it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shut {
     /// Deliveries that were given back.
     pub given_back: usize,
     /// Deliveries that were dropped, because that would have been too much.
     pub dropped: usize,
-    /// Others were paused for this link until now.
-    pub congested: bool,
+    /// Those who fed it may go on.
+    pub relief: Option<Turn>,
 }
 
 /// What the writer has to do next.
@@ -118,6 +120,7 @@ impl Link {
             peer,
             outbox: Mutex::new(Outbox::new(settings, now)),
             hearing: Hearing::new(now),
+            brake: Brake::default(),
         })
     }
 
@@ -129,6 +132,11 @@ impl Link {
     /// Its other end.
     pub fn peer(&self) -> &Peer {
         &self.peer
+    }
+
+    /// Whether its reader has to wait for links that it feeds.
+    pub fn brake(&self) -> &Brake {
+        &self.brake
     }
 
     /// Puts a run into the queue, or gives it back, or drops it if it is an old kick that would hit somebody new. The
@@ -156,8 +164,10 @@ impl Link {
             return (Delivered::GivenBack { dropped }, None);
         }
         let repeated = all - run.deliveries();
+        let (origin, bytes) = (run.origin(), run.bytes());
         outbox.output.push_run(run);
         let turn = outbox.pushed(now, wake);
+        let turn = turn.or_else(|| outbox.pressure.fed(origin, bytes));
         (Delivered::Queued { repeated }, turn)
     }
 
@@ -240,20 +250,20 @@ impl Link {
 
     /// Whether nothing has been heard for two heartbeats, if that is another answer than before. Once a second; asked by
     /// nobody else.
-    pub fn turns_silent(&self, now: Duration, throttled: bool) -> Option<bool> {
-        let held_up = throttled || self.is_held_up();
+    pub fn turns_silent(&self, now: Duration, stopped: bool) -> Option<bool> {
+        let held_up = stopped || self.is_held_up();
         (!held_up).then(|| self.hearing.turns_silent(now))?
     }
 
-    /// Heartbeats and time limits, once a second.
+    /// Heartbeats and time limits, once a second. `stopped`: until now this process did not run.
     pub fn tick(
         &self,
         now: Duration,
         settings: &LinkSettings,
-        throttled: bool,
+        stopped: bool,
         wake: &mut Vec<Waker>,
     ) -> Option<Turn> {
-        let held_up = throttled || self.is_held_up();
+        let held_up = stopped || self.is_held_up();
         let silent_for = self.hearing.silent_for(now);
         let silent = !held_up && silent_for >= settings.idle_timeout;
         let drips_for = self.hearing.drips_for(now);
@@ -398,7 +408,7 @@ impl Link {
         let shut = Shut {
             given_back: runs.iter().map(|run| run.deliveries.len()).sum(),
             dropped: given_back.dropped,
-            congested: outbox.pressure.is_congested(),
+            relief: outbox.pressure.ends(),
         };
         outbox.shut = Some(given_back);
         for run in &runs {

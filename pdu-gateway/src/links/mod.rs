@@ -1,6 +1,7 @@
 //! MsgServers' connections.
 
 pub mod admission;
+pub mod brake;
 pub mod connection;
 pub mod gateway;
 pub mod host;
@@ -17,6 +18,5 @@ pub mod refusals;
 pub mod registry;
 pub mod run;
 pub mod superseded;
-pub mod throttle;
 pub mod tick;
 mod writer;

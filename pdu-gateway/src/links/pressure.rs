@@ -1,12 +1,16 @@
 //! When a link that is written more than it takes slows down those who send, and when it is given up.
 //!
-//! A MsgServer that reads, only slower than a burst comes in, is *congested* for a while: all readers of all gateways
-//! pause, so that the burst waits at its senders instead of growing here. One that does not read is none of the
+//! A MsgServer that reads, only slower than a burst comes in, is *congested* for a while: the readers of links that feed
+//! it much pause, so that the burst waits at its senders instead of growing here. One that does not read is none of the
 //! others' business: its queue fills and it is cut off.
 //!
 //! Time comes in as the time since the gateway started.
 
 use std::time::Duration;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use route_proto::attach::v1::LinkId;
 
 /// Progress is measured over the last one to two of these.
 const SPAN: Duration = Duration::from_millis(100);
@@ -14,16 +18,22 @@ const SPAN: Duration = Duration::from_millis(100);
 /// A link that takes this much in a span reads, bytes.
 const READS: usize = 1 << 20;
 
-/// Longest that one link may slow down the others at a stretch.
+/// Longest that one link may slow down those who feed it at a stretch.
 const LONGEST_EPISODE: Duration = Duration::from_secs(5);
 
-/// A change of [`Pressure::is_congested`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who sends a congested link more than this has to pause, bytes. Who sends less, such as a notice now and then, would
+/// wait for the others' sake.
+const MUCH: usize = 256 << 10;
+
+/// What a link wants of those who feed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
-    /// From now on the others should pause.
+    /// It takes less than it is sent: from now on it is looked at who feeds it.
     Congested,
-    /// They may go on.
-    Relieved,
+    /// This link feeds it much, and should pause.
+    Fed(LinkId),
+    /// It is congested no more: these may go on.
+    Relieved(Vec<LinkId>),
 }
 
 /// How one link copes with what it is written.
@@ -38,6 +48,8 @@ pub struct Pressure {
     span: usize,
     span_before: usize,
     phase: Phase,
+    /// While it is congested: how much each has sent, bytes.
+    feeders: HashMap<LinkId, usize, RandomState>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +74,7 @@ impl Pressure {
             span: 0,
             span_before: 0,
             phase: Phase::Calm,
+            feeders: HashMap::default(),
         }
     }
 
@@ -93,9 +106,32 @@ impl Pressure {
         if self.phase == Phase::Calm || queued > self.low {
             return None;
         }
+        self.end(Phase::Calm)
+    }
+
+    /// While it is congested: a link has sent so much of what was added.
+    pub fn fed(&mut self, by: LinkId, bytes: usize) -> Option<Turn> {
+        if !self.is_congested() {
+            return None;
+        }
+        let fed = self.feeders.entry(by).or_insert(0);
+        let before = *fed;
+        *fed += bytes;
+        (before <= MUCH && *fed > MUCH).then_some(Turn::Fed(by))
+    }
+
+    /// It is written nothing any more.
+    pub fn ends(&mut self) -> Option<Turn> {
+        self.end(Phase::Exhausted)
+    }
+
+    fn end(&mut self, phase: Phase) -> Option<Turn> {
         let congested = self.is_congested();
-        self.phase = Phase::Calm;
-        congested.then_some(Turn::Relieved)
+        self.phase = phase;
+        let feeders = std::mem::take(&mut self.feeders);
+        let paused = feeders.into_iter().filter(|(_, fed)| *fed > MUCH);
+        let paused = paused.map(|(feeder, _)| feeder).collect();
+        congested.then_some(Turn::Relieved(paused))
     }
 
     /// Time has passed. An episode ends when it has lasted too long, or its link no longer reads.
@@ -106,11 +142,10 @@ impl Pressure {
         if now.saturating_sub(since) < LONGEST_EPISODE && self.reads(now) {
             return None;
         }
-        self.phase = Phase::Exhausted;
-        Some(Turn::Relieved)
+        self.end(Phase::Exhausted)
     }
 
-    /// The others should pause for this link.
+    /// Those who feed this link should pause.
     pub fn is_congested(&self) -> bool {
         matches!(self.phase, Phase::Congested { .. })
     }
@@ -157,7 +192,10 @@ mod tests {
         assert_eq!(pressure.pushed(ms(1001), HIGH + 1), Some(Turn::Congested));
         assert_eq!(pressure.pushed(ms(1002), HIGH + 2), None);
         assert_eq!(pressure.wrote(ms(1003), 100, LOW + 1), None);
-        assert_eq!(pressure.wrote(ms(1004), 100, LOW), Some(Turn::Relieved));
+        assert_eq!(
+            pressure.wrote(ms(1004), 100, LOW),
+            Some(Turn::Relieved(Vec::new()))
+        );
     }
 
     #[test]
@@ -178,7 +216,7 @@ mod tests {
         assert_eq!(pressure.tick(ms(7100)), None);
         assert_eq!(
             pressure.tick(ms(7200)),
-            Some(Turn::Relieved),
+            Some(Turn::Relieved(Vec::new())),
             "it took nothing"
         );
     }
@@ -193,11 +231,32 @@ mod tests {
         }
 
         assert_eq!(pressure.tick(ms(4999)), None);
-        assert_eq!(pressure.tick(ms(5001)), Some(Turn::Relieved));
+        assert_eq!(pressure.tick(ms(5001)), Some(Turn::Relieved(Vec::new())));
         assert_eq!(pressure.pushed(ms(5002), HIGH + 1), None);
 
         assert_eq!(pressure.wrote(ms(5003), READS, LOW), None);
         assert_eq!(pressure.pushed(ms(5004), HIGH + 1), Some(Turn::Congested));
+    }
+
+    #[test]
+    fn who_feeds_it_much_is_named_once_and_let_go_at_the_end() {
+        let mut pressure = Pressure::new(LIMIT);
+        assert_eq!(pressure.fed(link(1), LIMIT), None, "it is not congested");
+        pressure.wrote(ms(0), READS, HIGH);
+        pressure.pushed(ms(1), HIGH + 1);
+
+        assert_eq!(pressure.fed(link(1), MUCH), None);
+        assert_eq!(pressure.fed(link(2), 26), None);
+        assert_eq!(pressure.fed(link(1), 1), Some(Turn::Fed(link(1))));
+        assert_eq!(pressure.fed(link(1), MUCH), None);
+
+        let relieved = Turn::Relieved(vec![link(1)]);
+        assert_eq!(pressure.wrote(ms(2), 100, LOW), Some(relieved));
+        assert_eq!(pressure.ends(), None);
+    }
+
+    fn link(number: u64) -> LinkId {
+        LinkId { gateway: 7, number }
     }
 
     #[test]

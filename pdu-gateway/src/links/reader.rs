@@ -157,7 +157,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
     }
 
     fn poll_allowed(&mut self, cx: &Context<'_>) -> Poll<()> {
-        ready!(self.gateway.throttle.poll_open(cx));
+        ready!(self.link.brake().poll_off(cx));
         if self.room == Room::Full {
             ready!(self.gateway.uplink.poll_room(cx, self.link.number()));
             self.room = Room::Left;

@@ -134,17 +134,24 @@ impl Links {
         self.all().iter().map(|link| link.queued()).sum()
     }
 
-    /// Heartbeats and time limits of all links, once a second. `turn` is told of congestions that end.
+    /// Links that are not read, because they feed others too much.
+    pub fn paused(&self) -> usize {
+        let paused = |link: &&Arc<Link>| link.brake().is_on();
+        self.all().iter().filter(paused).count()
+    }
+
+    /// Heartbeats and time limits of all links, once a second. `stopped`: until now this process did not run. `turn` is
+    /// told of congestions that end.
     pub fn tick(
         &self,
         now: Duration,
         settings: &LinkSettings,
-        throttled: bool,
+        stopped: bool,
         mut turn: impl FnMut(Turn),
     ) {
         let mut wake: Vec<Waker> = Vec::new();
         for link in self.all() {
-            if let Some(change) = link.tick(now, settings, throttled, &mut wake) {
+            if let Some(change) = link.tick(now, settings, stopped, &mut wake) {
                 turn(change);
             }
         }

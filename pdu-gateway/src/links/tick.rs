@@ -1,5 +1,5 @@
-//! The one timer of all links: heartbeats and time limits once a second, as in the C++ RouteServer; while readers are
-//! paused, ten times, so that nobody waits for a link that no longer reads.
+//! The one timer of all links: heartbeats and time limits once a second, as in the C++ RouteServer; while a link is
+//! congested, ten times, so that nobody waits for one that no longer reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::links::gateway::Gateway;
 
 const TICK: Duration = Duration::from_secs(1);
 
-const PAUSED_TICK: Duration = Duration::from_millis(100);
+const PRESSED_TICK: Duration = Duration::from_millis(100);
 
 /// When this process has not run for so long, what it has not read says nothing about MsgServers: readers come first.
 const STOPPED: Duration = Duration::from_secs(3);
@@ -22,7 +22,7 @@ pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut last = gateway.clock.now();
     loop {
-        let relief = Instant::now() + PAUSED_TICK;
+        let relief = Instant::now() + PRESSED_TICK;
         tokio::select! {
             _ = ticks.tick() => {
                 let now = gateway.clock.now();
@@ -30,8 +30,8 @@ pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
                 last = now;
                 tick(&gateway, query_timeout, stopped);
             }
-            () = sleep_until(relief), if gateway.throttle.is_paused() => relieve(&gateway),
-            // Looks again whether there is a pause.
+            () = sleep_until(relief), if gateway.is_pressed() => relieve(&gateway),
+            // Looks again whether a link is congested.
             () = gateway.pressed.notified() => {}
         }
     }
@@ -40,13 +40,12 @@ pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
 /// `stopped`: until now this process did not run.
 fn tick(gateway: &Gateway, query_timeout: Duration, stopped: bool) {
     let now = gateway.clock.now();
-    gateway.throttle.tick(now);
-    let paused = stopped || gateway.throttle.is_paused();
     let settings = &gateway.link_settings;
     let turn = |turn| gateway.turn(turn);
-    gateway.links.tick(now, settings, paused, turn);
+    gateway.links.tick(now, settings, stopped, turn);
     for link in gateway.links.all() {
-        if let Some(silent) = link.turns_silent(now, paused) {
+        link.brake().tick(now);
+        if let Some(silent) = link.turns_silent(now, stopped) {
             gateway.uplink.report_silence(link.number(), silent);
         }
     }
@@ -65,7 +64,6 @@ fn tick(gateway: &Gateway, query_timeout: Duration, stopped: bool) {
 
 fn relieve(gateway: &Gateway) {
     let now = gateway.clock.now();
-    gateway.throttle.tick(now);
     for link in gateway.links.all() {
         if let Some(turn) = link.relieve(now) {
             gateway.turn(turn);

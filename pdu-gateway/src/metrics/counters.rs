@@ -101,7 +101,7 @@ pub struct Counters {
     pub(super) refused: [Counter; REFUSALS.len()],
     pub(super) opened: Counter,
     pub(super) closed: [Counter; CLOSE_REASONS.len()],
-    /// Times that all readers were paused because a link here was congested.
+    /// Times that a link was congested, so that those who feed it much paused.
     pub congestions: Counter,
     /// Streams that a node welcomed.
     pub attached: Counter,

@@ -269,7 +269,9 @@ impl Attachment {
             return Err(Lost::Superseded(error));
         }
         let now = gateway.clock.now();
-        gateway.throttle.node(now, false);
+        for link in gateway.links.all() {
+            link.brake().node(now, false);
+        }
         if known.epoch != 0 && known.away_since.is_none() {
             let what = "detached; MsgServers stay connected";
             if error.is_drain() {

@@ -12,7 +12,7 @@ use route_proto::attach::v1::{
     CloseReason, DeliveryRun, Downlink as Message, ReportedStatus, StatusAnswer,
     downlink_entry::Entry,
 };
-use tracing::{debug, info};
+use tracing::debug;
 
 use crate::clock::micros;
 use crate::links::gateway::Gateway;
@@ -80,9 +80,10 @@ impl Downlink {
             let time = now.saturating_sub(timing.read_at);
             self.gateway.counters.taken_over(command, time);
         }
-        if let Some(pause) = message.throttle {
-            info!(pause, "the node paces this gateway");
-            self.gateway.throttle.node(now, pause);
+        for pause in message.pauses {
+            if let Some(link) = self.gateway.links.get(pause.link) {
+                link.brake().node(now, pause.on);
+            }
         }
         self.gateway.uplink.took_over(now, message.number);
         bytes

@@ -318,7 +318,7 @@ fn observe(meter: &Meter, gateway: &Arc<Gateway>) {
                 resent: backlog.resent,
                 queued_bytes: gateway.links.queued() as u64,
                 attached: gateway.uplink.is_attached(),
-                paused: gateway.throttle.is_paused(),
+                paused: gateway.links.paused() as u64,
             }
         }
     };

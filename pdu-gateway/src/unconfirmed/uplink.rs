@@ -7,9 +7,11 @@
 //! While no stream is attached nothing is queued. When the next one is, the queue is made from the ledgers.
 
 mod outgoing;
+mod pauses;
+mod state;
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -17,14 +19,14 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AttachHello, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkOpened, Returned,
+    AttachHello, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkId, LinkOpened, Returned,
     SilenceReport, TakenMark,
 };
 use route_runtime::telemetry::Span;
 use tokio::sync::Notify;
 
-use self::outgoing::Outgoing;
 pub use self::outgoing::UplinkStream;
+use self::state::State;
 use crate::clock::Clock;
 use crate::once::old_kicks::OldKick;
 use crate::pdu::deed::{Deed, OpenQuery};
@@ -40,16 +42,6 @@ pub struct Uplink {
     state: Mutex<State>,
     /// A link has ended, or its ledger has gone.
     ended: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    ledgers: HashMap<u64, Ledger, RandomState>,
-    /// Of all ledgers.
-    bytes: usize,
-    /// Readers that wait for room, or for their last answer, each once.
-    waiting: Vec<Waker>,
-    outgoing: Outgoing,
 }
 
 /// What a confirmation brought.
@@ -283,9 +275,9 @@ impl Uplink {
         });
     }
 
-    /// Some link here takes less than it is sent, or none does.
-    pub fn set_congested(&self, congested: bool) {
-        self.change(|state| state.outgoing.congested = congested);
+    /// A link here is fed more than it takes by this one of another gateway, which should pause, or may go on.
+    pub fn pause(&self, feeder: LinkId, on: bool) {
+        self.change(|state| state.outgoing.pauses.change(feeder, on));
     }
 
     /// The requests of a new stream, which begins with `hello`. The stream before ends.
@@ -395,54 +387,6 @@ impl Uplink {
             waker.wake();
         }
         result
-    }
-}
-
-impl State {
-    fn record(&mut self, now: Duration, link: u64, deeds: &mut Vec<Deed>) {
-        let State {
-            ledgers,
-            bytes,
-            outgoing,
-            ..
-        } = self;
-        let Some(ledger) = ledgers.get_mut(&link) else {
-            debug_assert!(false, "link {link} has no ledger");
-            return;
-        };
-        let before = ledger.bytes();
-        let last = deeds.last().map(Deed::command);
-        for deed in deeds.drain(..) {
-            let entry = ledger.record(now, deed);
-            outgoing.push(entry);
-        }
-        if let Some(Some(command)) = last {
-            ledger.measure(now, command);
-        }
-        // What a closed link drops may be more than its last entry adds.
-        *bytes = *bytes + ledger.bytes() - before;
-    }
-
-    /// Whoever waits is woken when a ledger has become smaller.
-    fn wait(&mut self, waker: &Waker) {
-        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            self.waiting.push(waker.clone());
-        }
-    }
-
-    /// Changes one ledger, and the sum of all with it.
-    fn settle<R>(&mut self, link: u64, change: impl FnOnce(&mut Ledger) -> R) -> Option<R> {
-        let ledger = self.ledgers.get_mut(&link)?;
-        let before = ledger.bytes();
-        let result = change(ledger);
-        let freed = before - ledger.bytes();
-        self.bytes -= freed;
-        if freed > 0 {
-            for waker in std::mem::take(&mut self.waiting) {
-                waker.wake();
-            }
-        }
-        Some(result)
     }
 }
 

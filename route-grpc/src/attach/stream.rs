@@ -149,8 +149,12 @@ impl GatewayStream {
                 // What is not applied here is for the next node.
                 return (Effects::default(), Err(Refusal::DRAINING));
             }
-            if let Some(congested) = uplink.congested {
-                transaction.gateways.set_congested(incarnation, congested);
+            for pause in uplink.pauses {
+                if let Some(origin) = pause.origin {
+                    let link = route_core::LinkId::new(origin.gateway, origin.number);
+                    let gateways = &mut transaction.gateways;
+                    gateways.ask_pause(incarnation, link, pause.on);
+                }
             }
             let taken = uplink.taken;
             let Some(gateway) = transaction.gateways.took(incarnation, attempt, taken) else {

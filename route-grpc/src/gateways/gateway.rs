@@ -41,8 +41,6 @@ pub(crate) struct Gateway {
     pub(crate) waiting_queries: Vec<OpenQuery>,
     /// How many entries of its queue it has taken.
     pub(super) taken: u64,
-    pub(super) congested: bool,
-    pub(super) throttled: bool,
 }
 
 impl Gateway {
@@ -68,8 +66,6 @@ impl Gateway {
             seen_before,
             waiting_queries: Vec::new(),
             taken: 0,
-            congested: false,
-            throttled: false,
             hello,
         }
     }
@@ -82,9 +78,6 @@ impl Gateway {
         self.stream_end = stream_end;
         self.taken = self.queue.taken(hello.taken);
         self.queue.open_stream(hello.attempt);
-        // Unless it says otherwise on its new stream.
-        self.congested = false;
-        self.throttled = false;
         self.replays = Replays::default();
         self.waiting_queries = Vec::new();
         self.sequences.resume();

@@ -11,6 +11,7 @@ mod gateway;
 pub(crate) mod hello;
 pub(crate) mod ingest;
 mod past;
+mod pauses;
 pub(crate) mod queue;
 pub(crate) mod reach;
 mod replays;
@@ -32,6 +33,7 @@ use crate::trace::Traced;
 pub(crate) use gateway::Gateway;
 use hello::{Admission, Hello, Objection};
 use past::Past;
+use pauses::Pauses;
 use reach::{Event, Parting, Reach};
 
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
@@ -76,6 +78,7 @@ pub(crate) struct Gateways {
     by_incarnation: HashMap<u64, Gateway>,
     by_id: HashMap<String, u64>,
     past: Past,
+    pauses: Pauses,
     /// What queues of past gateways had dropped, and given up.
     dropped_before: u64,
     given_up: u64,
@@ -91,6 +94,7 @@ impl Gateways {
             by_incarnation: HashMap::new(),
             by_id: HashMap::new(),
             past: Past::default(),
+            pauses: Pauses::default(),
             dropped_before: 0,
             given_up: 0,
             touched: Vec::new(),
@@ -148,7 +152,7 @@ impl Gateways {
         let gateway = Gateway::new(hello, stream_end, retention, queue_bytes, seen_before);
         self.by_incarnation.insert(incarnation, gateway);
         debug_assert_eq!(self.by_id.len(), self.by_incarnation.len());
-        self.relay_congestion();
+        self.tell_pauses(incarnation);
     }
 
     /// Gives a gateway that was judged [`Admission::Resumed`] its new stream; an older one that is still open
@@ -160,7 +164,9 @@ impl Gateways {
             gateway.resume(hello, stream_end);
             gateway.meet(Event::Attached, now, &self.limits);
         }
-        self.relay_congestion();
+        // Unless it asks again on its new stream.
+        self.ask_no_pauses(incarnation);
+        self.tell_pauses(incarnation);
     }
 
     /// A gateway has sent everything again.
@@ -186,7 +192,7 @@ impl Gateways {
         if let Some(gateway) = self.by_incarnation.get_mut(&incarnation) {
             gateway.meet(Event::Detached(parting), now, &self.limits);
         }
-        self.set_congested(incarnation, false);
+        self.ask_no_pauses(incarnation);
         true
     }
 
@@ -212,10 +218,10 @@ impl Gateways {
         let id = self.by_incarnation.get(&incarnation)?.hello.id.clone();
         self.end_stream(incarnation, Some(superseded(&id)));
         self.by_id.remove(&id);
+        self.ask_no_pauses(incarnation);
         let gateway = self.by_incarnation.remove(&incarnation)?;
         let seen = gateway.sequences.applied().collect();
         self.past.remember(&gateway.hello, seen);
-        self.relay_congestion();
         Some(gateway)
     }
 
@@ -322,23 +328,33 @@ impl Gateways {
         }
     }
 
-    /// A gateway's links take less than they are sent, or take it again.
-    pub(crate) fn set_congested(&mut self, incarnation: u64, congested: bool) {
-        if let Some(gateway) = self.by_incarnation.get_mut(&incarnation) {
-            gateway.congested = congested;
+    /// Links of a gateway are fed more than they take by this one, which should pause, or may go on.
+    pub(crate) fn ask_pause(&mut self, asker: u64, link: LinkId, on: bool) {
+        let gateway = self.by_incarnation.get(&link.gateway);
+        let is_open = gateway.is_some_and(|it| it.sequences.is_open(link.number));
+        if (is_open || !on) && self.pauses.change(asker, link, on) {
+            self.tell_pause(link, on);
         }
-        self.relay_congestion();
     }
 
-    /// A gateway pauses its readers while any other one is congested.
-    fn relay_congestion(&mut self) {
-        let congested = self.by_incarnation.values().filter(|g| g.congested).count();
-        for gateway in self.by_incarnation.values_mut() {
-            let pause = congested > usize::from(gateway.congested);
-            if std::mem::replace(&mut gateway.throttled, pause) != pause {
-                gateway.queue.throttle(pause);
-                touch(&mut self.touched, &gateway.queue);
-            }
+    /// A gateway that is gone, or has a new stream, asks for nothing.
+    fn ask_no_pauses(&mut self, asker: u64) {
+        for link in self.pauses.forget(asker) {
+            self.tell_pause(link, false);
+        }
+    }
+
+    /// The new stream of a gateway knows of no pauses.
+    fn tell_pauses(&mut self, incarnation: u64) {
+        let paused: Vec<_> = self.pauses.of(incarnation).collect();
+        for link in paused {
+            self.tell_pause(link, true);
+        }
+    }
+
+    fn tell_pause(&mut self, link: LinkId, on: bool) {
+        if let Some(queue) = self.queue_of(link.gateway) {
+            queue.pause(link.number, on);
         }
     }
 

@@ -232,6 +232,12 @@ impl Sequences {
         self.links.iter().filter_map(unfinished)
     }
 
+    /// The core has this link.
+    pub(crate) fn is_open(&self, link: u64) -> bool {
+        let link = self.links.get(&link);
+        link.is_some_and(|link| link.stage == Stage::Open)
+    }
+
     /// Links that the core has.
     pub(crate) fn open_links(&self) -> impl Iterator<Item = u64> {
         let open =

@@ -136,21 +136,6 @@ fn a_new_stream_ends_the_old_one_and_the_old_one_cannot_detach_it() {
     assert!(gateways.of_stream(7, 2).is_some());
 }
 
-#[test]
-fn a_congested_gateway_throttles_the_others_until_it_recovers_or_goes() {
-    let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
-    let throttled = |gateways: &Gateways| [7, 8].map(|i| gateways.by_incarnation[&i].throttled);
-
-    gateways.set_congested(7, true);
-    assert_eq!(throttled(&gateways), [false, true]);
-    gateways.set_congested(8, true);
-    assert_eq!(throttled(&gateways), [true, true]);
-    gateways.set_congested(7, false);
-    assert_eq!(throttled(&gateways), [true, false]);
-    gateways.detach(NOW, 8, 1, Parting::Broken, None);
-    assert_eq!(throttled(&gateways), [false, false]);
-}
-
 fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
     Hello {
         spoken: Dialects::new().learn("").expect("any"),

@@ -7,8 +7,8 @@ use route_grpc::attach::{Hangup, open};
 use route_grpc::settings::FanOut;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AttachRequest, DesktopLoginNotice, LinkOpened, SessionList, SessionTable, StatusNotice,
-    StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
+    AttachRequest, DesktopLoginNotice, LinkId, LinkOpened, Pause, SessionList, SessionTable,
+    StatusNotice, StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
 };
 use route_proto::v1::{ChangeReason, LegacyStatus, Status};
 use tonic::Code;
@@ -415,23 +415,31 @@ async fn a_gateway_that_takes_nothing_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn a_congested_gateway_slows_the_others_down() {
+async fn a_link_that_feeds_another_gateway_too_much_pauses() {
     let site = Site::start().await;
     let a = Played::attach(&site, "a").await;
     let mut b = Played::attach(&site, "b").await;
-    let congested = |congested| Uplink {
-        congested: Some(congested),
+    b.open(1).await;
+    let feeder = LinkId {
+        gateway: b.incarnation,
+        number: 1,
+    };
+    let pause = |on| Uplink {
+        pauses: vec![Pause {
+            origin: Some(feeder),
+            on,
+        }],
         ..Uplink::default()
     };
 
-    a.send(congested(true)).await;
-    b.until(|b| b.throttle == Some(true)).await;
-    a.send(congested(false)).await;
-    b.until(|b| b.throttle == Some(false)).await;
-    a.send(congested(true)).await;
-    b.until(|b| b.throttle == Some(true)).await;
+    a.send(pause(true)).await;
+    b.until(|b| b.pauses.get(&1) == Some(&true)).await;
+    a.send(pause(false)).await;
+    b.until(|b| b.pauses.get(&1) == Some(&false)).await;
+    a.send(pause(true)).await;
+    b.until(|b| b.pauses.get(&1) == Some(&true)).await;
     drop(a);
-    b.until(|b| b.throttle == Some(false)).await;
+    b.until(|b| b.pauses.get(&1) == Some(&false)).await;
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ pub(crate) struct Played {
     deliveries: Vec<Delivered>,
     answers: Vec<StatusAnswer>,
     confirmed: HashMap<u64, u64>,
-    pub(crate) throttle: Option<bool>,
+    pub(crate) pauses: HashMap<u64, bool>,
     pub(crate) roster: Vec<String>,
     pub(crate) runs: usize,
     pub(crate) ended: Vec<u64>,
@@ -166,7 +166,7 @@ impl Played {
             deliveries: Vec::new(),
             answers: Vec::new(),
             confirmed: HashMap::new(),
-            throttle: None,
+            pauses: HashMap::new(),
             runs: 0,
             ended: Vec::new(),
             number: 0,
@@ -284,7 +284,9 @@ impl Played {
         let confirmed = downlink.confirmations.iter();
         self.confirmed
             .extend(confirmed.map(|c| (c.link, c.sequence)));
-        self.throttle = downlink.throttle.or(self.throttle);
+        let pauses = downlink.pauses.iter();
+        self.pauses
+            .extend(pauses.map(|pause| (pause.link, pause.on)));
         if let Some(roster) = downlink.roster {
             self.roster = roster.gateway_ids;
         }

@@ -43,7 +43,7 @@ fn silence_counts_unless_we_do_not_read() {
     link.heard(Duration::from_secs(1), false);
 
     tick(&link, 31, true);
-    assert_eq!(ending(&link), None, "all readers pause");
+    assert_eq!(ending(&link), None, "we did not run");
     link.hold_up();
     tick(&link, 40, false);
     assert_eq!(ending(&link), None, "its window is full");
@@ -62,7 +62,7 @@ fn a_link_falls_silent_after_a_heartbeat_unless_we_do_not_read() {
     link.heard(at(1), false);
 
     assert_eq!(link.turns_silent(at(7), false), None);
-    assert_eq!(link.turns_silent(at(8), true), None, "all readers pause");
+    assert_eq!(link.turns_silent(at(8), true), None, "we did not run");
     assert_eq!(link.turns_silent(at(8), false), Some(true));
     assert_eq!(link.turns_silent(at(9), false), None, "it was told");
     link.heard(at(15), false);
@@ -160,9 +160,9 @@ fn uplink() -> Arc<Uplink> {
     uplink
 }
 
-fn tick(link: &Link, second: u64, throttled: bool) {
+fn tick(link: &Link, second: u64, stopped: bool) {
     let now = Duration::from_secs(second);
-    link.tick(now, &SETTINGS, throttled, &mut Vec::new());
+    link.tick(now, &SETTINGS, stopped, &mut Vec::new());
 }
 
 fn ending(link: &Link) -> Option<CloseReason> {

@@ -16,6 +16,7 @@ use route_runtime::telemetry::Span;
 use tokio_stream::Stream;
 
 use super::Uplink;
+use super::pauses::Pauses;
 use crate::clock::micros;
 
 /// One message of the stream takes about so many bytes at most, unless a single entry is longer.
@@ -51,9 +52,8 @@ pub(super) struct Outgoing {
     /// When the last of them came, and as last told.
     pub(super) clock: Duration,
     clock_told: Duration,
-    /// Whether a link here is congested, and as last told.
-    pub(super) congested: bool,
-    congested_told: bool,
+    /// Links elsewhere that should pause.
+    pub(super) pauses: Pauses,
     /// Entries that were sent again since the start.
     pub(super) resent: u64,
 }
@@ -107,7 +107,7 @@ impl Outgoing {
         (self.taken, self.taken_told) = (0, 0);
         // What it showed before the break is of no use, and the hello has just told.
         self.clock_told = self.clock;
-        self.congested_told = false;
+        self.pauses.begin();
     }
 
     /// Nothing is queued any more.
@@ -124,19 +124,15 @@ impl Outgoing {
 
     /// Everything that is ready, within the limits of a message.
     fn take(&mut self) -> Option<UplinkMessage> {
-        let news = self.taken != self.taken_told
-            || self.congested != self.congested_told
-            || self.to_resend.is_some();
+        let news = self.taken != self.taken_told || self.pauses.is_news || self.to_resend.is_some();
         if self.queue.is_empty() && !news {
             return None;
         }
-        let congested = (self.congested != self.congested_told).then_some(self.congested);
         self.taken_told = self.taken;
         let clock_is_due = self.clock >= self.clock_told + CLOCK_TOLD_EVERY;
         if clock_is_due {
             self.clock_told = self.clock;
         }
-        self.congested_told = self.congested;
         let entries = self.take_entries();
         if !self.spans.is_empty() {
             // Some may be those of a later message of a burst: that is near enough.
@@ -150,7 +146,7 @@ impl Outgoing {
         Some(UplinkMessage {
             entries,
             taken: self.taken,
-            congested,
+            pauses: self.pauses.take(),
             caught_up,
             clock_micros: match clock_is_due {
                 true => micros(self.clock).cast_unsigned(),

@@ -1,4 +1,5 @@
 use std::pin::Pin;
+use std::task::Waker;
 
 use bytes::Bytes;
 use route_proto::attach::v1::{AttachRequest, Envelope, Uplink as UplinkMessage, attach_request};
@@ -151,19 +152,6 @@ async fn a_link_is_finished_when_the_node_knows_that_nothing_more_comes_back() {
 
     uplink.all_finished().await;
     assert_eq!(uplink.backlog().bytes, 0);
-}
-
-#[test]
-fn congestion_is_told_when_it_changes() {
-    let uplink = Uplink::new(WINDOWS, Keep::Contents);
-    let mut stream = attached(&uplink);
-
-    uplink.set_congested(true);
-    assert_eq!(next(&mut stream).unwrap().congested, Some(true));
-    uplink.took_over(NOW, 1);
-    assert_eq!(next(&mut stream).unwrap().congested, None);
-    uplink.set_congested(false);
-    assert_eq!(next(&mut stream).unwrap().congested, Some(false));
 }
 
 #[test]

@@ -156,9 +156,9 @@ impl Queue {
         contents.backlog.number() + 1
     }
 
-    /// Asks the gateway to pause its readers, or to go on.
-    pub(crate) fn throttle(&self, pause: bool) {
-        self.contents.lock().news.throttle = Some(pause);
+    /// Asks the gateway not to read a link, or to go on.
+    pub(crate) fn pause(&self, link: u64, on: bool) {
+        self.contents.lock().news.pauses.insert(link, on);
     }
 
     /// Tells the gateway which gateways there are.

@@ -2,7 +2,7 @@
 //! order.
 
 use hashbrown::HashMap;
-use route_proto::attach::v1::{AttachRoster, Confirmation, Downlink};
+use route_proto::attach::v1::{AttachRoster, Confirmation, Downlink, LinkPause};
 
 use crate::gateways::sequences::Progress;
 
@@ -11,8 +11,8 @@ use crate::gateways::sequences::Progress;
 pub(super) struct News {
     /// One number for each link.
     confirmed: HashMap<u64, u64>,
-    /// The gateway is to pause its readers, or to go on.
-    pub(super) throttle: Option<bool>,
+    /// Links that are not to be read, or may be read again.
+    pub(super) pauses: HashMap<u64, bool>,
     /// Which gateways there are.
     pub(super) roster: Option<Vec<String>>,
     /// A message is to be sent although there is nothing in it.
@@ -22,7 +22,7 @@ pub(super) struct News {
 impl News {
     /// There is none.
     pub(super) fn is_empty(&self) -> bool {
-        self.confirmed.is_empty() && self.throttle.is_none() && self.roster.is_none() && !self.beat
+        self.confirmed.is_empty() && self.pauses.is_empty() && self.roster.is_none() && !self.beat
     }
 
     /// Links have come so far.
@@ -37,7 +37,11 @@ impl News {
         let confirmations = confirmed.map(|(link, sequence)| Confirmation { link, sequence });
         Downlink {
             confirmations: confirmations.collect(),
-            throttle: self.throttle.take(),
+            pauses: self
+                .pauses
+                .drain()
+                .map(|(link, on)| LinkPause { link, on })
+                .collect(),
             roster: self
                 .roster
                 .take()

@@ -11,7 +11,6 @@ use std::time::Duration;
 use pdu_gateway::links::gateway::Gateway;
 use pdu_gateway::links::link::{Link, Next};
 use pdu_gateway::links::output::Batch;
-use pdu_gateway::links::pressure::Turn;
 use pdu_gateway::pdu::deed::Deed;
 use pdu_gateway::pdu::input::{Session, Tally};
 use pdu_gateway::unconfirmed::windows::Room;
@@ -202,7 +201,7 @@ impl Connection {
 
     fn is_allowed(&mut self, gateway: &Gateway) -> bool {
         let cx = Context::from_waker(Waker::noop());
-        if gateway.throttle.poll_open(&cx).is_pending() {
+        if self.link.brake().poll_off(&cx).is_pending() {
             return false;
         }
         if self.room == Room::Full {
@@ -272,8 +271,8 @@ impl Connection {
             .link
             .shut(&mut self.batch, Some(reason), &gateway.uplink);
         gateway.counters.closed(reason);
-        if shut.congested {
-            gateway.turn(Turn::Relieved);
+        if let Some(relief) = shut.relief {
+            gateway.turn(relief);
         }
     }
 }
