@@ -1,4 +1,4 @@
-"""How much of a thing a test does."""
+"""What a test is played with."""
 
 
 def sizes(name, short, long):
@@ -9,3 +9,9 @@ def sizes(name, short, long):
         return test
 
     return mark
+
+
+def with_names(test):
+    """Not where MsgServers are unnamed."""
+    test.needs_names = True
+    return test
