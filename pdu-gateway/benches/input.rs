@@ -17,6 +17,7 @@ use prost::Message;
 use route_dialect::{AnswerTo, Dialect};
 use route_proto::legacy::im;
 use route_proto::pdu::{HEADER_LEN, command, framed};
+use route_runtime::quota::Quota;
 
 /// As much as one read takes.
 const READ: usize = 256 << 10;
@@ -78,7 +79,7 @@ fn session(c: &mut Criterion) {
             b.iter_batched_ref(
                 || {
                     (
-                        Session::new(Arc::new(Dialect::standard()), LIMIT),
+                        Session::new(Arc::new(Dialect::standard()), LIMIT, Quota::new(10).into()),
                         Vec::new(),
                     )
                 },

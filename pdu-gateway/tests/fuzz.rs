@@ -20,6 +20,7 @@ use route_proto::attach::v1::LinkOpened;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::pdu::command;
 use route_proto::pdu::{HEADER_LEN, Header};
+use route_runtime::quota::Quota;
 
 /// Longest PDU here: small, so that the limit is met often.
 const LIMIT: u32 = 64 << 10;
@@ -82,7 +83,7 @@ fn run(mut stream: impl FnMut(&mut Rng) -> Vec<u8>) {
 /// What must hold, whatever comes in.
 fn check(random: &mut Rng, dialects: &[Arc<Dialect>; 2], stream: &[u8]) {
     let dialect = Arc::clone(&dialects[random.usize(..2)]);
-    let mut session = Session::new(dialect, LIMIT);
+    let mut session = Session::new(dialect, LIMIT, Quota::new(10).into());
     let (expected, bad) = split(stream);
     let mut forwarded = Vec::new();
     let mut tally = Tally::default();

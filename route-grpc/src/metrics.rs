@@ -25,6 +25,17 @@ const ATTACH_REASONS: [ErrorReason; 6] = [
     ErrorReason::Draining,
 ];
 
+/// Why a watch or a subscription may be.
+const STREAM_REASONS: [ErrorReason; 7] = [
+    ErrorReason::FieldInvalid,
+    ErrorReason::NotSynced,
+    ErrorReason::StreamLimit,
+    ErrorReason::RateLimit,
+    ErrorReason::SlowConsumer,
+    ErrorReason::PositionCompacted,
+    ErrorReason::EpochChanged,
+];
+
 /// Bounds of call durations in seconds, as OpenTelemetry's conventions have them, and finer ones
 /// below.
 const CALL_SECONDS: [f64; 17] = [
@@ -50,9 +61,18 @@ pub(crate) struct Metrics {
     /// Duration of unary calls.
     pub(crate) calls: Histogram<f64>,
     gaps: Counter<u64>,
-    refused: Counter<u64>,
+    refused: Refused,
     streams: Histogram<f64>,
     cold_start: Histogram<f64>,
+}
+
+/// What is refused, or ended because of the other side.
+#[derive(Debug)]
+struct Refused {
+    attach: Counter<u64>,
+    http2: Counter<u64>,
+    streams: Counter<u64>,
+    unknown_calls: Counter<u64>,
 }
 
 /// For the hot paths.
@@ -146,6 +166,35 @@ impl Tallies {
     }
 }
 
+impl Refused {
+    fn declare(
+        counter: &impl Fn(&'static str, &'static str, &'static str) -> Counter<u64>,
+    ) -> Self {
+        Self {
+            attach: counter(
+                "teamtalk.route.attach.refused",
+                "{stream}",
+                "Attach streams that were refused or ended by the node",
+            ),
+            http2: counter(
+                "teamtalk.route.http2.ended",
+                "{end}",
+                "gRPC connections and streams that HTTP/2 ended because of what the peer did",
+            ),
+            streams: counter(
+                "teamtalk.route.streams.refused",
+                "{stream}",
+                "Watch and subscribe streams that were refused or ended by the node, but for a drain",
+            ),
+            unknown_calls: counter(
+                "teamtalk.route.calls.unknown",
+                "{call}",
+                "Calls of methods that nobody serves",
+            ),
+        }
+    }
+}
+
 impl Metrics {
     /// Declares everything that is counted as it happens.
     pub(crate) fn new(meter: &Meter) -> Self {
@@ -184,11 +233,7 @@ impl Metrics {
                 "{gap}",
                 "Gaps that subscribers were told of",
             ),
-            refused: counter(
-                "teamtalk.route.attach.refused",
-                "{stream}",
-                "Attach streams that were refused or ended by the node",
-            ),
+            refused: Refused::declare(&counter),
             streams: meter
                 .f64_histogram("teamtalk.route.stream.duration")
                 .with_unit("s")
@@ -209,7 +254,8 @@ impl Metrics {
     /// Prometheus sees no increase in a series that begins with its first event, and alerts go by
     /// increases.
     fn begin_with_zero(&self) {
-        for counter in [&self.published, &self.superseded] {
+        let unknown_calls = &self.refused.unknown_calls;
+        for counter in [&self.published, &self.superseded, unknown_calls] {
             counter.add(0, &[]);
         }
         for kind in TransitionKind::ALL {
@@ -219,8 +265,16 @@ impl Metrics {
         for method in [methods::SUBSCRIBE, methods::WATCH] {
             self.gaps.add(0, &[KeyValue::new("rpc.method", method)]);
         }
+        for reason in STREAM_REASONS {
+            for method in [methods::SUBSCRIBE, methods::WATCH] {
+                let reason = KeyValue::new("reason", reason.as_str_name());
+                let labels = [KeyValue::new("rpc.method", method), reason];
+                self.refused.streams.add(0, &labels);
+            }
+        }
         for reason in ATTACH_REASONS {
             self.refused
+                .attach
                 .add(0, &[KeyValue::new("reason", reason.as_str_name())]);
         }
     }
@@ -244,7 +298,35 @@ impl Metrics {
     /// An Attach stream ends because of this.
     pub(crate) fn attach_refused(&self, refusal: &Refusal) {
         let reason = refusal.reason().as_str_name();
-        self.refused.add(1, &[KeyValue::new("reason", reason)]);
+        let labels = [KeyValue::new("reason", reason)];
+        self.refused.attach.add(1, &labels);
+    }
+
+    /// Counts calls of methods that nobody serves.
+    pub(crate) fn unknown_calls(&self) -> Counter<u64> {
+        self.refused.unknown_calls.clone()
+    }
+
+    /// HTTP/2 has ended so many connections or streams for this reason.
+    pub(crate) fn http2_ended(&self, scope: &'static str, reason: &'static str, count: u64) {
+        let labels = [
+            KeyValue::new("scope", scope),
+            KeyValue::new("reason", reason),
+        ];
+        self.refused.http2.add(count, &labels);
+    }
+
+    /// A stream ends because of this, or does not begin.
+    pub(crate) fn stream_refused(&self, method: &'static str, refusal: &Refusal) {
+        if matches!(refusal, Refusal::Draining { .. }) {
+            return;
+        }
+        let reason = refusal.reason().as_str_name();
+        let labels = [
+            KeyValue::new("rpc.method", method),
+            KeyValue::new("reason", reason),
+        ];
+        self.refused.streams.add(1, &labels);
     }
 
     /// A stream has ended.

@@ -1,10 +1,12 @@
-"""Connections that say nothing, to ports that share the file descriptors of one process."""
+"""What clients may do at most: connections that say nothing, calls that are given up."""
 
 import socket
 
+import grpc
 from client import DEADLINE, Client
-from msgserver import OFFLINE, MsgServer
+from msgserver import OFFLINE, ONLINE, WINDOWS, MsgServer
 from server import Server, direct
+from teamtalk.route.v1 import presence_pb2
 
 # Fewer than what connects.
 FILES = 256
@@ -31,6 +33,23 @@ def test_silent_connections_to_one_port_starve_no_other(tmp_path):
         client = Client(server)
         client.watch().snapshot()
         client.channel.close()
+
+
+def test_calls_that_are_given_up_end_no_other_stream_of_their_channel(server, client, user):
+    stream = client.subscribe(user_ids=[user])
+    stream.next("subscribed")
+    question = presence_pb2.BatchGetUserStatusRequest(user_ids=range(10_000))
+
+    for _ in range(50):
+        calls = [client.presence.BatchGetUserStatus.future(question) for _ in range(40)]
+        for call in calls:
+            call.cancel()
+
+    client.user(user)
+    with MsgServer(server.pdu) as desk:
+        desk.update(user, WINDOWS, ONLINE)
+        stream.next("event")
+    assert metric(server, 'teamtalk_route_http2_ended_total{reason="enhance_your_calm",scope="connection"}') == 0
 
 
 def ended(connection):

@@ -77,6 +77,25 @@ impl Siege {
         metric.expect("the admin port answers")
     }
 
+    /// One of the node's metrics.
+    async fn node_metric(&self, name: &str, labels: &str) -> f64 {
+        let node = self.servers.admin().last().expect("a node");
+        let metric = admin::labelled_metric(*node, name, labels).await;
+        metric.expect("the admin port answers")
+    }
+
+    /// The node's log has one line with this in it, which somebody will look at.
+    async fn assert_said_once(&self, text: &str) {
+        let node = self.servers.processes().last().expect("a node");
+        assert!(node.says(text, WORST_ROUND).await, "{node}");
+        let log = node.to_string();
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains(text)).collect();
+        assert!(
+            lines.len() == 1 && lines[0].contains("\"WARN\""),
+            "{lines:?}"
+        );
+    }
+
     /// Lines of the gateway's log with this in them.
     fn lines(&self, text: &str) -> Vec<String> {
         let log = self.servers.processes()[0].to_string();
@@ -85,8 +104,10 @@ impl Siege {
     }
 
     /// The gateway's log has a line that somebody will look at, with this in it.
-    fn assert_warned(&self, text: &str) {
+    async fn assert_warned(&self, text: &str) {
         let gateway = &self.servers.processes()[0];
+        // What is counted is written a moment later.
+        gateway.says(text, WORST_ROUND).await;
         let lines = gateway.to_string();
         let warned = lines
             .lines()

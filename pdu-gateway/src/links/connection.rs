@@ -151,33 +151,39 @@ impl<S: Socket> Connection<S> {
             (CloseReason::Unspecified | CloseReason::Peer | CloseReason::Drain, _) => None,
         };
         let (given_back, dropped) = (shut.given_back, shut.dropped);
-        let is_stranger = !self.reader.has_spoken && dropped == 0;
-        if let (true, CloseReason::BadFrame, Some(why)) = (is_stranger, reason, why) {
-            let (now, peer) = (self.gateway.clock.now(), self.link.peer().address);
-            self.gateway.refusals.log_stranger(now, peer, why);
+        let (now, peer) = (self.gateway.clock.now(), self.link.peer());
+        if !self.reader.has_spoken && dropped == 0 {
+            match (reason, why) {
+                (CloseReason::BadFrame, Some(why)) => {
+                    let refusals = &self.gateway.refusals;
+                    refusals.log_stranger(now, peer.address, why);
+                }
+                _ => debug!(?reason, given_back, "closed without a word"),
+            }
             return;
         }
-        let mut left_out = None;
-        if reason == CloseReason::Requested && dropped == 0 {
-            let (now, peer) = (self.gateway.clock.now(), self.link.peer());
-            left_out = self.gateway.superseded.happened(now, peer);
-            if left_out.is_none() {
-                debug!(given_back, "link closed, as others before it");
-                return;
-            }
-        }
+        let line = if reason == CloseReason::Requested && dropped == 0 {
+            self.gateway.superseded.happened(now, peer)
+        } else {
+            self.gateway.line(now, "closed", peer)
+        };
+        let Some(left_out) = line else {
+            debug!(given_back, "link closed, as others before it");
+            return;
+        };
         let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
         let why = why.map(display);
         let Summary { claimed, sessions } = was;
-        if is_stranger {
-            debug!(reason, given_back, "closed without a word");
-        } else if why.is_some() || dropped > 0 {
+        if why.is_some() || dropped > 0 {
             warn!(
                 reason,
                 why, claimed, sessions, given_back, dropped, unread, left_out, "link closed"
             );
         } else {
-            info!(reason, claimed, sessions, given_back, "link closed");
+            info!(
+                reason,
+                claimed, sessions, given_back, left_out, "link closed"
+            );
         }
     }
 

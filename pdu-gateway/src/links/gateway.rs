@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use route_dialect::Dialect;
 use route_proto::attach::v1::LinkId;
 use route_runtime::life::new_life;
+use route_runtime::quota::Quota;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::clock::Clock;
 use crate::links::link::LinkSettings;
+use crate::links::peer::Peer;
 use crate::links::ports::Ports;
 use crate::links::pressure::Turn;
 use crate::links::refusals::Refusals;
@@ -19,6 +22,9 @@ use crate::links::registry::Links;
 use crate::links::superseded::Superseded;
 use crate::metrics::Counters;
 use crate::unconfirmed::uplink::Uplink;
+
+/// Log lines of one kind about the links of one address, a minute.
+const LINES: u32 = 60;
 
 /// One gateway.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ pub struct Gateway {
     pub refusals: Refusals,
     /// Connections that had to end for others.
     pub superseded: Superseded,
+    /// What is said of links.
+    pub lines: Arc<Quota>,
     /// Longest PDU that is taken from MsgServers, bytes.
     pdu_limit: AtomicU32,
 }
@@ -76,6 +84,7 @@ impl Gateway {
             ports: Ports::default(),
             refusals: Refusals::default(),
             superseded: Superseded::default(),
+            lines: Arc::new(Quota::new(LINES)),
             pdu_limit: AtomicU32::new(pdu_limit),
         })
     }
@@ -95,6 +104,12 @@ impl Gateway {
                 "the node takes shorter PDUs than this gateway; new links get its limit"
             );
         }
+    }
+
+    /// `Some` if there is a line of this kind for a link of this address, with how many were left out before.
+    pub fn line(&self, now: Duration, kind: &str, peer: &Peer) -> Option<u64> {
+        let whose = format!("{kind} {}", peer.address.ip());
+        self.lines.take(now, &whose, 1)
     }
 
     /// What a link wants of those who feed it.

@@ -63,7 +63,11 @@ impl<I: AsyncRead + Unpin> Reader<I> {
     /// Nothing has been read.
     pub(super) fn new(gateway: &Arc<Gateway>, link: &Arc<Link>, input: I) -> Self {
         Reader {
-            session: Session::new(Arc::clone(&gateway.dialect), gateway.pdu_limit()),
+            session: Session::new(
+                Arc::clone(&gateway.dialect),
+                gateway.pdu_limit(),
+                Arc::clone(&gateway.lines),
+            ),
             sampling: Sampling::default(),
             room: Room::Left,
             has_spoken: false,
@@ -141,7 +145,9 @@ impl<I: AsyncRead + Unpin> Reader<I> {
                 .receive(now, data, &mut scratch.deeds, &mut tally);
             if !self.has_spoken && self.session.has_begun() {
                 self.has_spoken = true;
-                info!("link opened");
+                if let Some(left_out) = self.gateway.line(now, "opened", self.link.peer()) {
+                    info!(left_out, "link opened");
+                }
             }
             self.link.heard(now, self.session.awaits_first_pdu());
             self.gateway.counters.received(&tally, bytes);

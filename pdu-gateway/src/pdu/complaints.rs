@@ -1,8 +1,10 @@
 //! What a MsgServer sends that its dialect does not know: said once for each command, with the dialect that would fit.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use route_dialect::{BUILT_IN, BodyError, Dialect};
+use route_runtime::quota::Quota;
 use tracing::{debug, warn};
 
 use crate::pdu::frame::Pdu;
@@ -26,15 +28,30 @@ pub enum Problem {
 }
 
 /// What has been said of one link.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Complaints {
     commands: Vec<u16>,
+    /// Of all links.
+    lines: Arc<Quota>,
 }
 
 impl Complaints {
+    /// Nothing yet. All links together have these lines.
+    pub fn new(lines: Arc<Quota>) -> Self {
+        let commands = Vec::new();
+        Complaints { commands, lines }
+    }
+
     /// Says what is wrong with a PDU, and what was done. The first of a command is worth somebody's attention, the rest
     /// would only be repetition.
-    pub fn about(&mut self, dialect: &Dialect, pdu: &Pdu<'_>, problem: Problem, what: &str) {
+    pub fn about(
+        &mut self,
+        now: Duration,
+        dialect: &Dialect,
+        pdu: &Pdu<'_>,
+        problem: Problem,
+        what: &str,
+    ) {
         let command = pdu.header().command;
         let bytes = pdu.bytes().len();
         let id = format_args!("{command:#06x}");
@@ -43,13 +60,16 @@ impl Complaints {
             return;
         }
         self.commands.push(command);
+        let Some(left_out) = self.lines.take(now, "unread", 1) else {
+            return;
+        };
         let spoken = dialect.name();
         match fitting(dialect, command, pdu.body(), problem) {
             Some(fits) => {
-                warn!(command = id, bytes, %problem, dialect = spoken, "{what}; `--dialect {fits}` would read it");
+                warn!(command = id, bytes, %problem, dialect = spoken, left_out, "{what}; `--dialect {fits}` would read it");
             }
             None => {
-                warn!(command = id, bytes, %problem, dialect = spoken, "{what}; docs/dialects.md says how to teach it");
+                warn!(command = id, bytes, %problem, dialect = spoken, left_out, "{what}; docs/dialects.md says how to teach it");
             }
         }
     }

@@ -9,6 +9,7 @@ use route_dialect::{Command, Dialect, StatusQuery};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{AudienceScope, Envelope, RoleReport, Unreadable};
 use route_proto::pdu::Header;
+use route_runtime::quota::Quota;
 
 use crate::clock::micros;
 use crate::pdu::complaints::{Complaints, Problem};
@@ -104,13 +105,13 @@ pub struct Session {
 }
 
 impl Session {
-    /// PDUs of more than `limit` bytes end the session.
-    pub fn new(dialect: Arc<Dialect>, limit: u32) -> Self {
+    /// PDUs of more than `limit` bytes end the session. What cannot be read is told in these lines, which all sessions share.
+    pub fn new(dialect: Arc<Dialect>, limit: u32, lines: Arc<Quota>) -> Self {
         Session {
             framer: Framer::new(limit),
             dialect,
             complete: false,
-            complaints: Complaints::default(),
+            complaints: Complaints::new(lines),
         }
     }
 
@@ -174,6 +175,7 @@ impl Session {
                     None => Kind::Envelope,
                     Some(error) => {
                         self.complain(
+                            now,
                             &pdu,
                             Problem::Body(error),
                             "forwarding to all others what cannot be read",
@@ -182,21 +184,26 @@ impl Session {
                     }
                 };
                 if let Some(odd) = odd_type {
-                    self.complain_of_type(&pdu, odd);
+                    self.complain_of_type(now, &pdu, odd);
                 }
                 let is_kick = command == Some(Command::KickUser);
                 let envelope = envelope(now, header, scope, user_ids, pdu, is_kick);
                 (kind, Entry::Envelope(envelope))
             }
             Meaning::Unreadable { error, presence } => {
-                self.complain(&pdu, Problem::Body(error), "dropping what cannot be read");
+                self.complain(
+                    now,
+                    &pdu,
+                    Problem::Body(error),
+                    "dropping what cannot be read",
+                );
                 if !presence {
                     return Kind::Unreadable;
                 }
                 (Kind::Unreadable, Entry::Unreadable(Unreadable {}))
             }
             Meaning::Unknown => {
-                self.complain(&pdu, Problem::Command, "dropping an unknown command");
+                self.complain(now, &pdu, Problem::Command, "dropping an unknown command");
                 return Kind::Unknown;
             }
         };
@@ -204,17 +211,18 @@ impl Session {
         kind
     }
 
-    fn complain_of_type(&mut self, pdu: &Pdu<'_>, odd: u32) {
+    fn complain_of_type(&mut self, now: Duration, pdu: &Pdu<'_>, odd: u32) {
         let what = if self.dialect.is_of_group(odd) {
             "taking an unknown type for a group's"
         } else {
             "taking an unknown type for one user's"
         };
-        self.complain(pdu, Problem::MessageType(odd), what);
+        self.complain(now, pdu, Problem::MessageType(odd), what);
     }
 
-    fn complain(&mut self, pdu: &Pdu<'_>, problem: Problem, what: &str) {
-        self.complaints.about(&self.dialect, pdu, problem, what);
+    fn complain(&mut self, now: Duration, pdu: &Pdu<'_>, problem: Problem, what: &str) {
+        let dialect = &self.dialect;
+        self.complaints.about(now, dialect, pdu, problem, what);
     }
 }
 
@@ -376,7 +384,11 @@ mod tests {
     }
 
     fn session() -> Session {
-        Session::new(Arc::new(Dialect::standard()), 1 << 20)
+        Session::new(
+            Arc::new(Dialect::standard()),
+            1 << 20,
+            Quota::new(10).into(),
+        )
     }
 
     fn counted(tally: &Tally) -> Vec<(Kind, Option<Command>, u64)> {

@@ -19,6 +19,8 @@ use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Counter;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout};
@@ -39,6 +41,11 @@ pub const MAX_CONNECTIONS: usize = 32;
 /// for longer.
 const CONNECTION_TIME: Duration = Duration::from_secs(10);
 
+/// Why a connection is dropped: a newer one came, it took too long, it does not speak HTTP.
+const CROWDED: &str = "crowded";
+const LATE: &str = "late";
+const NOT_HTTP: &str = "not_http";
+
 /// Serves until [`Shutdown::finished`]; fails if the listener breaks.
 ///
 /// Do not spawn this on the shutdown's tracker: it waits for the tracker.
@@ -49,7 +56,7 @@ pub async fn serve(
     shutdown: Shutdown,
 ) -> io::Result<()> {
     let finished = shutdown.finished();
-    let dropped = metrics.dropped_probe_connections();
+    let dropped = metrics.dropped_probe_connections(&[CROWDED, LATE, NOT_HTTP]);
     let router = router(metrics, readiness, shutdown.draining());
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
@@ -68,12 +75,12 @@ pub async fn serve(
                     && let Some(oldest) = oldest_first.pop_front()
                 {
                     oldest.abort();
-                    dropped.add(1, &[]);
+                    dropped.add(1, &[KeyValue::new("reason", CROWDED)]);
                     if let Some(left_out) = crowded.happened(began.elapsed()) {
                         warn!(%peer, left_out, "too many connections to the probe port, the oldest is dropped for a new one");
                     }
                 }
-                oldest_first.push_back(connections.spawn(answer(stream, router.clone())));
+                oldest_first.push_back(connections.spawn(answer(stream, router.clone(), dropped.clone())));
             }
         }
     }
@@ -106,15 +113,25 @@ fn ready_answer(ready: bool, reason: &str) -> impl IntoResponse {
     }
 }
 
-async fn answer(stream: TcpStream, router: Router) {
+async fn answer(stream: TcpStream, router: Router, dropped: Counter<u64>) {
     let connection = http1::Builder::new()
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match timeout(CONNECTION_TIME, connection).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => debug!(%error, "a connection to the probe port broke"),
-        Err(_) => debug!("a connection to the probe port timed out"),
-    }
+    let reason = match timeout(CONNECTION_TIME, connection).await {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => {
+            debug!(%error, "a connection to the probe port broke");
+            if !error.is_parse() {
+                return;
+            }
+            NOT_HTTP
+        }
+        Err(_) => {
+            debug!("a connection to the probe port timed out");
+            LATE
+        }
+    };
+    dropped.add(1, &[KeyValue::new("reason", reason)]);
 }
 
 #[cfg(test)]
@@ -194,8 +211,22 @@ mod tests {
 
         assert!(before.elapsed() < CONNECTION_TIME, "it waited for a place");
         assert!(matches!(silent[0].read(&mut [0; 16]).await, Ok(0) | Err(_)));
-        let text = port.get("/metrics").await;
-        assert!(text.contains("teamtalk_admin_dropped_total "), "{text}");
+        port.has_dropped(CROWDED).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_dropped_is_counted_by_reason() {
+        let port = Port::open().await;
+        let mut silent = TcpStream::connect(port.address).await.unwrap();
+        let mut stranger = TcpStream::connect(port.address).await.unwrap();
+
+        stranger.write_all(b"\x16\x03\x01\r\n\r\n").await.unwrap();
+        stranger.read_to_end(&mut Vec::new()).await.unwrap();
+        let read = silent.read(&mut [0; 16]).await;
+
+        assert!(matches!(read, Ok(0) | Err(_)));
+        port.has_dropped(NOT_HTTP).await;
+        port.has_dropped(LATE).await;
     }
 
     struct Port {
@@ -224,6 +255,14 @@ mod tests {
                 shutdown,
                 serving,
             }
+        }
+
+        /// At least one connection was dropped for this reason.
+        async fn has_dropped(&self, reason: &str) {
+            let text = self.get("/metrics").await;
+            let series = format!("teamtalk_admin_dropped_total{{reason=\"{reason}\"}} ");
+            let count = text.lines().find_map(|line| line.strip_prefix(&series));
+            assert!(count.is_some_and(|count| count != "0"), "{text}");
         }
 
         async fn get(&self, path: &str) -> String {

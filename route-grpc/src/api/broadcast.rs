@@ -20,6 +20,7 @@ use crate::api::subscription::Subscription;
 use crate::clock::micros;
 use crate::dialects::Dialects;
 use crate::limits::{MAX_ID_BYTES, check_ids};
+use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
 
@@ -88,9 +89,18 @@ pub async fn subscribe(
     node: Arc<Node>,
     request: SubscribeRequest,
 ) -> Result<impl Stream<Item = Result<SubscribeResponse, Status>> + Send, Status> {
+    let opened = open_subscription(Arc::clone(&node), &request).await;
+    let counted = opened.inspect_err(|why| node.metrics.stream_refused(methods::SUBSCRIBE, why));
+    Ok(counted?.into_stream())
+}
+
+async fn open_subscription(
+    node: Arc<Node>,
+    request: &SubscribeRequest,
+) -> Result<Subscription, Refusal> {
     check_ids(&request.user_ids, "user_ids")?;
     node.admit_call().await?;
-    Ok(Subscription::open(node, &request)?.into_stream())
+    Subscription::open(node, request)
 }
 
 impl Broadcast {

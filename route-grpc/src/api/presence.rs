@@ -17,7 +17,9 @@ use crate::api::status::user_status;
 use crate::api::watch::Watch;
 use crate::clock::Clock;
 use crate::limits::check_ids;
+use crate::methods;
 use crate::node::Node;
+use crate::refusal::Refusal;
 
 /// The service, for one node.
 #[derive(Debug, Clone)]
@@ -90,9 +92,15 @@ pub async fn watch_user_status(
     node: Arc<Node>,
     request: WatchUserStatusRequest,
 ) -> Result<impl Stream<Item = Result<WatchUserStatusResponse, Status>> + Send, Status> {
+    let opened = open_watch(Arc::clone(&node), &request).await;
+    let counted = opened.inspect_err(|why| node.metrics.stream_refused(methods::WATCH, why));
+    Ok(counted?.into_stream())
+}
+
+async fn open_watch(node: Arc<Node>, request: &WatchUserStatusRequest) -> Result<Watch, Refusal> {
     check_ids(&request.user_ids, "user_ids")?;
     node.admit_call().await?;
-    Ok(Watch::open(node, &request)?.into_stream())
+    Watch::open(node, request)
 }
 
 fn with_sessions(core: View<'_>, clock: &Clock, user: UserId) -> UserStatus {

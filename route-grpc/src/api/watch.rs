@@ -194,6 +194,8 @@ impl Watch {
 
     fn end(&mut self, refusal: Refusal) -> Page {
         self.next = Next::Over;
+        let metrics = &self.reader.node().metrics;
+        metrics.stream_refused(methods::WATCH, &refusal);
         vec![Err(refusal.into())]
     }
 }

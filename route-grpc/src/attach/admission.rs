@@ -102,7 +102,7 @@ fn enter(
     match admission {
         Admission::Fresh => {}
         Admission::Replaces(old) => {
-            transaction.lose_gateway(old);
+            transaction.lose_gateway(now, old);
             node.metrics.superseded.add(1, &[]);
             node.chores_changed();
         }

@@ -11,8 +11,8 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
-use tracing::warn;
 
+use super::Hangup;
 use crate::node::Node;
 use crate::refusal::Refusal;
 
@@ -43,10 +43,14 @@ impl Service<Request<Body>> for FormerAttach {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, _: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         let refusal = Refusal::FormerGateway;
-        warn!(%refusal, "attach refused");
-        self.node.metrics.attach_refused(&refusal);
+        let (node, now) = (&self.node, self.node.clock.now());
+        let hangup = request.extensions().get::<Hangup>();
+        let kind = ("attach refused", "former_gateway");
+        let peer = hangup.and_then(Hangup::peer);
+        node.refusals.log(now, kind, peer, &refusal);
+        node.metrics.attach_refused(&refusal);
         ready(Ok(Status::from(refusal).into_http()))
     }
 }

@@ -8,8 +8,7 @@ use tokio::sync::oneshot;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
-use tracing::field::display;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::admission::{Admitted, admit};
 use super::{AttachResponses, Hangup, Requests};
@@ -98,14 +97,15 @@ impl GatewayStream {
     }
 
     fn log_refusal(&self, refusal: &Refusal, hangup: &Hangup) {
-        let reason = refusal.reason().as_str_name();
-        let peer = hangup.peer().map(display);
+        let kind = ("attach refused", refusal.reason().as_str_name());
+        let (node, peer) = (&self.node, hangup.peer());
+        let now = node.clock.now();
         if matches!(refusal, Refusal::Draining { .. }) {
-            info!(reason, peer, "attach refused");
+            node.refusals.note(now, kind, peer);
         } else {
-            warn!(reason, peer, problem = %refusal, "attach refused");
+            node.refusals.log(now, kind, peer, refusal);
         }
-        self.node.metrics.attach_refused(refusal);
+        node.metrics.attach_refused(refusal);
     }
 
     /// Applies batches until the stream ends (Ok) or breaks the protocol.
@@ -124,7 +124,7 @@ impl GatewayStream {
                 }
                 Err(status) => {
                     let problem = http2::broken(&status).unwrap_or_else(|| status.to_string());
-                    info!(gateway = hello.id, problem, "attach stream broke");
+                    debug!(gateway = hello.id, problem, "attach stream broke");
                     return Ok(End::Broken);
                 }
             };
@@ -186,21 +186,16 @@ impl GatewayStream {
                 transaction.apply(now, incarnation, entries, None)
             };
             if caught_up && result.is_ok() {
-                attached_with = transaction.gateways.open_links(incarnation);
+                let gateways = &transaction.gateways;
+                attached_with = gateways
+                    .open_links(incarnation)
+                    .zip(gateways.line(now, hello.host));
             }
             (effects, result.map(|()| hold))
         });
         node.count(&effects);
-        if let Some(links) = attached_with {
-            info!(
-                gateway = hello.id,
-                incarnation = format_args!("{incarnation:x}"),
-                attempt,
-                links,
-                dialect = hello.spoken.dialect.name(),
-                whence = hello.whence,
-                "gateway attached"
-            );
+        if let Some((links, left_out)) = attached_with {
+            log_attached(hello, links, left_out);
         }
         result
     }
@@ -214,8 +209,8 @@ impl GatewayStream {
             node.metrics.attach_refused(refusal);
         }
         let reason = refusal.as_ref().map(Refusal::to_string);
-        let is_stop = node.draining().is_cancelled() || hello.is_embedded && reason.is_none();
-        let (detached, links) = node.transact(|transaction, now| {
+        let is_stop = node.draining().is_cancelled() || hello.host.is_none() && reason.is_none();
+        let (line, links) = node.transact(|transaction, now| {
             let links = transaction
                 .gateways
                 .open_links(hello.incarnation)
@@ -227,11 +222,17 @@ impl GatewayStream {
             };
             let detached =
                 transaction.detach(now, hello.incarnation, hello.attempt, parting, refusal);
-            (detached, links)
+            let line = detached.then(|| transaction.gateways.line(now, hello.host));
+            (line, links)
         });
-        if !detached {
+        let Some(line) = line else {
             return;
-        }
+        };
+        node.gateways_changed.notify_waiters();
+        node.chores_changed();
+        let Some(left_out) = line else {
+            return;
+        };
         let (gateway, attempt) = (&hello.id, hello.attempt);
         let ended = match hangup.has_happened() {
             true => "its connection was closed",
@@ -240,13 +241,30 @@ impl GatewayStream {
         let reason = reason.as_deref().unwrap_or(ended);
         // Our own end, that of the whole process, and that of a gateway that has ended its links before, are in order.
         if links == 0 || is_stop {
-            info!(gateway, attempt, links, reason, "gateway detached");
+            info!(
+                gateway,
+                attempt, links, reason, left_out, "gateway detached"
+            );
         } else {
-            warn!(gateway, attempt, links, reason, "gateway detached");
+            warn!(
+                gateway,
+                attempt, links, reason, left_out, "gateway detached"
+            );
         }
-        node.gateways_changed.notify_waiters();
-        node.chores_changed();
     }
+}
+
+fn log_attached(hello: &Hello, links: usize, left_out: u64) {
+    info!(
+        gateway = hello.id,
+        incarnation = format_args!("{:x}", hello.incarnation),
+        attempt = hello.attempt,
+        links,
+        dialect = hello.spoken.dialect.name(),
+        whence = hello.whence,
+        left_out,
+        "gateway attached"
+    );
 }
 
 /// How a stream is over that has broken no rule.

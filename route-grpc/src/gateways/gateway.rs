@@ -1,5 +1,6 @@
 //! One gateway that the node has.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +89,11 @@ impl Gateway {
     /// Its stable name.
     pub(crate) fn id(&self) -> &str {
         &self.hello.id
+    }
+
+    /// The host that it is on; none: it is in this process.
+    pub(crate) fn host(&self) -> Option<IpAddr> {
+        self.hello.host
     }
 
     /// What its MsgServers speak.

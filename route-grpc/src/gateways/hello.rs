@@ -1,6 +1,6 @@
 //! Who a gateway says that it is, and what may speak against it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use route_proto::attach::v1::AttachHello;
@@ -18,8 +18,8 @@ pub(crate) struct Hello {
     pub(crate) id: String,
     /// Its address and what it says of itself, for people.
     pub(crate) whence: String,
-    /// It is in this process, and ends with it.
-    pub(crate) is_embedded: bool,
+    /// The host that it is on; none: it is in this process, and ends with it.
+    pub(crate) host: Option<IpAddr>,
     /// Which life of the gateway; ordered.
     pub(crate) incarnation: u64,
     /// Which stream of this life.
@@ -56,14 +56,14 @@ impl Hello {
         if hello.attempt == 0 {
             return Err(Refusal::field("hello.attempt", "counts from 1"));
         }
-        let is_embedded = peer.is_none();
+        let host = peer.map(|peer| peer.ip());
         let peer = peer.map_or_else(|| "this process".to_owned(), |peer| peer.to_string());
         let description = hello.description.chars().take(256).collect::<String>();
         let spoken = dialects.learn(&hello.dialect)?;
         Ok(Self {
             id,
             whence: format!("{peer} ({description})"),
-            is_embedded,
+            host,
             incarnation: hello.incarnation,
             attempt: hello.attempt,
             taken: if hello.epoch == epoch { hello.taken } else { 0 },

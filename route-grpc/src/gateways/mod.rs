@@ -4,6 +4,7 @@
 //!
 //! Bounded: at most [`MAX_GATEWAYS`] at a time, and as many past ones are remembered.
 
+mod census;
 pub(crate) mod clock_offset;
 pub(crate) mod confirmations;
 pub(crate) mod entry;
@@ -18,11 +19,13 @@ mod replays;
 pub(crate) mod sequences;
 pub(crate) mod wire;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use route_core::{FanView, LinkId};
+use route_runtime::quota::Quota;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
@@ -30,6 +33,7 @@ use crate::gateways::queue::{Part, Queue, Retention};
 use crate::gateways::sequences::Progress;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
+pub(crate) use census::Census;
 pub(crate) use gateway::Gateway;
 use hello::{Admission, Hello, Objection};
 use past::Past;
@@ -38,6 +42,9 @@ use reach::{Event, Parting, Reach};
 
 /// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
 pub(crate) const MAX_GATEWAYS: usize = 1024;
+
+/// Log lines about the gateways of one host, a minute.
+const LINES: u32 = 60;
 
 /// What all gateways may have.
 #[derive(Debug, Clone, Copy)]
@@ -52,25 +59,6 @@ pub(crate) struct GatewayLimits {
     pub(crate) queue_bytes: usize,
 }
 
-/// How many gateways there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Census {
-    /// With a stream.
-    pub(crate) attached: u64,
-    /// Without, within their grace.
-    pub(crate) detached: u64,
-    /// Of those with a stream: silent ones.
-    pub(crate) silent: u64,
-    /// Bytes that wait for all of them.
-    pub(crate) queued_bytes: u64,
-    /// Since the start: entries that were handed out again, to gateways that are still there.
-    pub(crate) resent: u64,
-    /// Since the start: deliveries that found a full queue.
-    pub(crate) dropped: u64,
-    /// Since the start: deliveries that were handed to a gateway that was lost before it had taken them.
-    pub(crate) given_up: u64,
-}
-
 /// All gateways of the node.
 #[derive(Debug)]
 pub(crate) struct Gateways {
@@ -82,6 +70,7 @@ pub(crate) struct Gateways {
     /// What queues of past gateways had dropped, and given up.
     dropped_before: u64,
     given_up: u64,
+    lines: Quota,
     /// Queues that got something since the last [`Gateways::take_touched`].
     touched: Vec<Arc<Queue>>,
 }
@@ -97,6 +86,7 @@ impl Gateways {
             pauses: Pauses::default(),
             dropped_before: 0,
             given_up: 0,
+            lines: Quota::new(LINES),
             touched: Vec::new(),
         }
     }
@@ -238,6 +228,12 @@ impl Gateways {
         let counts = queue.counts();
         self.dropped_before += counts.dropped;
         self.given_up += counts.given_up;
+    }
+
+    /// `Some` if there is a line for what has happened to a gateway of this host, with how many were left out before.
+    pub(crate) fn line(&self, now: Duration, host: Option<IpAddr>) -> Option<u64> {
+        let host = host.map_or_else(String::new, |host| host.to_string());
+        self.lines.take(now, &host, 1)
     }
 
     /// How many links a gateway has.

@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 use super::*;
 use crate::dialects::Dialects;
 
@@ -141,7 +143,7 @@ fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
         spoken: Dialects::new().learn("").expect("any"),
         id: id.to_owned(),
         whence: format!("{id}'s host"),
-        is_embedded: false,
+        host: Some(Ipv4Addr::LOCALHOST.into()),
         incarnation,
         attempt,
         taken: 0,

@@ -43,6 +43,7 @@ pub(super) async fn run(node: Arc<Node>) {
         while node.transact(|transaction, _| transaction.core.reap(REAPED_AT_ONCE)) {
             tokio::task::yield_now().await;
         }
+        node.refusals.tick(node.clock.now());
         node.turns.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
             biased;
@@ -64,7 +65,7 @@ fn lose_next(node: &Node) -> bool {
         let Some(gateway) = transaction.gateways.lost(now).into_iter().min() else {
             return false;
         };
-        transaction.lose_gateway(gateway);
+        transaction.lose_gateway(now, gateway);
         node.gateways_changed.notify_waiters();
         true
     })

@@ -14,6 +14,7 @@ mod log;
 mod losses;
 mod observed;
 pub(crate) mod position;
+mod refusals;
 mod routing;
 mod transaction;
 mod transitions;
@@ -42,6 +43,7 @@ use commit::commit;
 use log::Log;
 use losses::Losses;
 use position::Position;
+use refusals::Refusals;
 use routing::Routing;
 pub(crate) use transaction::Transaction;
 use transitions::Transitions;
@@ -62,6 +64,8 @@ pub struct Node {
     /// What MsgServers speak.
     pub(crate) dialects: Dialects,
     pub(crate) metrics: Metrics,
+    /// What is said of who is refused.
+    pub(crate) refusals: Refusals,
     pub(crate) shutdown: Shutdown,
     /// A gateway came, went or lost its stream.
     pub(crate) gateways_changed: Notify,
@@ -95,6 +99,7 @@ impl Node {
             connections: Places::new(settings.max_grpc_connections),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             metrics: Metrics::new(meter),
+            refusals: Refusals::default(),
             gateways_changed: Notify::new(),
             routing: Mutex::new(routing),
             log: Log::new(settings.log()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use route_core::{LinkId, Receipt};
 use route_proto::attach::v1::UplinkEntry;
+use tracing::{debug, warn};
 
 use crate::cold_start::ColdStart;
 use crate::gateways::Gateways;
@@ -149,7 +150,7 @@ impl Transaction<'_> {
 
     /// A gateway has been away for too long, or begins a new life: its links end, and what it has not taken goes to their
     /// successors.
-    pub(crate) fn lose_gateway(&mut self, incarnation: u64) {
+    pub(crate) fn lose_gateway(&mut self, now: Duration, incarnation: u64) {
         let Some(gateway) = self.gateways.remove(incarnation) else {
             return;
         };
@@ -160,19 +161,14 @@ impl Transaction<'_> {
         let not_handed: usize = held.iter().map(|held| held.run.deliveries.len()).sum();
         let given_up = gateway.queue.counts().given_up;
         if links == 0 {
-            tracing::info!(
+            debug!(
                 gateway = id,
-                given_up,
-                not_handed,
-                "gateway forgotten, it had no links"
+                given_up, not_handed, "gateway forgotten, it had no links"
             );
-        } else {
-            tracing::warn!(
+        } else if let Some(left_out) = self.gateways.line(now, gateway.host()) {
+            warn!(
                 gateway = id,
-                links,
-                given_up,
-                not_handed,
-                "gateway lost, its links end"
+                links, given_up, not_handed, left_out, "gateway lost, its links end"
             );
         }
         self.confirmations.forget(incarnation);
@@ -200,7 +196,7 @@ impl Transaction<'_> {
         let Some(gateway) = self.gateways.get_mut(incarnation) else {
             return;
         };
-        tracing::warn!(
+        warn!(
             gateway = gateway.id(),
             links = awaited.len(),
             "gateway has hung up, its MsgServers' new connections do not wait for it"

@@ -10,11 +10,9 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, Stream};
 use route_runtime::listen;
-use route_runtime::seldom::Seldom;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::Instant;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::connection::Connection;
 use crate::node::Node;
@@ -49,12 +47,7 @@ pub(super) fn incoming<L: Listener>(
     node: Arc<Node>,
     listener: L,
 ) -> impl Stream<Item = io::Result<Connection<L::Stream>>> {
-    let door = Door {
-        node,
-        listener,
-        began: Instant::now(),
-        crowded: Seldom::default(),
-    };
+    let door = Door { node, listener };
     stream::unfold(door, async |mut door| Some((door.next().await, door)))
 }
 
@@ -62,27 +55,27 @@ pub(super) fn incoming<L: Listener>(
 struct Door<L> {
     node: Arc<Node>,
     listener: L,
-    began: Instant,
-    crowded: Seldom,
 }
 
 impl<L: Listener> Door<L> {
     async fn next(&mut self) -> io::Result<Connection<L::Stream>> {
         loop {
             let (stream, peer) = self.listener.accept().await?;
-            let silent = &self.node.metrics.tallies.silent_connections;
             match self.node.connections.take() {
-                Some(place) => return Ok(Connection::new(stream, peer, place, silent.clone())),
+                Some(place) => {
+                    let node = Arc::clone(&self.node);
+                    return Ok(Connection::new(stream, peer, place, node));
+                }
                 None => self.refuse(peer),
             }
         }
     }
 
-    fn refuse(&mut self, peer: SocketAddr) {
-        self.node.metrics.tallies.refused_connections.add(1);
-        if let Some(left_out) = self.crowded.happened(self.began.elapsed()) {
-            let limit = self.node.connections.limit();
-            warn!(%peer, limit, left_out, "too many gRPC connections");
-        }
+    fn refuse(&self, peer: SocketAddr) {
+        let node = &self.node;
+        node.metrics.tallies.refused_connections.add(1);
+        let why = format_args!("there are {} already", node.connections.limit());
+        let kind = ("too many gRPC connections", "total");
+        node.refusals.log(node.clock.now(), kind, Some(peer), &why);
     }
 }

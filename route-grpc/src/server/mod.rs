@@ -4,6 +4,7 @@ mod accept;
 mod connection;
 mod health;
 mod layers;
+mod verdicts;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use crate::node::Node;
 pub use accept::Listener;
 use accept::incoming;
 use layers::{Codes, Deadline, Each, Measure, Trace};
+use verdicts::Verdict;
 
 /// What may come on one connection before it is read: so many streams' worth.
 const STREAMS_AT_ONCE: u32 = 4;
@@ -75,7 +77,14 @@ pub async fn serve(
         let node = Arc::clone(&node);
         async move { node.drained().await }
     };
+    for Verdict { scope, reason } in Verdict::all() {
+        node.metrics.http2_ended(scope.as_str(), reason, 0);
+    }
     let settings = &node.settings;
+    let measure = Measure {
+        calls: node.metrics.calls.clone(),
+        unknown: node.metrics.unknown_calls(),
+    };
     let server = Server::builder()
         // Until a dead gateway is noticed, what it should have taken is not confirmed to the
         // others.
@@ -85,8 +94,10 @@ pub async fn serve(
         .initial_connection_window_size(http2::windows(settings.grpc_stream_bytes, STREAMS_AT_ONCE))
         .max_frame_size(FRAME_BYTES)
         .max_concurrent_streams(CONNECTION_STREAMS)
+        // Whoever gives up calls may give up all that it may have: its other streams go on.
+        .http2_max_pending_accept_reset_streams(Some(CONNECTION_STREAMS as usize))
         .layer(Each(Trace))
-        .layer(Each(Measure(node.metrics.calls.clone())))
+        .layer(Each(measure))
         .layer(Each(Codes))
         .layer(Each(Deadline))
         .add_service(health_service)

@@ -61,6 +61,37 @@ async fn a_gateway_of_before_this_protocol_is_told_to_be_upgraded() {
 }
 
 #[tokio::test]
+async fn what_http2_ends_and_what_nobody_serves_is_counted() {
+    let site = Site::start().await;
+    let browser = b"GET / HTTP/1.1\r\nhost: node\r\n\r\n".to_vec();
+    // Data for a stream that cannot be, after the preface and empty settings.
+    let settings = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let data = b"\0\0\x01\0\0\0\0\0\0x";
+    for what in [browser, [&settings[..], data].concat()] {
+        let mut stranger = TcpStream::connect(site.address).await.unwrap();
+        stranger.write_all(&what).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = soon("its end", stranger.read_to_end(&mut answer)).await;
+    }
+    let mut channel = site.channel().await;
+    let unknown = Request::post("http://node/teamtalk.route.v1.PresenceService/Guess")
+        .header("content-type", "application/grpc")
+        .body(Body::empty())
+        .unwrap();
+    soon("a connection", poll_fn(|cx| channel.poll_ready(cx)))
+        .await
+        .unwrap();
+    soon("an answer", channel.call(unknown)).await.unwrap();
+
+    for reason in ["not_http2", "protocol_error"] {
+        let series = "teamtalk_route_http2_ended_total";
+        let labels = format!(r#"{{reason="{reason}",scope="connection"}}"#);
+        site.shows(&format!("{series}{labels} 1")).await;
+    }
+    site.shows("teamtalk_route_calls_unknown_total 1").await;
+}
+
+#[tokio::test]
 async fn health_follows_readiness_and_liveness_does_not() {
     let site = Site::start().await;
     let mut health = HealthClient::new(site.channel().await);
@@ -171,6 +202,9 @@ async fn streams_are_counted_and_a_closed_one_makes_room() {
     let refused = refused.err().unwrap();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(reason(&refused), "STREAM_LIMIT");
+    let series = "teamtalk_route_streams_refused_total";
+    let labels = r#"{reason="ERROR_REASON_STREAM_LIMIT",rpc_method="teamtalk.route.v1.PresenceService/WatchUserStatus"}"#;
+    site.shows(&format!("{series}{labels} 1")).await;
     assert!(refused.get_error_details().retry_info().is_some());
 
     drop(watching);

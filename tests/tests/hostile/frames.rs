@@ -60,7 +60,9 @@ async fn impossible_lengths(setup: Setup) {
 
     let closed = siege.metric(crate::CLOSED, crate::BAD_FRAME).await - closed_before;
     assert_eq!(closed, count as f64, "connections closed for a bad frame");
-    siege.assert_warned("a PDU claims 15 bytes, less than its header has");
+    siege
+        .assert_warned("a PDU claims 15 bytes, less than its header has")
+        .await;
     let sender = siege.connect().await;
     let largest = Pdu::new(command::KICK_USER, vec![0; LIMIT as usize - HEADER]).encode();
     sender
@@ -131,7 +133,7 @@ async fn headers_that_never_end(setup: Setup) {
         closed, LORISES as f64,
         "connections closed for their header"
     );
-    siege.assert_warned("did not end its first PDU");
+    siege.assert_warned("did not end its first PDU").await;
     siege.end(GROWTH).await;
 }
 

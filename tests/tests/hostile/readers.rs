@@ -57,7 +57,7 @@ async fn a_reader_that_never_reads(setup: Setup) {
         (cut_off - 1.0).abs() < f64::EPSILON,
         "{cut_off} connections were cut off"
     );
-    siege.assert_warned("SLOW_READER");
+    siege.assert_warned("SLOW_READER").await;
     siege.end(GROWTH).await;
 }
 

@@ -4,11 +4,17 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use route_proto::attach::v1::attach_request::Frame;
+use route_proto::attach::v1::attach_service_client::AttachServiceClient;
+use route_proto::attach::v1::{AttachHello, AttachRequest};
 use system_tests::deployment::Setup;
 use system_tests::player::connection::BARRIER_LIMIT;
+use system_tests::player::pdu::Pdu;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
+use tonic::Code;
+use tonic::transport::Endpoint;
 
 use crate::{BAD_FRAME, CLOSED, Siege};
 
@@ -20,12 +26,22 @@ const MANY: u8 = 100;
 const V1: &[u8] = b"PROXY TCP4 10.0.0.7 10.0.0.5 40000 8200\r\n";
 /// The same in version 2: that it speaks for itself.
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+/// Lines that are said of one thing in a minute, and some if a minute ends.
+const FEW: usize = 80;
+/// Connections and streams that HTTP/2 has ended.
+const HTTP2_ENDED: &str = "teamtalk_route_http2_ended_total";
+/// Gateways that the node has refused.
+const ATTACH_REFUSED: &str = "teamtalk_route_attach_refused_total";
 /// Connections that the gateway has refused.
 const REFUSED: &str = "teamtalk_pdu_connections_refused_total";
 
 system_tests::in_both_setups! {
     probes_leave_no_line: probes();
     who_may_not_connect_leaves_one: refusals();
+    who_speaks_no_http2_leaves_one: web_browsers();
+    gateways_that_are_refused_leave_one: refused_gateways();
+    msg_servers_that_come_and_go_leave_few: visitors();
+    what_nobody_can_read_leaves_few: noise();
     a_proxy_that_nobody_has_told_of_is_named: proxies(V1);
     and_so_is_one_of_version_2: proxies(V2);
 }
@@ -56,8 +72,83 @@ async fn refusals(setup: Setup) {
 
     let lines = siege.lines("127.0.0.200");
     assert_eq!(lines.len(), 1, "{lines:?}");
-    siege.assert_warned("connection refused");
-    siege.assert_warned("its address is not in --allow-cidr");
+    siege.assert_warned("connection refused").await;
+    siege
+        .assert_warned("its address is not in --allow-cidr")
+        .await;
+    siege.end(GROWTH).await;
+}
+
+async fn web_browsers(setup: Setup) {
+    let siege = Siege::begin(setup, &[]).await;
+    for _ in 0..MANY {
+        let browser = TcpStream::connect(siege.servers.grpc_address()).await;
+        says(
+            browser.expect("the kernel accepts"),
+            b"GET / HTTP/1.1\r\n\r\n",
+        )
+        .await;
+    }
+    let ended = siege.node_metric(HTTP2_ENDED, "reason=\"not_http2\"").await;
+    assert_eq!(ended, f64::from(MANY));
+
+    siege.assert_said_once("gRPC connection ended").await;
+    siege.end(GROWTH).await;
+}
+
+async fn refused_gateways(setup: Setup) {
+    let siege = Siege::begin(setup, &[]).await;
+    let url = format!("http://{}", siege.servers.grpc_address());
+    let endpoint = Endpoint::from_shared(url).expect("a URL");
+    let channel = endpoint.connect().await.expect("a node");
+    let mut node = AttachServiceClient::new(channel);
+    for _ in 0..MANY {
+        // Without an id.
+        let hello = Frame::Hello(AttachHello::default());
+        let hello = tokio_stream::once(AttachRequest { frame: Some(hello) });
+        let refused = match node.attach(hello).await {
+            Ok(responses) => responses.into_inner().message().await.map(|_| ()),
+            Err(refused) => Err(refused),
+        };
+        let code = refused.expect_err("there is no such gateway").code();
+        assert_eq!(code, Code::InvalidArgument);
+    }
+    let labels = "reason=\"ERROR_REASON_FIELD_INVALID\"";
+    let refused = siege.node_metric(ATTACH_REFUSED, labels).await;
+    assert_eq!(refused, f64::from(MANY));
+
+    siege.assert_said_once("attach refused").await;
+    siege.end(GROWTH).await;
+}
+
+async fn visitors(setup: Setup) {
+    let siege = Siege::begin(setup, &[]).await;
+    for _ in 0..MANY {
+        let visitor = siege.connect().await;
+        assert!(visitor.barrier(BARRIER_LIMIT).await);
+    }
+    grows(&siege, CLOSED, "reason=\"peer\"", MANY).await;
+
+    for line in ["link opened", "link closed"] {
+        let lines = siege.lines(line);
+        let theirs = lines.iter().filter(|line| line.contains("\"127.0.0.1:"));
+        let count = theirs.count();
+        assert!((1..=FEW).contains(&count), "{count} lines: {line}");
+    }
+    siege.end(GROWTH).await;
+}
+
+async fn noise(setup: Setup) {
+    let siege = Siege::begin(setup, &[]).await;
+    for from in 0..u16::from(MANY) {
+        let stranger = siege.connect().await;
+        let unknown = Pdu::bare(0x7000 + from).encode();
+        stranger.write(&unknown).await.expect("it is open");
+        assert!(stranger.barrier(BARRIER_LIMIT).await);
+    }
+
+    let lines = siege.lines("dropping an unknown command");
+    assert!((1..=FEW).contains(&lines.len()), "{} lines", lines.len());
     siege.end(GROWTH).await;
 }
 
@@ -78,7 +169,9 @@ async fn proxies(setup: Setup, header: &[u8]) {
     grows(&siege, CLOSED, BAD_FRAME, MANY + 1).await;
     says(from(&siege, 9).await, &[0; 16]).await;
     grows(&siege, REFUSED, "reason=\"proxy_header\"", 1).await;
-    siege.assert_warned("has to send a PROXY protocol header");
+    siege
+        .assert_warned("has to send a PROXY protocol header")
+        .await;
     siege.end(GROWTH).await;
 }
 

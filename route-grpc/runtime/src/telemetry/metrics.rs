@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter, MeterProvider};
 use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::error::OTelSdkError;
@@ -80,18 +81,18 @@ impl Metrics {
         self.provider.meter(self.service_name)
     }
 
-    /// Connections to the probe port that were dropped for newer ones.
-    pub(crate) fn dropped_probe_connections(&self) -> Counter<u64> {
+    /// Connections to the probe port that were dropped, by `reason`.
+    pub(crate) fn dropped_probe_connections(&self, reasons: &[&'static str]) -> Counter<u64> {
         let dropped = self
             .meter()
             .u64_counter("teamtalk.admin.dropped")
             .with_unit("{connection}")
-            .with_description(
-                "Admin connections dropped for newer ones, because there were too many",
-            )
+            .with_description("Admin connections dropped without an answer")
             .build();
         // Prometheus sees an increase only from a value that was there before.
-        dropped.add(0, &[]);
+        for &reason in reasons {
+            dropped.add(0, &[KeyValue::new("reason", reason)]);
+        }
         dropped
     }
 

@@ -1,16 +1,22 @@
-//! How long unary calls take. Streams are measured where they end.
+//! How long unary calls take, and what is called that nobody serves. Streams are measured where they
+//! end.
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Histogram;
+use opentelemetry::metrics::{Counter, Histogram};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 
 use super::{Around, Handler, code, unary_method};
 
-/// Records durations in seconds, by method and code.
+/// Where that is counted.
 #[derive(Debug, Clone)]
-pub(in crate::server) struct Measure(pub(in crate::server) Histogram<f64>);
+pub(in crate::server) struct Measure {
+    /// Durations in seconds, by method and code.
+    pub(in crate::server) calls: Histogram<f64>,
+    /// Calls of other methods than there are.
+    pub(in crate::server) unknown: Counter<u64>,
+}
 
 impl Around for Measure {
     fn around<S: Handler>(
@@ -19,17 +25,21 @@ impl Around for Measure {
         inner: &mut S,
     ) -> impl Future<Output = Result<Response<Body>, S::Error>> + Send + use<S> {
         let method = unary_method(&request);
-        let durations = method.map(|method| (method, self.0.clone()));
+        let counts = self.clone();
         let started = Instant::now();
         let answer = inner.call(request);
         async move {
             let response = answer.await?;
-            if let Some((method, durations)) = durations {
+            let code = code(response.headers());
+            if let Some(method) = method {
                 let labels = [
                     KeyValue::new("rpc.method", method),
-                    KeyValue::new("rpc.response.status_code", code(response.headers())),
+                    KeyValue::new("rpc.response.status_code", code),
                 ];
-                durations.record(started.elapsed().as_secs_f64(), &labels);
+                let seconds = started.elapsed().as_secs_f64();
+                counts.calls.record(seconds, &labels);
+            } else if code == "UNIMPLEMENTED" {
+                counts.unknown.add(1, &[]);
             }
             Ok(response)
         }

@@ -105,7 +105,11 @@ impl Connection {
             link,
             opened: opened_at,
             known: false,
-            session: Session::new(Arc::clone(&gateway.dialect), gateway.pdu_limit()),
+            session: Session::new(
+                Arc::clone(&gateway.dialect),
+                gateway.pdu_limit(),
+                Arc::clone(&gateway.lines),
+            ),
             batch: Batch::default(),
             room: Room::Left,
             inbox: VecDeque::new(),
