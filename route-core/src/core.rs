@@ -44,7 +44,7 @@ impl Core {
     pub fn following(settings: Settings, position: u64) -> Self {
         Core {
             settings,
-            presence: Presence::new(settings.fan_out),
+            presence: Presence::new(settings),
             successions: Successions::new(settings.seat_bytes),
             router: Router::new(settings.fan_out, position),
             ending: Ending::new(settings.notify_on_loss),
@@ -164,6 +164,7 @@ impl Transaction<'_> {
             Change::Silence { silent } => self.parts().silence(slot, silent),
             Change::Closed { reason } => self.parts().close(slot, sequence, reason, effect),
         }
+        self.parts().tell_overflown();
         Ok(())
     }
 

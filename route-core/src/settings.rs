@@ -35,6 +35,11 @@ pub struct Settings {
     pub seat_bytes: usize,
     /// Who is told of users that vanish with their link.
     pub notify_on_loss: NotifyOnLoss,
+    /// Most sessions that are kept of one link. One that reports more gets everything that is routed,
+    /// as if it could not be read.
+    pub link_sessions: u32,
+    /// Most sessions that are kept in all, 2^31 - 1 at most. What happens beyond is the same.
+    pub sessions: u32,
 }
 
 impl Default for Settings {
@@ -44,6 +49,8 @@ impl Default for Settings {
             seat_hold: Duration::from_secs(2),
             seat_bytes: 64 * 1024 * 1024,
             notify_on_loss: NotifyOnLoss::None,
+            link_sessions: 1_000_000,
+            sessions: 8_000_000,
         }
     }
 }

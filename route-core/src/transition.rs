@@ -51,6 +51,9 @@ pub enum TransitionKind {
     SameUsers,
     /// It never claimed, and is a shadow from now on: another link holds most of its sessions.
     Follows,
+    /// It has reported more sessions than are kept, of it, of one user, or in all: it gets everything
+    /// from now on.
+    Overflows,
 }
 
 /// Deliveries for a link that nobody gets.
@@ -102,7 +105,7 @@ impl LossReason {
 
 impl TransitionKind {
     /// Every kind.
-    pub const ALL: [TransitionKind; 12] = [
+    pub const ALL: [TransitionKind; 13] = [
         TransitionKind::Claims,
         TransitionKind::Succeeds,
         TransitionKind::StandsIn,
@@ -115,6 +118,7 @@ impl TransitionKind {
         TransitionKind::SharesName,
         TransitionKind::SameUsers,
         TransitionKind::Follows,
+        TransitionKind::Overflows,
     ];
 
     /// A name for logs and metrics, in snake case.
@@ -132,6 +136,7 @@ impl TransitionKind {
             TransitionKind::SharesName => "shares_name",
             TransitionKind::SameUsers => "same_users",
             TransitionKind::Follows => "follows",
+            TransitionKind::Overflows => "overflows",
         }
     }
 }

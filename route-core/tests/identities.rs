@@ -135,8 +135,9 @@ impl Node {
             .apply(id, self.sequence, change, Effect::Notify)
             .unwrap();
         self.said.extend(transaction.outputs().drain_transitions());
-        let outputs = transaction.outputs().drain();
-        outputs.filter_map(|output| closed(&output)).collect()
+        let outputs: Vec<_> = transaction.outputs().drain().collect();
+        self.told_offline.extend(outputs.iter().flat_map(offline));
+        outputs.iter().filter_map(closed).collect()
     }
 
     /// To which links a message for this user goes.
@@ -211,10 +212,11 @@ fn offline<'a>(output: &'a Output<'_>) -> impl Iterator<Item = u32> + use<'a> {
 fn messages<'a>(outputs: impl Iterator<Item = Output<'a>>) -> Vec<u64> {
     let mut targets = Vec::new();
     for output in outputs {
-        if let Output::Deliver(fan) = output
-            && matches!(fan.items[0].payload, Payload::Pdu(_))
-        {
-            targets.extend(fan.targets.iter().map(|target| target.number));
+        if let Output::Deliver(fan) = output {
+            let items = fan.items.iter();
+            for _ in items.filter(|item| matches!(item.payload, Payload::Pdu(_))) {
+                targets.extend(fan.targets.iter().map(|target| target.number));
+            }
         }
     }
     targets
@@ -823,4 +825,49 @@ fn the_heir_of_an_heir_does_not_wait_for_what_has_come_back() {
     );
     node.closes(2);
     assert_eq!(node.gives_back(2), [3]);
+}
+
+/// Its host lost power, and is back while what could not be sent is held for it.
+#[test]
+fn a_named_link_gets_nothing_newer_before_its_list_than_what_its_seat_holds() {
+    let mut node = Node::with(FanOut::Broadcast);
+    let sender = with_sender(&mut node);
+    let named = (HERE, Some("msg-1"));
+    node.connects_as(1, named, true, &[1, 2]);
+    node.connects_as(2, named, false, &[1, 2]);
+    node.passes(5);
+    node.closes(1);
+    assert_eq!(node.targets(sender, 1), [0; 0], "the seat holds it");
+
+    let (address, msg_server) = (SocketAddr::from((HERE, 4000)), named.1);
+    let (peer, restored) = (
+        Peer {
+            address,
+            msg_server,
+        },
+        None,
+    );
+    node.does(3, Change::Opened { peer, restored });
+    node.claims(3);
+    assert_eq!(node.targets(sender, 1), [0; 0], "it is newer");
+    let (entries, last) = (&[][..], true);
+    node.does(3, Change::List { entries, last });
+    node.closes(2);
+    assert_eq!(node.gives_back(1), [3, 3]);
+}
+
+/// The same, but its gateway finds out that the host has vanished before the node calls it silent.
+#[test]
+fn a_msg_server_whose_address_changes_is_told_of_when_its_old_links_end_first() {
+    let mut node = Node::new();
+    node.connects(5, [10, 0, 0, 3], true, &[50]);
+    node.connects(1, HERE, true, &[1, 2, 3, 4]);
+    node.connects(2, HERE, false, &[1, 2, 3, 4]);
+    node.connects_as(3, (ELSEWHERE, None), true, &[1, 2, 3, 4]);
+    node.reports(3, 4, ReportedStatus::Offline);
+    node.closes(2);
+    node.closes(1);
+    node.gives_back(1);
+    assert!(!node.is_online(4) && node.is_online(1));
+    assert_eq!(node.told_offline, [4]);
 }

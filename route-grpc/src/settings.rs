@@ -67,6 +67,25 @@ pub struct NodeSettings {
     /// RouteServer does not
     #[arg(long, env = "TT_ROUTE_NOTIFY_ON_LOSS", value_enum, default_value_t = NotifyOnLoss::None)]
     pub notify_on_loss: NotifyOnLoss,
+    /// Sessions (a user's clients of one type) that are kept of one connection of a MsgServer. One
+    /// that reports more gets everything that is routed. A gateway keeps 1000000 for a new node
+    #[arg(
+        long,
+        env = "TT_ROUTE_MAX_SESSIONS_PER_LINK",
+        value_name = "COUNT",
+        value_parser = count,
+        default_value = "1000000"
+    )]
+    pub max_sessions_per_link: usize,
+    /// The same of all connections together; about 50 bytes each
+    #[arg(
+        long,
+        env = "TT_ROUTE_MAX_SESSIONS",
+        value_name = "COUNT",
+        value_parser = count,
+        default_value = "8000000"
+    )]
+    pub max_sessions: usize,
     /// Longest PDU, a frame of the MsgServers' protocol, that gateways may send up or services
     /// publish
     #[arg(long, env = "TT_ROUTE_PDU_LIMIT", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "16MiB")]
@@ -179,6 +198,8 @@ impl NodeSettings {
                 NotifyOnLoss::None => route_core::NotifyOnLoss::None,
                 NotifyOnLoss::All => route_core::NotifyOnLoss::All,
             },
+            link_sessions: u32::try_from(self.max_sessions_per_link).unwrap_or(u32::MAX),
+            sessions: u32::try_from(self.max_sessions).unwrap_or(u32::MAX),
         }
     }
 

@@ -6,7 +6,7 @@
 //! Architecture invariant: no link's table is shared, and nothing here makes notices.
 
 use foldhash::fast::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     ReportedStatus, RestoredLink, SessionList, SessionState, SessionTable, SessionUpdate,
@@ -15,12 +15,18 @@ use std::hash::BuildHasher;
 
 use crate::pdu::translate::LIST_PART;
 
+/// Most sessions that are kept of a link, as many as a node keeps unless it is told otherwise. Of one that reports more a
+/// new node is told that its table cannot be trusted, so that it gets everything.
+const MOST: usize = 1_000_000;
+
 /// One link's state that entries build up.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
     /// What the link has done, beside its sessions.
     pub link: RestoredLink,
     rows: HashTable<Row>,
+    /// It has reported more than is kept.
+    overflows: bool,
     hasher: RandomState,
 }
 
@@ -153,7 +159,7 @@ impl Table {
         }
         if list.last {
             self.link.listed = true;
-            self.link.opaque = false;
+            self.link.opaque = self.overflows;
         }
     }
 
@@ -181,7 +187,13 @@ impl Table {
             left: 0,
         };
         let same = |row: &Row| row.user == user && row.client_type == client_type;
-        let mut entry = self.rows.entry(hash(&new), same, hash).or_insert(new);
+        let is_full = self.rows.len() >= MOST;
+        let entry = self.rows.entry(hash(&new), same, hash);
+        if is_full && matches!(entry, hash_table::Entry::Vacant(_)) {
+            (self.overflows, self.link.opaque) = (true, true);
+            return;
+        }
+        let mut entry = entry.or_insert(new);
         change(entry.get_mut());
         if entry.get().is_empty() {
             entry.remove();
@@ -252,6 +264,23 @@ mod tests {
         let lengths: Vec<_> = parts.iter().map(|part| part.user_ids.len()).collect();
         assert_eq!(lengths, [LIST_PART, 1]);
         assert!(parts[1].last && !parts[0].last);
+    }
+
+    #[test]
+    fn of_more_sessions_than_are_kept_it_is_said_that_there_are_more() {
+        let mut table = Table::default();
+        table.apply(&list(&[], true));
+        for user in 0..=MOST as u32 {
+            assert!(!table.link.opaque);
+            table.apply(&update(user, 1, ONLINE));
+        }
+        assert_eq!(table.sessions(), MOST);
+        assert!(table.link.opaque);
+        // Those that are kept still change.
+        table.apply(&update(7, 1, ReportedStatus::Offline as i32));
+        table.apply(&list(&[], true));
+        assert_eq!(table.sessions(), MOST - 1);
+        assert!(table.link.opaque, "some are missing");
     }
 
     proptest! {

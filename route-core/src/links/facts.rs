@@ -24,6 +24,8 @@ pub(crate) struct Link {
     pub(crate) reported: Reported,
     /// Its table cannot be trusted, so it gets everything.
     pub(super) opaque: bool,
+    /// It has reported more than is kept: its table will not be complete any more.
+    pub(super) overflows: bool,
     /// Highest sequence applied.
     pub(crate) sequence: u64,
     /// The claimed link that held much the same when both its claim and its list were there: if that
@@ -141,6 +143,7 @@ impl Link {
                 Some(Restored { .. }) | None => Reported::Nothing,
             },
             opaque: restored.is_some_and(|restored| restored.opaque),
+            overflows: false,
             sequence,
             supersedes: None,
             silent: restored.is_some_and(|restored| restored.silent),

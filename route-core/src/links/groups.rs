@@ -1,7 +1,7 @@
 //! Which links may be of one MsgServer: links of one name are, links of two names are not, and of
 //! all others that share an address it is not known.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -57,40 +57,50 @@ pub(super) struct Groups {
 
 #[derive(Debug, Default)]
 struct Group {
-    /// Slots, oldest first.
-    members: Vec<u32>,
+    /// Slots by number, so that the oldest is the first.
+    members: BTreeMap<u64, u32>,
     /// Number of the link with which there were more than are compared. It stays so until all are
     /// gone.
     crowded_by: Option<u64>,
+    /// Some link of it has claimed. That stays so, too.
+    has_claimed: bool,
 }
 
 impl Groups {
     /// Adds a link. Returns the links of its address if they have just become too many.
-    pub(super) fn join(&mut self, slot: u32, link: &Link) -> &[u32] {
+    pub(super) fn join(&mut self, slot: u32, link: &Link) -> Vec<u32> {
         if link.msg_server.is_some() {
-            self.add(slot, link.identity());
+            self.add(slot, link, link.identity());
         }
-        let group = self.add(slot, link.address());
+        let group = self.add(slot, link, link.address());
         if group.members.len() > MOST_COMPARED && group.crowded_by.is_none() {
             group.crowded_by = Some(link.number);
-            return &group.members;
+            return group.members.values().copied().collect();
         }
-        &[]
+        Vec::new()
     }
 
-    fn add(&mut self, slot: u32, identity: Identity) -> &mut Group {
+    fn add(&mut self, slot: u32, link: &Link, identity: Identity) -> &mut Group {
         let group = self.groups.entry(identity.clone()).or_default();
-        group.members.push(slot);
+        group.members.insert(link.number, slot);
+        group.has_claimed |= link.is_claimed();
         if group.members.len() > 1 && self.shared.len() < MOST_SHARED {
             self.shared.insert(identity);
         }
         group
     }
 
-    pub(super) fn leave(&mut self, slot: u32, link: &Link) {
+    /// A link has claimed.
+    pub(super) fn claims(&mut self, link: &Link) {
+        if let Some(group) = self.groups.get_mut(&link.address()) {
+            group.has_claimed = true;
+        }
+    }
+
+    pub(super) fn leave(&mut self, link: &Link) {
         for identity in [link.identity(), link.address()] {
             if let Some(group) = self.groups.get_mut(&identity) {
-                group.members.retain(|member| *member != slot);
+                group.members.remove(&link.number);
                 if group.members.is_empty() {
                     self.groups.remove(&identity);
                 }
@@ -98,15 +108,16 @@ impl Groups {
         }
     }
 
-    pub(super) fn of_name(&self, link: &Link) -> &[u32] {
-        match &link.msg_server {
-            Some(name) => self.members(&Identity::Name(name.clone())),
-            None => &[],
-        }
+    pub(super) fn of_name(&self, link: &Link) -> impl Iterator<Item = u32> + use<'_> {
+        let name = link.msg_server.as_ref();
+        let group = name.and_then(|name| self.groups.get(&Identity::Name(name.clone())));
+        members(group)
     }
 
-    pub(super) fn of_address(&self, link: &Link) -> &[u32] {
-        self.members(&link.address())
+    /// Links of its address, unless they are a crowd.
+    pub(super) fn compared(&self, link: &Link) -> impl Iterator<Item = u32> + use<'_> {
+        let group = self.groups.get(&link.address());
+        members(group.filter(|group| group.crowded_by.is_none()))
     }
 
     /// There are several links of its address, but not too many.
@@ -115,16 +126,10 @@ impl Groups {
         group.is_some_and(|group| group.members.len() > 1 && group.crowded_by.is_none())
     }
 
-    /// There are, or were, too many links of its address.
-    pub(super) fn is_crowded(&self, link: &Link) -> bool {
+    /// The links of its address, if it is the one with which there were too many.
+    pub(super) fn crowd_made_by(&self, link: &Link) -> impl Iterator<Item = u32> + use<'_> {
         let group = self.groups.get(&link.address());
-        group.is_some_and(|group| group.crowded_by.is_some())
-    }
-
-    /// It is the one with which there were too many links of its address.
-    pub(super) fn makes_crowd(&self, link: &Link) -> bool {
-        let group = self.groups.get(&link.address());
-        group.is_some_and(|group| group.crowded_by == Some(link.number))
+        members(group.filter(|group| group.crowded_by == Some(link.number)))
     }
 
     /// Several links have had this identity at a time.
@@ -132,8 +137,14 @@ impl Groups {
         self.shared.contains(&link.identity())
     }
 
-    fn members(&self, identity: &Identity) -> &[u32] {
-        let group = self.groups.get(identity);
-        group.map_or(&[], |group| group.members.as_slice())
+    /// There are, or were, too many links of its address, and some have claimed.
+    pub(super) fn is_claiming_crowd(&self, link: &Link) -> bool {
+        let group = self.groups.get(&link.address());
+        group.is_some_and(|group| group.crowded_by.is_some() && group.has_claimed)
     }
+}
+
+fn members(group: Option<&Group>) -> impl Iterator<Item = u32> + use<'_> {
+    let members = group.into_iter().flat_map(|group| group.members.values());
+    members.copied()
 }

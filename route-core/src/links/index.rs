@@ -22,6 +22,8 @@ pub(crate) struct Links {
     /// How many there have been.
     opened: u64,
     opaque: usize,
+    /// Links that have just begun to overflow.
+    overflown: Vec<u32>,
     pub(crate) reach: Absent,
     /// Links whose part is doubted, and when that is decided.
     doubted: BTreeSet<(Duration, u32)>,
@@ -51,9 +53,9 @@ impl Links {
             Err(place) => self.order.insert(place, (id, slot)),
         }
         let link = self.slots[slot as usize].as_ref();
-        let crowd = link.map_or(&[][..], |link| self.groups.join(slot, link));
-        for member in crowd {
-            if let Some(link) = &mut self.slots[*member as usize] {
+        let crowd = link.map(|link| self.groups.join(slot, link));
+        for member in crowd.unwrap_or_default() {
+            if let Some(link) = &mut self.slots[member as usize] {
                 link.shared = Vec::new();
             }
         }
@@ -78,7 +80,7 @@ impl Links {
     /// It is over, for all others.
     pub(crate) fn leave_group(&mut self, slot: u32) {
         if let Some(link) = &self.slots[slot as usize] {
-            self.groups.leave(slot, link);
+            self.groups.leave(link);
         }
         for (other, _) in std::mem::take(&mut self[slot].shared) {
             self[other].shared.retain(|(it, _)| *it != slot);
@@ -92,14 +94,9 @@ impl Links {
         self.groups.compares(&self[slot])
     }
 
-    /// So many links share its address that no tables are compared.
-    pub(crate) fn is_crowded(&self, slot: u32) -> bool {
-        self.groups.is_crowded(&self[slot])
-    }
-
-    /// With this link, there are too many at its address to be compared.
-    pub(crate) fn makes_crowd(&self, slot: u32) -> bool {
-        self.groups.makes_crowd(&self[slot])
+    /// With this link, there are too many at its address to be compared: all of them.
+    pub(crate) fn crowd_made_by(&self, slot: u32) -> Vec<u32> {
+        self.groups.crowd_made_by(&self[slot]).collect()
     }
 
     /// Two links that may be of one MsgServer hold, or do not hold any more, the same session.
@@ -170,9 +167,24 @@ impl Links {
         }
     }
 
-    /// The link's list is complete, so its table can be trusted. True if it is the first one.
+    /// The link has reported more than is kept.
+    pub(crate) fn overflows(&mut self, slot: u32) {
+        if !std::mem::replace(&mut self[slot].overflows, true) {
+            self.overflown.push(slot);
+        }
+        self.set_opaque(slot, true);
+    }
+
+    /// Links that have done so, each once.
+    pub(crate) fn take_overflown(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.overflown)
+    }
+
+    /// The link's list is complete, so its table can be trusted, unless it has reported too much.
+    /// True if it is the first one.
     pub(crate) fn list_ends(&mut self, slot: u32) -> bool {
-        self.set_opaque(slot, false);
+        let overflows = self[slot].overflows;
+        self.set_opaque(slot, overflows);
         let before = std::mem::replace(&mut self[slot].reported, Reported::List);
         before != Reported::List
     }
@@ -206,13 +218,14 @@ impl Links {
             .map(|(_, slot)| (*slot, &self[*slot]))
     }
 
-    /// Open links and seats that are, or may be, of the same MsgServer as this one.
+    /// Open links and seats that are, or may be, of the same MsgServer as this one. Of a crowd nothing
+    /// is known but names.
     pub(crate) fn kin(&self, slot: u32) -> impl Iterator<Item = u32> + use<'_> {
         let link = &self[slot];
-        let of_name = self.groups.of_name(link).iter();
-        let of_address = self.groups.of_address(link).iter();
-        let of_address = of_address.filter(move |member| self.may_be_one(slot, **member));
-        let all = of_name.chain(of_address).copied();
+        let of_name = self.groups.of_name(link);
+        let of_address = self.groups.compared(link);
+        let of_address = of_address.filter(move |member| self.may_be_one(slot, *member));
+        let all = of_name.chain(of_address);
         all.filter(move |member| *member != slot)
     }
 
@@ -245,21 +258,22 @@ impl Links {
         link.is_some_and(|link| link.is_open() && link.claim == Claim::None)
     }
 
-    /// This link and others of its MsgServer, as far as they are compared, if what others are decides
-    /// their part.
+    /// This link and others of its MsgServer, if what others are decides their part.
     pub(crate) fn followers(&self, slot: u32) -> Vec<u32> {
-        let is_crowded = self.is_crowded(slot);
-        let others = self.kin(slot).filter(|_| !is_crowded);
-        let all = others.chain([slot]);
+        let all = self.kin(slot).chain([slot]);
         all.filter(|slot| self.follows(*slot)).collect()
     }
 
-    /// Open links and seats that the end of this one may concern.
-    pub(crate) fn concerned(&self, slot: u32) -> Vec<u32> {
-        let link = &self[slot];
-        let is_compared = link.msg_server.is_some() || !self.is_crowded(slot);
-        let concerns = is_compared || link.leads();
-        self.kin(slot).filter(|_| concerns).collect()
+    /// A link has claimed.
+    pub(crate) fn claims(&mut self, slot: u32) {
+        if let Some(link) = &self.slots[slot as usize] {
+            self.groups.claims(link);
+        }
+    }
+
+    /// Of the crowd at its address, somebody has claimed.
+    pub(crate) fn is_in_claiming_crowd(&self, slot: u32) -> bool {
+        self.groups.is_claiming_crowd(&self[slot])
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<&Link> {

@@ -14,7 +14,7 @@ use crate::event_log::ChangeReason;
 use crate::ids::{ClientType, UserId};
 use crate::links::{Link, Links};
 use crate::output::Outputs;
-use crate::settings::FanOut;
+use crate::settings::Settings;
 pub(crate) use logins::Logins;
 use logins::Step;
 pub(crate) use sessions::Sessions;
@@ -34,10 +34,10 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    pub(crate) fn new(fan_out: FanOut) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         Presence {
             links: Links::default(),
-            sessions: Sessions::new(fan_out == FanOut::Broadcast),
+            sessions: Sessions::new(settings),
         }
     }
 
@@ -199,7 +199,10 @@ impl Presence {
     ) {
         let since = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
         let held = self.sessions.held_by(slot);
-        let (before, after) = self.sessions.step(slot, client, step, since);
+        let Some((before, after)) = self.sessions.step(slot, client, step, since) else {
+            self.links.overflows(slot);
+            return;
+        };
         let holds = self.sessions.held_by(slot);
         if holds != held && self.links.compares(slot) {
             for other in self.sessions.holders_of(client) {

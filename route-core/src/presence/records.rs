@@ -7,6 +7,9 @@ use crate::status::{Status, Summary};
 /// End of a list; also the most sessions that the table can hold.
 pub(super) const NIL: u32 = (1 << 31) - 1;
 
+/// Most sessions of one user. They are walked through, and nobody has so many clients on so many MsgServers.
+const MOST_OF_USER: usize = 64;
+
 /// All sessions, in a slab. Each stands in the list of its user, whose first one the caller knows,
 /// and in the list of its link.
 #[derive(Debug)]
@@ -16,6 +19,14 @@ pub(super) struct Records {
     live: usize,
     /// By link slot.
     links: Vec<OfLink>,
+    limits: Limits,
+}
+
+/// How many sessions there may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) of_link: u32,
+    pub(super) in_all: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -80,8 +91,9 @@ impl OfLink {
 }
 
 impl Records {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(limits: Limits) -> Self {
         Records {
+            limits,
             slab: Vec::new(),
             first_free: NIL,
             live: 0,
@@ -201,7 +213,7 @@ impl Records {
     }
 
     /// Changes one session of a link, which may come or go by that; returns where its user's list
-    /// begins now.
+    /// begins now. `None`: it would be one too many.
     pub(super) fn step(
         &mut self,
         first: u32,
@@ -209,20 +221,28 @@ impl Records {
         step: Step,
         since: u32,
         lingers: bool,
-    ) -> u32 {
+    ) -> Option<u32> {
         let (mut previous, mut at) = (NIL, first);
+        let mut others = 0;
         while let Some(session) = self.slab.get(at as usize) {
             if session.link == slot && session.client_type == client.client_type {
                 break;
             }
             (previous, at) = (at, session.next_of_user);
+            others += 1;
         }
         let Some(session) = self.slab.get_mut(at as usize) else {
             let logins = Logins::default().after(step);
             if logins.is_empty() {
-                return first;
+                return Some(first);
             }
-            return self.insert(Session {
+            let is_full = others >= MOST_OF_USER
+                || self.links[slot as usize].sessions >= self.limits.of_link
+                || self.live >= self.limits.in_all as usize;
+            if is_full {
+                return None;
+            }
+            let session = Session {
                 user: client.user.0,
                 link: slot,
                 next_of_user: first,
@@ -232,7 +252,8 @@ impl Records {
                 logins,
                 client_type: client.client_type,
                 brought: step.brings(),
-            });
+            };
+            return Some(self.insert(session));
         };
         let of_link = &mut self.links[slot as usize];
         if session.logins.is_empty() {
@@ -243,11 +264,12 @@ impl Records {
         session.logins = session.logins.after(step);
         session.brought |= step.brings();
         of_link.held += u32::from(!session.logins.is_empty());
-        if session.logins.is_empty() && !(lingers && session.brought) {
+        let is_over = session.logins.is_empty() && !(lingers && session.brought);
+        Some(if is_over {
             self.remove(first, previous, at)
         } else {
             first
-        }
+        })
     }
 
     /// A link took away what was a user's last login of all: none of its sessions lingers. Returns

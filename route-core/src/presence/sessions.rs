@@ -11,10 +11,11 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
-use super::records::{Head, NIL, Records};
+use super::records::{Head, Limits, NIL, Records};
 use super::{Client, Logins, Step};
 use crate::change::ReportedStatus;
 use crate::ids::{ClientType, UserId};
+use crate::settings::{FanOut, Settings};
 use crate::status::{Status, Summary};
 
 /// All sessions of all links.
@@ -28,10 +29,13 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    pub(crate) fn new(lingers: bool) -> Self {
+    pub(crate) fn new(settings: Settings) -> Self {
         Sessions {
-            lingers,
-            records: Records::new(),
+            lingers: settings.fan_out == FanOut::Broadcast,
+            records: Records::new(Limits {
+                of_link: settings.link_sessions,
+                in_all: settings.sessions.min(NIL),
+            }),
             users: HashMap::with_hasher(RandomState::default()),
         }
     }
@@ -169,14 +173,15 @@ impl Sessions {
         (end < slab.len()).then_some(end)
     }
 
-    /// Changes one session of the link and returns the user's summary before and after.
+    /// Changes one session of the link and returns the user's summary before and after. `None`: it
+    /// would be one too many, of the user, of the link, or in all.
     pub(crate) fn step(
         &mut self,
         slot: u32,
         client: Client,
         step: Step,
         since: u32,
-    ) -> (Summary, Summary) {
+    ) -> Option<(Summary, Summary)> {
         let entry = self.users.entry(client.user.0);
         let first = match &entry {
             Entry::Occupied(entry) => entry.get().first(),
@@ -184,7 +189,9 @@ impl Sessions {
         };
         let before = self.records.summary(first);
         let session = (slot, client);
-        let mut first = self.records.step(first, session, step, since, self.lingers);
+        let mut first = self
+            .records
+            .step(first, session, step, since, self.lingers)?;
         let after = self.records.summary(first);
         let takes_away = matches!(step, Step::Report(ReportedStatus::Offline));
         if self.lingers && takes_away && after.status == Status::Offline {
@@ -195,7 +202,7 @@ impl Sessions {
         } else if let Entry::Occupied(entry) = entry {
             entry.remove();
         }
-        (before, after)
+        Some((before, after))
     }
 
     /// Removes up to `budget` sessions of a link, reporting each user's summary before and after.

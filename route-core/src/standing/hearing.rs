@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Standing, strangers};
+use super::Standing;
 use crate::links::Part;
 
 /// A MsgServer whose link was closed is back within this time: after 4 s, or 8, or less if it had
@@ -30,11 +30,10 @@ pub(super) fn rival(standing: Standing<'_>, slot: u32, now: Duration) -> Option<
 pub(super) fn silent_before(standing: Standing<'_>, slot: u32) -> Vec<u32> {
     let links = standing.links();
     let link = &links[slot];
-    let is_compared = |leader: u32| !links.is_crowded(slot) || links.are_one(slot, leader);
     let is_before = |leader: &u32| match link.part() {
         _ if link.supersedes == Some(links[*leader].id) => true,
         Some(Part::Waiting { stand_in }) => stand_in == *leader,
-        Some(Part::Shadow) => is_compared(*leader),
+        Some(Part::Shadow) => true,
         Some(Part::Active) | None => false,
     };
     let silent = standing.leaders(slot).filter(|it| links[*it].silent);
@@ -60,14 +59,4 @@ pub(super) fn is_cut(standing: Standing<'_>, slot: u32) -> bool {
         !shadow.silent && shadow.is_listed() && !links.reach.is_absent(shadow.id.gateway)
     };
     link.silent && link.is_active() && link.leads() && standing.shadows(slot).any(is_heard)
-}
-
-/// Nothing is heard of this claimed link, or seat, nor of another one of its address: the claimed link
-/// to which its MsgServer has moved.
-pub(super) fn moved_to(standing: Standing<'_>, slot: u32) -> Option<u32> {
-    let link = &standing.links()[slot];
-    let leads = link.leads() && (link.is_active() || link.is_seat());
-    (link.silent && leads)
-        .then(|| strangers::moved_to(standing.presence, slot))
-        .flatten()
 }

@@ -130,7 +130,7 @@ impl<'a> Standing<'a> {
             Part::Active => {
                 let superseded = link.supersedes.and_then(|id| links.slot(id));
                 let superseded = superseded.filter(|other| self.likeness(slot, *other).is_great());
-                superseded.or_else(|| self.heir(slot).filter(|_| !links.is_crowded(slot)))
+                superseded.or_else(|| self.heir(slot))
             }
         }
     }
@@ -176,11 +176,11 @@ impl<'a> Standing<'a> {
         let shared: u64 = self.leaders(slot).map(of_leader).sum();
         // What is restored may be of two moments.
         let restored = self.links()[slot].opened.is_none() && shared > 0;
+        if follows && self.links().is_in_claiming_crowd(slot) {
+            return Due::Now(Part::Shadow);
+        }
         if self.leaders(slot).next().is_none() || !(follows || restored) {
             return Due::Now(Part::Active);
-        }
-        if self.links().is_crowded(slot) {
-            return Due::Now(Part::Shadow);
         }
         if shared * 2 >= u64::from(self.held_by(slot)) {
             return Due::Now(Part::Shadow);
@@ -205,7 +205,6 @@ impl<'a> Standing<'a> {
             self.leaders(slot).filter(|leader| {
                 let likeness = self.likeness(slot, *leader);
                 let of_nothing = likeness.is_of_nothing()
-                    && !links.is_crowded(slot)
                     && (links[*leader].is_seat() || self.leaders(slot).count() == 1);
                 let is_tied = links[slot].tied == Some(links[*leader].id);
                 likeness.is_great() || is_tied || of_nothing
@@ -226,6 +225,22 @@ impl<'a> Standing<'a> {
             likeness.named || (gone && likeness.is_great())
         };
         self.best(slot, self.leaders(slot).filter(is_vacant))
+    }
+
+    /// It has claimed before its list, and another link of its name leads, or has left a seat.
+    pub(crate) fn awaits_list(&self, slot: u32) -> bool {
+        let links = self.links();
+        let is_one = |leader: u32| links.are_one(slot, leader);
+        let is_shadow = links[slot].part() == Some(Part::Shadow);
+        is_shadow && !links[slot].is_listed() && self.leaders(slot).any(is_one)
+    }
+
+    /// Nothing is left of this claimed link's MsgServer at its address: the claimed link to which it
+    /// has moved.
+    pub(crate) fn moved_to(&self, slot: u32) -> Option<u32> {
+        let link = &self.links()[slot];
+        let leads = link.leads() && (link.is_active() || link.is_seat());
+        leads.then(|| strangers::moved_to(self.presence, slot))?
     }
 
     /// The claimed link that this claimed one will succeed when it closes.
@@ -364,10 +379,11 @@ impl<'a> Standing<'a> {
         let links = self.links();
         links.kin(slot).filter(move |member| {
             let link = &links[*member];
-            let is_shadow = link.part() == Some(Part::Shadow) && link.claim == Claim::None;
-            let is_compared = !links.is_crowded(slot) || links.are_one(slot, *member);
+            let has_claimed =
+                link.is_claimed() && (link.is_listed() || !links.are_one(slot, *member));
+            let is_shadow = link.part() == Some(Part::Shadow) && !has_claimed;
             let is_unknown = !link.is_listed() || self.held_by(*member) == 0;
-            is_shadow && is_compared && (is_unknown || self.nearest(*member) == Some(slot))
+            is_shadow && (is_unknown || self.nearest(*member) == Some(slot))
         })
     }
 

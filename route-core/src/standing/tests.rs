@@ -5,7 +5,6 @@ use crate::change::{ListEntry, Peer, ReportedStatus, Restored};
 use crate::ids::{ClientType, LinkId, UserId};
 use crate::links::{Link, Reach};
 use crate::output::Outputs;
-use crate::settings::FanOut;
 
 const NOW: Duration = Duration::from_secs(100);
 const SHARED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
@@ -21,7 +20,7 @@ fn links(links: &[(Option<i64>, &[u32])]) -> Presence {
 
 /// The same with names.
 fn named(links: &[(Option<&str>, Option<i64>, &[u32])]) -> Presence {
-    let mut presence = Presence::new(FanOut::Directed);
+    let mut presence = Presence::new(crate::settings::Settings::default());
     for (number, (msg_server, claimed_at, users)) in (1..).zip(links) {
         let id = LinkId { gateway: 1, number };
         let restored = Restored {

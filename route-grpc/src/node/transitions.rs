@@ -52,6 +52,14 @@ impl Transitions {
                 "too many connections from one address to tell its MsgServers apart: name them, by pdu-gateway --listen \
                  ADDR=NAME or --msg-server NAME=IP"
             ),
+            TransitionKind::Overflows => warn!(
+                msg_server = it.identity,
+                link = %it.link,
+                peer = %it.peer,
+                sessions = it.sessions,
+                left_out,
+                "more sessions than are kept, of this link, of one user or in all: it gets everything from now on"
+            ),
             TransitionKind::Claims
             | TransitionKind::Succeeds
             | TransitionKind::StandsIn

@@ -40,8 +40,15 @@ impl Parts<'_> {
         if self.routing.presence.links[slot].silent {
             self.await_judgement(slot);
         }
-        if self.routing.presence.links.makes_crowd(slot) {
+        let crowd = self.routing.presence.links.crowd_made_by(slot);
+        if !crowd.is_empty() {
             self.notes(slot, TransitionKind::Crowds, None);
+        }
+        // Of a crowd, nobody knows who waits for whom.
+        for member in crowd {
+            if let Some(Part::Waiting { .. }) = self.routing.presence.links[member].part() {
+                self.stand_alone(member, ChangeReason::Role);
+            }
         }
         if decided {
             self.regroup(slot);
@@ -59,6 +66,7 @@ impl Parts<'_> {
         link.claim = Claim::Claimed {
             at: micros(self.now),
         };
+        self.routing.presence.links.claims(slot);
         if let Some(other) = self.standing().waits_for(slot) {
             // It receives already; now it is the primary one, too.
             let links = &mut self.routing.presence.links;
@@ -70,6 +78,8 @@ impl Parts<'_> {
         if !stood_in {
             match self.standing().predecessor(slot) {
                 Some(from) => self.inherit(from, slot, Cause::entry(id, sequence), effect),
+                // With its list it takes the place of another link; what that one holds is older.
+                None if self.standing().awaits_list(slot) => {}
                 None => self.stand_alone(slot, ChangeReason::Role),
             }
         }
@@ -119,8 +129,14 @@ impl Parts<'_> {
 
     /// The connection of a link is gone.
     pub(crate) fn close(&mut self, slot: u32, sequence: u64, reason: CloseReason, effect: Effect) {
-        let closing = self.standing().closing(slot);
-        let kin = self.routing.presence.links.concerned(slot);
+        let closing = match self.standing().closing(slot) {
+            Outcome::Ends => self
+                .standing()
+                .moved_to(slot)
+                .map_or(Outcome::Ends, Outcome::Inherits),
+            closing @ (Outcome::Inherits(_) | Outcome::Seat) => closing,
+        };
+        let kin = self.routing.presence.links.kin(slot).collect::<Vec<_>>();
         let id = self.end_connection(slot, reason);
         match closing {
             Outcome::Inherits(heir) => {
@@ -151,7 +167,7 @@ impl Parts<'_> {
             self.end_connection(*slot, REASON);
         }
         for slot in ending {
-            let kin = self.routing.presence.links.concerned(slot);
+            let kin = self.routing.presence.links.kin(slot).collect::<Vec<_>>();
             self.end(slot);
             self.is_gone(slot, &kin);
         }
@@ -160,7 +176,7 @@ impl Parts<'_> {
             if links.get(slot).is_none_or(|link| !link.is_seat()) {
                 continue;
             }
-            let kin = links.concerned(slot);
+            let kin = links.kin(slot).collect::<Vec<_>>();
             // Who has not claimed another link by now does not know that it should.
             match self.standing().heir(slot) {
                 Some(heir) => self.inherit(slot, heir, self.cause_of_node(), Effect::Notify),
@@ -179,7 +195,7 @@ impl Parts<'_> {
         for slot in due {
             let links = &self.routing.presence.links;
             if links[slot].is_seat() {
-                let kin = links.concerned(slot);
+                let kin = links.kin(slot).collect::<Vec<_>>();
                 self.vacate(slot);
                 self.regroup_all(&kin, None);
             } else {
@@ -307,8 +323,18 @@ impl Parts<'_> {
     }
 
     fn seat_ends(&mut self, slot: u32) {
+        if let Some(heir) = self.standing().moved_to(slot) {
+            return self.inherit(slot, heir, self.cause_of_node(), Effect::Notify);
+        }
         self.notes(slot, TransitionKind::SeatEnds, None);
         self.end(slot);
+    }
+
+    /// Says of links that they have reported more than is kept.
+    pub(crate) fn tell_overflown(&mut self) {
+        for slot in self.routing.presence.links.take_overflown() {
+            self.notes(slot, TransitionKind::Overflows, None);
+        }
     }
 
     /// Says what happens to a link.

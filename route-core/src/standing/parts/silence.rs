@@ -59,7 +59,7 @@ impl Parts<'_> {
                 self.notes(silent, TransitionKind::FallsSilent, None);
                 let id = self.routing.presence.links[silent].id;
                 self.routing.out.close(id);
-            } else if let Some(heir) = hearing::moved_to(self.standing(), silent) {
+            } else if let Some(heir) = self.standing().moved_to(silent) {
                 self.inherit(silent, heir, self.cause_of_node(), Effect::Notify);
             } else if !self.standing().is_known() {
                 self.await_judgement(silent);
