@@ -28,8 +28,6 @@ def pytest_generate_tests(metafunc):
     is_long = metafunc.config.getoption("--long")
     if "company" in metafunc.fixturenames:
         ways = LONG if is_long else SHORT
-        if getattr(metafunc.function, "needs_names", False):
-            ways = [way for way in ways if way[1] == "named"]
         metafunc.parametrize("company", ways, indirect=True, ids=map("-".join, ways))
     # A test says what it takes in the short form and in the long one.
     for name, short, long in getattr(metafunc.function, "sizes", ()):

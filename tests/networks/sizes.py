@@ -9,9 +9,3 @@ def sizes(name, short, long):
         return test
 
     return mark
-
-
-def with_names(test):
-    """Not where MsgServers are unnamed."""
-    test.needs_names = True
-    return test

@@ -4,13 +4,11 @@ import time
 
 from company import NAT_ADDRESSES, OTHER_ADDRESS
 from judge import SILENCE_FOUND
-from sizes import with_names
 
 # Who logs in twice at once may be kicked twice: nobody is that quick.
 A_MOMENT = 0.5
 
 
-@with_names
 def test_a_host_comes_back_at_another_address(company, judge):
     company.chat()
     time.sleep(2)
@@ -29,7 +27,6 @@ def test_a_host_comes_back_at_another_address(company, judge):
     judge.assert_kicks()
 
 
-@with_names
 def test_a_nat_changes_its_address(company, judge):
     company.chat()
     time.sleep(2)

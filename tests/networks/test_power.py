@@ -26,5 +26,5 @@ def test_hosts_lose_power_and_are_back(company, judge, seconds):
     company.chat("a", "e")
     time.sleep(2)
     company.be_quiet()
-    judge.assert_messages(in_order=False)
+    judge.assert_messages()
     judge.assert_kicks()
