@@ -39,6 +39,7 @@
 
 pub mod clock;
 pub mod links;
+pub mod memory;
 pub mod metrics;
 pub mod node;
 pub mod once;

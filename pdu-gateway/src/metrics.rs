@@ -255,7 +255,7 @@ const LEVELS: [Named<ReadLevel>; 5] = [
     (
         "teamtalk.pdu.queued.size",
         "By",
-        "Bytes in the output queues of all links",
+        "Memory that the output queues of all links take",
         |l| l.queued_bytes,
     ),
     (

@@ -20,7 +20,7 @@ use self::hearing::Hearing;
 use self::outbox::Outbox;
 use crate::links::brake::Brake;
 use crate::links::host;
-use crate::links::output::{Batch, GivenBack};
+use crate::links::output::{Batch, GivenBack, Written};
 use crate::links::peer::Peer;
 use crate::links::pressure::Turn;
 use crate::links::run::Run;
@@ -164,10 +164,10 @@ impl Link {
             return (Delivered::GivenBack { dropped }, None);
         }
         let repeated = all - run.deliveries();
-        let (origin, bytes) = (run.origin(), run.bytes());
+        let (origin, cost) = (run.origin(), run.cost());
         outbox.output.push_run(run);
         let turn = outbox.pushed(now, wake);
-        let turn = turn.or_else(|| outbox.pressure.fed(origin, bytes));
+        let turn = turn.or_else(|| outbox.pressure.fed(origin, cost));
         (Delivered::Queued { repeated }, turn)
     }
 
@@ -374,7 +374,7 @@ impl Link {
     /// For the task: ready when more waits than a queue may hold.
     pub fn poll_overfull(&self, cx: &Context<'_>) -> Poll<()> {
         let mut outbox = self.outbox.lock();
-        if outbox.output.bytes() > outbox.limit {
+        if outbox.output.cost() > outbox.limit {
             return Poll::Ready(());
         }
         outbox.writer = Some(cx.waker().clone());
@@ -386,16 +386,16 @@ impl Link {
         self.hearing.is_held_up()
     }
 
-    /// For the writer: so many bytes were written.
-    pub fn wrote(&self, now: Duration, bytes: usize) -> Option<Turn> {
+    /// For the writer: so much was written.
+    pub fn wrote(&self, now: Duration, written: Written) -> Option<Turn> {
         let mut outbox = self.outbox.lock();
         outbox.sent = now;
-        outbox.output.written(bytes);
+        outbox.output.written(written);
         while let Some(arrived) = outbox.output.arrived() {
             arrived.written(self.number);
         }
-        let queued = outbox.output.bytes();
-        outbox.pressure.wrote(now, bytes, queued)
+        let queued = outbox.output.cost();
+        outbox.pressure.wrote(now, written.bytes, queued)
     }
 
     /// For the task, when it is over: takes what is not written out of the batch and the queue and gives it back, after
@@ -425,9 +425,9 @@ impl Link {
         shut
     }
 
-    /// Bytes that wait to be written.
+    /// What waits to be written takes so many bytes of memory.
     pub fn queued(&self) -> usize {
-        self.outbox.lock().output.bytes()
+        self.outbox.lock().output.cost()
     }
 }
 

@@ -4,21 +4,33 @@
 //! writer takes all of it at once as a [`Batch`] and writes that, as much as its socket takes at a time, without holding
 //! the queue's lock. Both know what of them is written, so that what is not can be given back when the link ends.
 
+mod packed;
+
 use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::sync::Arc;
 
 use route_proto::attach::v1::DeliveryRun;
 
+use self::packed::Packed;
 use crate::links::run::Run;
+use crate::memory::allocated;
 use crate::trace::Arriving;
 
 /// Own PDUs are gathered in pieces of about this, bytes.
 const OWN_PIECE: usize = 64 << 10;
 
+/// So many small runs wait as they are. Beyond, they are packed: what is written at once costs nothing for that.
+const LOOSE: usize = 256;
+
+/// A queue that has had room for more items gives it back when it is empty.
+const ROOMY: usize = 4 * LOOSE;
+
 #[derive(Debug)]
 enum Item {
     Run(Arc<Run>),
+    /// Small runs that have waited.
+    Packed(Box<Packed>),
     /// PDUs for this link only.
     Own(Vec<u8>),
 }
@@ -28,7 +40,26 @@ impl Item {
     fn segment(&self, index: usize) -> Option<&[u8]> {
         match self {
             Item::Run(run) => run.segments().get(index).map(|segment| &**segment),
+            Item::Packed(packed) => (index == 0).then_some(packed.wire()),
             Item::Own(piece) => (index == 0).then_some(piece),
+        }
+    }
+
+    /// What it takes, bytes. What is shared counts at each link.
+    fn cost(&self) -> usize {
+        // Its place, in a queue that doubles.
+        2 * size_of::<Self>()
+            + match self {
+                Item::Run(run) => run.cost(),
+                Item::Packed(packed) => packed.cost(),
+                Item::Own(piece) => allocated(piece.capacity()),
+            }
+    }
+
+    fn small_run(&self) -> Option<&Run> {
+        match self {
+            Item::Run(run) if Packed::takes(run) => Some(run),
+            Item::Run(_) | Item::Packed(_) | Item::Own(_) => None,
         }
     }
 }
@@ -39,6 +70,10 @@ pub struct Output {
     items: VecDeque<Item>,
     /// Not yet written, what the writer has taken included.
     bytes: usize,
+    /// What that takes in memory.
+    cost: usize,
+    /// So many items at the end are small runs.
+    loose: usize,
     /// Memory for the next own piece.
     spare: Vec<u8>,
     /// Written since the start.
@@ -58,19 +93,42 @@ impl Output {
             self.traced.push_back((end, arriving.clone()));
         }
         self.bytes += run.bytes();
-        self.items.push_back(Item::Run(run));
+        let item = Item::Run(run);
+        self.loose = item.small_run().map_or(0, |_| self.loose + 1);
+        self.cost += item.cost();
+        self.items.push_back(item);
+        if self.loose == LOOSE {
+            self.pack();
+        }
+    }
+
+    fn pack(&mut self) {
+        let loose = self.items.range(self.items.len() - self.loose..);
+        let packed = Packed::of(loose.clone().filter_map(Item::small_run));
+        let before: usize = loose.map(Item::cost).sum();
+        let packed = Item::Packed(Box::new(packed));
+        self.cost = self.cost + packed.cost() - before;
+        self.items.truncate(self.items.len() - self.loose);
+        self.items.push_back(packed);
+        self.loose = 0;
     }
 
     /// Appends PDUs for this link only, which `encode` appends to what it is given.
     pub fn push_own(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        self.loose = 0;
         if !matches!(self.items.back(), Some(Item::Own(piece)) if piece.len() < OWN_PIECE) {
-            self.items
-                .push_back(Item::Own(std::mem::take(&mut self.spare)));
+            let item = Item::Own(std::mem::take(&mut self.spare));
+            self.cost += item.cost();
+            self.items.push_back(item);
         }
-        if let Some(Item::Own(piece)) = self.items.back_mut() {
-            let before = piece.len();
-            encode(piece);
-            self.bytes += piece.len() - before;
+        if let Some(item) = self.items.back_mut() {
+            let cost = item.cost();
+            if let Item::Own(piece) = item {
+                let before = piece.len();
+                encode(piece);
+                self.bytes += piece.len() - before;
+            }
+            self.cost = self.cost + item.cost() - cost;
         }
     }
 
@@ -91,15 +149,25 @@ impl Output {
     pub fn take(&mut self, batch: &mut Batch) {
         debug_assert!(batch.is_done());
         std::mem::swap(&mut self.items, &mut batch.items);
+        self.loose = 0;
+        if self.items.capacity() > ROOMY {
+            self.items = VecDeque::new();
+        }
         if self.spare.capacity() == 0 {
             self.spare = std::mem::take(&mut batch.spare);
         }
     }
 
     /// The writer has written so much of what it took.
-    pub fn written(&mut self, bytes: usize) {
-        self.bytes -= bytes;
-        self.written += bytes as u64;
+    pub fn written(&mut self, written: Written) {
+        self.bytes -= written.bytes;
+        self.cost -= written.freed;
+        self.written += written.bytes as u64;
+    }
+
+    /// What all of it takes in memory, bytes.
+    pub fn cost(&self) -> usize {
+        self.cost
     }
 
     /// Not yet written, what the writer has taken included.
@@ -111,6 +179,15 @@ impl Output {
     pub fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
+}
+
+/// What the writer has written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes.
+    pub bytes: usize,
+    /// Memory that is free by that, bytes.
+    pub freed: usize,
 }
 
 /// What the writer is writing.
@@ -149,22 +226,30 @@ impl Batch {
     }
 
     /// So many bytes of the slices have been written.
-    pub fn advance(&mut self, mut bytes: usize) {
+    pub fn advance(&mut self, bytes: usize) -> Written {
+        let freed = self.skip(bytes);
+        Written { bytes, freed }
+    }
+
+    fn skip(&mut self, mut bytes: usize) -> usize {
+        let mut freed = 0;
         while let Some(item) = self.items.front() {
             let Some(segment) = item.segment(self.segments) else {
+                freed += item.cost();
                 self.end_item();
                 continue;
             };
             let left = segment.len() - self.offset;
             if bytes < left {
                 self.offset += bytes;
-                return;
+                return freed;
             }
             bytes -= left;
             self.segments += 1;
             self.offset = 0;
         }
         debug_assert_eq!(bytes, 0, "more was written than there was");
+        freed
     }
 
     fn end_item(&mut self) {
@@ -181,7 +266,7 @@ impl Batch {
     fn begun(&self) -> usize {
         let segments = match self.items.front() {
             Some(Item::Run(run)) => run.segments(),
-            Some(Item::Own(_)) | None => &[],
+            Some(Item::Packed(_) | Item::Own(_)) | None => &[],
         };
         let whole = segments.iter().take(self.segments).map(bytes::Bytes::len);
         whole.sum::<usize>() + self.offset
@@ -195,8 +280,8 @@ pub struct GivenBack {
     limit: usize,
     /// In order, up to the limit.
     pub runs: Vec<DeliveryRun>,
-    /// PDU bytes in them.
-    pub bytes: usize,
+    /// What they take in memory.
+    cost: usize,
     /// Deliveries beyond the limit.
     pub dropped: usize,
 }
@@ -207,7 +292,7 @@ impl GivenBack {
         GivenBack {
             limit,
             runs: Vec::new(),
-            bytes: 0,
+            cost: 0,
             dropped: 0,
         }
     }
@@ -217,8 +302,14 @@ impl GivenBack {
         let mut begun = batch.begun();
         let items = std::mem::take(&mut batch.items);
         for item in items.into_iter().chain(std::mem::take(&mut output.items)) {
-            if let Item::Run(run) = item {
-                self.add(&run, begun);
+            match item {
+                Item::Run(run) => self.add(&run, begun),
+                Item::Packed(packed) => {
+                    for run in packed.unwritten(begun) {
+                        self.keep(run);
+                    }
+                }
+                Item::Own(_) => {}
             }
             begun = 0;
         }
@@ -228,15 +319,19 @@ impl GivenBack {
 
     /// Takes a run of which so many bytes are written.
     pub fn add(&mut self, run: &Run, written: usize) {
-        let left = run.unwritten(written);
-        let bytes = run.bytes() - written;
+        self.keep((run.unwritten(written), run.bytes() - written));
+    }
+
+    /// Takes a run with so many bytes of PDUs.
+    fn keep(&mut self, (run, bytes): (DeliveryRun, usize)) {
+        let cost = bytes + size_of_val(&run) + allocated(size_of_val(&run.deliveries[..]));
         // Once something is missing, nothing that comes later may take its place.
-        if self.dropped > 0 || self.bytes + bytes > self.limit {
-            self.dropped += left.deliveries.len();
+        if self.dropped > 0 || self.cost + cost > self.limit {
+            self.dropped += run.deliveries.len();
             return;
         }
-        self.bytes += bytes;
-        self.runs.push(left);
+        self.cost += cost;
+        self.runs.push(run);
     }
 }
 

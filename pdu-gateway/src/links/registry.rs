@@ -129,7 +129,7 @@ impl Links {
         self.all()
     }
 
-    /// Bytes that wait to be written to any of them.
+    /// Bytes of memory that what waits to be written to any of them takes.
     pub fn queued(&self) -> usize {
         self.all().iter().map(|link| link.queued()).sum()
     }

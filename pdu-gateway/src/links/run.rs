@@ -10,6 +10,7 @@ use route_proto::attach::v1::delivery::Payload;
 use route_proto::attach::v1::{Delivery, DeliveryRun, LinkId};
 use smallvec::SmallVec;
 
+use crate::memory::allocated;
 use crate::once::old_kicks::OldKick;
 use crate::once::takeover::Mark;
 use crate::trace::Arriving;
@@ -43,11 +44,11 @@ pub struct Run {
     segments: SmallVec<[Bytes; 1]>,
     bytes: usize,
     /// Deliveries that are traced, by where they end.
-    traced: Vec<(usize, Arriving)>,
+    traced: Box<[(usize, Arriving)]>,
     /// When those were read whose age matters, by their place.
-    read_at: Vec<(usize, i64)>,
+    read_at: Box<[(usize, i64)]>,
     /// Those whose bytes are not as they came, by their place: notices, and what services publish.
-    made: Vec<(usize, Payload)>,
+    made: Box<[(usize, Payload)]>,
     /// Deliveries of which nothing is written, for MsgServers here have no such command or type.
     unspoken: usize,
     /// It is nothing but this.
@@ -115,9 +116,9 @@ impl Run {
             deliveries,
             segments,
             bytes,
-            traced,
-            read_at,
-            made,
+            traced: traced.into(),
+            read_at: read_at.into(),
+            made: made.into(),
             unspoken,
             old_kick: None,
         })
@@ -134,9 +135,9 @@ impl Run {
             deliveries: SmallVec::from_elem(Place { mark, length }, 1),
             bytes: answer.len(),
             segments: SmallVec::from_elem(answer, 1),
-            traced: Vec::new(),
-            read_at: Vec::new(),
-            made: Vec::new(),
+            traced: Box::default(),
+            read_at: Box::default(),
+            made: Box::default(),
             unspoken: 0,
             old_kick: None,
         }
@@ -189,6 +190,27 @@ impl Run {
     /// How much that is.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// How much is written of each delivery.
+    pub fn lengths(&self) -> impl Iterator<Item = u32> {
+        self.deliveries.iter().map(|place| place.length)
+    }
+
+    /// What it takes in memory, bytes.
+    pub fn cost(&self) -> usize {
+        let spilled = |inline: bool, bytes| if inline { 0 } else { allocated(bytes) };
+        let places = size_of_val(&self.deliveries[..]);
+        let segments = size_of_val(&self.segments[..]);
+        let blocks = self.segments.iter().map(|segment| allocated(segment.len()));
+        // Beside itself, two counts.
+        allocated(size_of::<Self>() + 2 * size_of::<usize>())
+            + spilled(!self.deliveries.spilled(), places)
+            + spilled(!self.segments.spilled(), segments)
+            + blocks.sum::<usize>()
+            + allocated(size_of_val(&self.traced[..]))
+            + allocated(size_of_val(&self.read_at[..]))
+            + allocated(size_of_val(&self.made[..]))
     }
 
     /// Deliveries that are traced, by where in the run they end.
@@ -273,7 +295,7 @@ fn find<T: Clone>(place: usize, list: &[(usize, T)]) -> Option<T> {
 }
 
 /// What belongs to this place and those after it, which become the first ones.
-fn from<T: Clone>(first: usize, list: &[(usize, T)]) -> Vec<(usize, T)> {
+fn from<T: Clone>(first: usize, list: &[(usize, T)]) -> Box<[(usize, T)]> {
     let rest = list.iter().filter(|(place, _)| *place >= first);
     rest.map(|(place, it)| (place - first, it.clone()))
         .collect()

@@ -146,9 +146,9 @@ impl<O: AsyncWrite + Unpin> Writer<O> {
         if bytes == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        self.batch.advance(bytes);
+        let written = self.batch.advance(bytes);
         self.gateway.counters.written_bytes.add(bytes as u64);
-        if let Some(turn) = self.link.wrote(self.gateway.clock.now(), bytes) {
+        if let Some(turn) = self.link.wrote(self.gateway.clock.now(), written) {
             self.gateway.turn(turn);
         }
         Poll::Ready(Ok(bytes))

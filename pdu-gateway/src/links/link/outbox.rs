@@ -112,14 +112,14 @@ impl Outbox {
     /// Something was added to the queue.
     pub(super) fn pushed(&mut self, now: Duration, wake: &mut Vec<Waker>) -> Option<Turn> {
         if self.holds {
-            wake.extend(self.writer.take_if(|_| self.output.bytes() > self.limit));
+            wake.extend(self.writer.take_if(|_| self.output.cost() > self.limit));
             return None;
         }
-        if self.output.bytes() > self.limit {
+        if self.output.cost() > self.limit {
             self.ending.get_or_insert(CloseReason::SlowReader);
         }
         wake.extend(self.writer.take());
-        let queued = self.output.bytes();
+        let queued = self.output.cost();
         self.pressure.pushed(now, queued)
     }
 

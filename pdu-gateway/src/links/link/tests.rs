@@ -23,16 +23,17 @@ const SETTINGS: LinkSettings = LinkSettings {
 fn a_heartbeat_is_due_when_nothing_was_sent_for_five_seconds() {
     let link = link();
     let beats = |from: u64, to: u64| {
-        let before = link.queued();
+        let before = link.outbox.lock().output.bytes();
         for second in from..=to {
             tick(&link, second, false);
         }
-        (link.queued() - before) / SETTINGS.heartbeat.len()
+        (link.outbox.lock().output.bytes() - before) / SETTINGS.heartbeat.len()
     };
 
     assert_eq!(beats(1, 4), 0);
     assert_eq!(beats(5, 9), 1);
-    link.wrote(Duration::from_secs(9), 0);
+    let written = Written { bytes: 0, freed: 0 };
+    link.wrote(Duration::from_secs(9), written);
     assert_eq!(beats(10, 13), 0);
     assert_eq!(beats(14, 14), 1);
 }

@@ -1,7 +1,7 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use route_proto::attach::v1::delivery::Payload;
-use route_proto::attach::v1::{Delivery, LinkId};
+use route_proto::attach::v1::{Delivery, LinkId, StatusNotice};
 
 use super::*;
 
@@ -57,11 +57,11 @@ fn what_is_not_wholly_written_is_given_back() {
 #[test]
 fn what_is_given_back_is_bounded_and_has_no_holes() {
     let mut back = GivenBack::new(LIMIT);
-    let large = run(1, &[LIMIT - 100]);
+    let large = run(1, &[LIMIT - 500]);
     let small = run(9, &[50, 50]);
 
     back.add(&large, 0);
-    back.add(&run(2, &[101]), 0);
+    back.add(&run(2, &[501]), 0);
     back.add(&small, 0);
 
     assert_eq!((back.runs.len(), back.dropped), (1, 3));
@@ -106,11 +106,57 @@ proptest! {
             output.take(&mut batch);
         }
         prop_assert_eq!(sent, expected);
-        prop_assert_eq!(output.bytes(), 0);
+        prop_assert_eq!((output.bytes(), output.cost()), (0, 0));
     }
 }
 
-/// A socket that takes at most so much, three slices at a time.
+#[test]
+fn what_waits_for_long_is_packed_and_nothing_of_it_is_lost() {
+    let (mut output, mut batch) = (Output::default(), Batch::default());
+    let all: Vec<u64> = (1..=4 * LOOSE as u64).collect();
+    for sequence in &all {
+        output.push_run(notice(*sequence));
+    }
+    assert!(output.cost() <= 100 * all.len(), "{} bytes", output.cost());
+
+    let length = notice(1).bytes();
+    output.take(&mut batch);
+    write(&mut output, &mut batch, 300 * length + 5);
+    let mut back = GivenBack::new(LIMIT);
+    back.collect(&mut batch, &mut output);
+
+    assert_eq!(back.dropped, 0);
+    let runs = back.runs.iter();
+    let given_back: Vec<u64> = runs.clone().map(|run| run.deliveries[0].sequence).collect();
+    assert_eq!(given_back, all[300..]);
+    assert!(
+        runs.clone()
+            .all(|run| run.position == 10 * run.deliveries[0].sequence)
+    );
+    let status = Some(Payload::Status(StatusNotice {
+        user_id: 7,
+        status: 1,
+    }));
+    assert!(runs.clone().all(|run| run.deliveries[0].payload == status));
+}
+
+#[test]
+fn of_a_packed_run_the_deliveries_are_given_back_that_are_not_written() {
+    let (mut output, mut batch) = (Output::default(), Batch::default());
+    for number in 0..LOOSE as u64 {
+        output.push_run(run(1 + 2 * number, &[20, 30]));
+    }
+    output.take(&mut batch);
+    write(&mut output, &mut batch, 50 + 20 + 29);
+    let mut back = GivenBack::new(LIMIT);
+    back.collect(&mut batch, &mut output);
+
+    let sequences = |run: &DeliveryRun| run.deliveries.iter().map(|it| it.sequence).collect();
+    let first: Vec<Vec<u64>> = back.runs.iter().take(2).map(sequences).collect();
+    assert_eq!(first, [vec![4], vec![5, 6]]);
+    assert_eq!(back.runs[0].position, 1);
+}
+
 #[test]
 fn what_is_traced_has_arrived_with_its_last_byte() {
     let mut output = Output::default();
@@ -135,6 +181,7 @@ fn what_is_traced_has_arrived_with_its_last_byte() {
     assert_eq!(arrived(10), ["two"]);
 }
 
+/// A socket that takes at most so much, three slices at a time.
 fn write(output: &mut Output, batch: &mut Batch, most: usize) -> Vec<u8> {
     let mut sent = Vec::new();
     while !batch.is_done() && sent.len() < most {
@@ -146,8 +193,8 @@ fn write(output: &mut Output, batch: &mut Batch, most: usize) -> Vec<u8> {
             .collect();
         let taken = bytes.len().min(most - sent.len());
         sent.extend_from_slice(&bytes[..taken]);
-        batch.advance(taken);
-        output.written(taken);
+        let written = batch.advance(taken);
+        output.written(written);
     }
     sent
 }
@@ -162,6 +209,27 @@ fn run(first: u64, lengths: &[usize]) -> Arc<Run> {
     let run = DeliveryRun {
         origin: Some(LinkId::default()),
         deliveries: deliveries.collect(),
+        ..DeliveryRun::default()
+    };
+    Arc::new(Run::prepare(run, 1, Dialect::published()).unwrap())
+}
+
+fn notice(sequence: u64) -> Arc<Run> {
+    let notice = Payload::Status(StatusNotice {
+        user_id: 7,
+        status: 1,
+    });
+    let run = DeliveryRun {
+        origin: Some(LinkId {
+            gateway: u64::MAX / 3,
+            number: 12,
+        }),
+        position: 10 * sequence,
+        deliveries: vec![Delivery {
+            sequence,
+            payload: Some(notice),
+            ..Delivery::default()
+        }],
         ..DeliveryRun::default()
     };
     Arc::new(Run::prepare(run, 1, Dialect::published()).unwrap())

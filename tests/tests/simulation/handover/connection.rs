@@ -258,8 +258,8 @@ impl Connection {
             let left = most - bytes.len();
             bytes.extend_from_slice(&slice[..slice.len().min(left)]);
         }
-        self.batch.advance(bytes.len());
-        if let Some(turn) = self.link.wrote(now, bytes.len()) {
+        let written = self.batch.advance(bytes.len());
+        if let Some(turn) = self.link.wrote(now, written) {
             gateway.turn(turn);
         }
         let mut pdus = Vec::new();
