@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::change::ReportedStatus;
 use crate::ids::{LinkId, UserId};
+use crate::memory::{allocated, of_pdu};
 use crate::receipt::Receipt;
 
 /// One thing to deliver. (origin link, sequence, index) names it everywhere.
@@ -60,12 +61,14 @@ impl Payload {
         }
     }
 
-    /// About what it takes in a queue, bytes.
-    pub fn size(&self) -> usize {
+    /// What it takes beside itself, bytes. What is shared counts wherever it is held.
+    pub fn cost(&self) -> usize {
         match self {
-            Payload::Pdu(pdu) => pdu.len(),
-            Payload::Perishable(perishable) => perishable.pdu.len(),
-            Payload::DesktopLogin { .. } | Payload::Status { .. } => 32,
+            Payload::Pdu(pdu) => of_pdu(pdu.len()),
+            Payload::Perishable(perishable) => {
+                allocated(size_of::<Perishable>()) + of_pdu(perishable.pdu.len())
+            }
+            Payload::DesktopLogin { .. } | Payload::Status { .. } => 0,
         }
     }
 }

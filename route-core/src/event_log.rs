@@ -9,6 +9,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::ids::{Command, LinkId, UserId};
+use crate::memory::of_pdu;
 use crate::status::Summary;
 
 /// Why a status changed.
@@ -57,10 +58,10 @@ pub enum Event {
 }
 
 impl Event {
-    /// About what it takes in the log, bytes.
-    fn size(&self) -> usize {
+    /// What it takes in the log, bytes.
+    fn cost(&self) -> usize {
         let payload = match self {
-            Event::Envelope { pdu, .. } => pdu.len(),
+            Event::Envelope { pdu, .. } => of_pdu(pdu.len()),
             Event::StatusChanged { .. } | Event::DesktopLogin { .. } => 0,
         };
         size_of::<Event>() + payload
@@ -75,6 +76,10 @@ pub struct LogLimits {
     /// Bytes, payloads included. One event is held whatever its size.
     pub bytes: usize,
 }
+
+/// A full ring grows by this part of itself, and by at least so many events.
+const RING_GROWS_BY: usize = 8;
+const RING_LEAST: usize = 64;
 
 /// Events that are no longer held.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -108,16 +113,24 @@ impl EventLog {
 
     /// Appends an event and returns its position.
     pub fn push(&mut self, event: Event) -> u64 {
-        self.bytes += event.size();
+        let cost = event.cost();
+        // Room is made before it is taken, or the ring would grow once more.
+        while self.events.len() >= self.limits.events.max(1)
+            || self.bytes + cost > self.limits.bytes
+        {
+            let Some(oldest) = self.events.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.cost();
+        }
+        if self.events.len() == self.events.capacity() {
+            // Sooner or later all of the ring is used, so it does not grow by half of itself.
+            let more = (self.events.len() / RING_GROWS_BY).max(RING_LEAST);
+            self.events.reserve_exact(more);
+        }
+        self.bytes += cost;
         self.events.push_back(event);
         self.head += 1;
-        while self.events.len() > self.limits.events.max(1)
-            || (self.bytes > self.limits.bytes && self.events.len() > 1)
-        {
-            if let Some(oldest) = self.events.pop_front() {
-                self.bytes -= oldest.size();
-            }
-        }
         self.head
     }
 

@@ -24,6 +24,7 @@
 //! | `standing/` | which link stands for a MsgServer, and the parts that links play |
 //! | `transition` | what happened to links, and what was lost, for logs and metrics |
 //! | `view` | what can be seen from outside |
+//! | `memory` | what things really take, for bounds |
 //! | `core` | the entry points that tie these together |
 
 mod change;
@@ -33,6 +34,7 @@ mod ending;
 mod event_log;
 mod ids;
 mod links;
+pub mod memory;
 mod output;
 mod presence;
 mod receipt;

@@ -25,7 +25,7 @@ const OTHER: LinkId = LinkId::new(1, 3);
 /// fit into its seat.
 fn with_a_seat() -> Core {
     let settings = Settings {
-        seat_bytes: 100,
+        seat_bytes: 700,
         ..Settings::default()
     };
     let mut core = Core::new(settings);

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use crate::delivery::{ReturnedRun, Taken};
+use crate::delivery::{Item, ReturnedRun, Taken};
 use crate::ids::LinkId;
+use crate::memory::allocated;
 use crate::receipt::{Kept, Receipt};
+
+/// Items in a run that more are added to.
+const LONGEST: usize = 256;
 
 /// What waits for a successor, or, if there is one, until it is complete.
 #[derive(Debug)]
@@ -17,6 +21,7 @@ pub(super) struct Estate {
     pub(super) late_before: u64,
     /// In order of position, without their receipts.
     runs: Vec<(ReturnedRun, Vec<Kept>)>,
+    /// What they take.
     pub(super) bytes: usize,
     /// Links that may still give something back.
     pub(super) awaited: Vec<LinkId>,
@@ -43,20 +48,44 @@ impl Estate {
     }
 
     /// Keeps the run, or returns how many items are dropped because there is no room.
-    pub(super) fn add(&mut self, limit: usize, mut run: ReturnedRun) -> u64 {
-        let size: usize = run.items.iter().map(|item| item.payload.size()).sum();
-        if self.bytes.saturating_add(size) > limit {
+    pub(super) fn add(&mut self, limit: usize, run: ReturnedRun) -> u64 {
+        let cost = cost(&run);
+        if self.bytes.saturating_add(cost) > limit {
             return run.items.len() as u64;
         }
-        self.bytes += size;
+        let Some(mut run) = self.extend_last(run) else {
+            return 0;
+        };
+        self.bytes += cost;
         // Beyond half of the bound, those who send rather stop.
         let rests = self.bytes <= limit / 2;
-        let receipts = run.receipts.drain(..).map(|it| it.keep(rests)).collect();
+        let receipts = std::mem::take(&mut run.receipts);
+        let receipts = receipts.iter().map(|it| it.keep(rests)).collect();
         let place = self
             .runs
             .partition_point(|(held, _)| held.position <= run.position);
         self.runs.insert(place, (run, receipts));
         0
+    }
+
+    /// Adds the items to the last run, if they follow it and have the same causes, or gives them
+    /// back.
+    fn extend_last(&mut self, run: ReturnedRun) -> Option<ReturnedRun> {
+        let Some((last, kept)) = self.runs.last_mut() else {
+            return Some(run);
+        };
+        let follows = last.origin == run.origin
+            && last.position + last.items.len() as u64 == run.position
+            && last.items.len() < LONGEST
+            && run.receipts.iter().eq(kept.iter().map(Kept::receipt));
+        if !follows {
+            return Some(run);
+        }
+        let before = rows(&last.items);
+        self.bytes += payloads(&run.items);
+        last.items.extend(run.items);
+        self.bytes += rows(&last.items) - before;
+        None
     }
 
     /// Keeps copies of these receipts.
@@ -97,6 +126,20 @@ impl Estate {
             run
         })
     }
+}
+
+/// What a run takes here, bytes.
+fn cost(run: &ReturnedRun) -> usize {
+    let receipts = allocated(run.receipts.len() * size_of::<Kept>());
+    size_of::<(ReturnedRun, Vec<Kept>)>() + receipts + rows(&run.items) + payloads(&run.items)
+}
+
+fn rows(items: &Vec<Item>) -> usize {
+    allocated(items.capacity() * size_of::<Item>())
+}
+
+fn payloads(items: &[Item]) -> usize {
+    items.iter().map(|item| item.payload.cost()).sum()
 }
 
 fn copies(kept: &[Kept]) -> Vec<Receipt> {

@@ -130,6 +130,11 @@ impl ColdStart {
         expected.filter(move |id| !reach(id).is_some_and(Reach::has_caught_up))
     }
 
+    /// What waiting entries take, bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.held.memory()
+    }
+
     /// How many entries wait.
     pub(crate) fn entries(&self) -> usize {
         self.held.len()
@@ -141,7 +146,7 @@ impl ColdStart {
     }
 
     /// What waits, in the order in which it is to be applied: entries, and whose they are.
-    pub(crate) fn into_held(self) -> Vec<(u64, Vec<UplinkEntry>)> {
+    pub(crate) fn into_held(self) -> impl Iterator<Item = (u64, Vec<UplinkEntry>)> {
         self.held.in_order()
     }
 }

@@ -118,7 +118,7 @@ fn tables_are_applied_at_once_and_the_rest_is_held_in_order() {
     });
     start.hold(8, vec![entry(1, 1, returned)], |_| 0);
     assert!(!start.is_full(8), "it is not within a window");
-    let (gateway, entries) = start.into_held().remove(0);
+    let (gateway, entries) = start.into_held().next().expect("some are held");
     let sequences: Vec<_> = entries.iter().map(|e| e.sequence).collect();
     assert_eq!((gateway, sequences), (7, vec![2, 3]));
 }
@@ -137,7 +137,7 @@ fn what_several_gateways_have_read_is_applied_in_that_order() {
     });
     start.hold(8, vec![query(1, 9)], |_| 55);
 
-    let order = start.into_held().into_iter().map(|(gateway, entries)| {
+    let order = start.into_held().map(|(gateway, entries)| {
         let numbers = entries.iter().map(|e| (e.link, e.sequence));
         (gateway, numbers.collect::<Vec<_>>())
     });
@@ -165,7 +165,7 @@ fn a_claim_comes_after_the_end_of_the_connection_before_although_clocks_err() {
     );
     start.hold(9, vec![query(1, 5)], |_| 200_000);
 
-    let order = start.into_held().into_iter();
+    let order = start.into_held();
     let order: Vec<_> = order.map(|(gateway, _)| gateway).collect();
 
     assert_eq!(order, [8, 7, 9]);

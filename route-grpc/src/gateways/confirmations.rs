@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use route_core::Receipt;
+use route_core::memory::allocated;
 
 use super::sequences::Progress;
 
@@ -34,7 +35,14 @@ pub(crate) struct Confirmations {
 struct Pending {
     batches: VecDeque<Batch>,
     bytes: usize,
+    /// What the batches take here.
+    memory: usize,
 }
+
+/// So many batches of a gateway wait each by itself. Beyond, they wait together, up to so many
+/// bytes: a batch of one short entry takes as much here as the entry did.
+const ALONE: usize = 64;
+const TOGETHER_BYTES: usize = 16 << 10;
 
 /// One applied batch: how far its links have come.
 #[derive(Debug)]
@@ -42,8 +50,17 @@ pub(crate) struct Batch {
     pub(crate) progress: Vec<Progress>,
     /// One for all batches of a transaction.
     pub(crate) receipt: Arc<Receipt>,
-    /// About what it takes.
+    /// About what its entries take at their gateway.
     pub(crate) bytes: usize,
+}
+
+impl Batch {
+    /// What it takes here: it is one of a queue, and has a receipt in two allocations.
+    fn cost(&self) -> usize {
+        const COUNTED: usize = 24;
+        let progress = self.progress.capacity() * size_of::<Progress>();
+        size_of::<Self>() + allocated(progress) + 2 * allocated(COUNTED)
+    }
 }
 
 impl Confirmations {
@@ -65,13 +82,31 @@ impl Confirmations {
         let pending = self.origins.entry(origin).or_default();
         pending.bytes += batch.bytes;
         match pending.batches.back_mut() {
-            // It waits for nothing but its turn.
-            Some(last) if batch.receipt.is_last() => {
-                last.progress.extend(batch.progress);
+            // It waits for nothing but its turn, or with the last one.
+            Some(last) if batch.receipt.is_last() || Arc::ptr_eq(&last.receipt, &batch.receipt) => {
+                pending.memory -= last.cost();
+                for progress in batch.progress {
+                    match last.progress.last_mut() {
+                        Some(of_link) if of_link.0 == progress.0 => *of_link = progress,
+                        Some(_) | None => last.progress.push(progress),
+                    }
+                }
                 last.bytes += batch.bytes;
+                pending.memory += last.cost();
             }
-            Some(_) | None => pending.batches.push_back(batch),
+            Some(_) | None => {
+                pending.memory += batch.cost();
+                pending.batches.push_back(batch);
+            }
         }
+    }
+
+    /// The receipt of the last batch, if the next one is to wait together with it.
+    pub(crate) fn to_be_joined(&self, origin: u64) -> Option<Arc<Receipt>> {
+        let batches = &self.origins.get(&origin)?.batches;
+        let last = batches.back()?;
+        let joins = batches.len() > ALONE && last.bytes < TOGETHER_BYTES;
+        joins.then(|| Arc::clone(&last.receipt))
     }
 
     /// Lets go of the batches that wait for nothing more, each gateway's in order, and says which.
@@ -92,6 +127,11 @@ impl Confirmations {
     pub(crate) fn bytes(&self) -> usize {
         self.origins.values().map(|pending| pending.bytes).sum()
     }
+
+    /// What that takes here, bytes.
+    pub(crate) fn memory(&self) -> usize {
+        self.origins.values().map(|pending| pending.memory).sum()
+    }
 }
 
 impl Pending {
@@ -102,6 +142,10 @@ impl Pending {
             receipt.is_last() || (!patient && receipt.only_rests())
         })?;
         self.bytes -= batch.bytes;
+        self.memory -= batch.cost();
+        if self.batches.is_empty() {
+            self.batches = VecDeque::new();
+        }
         Some(batch)
     }
 }
@@ -135,8 +179,32 @@ mod tests {
         drop((first, second));
         assert_eq!(confirmed(&mut confirmations), []);
         drop(again);
-        let both = [(A, vec![(1, 1), (1, 2)]), (A, vec![(2, 1)])];
+        let both = [(A, vec![(1, 2)]), (A, vec![(2, 1)])];
         assert_eq!(confirmed(&mut confirmations), both);
+    }
+
+    #[test]
+    fn of_many_batches_the_last_ones_wait_together() {
+        let mut confirmations = Confirmations::new(PATIENT_BYTES);
+        let waiting: Vec<_> = (1..=ALONE as u64 + 1)
+            .map(|sequence| add(&mut confirmations, A, (1, sequence), 10))
+            .collect();
+        let of_the_last = confirmations.to_be_joined(A).expect("there are many");
+        let before = confirmations.memory();
+
+        confirmations.add(
+            A,
+            Batch {
+                receipt: of_the_last,
+                ..batch((1, 99), Receipt::new(), 10)
+            },
+        );
+
+        assert_eq!(confirmations.memory(), before);
+        drop(waiting);
+        let last = confirmed(&mut confirmations).pop();
+        assert_eq!(last, Some((A, vec![(1, 99)])));
+        assert_eq!((confirmations.bytes(), confirmations.memory()), (0, 0));
     }
 
     #[test]

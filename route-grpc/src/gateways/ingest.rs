@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use route_core::{
     Audience, Change, CloseReason, Command, Effect, LinkError, LinkId, ListEntry, Peer, Restored,
     TableEntry, Transaction, UserId,
@@ -19,6 +20,7 @@ use crate::clock::micros;
 use crate::gateways::Gateway;
 use crate::gateways::clock_offset::signed;
 use crate::gateways::entry::kind;
+use crate::gateways::queue::Retention;
 use crate::gateways::sequences::Step;
 use crate::gateways::wire::{read_client_type, read_peer, read_run, read_status, read_taken};
 use crate::refusal::Refusal;
@@ -336,7 +338,11 @@ impl Batch<'_, '_> {
                     .min(micros(self.now)),
             ),
         };
-        let pdu = envelope.pdu;
+        let pdu = match self.gateway.retention {
+            // It is a part of what one message brought, and would keep all of that in memory.
+            Retention::UntilTaken => Bytes::copy_from_slice(&envelope.pdu),
+            Retention::None => envelope.pdu,
+        };
         let routed = self
             .core
             .route(link, sequence, command, audience, pdu, read_at);

@@ -1,5 +1,6 @@
 //! The core's values as they stand on the wire between gateway and node, and back.
 
+use bytes::Bytes;
 use route_core::{
     ClientType, Item, LinkId, Payload, Peer, ReportedStatus, ReturnedRun, Taken, UserId,
 };
@@ -80,7 +81,8 @@ fn read_delivery(link: LinkId, delivery: Delivery, clock: ClockOffset) -> Result
                 0 => None,
                 read_at => Some(clock.node_micros(read_at)),
             };
-            Payload::of_pdu(pdu, read_at)
+            // It is a part of something larger.
+            Payload::of_pdu(Bytes::copy_from_slice(&pdu), read_at)
         }
         Some(delivery::Payload::DesktopLogin(notice)) => Payload::DesktopLogin {
             user: UserId(notice.user_id),

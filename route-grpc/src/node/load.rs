@@ -24,8 +24,12 @@ pub struct Load {
     pub(crate) gateways: Census,
     /// What gateways sent and is not confirmed, bytes.
     pub(crate) unconfirmed: usize,
+    /// What the batches take that are not confirmed, bytes.
+    pub(crate) confirmation_bytes: usize,
     /// Entries and queries that wait until the node knows all links.
     pub(crate) cold_start_held: usize,
+    /// What these take.
+    pub(crate) cold_start_bytes: usize,
     /// Open gRPC connections.
     pub(crate) connections: usize,
     /// Open watch and subscribe streams.
@@ -46,6 +50,8 @@ impl Load {
             log_bytes: node.log.bytes(),
             gateways: routing.gateways.census(),
             unconfirmed: routing.confirmations.bytes(),
+            confirmation_bytes: routing.confirmations.memory(),
+            cold_start_bytes: cold_start.map_or(0, ColdStart::memory),
             cold_start_held: cold_start.map_or(0, ColdStart::entries),
             connections: node.connections.in_use(),
             streams: node.streams.in_use(),

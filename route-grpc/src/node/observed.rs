@@ -17,7 +17,7 @@ struct Instrument {
 }
 
 /// What is so at the moment.
-const LEVELS: [Instrument; 16] = [
+const LEVELS: [Instrument; 19] = [
     Instrument {
         name: "teamtalk.route.gateways.attached",
         unit: "{gateway}",
@@ -39,7 +39,7 @@ const LEVELS: [Instrument; 16] = [
     Instrument {
         name: "teamtalk.route.gateways.queued",
         unit: "By",
-        text: "Bytes that wait for gateways",
+        text: "Memory for what waits for gateways",
         read: |load| load.gateways.queued_bytes,
     },
     Instrument {
@@ -47,6 +47,24 @@ const LEVELS: [Instrument; 16] = [
         unit: "By",
         text: "What gateways sent and is not confirmed, because other gateways have not taken what it caused",
         read: |load| load.unconfirmed as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.confirmations",
+        unit: "By",
+        text: "Memory for batches that are not confirmed",
+        read: |load| load.confirmation_bytes as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.log",
+        unit: "By",
+        text: "Memory for events that are kept for subscribers",
+        read: |load| load.log_bytes as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.cold_start.memory",
+        unit: "By",
+        text: "Memory for what waits until the node knows all links",
+        read: |load| load.cold_start_bytes as u64,
     },
     Instrument {
         name: "teamtalk.route.cold_start.held",
@@ -57,7 +75,7 @@ const LEVELS: [Instrument; 16] = [
     Instrument {
         name: "teamtalk.route.held",
         unit: "By",
-        text: "Deliveries held at seats and for successors",
+        text: "Memory for deliveries held at seats and for successors",
         read: |load| load.core.held_bytes as u64,
     },
     Instrument {

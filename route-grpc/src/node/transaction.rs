@@ -57,10 +57,11 @@ impl Transaction<'_> {
             return (Effects::default(), Ok(()));
         };
         let core = &mut self.core;
+        let joined = self.confirmations.to_be_joined(incarnation);
         let receipt = self.receipt.get_or_insert_with(|| {
-            let receipt = Receipt::new();
-            core.under(Some(receipt.clone()));
-            Arc::new(receipt)
+            let receipt = joined.unwrap_or_else(|| Arc::new(Receipt::new()));
+            core.under(Some(Receipt::clone(&receipt)));
+            receipt
         });
         let (core, traced) = (&mut self.core, &mut self.traced);
         let (mut effects, result) =

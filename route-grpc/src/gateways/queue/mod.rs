@@ -6,12 +6,17 @@
 //! a stream (detached) the queue holds what comes; so it does while the gateway is silent, because
 //! what was never handed out can go elsewhere if the gateway is lost.
 //!
-//! All of that counts against one bound. What comes while the queue is full is dropped and counted.
+//! What waits for long is packed: many entries in one allocation, so that a short one takes little more
+//! than what stands on the wire.
+//!
+//! All of that counts against one bound, by the memory that it takes. What comes while the queue is full is dropped and counted.
 //! `confirmations` makes origins stop long before that, so only what services publish can fill the
 //! queue of a gateway that stays away.
 
 mod backlog;
+mod caused;
 mod news;
+mod queued;
 mod run;
 
 use std::task::{Context, Poll, Waker};
@@ -20,7 +25,7 @@ use parking_lot::Mutex;
 use route_core::{Answer, Receipt, Taken};
 use route_proto::attach::v1::downlink_entry::Entry;
 use route_proto::attach::v1::{
-    CloseLink, Downlink, LinkEnded, ReportedStatus, StatusAnswer, TakenMark, TakenOver,
+    CloseLink, Downlink, LinkEnded, ReportedStatus, StatusAnswer, TakenOver,
 };
 use tonic::Status;
 
@@ -31,10 +36,6 @@ pub use backlog::Counts;
 pub(crate) use backlog::HeldRun;
 use news::News;
 pub(crate) use run::Part;
-
-/// What a delivery takes beside its payload, and an entry beside its deliveries, bytes (about, for
-/// the bound).
-const OVERHEAD_BYTES: usize = 96;
 
 /// The queue of one gateway. Shared by the node (in) and the gateway's stream (out).
 #[derive(Debug)]
@@ -88,7 +89,6 @@ impl Queue {
     /// has open, which its window limits. One that was dropped would not be asked for again before
     /// the next stream.
     pub(crate) fn answer(&self, answer: &Answer, traceparent: String) {
-        let bytes = answer.online.len() + OVERHEAD_BYTES;
         let statuses = answer.online.iter();
         let statuses = statuses.map(|online| match online {
             true => ReportedStatus::Online as u8,
@@ -100,36 +100,35 @@ impl Queue {
             statuses: statuses.collect(),
             traceparent,
         };
-        self.push(Entry::Answer(answer), bytes);
+        self.push(Entry::Answer(answer));
     }
 
     /// Says, after everything that was queued for a link, that nothing more comes. Outside the
     /// bound: once per link.
     pub(crate) fn end_link(&self, link: u64) {
-        self.push(Entry::Ended(LinkEnded { link }), OVERHEAD_BYTES);
+        self.push(Entry::Ended(LinkEnded { link }));
     }
 
     /// Asks for the close of a link whose MsgServer has claimed another one. Outside the bound:
     /// once per link.
     pub(crate) fn close_link(&self, link: u64) {
         let reason = "its MsgServer has another connection".to_owned();
-        self.push(Entry::Close(CloseLink { link, reason }), OVERHEAD_BYTES);
+        self.push(Entry::Close(CloseLink { link, reason }));
     }
 
     /// Tells the gateway what was written to the predecessors of one of its links, as these batches
     /// have caused. Outside the bound: a mark an origin. Within the process nothing is repeated.
     pub(crate) fn take_over(&self, link: u64, marks: &[Taken], receipts: &[Receipt]) {
-        let bytes = OVERHEAD_BYTES + marks.len() * size_of::<TakenMark>();
         let marks = marks.iter().map(wire::taken).collect();
         let taken_over = Entry::TakenOver(TakenOver { link, marks });
         let mut contents = self.contents.lock();
         if contents.backlog.retention() == Retention::UntilTaken {
-            contents.backlog.push(taken_over, bytes, receipts);
+            contents.backlog.push(taken_over, receipts);
         }
     }
 
-    fn push(&self, entry: Entry, bytes: usize) {
-        self.contents.lock().backlog.push(entry, bytes, &[]);
+    fn push(&self, entry: Entry) {
+        self.contents.lock().backlog.push(entry, &[]);
     }
 
     /// The gateway has taken every Downlink up to this number. Returns how many entries that makes
@@ -244,7 +243,7 @@ impl Queue {
 
     /// What it holds, and what became of the rest.
     pub(crate) fn counts(&self) -> Counts {
-        self.contents.lock().backlog.counts
+        self.contents.lock().backlog.counts()
     }
 }
 

@@ -3,7 +3,6 @@
 use route_core::{Course, FanView, LinkId};
 use route_proto::attach::v1::{Delivery, DeliveryRun};
 
-use super::OVERHEAD_BYTES;
 use crate::gateways::clock_offset::ClockOffset;
 use crate::gateways::wire;
 use crate::trace::Traced;
@@ -21,10 +20,12 @@ pub(crate) struct Part<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// About what its items take.
+    /// What its items take until they are packed.
     pub(super) fn bytes(self) -> usize {
         let items = self.fan.items.iter();
-        items.map(|item| item.payload.size() + OVERHEAD_BYTES).sum()
+        items
+            .map(|item| item.payload.cost() + size_of::<Delivery>())
+            .sum()
     }
 
     /// It goes to the same links as the run, and follows it without a hole.

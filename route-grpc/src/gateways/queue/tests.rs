@@ -1,7 +1,7 @@
 use std::slice;
 
 use bytes::Bytes;
-use route_core::{Course, FanView, Item, LinkId, Payload};
+use route_core::{Course, FanView, Item, LinkId, Payload, UserId};
 use route_proto::attach::v1::DeliveryRun;
 
 use super::*;
@@ -57,6 +57,53 @@ fn a_full_queue_keeps_what_it_holds_and_counts_what_it_drops() {
     assert_eq!(queue.taken(held.number), 1);
     deliver(5);
     assert_eq!(queue.counts().dropped, 3);
+}
+
+#[test]
+fn a_notice_that_waits_for_long_takes_128_bytes_at_most() {
+    let queue = open(usize::MAX);
+    let notices = 100_000;
+    for position in 0..notices {
+        // Nothing follows what is before.
+        notice(&queue, 1_700_000_000_000_000 + 2 * position);
+    }
+
+    let each = queue.counts().bytes as u64 / notices;
+
+    assert!(each <= 128, "{each} bytes");
+}
+
+#[test]
+fn what_is_packed_comes_out_as_it_was_and_can_be_had_back() {
+    let queue = open(usize::MAX);
+    let some = 9000;
+    for position in 0..some {
+        let target = targets(&[1 + position % 2]);
+        deliver(&queue, 2 * position, &target, &position.to_be_bytes());
+    }
+    let large = vec![7; 100 << 10];
+    deliver(&queue, 2 * some, &targets(&[1, 2]), &large);
+    deliver(&queue, 2 * some + 1, &targets(&[1, 2]), b"last");
+    let taken = take(&queue);
+    assert_eq!(queue.taken(taken.number), taken.entries.len() as u64);
+    let first = taken.entries.len() as u64;
+    let positions = |runs: Vec<&DeliveryRun>| runs.iter().map(|run| run.position).collect();
+    let all: Vec<u64> = positions(runs(&taken));
+    assert_eq!(all, (0..first).map(|it| 2 * it).collect::<Vec<_>>());
+
+    let of_one = queue.give_up_for(&[1]);
+
+    let of_one: Vec<_> = of_one.iter().map(|held| held.run.position).collect();
+    let rest = (first..some).map(|it| 2 * it);
+    let expected = rest.clone().filter(|it| it % 4 == 0).chain([2 * some]);
+    assert_eq!(of_one, expected.collect::<Vec<_>>());
+    let of_two = queue.give_up();
+    let left = of_two.iter().filter(|held| !held.run.targets.is_empty());
+    let left: Vec<_> = left.map(|held| held.run.position).collect();
+    let expected = rest.filter(|it| it % 4 == 2).chain([2 * some]);
+    assert_eq!(left, expected.collect::<Vec<_>>());
+    let large = of_two.last().expect("it is there");
+    assert_eq!((large.run.deliveries.len(), queue.counts().bytes), (2, 0));
 }
 
 #[test]
@@ -193,13 +240,19 @@ fn a_run_keeps_the_receipts_of_all_its_batches_until_it_is_taken() {
 
 #[test]
 fn receipts_rest_while_the_gateway_is_away_and_little_waits() {
-    let queue = open(1000);
+    let queue = open(4000);
     let [before, little, much] = [(); 3].map(|()| Receipt::new());
     deliver_for(&queue, 1, &targets(&[1]), b"a", slice::from_ref(&before));
 
     queue.end_stream(None);
     deliver_for(&queue, 2, &targets(&[1]), b"b", slice::from_ref(&little));
-    deliver_for(&queue, 9, &targets(&[1]), &[0; 500], slice::from_ref(&much));
+    deliver_for(
+        &queue,
+        9,
+        &targets(&[1]),
+        &[0; 2500],
+        slice::from_ref(&much),
+    );
 
     assert!(before.only_rests() && little.only_rests());
     assert!(!much.only_rests(), "more than half of what may wait");
@@ -270,16 +323,40 @@ fn targets(numbers: &[u64]) -> Vec<LinkId> {
     numbers.iter().map(target).collect()
 }
 
+fn notice(queue: &Queue, position: u64) {
+    deliver_item(
+        queue,
+        position,
+        &targets(&[1]),
+        Payload::DesktopLogin {
+            user: UserId(1_000_000),
+            on: true,
+        },
+        &[],
+    );
+}
+
 fn deliver(queue: &Queue, position: u64, targets: &[LinkId], pdu: &[u8]) {
     deliver_for(queue, position, targets, pdu, &[]);
 }
 
 /// The same, caused by the batches with these receipts.
 fn deliver_for(queue: &Queue, position: u64, targets: &[LinkId], pdu: &[u8], receipts: &[Receipt]) {
+    let payload = Payload::Pdu(Bytes::copy_from_slice(pdu));
+    deliver_item(queue, position, targets, payload, receipts);
+}
+
+fn deliver_item(
+    queue: &Queue,
+    position: u64,
+    targets: &[LinkId],
+    payload: Payload,
+    receipts: &[Receipt],
+) {
     let items = [Item {
         sequence: position,
         index: 0,
-        payload: Payload::Pdu(Bytes::copy_from_slice(pdu)),
+        payload,
     }];
     let fan = FanView {
         origin: LinkId::NODE,

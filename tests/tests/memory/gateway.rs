@@ -1,0 +1,160 @@
+//! A played gateway that sends as fast as it can, and takes nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use route_proto::attach::v1::attach_service_client::AttachServiceClient;
+use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{
+    AttachHello, AttachRequest, AttachResponse, AudienceScope, Envelope, LinkClosed, LinkOpened,
+    ReportedStatus, RoleReport, SessionList, SessionUpdate, Uplink, UplinkEntry, attach_request,
+};
+use tokio::sync::mpsc;
+use tonic::Streaming;
+
+use crate::node::Node;
+
+/// Entries in one message.
+const BATCH: usize = 2048;
+/// A Windows client.
+const DESKTOP: u32 = 1;
+/// A message between two users.
+const MESSAGE: u32 = 0x0301;
+
+/// A stream, whose answers nobody reads.
+pub(crate) struct Gateway {
+    requests: mpsc::Sender<AttachRequest>,
+    answers: Streaming<AttachResponse>,
+    sequences: Vec<u64>,
+    batch: Vec<UplinkEntry>,
+    most: usize,
+}
+
+impl Gateway {
+    /// Attaches; `roster` are the gateways that it knows.
+    pub(crate) async fn attach(node: &Node, id: &str, roster: &[&str]) -> Self {
+        static LIVES: AtomicU64 = AtomicU64::new(1 << 20);
+        let hello = AttachHello {
+            gateway_id: id.to_owned(),
+            incarnation: LIVES.fetch_add(1, Ordering::Relaxed),
+            attempt: 1,
+            roster: roster.iter().map(|&id| id.to_owned()).collect(),
+            ..AttachHello::default()
+        };
+        let (requests, receiver) = mpsc::channel(4);
+        let frame = Some(attach_request::Frame::Hello(hello));
+        requests.send(AttachRequest { frame }).await.expect("room");
+        let mut client = AttachServiceClient::new(node.channel().await);
+        let requested = tokio_stream::wrappers::ReceiverStream::new(receiver);
+        let mut answers = client.attach(requested).await.expect("it is let in");
+        let welcome = answers.get_mut().message().await;
+        welcome.expect("it is well").expect("a welcome");
+        Self {
+            requests,
+            answers: answers.into_inner(),
+            sequences: Vec::new(),
+            batch: Vec::new(),
+            most: BATCH,
+        }
+    }
+
+    /// Each message carries so many entries.
+    pub(crate) fn in_batches_of(&mut self, most: usize) {
+        self.most = most;
+    }
+
+    /// It has sent everything that it had before.
+    pub(crate) async fn caught_up(&mut self) {
+        self.flush(true).await;
+    }
+
+    /// Opens a link, its number is the next one.
+    pub(crate) async fn open(&mut self, host: u8) {
+        let link = self.sequences.len() + 1;
+        self.sequences.push(0);
+        let opened = LinkOpened {
+            peer: format!("10.0.0.{host}:{}", 10_000 + link),
+            ..LinkOpened::default()
+        };
+        self.tell(link, Entry::Opened(opened)).await;
+    }
+
+    /// The link claims, and lists these users, one of each.
+    pub(crate) async fn claim_with(&mut self, link: usize, users: std::ops::Range<u32>) {
+        self.tell(link, Entry::Role(RoleReport { claimed: true }))
+            .await;
+        self.list(link, users).await;
+    }
+
+    /// The link lists these users, one of each.
+    pub(crate) async fn list(&mut self, link: usize, users: std::ops::Range<u32>) {
+        let list = SessionList {
+            client_types: vec![DESKTOP; users.len()],
+            statuses: vec![ReportedStatus::Online.into(); users.len()],
+            user_ids: users.collect(),
+            last: true,
+        };
+        self.tell(link, Entry::List(list)).await;
+    }
+
+    /// A user of the link comes, or goes: notices for all other links.
+    pub(crate) async fn update(&mut self, link: usize, user_id: u32, online: bool) {
+        let status = match online {
+            true => ReportedStatus::Online,
+            false => ReportedStatus::Offline,
+        };
+        let update = SessionUpdate {
+            user_id,
+            client_type: DESKTOP,
+            status: status.into(),
+        };
+        self.tell(link, Entry::Update(update)).await;
+    }
+
+    /// A message of so many bytes for a user.
+    pub(crate) async fn message(&mut self, link: usize, user: u32, bytes: usize) {
+        let envelope = Envelope {
+            command: MESSAGE,
+            scope: AudienceScope::Users.into(),
+            user_ids: vec![user],
+            pdu: Bytes::from(vec![7; bytes]),
+            ..Envelope::default()
+        };
+        self.tell(link, Entry::Envelope(envelope)).await;
+    }
+
+    /// The link's connection ends.
+    pub(crate) async fn close(&mut self, link: usize) {
+        self.tell(link, Entry::Closed(LinkClosed { reason: 1 }))
+            .await;
+        self.flush(false).await;
+    }
+
+    async fn tell(&mut self, link: usize, entry: Entry) {
+        self.sequences[link - 1] += 1;
+        self.batch.push(UplinkEntry {
+            link: link as u64,
+            sequence: self.sequences[link - 1],
+            entry: Some(entry),
+            ..UplinkEntry::default()
+        });
+        if self.batch.len() >= self.most {
+            self.flush(false).await;
+        }
+    }
+
+    /// Sends what is left.
+    pub(crate) async fn flush(&mut self, caught_up: bool) {
+        let uplink = Uplink {
+            entries: std::mem::take(&mut self.batch),
+            caught_up,
+            ..Uplink::default()
+        };
+        let frame = Some(attach_request::Frame::Uplink(uplink));
+        let sent = self.requests.send(AttachRequest { frame }).await;
+        if sent.is_err() {
+            let end = self.answers.message().await;
+            panic!("the stream has ended: {end:?}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The real node, and what it says that it holds beside what it takes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use system_tests::deployment::process::Process;
+use system_tests::deployment::{admin, ports};
+use tokio::time::{Instant, sleep};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::show;
+
+/// How long it may take to get ready, or to come to a level.
+const LIMIT: Duration = Duration::from_secs(120);
+/// How often it is asked.
+const POLL: Duration = Duration::from_millis(50);
+/// Counted is what goes, within this, in either direction.
+const EXACTNESS: f64 = 1.5;
+
+/// A node, and what it took when it was measured last.
+pub(crate) struct Node {
+    process: Process,
+    grpc: SocketAddr,
+    admin: SocketAddr,
+    /// Resident and counted.
+    before: (u64, u64),
+}
+
+impl Node {
+    /// `route-grpc serve`, with these flags.
+    pub(crate) async fn start(flags: &[String]) -> Self {
+        let [grpc, admin] = ports::free().expect("ports are free");
+        let mut arguments = vec![
+            "serve".to_owned(),
+            format!("--listen={grpc}"),
+            format!("--admin-listen={admin}"),
+        ];
+        arguments.extend_from_slice(flags);
+        let process = Process::start("route-grpc", &arguments).expect("it is built");
+        let until = Instant::now() + LIMIT;
+        while admin::get(admin, "/livez").await.is_err() {
+            assert!(process.is_alive() && Instant::now() < until, "{process}");
+            sleep(POLL).await;
+        }
+        Self {
+            process,
+            grpc,
+            admin,
+            before: (0, 0),
+        }
+    }
+
+    /// A new connection.
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc)).expect("a URL");
+        endpoint.connect().await.expect("the node listens")
+    }
+
+    /// One of its metrics.
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
+        let value = admin::metric(self.admin, &format!("teamtalk_route_{name}")).await;
+        value.expect("the admin port answers") as u64
+    }
+
+    /// All bytes that it says it holds.
+    async fn counted(&self) -> u64 {
+        let mut sum = 0;
+        for name in [
+            "gateways_queued_bytes",
+            "confirmations_bytes",
+            "held_bytes",
+            "log_bytes",
+            "cold_start_memory_bytes",
+            "streams_pending_bytes",
+            "requests_unfinished_bytes",
+        ] {
+            sum += self.metric(name).await;
+        }
+        sum
+    }
+
+    /// What it takes from now on is growth.
+    pub(crate) async fn measure_from_here(&mut self) {
+        self.before = (self.process.resident_bytes(), self.counted().await);
+    }
+
+    /// Waits until a metric has come to this value.
+    pub(crate) async fn comes_to(&self, name: &str, value: u64) {
+        let until = Instant::now() + LIMIT;
+        while self.metric(name).await < value {
+            let is = self.metric(name).await;
+            assert!(Instant::now() < until, "{name} is {is}, not {value}");
+            sleep(POLL).await;
+        }
+    }
+
+    /// It has counted at least `least` bytes more, and has grown by about as much. `entries` is how
+    /// many things it holds.
+    pub(crate) async fn holds(&self, what: &str, entries: u64, least: u64) {
+        let counted = self.counted().await.saturating_sub(self.before.1);
+        let grown = self.process.resident_bytes().saturating_sub(self.before.0);
+        let ratio = grown as f64 / counted.max(1) as f64;
+        let each = grown / entries.max(1);
+        show(&format!(
+            "{what}: {} MiB counted, grown by {} MiB: {ratio:.2}; {entries} entries, {each} bytes each",
+            counted >> 20,
+            grown >> 20
+        ));
+        assert!(
+            counted >= least,
+            "only {counted} bytes of {what} are counted"
+        );
+        assert!(
+            (1.0 / EXACTNESS..=EXACTNESS).contains(&ratio),
+            "{what}: {counted} bytes counted, grown by {grown}"
+        );
+    }
+}
