@@ -140,7 +140,7 @@ type ReadCounter = fn(&Counters) -> &Counter;
 
 type ReadLevel = fn(&Levels) -> u64;
 
-const COUNTERS: [Named<ReadCounter>; 16] = [
+const COUNTERS: [Named<ReadCounter>; 17] = [
     (
         "teamtalk.pdu.received.size",
         "By",
@@ -218,6 +218,12 @@ const COUNTERS: [Named<ReadCounter>; 16] = [
         "{link}",
         "Links that began",
         |c| &c.opened,
+    ),
+    (
+        "teamtalk.pdu.links.cut_off",
+        "{link}",
+        "Links that were cut off because they held most when --memory-limit was nearly reached",
+        |c| &c.cut_off,
     ),
     (
         "teamtalk.pdu.congestions",

@@ -341,10 +341,10 @@ async fn an_address_that_is_not_allowed_is_refused_unread() {
     gateway.refused("address", 1);
 }
 
-/// A connection that says nothing is given up, and one that drips its first PDU.
+/// A connection that says nothing is given up, and one that drips a PDU.
 #[tokio::test]
 async fn silent_and_dripping_connections_are_closed() {
-    let flags = ["--idle-timeout", "2s", "--first-pdu-timeout", "1s"];
+    let flags = ["--idle-timeout", "2s", "--pdu-timeout", "1s"];
     let mut gateway = Harness::start(&flags).await;
     let mut node = gateway.attached(1, &[]).await;
     let (mut dripping, first) = gateway.msg_server(&mut node).await;

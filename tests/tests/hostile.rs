@@ -3,6 +3,8 @@
 //! Every test here runs beside a pair of well-behaved MsgServers, which must get all of their
 //! messages, without noticeable delay, while memory stays bounded.
 
+#[path = "hostile/crowds.rs"]
+mod crowds;
 #[path = "hostile/frames.rs"]
 mod frames;
 #[path = "hostile/noise.rs"]

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::clock::Clock;
+use crate::links::budget::Budget;
 use crate::links::link::LinkSettings;
 use crate::links::peer::Peer;
 use crate::links::ports::Ports;
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub pressed: Notify,
     /// We end, and there is no node that will know.
     pub given_up: CancellationToken,
+    /// What all links may hold, if that is bounded.
+    pub budget: Option<Budget>,
     /// What is counted.
     pub counters: Arc<Counters>,
     /// Where MsgServers can connect.
@@ -69,6 +72,7 @@ impl Gateway {
         links: Arc<Links>,
         uplink: Arc<Uplink>,
         pdu_limit: u32,
+        budget: Option<Budget>,
     ) -> Arc<Self> {
         Arc::new(Gateway {
             incarnation: new_life(),
@@ -80,6 +84,7 @@ impl Gateway {
             congested: AtomicUsize::new(0),
             pressed: Notify::new(),
             given_up: CancellationToken::new(),
+            budget,
             counters: Arc::default(),
             ports: Ports::default(),
             refusals: Refusals::default(),

@@ -7,6 +7,7 @@
 
 mod hearing;
 mod outbox;
+mod settings;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -14,16 +15,18 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use route_proto::attach::v1::{CloseReason, LinkId, TakenMark};
-use route_proto::pdu::HEADER_LEN;
 
 use self::hearing::Hearing;
 use self::outbox::Outbox;
+pub use self::settings::LinkSettings;
 use crate::links::brake::Brake;
+use crate::links::budget::Fill;
 use crate::links::host;
 use crate::links::output::{Batch, GivenBack, Written};
 use crate::links::peer::Peer;
 use crate::links::pressure::Turn;
 use crate::links::run::Run;
+use crate::pdu::frame::Unfinished;
 use crate::trace::Arriving;
 use crate::unconfirmed::uplink::Uplink;
 
@@ -87,29 +90,6 @@ pub struct Query {
     pub gateway: u64,
     /// Its number among the link's entries.
     pub sequence: u64,
-}
-
-/// Limits and periods of a link.
-#[derive(Debug, Clone, Copy)]
-pub struct LinkSettings {
-    /// Its output queue, bytes.
-    pub queue_bytes: usize,
-    /// What shows that we are alive.
-    pub heartbeat: [u8; HEADER_LEN],
-    /// It is sent when nothing else was for so long.
-    pub heartbeat_interval: Duration,
-    /// The link ends when nothing was received for so long.
-    pub idle_timeout: Duration,
-    /// It ends when something could have been written and nothing was for so long.
-    pub write_timeout: Duration,
-    /// Its first PDU has to be complete so long after its first byte.
-    pub first_pdu_timeout: Duration,
-    /// It ends when its host has not answered for so long.
-    pub host_timeout: Duration,
-    /// When we end it in order, it has so long to close, too, or to take what is due to it.
-    pub close_timeout: Duration,
-    /// Of so many origins it is remembered what it has taken over, because the node may repeat it; `None`: it does not.
-    pub remembered_origins: Option<usize>,
 }
 
 impl Link {
@@ -266,8 +246,8 @@ impl Link {
         let held_up = stopped || self.is_held_up();
         let silent_for = self.hearing.silent_for(now);
         let silent = !held_up && silent_for >= settings.idle_timeout;
-        let drips_for = self.hearing.drips_for(now);
-        let dripping = !held_up && !drips_for.is_zero() && drips_for >= settings.first_pdu_timeout;
+        let (within, rate) = (settings.pdu_timeout, settings.pdu_rate);
+        let dripping = !held_up && self.hearing.drips(now, within, rate);
         let mut outbox = self.outbox.lock();
         if outbox.shut.is_some() || outbox.holds {
             return None;
@@ -303,9 +283,9 @@ impl Link {
         self.outbox.lock().pressure.tick(now)
     }
 
-    /// For the reader: something was received.
-    pub fn heard(&self, now: Duration, awaits_first_pdu: bool) {
-        self.hearing.heard(now, awaits_first_pdu);
+    /// For the reader: something was received, and this is not complete.
+    pub fn heard(&self, now: Duration, unfinished: Option<Unfinished>) {
+        self.hearing.heard(now, unfinished);
     }
 
     /// For the reader: we keep it from reading.
@@ -423,6 +403,20 @@ impl Link {
             uplink.finish(self.number, outbox.written());
         }
         shut
+    }
+
+    /// What it holds.
+    pub fn fill(&self) -> Fill {
+        Fill {
+            link: self.number,
+            queued: self.queued(),
+            unfinished: self.hearing.unfinished_bytes(),
+        }
+    }
+
+    /// The budget of all links is nearly used up, much of it for this one: those who feed it should pause, if it reads.
+    pub fn press(&self, now: Duration) -> Option<Turn> {
+        self.outbox.lock().pressure.press(now)
     }
 
     /// What waits to be written takes so many bytes of memory.

@@ -165,7 +165,7 @@ impl Listener {
         proxy: SocketAddr,
         place: Place,
     ) {
-        let within = self.gateway.link_settings.first_pdu_timeout;
+        let within = self.gateway.link_settings.pdu_timeout;
         let source = match proxy::read(&mut input, within).await {
             Ok(source) => source.unwrap_or(proxy),
             Err(HeaderError::Nothing) => {

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod brake;
+pub mod budget;
 pub mod connection;
 pub mod gateway;
 pub mod host;

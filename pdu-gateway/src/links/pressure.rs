@@ -109,6 +109,15 @@ impl Pressure {
         self.end(Phase::Calm)
     }
 
+    /// There is no room left for its queue, though it is not too long. One that does not read is left to its own bounds.
+    pub fn press(&mut self, now: Duration) -> Option<Turn> {
+        if self.phase != Phase::Calm || self.queued == 0 || !self.reads(now) {
+            return None;
+        }
+        self.phase = Phase::Congested { since: now };
+        Some(Turn::Congested)
+    }
+
     /// While it is congested: a link has sent so much of what was added.
     pub fn fed(&mut self, by: LinkId, bytes: usize) -> Option<Turn> {
         if !self.is_congested() {

@@ -149,7 +149,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
                     info!(left_out, "link opened");
                 }
             }
-            self.link.heard(now, self.session.awaits_first_pdu());
+            self.link.heard(now, self.session.unfinished());
             self.gateway.counters.received(&tally, bytes);
             let (link, deeds) = (self.link.number(), &mut scratch.deeds);
             let age = || self.gateway.clock.now().saturating_sub(now);

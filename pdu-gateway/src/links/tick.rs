@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use route_proto::attach::v1::CloseReason;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::warn;
 
@@ -13,6 +14,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 const PRESSED_TICK: Duration = Duration::from_millis(100);
 
+/// How often it is looked how much all links hold: they may take in 50 MB meanwhile.
+const BUDGET_TICK: Duration = Duration::from_millis(100);
+
 /// When this process has not run for so long, what it has not read says nothing about MsgServers: readers come first.
 const STOPPED: Duration = Duration::from_secs(3);
 
@@ -20,6 +24,8 @@ const STOPPED: Duration = Duration::from_secs(3);
 pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
     let mut ticks = interval_at(Instant::now() + TICK, TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut looks = interval_at(Instant::now() + BUDGET_TICK, BUDGET_TICK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = gateway.clock.now();
     loop {
         let relief = Instant::now() + PRESSED_TICK;
@@ -30,6 +36,7 @@ pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
                 last = now;
                 tick(&gateway, query_timeout, stopped);
             }
+            _ = looks.tick(), if gateway.budget.is_some() => keep_within_budget(&gateway),
             () = sleep_until(relief), if gateway.is_pressed() => relieve(&gateway),
             // Looks again whether a link is congested.
             () = gateway.pressed.notified() => {}
@@ -59,6 +66,36 @@ fn tick(gateway: &Gateway, query_timeout: Duration, stopped: bool) {
             queries = given_up,
             "gave up queries that the node did not answer"
         );
+    }
+}
+
+fn keep_within_budget(gateway: &Gateway) {
+    let Some(budget) = gateway.budget else {
+        return;
+    };
+    let now = gateway.clock.now();
+    let fills = gateway.links.all().iter().map(|link| link.fill()).collect();
+    let measures = budget.judge(fills, gateway.uplink.backlog().bytes);
+    for link in measures.press {
+        let link = gateway.links.get(link);
+        if let Some(turn) = link.and_then(|link| link.press(now)) {
+            gateway.turn(turn);
+        }
+    }
+    for fill in measures.cut {
+        let Some(link) = gateway.links.get(fill.link) else {
+            continue;
+        };
+        gateway.counters.cut_off.add(1);
+        warn!(
+            link = fill.link,
+            peer = %link.peer().address,
+            queued = fill.queued,
+            unfinished = fill.unfinished,
+            limit = budget.limit,
+            "cutting off the connection that holds most: --memory-limit is nearly reached"
+        );
+        link.end(CloseReason::SlowReader);
     }
 }
 

@@ -101,6 +101,8 @@ pub struct Counters {
     pub(super) refused: [Counter; REFUSALS.len()],
     pub(super) opened: Counter,
     pub(super) closed: [Counter; CLOSE_REASONS.len()],
+    /// Links that were cut off because of what all links held.
+    pub cut_off: Counter,
     /// Times that a link was congested, so that those who feed it much paused.
     pub congestions: Counter,
     /// Streams that a node welcomed.

@@ -84,7 +84,20 @@ pub struct Framer {
     limit: u32,
     /// The beginning of a PDU whose rest has not arrived.
     partial: Vec<u8>,
+    /// How many PDUs came in pieces.
+    gathered: u64,
     broken: Option<FrameError>,
+}
+
+/// A PDU that has begun and is not complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Another one has another number.
+    pub number: u64,
+    /// How long it will be, bytes; 0 until that is known.
+    pub length: usize,
+    /// What has come of it takes so many bytes of memory.
+    pub bytes: usize,
 }
 
 impl Framer {
@@ -93,6 +106,7 @@ impl Framer {
         Framer {
             limit,
             partial: Vec::new(),
+            gathered: 0,
             broken: None,
         }
     }
@@ -121,9 +135,14 @@ impl Framer {
         }))
     }
 
-    /// Bytes of a PDU that has begun and is not complete.
-    pub fn pending(&self) -> usize {
-        self.partial.len()
+    /// The PDU that has begun and is not complete.
+    pub fn unfinished(&self) -> Option<Unfinished> {
+        let length = self.partial.first_chunk().copied();
+        (!self.partial.is_empty()).then(|| Unfinished {
+            number: self.gathered,
+            length: length.map_or(0, |length| u32::from_be_bytes(length) as usize),
+            bytes: self.partial.capacity(),
+        })
     }
 
     fn complete_partial<'a>(&mut self, data: &mut &'a [u8]) -> Result<Option<Pdu<'a>>, FrameError> {
@@ -141,6 +160,7 @@ impl Framer {
         if self.partial.len() < length {
             return Ok(None);
         }
+        self.gathered += 1;
         Ok(Some(Pdu {
             raw: Raw::Gathered(std::mem::take(&mut self.partial)),
         }))
@@ -296,7 +316,7 @@ mod tests {
         assert!(framer.partial.capacity() <= FIRST_STEP);
 
         cut(&mut framer, &[&[0; 200_000], &[0; 1000]]);
-        assert!(framer.partial.capacity() <= 2 * framer.pending());
+        assert!(framer.partial.capacity() <= 2 * framer.partial.len());
     }
 
     proptest! {
@@ -319,7 +339,7 @@ mod tests {
 
             prop_assert_eq!(pdus, sent);
             prop_assert_eq!(error, None);
-            prop_assert_eq!(framer.pending(), 0);
+            prop_assert_eq!(framer.unfinished(), None);
         }
     }
 }

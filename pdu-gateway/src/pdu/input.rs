@@ -14,7 +14,7 @@ use route_runtime::quota::Quota;
 use crate::clock::micros;
 use crate::pdu::complaints::{Complaints, Problem};
 use crate::pdu::deed::{Deed, OpenQuery};
-use crate::pdu::frame::{FrameError, Framer, Pdu};
+use crate::pdu::frame::{FrameError, Framer, Pdu, Unfinished};
 use crate::pdu::translate::{Meaning, translate};
 
 /// What was received, for the counters.
@@ -137,9 +137,9 @@ impl Session {
         self.complete
     }
 
-    /// A first PDU has begun and is not complete.
-    pub fn awaits_first_pdu(&self) -> bool {
-        !self.complete && self.framer.pending() > 0
+    /// The PDU that has begun and is not complete.
+    pub fn unfinished(&self) -> Option<Unfinished> {
+        self.framer.unfinished()
     }
 
     fn take(
@@ -375,12 +375,12 @@ mod tests {
         let mut session = session();
         let pdu = pdu(command::HEARTBEAT, b"");
 
-        assert!(!session.awaits_first_pdu());
+        assert_eq!(session.unfinished(), None);
         let _ = receive(&mut session, &pdu[..15]);
-        assert!(session.awaits_first_pdu());
+        assert!(session.unfinished().is_some());
         let _ = receive(&mut session, &pdu[15..]);
         let _ = receive(&mut session, &pdu[..15]);
-        assert!(!session.awaits_first_pdu());
+        assert_eq!(session.unfinished(), None);
     }
 
     fn session() -> Session {

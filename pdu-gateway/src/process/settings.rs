@@ -194,6 +194,11 @@ pub struct Settings {
     /// The same for all MsgServers together
     #[arg(long, env = "TT_GATEWAY_WINDOW_TOTAL_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "256MiB", help_heading = "MsgServers")]
     pub window_total_bytes: u32,
+    /// What all connections together may hold: what waits to be written, what is unconfirmed, and PDUs that have begun. At four
+    /// fifths, those who feed the fullest queues pause; close to the whole, the connection that holds most is cut off [default:
+    /// 80 % of what the container may use; without a container, no limit]
+    #[arg(long, env = "TT_GATEWAY_MEMORY_LIMIT", value_name = "BYTES", value_parser = bytes::<u64>, help_heading = "MsgServers")]
+    pub memory_limit: Option<u64>,
     /// A MsgServer from which nothing came for so long is disconnected
     #[arg(long, env = "TT_GATEWAY_IDLE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "30s", help_heading = "MsgServers")]
     pub idle_timeout: Duration,
@@ -203,9 +208,12 @@ pub struct Settings {
     /// A MsgServer that takes nothing of what waits for it for so long is disconnected
     #[arg(long, env = "TT_GATEWAY_WRITE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "30s", help_heading = "MsgServers")]
     pub write_timeout: Duration,
-    /// A new connection has so long from its first byte to its first complete PDU; a proxy's, as long to its header
-    #[arg(long, env = "TT_GATEWAY_FIRST_PDU_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "10s", help_heading = "MsgServers")]
-    pub first_pdu_timeout: Duration,
+    /// A PDU has so long from its first byte to its last, and longer by --pdu-rate; a proxy's connection, as long to its header
+    #[arg(long, env = "TT_GATEWAY_PDU_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "10s", help_heading = "MsgServers")]
+    pub pdu_timeout: Duration,
+    /// Bytes a second at which a long PDU has to come, at least
+    #[arg(long, env = "TT_GATEWAY_PDU_RATE", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "64KiB", help_heading = "MsgServers")]
+    pub pdu_rate: u32,
     /// A MsgServer whose host does not answer for so long is disconnected
     #[arg(long, env = "TT_GATEWAY_HOST_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "15s", help_heading = "MsgServers")]
     pub host_timeout: Duration,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
+use route_runtime::container;
 use route_runtime::files;
 use route_runtime::listen::{self, BindError};
 use route_runtime::readiness::Readiness;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::links::admission::{Admission, Networks};
+use crate::links::budget::Budget;
 use crate::links::gateway::Gateway;
 use crate::links::link::LinkSettings;
 use crate::links::listener::Door;
@@ -224,6 +226,17 @@ fn admission(settings: &Settings) -> Admission {
     }
 }
 
+/// What of the container's memory is for what links hold, of a hundred. The rest is for tables, and what is not counted.
+const SHARE_OF_CONTAINER: u64 = 80;
+
+fn budget(settings: &Settings) -> Option<Budget> {
+    let of_container = || container::memory_limit().map(|limit| limit / 100 * SHARE_OF_CONTAINER);
+    let limit = settings.memory_limit.or_else(of_container)?;
+    info!(bytes = limit, "memory limit of what links hold");
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    Some(Budget { limit })
+}
+
 fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
     let keep = match settings.embedded {
         true => Keep::Counts,
@@ -250,7 +263,8 @@ fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
         heartbeat_interval: settings.heartbeat_interval,
         idle_timeout: settings.idle_timeout,
         write_timeout: settings.write_timeout,
-        first_pdu_timeout: settings.first_pdu_timeout,
+        pdu_timeout: settings.pdu_timeout,
+        pdu_rate: settings.pdu_rate,
         host_timeout: settings.host_timeout,
         close_timeout: settings.close_timeout,
         remembered_origins: (!settings.embedded).then(|| settings.remembered_origins()),
@@ -261,6 +275,7 @@ fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
         Links::new(limits),
         Uplink::new(windows, keep),
         settings.max_pdu_bytes,
+        budget(settings),
     )
 }
 

@@ -18,6 +18,7 @@
 //! **Architecture invariant:** nothing here knows the protocol, presence or a service. A change to
 //! what is routed never touches this crate.
 
+pub mod container;
 pub mod files;
 pub mod flags;
 pub mod http2;

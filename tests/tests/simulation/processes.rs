@@ -26,7 +26,8 @@ pub(crate) fn link_settings() -> LinkSettings {
         heartbeat_interval: Duration::from_secs(5),
         idle_timeout: Duration::from_secs(30),
         write_timeout: Duration::from_secs(30),
-        first_pdu_timeout: Duration::from_secs(10),
+        pdu_timeout: Duration::from_secs(10),
+        pdu_rate: 65_536,
         host_timeout: Duration::from_secs(15),
         close_timeout: Duration::from_secs(5),
         remembered_origins: Some(8192),
@@ -66,6 +67,7 @@ pub(crate) fn gateway(
         Links::new(limits),
         Uplink::new(windows, Keep::Contents),
         16 << 20,
+        None,
     );
     Arc::get_mut(&mut gateway)
         .expect("nobody else has it yet")

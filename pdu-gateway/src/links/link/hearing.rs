@@ -1,7 +1,9 @@
 //! What is heard of a link, and for how long nothing has been; written by its reader, read by the timer of all links.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+
+use crate::pdu::frame::Unfinished;
 
 /// A heartbeat of a MsgServer, up to 6 s after what it has sent last, and some time.
 const SILENT: Duration = Duration::from_secs(7);
@@ -11,8 +13,13 @@ const SILENT: Duration = Duration::from_secs(7);
 pub(super) struct Hearing {
     /// When something was last received, milliseconds since the gateway started.
     heard: AtomicU64,
-    /// Since when the first PDU is incomplete, the same, and 1 more; 0: it is not.
-    awaits_first_pdu: AtomicU64,
+    /// Since when a PDU is unfinished, the same, and 1 more; 0: none is.
+    unfinished_since: AtomicU64,
+    /// Which one, and how long it will be.
+    unfinished_number: AtomicU64,
+    unfinished_length: AtomicUsize,
+    /// What has come of it takes so many bytes of memory.
+    unfinished_bytes: AtomicUsize,
     /// Its reader is held up by us: what is not read says nothing about the MsgServer.
     held_up: AtomicBool,
     /// The node has been told that nothing is heard.
@@ -24,19 +31,29 @@ impl Hearing {
     pub(super) fn new(now: Duration) -> Self {
         Hearing {
             heard: AtomicU64::new(millis(now)),
-            awaits_first_pdu: AtomicU64::new(0),
+            unfinished_since: AtomicU64::new(0),
+            unfinished_number: AtomicU64::new(0),
+            unfinished_length: AtomicUsize::new(0),
+            unfinished_bytes: AtomicUsize::new(0),
             held_up: AtomicBool::new(false),
             told_silent: AtomicBool::new(false),
         }
     }
 
-    /// Something was received.
-    pub(super) fn heard(&self, now: Duration, awaits_first_pdu: bool) {
+    /// Something was received, and this is not complete.
+    pub(super) fn heard(&self, now: Duration, unfinished: Option<Unfinished>) {
         self.heard.store(millis(now), Ordering::Relaxed);
-        let since = self.awaits_first_pdu.load(Ordering::Relaxed);
-        if awaits_first_pdu != (since != 0) {
-            let since = if awaits_first_pdu { millis(now) + 1 } else { 0 };
-            self.awaits_first_pdu.store(since, Ordering::Relaxed);
+        let bytes = unfinished.map_or(0, |it| it.bytes);
+        self.unfinished_bytes.store(bytes, Ordering::Relaxed);
+        let Some(it) = unfinished else {
+            self.unfinished_since.store(0, Ordering::Relaxed);
+            return;
+        };
+        self.unfinished_length.store(it.length, Ordering::Relaxed);
+        let before = self.unfinished_number.swap(it.number, Ordering::Relaxed);
+        if before != it.number || self.unfinished_since.load(Ordering::Relaxed) == 0 {
+            let since = millis(now) + 1;
+            self.unfinished_since.store(since, Ordering::Relaxed);
         }
     }
 
@@ -48,7 +65,11 @@ impl Hearing {
     /// We do not. Silence counts from the moment when we stopped doing so.
     pub(super) fn release(&self, now: impl FnOnce() -> Duration) {
         if self.is_held_up() {
-            self.heard.store(millis(now()), Ordering::Relaxed);
+            let now = millis(now());
+            self.heard.store(now, Ordering::Relaxed);
+            if self.unfinished_since.load(Ordering::Relaxed) != 0 {
+                self.unfinished_since.store(now + 1, Ordering::Relaxed);
+            }
             self.held_up.store(false, Ordering::Relaxed);
         }
     }
@@ -69,12 +90,17 @@ impl Hearing {
         (before != silent).then_some(silent)
     }
 
-    /// The first PDU has been incomplete for so long.
-    pub(super) fn drips_for(&self, now: Duration) -> Duration {
-        match self.awaits_first_pdu.load(Ordering::Relaxed) {
-            0 => Duration::ZERO,
-            since => now.saturating_sub(Duration::from_millis(since - 1)),
-        }
+    /// A PDU is not complete `within` this and what its length takes at this rate, in bytes a second.
+    pub(super) fn drips(&self, now: Duration, within: Duration, rate: u32) -> bool {
+        let since = self.unfinished_since.load(Ordering::Relaxed);
+        let length = self.unfinished_length.load(Ordering::Relaxed);
+        let due = within + Duration::from_secs((length / rate.max(1) as usize) as u64);
+        since != 0 && now.saturating_sub(Duration::from_millis(since - 1)) >= due
+    }
+
+    /// What has come of an unfinished PDU takes so many bytes of memory.
+    pub(super) fn unfinished_bytes(&self) -> usize {
+        self.unfinished_bytes.load(Ordering::Relaxed)
     }
 }
 

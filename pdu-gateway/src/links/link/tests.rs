@@ -6,6 +6,7 @@ use super::*;
 use crate::unconfirmed::ledger::Keep;
 use crate::unconfirmed::windows::Windows;
 use route_dialect::Dialect;
+use route_proto::pdu::HEADER_LEN;
 
 const SETTINGS: LinkSettings = LinkSettings {
     heartbeat: [0; HEADER_LEN],
@@ -13,7 +14,8 @@ const SETTINGS: LinkSettings = LinkSettings {
     heartbeat_interval: Duration::from_secs(5),
     idle_timeout: Duration::from_secs(30),
     write_timeout: Duration::from_secs(60),
-    first_pdu_timeout: Duration::from_secs(10),
+    pdu_timeout: Duration::from_secs(10),
+    pdu_rate: 65_536,
     host_timeout: Duration::from_secs(15),
     close_timeout: Duration::from_secs(5),
     remembered_origins: Some(8192),
@@ -41,7 +43,7 @@ fn a_heartbeat_is_due_when_nothing_was_sent_for_five_seconds() {
 #[test]
 fn silence_counts_unless_we_do_not_read() {
     let link = link();
-    link.heard(Duration::from_secs(1), false);
+    link.heard(Duration::from_secs(1), None);
 
     tick(&link, 31, true);
     assert_eq!(ending(&link), None, "we did not run");
@@ -60,13 +62,13 @@ fn silence_counts_unless_we_do_not_read() {
 fn a_link_falls_silent_after_a_heartbeat_unless_we_do_not_read() {
     let link = link();
     let at = Duration::from_secs;
-    link.heard(at(1), false);
+    link.heard(at(1), None);
 
     assert_eq!(link.turns_silent(at(7), false), None);
     assert_eq!(link.turns_silent(at(8), true), None, "we did not run");
     assert_eq!(link.turns_silent(at(8), false), Some(true));
     assert_eq!(link.turns_silent(at(9), false), None, "it was told");
-    link.heard(at(15), false);
+    link.heard(at(15), None);
     assert_eq!(link.turns_silent(at(15), false), Some(false));
 
     link.hold_up();
@@ -77,14 +79,32 @@ fn a_link_falls_silent_after_a_heartbeat_unless_we_do_not_read() {
 }
 
 #[test]
-fn only_a_first_pdu_has_to_be_complete_in_time() {
+fn each_pdu_has_to_be_complete_in_time() {
     let link = link();
-    link.heard(Duration::from_secs(1), true);
-    link.heard(Duration::from_secs(9), true);
-    tick(&link, 10, false);
-    assert_eq!(ending(&link), None);
+    let pdu = |number, length| {
+        Some(Unfinished {
+            number,
+            length,
+            bytes: 4096,
+        })
+    };
+    let at = Duration::from_secs;
+    link.heard(at(1), pdu(0, 100));
+    link.heard(at(9), pdu(1, 100));
+    tick(&link, 18, false);
+    assert_eq!(ending(&link), None, "another one");
 
-    tick(&link, 11, false);
+    let long = 5 * SETTINGS.pdu_rate as usize;
+    link.heard(at(20), pdu(2, long));
+    link.heard(at(34), pdu(2, long));
+    tick(&link, 34, false);
+    assert_eq!(ending(&link), None, "it is long");
+    link.hold_up();
+    tick(&link, 60, false);
+    link.release(|| at(60));
+    tick(&link, 74, false);
+    assert_eq!(ending(&link), None, "we did not read");
+    tick(&link, 75, false);
     assert_eq!(ending(&link), Some(CloseReason::BadFrame));
 }
 
@@ -104,7 +124,7 @@ fn a_link_that_takes_nothing_ends() {
             out.push(0);
         },
     );
-    link.heard(Duration::from_secs(50), false);
+    link.heard(Duration::from_secs(50), None);
 
     tick(&link, 60, false);
     assert_eq!(ending(&link), None);

@@ -178,7 +178,7 @@ impl Connection {
         if count == 0 {
             if self.gone.is_none() {
                 // Heartbeats: that they are heard is all that matters of them.
-                self.link.heard(now, self.session.awaits_first_pdu());
+                self.link.heard(now, self.session.unfinished());
             }
             return result;
         }
@@ -187,7 +187,7 @@ impl Connection {
         let mut tally = Tally::default();
         let received = self.session.receive(now, &bytes, &mut deeds, &mut tally);
         assert!(received.is_ok(), "MsgServers here send whole frames");
-        self.link.heard(now, self.session.awaits_first_pdu());
+        self.link.heard(now, self.session.unfinished());
         for deed in &deeds {
             self.reports.read(match deed {
                 Deed::Entry(Entry::Update(update)) => Some(update.user_id),

@@ -38,7 +38,8 @@ impl GatewayHost {
             queue_bytes: link_queue,
             // MsgServers here send no heartbeats.
             idle_timeout: Duration::from_secs(24 * 3600),
-            first_pdu_timeout: Duration::from_secs(24 * 3600),
+            pdu_timeout: Duration::from_secs(24 * 3600),
+            pdu_rate: 65_536,
             ..processes::link_settings()
         };
         let gateway = processes::gateway(number, life, windows, link_settings);
