@@ -487,16 +487,26 @@ async fn a_drain_does_not_wait_for_a_node_that_misses_nothing() {
     gateway.has_drained().await;
 }
 
-/// The node has the last word about which life of a gateway is the one.
+/// What a node says about another life ends no gateway. It shows that it is the same life, and keeps its MsgServers.
 #[tokio::test]
-async fn a_superseded_gateway_gives_up() {
-    let (gateway, node, mut msg_server, _) = one_msg_server(&[]).await;
+async fn a_superseded_gateway_attaches_again() {
+    let mut gateway = Harness::start(&[]).await;
+    let (node, hello) = gateway.attaching().await;
+    node.welcome(1, &[]).await;
+    gateway.ready().await;
+    let mut node = node;
+    let (mut msg_server, link) = gateway.msg_server(&mut node).await;
+    assert_eq!(hello.secret.len(), 16);
 
-    node.refuse(Status::aborted("a newer incarnation has attached"))
+    node.refuse(Status::aborted("another life has attached"))
         .await;
 
-    msg_server.closed().await;
-    assert!(within(gateway.gateway.ended()).await.is_err());
+    let (mut again, second) = gateway.attaching().await;
+    assert_eq!(second.secret, hello.secret);
+    assert_eq!(second.incarnation, hello.incarnation);
+    again.welcome(1, &[(link, 1)]).await;
+    msg_server.send(&update(7, 1)).await;
+    assert_eq!(again.entry().await.link, link);
 }
 
 /// A gateway with these flags, attached to a node, and the link of the MsgServer that it has.

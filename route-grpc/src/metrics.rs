@@ -16,12 +16,13 @@ use crate::methods;
 use crate::refusal::Refusal;
 
 /// Why an Attach stream may be refused or ended.
-const ATTACH_REASONS: [ErrorReason; 6] = [
+const ATTACH_REASONS: [ErrorReason; 7] = [
     ErrorReason::FieldInvalid,
     ErrorReason::TooLarge,
     ErrorReason::AttachProtocol,
     ErrorReason::AttachSuperseded,
     ErrorReason::GatewayIdInUse,
+    ErrorReason::SlowConsumer,
     ErrorReason::Draining,
 ];
 

@@ -9,10 +9,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use route_proto::attach::v1::{
     AttachHello, AttachWelcome, CloseReason, Downlink as Message, attach_response,
     downlink_entry::Entry,
 };
+use route_runtime::life::new_secret;
 use route_runtime::readiness::Readiness;
 use route_runtime::seldom::Seldom;
 use tokio::sync::watch;
@@ -48,9 +50,6 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Attaching has ended for good.
 #[derive(Debug, thiserror::Error)]
 pub enum Lost {
-    /// A newer life of this gateway has taken its place.
-    #[error("superseded by a newer process with the same gateway id: {0}")]
-    Superseded(AttachError),
     /// The node is in this process; it cannot come back.
     #[error("the embedded node ended the stream: {0}")]
     Embedded(AttachError),
@@ -101,6 +100,8 @@ pub struct Attachment {
 #[derive(Debug, Default)]
 struct Known {
     attempt: u64,
+    /// What shows nodes that an attempt is of this life.
+    secret: Bytes,
     roster: Vec<String>,
     epoch: u64,
     /// Number of the last Downlink taken from that node since its last welcome: an earlier one it has been told of.
@@ -128,7 +129,10 @@ impl Known {
 impl Attachment {
     /// Attaches, and attaches again, until it is finished. Fails when there is no use in trying again.
     pub async fn run(self) -> Result<(), Lost> {
-        let mut known = Known::default();
+        let mut known = Known {
+            secret: Bytes::copy_from_slice(&new_secret()),
+            ..Known::default()
+        };
         for upstream in self.upstreams.iter().cycle() {
             let Err(error) = self.attach(upstream.as_ref(), &mut known).await else {
                 return Ok(());
@@ -155,6 +159,7 @@ impl Attachment {
             taken: known.taken,
             position: known.position,
             dialect: self.gateway.dialect.definition(),
+            secret: known.secret.clone(),
             // When it is sent.
             clock_micros: 0,
         };
@@ -265,9 +270,6 @@ impl Attachment {
         if self.embedded {
             return Err(Lost::Embedded(error));
         }
-        if error.is_superseded() {
-            return Err(Lost::Superseded(error));
-        }
         let now = gateway.clock.now();
         for link in gateway.links.all() {
             link.brake().node(now, false);
@@ -356,7 +358,10 @@ mod tests {
 
     #[test]
     fn failures_are_told_once_a_minute_and_those_of_a_restart_are_not() {
-        let mut known = Known::default();
+        let mut known = Known {
+            secret: Bytes::copy_from_slice(&new_secret()),
+            ..Known::default()
+        };
         let at = Duration::from_secs;
 
         assert_eq!(

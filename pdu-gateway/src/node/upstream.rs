@@ -78,17 +78,13 @@ impl AttachError {
         self.code() == Some(Code::Unimplemented)
     }
 
-    /// A newer life of this gateway has taken its place.
-    pub fn is_superseded(&self) -> bool {
-        self.code() == Some(Code::Aborted)
-    }
-
     /// The node has said no, and will say so again.
     pub fn is_refusal(&self) -> bool {
         matches!(
             self.code(),
             Some(
                 Code::AlreadyExists
+                    | Code::Aborted
                     | Code::InvalidArgument
                     | Code::FailedPrecondition
                     | Code::Unimplemented

@@ -1,6 +1,9 @@
-//! What names one life of a process: a gateway's incarnation, a node's epoch.
+//! What names one life of a process: a gateway's incarnation, a node's epoch; and what shows that
+//! somebody is that life.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::rand::{GetRandomFlags, getrandom};
 
 /// Bits of a name that chance fills.
 const RANDOM_BITS: u32 = 20;
@@ -12,6 +15,15 @@ pub fn new_life() -> u64 {
     (millis << RANDOM_BITS | fastrand::u64(0..1 << RANDOM_BITS)).max(1)
 }
 
+/// What nobody can guess, from the kernel.
+pub fn new_secret() -> [u8; 16] {
+    let mut secret = [0; 16];
+    // So few bytes come at once, and whole.
+    let filled = getrandom(&mut secret, GetRandomFlags::empty());
+    assert_eq!(filled, Ok(secret.len()), "the kernel gives random bytes");
+    secret
+}
+
 /// The calendar time, for names and for people. A clock before 1970 is as good as 1970.
 pub fn unix_time() -> Duration {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -21,6 +33,11 @@ pub fn unix_time() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secrets_differ() {
+        assert_ne!(new_secret(), new_secret());
+    }
 
     #[test]
     fn a_later_life_is_greater() {

@@ -13,7 +13,6 @@ use tracing::debug;
 use super::Requests;
 use crate::gateways::hello::{Admission, Hello, Objection};
 use crate::gateways::queue::{Queue, Retention};
-use crate::limits::MAX_ID_BYTES;
 use crate::node::{Node, Transaction};
 use crate::refusal::Refusal;
 
@@ -36,8 +35,8 @@ pub(super) async fn admit(
     retention: Retention,
     peer: Option<SocketAddr>,
 ) -> Result<(Admitted, CancellationToken), Refusal> {
-    let mut hello = read_hello(requests).await?;
-    let roster = std::mem::take(&mut hello.roster);
+    let hello = read_hello(requests).await?;
+    let roster = hello.roster.clone();
     let hello = Hello::check(hello, peer, node.epoch, &node.dialects, node.clock.now())?;
     let stream_end = CancellationToken::new();
     // Its kernel closes the old connection when the process dies, so this is a matter of
@@ -130,7 +129,6 @@ fn welcome(
 ) -> Admitted {
     if let Some(cold_start) = &mut transaction.cold_start {
         let ids = roster.iter().map(String::as_str);
-        let ids = ids.filter(|id| id.len() <= MAX_ID_BYTES);
         cold_start.attached(node.clock.now(), &hello.id, ids);
         node.chores_changed();
     } else {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use route_core::LinkId;
 use route_proto::attach::v1::{AttachRequest, Uplink, UplinkEntry, attach_request};
 use route_runtime::http2;
 use tokio::sync::oneshot;
@@ -149,16 +150,21 @@ impl GatewayStream {
                 // What is not applied here is for the next node.
                 return (Effects::default(), Err(Refusal::DRAINING));
             }
+            let Some(gateway) = transaction.gateways.of_stream(incarnation, attempt) else {
+                // A newer stream has taken over; this one is about to hear so.
+                return (Effects::default(), Ok(Hold::Room));
+            };
+            if let Err(refusal) = gateway.check(&uplink) {
+                return (Effects::default(), Err(refusal));
+            }
             for pause in uplink.pauses {
-                if let Some(origin) = pause.origin {
-                    let link = route_core::LinkId::new(origin.gateway, origin.number);
-                    let gateways = &mut transaction.gateways;
-                    gateways.ask_pause(incarnation, link, pause.on);
-                }
+                let origin = pause.origin.unwrap_or_default();
+                let link = LinkId::new(origin.gateway, origin.number);
+                let gateways = &mut transaction.gateways;
+                gateways.ask_pause(incarnation, link, pause.on);
             }
             let taken = uplink.taken;
             let Some(gateway) = transaction.gateways.took(incarnation, attempt, taken) else {
-                // A newer stream has taken over; this one is about to hear so.
                 return (Effects::default(), Ok(Hold::Room));
             };
             if uplink.clock_micros != 0 {
@@ -169,7 +175,8 @@ impl GatewayStream {
             if let Some(cold_start) = &mut transaction.cold_start {
                 let read_at = |entry: &UplinkEntry| match entry.read_at_micros {
                     0 => micros(now),
-                    read_at => gateway.clock.node_micros(signed(read_at)),
+                    // Not after it has arrived, whatever is known of the gateway's clock.
+                    read_at => gateway.clock.node_micros(signed(read_at)).min(micros(now)),
                 };
                 entries = cold_start.hold(incarnation, entries, read_at);
                 if caught_up {

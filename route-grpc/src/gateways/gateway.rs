@@ -5,18 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use route_proto::attach::v1::Uplink;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use super::GatewayLimits;
 use super::hello::Hello;
 use super::reach::{Event, Pulse, Reach};
+use super::{GatewayLimits, check};
 use crate::dialects::Spoken;
 use crate::gateways::clock_offset::ClockOffset;
 use crate::gateways::ingest::OpenQuery;
 use crate::gateways::queue::{Queue, Retention};
 use crate::gateways::replays::Replays;
 use crate::gateways::sequences::{Progress, Sequences};
+use crate::refusal::Refusal;
+
+/// One that takes nothing for so long, although something waits, is cut off. It is longer than a process or its host
+/// may stand still, and less than a host that has vanished is noticed after.
+const GIVEN_UP: Duration = Duration::from_secs(10);
 
 /// One gateway that is attached, or detached and within its grace.
 #[derive(Debug)]
@@ -42,18 +48,33 @@ pub(crate) struct Gateway {
     pub(crate) waiting_queries: Vec<OpenQuery>,
     /// How many entries of its queue it has taken.
     pub(super) taken: u64,
+    /// Longest PDU that it may send up, bytes.
+    pub(super) pdu_limit: usize,
+    /// How many entries it had taken when it was cut off last.
+    cut_off_at: Option<u64>,
+}
+
+/// A gateway that takes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Overdue {
+    pub(crate) incarnation: u64,
+    pub(crate) id: String,
+    /// It was cut off before, and has taken nothing since.
+    pub(crate) again: bool,
 }
 
 impl Gateway {
-    /// One that has just attached, with a queue of so many bytes.
+    /// One that has just attached, within these limits.
     pub(super) fn new(
         hello: Hello,
         stream_end: CancellationToken,
         retention: Retention,
-        queue_bytes: usize,
+        limits: &GatewayLimits,
         seen_before: HashMap<u64, u64>,
     ) -> Self {
-        let queue = Arc::new(Queue::new(queue_bytes, retention));
+        let queue = Arc::new(Queue::new(limits.queue_bytes, retention));
+        // If the node has lost it before, it may not have heard yet that it is counted anew.
+        queue.begin_after(hello.taken);
         queue.open_stream(hello.attempt);
         Self {
             reach: Reach::CatchingUp,
@@ -67,6 +88,8 @@ impl Gateway {
             seen_before,
             waiting_queries: Vec::new(),
             taken: 0,
+            pdu_limit: limits.pdu_limit,
+            cut_off_at: None,
             hello,
         }
     }
@@ -78,6 +101,7 @@ impl Gateway {
         self.clock.greeted(hello.clock_offset);
         self.stream_end = stream_end;
         self.taken = self.queue.taken(hello.taken);
+        self.pulse = Pulse::default();
         self.queue.open_stream(hello.attempt);
         self.replays = Replays::default();
         self.waiting_queries = Vec::new();
@@ -112,6 +136,24 @@ impl Gateway {
         self.hello.attempt
     }
 
+    /// Refuses what cannot be in a message around its entries.
+    pub(crate) fn check(&self, uplink: &Uplink) -> Result<(), Refusal> {
+        check::number("uplink.clock_micros", uplink.clock_micros)?;
+        let handed_out = self.queue.handed_out();
+        if uplink.taken > handed_out {
+            let problem = format!("{handed_out} is the last Downlink so far");
+            return Err(Refusal::field("uplink.taken", problem));
+        }
+        if uplink.caught_up && self.reach.has_caught_up() {
+            let problem = "was said on this stream before";
+            return Err(Refusal::field("uplink.caught_up", problem));
+        }
+        if uplink.pauses.iter().any(|pause| pause.origin.is_none()) {
+            return Err(Refusal::field("uplink.pauses.origin", "is missing"));
+        }
+        Ok(())
+    }
+
     /// Everything up to this Downlink was taken.
     pub(crate) fn take_over(&mut self, number: u64) {
         self.sequences.taken(number);
@@ -140,6 +182,20 @@ impl Gateway {
     pub(super) fn idle(&mut self, now: Duration) -> Duration {
         let waits = self.queue.awaits_taking();
         self.pulse.look(now, self.taken, waits)
+    }
+
+    /// Whether it is to be cut off, because it takes nothing; from then on that is known. One in this process takes all.
+    pub(super) fn overdue(&mut self, now: Duration) -> Option<Overdue> {
+        let is_asked = self.reach.is_attached() && self.retention == Retention::UntilTaken;
+        if !is_asked || self.idle(now) < GIVEN_UP {
+            return None;
+        }
+        let again = self.cut_off_at.replace(self.taken) == Some(self.taken);
+        Some(Overdue {
+            incarnation: self.hello.incarnation,
+            id: self.hello.id.clone(),
+            again,
+        })
     }
 
     /// Ends its stream, with a status if there is something to say.

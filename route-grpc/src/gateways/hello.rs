@@ -1,15 +1,24 @@
 //! Who a gateway says that it is, and what may speak against it.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use bytes::Bytes;
 use route_proto::attach::v1::AttachHello;
 
 use super::clock_offset::signed;
+use super::{MAX_GATEWAYS, check};
 use crate::clock::micros;
 use crate::dialects::{Dialects, Spoken};
 use crate::limits::MAX_ID_BYTES;
 use crate::refusal::Refusal;
+
+/// Longest secret of a gateway, bytes.
+const MAX_SECRET: usize = 64;
+
+/// Longest description, bytes.
+const MAX_DESCRIPTION: usize = 1024;
 
 /// Who wants to attach: the checked contents of `AttachHello`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +33,8 @@ pub(crate) struct Hello {
     pub(crate) incarnation: u64,
     /// Which stream of this life.
     pub(crate) attempt: u64,
+    /// What shows that it is this life.
+    pub(crate) secret: Secret,
     /// Number of the last Downlink of this node that it has taken; 0 if there was none.
     pub(crate) taken: u64,
     /// Of the newest delivery that it has taken, of all nodes.
@@ -45,20 +56,31 @@ impl Hello {
         now: Duration,
     ) -> Result<Self, Refusal> {
         let id = hello.gateway_id;
-        let printable = id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
-        if id.is_empty() || id.len() > MAX_ID_BYTES || !printable {
+        if !is_id(&id) {
             let problem = format!("1 to {MAX_ID_BYTES} bytes of printable ASCII");
             return Err(Refusal::field("hello.gateway_id", problem));
         }
         if hello.incarnation == 0 {
             return Err(Refusal::field("hello.incarnation", "must not be 0"));
         }
-        if hello.attempt == 0 {
-            return Err(Refusal::field("hello.attempt", "counts from 1"));
+        check::count("hello.attempt", hello.attempt)?;
+        check::number("hello.taken", hello.taken)?;
+        check::number("hello.position", hello.position)?;
+        check::number("hello.clock_micros", hello.clock_micros)?;
+        check::length("hello.secret", hello.secret.len(), MAX_SECRET)?;
+        check::length(
+            "hello.description",
+            hello.description.len(),
+            MAX_DESCRIPTION,
+        )?;
+        check::length("hello.roster", hello.roster.len(), MAX_GATEWAYS)?;
+        if !hello.roster.iter().all(|id| is_id(id)) {
+            return Err(Refusal::field("hello.roster", "one is no id of a gateway"));
         }
         let host = peer.map(|peer| peer.ip());
         let peer = peer.map_or_else(|| "this process".to_owned(), |peer| peer.to_string());
-        let description = hello.description.chars().take(256).collect::<String>();
+        let description = hello.description.chars().filter(|it| !it.is_control());
+        let description = description.collect::<String>();
         let spoken = dialects.learn(&hello.dialect)?;
         Ok(Self {
             id,
@@ -68,10 +90,25 @@ impl Hello {
             attempt: hello.attempt,
             taken: if hello.epoch == epoch { hello.taken } else { 0 },
             spoken,
-            // Nobody gets that far; whoever says so must not end the count.
-            position: hello.position.min(u64::MAX / 2),
+            position: hello.position,
+            secret: Secret(hello.secret),
             clock_offset: micros(now).saturating_sub(signed(hello.clock_micros)),
         })
+    }
+}
+
+fn is_id(id: &str) -> bool {
+    let printable = id.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    (1..=MAX_ID_BYTES).contains(&id.len()) && printable
+}
+
+/// What only one life of a gateway knows. Nobody is shown it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Secret(pub(super) Bytes);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(..)")
     }
 }
 
@@ -89,7 +126,7 @@ pub(crate) enum Admission {
 /// Why a hello is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Objection {
-    /// A newer stream or life is known. For good.
+    /// A newer stream of this life is known.
     Superseded,
     /// Another life of this id is attached. Its stream may be about to break, if it was killed and
     /// restarted.
@@ -99,6 +136,8 @@ pub(crate) enum Objection {
     },
     /// Another id has this incarnation, so links could not be told apart.
     IncarnationInUse,
+    /// It has taken what it was never handed.
+    TookTooMuch,
     /// There are too many.
     TooMany,
 }
@@ -113,6 +152,9 @@ impl Objection {
                 "hello.incarnation",
                 "belongs to a gateway with another id; it has to be unique",
             ),
+            Self::TookTooMuch => {
+                Refusal::field("hello.taken", "there was no such Downlink of this node")
+            }
             Self::TooMany => Refusal::TooLarge {
                 problem: "this node has as many gateways as it can have".to_owned(),
             },

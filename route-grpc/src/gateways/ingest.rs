@@ -12,12 +12,13 @@ use route_core::{
 use route_proto::attach::cost;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AudienceScope, Envelope, LinkOpened, SessionList, SessionState, SessionTable, SessionUpdate,
-    StatusQuery, UplinkEntry,
+    AudienceScope, CloseReason as WireReason, Envelope, LinkOpened, Returned, SessionList,
+    SessionState, SessionTable, SessionUpdate, StatusQuery, UplinkEntry,
 };
 
 use crate::clock::micros;
 use crate::gateways::Gateway;
+use crate::gateways::check;
 use crate::gateways::clock_offset::signed;
 use crate::gateways::entry::kind;
 use crate::gateways::queue::Retention;
@@ -25,6 +26,9 @@ use crate::gateways::sequences::Step;
 use crate::gateways::wire::{read_client_type, read_peer, read_run, read_status, read_taken};
 use crate::refusal::Refusal;
 use crate::trace::Traced;
+
+/// Marks of one closed link: of each link that may have written to it.
+const MAX_MARKS: usize = 65_536;
 
 /// What one batch did, for metrics, for its confirmation and for the node's chores.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -109,9 +113,8 @@ impl Batch<'_, '_> {
     fn entry(&mut self, gateway: u64, entry: UplinkEntry) -> Result<(), Refusal> {
         let (number, sequence) = (entry.link, entry.sequence);
         let Some(entry) = entry.entry else {
-            return Err(Refusal::protocol(format!(
-                "entry {sequence} of link {number} is of an unknown kind"
-            )));
+            let problem = format!("entry {sequence} of link {number} is of an unknown kind");
+            return Err(Refusal::field("entries.entry", problem));
         };
         let step = self
             .gateway
@@ -135,7 +138,11 @@ impl Batch<'_, '_> {
         };
         match entry {
             Entry::Opened(opened) => self.opened(link, sequence, &opened),
-            Entry::Closed(_) => {
+            Entry::Closed(closed) => {
+                if WireReason::try_from(closed.reason).is_err() {
+                    let problem = format!("link {link}: {} is no reason", closed.reason);
+                    return Err(Refusal::field("entries.closed.reason", problem));
+                }
                 self.effects.ended.push(number);
                 let reason = CloseReason::Peer;
                 self.change(link, sequence, Change::Closed { reason }, self.effect)
@@ -154,19 +161,26 @@ impl Batch<'_, '_> {
                 let silent = report.silent;
                 self.change(link, sequence, Change::Silence { silent }, self.effect)
             }
-            Entry::Returned(returned) => {
-                let news = self.effect == Effect::Notify;
-                for run in returned.runs.into_iter().filter(|_| news) {
-                    let run = read_run(link, run, self.gateway.clock)?;
-                    self.core.returned(link, run);
-                }
-                if returned.last {
-                    let taken = returned.taken.iter().map(read_taken).collect();
-                    self.core.all_returned(link, taken);
-                }
-                Ok(())
+            Entry::Returned(returned) => self.given_back(link, returned),
+        }
+    }
+
+    fn given_back(&mut self, link: LinkId, returned: Returned) -> Result<(), Refusal> {
+        let news = self.effect == Effect::Notify;
+        let (clock, pdu_limit) = (self.gateway.clock, self.gateway.pdu_limit);
+        for run in returned.runs {
+            let run = read_run(link, run, clock, pdu_limit)?;
+            if news {
+                self.core.returned(link, run);
             }
         }
+        check::length("entries.returned.taken", returned.taken.len(), MAX_MARKS)?;
+        let taken = returned.taken.iter().map(read_taken);
+        let taken = taken.collect::<Result<_, _>>()?;
+        if returned.last {
+            self.core.all_returned(link, taken);
+        }
+        Ok(())
     }
 
     fn opened(&mut self, link: LinkId, sequence: u64, opened: &LinkOpened) -> Result<(), Refusal> {
@@ -180,8 +194,7 @@ impl Batch<'_, '_> {
                 self.effect,
             );
         };
-        let claimed_at = signed(restored.claimed_at_micros);
-        let claimed_at = self.gateway.clock.node_micros(claimed_at);
+        let claimed_at = self.moment(restored.claimed_at_micros);
         let restored = Restored {
             claimed_at: restored.claimed.then_some(claimed_at),
             reported: restored.reported,
@@ -196,6 +209,7 @@ impl Batch<'_, '_> {
     fn table(&mut self, link: LinkId, sequence: u64, part: &SessionTable) -> Result<(), Refusal> {
         let rows = part.user_ids.len();
         check_lengths(
+            "entries.table",
             link,
             [
                 rows,
@@ -207,11 +221,18 @@ impl Batch<'_, '_> {
         let dialect = &self.gateway.spoken().dialect;
         let mut entries = Vec::with_capacity(rows);
         for row in 0..rows {
-            let logins = u16::try_from(part.logins[row])
-                .map_err(|_| Refusal::protocol(format!("link {link}: more than 65535 logins")))?;
+            let logins = u16::try_from(part.logins[row]).map_err(|_| {
+                let problem = format!("link {link}: more than 65535 logins");
+                Refusal::field("entries.table.logins", problem)
+            })?;
             let mut entry = TableEntry {
                 user: UserId(part.user_ids[row]),
-                client_type: read_client_type(link, dialect, part.client_types[row])?,
+                client_type: read_client_type(
+                    "entries.table.client_types",
+                    link,
+                    dialect,
+                    part.client_types[row],
+                )?,
                 online: 0,
                 away: 0,
                 hidden: 0,
@@ -222,7 +243,7 @@ impl Batch<'_, '_> {
                 Ok(SessionState::Hidden) => entry.hidden = logins,
                 Ok(SessionState::Unspecified) | Err(_) => {
                     let problem = format!("link {link}: a session in an unknown state");
-                    return Err(Refusal::protocol(problem));
+                    return Err(Refusal::field("entries.table.states", problem));
                 }
             }
             entries.push(entry);
@@ -245,6 +266,7 @@ impl Batch<'_, '_> {
 
     fn list(&mut self, link: LinkId, sequence: u64, list: &SessionList) -> Result<(), Refusal> {
         check_lengths(
+            "entries.list",
             link,
             [
                 list.user_ids.len(),
@@ -259,8 +281,13 @@ impl Batch<'_, '_> {
             .map(|(&user, (&client, &status))| {
                 Ok(ListEntry {
                     user: UserId(user),
-                    client_type: read_client_type(link, dialect, client)?,
-                    status: read_status(link, status)?,
+                    client_type: read_client_type(
+                        "entries.list.client_types",
+                        link,
+                        dialect,
+                        client,
+                    )?,
+                    status: read_status("entries.list.statuses", link, status)?,
                 })
             })
             .collect::<Result<Vec<_>, Refusal>>()?;
@@ -280,13 +307,19 @@ impl Batch<'_, '_> {
         let dialect = &self.gateway.spoken().dialect;
         let change = Change::Update {
             user: UserId(update.user_id),
-            client_type: read_client_type(link, dialect, update.client_type)?,
-            status: read_status(link, update.status)?,
+            client_type: read_client_type(
+                "entries.update.client_type",
+                link,
+                dialect,
+                update.client_type,
+            )?,
+            status: read_status("entries.update.status", link, update.status)?,
         };
         self.change(link, sequence, change, self.effect)
     }
 
     fn query(&mut self, link: LinkId, sequence: u64, query: StatusQuery) -> Result<(), Refusal> {
+        check::traceparent("entries.query.traceparent", &query.traceparent)?;
         self.core.pass(link, sequence).map_err(unlike_sequences)?;
         self.effects.asked += query.user_ids.len() as u64;
         let open = OpenQuery {
@@ -302,18 +335,22 @@ impl Batch<'_, '_> {
     }
 
     fn envelope(&mut self, link: LinkId, sequence: u64, envelope: Envelope) -> Result<(), Refusal> {
+        check::traceparent("entries.envelope.traceparent", &envelope.traceparent)?;
+        let pdu_limit = self.gateway.pdu_limit;
+        let header = check::pdu("entries.envelope.pdu", &envelope.pdu, pdu_limit)?;
+        // Each is named in the PDU.
+        let (users, most) = (envelope.user_ids.len(), envelope.pdu.len());
+        check::length("entries.envelope.user_ids", users, most)?;
+        if u32::from(header.command) != envelope.command {
+            let problem = format!("link {link}: the PDU's header has another one");
+            return Err(Refusal::field("entries.envelope.command", problem));
+        }
         if self.effect == Effect::Silent {
             return self.core.pass(link, sequence).map_err(unlike_sequences);
         }
         self.effects.envelopes += 1;
-        let command = u16::try_from(envelope.command).map_err(|_| {
-            Refusal::protocol(format!(
-                "link {link}: command {} of more than 16 bits",
-                envelope.command
-            ))
-        })?;
         let command = Command {
-            id: command,
+            id: header.command,
             dialect: self.gateway.spoken().number,
         };
         let audience = match envelope.scope() {
@@ -323,20 +360,14 @@ impl Batch<'_, '_> {
             AudienceScope::UnparsedAll => Audience::UnparsedAll,
             AudienceScope::Sessions => Audience::Sessions,
             AudienceScope::Unspecified => {
-                let problem = format!("link {link}: an envelope with unknown scope");
-                return Err(Refusal::protocol(problem));
+                let problem = format!("link {link}: an unknown one");
+                return Err(Refusal::field("entries.envelope.scope", problem));
             }
         };
         self.traced.route(link, sequence, envelope.traceparent);
         let read_at = match envelope.read_at_micros {
             0 => None,
-            // Not after it has arrived, whatever is known of the gateway's clock.
-            read_at => Some(
-                self.gateway
-                    .clock
-                    .node_micros(signed(read_at))
-                    .min(micros(self.now)),
-            ),
+            read_at => Some(self.moment(read_at)),
         };
         let pdu = match self.gateway.retention {
             // It is a part of what one message brought, and would keep all of that in memory.
@@ -347,6 +378,12 @@ impl Batch<'_, '_> {
             .core
             .route(link, sequence, command, audience, pdu, read_at);
         routed.map_err(unlike_sequences)
+    }
+
+    /// A moment of the gateway's clock, by the node's. Not after its message has arrived, whatever is known of that clock.
+    fn moment(&self, gateway_micros: u64) -> i64 {
+        let moment = self.gateway.clock.node_micros(signed(gateway_micros));
+        moment.min(micros(self.now))
     }
 
     fn change(
@@ -364,13 +401,16 @@ impl Batch<'_, '_> {
     }
 }
 
-fn check_lengths<const N: usize>(link: LinkId, columns: [usize; N]) -> Result<(), Refusal> {
+fn check_lengths<const N: usize>(
+    field: &'static str,
+    link: LinkId,
+    columns: [usize; N],
+) -> Result<(), Refusal> {
     if columns.iter().all(|length| *length == columns[0]) {
         return Ok(());
     }
-    Err(Refusal::protocol(format!(
-        "link {link}: columns of unequal lengths {columns:?}"
-    )))
+    let problem = format!("link {link}: columns of unequal lengths {columns:?}");
+    Err(Refusal::field(field, problem))
 }
 
 /// `Sequences` and the core agree about which links are open.

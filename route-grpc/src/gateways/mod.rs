@@ -5,12 +5,14 @@
 //! Bounded: at most [`MAX_GATEWAYS`] at a time, and as many past ones are remembered.
 
 mod census;
+mod check;
 pub(crate) mod clock_offset;
 pub(crate) mod confirmations;
 pub(crate) mod entry;
 mod gateway;
 pub(crate) mod hello;
 pub(crate) mod ingest;
+mod limits;
 mod past;
 mod pauses;
 pub(crate) mod queue;
@@ -34,30 +36,15 @@ use crate::gateways::sequences::Progress;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
 pub(crate) use census::Census;
-pub(crate) use gateway::Gateway;
+pub(crate) use gateway::{Gateway, Overdue};
 use hello::{Admission, Hello, Objection};
+pub(crate) use limits::{GatewayLimits, MAX_GATEWAYS};
 use past::Past;
 use pauses::Pauses;
 use reach::{Event, Parting, Reach};
 
-/// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
-pub(crate) const MAX_GATEWAYS: usize = 1024;
-
 /// Log lines about the gateways of one host, a minute.
 const LINES: u32 = 60;
-
-/// What all gateways may have.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct GatewayLimits {
-    /// How long a detached one is kept.
-    pub(crate) grace: Duration,
-    /// How long others wait for what one that has hung up may give back.
-    pub(crate) departed_wait: Duration,
-    /// One that has taken nothing of what it was handed for so long is silent: one that is there takes it within a round trip.
-    pub(crate) silence: Duration,
-    /// What waits for one, bytes.
-    pub(crate) queue_bytes: usize,
-}
 
 /// All gateways of the node.
 #[derive(Debug)]
@@ -95,10 +82,21 @@ impl Gateways {
     /// refused; `waited`: it has waited for that to end, so silence is enough. Who is gone outranks
     /// nobody, and no clock decides.
     pub(crate) fn judge(&self, hello: &Hello, waited: bool) -> Result<Admission, Objection> {
-        if let Some(taken) = self.by_incarnation.get(&hello.incarnation)
-            && taken.hello.id != hello.id
-        {
-            return Err(Objection::IncarnationInUse);
+        if let Some(taken) = self.by_incarnation.get(&hello.incarnation) {
+            if taken.hello.id != hello.id {
+                return Err(Objection::IncarnationInUse);
+            }
+            if taken.hello.secret != hello.secret {
+                let holder = taken.hello.whence.clone();
+                return Err(Objection::IdInUse { holder });
+            }
+            if hello.taken > taken.queue.handed_out() {
+                return Err(Objection::TookTooMuch);
+            }
+            let is_newer = hello.attempt > taken.hello.attempt;
+            return is_newer
+                .then_some(Admission::Resumed)
+                .ok_or(Objection::Superseded);
         }
         let Some(present) = self.get_by_id(&hello.id) else {
             if self.past.has_newer(hello) {
@@ -111,19 +109,13 @@ impl Gateways {
                 Ok(Admission::Fresh)
             };
         };
-        if hello.incarnation == present.hello.incarnation {
-            let is_newer = hello.attempt > present.hello.attempt;
-            return is_newer
-                .then_some(Admission::Resumed)
-                .ok_or(Objection::Superseded);
-        }
-        if self.past.knows(hello.incarnation) {
-            return Err(Objection::Superseded);
-        }
         let is_silent = present.reach() == Reach::Silent;
         if present.reach().is_attached() && !(waited && is_silent) {
             let holder = present.hello.whence.clone();
             return Err(Objection::IdInUse { holder });
+        }
+        if self.past.has_newer(hello) {
+            return Err(Objection::Superseded);
         }
         Ok(Admission::Replaces(present.hello.incarnation))
     }
@@ -138,8 +130,7 @@ impl Gateways {
         let incarnation = hello.incarnation;
         let seen_before = self.past.seen_of(incarnation);
         self.by_id.insert(hello.id.clone(), incarnation);
-        let queue_bytes = self.limits.queue_bytes;
-        let gateway = Gateway::new(hello, stream_end, retention, queue_bytes, seen_before);
+        let gateway = Gateway::new(hello, stream_end, retention, &self.limits, seen_before);
         self.by_incarnation.insert(incarnation, gateway);
         debug_assert_eq!(self.by_id.len(), self.by_incarnation.len());
         self.tell_pauses(incarnation);
@@ -186,6 +177,12 @@ impl Gateways {
         true
     }
 
+    /// Attached gateways that have taken nothing for so long that nobody is to wait for them any longer.
+    pub(crate) fn overdue(&mut self, now: Duration) -> Vec<Overdue> {
+        let attached = self.by_incarnation.values_mut();
+        attached.filter_map(|it| it.overdue(now)).collect()
+    }
+
     /// Looks which of the attached gateways take what they are handed; returns how each can be reached.
     pub(crate) fn look_after(&mut self, now: Duration) -> Vec<(u64, Reach)> {
         // Within the process nobody is silent.
@@ -210,7 +207,12 @@ impl Gateways {
         self.by_id.remove(&id);
         self.ask_no_pauses(incarnation);
         let gateway = self.by_incarnation.remove(&incarnation)?;
-        let seen = gateway.sequences.applied().collect();
+        // What it had not begun to send again was applied all the same.
+        let mut seen = gateway.seen_before.clone();
+        for (link, applied) in gateway.sequences.applied() {
+            let seen = seen.entry(link).or_default();
+            *seen = applied.max(*seen);
+        }
         self.past.remember(&gateway.hello, seen);
         Some(gateway)
     }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use hashbrown::HashMap;
 
 use super::MAX_GATEWAYS;
-use super::hello::Hello;
+use super::hello::{Hello, Secret};
 
 /// Lives of gateways that are gone, by incarnation. Incarnations are compared for equality only:
 /// they begin with a clock that may be wrong.
@@ -22,6 +22,7 @@ pub(super) struct Past {
 struct PastLife {
     /// Of its last stream.
     attempt: u64,
+    secret: Secret,
     /// How much was applied of its links.
     seen: HashMap<u64, u64>,
 }
@@ -29,8 +30,12 @@ struct PastLife {
 impl Past {
     /// This life is over; so much was applied of its links.
     pub(super) fn remember(&mut self, hello: &Hello, seen: HashMap<u64, u64>) {
-        let attempt = hello.attempt;
-        let past = PastLife { attempt, seen };
+        let (attempt, secret) = (hello.attempt, hello.secret.clone());
+        let past = PastLife {
+            attempt,
+            secret,
+            seen,
+        };
         if self.lives.insert(hello.incarnation, past).is_none() {
             self.order.push_back(hello.incarnation);
         }
@@ -41,15 +46,10 @@ impl Past {
         }
     }
 
-    /// This life was here before.
-    pub(super) fn knows(&self, incarnation: u64) -> bool {
-        self.lives.contains_key(&incarnation)
-    }
-
-    /// This life has had a newer stream, or this one.
+    /// This life has had a newer stream, or this one. What somebody else has said in its name counts for nothing.
     pub(super) fn has_newer(&self, hello: &Hello) -> bool {
         let past = self.lives.get(&hello.incarnation);
-        past.is_some_and(|past| hello.attempt <= past.attempt)
+        past.is_some_and(|past| past.secret == hello.secret && hello.attempt <= past.attempt)
     }
 
     /// What was applied of this life, which is back.

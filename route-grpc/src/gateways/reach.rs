@@ -132,17 +132,17 @@ impl Reach {
 pub(super) struct Pulse {
     /// How many entries it had taken when it was looked at last.
     taken: u64,
-    /// Since when that has not changed.
-    since: Duration,
+    /// Since when that has not changed; none before the first look.
+    since: Option<Duration>,
 }
 
 impl Pulse {
     /// It has taken so many entries now; something waits, or not.
     pub(super) fn look(&mut self, now: Duration, taken: u64, waits: bool) -> Duration {
         if !waits || taken != self.taken {
-            (self.taken, self.since) = (taken, now);
+            (self.taken, self.since) = (taken, Some(now));
         }
-        now - self.since
+        now - *self.since.get_or_insert(now)
     }
 }
 
@@ -156,6 +156,7 @@ mod tests {
         departed_wait: Duration::from_secs(1),
         silence: Duration::from_secs(1),
         queue_bytes: 0,
+        pdu_limit: 1000,
     };
     const IDLE: Event = Event::Looked {
         idle: LIMITS.silence,

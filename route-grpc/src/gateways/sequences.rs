@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
+use super::check;
 use crate::refusal::Refusal;
 
 /// Links that one gateway may have at a time. Beyond, its stream is refused.
@@ -18,6 +19,9 @@ const MAX_LINKS: usize = 65_536;
 /// applied. Beyond, the oldest are forgotten: a gateway that repeats such an entry is told that it
 /// broke the protocol, and starts anew.
 const MAX_CLOSED: usize = 65_536;
+
+const LINK: &str = "entries.link";
+const SEQUENCE: &str = "entries.sequence";
 
 /// What an entry is, as far as its number is concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +86,8 @@ pub(crate) struct Sequences {
 impl Sequences {
     /// Judges the next entry of a link, and counts it if it is to be applied.
     pub(crate) fn step(&mut self, link: u64, sequence: u64, kind: Kind) -> Result<Step, Refusal> {
+        check::count(LINK, link)?;
+        check::count(SEQUENCE, sequence)?;
         let Some(state) = self.links.get_mut(&link) else {
             return self.first(link, sequence, kind);
         };
@@ -105,10 +111,11 @@ impl Sequences {
             Stage::Restoring | Stage::Finished => false,
         };
         if sequence != state.applied + 1 || !fits {
-            return Err(Refusal::protocol(format!(
+            let problem = format!(
                 "entry {sequence} ({kind:?}) of link {link} after entry {} ({:?})",
                 state.applied, state.stage
-            )));
+            );
+            return Err(Refusal::field(SEQUENCE, problem));
         }
         state.applied = sequence;
         match kind {
@@ -131,9 +138,10 @@ impl Sequences {
     fn first(&mut self, link: u64, sequence: u64, kind: Kind) -> Result<Step, Refusal> {
         let full = self.links.len() >= MAX_LINKS;
         match kind {
-            Kind::Opened | Kind::Reopened if full => Err(Refusal::protocol(format!(
-                "more than {MAX_LINKS} links of one gateway"
-            ))),
+            Kind::Opened | Kind::Reopened if full => {
+                let problem = format!("more than {MAX_LINKS} links of one gateway");
+                Err(Refusal::field(LINK, problem))
+            }
             Kind::Opened if sequence == 1 => Ok(self.open(link, sequence, Stage::Open)),
             Kind::Reopened if sequence >= 1 => Ok(self.open(link, sequence, Stage::Restoring)),
             // Its link has been forgotten, so it was handled.
@@ -143,9 +151,10 @@ impl Sequences {
             | Kind::Table { .. }
             | Kind::Query
             | Kind::Closed
-            | Kind::Other => Err(Refusal::protocol(format!(
-                "entry {sequence} of link {link}, which is not open"
-            ))),
+            | Kind::Other => {
+                let problem = format!("entry {sequence} of link {link}, which is not open");
+                Err(Refusal::field(LINK, problem))
+            }
         }
     }
 
@@ -251,10 +260,11 @@ impl LinkState {
         if sequence <= self.applied {
             return Ok(Step::Ignore);
         }
-        Err(Refusal::protocol(format!(
+        let problem = format!(
             "a table as of entry {sequence} of link {link}, which is at entry {}",
             self.applied
-        )))
+        );
+        Err(Refusal::field(SEQUENCE, problem))
     }
 }
 

@@ -1,5 +1,10 @@
 use std::net::Ipv4Addr;
+use std::task::{Context, Waker};
 
+use bytes::Bytes;
+
+use super::hello::Secret;
+use super::sequences::Kind;
 use super::*;
 use crate::dialects::Dialects;
 
@@ -10,6 +15,7 @@ const LIMITS: GatewayLimits = GatewayLimits {
     departed_wait: DEPARTED_WAIT,
     silence: Duration::from_secs(1),
     queue_bytes: 1000,
+    pdu_limit: 1000,
 };
 const NOW: Duration = Duration::from_secs(100);
 
@@ -42,8 +48,97 @@ fn a_restarted_gateway_replaces_its_old_life_once_that_is_off_the_line() {
 
     gateways.remove(7);
     gateways.insert(newer, CancellationToken::new(), Retention::UntilTaken);
+    let holder = "a's host".to_owned();
     let older = gateways.judge(&hello("a", 7, 99), true);
-    assert_eq!(older, Err(Objection::Superseded));
+    assert_eq!(older, Err(Objection::IdInUse { holder }));
+    // It leaves no lock behind.
+    gateways.detach(NOW, 8, 1, Parting::Broken, None);
+    let older = |attempt| gateways.judge(&hello("a", 7, attempt), false);
+    assert_eq!(older(99), Ok(Admission::Replaces(8)));
+    assert_eq!(older(1), Err(Objection::Superseded));
+}
+
+#[test]
+fn only_who_knows_its_secret_goes_on_with_a_life() {
+    let mut gateways = Gateways::new(LIMITS);
+    let with = |secret: &'static [u8], attempt| Hello {
+        secret: Secret(Bytes::from_static(secret)),
+        ..hello("a", 7, attempt)
+    };
+    let holder = "a's host".to_owned();
+    let in_use = Err(Objection::IdInUse { holder });
+    gateways.insert(
+        with(b"its own", 1),
+        CancellationToken::new(),
+        Retention::UntilTaken,
+    );
+
+    assert_eq!(gateways.judge(&with(b"", 2), true), in_use);
+    assert_eq!(gateways.judge(&with(b"a guess", 2), true), in_use);
+    let resumed = gateways.judge(&with(b"its own", 2), false);
+    assert_eq!(resumed, Ok(Admission::Resumed));
+    gateways.detach(NOW, 7, 1, Parting::Broken, None);
+    assert_eq!(gateways.judge(&with(b"a guess", 2), true), in_use);
+
+    // Once it is lost, somebody comes in its name, and goes: it may come back all the same.
+    gateways.remove(7);
+    let other = with(b"a guess", u64::MAX);
+    gateways.insert(other, CancellationToken::new(), Retention::UntilTaken);
+    gateways.remove(7);
+    let back = gateways.judge(&with(b"its own", 2), false);
+    assert_eq!(back, Ok(Admission::Fresh));
+}
+
+#[test]
+fn one_that_is_lost_again_before_it_has_sent_anything_has_still_sent_what_it_had() {
+    let mut gateways = attached(&[("a", 7, 1)]);
+    let sequences = &mut gateways.get_mut(7).unwrap().sequences;
+    sequences.step(1, 1, Kind::Opened).unwrap();
+    gateways.remove(7);
+
+    for attempt in [2, 3] {
+        let back = Hello {
+            taken: 17,
+            ..hello("a", 7, attempt)
+        };
+        gateways.insert(back, CancellationToken::new(), Retention::UntilTaken);
+        let gateway = gateways.get_mut(7).unwrap();
+        assert!(gateway.has_seen(1, 1) && !gateway.has_seen(1, 2));
+        assert_eq!(gateway.queue.handed_out(), 17, "it may say so again");
+        gateways.remove(7);
+    }
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let secret = Secret(Bytes::from_static(b"its own"));
+
+    assert_eq!(format!("{secret:?}"), "Secret(..)");
+}
+
+#[test]
+fn one_that_takes_nothing_is_overdue_and_the_second_time_again() {
+    let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
+    let overdue = |gateways: &mut Gateways, seconds| {
+        let overdue = gateways.overdue(NOW + Duration::from_secs(seconds));
+        let found = overdue.iter().map(|it| (it.incarnation, it.again));
+        found.collect::<Vec<_>>()
+    };
+    // An empty Downlink is what waits for each of them; one takes it.
+    assert_eq!(overdue(&mut gateways, 0), []);
+    hand_out(&mut gateways, 7, 1);
+    hand_out(&mut gateways, 8, 1);
+    assert_eq!(overdue(&mut gateways, 1), []);
+    gateways.took(8, 1, 1);
+
+    assert_eq!(overdue(&mut gateways, 9), []);
+    assert_eq!(overdue(&mut gateways, 10), [(7, false)]);
+    gateways.detach(NOW, 7, 1, Parting::Broken, None);
+    assert_eq!(overdue(&mut gateways, 12), []);
+    gateways.resume(NOW, &hello("a", 7, 2), CancellationToken::new());
+    assert_eq!(overdue(&mut gateways, 13), []);
+    hand_out(&mut gateways, 7, 2);
+    assert_eq!(overdue(&mut gateways, 23), [(7, true)]);
 }
 
 #[test]
@@ -138,6 +233,13 @@ fn a_new_stream_ends_the_old_one_and_the_old_one_cannot_detach_it() {
     assert!(gateways.of_stream(7, 2).is_some());
 }
 
+/// What waits goes out on the stream of this attempt.
+fn hand_out(gateways: &mut Gateways, incarnation: u64, attempt: u64) {
+    let queue = gateways.queue_of(incarnation).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(queue.poll_take(attempt, &mut context).is_ready());
+}
+
 fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
     Hello {
         spoken: Dialects::new().learn("").expect("any"),
@@ -146,6 +248,7 @@ fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
         host: Some(Ipv4Addr::LOCALHOST.into()),
         incarnation,
         attempt,
+        secret: Secret(Bytes::new()),
         taken: 0,
         position: 0,
         clock_offset: 0,

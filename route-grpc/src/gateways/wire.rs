@@ -11,6 +11,7 @@ use route_proto::attach::v1::{
     ReportedStatus as WireStatus, StatusNotice, TakenMark, delivery,
 };
 
+use super::check;
 use super::clock_offset::ClockOffset;
 use crate::refusal::Refusal;
 
@@ -22,9 +23,11 @@ pub(super) fn link(link: LinkId) -> WireLinkId {
     }
 }
 
-fn read_link(link: Option<WireLinkId>) -> LinkId {
+/// The link, or the node itself, that something is from.
+pub(crate) fn read_link(field: &'static str, link: Option<WireLinkId>) -> Result<LinkId, Refusal> {
     let link = link.unwrap_or_default();
-    LinkId::new(link.gateway, link.number)
+    check::number(field, link.number)?;
+    Ok(LinkId::new(link.gateway, link.number))
 }
 
 /// A delivery for a gateway with this clock.
@@ -58,25 +61,40 @@ pub(super) fn delivery(item: &Item, clock: ClockOffset, traceparent: String) -> 
     }
 }
 
-/// Deliveries that this link gives back; their times are those of this clock.
+/// Deliveries that this link gives back, of PDUs up to this length; their times are those of this
+/// clock.
 pub(crate) fn read_run(
     link: LinkId,
     run: DeliveryRun,
     clock: ClockOffset,
+    pdu_limit: usize,
 ) -> Result<ReturnedRun, Refusal> {
+    let origin = read_link("entries.returned.runs.origin", run.origin)?;
+    check::number("entries.returned.runs.position", run.position)?;
     let items = run.deliveries.into_iter();
-    let items = items.map(|delivery| read_delivery(link, delivery, clock));
+    let items = items.map(|delivery| read_delivery(link, delivery, clock, pdu_limit));
     Ok(ReturnedRun {
-        origin: read_link(run.origin),
+        origin,
         position: run.position,
         items: items.collect::<Result<_, _>>()?,
         receipts: Vec::new(),
     })
 }
 
-fn read_delivery(link: LinkId, delivery: Delivery, clock: ClockOffset) -> Result<Item, Refusal> {
+fn read_delivery(
+    link: LinkId,
+    delivery: Delivery,
+    clock: ClockOffset,
+    pdu_limit: usize,
+) -> Result<Item, Refusal> {
+    const DELIVERY: &str = "entries.returned.runs.deliveries";
+    check::number(
+        "entries.returned.runs.deliveries.sequence",
+        delivery.sequence,
+    )?;
     let payload = match delivery.payload {
         Some(delivery::Payload::Pdu(pdu)) => {
+            check::pdu("entries.returned.runs.deliveries.pdu", &pdu, pdu_limit)?;
             let read_at = match delivery.read_at_micros {
                 0 => None,
                 read_at => Some(clock.node_micros(read_at)),
@@ -90,11 +108,11 @@ fn read_delivery(link: LinkId, delivery: Delivery, clock: ClockOffset) -> Result
         },
         Some(delivery::Payload::Status(notice)) => Payload::Status {
             user: UserId(notice.user_id),
-            status: read_status(link, notice.status)?,
+            status: read_status(DELIVERY, link, notice.status)?,
         },
         None => {
-            let problem = format!("link {link}: a returned delivery without payload");
-            return Err(Refusal::protocol(problem));
+            let problem = format!("link {link}: one without payload");
+            return Err(Refusal::field(DELIVERY, problem));
         }
     };
     Ok(Item {
@@ -114,26 +132,25 @@ pub(super) fn taken(taken: &Taken) -> TakenMark {
 }
 
 /// The same, as a gateway says it.
-pub(super) fn read_taken(mark: &TakenMark) -> Taken {
-    Taken {
-        origin: read_link(mark.origin),
+pub(super) fn read_taken(mark: &TakenMark) -> Result<Taken, Refusal> {
+    check::number("entries.returned.taken.sequence", mark.sequence)?;
+    Ok(Taken {
+        origin: read_link("entries.returned.taken.origin", mark.origin)?,
         sequence: mark.sequence,
         index: mark.index,
-    }
+    })
 }
 
 /// Where a link comes from, as its gateway says.
 pub(super) fn read_peer(link: LinkId, opened: &LinkOpened) -> Result<Peer<'_>, Refusal> {
-    let address = opened
-        .peer
-        .parse()
-        .map_err(|_| Refusal::protocol(format!("link {link}: {:?} is not ip:port", opened.peer)))?;
+    let address = opened.peer.parse().map_err(|_| {
+        let problem = format!("link {link}: not ip:port");
+        Refusal::field("entries.opened.peer", problem)
+    })?;
     let msg_server = (!opened.msg_server.is_empty()).then_some(opened.msg_server.as_str());
     if msg_server.is_some_and(|name| !is_msg_server_name(name)) {
-        return Err(Refusal::protocol(format!(
-            "link {link}: {:?} cannot be the name of a MsgServer",
-            opened.msg_server
-        )));
+        let problem = format!("link {link}: not 1 to 63 characters of [A-Za-z0-9._-]");
+        return Err(Refusal::field("entries.opened.msg_server", problem));
     }
     Ok(Peer {
         address,
@@ -143,6 +160,7 @@ pub(super) fn read_peer(link: LinkId, opened: &LinkOpened) -> Result<Peer<'_>, R
 
 /// What kind of client this link reports, in the dialect of its gateway.
 pub(super) fn read_client_type(
+    field: &'static str,
     link: LinkId,
     dialect: &Dialect,
     value: u32,
@@ -152,9 +170,10 @@ pub(super) fn read_client_type(
             number,
             mobile: class == Class::Mobile,
         }),
-        _ => Err(Refusal::protocol(format!(
-            "link {link}: its dialect has no client type {value:#04x}"
-        ))),
+        _ => {
+            let problem = format!("link {link}: its dialect has no client type {value:#04x}");
+            Err(Refusal::field(field, problem))
+        }
     }
 }
 
@@ -168,13 +187,18 @@ pub(super) fn reported(status: ReportedStatus) -> WireStatus {
 }
 
 /// A status that this link reports.
-pub(super) fn read_status(link: LinkId, value: i32) -> Result<ReportedStatus, Refusal> {
+pub(super) fn read_status(
+    field: &'static str,
+    link: LinkId,
+    value: i32,
+) -> Result<ReportedStatus, Refusal> {
     match WireStatus::try_from(value) {
         Ok(WireStatus::Online) => Ok(ReportedStatus::Online),
         Ok(WireStatus::Offline) => Ok(ReportedStatus::Offline),
         Ok(WireStatus::Away) => Ok(ReportedStatus::Away),
-        Ok(WireStatus::Unspecified) | Err(_) => Err(Refusal::protocol(format!(
-            "link {link}: {value} is no status"
-        ))),
+        Ok(WireStatus::Unspecified) | Err(_) => {
+            let problem = format!("link {link}: {value} is no status");
+            Err(Refusal::field(field, problem))
+        }
     }
 }

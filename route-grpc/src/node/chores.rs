@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Node;
+use super::{Node, Transaction};
+use crate::gateways::Overdue;
 use crate::refusal::Refusal;
 
 /// Sessions of closed links that are freed under one lock: some hundred microseconds.
@@ -23,6 +24,9 @@ pub(super) async fn run(node: Arc<Node>) {
                 transaction.core.set_reach(gateway, reach.of_core());
             }
             transaction.core.advance();
+            for overdue in transaction.gateways.overdue(now) {
+                cut_off(&node, transaction, now, &overdue);
+            }
             for gateway in transaction.gateways.departed(now) {
                 transaction.give_up_returns(gateway);
             }
@@ -55,6 +59,22 @@ pub(super) async fn run(node: Arc<Node>) {
     // All at once, so that nothing is routed to gateways that stay for those that have gone.
     let draining = Refusal::DRAINING.into();
     node.transact(|transaction, _| transaction.gateways.end_all(&draining));
+}
+
+/// Ends the stream of a gateway that takes nothing. Others do not wait for it from then on, and its links end if it does
+/// not come back; or at once, if it has come back before and taken nothing either.
+fn cut_off(node: &Node, transaction: &mut Transaction<'_>, now: Duration, overdue: &Overdue) {
+    let problem = "it has taken nothing for too long, although something waits".to_owned();
+    let refusal = Refusal::SlowConsumer { problem };
+    let reason = refusal.reason().as_str_name();
+    let why = format_args!("{}: {refusal}", overdue.id);
+    node.refusals
+        .log(now, ("gateway cut off", reason), None, &why);
+    node.metrics.attach_refused(&refusal);
+    transaction.refuse(now, overdue.incarnation, refusal);
+    if overdue.again {
+        transaction.lose_gateway(now, overdue.incarnation);
+    }
 }
 
 /// Gives up one gateway whose grace is over; false if there is none. Each in a transaction of its

@@ -39,6 +39,7 @@ impl Routing {
                 departed_wait: settings.departed_wait,
                 silence: settings.gateway_silence,
                 queue_bytes: settings.gateway_queue_bytes,
+                pdu_limit: settings.pdu_limit,
             }),
             confirmations: Confirmations::new(settings.patient_bytes),
             cold_start: (!settings.cold_start_wait.is_zero()).then(cold_start),

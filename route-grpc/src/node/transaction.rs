@@ -215,7 +215,7 @@ impl Transaction<'_> {
     fn take_back(&mut self, incarnation: u64, clock: ClockOffset, held: Vec<HeldRun>) {
         for HeldRun { mut run, receipts } in held {
             let targets = std::mem::take(&mut run.targets);
-            let Ok(mut run) = read_run(LinkId::NODE, run, clock) else {
+            let Ok(mut run) = read_run(LinkId::NODE, run, clock, usize::MAX) else {
                 debug_assert!(false, "the node has made this run itself");
                 continue;
             };

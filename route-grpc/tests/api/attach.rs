@@ -7,8 +7,8 @@ use route_grpc::attach::{Hangup, open};
 use route_grpc::settings::FanOut;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AttachRequest, DesktopLoginNotice, LinkId, LinkOpened, Pause, SessionList, SessionTable,
-    StatusNotice, StatusQuery, Uplink, UplinkEntry, attach_request, attach_response, delivery,
+    AttachRequest, DesktopLoginNotice, LinkId, Pause, SessionTable, StatusNotice, StatusQuery,
+    Uplink, attach_request, attach_response, delivery,
 };
 use route_proto::v1::{ChangeReason, LegacyStatus, Status};
 use tonic::Code;
@@ -162,50 +162,6 @@ async fn an_id_belongs_to_one_live_process() {
             .contains("another live process, 127.0.0.1:"),
         "{status}"
     );
-}
-
-#[tokio::test]
-async fn what_does_not_fit_ends_the_stream() {
-    let site = Site::start().await;
-    let at = |link, sequence, entry| numbered(link, sequence, entry);
-    let query = || Entry::Query(StatusQuery::default());
-    let uneven = Entry::List(SessionList {
-        user_ids: vec![1, 2],
-        client_types: vec![1],
-        statuses: vec![1, 1],
-        last: true,
-    });
-    let nowhere = Entry::Opened(LinkOpened {
-        peer: "nowhere".to_owned(),
-        ..LinkOpened::default()
-    });
-    let wrong = [
-        vec![at(1, 1, query())],
-        vec![at(1, 2, opened(0, 1))],
-        vec![at(1, 1, nowhere)],
-        vec![at(1, 1, opened(0, 1)), at(1, 3, query())],
-        vec![at(1, 1, opened(0, 1)), at(1, 2, uneven)],
-        vec![at(1, 1, opened(0, 1)), at(1, 2, opened(0, 1))],
-        vec![UplinkEntry {
-            link: 1,
-            sequence: 1,
-            entry: None,
-            ..UplinkEntry::default()
-        }],
-    ];
-
-    for (number, entries) in wrong.into_iter().enumerate() {
-        let mut gateway = Played::attach(&site, &format!("g{number}")).await;
-        gateway.send_entries(entries).await;
-
-        let status = gateway.end().await.unwrap();
-        assert_eq!(
-            status.code(),
-            Code::FailedPrecondition,
-            "{number}: {status}"
-        );
-        assert_eq!(reason(&status), "ATTACH_PROTOCOL");
-    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 mod attach;
 mod broadcast;
+mod checks;
 mod hand_over;
 mod kicks;
 mod played;

@@ -224,6 +224,11 @@ impl Backlog {
         self.taken
     }
 
+    /// Nothing was handed out yet: counts Downlinks from this one on, which is taken.
+    pub(super) fn begin_after(&mut self, number: u64) {
+        (self.number, self.taken_number) = (number, number);
+    }
+
     /// A new stream: what was handed out and not taken waits again.
     pub(super) fn hand_out_again(&mut self) {
         self.handed_out.clear();

@@ -137,6 +137,16 @@ impl Queue {
         self.contents.lock().backlog.taken_up_to(number)
     }
 
+    /// Counts Downlinks from this one on, which is taken.
+    pub(crate) fn begin_after(&self, number: u64) {
+        self.contents.lock().backlog.begin_after(number);
+    }
+
+    /// Number of the last Downlink that was handed out, on any stream.
+    pub(crate) fn handed_out(&self) -> u64 {
+        self.contents.lock().backlog.number()
+    }
+
     /// Takes everything that was never handed out to the gateway, for it will not come back. What
     /// was handed out and not taken may have been written by it: that is given up, and counted.
     pub(crate) fn give_up(&self) -> Vec<HeldRun> {

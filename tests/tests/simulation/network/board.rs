@@ -83,8 +83,6 @@ pub(crate) struct GatewayLife {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) door: watch::Receiver<Door>,
     pub(crate) readiness: Readiness,
-    /// Why it has given up.
-    pub(crate) lost: Option<String>,
 }
 
 impl GatewayLife {
@@ -195,13 +193,6 @@ impl Board {
     pub(crate) fn gateway_starts(&self, number: usize, life: GatewayLife) {
         self.say(&format!("gateway {number} starts"));
         self.state.lock().gateways[number] = Some(life);
-    }
-
-    pub(crate) fn gateway_gives_up(&self, number: usize, lost: String) {
-        self.say(&format!("gateway {number} gives up: {lost}"));
-        if let Some(life) = &mut self.state.lock().gateways[number] {
-            life.lost = Some(lost);
-        }
     }
 
     /// The present life of one.

@@ -114,12 +114,11 @@ pub(crate) async fn gateway(board: Arc<Board>, number: usize, id: usize) -> turm
         gateway: Arc::clone(&gateway),
         door,
         readiness,
-        lost: None,
     };
     board.gateway_starts(number, life);
     let end = attachment.run().await;
     gateway.links.end_all(CloseReason::Requested);
-    board.gateway_gives_up(number, format!("{end:?}"));
+    board.say(&format!("gateway {number} gives up: {end:?}"));
     exit(&board, gateway_name(number)).await
 }
 
