@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_pdu_is_awaited() {
+    fn what_is_unfinished_is_known() {
         let mut session = session();
         let pdu = pdu(command::HEARTBEAT, b"");
 

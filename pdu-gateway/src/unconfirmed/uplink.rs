@@ -9,6 +9,7 @@
 mod outgoing;
 mod pauses;
 mod state;
+mod turns;
 
 use std::sync::Arc;
 use std::task::{Context, Poll};

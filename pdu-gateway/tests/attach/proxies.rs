@@ -96,7 +96,7 @@ async fn limits_are_of_the_msg_server() {
 /// What is no header of a proxy ends the connection, and is no link; a probe is nothing at all.
 #[tokio::test]
 async fn a_proxy_has_to_say_whose_connection_it_is() {
-    let flags = [&FLAGS[..], &["--first-pdu-timeout=200ms"]].concat();
+    let flags = [&FLAGS[..], &["--pdu-timeout=200ms"]].concat();
     let mut gateway = Harness::start(&flags).await;
     let mut node = gateway.attached(1, &[]).await;
 

@@ -113,7 +113,7 @@ async fn truncated_pdus(setup: Setup) {
 /// Many connections that send the first bytes of a header, and one more now and then: they are
 /// closed when their time is over, counted, and logged.
 async fn headers_that_never_end(setup: Setup) {
-    let siege = Siege::begin(setup, &["--first-pdu-timeout=1s"]).await;
+    let siege = Siege::begin(setup, &["--pdu-timeout=1s"]).await;
     let closed_before = siege.metric(crate::CLOSED, crate::BAD_FRAME).await;
     let mut lorises = Vec::new();
     for _ in 0..LORISES {

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use route_proto::attach::cost;
 use route_proto::attach::v1::{
     AttachHello, AttachRequest, Uplink as UplinkMessage, UplinkEntry, attach_request,
 };
@@ -17,6 +16,7 @@ use tokio_stream::Stream;
 
 use super::Uplink;
 use super::pauses::Pauses;
+use super::turns::{Turns, cost_of};
 use crate::clock::micros;
 
 /// One message of the stream takes about so many bytes at most, unless a single entry is longer.
@@ -34,14 +34,14 @@ const MAX_SPANS: usize = 1024;
 /// The queue, and what else the node is to be told.
 #[derive(Debug, Default)]
 pub(super) struct Outgoing {
-    queue: VecDeque<UplinkEntry>,
-    queue_bytes: usize,
+    queue: Turns,
+    /// What was sent before, on earlier streams: it comes first.
+    again: VecDeque<UplinkEntry>,
     /// Of traced entries, until the stream takes them.
     spans: Vec<Span>,
     stream: StreamState,
-    /// So many entries at the head of the queue were sent before, on earlier streams; `None` once the node has been
-    /// told that there are no more.
-    to_resend: Option<usize>,
+    /// The node has not been told yet that nothing more was sent before.
+    is_catching_up: bool,
     /// Counts streams, so that an old one ends.
     generation: u64,
     /// The stream, when it waits.
@@ -78,8 +78,7 @@ impl Outgoing {
     /// Queues an entry, if somebody takes it.
     pub(super) fn push(&mut self, entry: UplinkEntry) {
         if self.is_attached() {
-            self.queue_bytes += cost_of(&entry);
-            self.queue.push_back(entry);
+            self.queue.push(entry);
         }
     }
 
@@ -100,9 +99,9 @@ impl Outgoing {
     /// The newest stream is welcome, and has to send these again.
     pub(super) fn attach(&mut self, entries: Vec<UplinkEntry>) {
         self.resent += entries.len() as u64;
-        self.to_resend = Some(entries.len());
-        self.queue_bytes = entries.iter().map(cost_of).sum();
-        self.queue = entries.into();
+        self.is_catching_up = true;
+        self.queue = Turns::default();
+        self.again = entries.into();
         self.stream = StreamState::Attached;
         (self.taken, self.taken_told) = (0, 0);
         // What it showed before the break is of no use, and the hello has just told.
@@ -113,8 +112,9 @@ impl Outgoing {
     /// Nothing is queued any more.
     pub(super) fn detach(&mut self) {
         self.stream = StreamState::Detached;
-        self.queue = VecDeque::new();
-        self.queue_bytes = 0;
+        self.queue = Turns::default();
+        self.again = VecDeque::new();
+        self.is_catching_up = false;
     }
 
     /// Ends the stream when it has sent everything.
@@ -124,7 +124,7 @@ impl Outgoing {
 
     /// Everything that is ready, within the limits of a message.
     fn take(&mut self) -> Option<UplinkMessage> {
-        let news = self.taken != self.taken_told || self.pauses.is_news || self.to_resend.is_some();
+        let news = self.taken != self.taken_told || self.pauses.is_news || self.is_catching_up;
         if self.queue.is_empty() && !news {
             return None;
         }
@@ -138,11 +138,8 @@ impl Outgoing {
             // Some may be those of a later message of a burst: that is near enough.
             self.spans = Vec::new();
         }
-        let to_resend = self
-            .to_resend
-            .map(|left| left.saturating_sub(entries.len()));
-        let caught_up = to_resend == Some(0);
-        self.to_resend = to_resend.filter(|_| !caught_up);
+        let caught_up = self.is_catching_up && self.again.is_empty();
+        self.is_catching_up &= !caught_up;
         Some(UplinkMessage {
             entries,
             taken: self.taken,
@@ -156,30 +153,18 @@ impl Outgoing {
     }
 
     fn take_entries(&mut self) -> Vec<UplinkEntry> {
-        if self.queue_bytes <= MESSAGE_BYTES && self.queue.len() <= MESSAGE_ENTRIES {
-            self.queue_bytes = 0;
-            return std::mem::take(&mut self.queue).into();
+        if self.again.is_empty() {
+            return self.queue.take(MESSAGE_ENTRIES, MESSAGE_BYTES);
         }
         let mut bytes = 0;
-        let fitting = self.queue.iter().take(MESSAGE_ENTRIES).take_while(|entry| {
+        let fitting = self.again.iter().take(MESSAGE_ENTRIES).take_while(|entry| {
             bytes += cost_of(entry);
             bytes <= MESSAGE_BYTES
         });
         // A long entry goes alone.
-        let count = fitting.count().max(1).min(self.queue.len());
-        let entries: Vec<UplinkEntry> = self.queue.drain(..count).collect();
-        let taken: usize = entries.iter().map(cost_of).sum();
-        debug_assert!(
-            taken <= self.queue_bytes,
-            "each entry is counted as it comes and as it goes"
-        );
-        self.queue_bytes = self.queue_bytes.saturating_sub(taken);
-        entries
+        let count = fitting.count().max(1);
+        self.again.drain(..count).collect()
     }
-}
-
-fn cost_of(entry: &UplinkEntry) -> usize {
-    entry.entry.as_ref().map_or(0, cost)
 }
 
 /// The requests of one Attach stream. Ends when a newer stream begins.
