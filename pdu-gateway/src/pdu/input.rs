@@ -377,10 +377,13 @@ mod tests {
 
         assert_eq!(session.unfinished(), None);
         let _ = receive(&mut session, &pdu[..15]);
-        assert!(session.unfinished().is_some());
+        let first = session.unfinished().map(|it| (it.number, it.length));
+        assert_eq!(first, Some((0, pdu.len())));
         let _ = receive(&mut session, &pdu[15..]);
-        let _ = receive(&mut session, &pdu[..15]);
         assert_eq!(session.unfinished(), None);
+        let _ = receive(&mut session, &pdu[..3]);
+        let second = session.unfinished().map(|it| (it.number, it.length));
+        assert_eq!(second, Some((1, 0)), "its length is not known yet");
     }
 
     fn session() -> Session {
