@@ -58,8 +58,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// What it takes in the log, bytes.
-    fn cost(&self) -> usize {
+    /// What it takes, bytes.
+    pub fn cost(&self) -> usize {
         let payload = match self {
             Event::Envelope { pdu, .. } => of_pdu(pdu.len()),
             Event::StatusChanged { .. } | Event::DesktopLogin { .. } => 0,
@@ -149,12 +149,19 @@ impl EventLog {
         self.bytes
     }
 
-    /// Appends up to `max` events after position `after` to `out`.
+    /// Appends up to `max` events after position `after` to `out`: as many as take so many bytes, or
+    /// one that takes more.
     ///
     /// # Errors
     ///
     /// [`Gap`] if some of them are no longer held; nothing is appended then.
-    pub fn read(&self, after: u64, max: usize, out: &mut Vec<(u64, Event)>) -> Result<(), Gap> {
+    pub fn read(
+        &self,
+        after: u64,
+        max: usize,
+        max_bytes: usize,
+        out: &mut Vec<(u64, Event)>,
+    ) -> Result<(), Gap> {
         let tail = self.tail();
         if after < tail {
             return Err(Gap {
@@ -163,8 +170,14 @@ impl EventLog {
             });
         }
         let skip = (after - tail) as usize;
-        let some = self.events.iter().skip(skip).take(max).cloned();
-        out.extend((after + 1..).zip(some));
+        let mut bytes = 0;
+        for (position, event) in (after + 1..).zip(self.events.iter().skip(skip).take(max)) {
+            bytes += event.cost();
+            if bytes > max_bytes && position > after + 1 {
+                break;
+            }
+            out.push((position, event.clone()));
+        }
         Ok(())
     }
 }
@@ -195,7 +208,7 @@ mod tests {
         }
         let mut read = Vec::new();
 
-        log.read(1, 10, &mut read).unwrap();
+        log.read(1, 10, usize::MAX, &mut read).unwrap();
 
         assert_eq!(read, [(2, event(2)), (3, event(3))]);
     }
@@ -206,8 +219,8 @@ mod tests {
         log.push(event(1));
         let mut read = Vec::new();
 
-        log.read(1, 10, &mut read).unwrap();
-        log.read(5, 10, &mut read).unwrap();
+        log.read(1, 10, usize::MAX, &mut read).unwrap();
+        log.read(5, 10, usize::MAX, &mut read).unwrap();
 
         assert_eq!(read, []);
     }
@@ -220,10 +233,28 @@ mod tests {
         }
         let mut read = Vec::new();
 
-        assert_eq!(log.read(1, 10, &mut read), Err(Gap { from: 1, to: 3 }));
+        assert_eq!(
+            log.read(1, 10, usize::MAX, &mut read),
+            Err(Gap { from: 1, to: 3 })
+        );
         assert_eq!(read, []);
-        log.read(3, 10, &mut read).unwrap();
+        log.read(3, 10, usize::MAX, &mut read).unwrap();
         assert_eq!(read, [(4, event(4)), (5, event(5))]);
+    }
+
+    #[test]
+    fn a_reader_gets_no_more_bytes_than_it_asks_for_but_always_one_event() {
+        let mut log = log_of(8);
+        for user in 1..=4 {
+            log.push(event(user));
+        }
+        let mut read = Vec::new();
+
+        log.read(0, 10, 3 * event(1).cost(), &mut read).unwrap();
+        log.read(3, 10, 1, &mut read).unwrap();
+
+        let positions: Vec<_> = read.iter().map(|(position, _)| *position).collect();
+        assert_eq!(positions, [1, 2, 3, 4]);
     }
 
     #[test]

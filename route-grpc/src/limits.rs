@@ -1,8 +1,11 @@
 //! What a caller may ask for at most.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use tonic::codegen::http::Extensions;
 
 use crate::refusal::Refusal;
 
@@ -21,6 +24,17 @@ pub(crate) const MAX_ID_BYTES: usize = 128;
 /// Snapshots that are made or sent at the same time: each holds a table of all users.
 pub(crate) const SNAPSHOTS_AT_ONCE: usize = 8;
 
+/// Of those, how many one connection may have.
+const SNAPSHOTS_PER_CLIENT: usize = 2;
+
+/// Bytes of requests that one connection may have begun and not ended; more are refused. Room for
+/// some calls of the longest that are usual.
+const BEGUN_BYTES: usize = 16 << 20;
+
+/// Attach messages that one connection may have begun: that of a stream, and that of the one before
+/// it.
+const BEGUN_ATTACH: usize = 2;
+
 /// Refuses more than [`MAX_IDS`] ids.
 pub(crate) fn check_ids(ids: &[u32], field: &'static str) -> Result<(), Refusal> {
     if ids.len() > MAX_IDS {
@@ -28,6 +42,74 @@ pub(crate) fn check_ids(ids: &[u32], field: &'static str) -> Result<(), Refusal>
         return Err(Refusal::field(field, problem));
     }
     Ok(())
+}
+
+/// What one client may have at a time. A client is a connection; all clones are one.
+#[derive(Debug, Clone)]
+pub(crate) struct Share {
+    /// Snapshots of all users.
+    pub(crate) snapshots: Arc<Semaphore>,
+    /// Bytes of requests that have begun.
+    pub(crate) begun: Arc<Semaphore>,
+    /// Attach messages that have begun.
+    pub(crate) attach: Arc<Semaphore>,
+}
+
+impl Default for Share {
+    /// Of a new connection.
+    fn default() -> Self {
+        Self {
+            snapshots: Arc::new(Semaphore::new(SNAPSHOTS_PER_CLIENT)),
+            begun: Arc::new(Semaphore::new(BEGUN_BYTES)),
+            attach: Arc::new(Semaphore::new(BEGUN_ATTACH)),
+        }
+    }
+}
+
+impl Share {
+    /// That of whoever has sent a request.
+    pub(crate) fn of(request: &Extensions) -> Self {
+        request.get::<Self>().cloned().unwrap_or_default()
+    }
+
+    /// What a request of so many bytes has to have of [`Share::begun`]: all of it, if it is too
+    /// long for that.
+    pub(crate) fn begins(bytes: u32) -> u32 {
+        bytes.clamp(1, BEGUN_BYTES as u32)
+    }
+}
+
+/// Bytes that somebody holds, as a part of a sum. They leave it when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Weight {
+    sum: Arc<AtomicUsize>,
+    bytes: usize,
+}
+
+impl Weight {
+    /// None yet.
+    pub(crate) fn new(sum: &Arc<AtomicUsize>) -> Self {
+        let sum = Arc::clone(sum);
+        Self { sum, bytes: 0 }
+    }
+
+    /// So many from now on.
+    pub(crate) fn set(&mut self, bytes: usize) {
+        self.sum.fetch_add(bytes, Ordering::Relaxed);
+        self.sum.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = bytes;
+    }
+
+    /// More of them.
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.set(self.bytes + bytes);
+    }
+}
+
+impl Drop for Weight {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 /// Places of which there are so many: for connections, for long streams.

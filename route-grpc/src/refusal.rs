@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
     StreamLimit { limit: usize },
     /// Come back later: too many snapshots are being made.
     Busy,
+    /// Send fewer requests at a time, or shorter ones.
+    BegunLimit,
     /// Read faster.
     SlowConsumer { problem: String },
     /// Start from now, or with a snapshot.
@@ -102,6 +104,7 @@ impl Refusal {
             Self::Draining { retry } => (R::Draining, C::Unavailable, Some(*retry)),
             Self::StreamLimit { .. } => (R::StreamLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
             Self::Busy => (R::RateLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
+            Self::BegunLimit => (R::RateLimit, C::ResourceExhausted, Some(AT_ONCE)),
             Self::SlowConsumer { .. } => (R::SlowConsumer, C::ResourceExhausted, Some(AT_ONCE)),
             Self::PositionCompacted => (R::PositionCompacted, C::OutOfRange, None),
             Self::EpochChanged => (R::EpochChanged, C::OutOfRange, None),
@@ -127,6 +130,9 @@ impl fmt::Display for Refusal {
                 write!(f, "all {limit} streams of this node are in use")
             }
             Self::Busy => f.write_str("too many snapshots are being made"),
+            Self::BegunLimit => {
+                f.write_str("too much of other requests of this connection has come in part")
+            }
             Self::PositionCompacted => f.write_str("the log no longer holds this position"),
             Self::EpochChanged => f.write_str("this position is of an earlier life of the node"),
             Self::AttachSuperseded { gateway } => {
@@ -166,6 +172,11 @@ impl From<Refusal> for Status {
 /// The caller's time is over.
 pub(crate) fn deadline_exceeded() -> Status {
     Status::deadline_exceeded("the call took longer than its deadline")
+}
+
+/// A request comes too slowly.
+pub(crate) fn too_slow() -> Status {
+    Status::deadline_exceeded("less than 64 KiB of a request have come in 10 s")
 }
 
 /// The reason without the prefix that proto enums carry.

@@ -90,6 +90,10 @@ pub struct NodeSettings {
     /// publish
     #[arg(long, env = "TT_ROUTE_PDU_LIMIT", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "16MiB")]
     pub pdu_limit: usize,
+    /// Longest request to publish or to subscribe. Longer than the messages that services write, and
+    /// short enough for many to be in memory
+    #[arg(long, env = "TT_ROUTE_PUBLISH_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "1MiB")]
+    pub publish_bytes: usize,
     /// Events kept for subscribers that come back or fall behind
     #[arg(
         long,

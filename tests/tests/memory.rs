@@ -4,6 +4,8 @@
 //!
 //! 48 MiB each, unless `TT_MEMORY_MIB` says more. Figures by --nocapture.
 
+#[path = "memory/client.rs"]
+mod client;
 #[path = "memory/gateway.rs"]
 mod gateway;
 #[path = "memory/node.rs"]
@@ -43,14 +45,15 @@ async fn messages_that_wait_for_a_gateway() {
     node.holds("messages", sent, wanted()).await;
 }
 
-/// Each message comes alone, so each has a batch and a receipt of its own.
+/// Few messages come together, so there are many batches and receipts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn batches_that_are_not_confirmed() {
     let (mut node, mut sender) = one_is_away(&[]).await;
-    sender.in_batches_of(1);
+    sender.in_batches_of(4);
     node.measure_from_here().await;
     let sent = fill(&mut node, &mut sender, "gateways_queued_bytes").await;
-    node.holds("messages that came alone", sent, wanted()).await;
+    node.holds("messages in small batches", sent, wanted())
+        .await;
 }
 
 /// A claimed connection has closed while another one of its MsgServer lives.
@@ -131,13 +134,58 @@ async fn what_a_new_node_holds() {
         .await;
 }
 
+/// Requests to publish that do not end, six times as many as may begin on a connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_have_come_in_part() {
+    const OF_ONE: u64 = 16;
+    let mut node = Node::start(&flags(&[])).await;
+    node.measure_from_here().await;
+    let connections = wanted().div_ceil(OF_ONE << 20);
+    let mut begun = Vec::new();
+    for _ in 0..connections {
+        begun.push(client::begin(&node, 100).await);
+    }
+    let most = wanted() * 9 / 10;
+    node.comes_to("requests_unfinished_bytes", most).await;
+    let begun_in_part = connections * OF_ONE;
+    node.holds("requests in part", begun_in_part, most).await;
+    // None keeps the pace.
+    node.falls_to("requests_unfinished_bytes", 0).await;
+}
+
+/// Watches over all users by as many clients as may have one at a time, which do not read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn snapshots_that_are_not_read() {
+    const AT_ONCE: u64 = 8;
+    // Of a table, between 7/16 and 7/8 are in use.
+    const OF_USER: u64 = 16;
+    let users = u32::try_from(wanted() / AT_ONCE / OF_USER).expect("some million");
+    let (mut node, mut sender) = nodes(&[format!("--max-sessions-per-link={PLENTY}")]).await;
+    sender.list(1, 0..users).await;
+    sender.flush(false).await;
+    node.comes_to("users", users.into()).await;
+    node.measure_from_here().await;
+    let mut watches = Vec::new();
+    for _ in 0..AT_ONCE {
+        watches.push(client::watch(&node).await);
+    }
+    node.comes_to("streams_pending_bytes", wanted() / 2).await;
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    node.holds("snapshots", AT_ONCE * u64::from(users), wanted() / 2)
+        .await;
+    // The next one gets a place.
+    let mut next = client::watch(&node).await;
+    let first = next.message().await;
+    assert!(first.is_ok(), "{first:?}");
+}
+
 /// Fills with messages until this metric has come to what is wanted. Returns how many there are.
 async fn fill(node: &mut Node, sender: &mut Gateway, metric: &str) -> u64 {
     let mut sent = 0;
     let before = node.metric(metric).await;
     let mut level = before;
     while level < before + wanted() {
-        let some = if sent == 0 { 10_000 } else { 100_000 };
+        let some = if sent == 0 { 10_000 } else { 50_000 };
         for _ in 0..some {
             sender.message(1, READER, SHORT).await;
         }

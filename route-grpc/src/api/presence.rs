@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::api::status::user_status;
 use crate::api::watch::Watch;
 use crate::clock::Clock;
-use crate::limits::check_ids;
+use crate::limits::{Share, check_ids};
 use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -82,25 +82,38 @@ impl PresenceService for Presence {
         request: Request<WatchUserStatusRequest>,
     ) -> Result<Response<Self::WatchUserStatusStream>, Status> {
         let node = Arc::clone(&self.node);
-        let responses = watch_user_status(node, request.into_inner()).await?;
+        let share = Share::of(request.extensions());
+        let responses = watch(node, request.into_inner(), share).await?;
         Ok(Response::new(Box::pin(responses)))
     }
 }
 
-/// `WatchUserStatus`, for callers with and without a network between.
+/// `WatchUserStatus`, for a caller without a network between.
 pub async fn watch_user_status(
     node: Arc<Node>,
     request: WatchUserStatusRequest,
 ) -> Result<impl Stream<Item = Result<WatchUserStatusResponse, Status>> + Send, Status> {
-    let opened = open_watch(Arc::clone(&node), &request).await;
+    watch(node, request, Share::default()).await
+}
+
+async fn watch(
+    node: Arc<Node>,
+    request: WatchUserStatusRequest,
+    share: Share,
+) -> Result<impl Stream<Item = Result<WatchUserStatusResponse, Status>> + Send, Status> {
+    let opened = open_watch(Arc::clone(&node), &request, share).await;
     let counted = opened.inspect_err(|why| node.metrics.stream_refused(methods::WATCH, why));
     Ok(counted?.into_stream())
 }
 
-async fn open_watch(node: Arc<Node>, request: &WatchUserStatusRequest) -> Result<Watch, Refusal> {
+async fn open_watch(
+    node: Arc<Node>,
+    request: &WatchUserStatusRequest,
+    share: Share,
+) -> Result<Watch, Refusal> {
     check_ids(&request.user_ids, "user_ids")?;
     node.admit_call().await?;
-    Watch::open(node, request)
+    Watch::open(node, request, share)
 }
 
 fn with_sessions(core: View<'_>, clock: &Clock, user: UserId) -> UserStatus {

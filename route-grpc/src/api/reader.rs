@@ -6,17 +6,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_core::Event;
+use route_core::{Event, Gap};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::Place;
+use crate::limits::{Place, Weight};
 use crate::node::Node;
 use crate::refusal::{DRAIN_RETRY, Refusal};
 
 /// Events that are read under one lock of the log.
 const PAGE: usize = 256;
+
+/// Bytes that these take, unless one event alone takes more: a reader that stands still keeps them.
+const PAGE_BYTES: usize = 256 << 10;
 
 /// A stream on which nothing was sent for this long gets a watermark.
 const WATERMARK: Duration = Duration::from_secs(10);
@@ -49,6 +52,8 @@ pub(crate) struct Reader {
     opened: Instant,
     quiet_since: Instant,
     leave_at: Instant,
+    /// What waits for whoever reads the stream.
+    pending: Weight,
     /// The drain has begun, and `leave_at` says so.
     leaving: bool,
     _place: Place,
@@ -74,10 +79,27 @@ impl Reader {
             opened: now,
             quiet_since: now,
             leave_at: now + age,
+            pending: Weight::new(&node.pending),
             leaving: false,
             _place: place,
             node,
         })
+    }
+
+    fn read_page(&mut self) -> Result<(), Gap> {
+        let page = &mut self.page;
+        self.node.log.read(self.after, PAGE, PAGE_BYTES, page)
+    }
+
+    /// The last turn's events have become answers, of which each takes so much beside its event.
+    pub(crate) fn answered(&mut self, answers: usize, each: usize) {
+        let events = self.page.iter().map(|(_, event)| event.cost());
+        let bytes = match answers {
+            0 => 0,
+            _ => events.sum::<usize>() + answers * each,
+        };
+        self.pending.set(bytes);
+        self.page = Vec::new();
     }
 
     /// The node it reads from.
@@ -129,7 +151,7 @@ impl Reader {
             }
             self.head.borrow_and_update();
             self.page.clear();
-            if let Err(gap) = self.node.log.read(self.after, PAGE, &mut self.page) {
+            if let Err(gap) = self.read_page() {
                 self.after = gap.to;
                 return Turn::Gap {
                     from: gap.from,

@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use route_core::{Event, Gap, Status, Summary, UserId, View};
 use route_proto::v1::UserStatus;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::api::status::user_status;
+use crate::limits::{Share, Weight};
 use crate::node::Node;
 use crate::refusal::Refusal;
 
@@ -30,8 +31,9 @@ const ATTEMPTS: usize = 5;
 /// How long a reader waits for its turn to have a snapshot made.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// How long a reader may take to read one. Then it is taken away: it is large, and others wait.
-const READING_TIME: Duration = Duration::from_secs(60);
+/// How long a reader may take for one message of it. Then it is taken away: it is large, and others
+/// wait.
+const PART_TIME: Duration = Duration::from_secs(10);
 
 /// A snapshot that is being read.
 #[derive(Debug)]
@@ -46,21 +48,32 @@ pub(crate) struct Snapshot {
 #[derive(Debug)]
 struct Users {
     left: hash_map::IntoIter<u32, Summary>,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// When the reader got something last.
+    moved: Instant,
+    _weight: Weight,
+    _turn: Option<Turn>,
 }
 
+/// A place among the client's own snapshots, and one among all.
+type Turn = (OwnedSemaphorePermit, OwnedSemaphorePermit);
+
 impl Snapshot {
-    /// Of every user. Few are made at a time, for each holds a table of all users.
-    pub(crate) async fn of_everybody(node: &Node) -> Result<Self, Refusal> {
-        let permit = timeout(WAIT, Arc::clone(&node.snapshots).acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else {
+    /// Of every user. Few are made at a time, for each holds a table of all users; a client has no
+    /// more than its share of them.
+    pub(crate) async fn of_everybody(node: &Node, share: &Share) -> Result<Self, Refusal> {
+        let turn = async {
+            let own = Arc::clone(&share.snapshots).acquire_owned().await.ok()?;
+            let of_all = Arc::clone(&node.snapshots).acquire_owned().await.ok()?;
+            Some((own, of_all))
+        };
+        let Ok(Some(turn)) = timeout(WAIT, turn).await else {
             return Err(Refusal::Busy);
         };
         for _ in 0..ATTEMPTS {
             let Ok((seq, users)) = scan(node).await else {
                 continue;
             };
-            let mut snapshot = Self::new(seq, users, Some(permit));
+            let mut snapshot = Self::new(node, seq, users, Some(turn));
             snapshot.take_away_in_time(node);
             return Ok(snapshot);
         }
@@ -76,7 +89,7 @@ impl Snapshot {
             }
             (position.seq, users)
         });
-        Self::new(seq, users, None)
+        Self::new(node, seq, users, None)
     }
 
     /// The next users; none when all have been read.
@@ -87,14 +100,19 @@ impl Snapshot {
                 problem: "the snapshot was not read in time".to_owned(),
             });
         };
+        users.moved = Instant::now();
         let part = users.left.by_ref().take(USERS_PER_PART);
         Ok(part.map(|(id, summary)| user_status(id, summary)).collect())
     }
 
-    fn new(seq: u64, users: HashMap<u32, Summary>, permit: Option<OwnedSemaphorePermit>) -> Self {
+    fn new(node: &Node, seq: u64, users: HashMap<u32, Summary>, turn: Option<Turn>) -> Self {
+        let mut weight = Weight::new(&node.pending);
+        weight.set(users.allocation_size());
         let users = Users {
             left: users.into_iter(),
-            _permit: permit,
+            moved: Instant::now(),
+            _weight: weight,
+            _turn: turn,
         };
         Self {
             seq,
@@ -113,9 +131,19 @@ impl Snapshot {
             tokio::select! {
                 () = read.cancelled() => {}
                 () = over.cancelled() => {}
-                () = tokio::time::sleep(READING_TIME) => { users.lock().take(); }
+                () = stands_still(&users) => { users.lock().take(); }
             }
         });
+    }
+}
+
+/// Returns when the reader has got nothing for too long.
+async fn stands_still(users: &Mutex<Option<Users>>) {
+    let due = || Some(users.lock().as_ref()?.moved + PART_TIME);
+    while let Some(until) = due()
+        && until > Instant::now()
+    {
+        tokio::time::sleep_until(until).await;
     }
 }
 
@@ -137,7 +165,7 @@ async fn scan(node: &Node) -> Result<(u64, HashMap<u32, Summary>), Gap> {
     let mut changed = HashSet::new();
     let mut page = Vec::with_capacity(AT_ONCE);
     loop {
-        node.log.read(after, AT_ONCE, &mut page)?;
+        node.log.read(after, AT_ONCE, usize::MAX, &mut page)?;
         let Some((last, _)) = page.last() else { break };
         after = *last;
         changed.extend(page.drain(..).filter_map(whose_status));
@@ -145,7 +173,7 @@ async fn scan(node: &Node) -> Result<(u64, HashMap<u32, Summary>), Gap> {
     }
 
     node.look(|core, position| {
-        node.log.read(after, usize::MAX, &mut page)?;
+        node.log.read(after, usize::MAX, usize::MAX, &mut page)?;
         changed.extend(page.drain(..).filter_map(whose_status));
         for &user in &changed {
             put(core, user, &mut users);
@@ -167,4 +195,35 @@ fn put(core: View<'_>, user: UserId, users: &mut HashMap<u32, Summary>) {
         Status::Offline => users.remove(&user.0),
         Status::Online | Status::Away => users.insert(user.0, summary),
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::global::meter;
+    use route_runtime::shutdown::Shutdown;
+
+    use super::*;
+    use crate::settings::NodeSettings;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_has_its_share_and_what_it_does_not_read_is_taken_away() {
+        let shutdown = Shutdown::new(Duration::from_secs(1));
+        let node = Node::start(NodeSettings::default(), &meter("test"), shutdown);
+        let (client, other) = (Share::default(), Share::default());
+        let started = Instant::now();
+        let mut unread = Vec::new();
+        for _ in 0..2 {
+            let snapshot = Snapshot::of_everybody(&node, &client).await;
+            unread.push(snapshot.expect("it has its share"));
+        }
+        let of_other = Snapshot::of_everybody(&node, &other).await;
+        assert!(of_other.is_ok() && started.elapsed() == Duration::ZERO);
+
+        let third = Snapshot::of_everybody(&node, &client).await;
+
+        assert!(third.is_ok());
+        assert_eq!(started.elapsed(), PART_TIME);
+        let refused = unread[0].next_part().expect_err("its time is up");
+        assert!(matches!(refused, Refusal::SlowConsumer { .. }));
+    }
 }

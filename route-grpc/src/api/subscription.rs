@@ -37,6 +37,9 @@ enum Next {
 
 type Page = Vec<Result<SubscribeResponse, Status>>;
 
+/// What an answer takes beside its event: itself, and its position.
+const ANSWER_BYTES: usize = size_of::<Result<SubscribeResponse, Status>>() + 64;
+
 impl Subscription {
     /// A stream for this request, whose ids have been checked.
     pub(crate) fn open(node: Arc<Node>, request: &SubscribeRequest) -> Result<Self, Refusal> {
@@ -94,6 +97,7 @@ impl Subscription {
                         .filter_map(|(seq, event)| Some((*seq, self.filter.pass(dialects, event)?)))
                         .map(|(seq, event)| Ok(self.at(seq, Message::Event(event))))
                         .collect();
+                    self.reader.answered(page.len(), ANSWER_BYTES);
                     if !page.is_empty() {
                         return page;
                     }

@@ -16,6 +16,7 @@ use crate::api::reader::{Reader, Turn};
 use crate::api::resume::{self, Start};
 use crate::api::snapshot::Snapshot;
 use crate::api::status::{change_reason, user_status};
+use crate::limits::Share;
 use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -24,6 +25,7 @@ use crate::refusal::Refusal;
 #[derive(Debug)]
 pub(crate) struct Watch {
     reader: Reader,
+    share: Share,
     /// None: everybody.
     users: Option<HashSet<u32>>,
     next: Next,
@@ -42,9 +44,16 @@ enum Next {
 
 type Page = Vec<Result<WatchUserStatusResponse, Status>>;
 
+/// What an answer takes beside its event: itself, and its position.
+const ANSWER_BYTES: usize = size_of::<Result<WatchUserStatusResponse, Status>>() + 64;
+
 impl Watch {
     /// A stream for this request, whose ids have been checked.
-    pub(crate) fn open(node: Arc<Node>, request: &WatchUserStatusRequest) -> Result<Self, Refusal> {
+    pub(crate) fn open(
+        node: Arc<Node>,
+        request: &WatchUserStatusRequest,
+        share: Share,
+    ) -> Result<Self, Refusal> {
         let start = resume::start(&node, &request.resume_position, request.on_gap())?;
         let mut reader = Reader::open(node, methods::WATCH)?;
         let next = match start {
@@ -58,6 +67,7 @@ impl Watch {
         let users = request.user_ids.iter().copied().collect::<HashSet<_>>();
         Ok(Self {
             reader,
+            share,
             users: (!users.is_empty()).then_some(users),
             next,
         })
@@ -94,7 +104,7 @@ impl Watch {
     async fn begin_snapshot(&mut self) -> Page {
         let snapshot = match &self.users {
             Some(users) => Ok(Snapshot::of(self.reader.node(), users)),
-            None => Snapshot::of_everybody(self.reader.node()).await,
+            None => Snapshot::of_everybody(self.reader.node(), &self.share).await,
         };
         match snapshot {
             Ok(snapshot) => {
@@ -131,6 +141,7 @@ impl Watch {
                     let page: Page = changes
                         .filter_map(|(seq, event)| self.change(*seq, event).map(Ok))
                         .collect();
+                    self.reader.answered(page.len(), ANSWER_BYTES);
                     if !page.is_empty() {
                         return page;
                     }

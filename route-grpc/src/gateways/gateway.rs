@@ -14,7 +14,7 @@ use super::reach::{Event, Pulse, Reach};
 use super::{GatewayLimits, check};
 use crate::dialects::Spoken;
 use crate::gateways::clock_offset::ClockOffset;
-use crate::gateways::ingest::OpenQuery;
+use crate::gateways::ingest::OpenQueries;
 use crate::gateways::queue::{Queue, Retention};
 use crate::gateways::replays::Replays;
 use crate::gateways::sequences::{Progress, Sequences};
@@ -45,7 +45,7 @@ pub(crate) struct Gateway {
     /// that has had its effects.
     pub(super) seen_before: HashMap<u64, u64>,
     /// Its queries that wait until it has caught up.
-    pub(crate) waiting_queries: Vec<OpenQuery>,
+    pub(crate) waiting_queries: OpenQueries,
     /// How many entries of its queue it has taken.
     pub(super) taken: u64,
     /// Longest PDU that it may send up, bytes.
@@ -86,7 +86,7 @@ impl Gateway {
             queue,
             retention,
             seen_before,
-            waiting_queries: Vec::new(),
+            waiting_queries: OpenQueries::default(),
             taken: 0,
             pdu_limit: limits.pdu_limit,
             cut_off_at: None,
@@ -104,7 +104,7 @@ impl Gateway {
         self.pulse = Pulse::default();
         self.queue.open_stream(hello.attempt);
         self.replays = Replays::default();
-        self.waiting_queries = Vec::new();
+        self.waiting_queries = OpenQueries::default();
         self.sequences.resume();
         let confirmed = self.sequences.confirmed();
         self.confirm(&confirmed);

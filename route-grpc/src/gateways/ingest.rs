@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use route_core::memory::allocated;
 use route_core::{
     Audience, Change, CloseReason, Command, Effect, LinkError, LinkId, ListEntry, Peer, Restored,
     TableEntry, Transaction, UserId,
@@ -49,6 +50,33 @@ pub(crate) struct Effects {
     pub(crate) bytes: usize,
 }
 
+/// Queries whose answers have to wait.
+#[derive(Debug, Default)]
+pub(crate) struct OpenQueries {
+    all: Vec<OpenQuery>,
+    bytes: usize,
+}
+
+impl OpenQueries {
+    fn push(&mut self, open: OpenQuery) {
+        let query = &open.query;
+        self.bytes += size_of::<OpenQuery>()
+            + allocated(query.user_ids.capacity() * size_of::<u32>())
+            + allocated(query.traceparent.capacity());
+        self.all.push(open);
+    }
+
+    /// In order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &OpenQuery> {
+        self.all.iter()
+    }
+
+    /// What they take.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 /// A query whose answer has to wait.
 #[derive(Debug)]
 pub(crate) struct OpenQuery {
@@ -66,7 +94,7 @@ pub(crate) fn apply(
     incarnation: u64,
     gateway: &mut Gateway,
     entries: Vec<UplinkEntry>,
-    later: Option<&mut Vec<OpenQuery>>,
+    later: Option<&mut OpenQueries>,
     traced: &mut Traced,
 ) -> (Effects, Result<(), Refusal>) {
     let mut batch = Batch {
@@ -102,7 +130,7 @@ struct Batch<'a, 'c> {
     core: &'a mut Transaction<'c>,
     now: Duration,
     gateway: &'a mut Gateway,
-    later: Option<&'a mut Vec<OpenQuery>>,
+    later: Option<&'a mut OpenQueries>,
     traced: &'a mut Traced,
     effects: Effects,
     /// Of the present entry.

@@ -238,6 +238,11 @@ impl Gateways {
         self.lines.take(now, &host, 1)
     }
 
+    /// What may wait for one gateway, bytes.
+    pub(crate) fn queue_bytes(&self) -> usize {
+        self.limits.queue_bytes
+    }
+
     /// How many links a gateway has.
     pub(crate) fn open_links(&self, incarnation: u64) -> Option<usize> {
         let gateway = self.by_incarnation.get(&incarnation)?;
@@ -413,7 +418,7 @@ impl Gateways {
             }
             census.silent += u64::from(gateway.reach() == Reach::Silent);
             let counts = gateway.queue.counts();
-            census.queued_bytes += counts.bytes as u64;
+            census.queued_bytes += (counts.bytes + gateway.waiting_queries.bytes()) as u64;
             census.resent += counts.resent;
             census.dropped += counts.dropped;
         }

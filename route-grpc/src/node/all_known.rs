@@ -7,6 +7,7 @@ use route_core::{Change, Effect, LinkId};
 use super::Node;
 use super::transaction::Transaction;
 use crate::cold_start::ColdStart;
+use crate::gateways::ingest::OpenQueries;
 
 /// All links are known, or there is no use in waiting: what was held is applied, in order. An earlier node may have told
 /// MsgServers of it, or of a part of it, so they are told, once, how things are in the end. Queries are answered last,
@@ -27,7 +28,7 @@ pub(super) fn end_cold_start(
         "all links are known"
     );
     claim_early(&mut routing.core, &cold_start.claims());
-    let mut queries = Vec::new();
+    let mut queries = OpenQueries::default();
     routing.core.postpone_notices();
     for (gateway, entries) in cold_start.into_held() {
         let (effects, result) = routing.apply(now, gateway, entries, Some(&mut queries));

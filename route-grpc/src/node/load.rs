@@ -1,5 +1,7 @@
 //! How much a node keeps at the moment: what simulations check its bounds against.
 
+use std::sync::atomic::Ordering;
+
 use route_core::Stats;
 
 use super::Node;
@@ -30,6 +32,10 @@ pub struct Load {
     pub(crate) cold_start_held: usize,
     /// What these take.
     pub(crate) cold_start_bytes: usize,
+    /// What waits for those who read streams, bytes.
+    pub(crate) pending: usize,
+    /// Requests that have not come completely, bytes.
+    pub(crate) unfinished: usize,
     /// Open gRPC connections.
     pub(crate) connections: usize,
     /// Open watch and subscribe streams.
@@ -53,6 +59,8 @@ impl Load {
             confirmation_bytes: routing.confirmations.memory(),
             cold_start_bytes: cold_start.map_or(0, ColdStart::memory),
             cold_start_held: cold_start.map_or(0, ColdStart::entries),
+            pending: node.pending.load(Ordering::Relaxed),
+            unfinished: node.unfinished.load(Ordering::Relaxed),
             connections: node.connections.in_use(),
             streams: node.streams.in_use(),
         }

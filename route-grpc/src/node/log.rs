@@ -20,14 +20,16 @@ impl Log {
         }
     }
 
-    /// Reads events after `after`: up to `max` are appended to `out`.
+    /// Reads events after `after`: up to `max`, and no more bytes than that unless there is one event
+    /// of more, are appended to `out`.
     pub(crate) fn read(
         &self,
         after: u64,
         max: usize,
+        max_bytes: usize,
         out: &mut Vec<(u64, Event)>,
     ) -> Result<(), Gap> {
-        self.events.lock().read(after, max, out)
+        self.events.lock().read(after, max, max_bytes, out)
     }
 
     /// The newest event, and the oldest position after which everything is still held.

@@ -20,7 +20,7 @@ mod transaction;
 mod transitions;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
@@ -60,6 +60,10 @@ pub struct Node {
     /// For gRPC connections.
     pub(crate) connections: Places,
     pub(crate) snapshots: Arc<Semaphore>,
+    /// Bytes that wait for those who read streams.
+    pub(crate) pending: Arc<AtomicUsize>,
+    /// Bytes of requests that have not come completely.
+    pub(crate) unfinished: Arc<AtomicUsize>,
     pub(crate) log: Log,
     /// What MsgServers speak.
     pub(crate) dialects: Dialects,
@@ -98,6 +102,8 @@ impl Node {
             streams: Places::new(settings.max_streams),
             connections: Places::new(settings.max_grpc_connections),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
+            pending: Arc::default(),
+            unfinished: Arc::default(),
             metrics: Metrics::new(meter),
             refusals: Refusals::default(),
             gateways_changed: Notify::new(),

@@ -17,7 +17,7 @@ struct Instrument {
 }
 
 /// What is so at the moment.
-const LEVELS: [Instrument; 19] = [
+const LEVELS: [Instrument; 21] = [
     Instrument {
         name: "teamtalk.route.gateways.attached",
         unit: "{gateway}",
@@ -125,6 +125,18 @@ const LEVELS: [Instrument; 19] = [
         unit: "{connection}",
         text: "Open gRPC connections",
         read: |load| load.connections as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.streams.pending",
+        unit: "By",
+        text: "Memory for snapshots and events that readers of streams have not taken",
+        read: |load| load.pending as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.requests.unfinished",
+        unit: "By",
+        text: "Requests over gRPC that have come in part",
+        read: |load| load.unfinished as u64,
     },
     Instrument {
         name: "teamtalk.route.streams.open",

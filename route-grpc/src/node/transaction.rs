@@ -11,7 +11,7 @@ use crate::cold_start::ColdStart;
 use crate::gateways::Gateways;
 use crate::gateways::clock_offset::ClockOffset;
 use crate::gateways::confirmations::{Batch, Confirmations};
-use crate::gateways::ingest::{self, Effects, OpenQuery};
+use crate::gateways::ingest::{self, Effects, OpenQueries};
 use crate::gateways::queue::HeldRun;
 use crate::gateways::reach::Parting;
 use crate::gateways::wire::read_run;
@@ -51,7 +51,7 @@ impl Transaction<'_> {
         now: Duration,
         incarnation: u64,
         entries: Vec<UplinkEntry>,
-        later: Option<&mut Vec<OpenQuery>>,
+        later: Option<&mut OpenQueries>,
     ) -> (Effects, Result<(), Refusal>) {
         let Some(gateway) = self.gateways.get_mut(incarnation) else {
             return (Effects::default(), Ok(()));
@@ -89,9 +89,13 @@ impl Transaction<'_> {
     ) -> (Effects, Result<(), Refusal>) {
         let mut queries = match self.gateways.get_mut(incarnation) {
             Some(gateway) => std::mem::take(&mut gateway.waiting_queries),
-            None => Vec::new(),
+            None => OpenQueries::default(),
         };
-        let applied = self.apply(now, incarnation, entries, Some(&mut queries));
+        let mut applied = self.apply(now, incarnation, entries, Some(&mut queries));
+        if queries.bytes() > self.gateways.queue_bytes() {
+            let too_many = || Refusal::protocol("more queries than may wait for one gateway");
+            applied.1 = applied.1.and_then(|()| Err(too_many()));
+        }
         if caught_up {
             self.gateways.caught_up(now, incarnation);
             self.learn_reach(incarnation);
@@ -103,8 +107,8 @@ impl Transaction<'_> {
     }
 
     /// Answers queries as things are now.
-    pub(super) fn answer(&mut self, queries: &[OpenQuery]) {
-        for query in queries {
+    pub(super) fn answer(&mut self, queries: &OpenQueries) {
+        for query in queries.iter() {
             ingest::answer(&mut self.core, query, &mut self.traced);
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::verdicts::{Frames, Scope, Verdict};
 use crate::attach::Hangup;
-use crate::limits::Place;
+use crate::limits::{Place, Share};
 use crate::node::Node;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
@@ -28,6 +28,7 @@ const PREFACE_TIME: Duration = Duration::from_secs(10);
 pub(super) struct Connection<S> {
     stream: S,
     hangup: Hangup,
+    share: Share,
     preface: Option<Preface>,
     written: Frames,
     ends: Ends,
@@ -54,6 +55,7 @@ impl<S> Connection<S> {
         Self {
             stream,
             hangup: Hangup::of(peer),
+            share: Share::default(),
             preface: Some(Preface {
                 come: 0,
                 deadline: Box::pin(sleep(PREFACE_TIME)),
@@ -116,10 +118,11 @@ impl Ends {
 }
 
 impl<S> Connected for Connection<S> {
-    type ConnectInfo = Hangup;
+    /// The `intake` layer parts them.
+    type ConnectInfo = (Hangup, Share);
 
-    fn connect_info(&self) -> Hangup {
-        self.hangup.clone()
+    fn connect_info(&self) -> Self::ConnectInfo {
+        (self.hangup.clone(), self.share.clone())
     }
 }
 

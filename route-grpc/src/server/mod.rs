@@ -24,7 +24,7 @@ use crate::limits::MAX_REQUEST_BYTES;
 use crate::node::Node;
 pub use accept::Listener;
 use accept::incoming;
-use layers::{Codes, Deadline, Each, Measure, Trace};
+use layers::{Codes, Deadline, Each, Intake, Measure, Trace};
 use verdicts::Verdict;
 
 /// What may come on one connection before it is read: so many streams' worth.
@@ -70,9 +70,8 @@ pub async fn serve(
         .max_decoding_message_size(node.settings.attach_message_bytes());
     let presence = PresenceServiceServer::new(Presence::new(Arc::clone(&node)))
         .max_decoding_message_size(MAX_REQUEST_BYTES);
-    // What may be published may be asked for.
     let broadcast = BroadcastServiceServer::new(Broadcast::new(Arc::clone(&node)))
-        .max_decoding_message_size(node.settings.attach_message_bytes().max(MAX_REQUEST_BYTES));
+        .max_decoding_message_size(node.settings.publish_bytes);
     let drained = {
         let node = Arc::clone(&node);
         async move { node.drained().await }
@@ -100,6 +99,7 @@ pub async fn serve(
         .layer(Each(measure))
         .layer(Each(Codes))
         .layer(Each(Deadline))
+        .layer(Each(Intake(Arc::clone(&node))))
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         .add_service(reflection().build_v1alpha()?)

@@ -1,4 +1,4 @@
-//! A played gateway that sends as fast as it can, and takes nothing.
+//! A played gateway that sends as fast as it can, and takes what it is handed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,23 +8,27 @@ use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AttachHello, AttachRequest, AttachResponse, AudienceScope, Envelope, LinkClosed, LinkOpened,
     ReportedStatus, RoleReport, SessionList, SessionUpdate, Uplink, UplinkEntry, attach_request,
+    attach_response,
 };
 use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
 use tonic::Streaming;
 
 use crate::node::Node;
 
 /// Entries in one message.
 const BATCH: usize = 2048;
+/// Users in one part of a list.
+const PART: u32 = 10_000;
 /// A Windows client.
 const DESKTOP: u32 = 1;
 /// A message between two users.
-const MESSAGE: u32 = 0x0301;
+const MESSAGE: u16 = 0x0301;
 
-/// A stream, whose answers nobody reads.
+/// A stream. Its end is that of the gateway.
 pub(crate) struct Gateway {
     requests: mpsc::Sender<AttachRequest>,
-    answers: Streaming<AttachResponse>,
+    _takes: AbortOnDropHandle<()>,
     sequences: Vec<u64>,
     batch: Vec<UplinkEntry>,
     most: usize,
@@ -49,9 +53,10 @@ impl Gateway {
         let mut answers = client.attach(requested).await.expect("it is let in");
         let welcome = answers.get_mut().message().await;
         welcome.expect("it is well").expect("a welcome");
+        let takes = tokio::spawn(take(answers.into_inner(), requests.clone()));
         Self {
             requests,
-            answers: answers.into_inner(),
+            _takes: AbortOnDropHandle::new(takes),
             sequences: Vec::new(),
             batch: Vec::new(),
             most: BATCH,
@@ -86,15 +91,21 @@ impl Gateway {
         self.list(link, users).await;
     }
 
-    /// The link lists these users, one of each.
+    /// The link lists these users, one of each, in parts.
     pub(crate) async fn list(&mut self, link: usize, users: std::ops::Range<u32>) {
-        let list = SessionList {
-            client_types: vec![DESKTOP; users.len()],
-            statuses: vec![ReportedStatus::Online.into(); users.len()],
-            user_ids: users.collect(),
-            last: true,
-        };
-        self.tell(link, Entry::List(list)).await;
+        let mut first = users.start;
+        while first < users.end {
+            let next = users.end.min(first + PART);
+            let list = SessionList {
+                client_types: vec![DESKTOP; (first..next).len()],
+                statuses: vec![ReportedStatus::Online.into(); (first..next).len()],
+                user_ids: (first..next).collect(),
+                last: next == users.end,
+            };
+            self.tell(link, Entry::List(list)).await;
+            self.flush(false).await;
+            first = next;
+        }
     }
 
     /// A user of the link comes, or goes: notices for all other links.
@@ -114,10 +125,10 @@ impl Gateway {
     /// A message of so many bytes for a user.
     pub(crate) async fn message(&mut self, link: usize, user: u32, bytes: usize) {
         let envelope = Envelope {
-            command: MESSAGE,
+            command: MESSAGE.into(),
             scope: AudienceScope::Users.into(),
             user_ids: vec![user],
-            pdu: Bytes::from(vec![7; bytes]),
+            pdu: pdu(bytes),
             ..Envelope::default()
         };
         self.tell(link, Entry::Envelope(envelope)).await;
@@ -152,9 +163,32 @@ impl Gateway {
         };
         let frame = Some(attach_request::Frame::Uplink(uplink));
         let sent = self.requests.send(AttachRequest { frame }).await;
-        if sent.is_err() {
-            let end = self.answers.message().await;
-            panic!("the stream has ended: {end:?}");
-        }
+        sent.expect("the stream goes on");
     }
+}
+
+async fn take(mut answers: Streaming<AttachResponse>, requests: mpsc::Sender<AttachRequest>) {
+    while let Some(answer) = answers.message().await.expect("the stream goes on") {
+        let Some(attach_response::Frame::Downlink(downlink)) = answer.frame else {
+            continue;
+        };
+        let uplink = Uplink {
+            taken: downlink.number,
+            ..Uplink::default()
+        };
+        let frame = Some(attach_request::Frame::Uplink(uplink));
+        let sent = requests.send(AttachRequest { frame }).await;
+        sent.expect("the stream goes on");
+    }
+}
+
+/// A PDU of so many bytes.
+fn pdu(bytes: usize) -> Bytes {
+    let length = u32::try_from(bytes).expect("a short one");
+    let mut pdu = length.to_be_bytes().to_vec();
+    for word in [1, 0, 3, MESSAGE, 0, 0] {
+        pdu.extend_from_slice(&word.to_be_bytes());
+    }
+    pdu.resize(bytes, 7);
+    pdu.into()
 }

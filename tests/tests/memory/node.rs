@@ -94,6 +94,15 @@ impl Node {
         }
     }
 
+    /// Waits until a metric has fallen to this value.
+    pub(crate) async fn falls_to(&self, name: &str, value: u64) {
+        let until = Instant::now() + LIMIT;
+        while self.metric(name).await > value {
+            assert!(Instant::now() < until, "{name} does not fall to {value}");
+            sleep(POLL).await;
+        }
+    }
+
     /// It has counted at least `least` bytes more, and has grown by about as much. `entries` is how
     /// many things it holds.
     pub(crate) async fn holds(&self, what: &str, entries: u64, least: u64) {

@@ -6,9 +6,11 @@
 //! | `measure` | how long it took, and with which code it ended |
 //! | `codes` | gRPC's usual code where tonic has another |
 //! | `deadline` | ends a call whose caller waits no longer |
+//! | `intake` | lets requests come in as fast as they must, and no more of a client than its share |
 
 mod codes;
 mod deadline;
+mod intake;
 mod measure;
 mod trace;
 
@@ -21,6 +23,7 @@ use tower::{Layer, Service};
 
 pub(super) use codes::Codes;
 pub(super) use deadline::Deadline;
+pub(super) use intake::Intake;
 pub(super) use measure::Measure;
 pub(super) use trace::Trace;
 
