@@ -20,11 +20,11 @@ DOCKERFILE = ROOT / "Dockerfile"
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
-TESTS_WITH_VARIABLES = ["src/deployment/process.rs", "tests/hostile/noise.rs", "tests/interruptions/stops.rs"]
+TESTS_WITH_VARIABLES = ["src/deployment/process.rs", "tests/hostile/noise.rs", "tests/interruptions/stops.rs", "tests/memory.rs"]
 
 # Of other people's programs, and of scripts.
 FOREIGN_FLAGS = set(
-    "test workspace check nocapture namespace create-namespace replicas set set-file set-string reuse-values reset-then-reuse-values previous tail prefix release locked target bins now build-arg help version logs atomic for timeout".split()
+    "test workspace check nocapture namespace create-namespace replicas set set-file set-string reuse-values reset-then-reuse-values previous tail prefix release locked target bins now build-arg help version logs atomic for timeout test-threads long".split()
 )
 
 
