@@ -48,6 +48,8 @@ pub(crate) struct Gateway {
     pub(crate) waiting_queries: OpenQueries,
     /// How many entries of its queue it has taken.
     pub(super) taken: u64,
+    /// Number of the last Downlink that it has taken. One that only sends gets no entries.
+    last_taken: u64,
     /// Longest PDU that it may send up, bytes.
     pub(super) pdu_limit: usize,
     /// How many entries it had taken when it was cut off last.
@@ -88,6 +90,7 @@ impl Gateway {
             seen_before,
             waiting_queries: OpenQueries::default(),
             taken: 0,
+            last_taken: 0,
             pdu_limit: limits.pdu_limit,
             cut_off_at: None,
             hello,
@@ -158,6 +161,7 @@ impl Gateway {
     pub(crate) fn take_over(&mut self, number: u64) {
         self.sequences.taken(number);
         self.taken = self.queue.taken(number);
+        self.last_taken = self.last_taken.max(number);
     }
 
     pub(super) fn confirm(&mut self, progress: &[Progress]) {
@@ -181,7 +185,7 @@ impl Gateway {
     /// nothing does.
     pub(super) fn idle(&mut self, now: Duration) -> Duration {
         let waits = self.queue.awaits_taking();
-        self.pulse.look(now, self.taken, waits)
+        self.pulse.look(now, self.last_taken, waits)
     }
 
     /// Whether it is to be cut off, because it takes nothing; from then on that is known. One in this process takes all.

@@ -130,14 +130,14 @@ impl Reach {
 /// For how long a gateway has taken nothing although something waits.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
-    /// How many entries it had taken when it was looked at last.
+    /// Which Downlink it had taken when it was looked at last.
     taken: u64,
     /// Since when that has not changed; none before the first look.
     since: Option<Duration>,
 }
 
 impl Pulse {
-    /// It has taken so many entries now; something waits, or not.
+    /// It has taken this Downlink now; something waits, or not.
     pub(super) fn look(&mut self, now: Duration, taken: u64, waits: bool) -> Duration {
         if !waits || taken != self.taken {
             (self.taken, self.since) = (taken, Some(now));

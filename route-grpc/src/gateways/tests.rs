@@ -142,6 +142,23 @@ fn one_that_takes_nothing_is_overdue_and_the_second_time_again() {
 }
 
 #[test]
+fn one_that_only_sends_and_takes_what_confirms_that_is_not_overdue() {
+    let mut gateways = attached(&[("a", 7, 1)]);
+    gateways.confirm(7, &[(1, 1)]);
+    hand_out(&mut gateways, 7, 1);
+
+    for second in 0..30 {
+        let now = NOW + Duration::from_secs(second);
+        // The next one is on its way when this one is taken.
+        gateways.confirm(7, &[(1, 2 + second)]);
+        hand_out(&mut gateways, 7, 1);
+        gateways.took(7, 1, 1 + second);
+        let gateway = gateways.get_mut(7).expect("it is there");
+        assert!(gateway.overdue(now).is_none(), "after {second} s");
+    }
+}
+
+#[test]
 fn who_is_gone_outranks_nobody() {
     let mut gateways = attached(&[("a", 7, 3)]);
     // Its clock was ahead when it started, and has been set right.

@@ -168,7 +168,8 @@ impl Gateway {
 }
 
 async fn take(mut answers: Streaming<AttachResponse>, requests: mpsc::Sender<AttachRequest>) {
-    while let Some(answer) = answers.message().await.expect("the stream goes on") {
+    // Whoever sends notices the end.
+    while let Ok(Some(answer)) = answers.message().await {
         let Some(attach_response::Frame::Downlink(downlink)) = answer.frame else {
             continue;
         };
@@ -177,8 +178,9 @@ async fn take(mut answers: Streaming<AttachResponse>, requests: mpsc::Sender<Att
             ..Uplink::default()
         };
         let frame = Some(attach_request::Frame::Uplink(uplink));
-        let sent = requests.send(AttachRequest { frame }).await;
-        sent.expect("the stream goes on");
+        if requests.send(AttachRequest { frame }).await.is_err() {
+            return;
+        }
     }
 }
 
