@@ -3,18 +3,25 @@
 //! One [`Shutdown`] per process, cloned into every task. A server task is spawned on its
 //! [tracker](Shutdown::tracker) and begins to end when [`draining`](Shutdown::draining) is
 //! cancelled; `main` awaits [`on_signal`](Shutdown::on_signal), then [`finish`](Shutdown::finish),
-//! and exits.
+//! and exits. A thread of its own ends the process if that does not happen, because the loop that
+//! runs all tasks stands.
 
 use std::future::pending;
-use std::io;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use std::{io, process, thread};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
+
+/// How much longer than its deadline a process may take, to say its last words.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// Exit code of a process that was ended because its loop stood.
+const STOOD: i32 = 70;
 
 /// The end of one process, in two steps: draining, finished. Clones share it.
 #[derive(Debug, Clone)]
@@ -82,6 +89,11 @@ impl Shutdown {
     /// Begins the drain at SIGTERM or SIGINT; also returns when it was begun otherwise. Until then and after, SIGHUP
     /// changes nothing.
     pub async fn on_signal(&self) {
+        let limit = self.inner.deadline + LAST_WORDS;
+        let watchdog = thread::Builder::new().name("watchdog".to_owned());
+        if let Err(error) = watchdog.spawn(move || watch(limit)) {
+            warn!(%error, "no thread that keeps the deadline");
+        }
         tokio::select! {
             () = self.inner.draining.cancelled() => return,
             () = received(SignalKind::terminate()) => info!(signal = "SIGTERM", "draining"),
@@ -107,6 +119,28 @@ impl Shutdown {
         }
         self.inner.finished.cancel();
         ended
+    }
+}
+
+/// Ends the process when that has been asked to end for so long.
+fn watch(limit: Duration) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            tokio::select! {
+                () = received(SignalKind::terminate()) => {}
+                () = received(SignalKind::interrupt()) => {}
+            }
+            tokio::time::sleep(limit).await;
+            error!(
+                ?limit,
+                "ending: the process was asked to, and did not in time"
+            );
+            process::exit(STOOD);
+        }),
+        Err(error) => warn!(%error, "no thread that keeps the deadline"),
     }
 }
 
@@ -136,6 +170,8 @@ async fn received(kind: SignalKind) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::BufRead as _;
+
     use super::*;
 
     const DEADLINE: Duration = Duration::from_secs(10);
@@ -178,5 +214,49 @@ mod tests {
 
         assert_eq!(shutdown.remaining(), DEADLINE * 3 / 4);
         shutdown.on_signal().await;
+    }
+
+    /// Says that this process is the one whose loop stands.
+    const STANDS: &str = "TT_TEST_LOOP_STANDS";
+
+    #[test]
+    fn a_process_whose_loop_stands_ends_all_the_same() {
+        if std::env::var_os(STANDS).is_some() {
+            stand();
+        }
+        let this = std::env::current_exe().unwrap();
+        let name = "shutdown::tests::a_process_whose_loop_stands_ends_all_the_same";
+        let mut child = process::Command::new(this)
+            .args([name, "--exact", "--nocapture"])
+            .env(STANDS, "1")
+            .stdout(process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = io::BufReader::new(child.stdout.take().unwrap()).lines();
+        lines.find(|line| line.as_ref().unwrap().contains("stands"));
+        let kill = process::Command::new("kill")
+            .arg(child.id().to_string())
+            .status();
+        assert!(kill.unwrap().success());
+
+        assert_eq!(child.wait().unwrap().code(), Some(STOOD));
+    }
+
+    fn stand() -> ! {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        runtime.unwrap().block_on(async {
+            let shutdown = Shutdown::new(Duration::from_millis(1));
+            tokio::spawn(async move { shutdown.on_signal().await });
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            #[allow(clippy::print_stdout, reason = "the parent waits for it")]
+            {
+                println!("the loop stands");
+            }
+            loop {
+                thread::sleep(Duration::from_secs(1));
+            }
+        })
     }
 }
