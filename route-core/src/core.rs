@@ -159,7 +159,7 @@ impl Transaction<'_> {
             Change::Role { claimed: false } => {}
             Change::Unreadable => {
                 core.presence.links[slot].reports();
-                core.presence.links.set_opaque(slot, true);
+                self.parts().unreadable(slot);
             }
             Change::Silence { silent } => self.parts().silence(slot, silent),
             Change::Closed { reason } => self.parts().close(slot, sequence, reason, effect),

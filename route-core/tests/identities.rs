@@ -871,3 +871,33 @@ fn a_msg_server_whose_address_changes_is_told_of_when_its_old_links_end_first() 
     assert!(!node.is_online(4) && node.is_online(1));
     assert_eq!(node.told_offline, [4]);
 }
+
+#[test]
+fn a_named_link_whose_list_does_not_come_is_not_deaf_for_ever() {
+    for unreadable in [false, true] {
+        let mut node = Node::with(FanOut::Broadcast);
+        let sender = with_sender(&mut node);
+        let named = (HERE, Some("msg-1"));
+        node.connects_as(1, named, true, &[1, 2]);
+        node.connects_as(2, named, false, &[1, 2]);
+        node.passes(5);
+        node.closes(1);
+        node.gives_back(1);
+        let (address, msg_server) = (SocketAddr::from((HERE, 4000)), named.1);
+        let peer = Peer {
+            address,
+            msg_server,
+        };
+        let restored = None;
+        node.does(3, Change::Opened { peer, restored });
+        node.claims(3);
+        assert_eq!(node.targets(sender, 1), [0; 0], "the seat holds it");
+        node.closes(2);
+        if unreadable {
+            node.does(3, Change::Unreadable);
+        } else {
+            node.passes(3);
+        }
+        assert_eq!(node.targets(sender, 1), [3], "unreadable: {unreadable}");
+    }
+}

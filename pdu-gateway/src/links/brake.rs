@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// A node that does not say that the link may go on is not waited for any longer than this.
+/// Nobody who does not say that the link may go on is waited for any longer than this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The brake of one link.
@@ -23,28 +23,37 @@ pub struct Brake {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Links here that take less than this one feeds them.
-    here: usize,
+    /// Links here that take less than this one feeds them. With several threads, the end of such a pause may come before
+    /// its beginning.
+    here: isize,
+    /// Until when they are waited for.
+    here_until: Duration,
     /// Until when the node wants a pause, for links elsewhere.
     node: Option<Duration>,
+    /// They have been waited for long enough.
+    is_late: bool,
     reader: Option<Waker>,
 }
 
 impl State {
     fn is_on(&self) -> bool {
-        self.here > 0 || self.node.is_some()
+        (self.here > 0 && !self.is_late) || self.node.is_some()
     }
 }
 
 impl Brake {
     /// A link here is fed too much by this one.
-    pub fn hold(&self) {
-        self.change(|state| state.here += 1);
+    pub fn hold(&self, now: Duration) {
+        self.change(|state| {
+            state.here += 1;
+            state.here_until = now + LONGEST_PAUSE;
+            state.is_late = false;
+        });
     }
 
     /// A link for which this one was held may be fed again.
     pub fn let_go(&self) {
-        self.change(|state| state.here = state.here.saturating_sub(1));
+        self.change(|state| state.here -= 1);
     }
 
     /// The node wants a pause, or its end.
@@ -55,7 +64,10 @@ impl Brake {
     /// Time has passed.
     pub fn tick(&self, now: Duration) {
         if self.is_on() {
-            self.change(|state| state.node = state.node.filter(|until| now < *until));
+            self.change(|state| {
+                state.node = state.node.filter(|until| now < *until);
+                state.is_late = now >= state.here_until;
+            });
         }
     }
 
@@ -104,8 +116,8 @@ mod tests {
         let brake = Brake::default();
         let woken = Arc::new(Woken::default());
 
-        brake.hold();
-        brake.hold();
+        brake.hold(Duration::ZERO);
+        brake.hold(Duration::ZERO);
         assert!(is_waiting(&brake, &woken));
         brake.let_go();
         assert!(is_waiting(&brake, &woken));
@@ -113,6 +125,20 @@ mod tests {
 
         assert_eq!(woken.0.load(Ordering::Relaxed), 1);
         assert!(!is_waiting(&brake, &woken));
+    }
+
+    #[test]
+    fn nobody_is_waited_for_any_longer_and_an_end_may_come_first() {
+        let brake = Brake::default();
+        brake.let_go();
+        brake.hold(Duration::ZERO);
+        assert!(!brake.is_on());
+
+        brake.hold(Duration::ZERO);
+        brake.tick(LONGEST_PAUSE / 2);
+        assert!(brake.is_on());
+        brake.tick(LONGEST_PAUSE);
+        assert!(!brake.is_on());
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! One bound over what all links hold: what waits to be written to them, and PDUs that have begun.
 //!
 //! Each link has bounds of its own, but thousands of them may fill at once. Above four fifths of the budget, those who
-//! feed a link with more than its share pause; close to the whole, the link that holds most is cut off.
+//! feed a link with more than its share pause; close to the whole, a link is cut off.
+
+use std::time::Duration;
+
+/// An unfinished PDU of less is not worth a connection, bytes.
+const SMALL: usize = 64 << 10;
 
 /// What a link holds, bytes of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +17,8 @@ pub struct Fill {
     pub queued: usize,
     /// What has come of an unfinished PDU.
     pub unfinished: usize,
+    /// For how long that has been unfinished.
+    pub since: Duration,
 }
 
 impl Fill {
@@ -37,8 +44,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// What is to be done when links hold so much, and `other` is held beside that: a link within its share of the
-    /// budget, an equal part, is left alone.
+    /// What is to be done when links hold so much, and `other` is held beside that. The PDU that has been unfinished for
+    /// longest goes first. Then the fullest queue; one within its share of the budget, an equal part, is left alone.
     pub fn judge(self, mut fills: Vec<Fill>, other: usize) -> Measures {
         let mut all = fills.iter().map(Fill::bytes).sum::<usize>() + other;
         let mut measures = Measures::default();
@@ -46,14 +53,17 @@ impl Budget {
             return measures;
         }
         let share = self.limit / fills.len().max(1);
-        fills.retain(|fill| fill.bytes() > share);
-        fills.sort_unstable_by_key(Fill::bytes);
+        fills.retain(|fill| fill.unfinished > SMALL || fill.queued > share);
+        fills.sort_unstable_by_key(|fill| {
+            let age = (fill.unfinished > SMALL).then_some(fill.since);
+            (age, fill.queued)
+        });
         while all >= self.limit / 20 * 19 {
-            let Some(fullest) = fills.pop() else {
+            let Some(first) = fills.pop() else {
                 break;
             };
-            all -= fullest.bytes();
-            measures.cut.push(fullest);
+            all -= first.bytes();
+            measures.cut.push(first);
         }
         let queues = fills.iter().filter(|fill| fill.queued > share);
         measures.press = queues.map(|fill| fill.link).collect();
@@ -65,38 +75,48 @@ impl Budget {
 mod tests {
     use super::*;
 
-    const BUDGET: Budget = Budget { limit: 1000 };
+    const BUDGET: Budget = Budget { limit: 10 << 20 };
+    const MIB: usize = 1 << 20;
 
     #[test]
     fn nothing_is_done_while_there_is_room() {
-        let fills = vec![queue(1, 700), queue(2, 50)];
-        assert_eq!(BUDGET.judge(fills, 49), Measures::default());
+        let fills = vec![queue(1, 7 * MIB), queue(2, MIB / 2)];
+        assert_eq!(BUDGET.judge(fills, MIB / 2 - 1), Measures::default());
     }
 
     #[test]
     fn those_who_feed_more_than_a_share_pause_first() {
-        let fills = vec![queue(1, 600), queue(2, 210), queue(3, 10), unfinished(4, 0)];
-        let measures = BUDGET.judge(fills, 0);
+        let fills = vec![queue(1, 6 * MIB), queue(2, 2 * MIB), queue(3, 10)];
+        let measures = BUDGET.judge(fills, MIB);
         assert_eq!((measures.press, measures.cut), (vec![1], vec![]));
     }
 
     #[test]
-    fn the_fullest_is_cut_off_and_only_as_many_as_have_to_be() {
+    fn what_has_been_unfinished_for_longest_goes_before_the_fullest_queue() {
         let fills = vec![
-            queue(1, 300),
-            unfinished(2, 400),
-            queue(3, 260),
-            queue(4, 10),
+            queue(1, 4 * MIB),
+            unfinished(2, 2 * MIB, 1),
+            unfinished(3, MIB, 9),
+            queue(4, 3 * MIB),
+            queue(5, MIB),
         ];
-        let measures = BUDGET.judge(fills, 0);
-        assert_eq!(measures.cut, [unfinished(2, 400)]);
-        assert_eq!(measures.press, [3, 1]);
+        let cut = |other| {
+            let cut = BUDGET.judge(fills.clone(), other).cut;
+            cut.iter().map(|fill| fill.link).collect::<Vec<_>>()
+        };
+        assert_eq!(cut(0), [3, 2]);
+        assert_eq!(cut(2 * MIB), [3, 2, 1]);
+        assert_eq!(
+            cut(20 * MIB),
+            [3, 2, 1, 4],
+            "one has no more than its share"
+        );
     }
 
     #[test]
     fn nobody_is_cut_off_for_what_others_hold() {
-        let fills = vec![queue(1, 100), queue(2, 90)];
-        assert_eq!(BUDGET.judge(fills, 5000), Measures::default());
+        let fills = vec![queue(1, MIB), unfinished(2, SMALL, 100)];
+        assert_eq!(BUDGET.judge(fills, 50 * MIB), Measures::default());
     }
 
     fn queue(link: u64, queued: usize) -> Fill {
@@ -104,14 +124,16 @@ mod tests {
             link,
             queued,
             unfinished: 0,
+            since: Duration::ZERO,
         }
     }
 
-    fn unfinished(link: u64, unfinished: usize) -> Fill {
+    fn unfinished(link: u64, unfinished: usize, seconds: u64) -> Fill {
         Fill {
             link,
             queued: 0,
             unfinished,
+            since: Duration::from_secs(seconds),
         }
     }
 }

@@ -138,7 +138,7 @@ impl<S: Socket> Connection<S> {
     fn log_end(&self, reason: CloseReason, shut: &Shut, unread: usize, was: Summary) {
         let why = match (reason, &self.reader.problem) {
             (CloseReason::BadFrame, Some(problem)) => Some(problem as &dyn fmt::Display),
-            (CloseReason::BadFrame, None) => Some(&"it did not end its first PDU in time" as _),
+            (CloseReason::BadFrame, None) => Some(&"it did not end a PDU in time" as _),
             (CloseReason::Idle, _) => Some(&"nothing came from it for too long" as _),
             (CloseReason::SlowReader, _) => Some(&"it does not take what it is sent" as _),
             (CloseReason::Requested, _) if self.gateway.uplink.is_attached() => {

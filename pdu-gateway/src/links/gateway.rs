@@ -127,7 +127,7 @@ impl Gateway {
             }
             Turn::Fed(by) if by.gateway == self.incarnation => {
                 if let Some(link) = self.links.get(by.number) {
-                    link.brake().hold();
+                    link.brake().hold(self.clock.now());
                 }
             }
             Turn::Fed(by) => self.uplink.pause(by, true),

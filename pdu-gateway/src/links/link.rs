@@ -228,7 +228,7 @@ impl Link {
         }
     }
 
-    /// Whether nothing has been heard for two heartbeats, if that is another answer than before. Once a second; asked by
+    /// Whether nothing has been heard for more than a heartbeat, if that is another answer than before. Once a second; asked by
     /// nobody else.
     pub fn turns_silent(&self, now: Duration, stopped: bool) -> Option<bool> {
         let held_up = stopped || self.is_held_up();
@@ -273,7 +273,10 @@ impl Link {
             outbox
                 .output
                 .push_own(|out| out.extend_from_slice(&settings.heartbeat));
-            outbox.pushed(now, wake);
+            let turn = outbox.pushed(now, wake);
+            if turn.is_some() {
+                return turn;
+            }
         }
         outbox.pressure.tick(now)
     }
@@ -405,13 +408,17 @@ impl Link {
         shut
     }
 
-    /// What it holds.
-    pub fn fill(&self) -> Fill {
-        Fill {
+    /// What it holds; `None` if it ends.
+    pub fn fill(&self, now: Duration) -> Option<Fill> {
+        let outbox = self.outbox.lock();
+        let ends = outbox.ending.is_some() || outbox.holds || outbox.shut.is_some();
+        let (unfinished, since) = self.hearing.unfinished(now);
+        (!ends).then_some(Fill {
             link: self.number,
-            queued: self.queued(),
-            unfinished: self.hearing.unfinished_bytes(),
-        }
+            queued: outbox.output.cost(),
+            unfinished,
+            since,
+        })
     }
 
     /// The budget of all links is nearly used up, much of it for this one: those who feed it should pause, if it reads.

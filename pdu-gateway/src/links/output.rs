@@ -23,6 +23,9 @@ const OWN_PIECE: usize = 64 << 10;
 /// So many small runs wait as they are. Beyond, they are packed: what is written at once costs nothing for that.
 const LOOSE: usize = 256;
 
+/// What a packed run takes beside its bytes, at least: what fitted into a queue is given back whole.
+const OF_PACKED: usize = 48;
+
 /// A queue that has had room for more items gives it back when it is empty.
 const ROOMY: usize = 4 * LOOSE;
 
@@ -280,7 +283,7 @@ pub struct GivenBack {
     limit: usize,
     /// In order, up to the limit.
     pub runs: Vec<DeliveryRun>,
-    /// What they take in memory.
+    /// What they took in the queue, packed.
     cost: usize,
     /// Deliveries beyond the limit.
     pub dropped: usize,
@@ -324,7 +327,7 @@ impl GivenBack {
 
     /// Takes a run with so many bytes of PDUs.
     fn keep(&mut self, (run, bytes): (DeliveryRun, usize)) {
-        let cost = bytes + size_of_val(&run) + allocated(size_of_val(&run.deliveries[..]));
+        let cost = bytes + OF_PACKED;
         // Once something is missing, nothing that comes later may take its place.
         if self.dropped > 0 || self.cost + cost > self.limit {
             self.dropped += run.deliveries.len();

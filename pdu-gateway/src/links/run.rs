@@ -18,14 +18,9 @@ use crate::trace::Arriving;
 /// Longest block that small PDUs are copied into, bytes: more gains nothing, and larger blocks cost the allocator.
 const BLOCK: usize = 64 << 10;
 
-/// PDUs of less are always copied into a block: a slice of its own costs more to write.
-const ALWAYS_COPY_BELOW: usize = 512;
-
-/// PDUs of less are copied if at least [`MANY_LINKS`] are written them: one copy is cheaper than that many slices.
-const COPY_FOR_MANY_BELOW: usize = 8 << 10;
-
-/// See [`COPY_FOR_MANY_BELOW`].
-const MANY_LINKS: usize = 3;
+/// PDUs of less are copied into a block. A slice of its own costs more to write, and keeps the whole message in memory
+/// of which it is a part.
+const COPY_BELOW: usize = 32 << 10;
 
 /// Room for a notice, bytes. One of an odd dialect may need more.
 const NOTICE: usize = 32;
@@ -62,22 +57,13 @@ struct Place {
 }
 
 impl Run {
-    /// Prepares what the node sent, for so many links here that speak this dialect. `None` if there is nothing in it.
-    pub fn prepare(run: DeliveryRun, links: usize, dialect: &Dialect) -> Option<Run> {
-        let copy_below = match links {
-            0..MANY_LINKS => ALWAYS_COPY_BELOW,
-            _ => COPY_FOR_MANY_BELOW,
-        };
+    /// Prepares what the node sent, for links that speak this dialect. `None` if there is nothing in it.
+    pub fn prepare(run: DeliveryRun, dialect: &Dialect) -> Option<Run> {
         let origin = run.origin.unwrap_or_default();
         // What comes from no gateway was published.
         let as_it_is = |pdu: &[u8]| origin.gateway != 0 || dialect.takes(pdu);
         let mut builder = Builder {
-            copy_below,
-            unseen: run
-                .deliveries
-                .iter()
-                .map(|delivery| copied(delivery, copy_below))
-                .sum(),
+            unseen: run.deliveries.iter().map(copied).sum(),
             ..Builder::default()
         };
         let (mut traced, mut read_at, mut made) = (Vec::new(), Vec::new(), Vec::new());
@@ -302,9 +288,9 @@ fn from<T: Clone>(first: usize, list: &[(usize, T)]) -> Box<[(usize, T)]> {
 }
 
 /// Bytes that a delivery will take in blocks, at most.
-fn copied(delivery: &Delivery, copy_below: usize) -> usize {
+fn copied(delivery: &Delivery) -> usize {
     match &delivery.payload {
-        Some(Payload::Pdu(pdu)) if pdu.len() >= copy_below => 0,
+        Some(Payload::Pdu(pdu)) if pdu.len() >= COPY_BELOW => 0,
         Some(Payload::Pdu(pdu)) => pdu.len(),
         Some(Payload::DesktopLogin(_) | Payload::Status(_)) | None => NOTICE,
     }
@@ -312,7 +298,6 @@ fn copied(delivery: &Delivery, copy_below: usize) -> usize {
 
 #[derive(Default)]
 struct Builder {
-    copy_below: usize,
     /// Bytes to be copied that are not in a block yet, so that a block is no longer than it has to be.
     unseen: usize,
     block: Vec<u8>,
@@ -324,7 +309,7 @@ impl Builder {
     /// Adds a PDU as it is. Returns its length.
     fn add(&mut self, pdu: Bytes) -> usize {
         let length = pdu.len();
-        if length >= self.copy_below {
+        if length >= COPY_BELOW {
             self.end_block();
             self.segments.push(pdu);
         } else {

@@ -17,6 +17,9 @@ const PRESSED_TICK: Duration = Duration::from_millis(100);
 /// How often it is looked how much all links hold: they may take in 50 MB meanwhile.
 const BUDGET_TICK: Duration = Duration::from_millis(100);
 
+/// When somebody was cut off, it is looked so much later whether that was enough.
+const AFTER_CUT: Duration = Duration::from_secs(1);
+
 /// When this process has not run for so long, what it has not read says nothing about MsgServers: readers come first.
 const STOPPED: Duration = Duration::from_secs(3);
 
@@ -27,6 +30,7 @@ pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
     let mut looks = interval_at(Instant::now() + BUDGET_TICK, BUDGET_TICK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = gateway.clock.now();
+    let mut cut_at = None;
     loop {
         let relief = Instant::now() + PRESSED_TICK;
         tokio::select! {
@@ -36,7 +40,7 @@ pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
                 last = now;
                 tick(&gateway, query_timeout, stopped);
             }
-            _ = looks.tick(), if gateway.budget.is_some() => keep_within_budget(&gateway),
+            _ = looks.tick(), if gateway.budget.is_some() => keep_within_budget(&gateway, &mut cut_at),
             () = sleep_until(relief), if gateway.is_pressed() => relieve(&gateway),
             // Looks again whether a link is congested.
             () = gateway.pressed.notified() => {}
@@ -69,13 +73,20 @@ fn tick(gateway: &Gateway, query_timeout: Duration, stopped: bool) {
     }
 }
 
-fn keep_within_budget(gateway: &Gateway) {
+/// `cut_at`: when somebody was cut off last. What that one held is given back, and gone when the node knows.
+fn keep_within_budget(gateway: &Gateway, cut_at: &mut Option<Duration>) {
     let Some(budget) = gateway.budget else {
         return;
     };
     let now = gateway.clock.now();
-    let fills = gateway.links.all().iter().map(|link| link.fill()).collect();
-    let measures = budget.judge(fills, gateway.uplink.backlog().bytes);
+    let links = gateway.links.all();
+    let fills = links.iter().filter_map(|link| link.fill(now)).collect();
+    let mut measures = budget.judge(fills, gateway.uplink.bytes());
+    if cut_at.is_some_and(|at| now < at + AFTER_CUT) {
+        measures.cut.clear();
+    } else if !measures.cut.is_empty() {
+        *cut_at = Some(now);
+    }
     for link in measures.press {
         let link = gateway.links.get(link);
         if let Some(turn) = link.and_then(|link| link.press(now)) {
@@ -93,9 +104,13 @@ fn keep_within_budget(gateway: &Gateway) {
             queued = fill.queued,
             unfinished = fill.unfinished,
             limit = budget.limit,
-            "cutting off the connection that holds most: --memory-limit is nearly reached"
+            "cutting off a connection for what it holds: --memory-limit is nearly reached"
         );
-        link.end(CloseReason::SlowReader);
+        let unfinished = fill.unfinished > fill.queued;
+        link.end(match unfinished {
+            true => CloseReason::BadFrame,
+            false => CloseReason::SlowReader,
+        });
     }
 }
 

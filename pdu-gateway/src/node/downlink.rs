@@ -108,7 +108,7 @@ impl Downlink {
         old_kick: Option<OldKick>,
     ) -> usize {
         let targets = std::mem::take(&mut run.targets);
-        let Some(run) = Run::prepare(run, targets.len(), &self.gateway.dialect) else {
+        let Some(run) = Run::prepare(run, &self.gateway.dialect) else {
             return 0;
         };
         let run = Arc::new(run.of_old_kick(old_kick));

@@ -94,6 +94,8 @@ pub struct Framer {
 pub struct Unfinished {
     /// Another one has another number.
     pub number: u64,
+    /// It is the first one of its connection.
+    pub is_first: bool,
     /// How long it will be, bytes; 0 until that is known.
     pub length: usize,
     /// What has come of it takes so many bytes of memory.
@@ -136,10 +138,11 @@ impl Framer {
     }
 
     /// The PDU that has begun and is not complete.
-    pub fn unfinished(&self) -> Option<Unfinished> {
+    pub fn unfinished(&self, is_first: bool) -> Option<Unfinished> {
         let length = self.partial.first_chunk().copied();
         (!self.partial.is_empty()).then(|| Unfinished {
             number: self.gathered,
+            is_first,
             length: length.map_or(0, |length| u32::from_be_bytes(length) as usize),
             bytes: self.partial.capacity(),
         })
@@ -339,7 +342,7 @@ mod tests {
 
             prop_assert_eq!(pdus, sent);
             prop_assert_eq!(error, None);
-            prop_assert_eq!(framer.unfinished(), None);
+            prop_assert_eq!(framer.unfinished(false), None);
         }
     }
 }

@@ -139,7 +139,7 @@ impl Session {
 
     /// The PDU that has begun and is not complete.
     pub fn unfinished(&self) -> Option<Unfinished> {
-        self.framer.unfinished()
+        self.framer.unfinished(!self.complete)
     }
 
     fn take(

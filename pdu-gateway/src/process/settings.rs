@@ -208,7 +208,8 @@ pub struct Settings {
     /// A MsgServer that takes nothing of what waits for it for so long is disconnected
     #[arg(long, env = "TT_GATEWAY_WRITE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "30s", help_heading = "MsgServers")]
     pub write_timeout: Duration,
-    /// A PDU has so long from its first byte to its last, and longer by --pdu-rate; a proxy's connection, as long to its header
+    /// A connection's first PDU has so long from its first byte to its last, a later one six times as long, and a long one longer
+    /// by --pdu-rate; a proxy's connection has as long to its header
     #[arg(long, env = "TT_GATEWAY_PDU_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "10s", help_heading = "MsgServers")]
     pub pdu_timeout: Duration,
     /// Bytes a second at which a long PDU has to come, at least

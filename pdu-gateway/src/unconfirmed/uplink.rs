@@ -79,6 +79,11 @@ impl Uplink {
         })
     }
 
+    /// What windows and open queries take, bytes.
+    pub fn bytes(&self) -> usize {
+        self.state.lock().bytes
+    }
+
     /// The gateway's clock, which entries refer to.
     pub fn clock(&self) -> Clock {
         self.clock

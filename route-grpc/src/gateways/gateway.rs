@@ -54,6 +54,8 @@ pub(crate) struct Gateway {
     pub(super) pdu_limit: usize,
     /// How many entries it had taken when it was cut off last.
     cut_off_at: Option<u64>,
+    /// The last Downlink that it has taken on its present stream.
+    last_taken: u64,
 }
 
 /// A gateway that takes nothing.
@@ -93,6 +95,7 @@ impl Gateway {
             last_taken: 0,
             pdu_limit: limits.pdu_limit,
             cut_off_at: None,
+            last_taken: 0,
             hello,
         }
     }
@@ -104,6 +107,7 @@ impl Gateway {
         self.clock.greeted(hello.clock_offset);
         self.stream_end = stream_end;
         self.taken = self.queue.taken(hello.taken);
+        self.last_taken = hello.taken;
         self.pulse = Pulse::default();
         self.queue.open_stream(hello.attempt);
         self.replays = Replays::default();
@@ -160,6 +164,9 @@ impl Gateway {
     /// Everything up to this Downlink was taken.
     pub(crate) fn take_over(&mut self, number: u64) {
         self.sequences.taken(number);
+        if number > self.last_taken {
+            (self.last_taken, self.cut_off_at) = (number, None);
+        }
         self.taken = self.queue.taken(number);
         self.last_taken = self.last_taken.max(number);
     }

@@ -13,8 +13,8 @@ use route_core::{
 use route_proto::attach::cost;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AudienceScope, CloseReason as WireReason, Envelope, LinkOpened, Returned, SessionList,
-    SessionState, SessionTable, SessionUpdate, StatusQuery, UplinkEntry,
+    AudienceScope, Envelope, LinkOpened, Returned, SessionList, SessionState, SessionTable,
+    SessionUpdate, StatusQuery, UplinkEntry,
 };
 
 use crate::clock::micros;
@@ -166,11 +166,8 @@ impl Batch<'_, '_> {
         };
         match entry {
             Entry::Opened(opened) => self.opened(link, sequence, &opened),
-            Entry::Closed(closed) => {
-                if WireReason::try_from(closed.reason).is_err() {
-                    let problem = format!("link {link}: {} is no reason", closed.reason);
-                    return Err(Refusal::field("entries.closed.reason", problem));
-                }
+            // Why it has closed, a newer gateway may say in a word that is not known here.
+            Entry::Closed(_) => {
                 self.effects.ended.push(number);
                 let reason = CloseReason::Peer;
                 self.change(link, sequence, Change::Closed { reason }, self.effect)

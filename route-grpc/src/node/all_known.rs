@@ -30,12 +30,17 @@ pub(super) fn end_cold_start(
     claim_early(&mut routing.core, &cold_start.claims());
     let mut queries = OpenQueries::default();
     routing.core.postpone_notices();
+    let mut refused = Vec::new();
     for (gateway, entries) in cold_start.into_held() {
+        if refused.contains(&gateway) {
+            continue;
+        }
         let (effects, result) = routing.apply(now, gateway, entries, Some(&mut queries));
         node.count(&effects);
         if let Err(refusal) = result {
             node.metrics.attach_refused(&refusal);
             routing.refuse(now, gateway, refusal);
+            refused.push(gateway);
             node.gateways_changed.notify_waiters();
         }
     }

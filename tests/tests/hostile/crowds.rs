@@ -28,7 +28,7 @@ async fn pdus_that_never_end(setup: Setup) {
     const COUNT: usize = 20;
     let flags = [
         "--memory-limit=32MiB",
-        "--pdu-timeout=5s",
+        "--pdu-timeout=1s",
         "--pdu-rate=4MiB",
     ];
     let siege = Siege::begin(setup, &flags).await;

@@ -8,6 +8,9 @@ use crate::pdu::frame::Unfinished;
 /// A heartbeat of a MsgServer, up to 6 s after what it has sent last, and some time.
 const SILENT: Duration = Duration::from_secs(7);
 
+/// Who has sent a whole PDU has so many times as long for the next ones: the C++ RouteServer waits for ever.
+const LATER: u32 = 6;
+
 /// What one link's reader has heard.
 #[derive(Debug)]
 pub(super) struct Hearing {
@@ -18,6 +21,7 @@ pub(super) struct Hearing {
     /// Which one, and how long it will be.
     unfinished_number: AtomicU64,
     unfinished_length: AtomicUsize,
+    unfinished_is_first: AtomicBool,
     /// What has come of it takes so many bytes of memory.
     unfinished_bytes: AtomicUsize,
     /// Its reader is held up by us: what is not read says nothing about the MsgServer.
@@ -34,6 +38,7 @@ impl Hearing {
             unfinished_since: AtomicU64::new(0),
             unfinished_number: AtomicU64::new(0),
             unfinished_length: AtomicUsize::new(0),
+            unfinished_is_first: AtomicBool::new(false),
             unfinished_bytes: AtomicUsize::new(0),
             held_up: AtomicBool::new(false),
             told_silent: AtomicBool::new(false),
@@ -50,6 +55,8 @@ impl Hearing {
             return;
         };
         self.unfinished_length.store(it.length, Ordering::Relaxed);
+        self.unfinished_is_first
+            .store(it.is_first, Ordering::Relaxed);
         let before = self.unfinished_number.swap(it.number, Ordering::Relaxed);
         if before != it.number || self.unfinished_since.load(Ordering::Relaxed) == 0 {
             let since = millis(now) + 1;
@@ -90,17 +97,23 @@ impl Hearing {
         (before != silent).then_some(silent)
     }
 
-    /// A PDU is not complete `within` this and what its length takes at this rate, in bytes a second.
+    /// A first PDU is not complete `within` this, or a later one within [`LATER`] times as long, and what its length takes
+    /// at this rate, in bytes a second.
     pub(super) fn drips(&self, now: Duration, within: Duration, rate: u32) -> bool {
         let since = self.unfinished_since.load(Ordering::Relaxed);
         let length = self.unfinished_length.load(Ordering::Relaxed);
+        let is_first = self.unfinished_is_first.load(Ordering::Relaxed);
+        let within = within * if is_first { 1 } else { LATER };
         let due = within + Duration::from_secs((length / rate.max(1) as usize) as u64);
         since != 0 && now.saturating_sub(Duration::from_millis(since - 1)) >= due
     }
 
-    /// What has come of an unfinished PDU takes so many bytes of memory.
-    pub(super) fn unfinished_bytes(&self) -> usize {
-        self.unfinished_bytes.load(Ordering::Relaxed)
+    /// What has come of an unfinished PDU takes so many bytes of memory, for so long.
+    pub(super) fn unfinished(&self, now: Duration) -> (usize, Duration) {
+        let since = self.unfinished_since.load(Ordering::Relaxed);
+        let since = Duration::from_millis(since.saturating_sub(1));
+        let bytes = self.unfinished_bytes.load(Ordering::Relaxed);
+        (bytes, now.saturating_sub(since))
     }
 }
 

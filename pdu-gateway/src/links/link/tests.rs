@@ -80,32 +80,34 @@ fn a_link_falls_silent_after_a_heartbeat_unless_we_do_not_read() {
 
 #[test]
 fn each_pdu_has_to_be_complete_in_time() {
-    let link = link();
-    let pdu = |number, length| {
+    let pdu = |number, is_first, length| {
         Some(Unfinished {
             number,
+            is_first,
             length,
             bytes: 4096,
         })
     };
     let at = Duration::from_secs;
-    link.heard(at(1), pdu(0, 100));
-    link.heard(at(9), pdu(1, 100));
-    tick(&link, 18, false);
-    assert_eq!(ending(&link), None, "another one");
+    let first = link();
+    first.heard(at(1), pdu(0, true, 100));
+    first.heard(at(9), pdu(0, true, 100));
+    tick(&first, 10, false);
+    assert_eq!(ending(&first), None);
+    tick(&first, 11, false);
+    assert_eq!(ending(&first), Some(CloseReason::BadFrame));
 
+    let later = link();
     let long = 5 * SETTINGS.pdu_rate as usize;
-    link.heard(at(20), pdu(2, long));
-    link.heard(at(34), pdu(2, long));
-    tick(&link, 34, false);
-    assert_eq!(ending(&link), None, "it is long");
-    link.hold_up();
-    tick(&link, 60, false);
-    link.release(|| at(60));
-    tick(&link, 74, false);
-    assert_eq!(ending(&link), None, "we did not read");
-    tick(&link, 75, false);
-    assert_eq!(ending(&link), Some(CloseReason::BadFrame));
+    let drips = |second| later.hearing.drips(at(second), at(10), SETTINGS.pdu_rate);
+    later.heard(at(1), pdu(0, false, 100));
+    later.heard(at(20), pdu(1, false, long));
+    later.heard(at(80), pdu(1, false, long));
+    assert!(!drips(84), "it is another one, and long");
+    later.hold_up();
+    later.release(|| at(100));
+    assert!(!drips(164), "we did not read");
+    assert!(drips(165));
 }
 
 #[test]
@@ -202,5 +204,5 @@ fn run(sequence: u64, length: usize) -> Arc<Run> {
         deliveries: vec![delivery],
         ..DeliveryRun::default()
     };
-    Arc::new(Run::prepare(run, 1, Dialect::published()).unwrap())
+    Arc::new(Run::prepare(run, Dialect::published()).unwrap())
 }

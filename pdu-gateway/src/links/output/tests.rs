@@ -211,7 +211,7 @@ fn run(first: u64, lengths: &[usize]) -> Arc<Run> {
         deliveries: deliveries.collect(),
         ..DeliveryRun::default()
     };
-    Arc::new(Run::prepare(run, 1, Dialect::published()).unwrap())
+    Arc::new(Run::prepare(run, Dialect::published()).unwrap())
 }
 
 fn notice(sequence: u64) -> Arc<Run> {
@@ -232,7 +232,7 @@ fn notice(sequence: u64) -> Arc<Run> {
         }],
         ..DeliveryRun::default()
     };
-    Arc::new(Run::prepare(run, 1, Dialect::published()).unwrap())
+    Arc::new(Run::prepare(run, Dialect::published()).unwrap())
 }
 
 fn pdu(fill: u64, length: usize) -> Bytes {
@@ -253,9 +253,7 @@ fn a_run_of_which_nothing_is_written_does_not_wait() {
         ..DeliveryRun::default()
     };
 
-    output.push_run(Arc::new(
-        Run::prepare(run, 1, Dialect::published()).unwrap(),
-    ));
+    output.push_run(Arc::new(Run::prepare(run, Dialect::published()).unwrap()));
 
     assert!(output.is_empty());
 }

@@ -11,46 +11,32 @@ const ORIGIN: LinkId = LinkId {
 
 #[test]
 fn small_pdus_share_a_segment_and_large_ones_are_not_copied() {
-    let large = pdu(20_000);
-    let run = prepare(
-        vec![
-            Payload::Pdu(pdu(16)),
-            Payload::Pdu(pdu(100)),
-            Payload::Pdu(large.clone()),
-            Payload::Pdu(pdu(17)),
-        ],
-        1,
-    );
+    let large = pdu(40_000);
+    let run = prepare(vec![
+        Payload::Pdu(pdu(16)),
+        Payload::Pdu(pdu(100)),
+        Payload::Pdu(large.clone()),
+        Payload::Pdu(pdu(17)),
+    ]);
 
     let lengths: Vec<_> = run.segments().iter().map(Bytes::len).collect();
-    assert_eq!(lengths, [116, 20_000, 17]);
+    assert_eq!(lengths, [116, 40_000, 17]);
     assert_eq!(run.segments()[1].as_ptr(), large.as_ptr());
-    assert_eq!(run.bytes(), 20_133);
-}
-
-#[test]
-fn for_many_links_larger_ones_are_copied_too() {
-    let payloads = || vec![Payload::Pdu(pdu(1000)), Payload::Pdu(pdu(1000))];
-
-    assert_eq!(prepare(payloads(), 2).segments().len(), 2);
-    assert_eq!(prepare(payloads(), 9).segments().len(), 1);
+    assert_eq!(run.bytes(), 40_133);
 }
 
 #[test]
 fn an_empty_run_is_nothing() {
-    assert!(Run::prepare(DeliveryRun::default(), 1, Dialect::published()).is_none());
+    assert!(Run::prepare(DeliveryRun::default(), Dialect::published()).is_none());
 }
 
 #[test]
 fn what_comes_after_a_mark_is_a_run_of_its_own() {
-    let run = prepare(
-        vec![
-            Payload::Pdu(pdu(16)),
-            Payload::Pdu(pdu(20)),
-            Payload::Pdu(pdu(24)),
-        ],
-        1,
-    );
+    let run = prepare(vec![
+        Payload::Pdu(pdu(16)),
+        Payload::Pdu(pdu(20)),
+        Payload::Pdu(pdu(24)),
+    ]);
 
     let after = run.after(run.first()).unwrap();
 
@@ -66,10 +52,9 @@ proptest! {
     #[test]
     fn what_is_given_back_is_what_was_sent(
         payloads in prop::collection::vec(payload_strategy(), 1..20),
-        links in 1..5_usize,
         written in any::<prop::sample::Index>(),
     ) {
-        let run = prepare(payloads.clone(), links);
+        let run = prepare(payloads.clone());
         let written = written.index(run.bytes() + 1);
 
         let back = run.unwritten(written);
@@ -108,7 +93,7 @@ fn payload_strategy() -> impl Strategy<Value = Payload> {
     ]
 }
 
-fn prepare(payloads: Vec<Payload>, links: usize) -> Run {
+fn prepare(payloads: Vec<Payload>) -> Run {
     let deliveries = (10..).zip(payloads).map(|(sequence, payload)| Delivery {
         sequence,
         index: 0,
@@ -122,7 +107,7 @@ fn prepare(payloads: Vec<Payload>, links: usize) -> Run {
         deliveries: deliveries.collect(),
         ..DeliveryRun::default()
     };
-    Run::prepare(run, links, Dialect::published()).unwrap()
+    Run::prepare(run, Dialect::published()).unwrap()
 }
 
 /// Of some it matters.

@@ -12,10 +12,10 @@ pub(super) struct Pauses {
     pub(super) is_news: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Feeder {
-    /// Links here that it feeds too much.
-    links: usize,
+    /// Links here that it feeds too much. With several threads, the end of that may come before its beginning.
+    links: isize,
     told: bool,
 }
 
@@ -24,18 +24,18 @@ impl Pauses {
     pub(super) fn change(&mut self, feeder: LinkId, on: bool) {
         let known = self.feeders.entry((feeder.gateway, feeder.number));
         let known = known.or_default();
-        known.links = match on {
-            true => known.links + 1,
-            false => known.links.saturating_sub(1),
-        };
+        known.links += if on { 1 } else { -1 };
         self.is_news |= known.is_news();
+        if *known == Feeder::default() {
+            self.feeders.remove(&(feeder.gateway, feeder.number));
+        }
     }
 
     /// A new stream: the node knows of none.
     pub(super) fn begin(&mut self) {
-        self.feeders.retain(|_, feeder| feeder.links > 0);
+        self.feeders.retain(|_, feeder| feeder.links != 0);
         self.feeders.values_mut().for_each(|it| it.told = false);
-        self.is_news = !self.feeders.is_empty();
+        self.is_news = self.feeders.values().any(Feeder::is_news);
     }
 
     /// What the node is to be told.
@@ -55,7 +55,7 @@ impl Pauses {
             }
         });
         let pauses = pauses.collect();
-        self.feeders.retain(|_, it| it.links > 0);
+        self.feeders.retain(|_, it| it.links != 0);
         pauses
     }
 }

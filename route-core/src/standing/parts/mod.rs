@@ -127,6 +127,22 @@ impl Parts<'_> {
         self.regroup(slot);
     }
 
+    /// What a link lists cannot be read: it will have no list, and gets everything.
+    pub(crate) fn unreadable(&mut self, slot: u32) {
+        self.routing.presence.links.set_opaque(slot, true);
+        if self.waits_for_list(slot) {
+            self.stand_alone(slot, ChangeReason::Role);
+        }
+    }
+
+    /// It has claimed, and gets nothing before its list.
+    fn waits_for_list(&self, slot: u32) -> bool {
+        let link = self.routing.presence.links.get(slot);
+        link.is_some_and(|link| {
+            link.is_claimed() && !link.is_listed() && link.part() == Some(Part::Shadow)
+        })
+    }
+
     /// The connection of a link is gone.
     pub(crate) fn close(&mut self, slot: u32, sequence: u64, reason: CloseReason, effect: Effect) {
         let closing = match self.standing().closing(slot) {
@@ -276,6 +292,7 @@ impl Parts<'_> {
                 self.seat_ends(*slot);
             }
         }
+        self.wake_waiting(kin);
         self.regroup_all(kin, None);
     }
 
@@ -327,7 +344,18 @@ impl Parts<'_> {
             return self.inherit(slot, heir, self.cause_of_node(), Effect::Notify);
         }
         self.notes(slot, TransitionKind::SeatEnds, None);
+        let kin: Vec<u32> = self.routing.presence.links.kin(slot).collect();
         self.end(slot);
+        self.wake_waiting(&kin);
+    }
+
+    /// Who waits for its list, though nobody is left whose place it could take, stands for itself.
+    fn wake_waiting(&mut self, kin: &[u32]) {
+        for slot in kin {
+            if self.waits_for_list(*slot) && !self.standing().awaits_list(*slot) {
+                self.stand_alone(*slot, ChangeReason::Role);
+            }
+        }
     }
 
     /// Says of links that they have reported more than is kept.
