@@ -54,8 +54,6 @@ pub(crate) struct Gateway {
     pub(super) pdu_limit: usize,
     /// How many entries it had taken when it was cut off last.
     cut_off_at: Option<u64>,
-    /// The last Downlink that it has taken on its present stream.
-    last_taken: u64,
 }
 
 /// A gateway that takes nothing.
@@ -95,7 +93,6 @@ impl Gateway {
             last_taken: 0,
             pdu_limit: limits.pdu_limit,
             cut_off_at: None,
-            last_taken: 0,
             hello,
         }
     }
@@ -107,7 +104,6 @@ impl Gateway {
         self.clock.greeted(hello.clock_offset);
         self.stream_end = stream_end;
         self.taken = self.queue.taken(hello.taken);
-        self.last_taken = hello.taken;
         self.pulse = Pulse::default();
         self.queue.open_stream(hello.attempt);
         self.replays = Replays::default();
@@ -164,9 +160,6 @@ impl Gateway {
     /// Everything up to this Downlink was taken.
     pub(crate) fn take_over(&mut self, number: u64) {
         self.sequences.taken(number);
-        if number > self.last_taken {
-            (self.last_taken, self.cut_off_at) = (number, None);
-        }
         self.taken = self.queue.taken(number);
         self.last_taken = self.last_taken.max(number);
     }
