@@ -61,9 +61,9 @@ impl Plan {
         self.node_crashes || self.node_drains || self.lost_together
     }
 
-    /// What may wait to be written to a link, bytes of memory: a hundred notices or so.
+    /// What may wait to be written to a link, bytes of memory: some hundred and fifty notices.
     pub(crate) fn link_queue(&self) -> usize {
-        if self.slow_readers { 40_000 } else { 64 << 20 }
+        if self.slow_readers { 60_000 } else { 64 << 20 }
     }
 
     /// How nodes are set up, each of a schedule like the others.
