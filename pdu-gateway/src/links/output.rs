@@ -23,8 +23,8 @@ const OWN_PIECE: usize = 64 << 10;
 /// So many small runs wait as they are. Beyond, they are packed: what is written at once costs nothing for that.
 const LOOSE: usize = 256;
 
-/// What a packed run takes beside its bytes, at least: what fitted into a queue is given back whole.
-const OF_PACKED: usize = 48;
+/// What is given back may take so many times what a queue may. What was packed there takes three times as much.
+const GIVEN_BACK: usize = 2;
 
 /// A queue that has had room for more items gives it back when it is empty.
 const ROOMY: usize = 4 * LOOSE;
@@ -283,17 +283,17 @@ pub struct GivenBack {
     limit: usize,
     /// In order, up to the limit.
     pub runs: Vec<DeliveryRun>,
-    /// What they took in the queue, packed.
+    /// What they take in memory.
     cost: usize,
     /// Deliveries beyond the limit.
     pub dropped: usize,
 }
 
 impl GivenBack {
-    /// Nothing yet. A link's queue is the limit: nobody else can have been sent more.
+    /// Nothing yet, of a link whose queue may take so many bytes.
     pub fn new(limit: usize) -> Self {
         GivenBack {
-            limit,
+            limit: limit * GIVEN_BACK,
             runs: Vec::new(),
             cost: 0,
             dropped: 0,
@@ -327,7 +327,7 @@ impl GivenBack {
 
     /// Takes a run with so many bytes of PDUs.
     fn keep(&mut self, (run, bytes): (DeliveryRun, usize)) {
-        let cost = bytes + OF_PACKED;
+        let cost = bytes + size_of_val(&run) + allocated(size_of_val(&run.deliveries[..]));
         // Once something is missing, nothing that comes later may take its place.
         if self.dropped > 0 || self.cost + cost > self.limit {
             self.dropped += run.deliveries.len();

@@ -180,10 +180,6 @@ fn wrong_entries() -> Vec<(Vec<UplinkEntry>, &'static str)> {
             vec![at(1, 1, peer("10.0.0.1:7", "a b"))],
             "opened.msg_server",
         ),
-        (
-            second(Entry::Closed(LinkClosed { reason: 99 })),
-            "closed.reason",
-        ),
     ];
     wrong.extend(wrong_sessions(&second));
     wrong.extend(wrong_envelopes(&second));

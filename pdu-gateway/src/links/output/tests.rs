@@ -57,7 +57,7 @@ fn what_is_not_wholly_written_is_given_back() {
 #[test]
 fn what_is_given_back_is_bounded_and_has_no_holes() {
     let mut back = GivenBack::new(LIMIT);
-    let large = run(1, &[LIMIT - 500]);
+    let large = run(1, &[GIVEN_BACK * LIMIT - 500]);
     let small = run(9, &[50, 50]);
 
     back.add(&large, 0);
