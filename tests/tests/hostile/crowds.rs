@@ -67,7 +67,7 @@ async fn notices_that_nobody_reads(setup: Setup) {
     const FLAGS: [&str; 2] = ["--link-queue-bytes=8MiB", "--max-pdu-bytes=1MiB"];
     const ROUND: u32 = 1000;
     // The event log, windows, and what is on its way; and a link that ends gives back what it has.
-    const OVERHEAD: u64 = 64 << 20;
+    const OVERHEAD: u64 = 96 << 20;
     let siege = Siege::begin(setup, &FLAGS).await;
     let mut stuck = siege.connect().await;
     let reported = messages::online(&[1]).encode();
