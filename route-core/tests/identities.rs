@@ -65,18 +65,23 @@ impl Node {
         claims: bool,
         users: &[u32],
     ) {
-        let peer = Peer {
-            address: SocketAddr::from((host, 4000)),
-            msg_server,
-        };
-        let restored = None;
-        self.does(link, Change::Opened { peer, restored });
+        self.opens(link, (host, msg_server));
         if claims {
             self.claims(link);
         }
         let entries: Vec<_> = users.iter().map(|user| entry(*user)).collect();
         let (entries, last) = (&entries[..], true);
         self.does(link, Change::List { entries, last });
+    }
+
+    /// A connection that has said nothing.
+    fn opens(&mut self, link: u64, (host, msg_server): ([u8; 4], Option<&str>)) {
+        let peer = Peer {
+            address: SocketAddr::from((host, 4000)),
+            msg_server,
+        };
+        let restored = None;
+        self.does(link, Change::Opened { peer, restored });
     }
 
     fn claims(&mut self, link: u64) -> Vec<u64> {
@@ -839,15 +844,7 @@ fn a_named_link_gets_nothing_newer_before_its_list_than_what_its_seat_holds() {
     node.closes(1);
     assert_eq!(node.targets(sender, 1), [0; 0], "the seat holds it");
 
-    let (address, msg_server) = (SocketAddr::from((HERE, 4000)), named.1);
-    let (peer, restored) = (
-        Peer {
-            address,
-            msg_server,
-        },
-        None,
-    );
-    node.does(3, Change::Opened { peer, restored });
+    node.opens(3, named);
     node.claims(3);
     assert_eq!(node.targets(sender, 1), [0; 0], "it is newer");
     let (entries, last) = (&[][..], true);
@@ -883,13 +880,7 @@ fn a_named_link_whose_list_does_not_come_is_not_deaf_for_ever() {
         node.passes(5);
         node.closes(1);
         node.gives_back(1);
-        let (address, msg_server) = (SocketAddr::from((HERE, 4000)), named.1);
-        let peer = Peer {
-            address,
-            msg_server,
-        };
-        let restored = None;
-        node.does(3, Change::Opened { peer, restored });
+        node.opens(3, named);
         node.claims(3);
         assert_eq!(node.targets(sender, 1), [0; 0], "the seat holds it");
         node.closes(2);

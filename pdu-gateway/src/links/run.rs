@@ -38,6 +38,8 @@ pub struct Run {
     /// All PDUs, one after the other. No PDU is cut by the end of a segment.
     segments: SmallVec<[Bytes; 1]>,
     bytes: usize,
+    /// What all of it takes in memory.
+    cost: usize,
     /// Deliveries that are traced, by where they end.
     traced: Box<[(usize, Arriving)]>,
     /// When those were read whose age matters, by their place.
@@ -95,19 +97,24 @@ impl Run {
             deliveries.push(Place { mark, length });
         }
         let (segments, bytes) = builder.finish();
-        (!deliveries.is_empty()).then(|| Run {
+        if deliveries.is_empty() {
+            return None;
+        }
+        let run = Run {
             origin,
             position: run.position,
             late: run.late,
             deliveries,
             segments,
             bytes,
+            cost: 0,
             traced: traced.into(),
             read_at: read_at.into(),
             made: made.into(),
             unspoken,
             old_kick: None,
-        })
+        };
+        Some(run.counted())
     }
 
     /// An answer that goes to whoever succeeds the link which has asked.
@@ -120,6 +127,7 @@ impl Run {
             late: true,
             deliveries: SmallVec::from_elem(Place { mark, length }, 1),
             bytes: answer.len(),
+            cost: 0,
             segments: SmallVec::from_elem(answer, 1),
             traced: Box::default(),
             read_at: Box::default(),
@@ -127,6 +135,7 @@ impl Run {
             unspoken: 0,
             old_kick: None,
         }
+        .counted()
     }
 
     /// The same run, which is nothing but this kick.
@@ -185,6 +194,16 @@ impl Run {
 
     /// What it takes in memory, bytes.
     pub fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// It is complete: what it takes is counted, once.
+    fn counted(mut self) -> Self {
+        self.cost = self.count();
+        self
+    }
+
+    fn count(&self) -> usize {
         let spilled = |inline: bool, bytes| if inline { 0 } else { allocated(bytes) };
         let places = size_of_val(&self.deliveries[..]);
         let segments = size_of_val(&self.segments[..]);
@@ -220,13 +239,14 @@ impl Run {
             skipped -= here;
             (here < segment.len()).then(|| segment.slice(here..))
         });
-        Some(Run {
+        let run = Run {
             origin: self.origin,
             position: self.position + first as u64,
             late: self.late,
             deliveries: SmallVec::from_slice(&self.deliveries[first..]),
             segments: segments.collect(),
             bytes: self.bytes - start,
+            cost: 0,
             traced: self
                 .traced
                 .iter()
@@ -237,7 +257,8 @@ impl Run {
             made: from(first, &self.made),
             unspoken: 0,
             old_kick: self.old_kick,
-        })
+        };
+        Some(run.counted())
     }
 
     /// As the node sent it, without targets, and without the deliveries of which all bytes are `written`.

@@ -139,7 +139,7 @@ impl Uplink {
         if self.room(&state, link) == Room::Left {
             return Poll::Ready(());
         }
-        state.wait(cx.waker());
+        state.wait(link, cx.waker());
         Poll::Pending
     }
 
@@ -150,7 +150,7 @@ impl Uplink {
         if !ledger.is_some_and(Ledger::has_open_queries) {
             return Poll::Ready(());
         }
-        state.wait(cx.waker());
+        state.wait(link, cx.waker());
         Poll::Pending
     }
 
@@ -208,7 +208,7 @@ impl Uplink {
     /// The node, and all whom it concerns, have taken over what these links did. Returns what was measured.
     pub fn confirm(&self, confirmations: &[Confirmation]) -> Confirmed {
         let mut confirmed = Confirmed::default();
-        let mut released = Vec::new();
+        let mut released = HashMap::default();
         {
             let mut state = self.state.lock();
             let State {
@@ -235,7 +235,7 @@ impl Uplink {
                 released = std::mem::take(waiting);
             }
         }
-        for waker in released {
+        for (_, waker) in released {
             waker.wake();
         }
         if !confirmed.finished.is_empty() {

@@ -242,9 +242,10 @@ impl Links {
         named && a.rival != Some(b.id) && b.rival != Some(a.id)
     }
 
-    /// They are, or may be, of one MsgServer.
+    /// Each is among the other one's [kin](Self::kin).
     pub(crate) fn are_kin(&self, a: u32, b: u32) -> bool {
-        a != b && (self.are_one(a, b) || self.may_be_one(a, b))
+        let compared = || self.compares(a) && self.may_be_one(a, b);
+        a != b && (self.are_one(a, b) || compared())
     }
 
     /// They have one name, and are known to be of two MsgServers.

@@ -178,9 +178,7 @@ impl Presence {
         }
         let is_twin = |other: &u32| {
             let other = *other;
-            let compared = links.compares(slot) && links.may_be_one(slot, other);
-            let is_kin = other != slot && (compared || links.are_one(slot, other));
-            is_kin && links[other].is_active() && links.is_detached(other)
+            links.are_kin(slot, other) && links[other].is_active() && links.is_detached(other)
         };
         // A link that holds several client types of the user comes several times.
         let twins: Vec<u32> = self.sessions.holders(client.user).filter(is_twin).collect();

@@ -227,12 +227,10 @@ impl<'a> Standing<'a> {
         self.best(slot, self.leaders(slot).filter(is_vacant))
     }
 
-    /// It has claimed before its list, and another link of its name leads, or has left a seat.
-    pub(crate) fn awaits_list(&self, slot: u32) -> bool {
+    /// Another link of its name leads, or has left a seat.
+    pub(crate) fn is_led(&self, slot: u32) -> bool {
         let links = self.links();
-        let is_one = |leader: u32| links.are_one(slot, leader);
-        let is_shadow = links[slot].part() == Some(Part::Shadow);
-        is_shadow && !links[slot].is_listed() && self.leaders(slot).any(is_one)
+        self.leaders(slot).any(|leader| links.are_one(slot, leader))
     }
 
     /// Nothing is left of this claimed link's MsgServer at its address: the claimed link to which it
@@ -291,7 +289,8 @@ impl<'a> Standing<'a> {
         if link.leads() && self.may_be_claimed(slot) {
             return Outcome::Seat;
         }
-        self.junior(slot).map_or(Outcome::Ends, Outcome::Inherits)
+        let heir = self.junior(slot).or_else(|| self.moved_to(slot));
+        heir.map_or(Outcome::Ends, Outcome::Inherits)
     }
 
     /// A shadow of this link, neither of which has claimed.

@@ -40,7 +40,8 @@ fn double(presence: &Presence, slot: u32, fits: impl Fn(&Link) -> bool) -> Optio
     let (links, sessions) = (&presence.links, &presence.sessions);
     let is_stranger = |other: &u32| {
         let is_here = links[*other].is_open() && !links.is_detached(*other);
-        *other != slot && is_here && !links.are_kin(slot, *other) && fits(&links[*other])
+        let may_be_one = links.may_be_one(slot, *other) || links.are_one(slot, *other);
+        is_here && !may_be_one && fits(&links[*other])
     };
     let mut sampled = 0;
     let mut shared: Vec<(u32, usize)> = Vec::new();

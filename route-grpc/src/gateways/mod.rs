@@ -157,7 +157,8 @@ impl Gateways {
         }
     }
 
-    /// The stream of this attempt has ended. True if the gateway is detached by that, false if it already was or if a newer stream has taken over.
+    /// The stream of this attempt has ended. True if the gateway is detached by that, false if it
+    /// already was or if a newer stream has taken over.
     pub(crate) fn detach(
         &mut self,
         now: Duration,

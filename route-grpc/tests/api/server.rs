@@ -39,21 +39,24 @@ fn named(service: &str) -> HealthCheckRequest {
     }
 }
 
-#[tokio::test]
-async fn a_gateway_of_before_this_protocol_is_told_to_be_upgraded() {
-    let site = Site::start().await;
+/// Calls a method without anything to say.
+async fn called(site: &Site, method: &str) -> Status {
     let mut channel = site.channel().await;
-    let hello = Request::post("http://node/teamtalk.route.v1.LinkService/Attach")
+    let request = Request::post(format!("http://node/{method}"))
         .header("content-type", "application/grpc")
         .body(Body::empty())
         .unwrap();
-
     soon("a connection", poll_fn(|cx| channel.poll_ready(cx)))
         .await
         .unwrap();
-    let answer = soon("an answer", channel.call(hello)).await.unwrap();
+    let answer = soon("an answer", channel.call(request)).await.unwrap();
+    Status::from_header_map(answer.headers()).unwrap()
+}
 
-    let status = Status::from_header_map(answer.headers()).unwrap();
+#[tokio::test]
+async fn a_gateway_of_before_this_protocol_is_told_to_be_upgraded() {
+    let site = Site::start().await;
+    let status = called(&site, "teamtalk.route.v1.LinkService/Attach").await;
     assert_eq!(status.code(), Code::Unimplemented);
     assert!(status.message().contains("upgrade the gateway"), "{status}");
     site.shows(r#"teamtalk_route_attach_refused_total{reason="ERROR_REASON_ATTACH_PROTOCOL"} 1"#)
@@ -73,15 +76,8 @@ async fn what_http2_ends_and_what_nobody_serves_is_counted() {
         let mut answer = Vec::new();
         let _ = soon("its end", stranger.read_to_end(&mut answer)).await;
     }
-    let mut channel = site.channel().await;
-    let unknown = Request::post("http://node/teamtalk.route.v1.PresenceService/Guess")
-        .header("content-type", "application/grpc")
-        .body(Body::empty())
-        .unwrap();
-    soon("a connection", poll_fn(|cx| channel.poll_ready(cx)))
-        .await
-        .unwrap();
-    soon("an answer", channel.call(unknown)).await.unwrap();
+    let status = called(&site, "teamtalk.route.v1.PresenceService/Guess").await;
+    assert_eq!(status.code(), Code::Unimplemented);
 
     for reason in ["not_http2", "protocol_error"] {
         let series = "teamtalk_route_http2_ended_total";

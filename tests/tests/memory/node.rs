@@ -11,9 +11,11 @@ use tonic::transport::{Channel, Endpoint};
 use crate::show;
 
 /// How long it may take to get ready, or to come to a level.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(240);
 /// How often it is asked.
 const POLL: Duration = Duration::from_millis(50);
+/// So many looks have to see the same.
+const STEADY: usize = 6;
 /// Counted is what goes, within this, in either direction.
 const EXACTNESS: f64 = 1.5;
 
@@ -56,10 +58,17 @@ impl Node {
         endpoint.connect().await.expect("the node listens")
     }
 
-    /// One of its metrics.
+    /// One of its metrics. A node that works through what it was sent may answer late: time is not
+    /// judged here.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
-        let value = admin::metric(self.admin, &format!("teamtalk_route_{name}")).await;
-        value.expect("the admin port answers") as u64
+        let until = Instant::now() + LIMIT;
+        loop {
+            let value = admin::metric(self.admin, &format!("teamtalk_route_{name}")).await;
+            match value {
+                Ok(value) => return value as u64,
+                Err(error) => assert!(Instant::now() < until, "no answer: {error}"),
+            }
+        }
     }
 
     /// All bytes that it says it holds.
@@ -92,6 +101,20 @@ impl Node {
             assert!(Instant::now() < until, "{name} is {is}, not {value}");
             sleep(POLL).await;
         }
+    }
+
+    /// Waits until a metric stays as it is: everything that was on its way has come. Returns its value.
+    pub(crate) async fn settles(&self, name: &str) -> u64 {
+        let until = Instant::now() + LIMIT;
+        let (mut value, mut looks) = (self.metric(name).await, 0);
+        while looks < STEADY {
+            sleep(POLL).await;
+            let is = self.metric(name).await;
+            looks = if is == value { looks + 1 } else { 0 };
+            value = is;
+            assert!(Instant::now() < until, "{name} does not settle");
+        }
+        value
     }
 
     /// Waits until a metric has fallen to this value.

@@ -16,8 +16,8 @@ pub(super) struct State {
     pub(super) ledgers: HashMap<u64, Ledger, RandomState>,
     /// Of all ledgers.
     pub(super) bytes: usize,
-    /// Readers that wait for room, or for their last answer, each once.
-    pub(super) waiting: Vec<Waker>,
+    /// Readers that wait for room, or for their last answer, by link.
+    pub(super) waiting: HashMap<u64, Waker, RandomState>,
     pub(super) outgoing: Outgoing,
 }
 
@@ -48,10 +48,8 @@ impl State {
     }
 
     /// Whoever waits is woken when a ledger has become smaller.
-    pub(super) fn wait(&mut self, waker: &Waker) {
-        if !self.waiting.iter().any(|waiting| waiting.will_wake(waker)) {
-            self.waiting.push(waker.clone());
-        }
+    pub(super) fn wait(&mut self, link: u64, waker: &Waker) {
+        self.waiting.insert(link, waker.clone());
     }
 
     /// Changes one ledger, and the sum of all with it.
@@ -66,7 +64,7 @@ impl State {
         let freed = before - ledger.bytes();
         self.bytes -= freed;
         if freed > 0 {
-            for waker in std::mem::take(&mut self.waiting) {
+            for (_, waker) in std::mem::take(&mut self.waiting) {
                 waker.wake();
             }
         }

@@ -79,7 +79,7 @@ impl Parts<'_> {
             match self.standing().predecessor(slot) {
                 Some(from) => self.inherit(from, slot, Cause::entry(id, sequence), effect),
                 // With its list it takes the place of another link; what that one holds is older.
-                None if self.standing().awaits_list(slot) => {}
+                None if self.waits_for_list(slot) && self.standing().is_led(slot) => {}
                 None => self.stand_alone(slot, ChangeReason::Role),
             }
         }
@@ -145,13 +145,7 @@ impl Parts<'_> {
 
     /// The connection of a link is gone.
     pub(crate) fn close(&mut self, slot: u32, sequence: u64, reason: CloseReason, effect: Effect) {
-        let closing = match self.standing().closing(slot) {
-            Outcome::Ends => self
-                .standing()
-                .moved_to(slot)
-                .map_or(Outcome::Ends, Outcome::Inherits),
-            closing @ (Outcome::Inherits(_) | Outcome::Seat) => closing,
-        };
+        let closing = self.standing().closing(slot);
         let kin = self.routing.presence.links.kin(slot).collect::<Vec<_>>();
         let id = self.end_connection(slot, reason);
         match closing {
@@ -352,7 +346,7 @@ impl Parts<'_> {
     /// Who waits for its list, though nobody is left whose place it could take, stands for itself.
     fn wake_waiting(&mut self, kin: &[u32]) {
         for slot in kin {
-            if self.waits_for_list(*slot) && !self.standing().awaits_list(*slot) {
+            if self.waits_for_list(*slot) && !self.standing().is_led(*slot) {
                 self.stand_alone(*slot, ChangeReason::Role);
             }
         }

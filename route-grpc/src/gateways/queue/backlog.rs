@@ -1,6 +1,6 @@
 //! What a gateway has not taken yet, in order, and bounded. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 use route_core::Receipt;
 use route_proto::attach::v1::downlink_entry::Entry;
@@ -266,6 +266,7 @@ impl Backlog {
 
     /// Takes what waits for these links and was never handed out.
     pub(super) fn give_up_for(&mut self, links: &[u64]) -> Vec<HeldRun> {
+        let links: HashSet<u64> = links.iter().copied().collect();
         let mut runs = Vec::new();
         let mut emptied = Vec::new();
         let mut offset = self.first_offset();
@@ -278,7 +279,7 @@ impl Backlog {
                 let Entry::Run(run) = entry else {
                     return false;
                 };
-                let Some(given_up) = take_for(run, links) else {
+                let Some(given_up) = take_for(run, &links) else {
                     return false;
                 };
                 let offset = first + place as u64;
@@ -344,7 +345,7 @@ impl Backlog {
 }
 
 /// Takes what is for these links out of a run, if anything is.
-fn take_for(run: &mut DeliveryRun, links: &[u64]) -> Option<DeliveryRun> {
+fn take_for(run: &mut DeliveryRun, links: &HashSet<u64>) -> Option<DeliveryRun> {
     let targets: Vec<u64> = run.targets.extract_if(.., |t| links.contains(t)).collect();
     if targets.is_empty() {
         return None;
