@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-const API: [&str; 4] = [
+const API: [&str; 5] = [
     "teamtalk/route/v1/error.proto",
+    "teamtalk/route/v1/stream.proto",
     "teamtalk/route/v1/presence.proto",
     "teamtalk/route/v1/broadcast.proto",
     "teamtalk/attach/v1/attach.proto",

@@ -4,7 +4,7 @@ import grpc
 import msgserver
 from client import DEADLINE, Client, details, reason
 from msgserver import MSG_DATA, ONLINE, WINDOWS, MsgServer
-from teamtalk.route.v1 import broadcast_pb2, presence_pb2
+from teamtalk.route.v1 import broadcast_pb2, presence_pb2, stream_pb2
 
 CHAT = broadcast_pb2.EVENT_KIND_CHAT_MESSAGE
 
@@ -26,7 +26,7 @@ def test_a_position_of_an_earlier_life_is_a_gap_or_an_error_as_asked(start_serve
     server = start_server()
     client = Client(server)
     resume = {"resume_position": earlier.position}
-    strict = resume | {"on_gap": presence_pb2.GAP_POLICY_FAIL}
+    strict = resume | {"on_gap": stream_pb2.GAP_POLICY_FAIL}
 
     with MsgServer(server.pdu, [(user, WINDOWS, ONLINE)]) as desk:
         desk.statuses()
@@ -34,7 +34,7 @@ def test_a_position_of_an_earlier_life_is_a_gap_or_an_error_as_asked(start_serve
 
         for stream in [watch, subscription]:
             gap = stream.next("gap")
-            assert gap.reason == presence_pb2.GAP_REASON_EPOCH_CHANGED
+            assert gap.reason == stream_pb2.GAP_REASON_EPOCH_CHANGED
             assert gap.missed == 0
         assert watch.snapshot() == {user: presence_pb2.STATUS_ONLINE}
         desk.send(MSG_DATA, msgserver.chat_body(user, user, b"after the gap"))

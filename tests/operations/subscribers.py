@@ -5,7 +5,7 @@ import threading
 
 import grpc
 from kubelet.probe import OPTIONS
-from teamtalk.route.v1 import broadcast_pb2, broadcast_pb2_grpc, presence_pb2, presence_pb2_grpc
+from teamtalk.route.v1 import broadcast_pb2, broadcast_pb2_grpc, presence_pb2, presence_pb2_grpc, stream_pb2
 
 # Before the Service is asked again for a node that is ready.
 RETRY = 0.1
@@ -87,7 +87,7 @@ class Subscriber(Follower):
         elif kind != "watermark":
             self.marks.append(kind)
         if kind == "gap":
-            self.gap_reasons.append(presence_pb2.GapReason.Name(response.gap.reason))
+            self.gap_reasons.append(stream_pb2.GapReason.Name(response.gap.reason))
             self.stretches.append({})
 
 

@@ -73,7 +73,7 @@ mod tests {
             "unparsed": false,
             "chatMessage": {
                 "fromUserId": 1, "toId": 2, "conversation": "CONVERSATION_TYPE_SINGLE",
-                "messageId": 3, "createTime": 4, "messageType": 1, "content": "aGVsbG8=", "attachData": "",
+                "messageId": 3, "createTime": 4, "messageType": "MESSAGE_TYPE_SINGLE_TEXT", "content": "aGVsbG8=", "attachData": "",
             },
         });
         assert_eq!(parsed(&shown), expected);

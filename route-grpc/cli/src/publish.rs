@@ -209,10 +209,10 @@ struct Kick {
     user: u32,
     /// 1 Windows, 2 Mac, 17 iOS, 18 Android
     #[arg(long)]
-    client_type: u32,
+    client_type: i32,
     /// 1 duplicate login, 2 kicked by the mobile client
     #[arg(long, default_value_t = 1)]
-    reason: u32,
+    reason: i32,
 }
 
 impl From<Kick> for Typed {

@@ -3,7 +3,9 @@
 use std::io::{self, Write};
 
 use route_proto::v1::event::Event as Typed;
-use route_proto::v1::{ChangeReason, ConversationType, Event, Gap, GapReason, UserStatus};
+use route_proto::v1::{
+    ChangeReason, ClientType, ConversationType, Event, Gap, GapReason, KickReason, UserStatus,
+};
 
 use crate::failure::Failure;
 
@@ -33,13 +35,22 @@ pub(crate) fn legacy_status(user: &UserStatus) -> String {
 }
 
 /// A client type as people call it.
-pub(crate) fn client_type(value: u32) -> String {
-    match value {
-        0x01 => "Windows".to_owned(),
-        0x02 => "Mac".to_owned(),
-        0x11 => "iOS".to_owned(),
-        0x12 => "Android".to_owned(),
-        other => format!("{other:#04x}"),
+pub(crate) fn client_type(value: i32) -> String {
+    let name = match ClientType::try_from(value) {
+        Ok(ClientType::Windows) => "Windows",
+        Ok(ClientType::Mac) => "Mac",
+        Ok(ClientType::Ios) => "iOS",
+        Ok(ClientType::Android) => "Android",
+        Ok(ClientType::Unspecified) | Err(_) => return format!("{value:#04x}"),
+    };
+    name.to_owned()
+}
+
+/// Why a client is disconnected, in words.
+fn kick_reason(value: i32) -> String {
+    match KickReason::try_from(value) {
+        Ok(reason) => word("KICK_REASON_", reason.as_str_name()),
+        Err(_) => format!("reason {value}"),
     }
 }
 
@@ -101,7 +112,8 @@ fn details(event: &Event) -> String {
         ),
         Some(Typed::Kick(kick)) => {
             let client = client_type(kick.client_type);
-            format!("{} on {client}  reason {}", kick.user_id, kick.reason)
+            let reason = kick_reason(kick.reason);
+            format!("{} on {client}  ({reason})", kick.user_id)
         }
         Some(Typed::GroupChange(group)) => format!(
             "group {} by {}  {} changed, {} members",

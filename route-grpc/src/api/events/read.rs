@@ -125,7 +125,7 @@ fn read(dialect: &Dialect, command: u16, pdu: &Bytes) -> Option<Typed> {
             conversation: conversation(if chat.of_group { 2 } else { 1 }).into(),
             message_id: chat.message_id,
             create_time: chat.create_time,
-            message_type: chat.message_type,
+            message_type: chat.message_type.cast_signed(),
             content: part(chat.content),
             attach_data: part(chat.attach_data),
         }),
@@ -142,8 +142,8 @@ fn read(dialect: &Dialect, command: u16, pdu: &Bytes) -> Option<Typed> {
         }),
         Forwarded::KickUser(kick) => Typed::Kick(Kick {
             user_id: kick.user_id,
-            client_type: kick.client_type,
-            reason: kick.reason,
+            client_type: kick.client_type.cast_signed(),
+            reason: kick.reason.cast_signed(),
         }),
         Forwarded::GroupChanged(group) => Typed::GroupChange(read_group_change(group)),
         Forwarded::FileNotice(file) => Typed::FileNotice(read_file_notice(&file, part)),
@@ -203,7 +203,7 @@ fn read_file_notice(
         task_id,
         task_id_bytes,
         servers: servers.collect(),
-        transfer_mode: file.transfer_mode,
+        transfer_mode: file.transfer_mode.cast_signed(),
         offline_ready: file.offline_ready != 0,
     }
 }

@@ -7,6 +7,7 @@ use route_proto::pdu::Header;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::{
     self as api, ChatMessage, ConversationType, FileNotice, GroupChange, GroupChangeType, Kick,
+    TransferMode,
 };
 
 use crate::dialects::Dialects;
@@ -106,14 +107,13 @@ fn message<'a>(
     chat: &'a ChatMessage,
     dialects: &Dialects,
 ) -> Result<route_dialect::ChatMessage<'a>, Refusal> {
-    if !dialects.any(|dialect| dialect.has_message_type(chat.message_type)) {
+    let message_type = chat.message_type.cast_unsigned();
+    if !dialects.any(|dialect| dialect.has_message_type(message_type)) {
         let problem = "no MsgServer's dialect has it; TeamTalk has 0x01 text, 0x02 audio, 0x11 group text, \
                        0x12 group audio";
         return Err(Refusal::field("event.chat_message.message_type", problem));
     }
-    let of_group = dialects
-        .get(Dialects::PUBLISHED)
-        .is_of_group(chat.message_type);
+    let of_group = dialects.get(Dialects::PUBLISHED).is_of_group(message_type);
     let said = chat.conversation();
     if said != ConversationType::Unspecified && (said == ConversationType::Group) != of_group {
         let problem = "does not go with message_type; leave it out";
@@ -125,21 +125,22 @@ fn message<'a>(
         of_group,
         message_id: chat.message_id,
         create_time: chat.create_time,
-        message_type: chat.message_type,
+        message_type,
         content: &chat.content,
         attach_data: &chat.attach_data,
     })
 }
 
 fn kick_user(kick: &Kick, dialects: &Dialects) -> Result<route_dialect::Kick, Refusal> {
-    if !dialects.any(|dialect| dialect.class(kick.client_type).is_some()) {
+    let client_type = kick.client_type.cast_unsigned();
+    if !dialects.any(|dialect| dialect.class(client_type).is_some()) {
         let problem = "no MsgServer's dialect has it; TeamTalk has 0x01 Windows, 0x02 Mac, 0x11 iOS, 0x12 Android";
         return Err(Refusal::field("event.kick.client_type", problem));
     }
     Ok(route_dialect::Kick {
         user_id: kick.user_id,
-        client_type: kick.client_type,
-        reason: kick.reason,
+        client_type,
+        reason: kick.reason.cast_unsigned(),
     })
 }
 
@@ -163,8 +164,9 @@ fn group_change(group: &GroupChange) -> Result<route_dialect::GroupChange<'_>, R
 }
 
 fn file_notice(file: &FileNotice) -> Result<route_dialect::FileNotice<'_>, Refusal> {
-    if !(1..=2).contains(&file.transfer_mode) {
-        let problem = "neither 1 online nor 2 offline";
+    let transfer_mode = file.transfer_mode();
+    if transfer_mode == TransferMode::Unspecified {
+        let problem = "neither TRANSFER_MODE_ONLINE nor TRANSFER_MODE_OFFLINE";
         return Err(Refusal::field("event.file_notice.transfer_mode", problem));
     }
     let servers = file.servers.iter().map(|server| route_dialect::FileServer {
@@ -178,7 +180,7 @@ fn file_notice(file: &FileNotice) -> Result<route_dialect::FileNotice<'_>, Refus
         file_size: file.file_size,
         task_id: text(&file.task_id, &file.task_id_bytes),
         servers: servers.collect(),
-        transfer_mode: file.transfer_mode,
+        transfer_mode: i32::from(transfer_mode).cast_unsigned(),
         offline_ready: u32::from(file.offline_ready),
     })
 }
