@@ -5,6 +5,7 @@
 
 pub(crate) mod broadcast;
 mod events;
+mod filter;
 pub(crate) mod presence;
 mod reader;
 mod requests;

@@ -5,6 +5,7 @@
 mod attach;
 mod broadcast;
 mod checks;
+mod filters;
 mod hand_over;
 mod kicks;
 mod played;

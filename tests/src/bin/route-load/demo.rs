@@ -141,8 +141,11 @@ impl Subscriber {
     /// Returns when the stream has begun: nothing that follows is missed.
     async fn start(channel: Channel) -> anyhow::Result<Self> {
         let request = v1::SubscribeRequest {
-            kinds: vec![v1::EventKind::ChatMessage.into()],
-            user_ids: vec![ALICE, BOB],
+            filters: vec![v1::EventFilter {
+                kinds: vec![v1::EventKind::ChatMessage.into()],
+                user_ids: vec![ALICE, BOB],
+                ..Default::default()
+            }],
             ..Default::default()
         };
         let events = BroadcastServiceClient::new(channel)
