@@ -16,7 +16,7 @@ use route_proto::attach::v1::attach_service_server;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
-    EventFilter, EventKind, SubscribeRequest, SubscribeResponse, broadcast_service_server,
+    EventKind, SubscribeRequest, SubscribeResponse, broadcast_service_server,
     presence_service_server,
 };
 use route_runtime::flags::duration;
@@ -204,12 +204,9 @@ impl Subscriber {
     /// Returns when the stream has begun: nothing that follows is missed.
     async fn start(channel: Channel, users: [u32; 2]) -> anyhow::Result<Self> {
         let request = SubscribeRequest {
-            filters: vec![EventFilter {
-                kinds: vec![EventKind::P2pCommand.into()],
-                user_ids: users.to_vec(),
-                ..EventFilter::default()
-            }],
-            include_raw_pdu: true,
+            kinds: vec![EventKind::P2pCommand.into()],
+            user_ids: users.to_vec(),
+            include_raw: true,
             ..SubscribeRequest::default()
         };
         let mut broadcast = BroadcastServiceClient::new(channel);

@@ -10,7 +10,7 @@ use route_proto::v1::event::Event as Routed;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::watch_user_status_response::Event as Watched;
 use route_proto::v1::{
-    Event, EventFilter, EventKind, Gap, GapPolicy, GapReason, SubscribeRequest, SubscribeResponse,
+    Event, EventKind, Gap, GapPolicy, GapReason, SubscribeRequest, SubscribeResponse,
     WatchUserStatusRequest, WatchUserStatusResponse,
 };
 use tonic::{Code, Status};
@@ -122,10 +122,7 @@ impl Diary {
     pub(crate) fn subscribe_request(&mut self, on_gap: GapPolicy) -> SubscribeRequest {
         self.routed.begins = true;
         SubscribeRequest {
-            filters: vec![EventFilter {
-                kinds: self.kinds.iter().map(|kind| (*kind).into()).collect(),
-                ..EventFilter::default()
-            }],
+            kinds: self.kinds.iter().map(|kind| (*kind).into()).collect(),
             resume_position: self.routed.position.clone(),
             on_gap: on_gap.into(),
             ..SubscribeRequest::default()
