@@ -38,10 +38,14 @@ const BEGUN_ATTACH: usize = 2;
 /// Refuses more than [`MAX_IDS`] ids.
 pub(crate) fn check_ids(ids: &[u32], field: &'static str) -> Result<(), Refusal> {
     if ids.len() > MAX_IDS {
-        let problem = format!("{} ids, at most {MAX_IDS} are allowed", ids.len());
-        return Err(Refusal::field(field, problem));
+        return Err(too_many_ids(ids.len(), field));
     }
     Ok(())
+}
+
+/// What is said of more than [`MAX_IDS`].
+pub(crate) fn too_many_ids(ids: usize, field: &'static str) -> Refusal {
+    Refusal::field(field, format!("{ids} ids, at most {MAX_IDS} are allowed"))
 }
 
 /// What one client may have at a time. A client is a connection; all clones are one.

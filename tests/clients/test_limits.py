@@ -36,7 +36,7 @@ def test_silent_connections_to_one_port_starve_no_other(tmp_path):
 
 
 def test_calls_that_are_given_up_end_no_other_stream_of_their_channel(server, client, user):
-    stream = client.subscribe(user_ids=[user])
+    stream = client.subscribe(filters=[{"user_ids": [user]}])
     stream.next("subscribed")
     question = presence_pb2.BatchGetUserStatusRequest(user_ids=range(10_000))
 

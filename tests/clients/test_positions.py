@@ -30,7 +30,7 @@ def test_a_position_of_an_earlier_life_is_a_gap_or_an_error_as_asked(start_serve
 
     with MsgServer(server.pdu, [(user, WINDOWS, ONLINE)]) as desk:
         desk.statuses()
-        watch, subscription = client.watch(**resume), client.subscribe(kinds=[CHAT], **resume)
+        watch, subscription = client.watch(**resume), client.subscribe(filters=[{"kinds": [CHAT]}], **resume)
 
         for stream in [watch, subscription]:
             gap = stream.next("gap")

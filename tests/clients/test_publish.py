@@ -27,7 +27,7 @@ def test_what_is_published_reaches_the_user_and_the_subscribers(server, client, 
         MsgServer(server.pdu) as bystander,
     ):
         holder.statuses(), bystander.statuses()
-        stream = client.subscribe(user_ids=[user])
+        stream = client.subscribe(filters=[{"user_ids": [user]}])
         stream.next("subscribed")
 
         answer = client.publish(event=chat(user, other_user, b"from a bot"))
@@ -53,8 +53,8 @@ def test_an_audience_can_be_named(server, client, user, other_user):
         holder.statuses(), bystander.statuses()
         third = user + 1_000_000
 
-        to_nobody = client.publish(event=chat(user, other_user, b"1"), users={"user_ids": [third]})
-        to_all = client.publish(event=chat(user, third, b"2"), everyone={})
+        to_nobody = client.publish(event=chat(user, other_user, b"1"), msg_servers_of_users={"user_ids": [third]})
+        to_all = client.publish(event=chat(user, third, b"2"), all_msg_servers={})
 
         assert to_nobody.links == 0
         assert to_all.links >= 2
@@ -82,7 +82,7 @@ def test_a_repeated_request_id_is_routed_once(server, client, user, other_user):
         {"event": {}},
         {"event": {"status_changed": {"user": {"user_id": 1}}}},
         {"event": {"desktop_login_changed": {"user_id": 1}}},
-        {"event": {"kick": {"user_id": 1, "client_type": 1, "reason": 1}}, "users": {"user_ids": range(10_001)}},
+        {"event": {"kick": {"user_id": 1, "client_type": 1, "reason": 1}}, "msg_servers_of_users": {"user_ids": range(10_001)}},
     ],
     ids=["no event", "empty event", "status", "desktop login", "too many users"],
 )

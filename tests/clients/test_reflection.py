@@ -96,7 +96,7 @@ def test_a_query_needs_no_proto_files(server, user):
 
 
 def test_a_subscription_needs_no_proto_files(server, user, other_user):
-    request = {"kinds": ["EVENT_KIND_CHAT_MESSAGE"], "user_ids": [user]}
+    request = {"filters": [{"kinds": ["EVENT_KIND_CHAT_MESSAGE"], "user_ids": [user]}]}
     with MsgServer(server.pdu) as sender, Buf(server).stream("BroadcastService/Subscribe", request) as stream:
         begin = stream.next()
 

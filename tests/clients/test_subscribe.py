@@ -14,7 +14,7 @@ def test_a_subscriber_sees_a_message_typed_and_raw(server, client, user, other_u
     pdu = msgserver.frame(MSG_DATA, body, sequence=5, version=3, reserved=9)
     with MsgServer(server.pdu) as sender, MsgServer(server.pdu, [(other_user, WINDOWS, ONLINE)]) as receiver:
         receiver.statuses()
-        stream = client.subscribe(user_ids=[user], include_raw=True)
+        stream = client.subscribe(filters=[{"user_ids": [user]}], include_raw_pdu=True)
         stream.next("subscribed")
 
         sender.send_bytes(pdu)
@@ -35,7 +35,7 @@ def test_a_subscriber_sees_a_message_typed_and_raw(server, client, user, other_u
 
 def test_a_subscription_filters_by_kind_and_user(server, client, user, other_user):
     with MsgServer(server.pdu) as desk:
-        stream = client.subscribe(kinds=[STATUS], user_ids=[user])
+        stream = client.subscribe(filters=[{"kinds": [STATUS], "user_ids": [user]}])
         stream.next("subscribed")
 
         desk.send(MSG_DATA, msgserver.chat_body(user, other_user, b"of another kind"))
@@ -51,7 +51,7 @@ def test_a_subscription_filters_by_kind_and_user(server, client, user, other_use
 
 def test_a_body_that_does_not_parse_is_told_as_such(server, client):
     with MsgServer(server.pdu) as sender:
-        stream = client.subscribe(kinds=[CHAT], include_raw=True)
+        stream = client.subscribe(filters=[{"kinds": [CHAT]}], include_raw_pdu=True)
         stream.next("subscribed")
 
         sender.send(MSG_DATA, b"\xff")
@@ -67,7 +67,7 @@ def test_a_subscription_that_resumes_misses_nothing(server, client, user, other_
         sender.send(MSG_DATA, msgserver.chat_body(user, other_user, text))
 
     with MsgServer(server.pdu) as sender:
-        stream = client.subscribe(user_ids=[user])
+        stream = client.subscribe(filters=[{"user_ids": [user]}])
         stream.next("subscribed")
         send(b"one")
         stream.next("event")
@@ -75,8 +75,27 @@ def test_a_subscription_that_resumes_misses_nothing(server, client, user, other_
         send(b"two")
         sender.statuses()
 
-        resumed = client.subscribe(user_ids=[user], resume_position=stream.position)
+        resumed = client.subscribe(filters=[{"user_ids": [user]}], resume_position=stream.position)
 
         resumed.next("resumed")
         send(b"three")
         assert [resumed.next("event").chat_message.content for _ in range(2)] == [b"two", b"three"]
+
+
+def test_a_client_with_default_limits_survives_a_message_of_5_mb(server, client, user, other_user):
+    with MsgServer(server.pdu) as sender:
+        stream = client.subscribe(filters=[{"user_ids": [user]}])
+        stream.next("subscribed")
+        before = stream.position
+        sender.send(MSG_DATA, msgserver.chat_body(user, other_user, bytes(5_000_000)))
+        sender.send(MSG_DATA, msgserver.chat_body(user, other_user, b"after it"))
+
+        resumed = client.subscribe(filters=[{"user_ids": [user]}], resume_position=before)
+
+        resumed.next("resumed")
+        for events in (stream, resumed):
+            large = events.next("event")
+            assert [(it.field, it.bytes) for it in large.omitted] == [("chat_message.content", 5_000_000)]
+            assert large.chat_message.to_id == other_user
+            after = events.next("event")
+            assert (after.chat_message.content, list(after.omitted)) == (b"after it", [])

@@ -77,7 +77,7 @@ class Subscriber(Follower):
 
     def _open(self, channel, position):
         kinds = [broadcast_pb2.EVENT_KIND_CHAT_MESSAGE]
-        request = broadcast_pb2.SubscribeRequest(kinds=kinds, resume_position=position)
+        request = broadcast_pb2.SubscribeRequest(filters=[{"kinds": kinds}], resume_position=position)
         return broadcast_pb2_grpc.BroadcastServiceStub(channel).Subscribe(request)
 
     def _take(self, kind, response):

@@ -16,7 +16,7 @@ use route_proto::attach::v1::attach_service_server;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
-    EventKind, SubscribeRequest, SubscribeResponse, broadcast_service_server,
+    EventFilter, EventKind, SubscribeRequest, SubscribeResponse, broadcast_service_server,
     presence_service_server,
 };
 use route_runtime::flags::duration;
@@ -204,9 +204,12 @@ impl Subscriber {
     /// Returns when the stream has begun: nothing that follows is missed.
     async fn start(channel: Channel, users: [u32; 2]) -> anyhow::Result<Self> {
         let request = SubscribeRequest {
-            kinds: vec![EventKind::P2pCommand.into()],
-            user_ids: users.to_vec(),
-            include_raw: true,
+            filters: vec![EventFilter {
+                kinds: vec![EventKind::P2pCommand.into()],
+                user_ids: users.to_vec(),
+                ..EventFilter::default()
+            }],
+            include_raw_pdu: true,
             ..SubscribeRequest::default()
         };
         let mut broadcast = BroadcastServiceClient::new(channel);

@@ -71,6 +71,7 @@ mod tests {
             "originLink": "1f-2",
             "rawPdu": "",
             "unparsed": false,
+            "omitted": [],
             "chatMessage": {
                 "fromUserId": 1, "toId": 2, "conversation": "CONVERSATION_TYPE_SINGLE",
                 "messageId": 3, "createTime": 4, "messageType": "MESSAGE_TYPE_SINGLE_TEXT", "content": "aGVsbG8=", "attachData": "",

@@ -8,8 +8,8 @@ use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::publish_request::Audience;
 use route_proto::v1::{
-    self, ChatMessage, ConversationType, Event, EveryoneAudience, FileNotice, FileServer,
-    GroupChangeType, P2pCommand, PublishRequest, ReadReceipt, SignatureChanged, UserAudience,
+    self, AllMsgServers, ChatMessage, ConversationType, Event, FileNotice, FileServer,
+    GroupChangeType, MsgServersOfUsers, P2pCommand, PublishRequest, ReadReceipt, SignatureChanged,
 };
 
 use crate::client::ClientArgs;
@@ -69,11 +69,11 @@ enum What {
 pub(crate) async fn run(args: PublishArgs) -> Result<(), Failure> {
     let event = event(args.what)?;
     let audience = if args.everyone {
-        Some(Audience::Everyone(EveryoneAudience {}))
+        Some(Audience::AllMsgServers(AllMsgServers {}))
     } else if args.to_users.is_empty() {
         None
     } else {
-        Some(Audience::Users(UserAudience {
+        Some(Audience::MsgServersOfUsers(MsgServersOfUsers {
             user_ids: args.to_users,
         }))
     };

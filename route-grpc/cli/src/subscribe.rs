@@ -4,7 +4,7 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::subscribe_response::Message;
-use route_proto::v1::{EventKind, SubscribeRequest, SubscribeResponse};
+use route_proto::v1::{EventFilter, EventKind, SubscribeRequest, SubscribeResponse};
 
 use crate::client::ClientArgs;
 use crate::failure::Failure;
@@ -61,15 +61,18 @@ pub(crate) async fn run(args: SubscribeArgs) -> Result<(), Failure> {
         count,
         client,
     } = args;
-    let kinds: Vec<i32> = kind.into_iter().map(i32::from).collect();
+    let filter = EventFilter {
+        kinds: kind.into_iter().map(i32::from).collect(),
+        user_ids: user,
+        ..EventFilter::default()
+    };
     let open = async |position: String| {
         let mut broadcast = BroadcastServiceClient::new(client.connect().await?)
             .max_decoding_message_size(usize::MAX);
         let request = SubscribeRequest {
-            kinds: kinds.clone(),
-            user_ids: user.clone(),
+            filters: vec![filter.clone()],
             resume_position: position,
-            include_raw: raw,
+            include_raw_pdu: raw,
             ..SubscribeRequest::default()
         };
         Ok(broadcast.subscribe(request).await?.into_inner())

@@ -24,6 +24,9 @@ use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
 
+/// Where the users of an audience stand in a request.
+const USERS: &str = "msg_servers_of_users.user_ids";
+
 /// The service, for one node.
 #[derive(Debug, Clone)]
 pub(crate) struct Broadcast {
@@ -63,10 +66,10 @@ impl BroadcastService for Broadcast {
             let problem = format!("at most {MAX_ID_BYTES} bytes");
             return Err(Refusal::field("request_id", problem).into());
         }
-        if let Some(WireAudience::Users(users)) = &request.audience {
-            check_ids(&users.user_ids, "users.user_ids")?;
+        if let Some(WireAudience::MsgServersOfUsers(users)) = &request.audience {
+            check_ids(&users.user_ids, USERS)?;
             if users.user_ids.is_empty() {
-                return Err(Refusal::field("users.user_ids", "is empty").into());
+                return Err(Refusal::field(USERS, "is empty").into());
             }
         }
         let event = request.event.unwrap_or_default();
@@ -98,7 +101,6 @@ async fn open_subscription(
     node: Arc<Node>,
     request: &SubscribeRequest,
 ) -> Result<Subscription, Refusal> {
-    check_ids(&request.user_ids, "user_ids")?;
     node.admit_call().await?;
     Subscription::open(node, request)
 }
@@ -139,8 +141,8 @@ impl Broadcast {
         };
         let (links, before) = self.node.transact(|transaction, _| {
             let audience = match audience {
-                Some(WireAudience::Users(users)) => Audience::Users(&users.user_ids),
-                Some(WireAudience::Everyone(_)) => Audience::Everyone,
+                Some(WireAudience::MsgServersOfUsers(users)) => Audience::Users(&users.user_ids),
+                Some(WireAudience::AllMsgServers(_)) => Audience::Everyone,
                 None => publication.audience(),
             };
             // What was logged before: the event comes next, for nothing else happens under this

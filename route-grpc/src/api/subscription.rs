@@ -3,18 +3,15 @@
 use std::sync::Arc;
 
 use futures_util::stream::{self, Stream, StreamExt};
-use hashbrown::HashSet;
-use route_core::Event;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
-    Draining, EventKind, Gap, Resumed, SubscribeRequest, SubscribeResponse, Subscribed, Watermark,
+    Draining, Gap, Resumed, SubscribeRequest, SubscribeResponse, Subscribed, Watermark,
 };
 use tonic::Status;
 
-use crate::api::events;
+use crate::api::filter::Filter;
 use crate::api::reader::{Reader, Turn};
 use crate::api::resume::{self, Start};
-use crate::dialects::Dialects;
 use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -41,7 +38,7 @@ type Page = Vec<Result<SubscribeResponse, Status>>;
 const ANSWER_BYTES: usize = size_of::<Result<SubscribeResponse, Status>>() + 64;
 
 impl Subscription {
-    /// A stream for this request, whose ids have been checked.
+    /// A stream for this request.
     pub(crate) fn open(node: Arc<Node>, request: &SubscribeRequest) -> Result<Self, Refusal> {
         let filter = Filter::new(request)?;
         let start = resume::start(&node, &request.resume_position, request.on_gap())?;
@@ -94,9 +91,7 @@ impl Subscription {
                     let dialects = &self.reader.node().dialects;
                     let events = self.reader.page().iter();
                     let page: Page = events
-                        .filter_map(|it| {
-                            Some((it.position, self.filter.pass(dialects, &it.event)?))
-                        })
+                        .filter_map(|(seq, event)| Some((*seq, self.filter.pass(dialects, event)?)))
                         .map(|(seq, event)| Ok(self.at(seq, Message::Event(event))))
                         .collect();
                     self.reader.answered(page.len(), ANSWER_BYTES);
@@ -130,59 +125,6 @@ impl Subscription {
             position: self.reader.node().position(seq).token(),
             message: Some(message),
         }
-    }
-}
-
-/// Which events a subscriber wants, and what of them.
-#[derive(Debug)]
-struct Filter {
-    /// Bit n stands for the kind with number n; 0: all kinds.
-    kinds: u32,
-    /// None: all users.
-    users: Option<HashSet<u32>>,
-    raw: bool,
-}
-
-impl Filter {
-    fn new(request: &SubscribeRequest) -> Result<Self, Refusal> {
-        let mut kinds = 0;
-        for &number in &request.kinds {
-            match EventKind::try_from(number) {
-                Ok(kind) if kind != EventKind::Unspecified => kinds |= 1 << number,
-                Ok(_) | Err(_) => {
-                    let problem = format!("{number} is no kind of event");
-                    return Err(Refusal::field("kinds", problem));
-                }
-            }
-        }
-        let users = request.user_ids.iter().copied().collect::<HashSet<_>>();
-        Ok(Self {
-            kinds,
-            users: (!users.is_empty()).then_some(users),
-            raw: request.include_raw,
-        })
-    }
-
-    /// The event, if it is wanted. A body is read only if its kind is.
-    fn pass(&self, dialects: &Dialects, event: &Event) -> Option<route_proto::v1::Event> {
-        if let Event::Presence(change) = event
-            && !change.is_of_status()
-        {
-            return None;
-        }
-        if self.kinds != 0 && self.kinds & 1 << events::kind(dialects, event) as i32 == 0 {
-            return None;
-        }
-        let mut typed = events::typed(dialects, event);
-        if let Some(users) = &self.users
-            && !events::names_any(&typed, users)
-        {
-            return None;
-        }
-        if self.raw {
-            typed.raw_pdu = events::raw_pdu(event);
-        }
-        Some(typed)
     }
 }
 

@@ -5,9 +5,9 @@ use route_proto::v1::event::Event as Typed;
 use route_proto::v1::publish_request::Audience;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
-    ChatMessage, Event, EventKind, EveryoneAudience, GapPolicy, GapReason, Kick, PublishRequest,
-    PublishResponse, SignatureChanged, StatusChanged, SubscribeRequest, SubscribeResponse,
-    UserAudience,
+    AllMsgServers, ChatMessage, Conversation, Event, EventFilter, EventKind, GapPolicy, GapReason,
+    Kick, MsgServersOfUsers, PublishRequest, PublishResponse, Share, SignatureChanged,
+    StatusChanged, SubscribeRequest, SubscribeResponse,
 };
 use tonic::{Code, Streaming};
 
@@ -48,9 +48,12 @@ async fn filters_let_through_kinds_and_users_only() {
     let mut stream = subscribe(
         &site,
         SubscribeRequest {
-            kinds: vec![EventKind::ChatMessage.into(), EventKind::Kick.into()],
-            user_ids: vec![5],
-            include_raw: true,
+            filters: vec![EventFilter {
+                kinds: vec![EventKind::ChatMessage.into(), EventKind::Kick.into()],
+                user_ids: vec![5],
+                ..EventFilter::default()
+            }],
+            include_raw_pdu: true,
             ..SubscribeRequest::default()
         },
     )
@@ -159,16 +162,31 @@ async fn a_subscriber_that_falls_behind_is_told_how_far() {
 async fn requests_that_make_no_sense_are_refused() {
     let site = Site::start().await;
     for wrong in [
-        SubscribeRequest {
+        filtered(EventFilter {
             kinds: vec![99],
-            ..SubscribeRequest::default()
-        },
-        SubscribeRequest {
+            ..EventFilter::default()
+        }),
+        filtered(EventFilter {
             kinds: vec![0],
-            ..SubscribeRequest::default()
-        },
-        SubscribeRequest {
+            ..EventFilter::default()
+        }),
+        filtered(EventFilter {
             user_ids: vec![0; 10_001],
+            ..EventFilter::default()
+        }),
+        filtered(EventFilter {
+            role: 3,
+            ..EventFilter::default()
+        }),
+        filtered(EventFilter {
+            conversations: vec![Conversation::default()],
+            ..EventFilter::default()
+        }),
+        share(0, 0),
+        share(3, 3),
+        share(0, 1001),
+        SubscribeRequest {
+            filters: vec![EventFilter::default(); 101],
             ..SubscribeRequest::default()
         },
         resume("nonsense"),
@@ -218,7 +236,7 @@ async fn what_is_published_goes_where_a_msg_servers_would_and_subscribers_see_it
     assert_eq!(seen.event, Some(message(1, 2)));
     assert_eq!(seen.origin_link, "");
 
-    let everyone = Some(Audience::Everyone(EveryoneAudience {}));
+    let everyone = Some(Audience::AllMsgServers(AllMsgServers {}));
     publish(&site, request("", message(1, 2), everyone))
         .await
         .unwrap();
@@ -283,7 +301,7 @@ fn message(from: u32, to: u32) -> Typed {
 }
 
 fn users(user_ids: Vec<u32>) -> Option<Audience> {
-    Some(Audience::Users(UserAudience { user_ids }))
+    Some(Audience::MsgServersOfUsers(MsgServersOfUsers { user_ids }))
 }
 
 fn request(id: &str, event: Typed, audience: Option<Audience>) -> PublishRequest {
@@ -295,6 +313,20 @@ fn request(id: &str, event: Typed, audience: Option<Audience>) -> PublishRequest
         }),
         audience,
     }
+}
+
+fn filtered(filter: EventFilter) -> SubscribeRequest {
+    SubscribeRequest {
+        filters: vec![filter],
+        ..SubscribeRequest::default()
+    }
+}
+
+fn share(index: u32, of: u32) -> SubscribeRequest {
+    filtered(EventFilter {
+        share: Some(Share { index, of }),
+        ..EventFilter::default()
+    })
 }
 
 fn resume(position: &str) -> SubscribeRequest {
@@ -310,7 +342,7 @@ async fn publish(site: &Site, request: PublishRequest) -> Result<PublishResponse
     Ok(response.into_inner())
 }
 
-async fn open(
+pub(crate) async fn open(
     site: &Site,
     request: SubscribeRequest,
 ) -> Result<Streaming<SubscribeResponse>, tonic::Status> {
@@ -333,11 +365,11 @@ pub(crate) async fn subscribe(
     stream
 }
 
-async fn next(stream: &mut Streaming<SubscribeResponse>) -> SubscribeResponse {
+pub(crate) async fn next(stream: &mut Streaming<SubscribeResponse>) -> SubscribeResponse {
     soon("a message", stream.message()).await.unwrap().unwrap()
 }
 
-async fn event(stream: &mut Streaming<SubscribeResponse>) -> Event {
+pub(crate) async fn event(stream: &mut Streaming<SubscribeResponse>) -> Event {
     match next(stream).await.message {
         Some(Message::Event(event)) => event,
         other => panic!("not an event: {other:?}"),

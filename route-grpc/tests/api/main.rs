@@ -5,10 +5,10 @@
 mod attach;
 mod broadcast;
 mod checks;
+mod filters;
 mod hand_over;
 mod kicks;
 mod played;
 mod presence;
-mod reads;
 mod server;
 mod site;

@@ -425,12 +425,17 @@ pub(crate) fn claimed_and_listed() -> RestoredLink {
 
 /// A chat message between users.
 pub(crate) fn chat(from: u32, to: u32, content: &[u8]) -> Envelope {
+    chat_of_type(1, from, to, content)
+}
+
+/// The same, of this type, which may be one for groups.
+pub(crate) fn chat_of_type(msg_type: i32, from: u32, to: u32, content: &[u8]) -> Envelope {
     let body = route_proto::legacy::im::message::ImMsgData {
         from_user_id: from,
         to_session_id: to,
         msg_id: 1,
         create_time: 2,
-        msg_type: 1,
+        msg_type,
         msg_data: Bytes::copy_from_slice(content),
         attach_data: None,
     };

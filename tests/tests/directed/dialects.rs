@@ -11,7 +11,8 @@ use route_proto::v1::event::Event as Typed;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::subscribe_response::Message as Said;
 use route_proto::v1::{
-    self as api, BatchGetUserStatusRequest, Event, PublishRequest, Status, SubscribeRequest,
+    self as api, BatchGetUserStatusRequest, Event, EventFilter, PublishRequest, Status,
+    SubscribeRequest,
 };
 use system_tests::deployment::process::Surroundings;
 use system_tests::deployment::{Deployment, FanOut, Setup, admin, ports, ready, start_gateway};
@@ -403,8 +404,11 @@ impl Site {
 
     async fn subscribe(&self, users: &[u32]) -> Streaming<api::SubscribeResponse> {
         let request = SubscribeRequest {
-            user_ids: users.to_vec(),
-            include_raw: true,
+            filters: vec![EventFilter {
+                user_ids: users.to_vec(),
+                ..EventFilter::default()
+            }],
+            include_raw_pdu: true,
             ..SubscribeRequest::default()
         };
         let mut broadcast = BroadcastServiceClient::new(self.node.clone());

@@ -2,7 +2,7 @@
 
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::publish_request::Audience;
-use route_proto::v1::{Event, Kick, PublishRequest, UserAudience, event};
+use route_proto::v1::{Event, Kick, MsgServersOfUsers, PublishRequest, event};
 use system_tests::deployment::process::Surroundings;
 use system_tests::deployment::{Deployment, FanOut, Setup, admin};
 use system_tests::player::messages::{self, SINGLE_TEXT};
@@ -119,7 +119,7 @@ fn publication() -> PublishRequest {
             event: Some(event::Event::Kick(kick)),
             ..Event::default()
         }),
-        audience: Some(Audience::Users(UserAudience {
+        audience: Some(Audience::MsgServersOfUsers(MsgServersOfUsers {
             user_ids: vec![BOB],
         })),
     }

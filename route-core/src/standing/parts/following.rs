@@ -82,7 +82,7 @@ impl Parts<'_> {
             return false;
         }
         if part == Part::Active {
-            self.activate(slot, ChangeReason::Standing);
+            self.activate(slot, ChangeReason::Role);
         } else {
             self.step_back(slot, part);
         }

@@ -1,7 +1,6 @@
 //! From what was routed to what subscribers see.
 
 use bytes::Bytes;
-use hashbrown::HashSet;
 use route_core::Event;
 use route_dialect::{Command, Dialect, Forwarded};
 use route_proto::pdu::HEADER_LEN;
@@ -33,7 +32,7 @@ pub(crate) fn kind(dialects: &Dialects, event: &Event) -> EventKind {
                 Some(_) | None => EventKind::OtherCommand,
             }
         }
-        Event::Presence(_) => EventKind::StatusChanged,
+        Event::StatusChanged { .. } => EventKind::StatusChanged,
         Event::DesktopLogin { .. } => EventKind::DesktopLoginChanged,
     }
 }
@@ -50,11 +49,15 @@ pub(crate) fn typed(dialects: &Dialects, event: &Event) -> api::Event {
             origin.map(|link| link.to_string()).unwrap_or_default(),
             read(&dialects.get(command.dialect), command.id, pdu),
         ),
-        Event::Presence(change) => (
+        Event::StatusChanged {
+            user,
+            summary,
+            reason,
+        } => (
             String::new(),
             Some(Typed::StatusChanged(StatusChanged {
-                user: Some(user_status(change.user.0, change.after)),
-                reason: change_reason(change.reason).into(),
+                user: Some(user_status(user.0, *summary)),
+                reason: change_reason(*reason).into(),
             })),
         ),
         Event::DesktopLogin { user, on } => (
@@ -70,6 +73,7 @@ pub(crate) fn typed(dialects: &Dialects, event: &Event) -> api::Event {
         origin_link,
         raw_pdu: Bytes::new(),
         unparsed: typed.is_none(),
+        omitted: Vec::new(),
         event: typed,
     }
 }
@@ -78,34 +82,7 @@ pub(crate) fn typed(dialects: &Dialects, event: &Event) -> api::Event {
 pub(crate) fn raw_pdu(event: &Event) -> Bytes {
     match event {
         Event::Envelope { pdu, .. } => pdu.clone(),
-        Event::Presence(_) | Event::DesktopLogin { .. } => Bytes::new(),
-    }
-}
-
-/// Does the event name one of these users?
-pub(crate) fn names_any(event: &api::Event, users: &HashSet<u32>) -> bool {
-    let has = |user: &u32| users.contains(user);
-    let Some(event) = &event.event else {
-        return false;
-    };
-    match event {
-        Typed::ChatMessage(chat) => {
-            let to_user = chat.conversation() != ConversationType::Group;
-            has(&chat.from_user_id) || (to_user && has(&chat.to_id))
-        }
-        Typed::P2pCommand(p2p) => has(&p2p.from_user_id) || has(&p2p.to_user_id),
-        Typed::ReadReceipt(read) => has(&read.user_id),
-        Typed::Kick(kick) => has(&kick.user_id),
-        Typed::GroupChange(group) => {
-            let mut members = group.member_ids.iter().chain(&group.changed_ids);
-            has(&group.user_id) || members.any(has)
-        }
-        Typed::FileNotice(file) => has(&file.from_user_id) || has(&file.to_user_id),
-        Typed::ConversationRemoved(removed) => has(&removed.user_id),
-        Typed::SignatureChanged(changed) => has(&changed.user_id),
-        Typed::OtherCommand(other) => other.user_ids.iter().any(has),
-        Typed::StatusChanged(changed) => changed.user.iter().any(|user| has(&user.user_id)),
-        Typed::DesktopLoginChanged(changed) => has(&changed.user_id),
+        Event::StatusChanged { .. } | Event::DesktopLogin { .. } => Bytes::new(),
     }
 }
 

@@ -1,11 +1,10 @@
-use hashbrown::HashSet;
-use route_core::{ChangeReason, LinkId, PresenceChange, Status, Summary, UserId};
+use route_core::{ChangeReason, LinkId, Status, Summary, UserId};
 use route_proto::pdu::HEADER_LEN;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::{
     self as api, ChatMessage, ConversationRemoved, ConversationType, DesktopLoginChanged,
     FileNotice, FileServer, GroupChange, GroupChangeType, Kick, P2pCommand, ReadReceipt,
-    SignatureChanged, StatusChanged,
+    SignatureChanged, StatusChanged, UserRole,
 };
 
 use bytes::Bytes;
@@ -188,50 +187,60 @@ fn no_bytes_can_panic_the_reader() {
 }
 
 #[test]
-fn an_event_names_the_users_whom_it_concerns() {
-    let names: Vec<Vec<u32>> = one_of_each()
-        .into_iter()
-        .map(|typed| {
-            let event = api::Event {
-                event: Some(typed),
-                ..api::Event::default()
-            };
-            let named = |id: &u32| names_any(&event, &HashSet::from([*id]));
-            (0..=12).filter(named).collect()
-        })
-        .collect();
+fn an_event_names_its_sender_and_its_receivers() {
+    let shown: Vec<_> = one_of_each().into_iter().map(of_event).collect();
+    let by = |role| shown.iter().map(move |event| names(event, role).collect());
+    let users = |ids: &[u32]| ids.iter().copied().map(Name::User).collect::<Vec<_>>();
 
-    let expected: [&[u32]; 9] = [
-        &[1, 2],
-        &[1],
-        &[1, 2],
-        &[7],
-        &[7],
-        &[7, 8, 9, 10],
-        &[1, 2],
-        &[7],
-        &[7],
+    let senders: Vec<Vec<Name>> = by(UserRole::Sender).collect();
+    let receivers: Vec<Vec<Name>> = by(UserRole::Receiver).collect();
+    let either: Vec<Vec<Name>> = by(UserRole::Unspecified).collect();
+
+    let expected = [1, 1, 1, 7, 7, 7, 1, 7, 7].map(|id| users(&[id]));
+    assert_eq!(senders, expected);
+    let expected = [
+        users(&[2]),
+        vec![Name::Group(11)],
+        users(&[2]),
+        users(&[7]),
+        users(&[7]),
+        users(&[8, 9, 10]),
+        users(&[2]),
+        users(&[7]),
+        users(&[7]),
     ];
-    assert_eq!(names, expected);
+    assert_eq!(receivers, expected);
+    for (either, (sender, receivers)) in either.iter().zip(senders.iter().zip(&receivers)) {
+        assert_eq!(*either, [&sender[..], receivers].concat());
+    }
+}
+
+#[test]
+fn what_is_said_between_two_or_in_a_group_is_of_that_conversation() {
+    let shown = one_of_each().into_iter().map(of_event);
+
+    let talks: Vec<_> = shown.map(|event| talk(&event)).collect();
+
+    let (pair, group) = (Some(Talk::pair(2, 1)), Some(Talk::Group(11)));
+    let removed = Some(Talk::pair(7, 8));
+    let expected = [pair, group, pair, group, None, group, pair, removed, None];
+    assert_eq!(talks, expected);
 }
 
 #[test]
 fn a_status_change_names_its_user() {
-    let away = Summary {
+    let summary = Summary {
         status: Status::Away,
         legacy_online: true,
-        mobile: false,
     };
-    let event = shown(&Event::Presence(PresenceChange {
+    let event = shown(&Event::StatusChanged {
         user: UserId(5),
-        before: Summary::OFFLINE,
-        after: away,
-        sessions: None,
-        reason: ChangeReason::Away,
-    }));
+        summary,
+        reason: ChangeReason::Client,
+    });
 
-    assert!(names_any(&event, &HashSet::from([5])));
-    assert!(!names_any(&event, &HashSet::from([6])));
+    let named: Vec<_> = names(&event, UserRole::Receiver).collect();
+    assert_eq!(named, [Name::User(5)]);
     assert_eq!(event.kind(), EventKind::StatusChanged);
 }
 
@@ -288,11 +297,14 @@ fn standard(id: u16) -> Command {
 }
 
 fn publish(typed: Typed) -> Result<Publication, Refusal> {
-    let event = api::Event {
+    publication(of_event(typed), &Dialects::new())
+}
+
+fn of_event(typed: Typed) -> api::Event {
+    api::Event {
         event: Some(typed),
         ..api::Event::default()
-    };
-    publication(event, &Dialects::new())
+    }
 }
 
 fn envelope(command: u16, body: &[u8]) -> Event {

@@ -117,11 +117,7 @@ async fn connect(grpc: &str) -> anyhow::Result<Channel> {
 
 /// What the API says of a user, in words.
 async fn user_status(channel: Channel, user: u32) -> anyhow::Result<String> {
-    let request = v1::GetUserStatusRequest {
-        user_id: user,
-        include_sessions: true,
-        ..Default::default()
-    };
+    let request = v1::GetUserStatusRequest { user_id: user };
     let answer = PresenceServiceClient::new(channel)
         .get_user_status(Request::new(request))
         .await?
@@ -145,8 +141,11 @@ impl Subscriber {
     /// Returns when the stream has begun: nothing that follows is missed.
     async fn start(channel: Channel) -> anyhow::Result<Self> {
         let request = v1::SubscribeRequest {
-            kinds: vec![v1::EventKind::ChatMessage.into()],
-            user_ids: vec![ALICE, BOB],
+            filters: vec![v1::EventFilter {
+                kinds: vec![v1::EventKind::ChatMessage.into()],
+                user_ids: vec![ALICE, BOB],
+                ..Default::default()
+            }],
             ..Default::default()
         };
         let events = BroadcastServiceClient::new(channel)

@@ -10,7 +10,7 @@ use route_proto::v1::event::Event as Routed;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::watch_user_status_response::Event as Watched;
 use route_proto::v1::{
-    Event, EventKind, Gap, GapPolicy, GapReason, SubscribeRequest, SubscribeResponse,
+    Event, EventFilter, EventKind, Gap, GapPolicy, GapReason, SubscribeRequest, SubscribeResponse,
     WatchUserStatusRequest, WatchUserStatusResponse,
 };
 use tonic::{Code, Status};
@@ -122,7 +122,10 @@ impl Diary {
     pub(crate) fn subscribe_request(&mut self, on_gap: GapPolicy) -> SubscribeRequest {
         self.routed.begins = true;
         SubscribeRequest {
-            kinds: self.kinds.iter().map(|kind| (*kind).into()).collect(),
+            filters: vec![EventFilter {
+                kinds: self.kinds.iter().map(|kind| (*kind).into()).collect(),
+                ..EventFilter::default()
+            }],
             resume_position: self.routed.position.clone(),
             on_gap: on_gap.into(),
             ..SubscribeRequest::default()

@@ -1,0 +1,262 @@
+//! Which events a subscriber wants, and how much of them.
+
+use hashbrown::HashSet;
+use route_core::Event;
+use route_proto::v1::conversation::Conversation;
+use route_proto::v1::{self as api, EventFilter, EventKind, Share, SubscribeRequest, UserRole};
+
+use crate::api::events::{self, Name, Talk};
+use crate::dialects::Dialects;
+use crate::limits::{MAX_IDS, too_many_ids};
+use crate::refusal::Refusal;
+
+/// Filters of one subscription, at most: each event is held against all of them.
+const MAX_FILTERS: usize = 100;
+
+/// Parts that users may be shared out into, at most.
+const MAX_SHARES: u32 = 1000;
+
+/// The longest event, bytes, unless the request says otherwise: with all that is around it, a quarter
+/// of what gRPC libraries take.
+const CONTENT_BYTES: usize = 1 << 20;
+
+/// What one subscription lets through.
+#[derive(Debug)]
+pub(crate) struct Filter {
+    /// None: everything passes.
+    any_of: Vec<Conditions>,
+    raw_pdu: bool,
+    max_bytes: usize,
+}
+
+/// All of these have to hold.
+#[derive(Debug)]
+struct Conditions {
+    /// Bit n stands for the kind with number n; 0: all kinds.
+    kinds: u32,
+    role: UserRole,
+    /// Empty: all users.
+    users: HashSet<u32>,
+    all_groups: bool,
+    /// Empty: all.
+    conversations: HashSet<Talk>,
+    share: Option<Share>,
+}
+
+impl Filter {
+    /// What a request asks for.
+    pub(crate) fn new(request: &SubscribeRequest) -> Result<Self, Refusal> {
+        let filters = &request.filters;
+        if filters.len() > MAX_FILTERS {
+            let problem = format!("{} filters, at most {MAX_FILTERS}", filters.len());
+            return Err(Refusal::field("filters", problem));
+        }
+        let each = filters.iter();
+        let ids = each
+            .map(|it| it.user_ids.len() + it.conversations.len())
+            .sum();
+        if ids > MAX_IDS {
+            return Err(too_many_ids(ids, "filters.user_ids"));
+        }
+        let any_of = filters.iter().map(Conditions::new);
+        Ok(Self {
+            any_of: any_of.collect::<Result<_, _>>()?,
+            raw_pdu: request.include_raw_pdu,
+            max_bytes: match request.max_content_bytes {
+                0 => CONTENT_BYTES,
+                bytes => bytes as usize,
+            },
+        })
+    }
+
+    /// The event, if it is wanted. A body is read only if its kind is.
+    pub(crate) fn pass(&self, dialects: &Dialects, event: &Event) -> Option<api::Event> {
+        let kind = 1 << events::kind(dialects, event) as i32;
+        let of_kind = |it: &&Conditions| it.kinds == 0 || it.kinds & kind != 0;
+        if !self.any_of.is_empty() && !self.any_of.iter().any(|it| of_kind(&it)) {
+            return None;
+        }
+        let mut typed = events::typed(dialects, event);
+        let mut candidates = self.any_of.iter().filter(of_kind);
+        if !self.any_of.is_empty() && !candidates.any(|it| it.pass(&typed)) {
+            return None;
+        }
+        if self.raw_pdu {
+            typed.raw_pdu = events::raw_pdu(event);
+        }
+        events::fit(&mut typed, self.max_bytes);
+        Some(typed)
+    }
+}
+
+impl Conditions {
+    fn new(filter: &EventFilter) -> Result<Self, Refusal> {
+        let Ok(role) = UserRole::try_from(filter.role) else {
+            let problem = format!("{} is no role", filter.role);
+            return Err(Refusal::field("filters.role", problem));
+        };
+        if let Some(Share { index, of }) = filter.share
+            && !(index < of && of <= MAX_SHARES)
+        {
+            let problem = format!("{index} of {of} is no share of 1 to {MAX_SHARES}");
+            return Err(Refusal::field("filters.share", problem));
+        }
+        let conversations = filter
+            .conversations
+            .iter()
+            .map(|it| match &it.conversation {
+                Some(Conversation::Users(it)) => Ok(Talk::pair(it.user_id, it.other_user_id)),
+                Some(Conversation::GroupId(group)) => Ok(Talk::Group(*group)),
+                None => Err(Refusal::field("filters.conversations", "names nobody")),
+            });
+        Ok(Self {
+            kinds: kinds(&filter.kinds)?,
+            role,
+            users: filter.user_ids.iter().copied().collect(),
+            all_groups: filter.include_all_groups,
+            conversations: conversations.collect::<Result<_, _>>()?,
+            share: filter.share,
+        })
+    }
+
+    /// The kind has passed.
+    fn pass(&self, event: &api::Event) -> bool {
+        if !self.conversations.is_empty()
+            && !events::talk(event).is_some_and(|talk| self.conversations.contains(&talk))
+        {
+            return false;
+        }
+        let mut names = events::names(event, self.role).peekable();
+        if names.peek().is_none() {
+            // Somebody has to have what names nobody.
+            return self.users.is_empty() && self.share.is_none_or(|share| share.index == 0);
+        }
+        names.any(|name| self.wants(name) && self.share.is_none_or(|share| is_of(share, name)))
+    }
+
+    fn wants(&self, name: Name) -> bool {
+        self.users.is_empty()
+            || match name {
+                Name::User(user) => self.users.contains(&user),
+                Name::Group(_) => self.all_groups,
+            }
+    }
+}
+
+fn kinds(numbers: &[i32]) -> Result<u32, Refusal> {
+    let mut kinds = 0;
+    for &number in numbers {
+        match EventKind::try_from(number) {
+            Ok(kind) if kind != EventKind::Unspecified => kinds |= 1 << number,
+            Ok(_) | Err(_) => {
+                let problem = format!("{number} is no kind of event");
+                return Err(Refusal::field("filters.kinds", problem));
+            }
+        }
+    }
+    Ok(kinds)
+}
+
+fn is_of(share: Share, name: Name) -> bool {
+    let (Name::User(number) | Name::Group(number)) = name;
+    hash(number) % share.of == share.index
+}
+
+/// As the contract has it: other programs compute the same.
+fn hash(number: u32) -> u32 {
+    let mut hash = number;
+    hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
+    hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
+    hash ^ hash >> 16
+}
+
+#[cfg(test)]
+mod tests {
+    use route_proto::v1::event::Event as Typed;
+    use route_proto::v1::{ChatMessage, ConversationType, GroupChange, OtherCommand};
+
+    use super::*;
+
+    #[test]
+    fn the_hash_is_the_one_in_the_contract() {
+        assert_eq!((hash(1), hash(1001)), (1_364_076_727, 413_946_844));
+    }
+
+    #[test]
+    fn each_event_has_one_worker_where_it_names_one() {
+        for of in [1, 2, 3, 7] {
+            let mut events_of = vec![0; of as usize];
+            for user in 0..700 {
+                for event in [chat(user, 9), to_group(9, user), nobody()] {
+                    let role = if event == to_group(9, user) {
+                        UserRole::Receiver
+                    } else {
+                        UserRole::Sender
+                    };
+                    let workers: Vec<_> = (0..of)
+                        .filter(|index| shared(*index, of, role).pass(&event))
+                        .collect();
+                    assert_eq!(workers.len(), 1, "{event:?}");
+                    events_of[workers[0] as usize] += 1;
+                }
+            }
+            let fair = 2 * 700 / of;
+            assert!(
+                events_of.iter().all(|it| *it > fair * 7 / 10),
+                "{events_of:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_of_several_shares_belongs_to_each_of_them() {
+        let change = event(Typed::GroupChange(GroupChange {
+            user_id: 1,
+            member_ids: (0..100).collect(),
+            ..GroupChange::default()
+        }));
+
+        for index in 0..3 {
+            assert!(shared(index, 3, UserRole::Receiver).pass(&change));
+        }
+        let by_sender = |index| shared(index, 3, UserRole::Sender).pass(&change);
+        assert_eq!((0..3).filter(|index| by_sender(*index)).count(), 1);
+    }
+
+    fn shared(index: u32, of: u32, role: UserRole) -> Conditions {
+        let filter = EventFilter {
+            role: role.into(),
+            share: Some(Share { index, of }),
+            ..EventFilter::default()
+        };
+        Conditions::new(&filter).expect("it is one")
+    }
+
+    fn chat(from_user_id: u32, to_id: u32) -> api::Event {
+        event(Typed::ChatMessage(ChatMessage {
+            from_user_id,
+            to_id,
+            ..ChatMessage::default()
+        }))
+    }
+
+    fn to_group(from_user_id: u32, to_id: u32) -> api::Event {
+        event(Typed::ChatMessage(ChatMessage {
+            from_user_id,
+            to_id,
+            conversation: ConversationType::Group.into(),
+            ..ChatMessage::default()
+        }))
+    }
+
+    fn nobody() -> api::Event {
+        event(Typed::OtherCommand(OtherCommand::default()))
+    }
+
+    fn event(typed: Typed) -> api::Event {
+        api::Event {
+            event: Some(typed),
+            ..api::Event::default()
+        }
+    }
+}
