@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use system_tests::deployment::process::Surroundings;
 use system_tests::deployment::{Deployment, FanOut, Setup, ports, ready, start_gateway};
+use system_tests::interruptions::site::Flags;
 use system_tests::interruptions::{self, Course, Interruption};
 use system_tests::player::connection::{Connection, Options};
 use system_tests::player::messages::{self, SINGLE_TEXT};
@@ -36,6 +37,9 @@ async fn msg_servers_do_not_notice_what_happens_to_the_node() {
         updates: 40,
         queries: 80,
         longest_cut: Duration::from_secs(1),
+        between: Duration::from_millis(500),
+        flags: Flags::default(),
+        is_besieged: false,
         seed: fastrand::u64(..),
     };
 

@@ -9,9 +9,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::cable::{Flow, Reset};
+use super::memory::Level;
 use super::msg_server::{MsgServer, Rates};
 use super::report::{Report, Row};
-use super::site::Site;
+use super::siege::Siege;
+use super::site::{Flags, Site};
 use crate::cast::judge::{Judge, State};
 use crate::cast::msg_server::GATEWAYS;
 use crate::cast::population::{Population, SERVERS};
@@ -31,8 +33,11 @@ const SHORTEST_LIFE: Duration = Duration::from_millis(300);
 /// How much later one gateway may find the new node: longer than a node waits for gateways that
 /// nobody has told it of.
 const LATEST_GATEWAY: Duration = Duration::from_secs(4);
-/// Between an interruption and the next one: messages, as a share of those of a second.
-const STEADY: std::ops::Range<f64> = 0.2..0.8;
+/// Between an interruption and the next one: messages, as a share of those of the time between two.
+const STEADY: std::ops::Range<f64> = 0.4..1.6;
+/// How often memory is looked at, and the time of which the most is told.
+const MEMORY_PACE: Duration = Duration::from_secs(1);
+const MEMORY_PART: Duration = Duration::from_mins(5);
 
 /// What is to be played.
 #[derive(Debug, Clone)]
@@ -47,6 +52,12 @@ pub struct Course {
     pub queries: u64,
     /// The longest cut; less than the grace of nodes.
     pub longest_cut: Duration,
+    /// From one interruption to the next one, on average.
+    pub between: Duration,
+    /// More flags of the processes.
+    pub flags: Flags,
+    /// Whether others besiege the site meanwhile.
+    pub is_besieged: bool,
     /// Of the dice.
     pub seed: u64,
 }
@@ -98,6 +109,7 @@ pub async fn run(course: &Course, mut tell: impl FnMut(&str)) -> anyhow::Result<
         rows,
         seed: course.seed,
         time,
+        levels: play.levels.to_vec(),
         output: String::new(),
     };
     if !report.is_clean() {
@@ -112,11 +124,13 @@ struct Play<'a> {
     site: Site,
     judge: Arc<Judge>,
     servers: Vec<MsgServer>,
+    levels: [Level; 1 + GATEWAYS],
+    _siege: Option<Siege>,
 }
 
 impl<'a> Play<'a> {
     async fn start(course: &'a Course) -> anyhow::Result<Self> {
-        let site = Site::start().await?;
+        let site = Site::start(&course.flags).await?;
         let population = Population::new();
         let lists: Vec<_> = (0..SERVERS).map(|number| population.list(number)).collect();
         let judge = Arc::new(Judge::new(population));
@@ -125,12 +139,19 @@ impl<'a> Play<'a> {
             let server = MsgServer::connect(number, ADDRESSES[number], &site, list, &judge);
             servers.push(server.await.context("a MsgServer cannot connect")?);
         }
+        let mut dice = Dice::new(course.seed);
+        let gateways = std::array::from_fn(|number| site.pdu_address(number));
+        let begin = || Siege::begin(gateways, site.grpc_address(), &mut dice);
+        let siege = course.is_besieged.then(begin);
+        let names = ["node", "gateway 0", "gateway 1"];
         Ok(Self {
             course,
-            dice: Dice::new(course.seed),
+            dice,
             site,
             judge,
             servers,
+            levels: names.map(|name| Level::new(name, MEMORY_PART)),
+            _siege: siege,
         })
     }
 
@@ -191,14 +212,23 @@ impl<'a> Play<'a> {
         })
     }
 
-    /// Lets some messages pass.
+    /// Lets some messages pass, and looks at the memory meanwhile.
     async fn steady(&mut self) {
         let share = STEADY.start + self.dice.share() * (STEADY.end - STEADY.start);
-        let wanted = (self.course.messages as f64 * share) as u64;
+        let time = self.course.between.as_secs_f64() * share;
+        let wanted = (self.course.messages as f64 * time) as u64;
         let begin = self.judge.with(|judge| judge.sent());
-        self.judge
-            .until(LIMIT, |judge| judge.sent() - begin >= wanted)
-            .await;
+        let limit = Instant::now() + LIMIT + self.course.between.mul_f64(STEADY.end);
+        loop {
+            let have = |judge: &mut State| judge.sent() - begin >= wanted;
+            let is_over = self.judge.until(MEMORY_PACE, have).await;
+            for (level, resident) in self.levels.iter_mut().zip(self.site.resident_bytes()) {
+                level.is(resident);
+            }
+            if is_over || Instant::now() > limit {
+                return;
+            }
+        }
     }
 
     async fn interrupt(&mut self, kind: Interruption, number: usize) -> anyhow::Result<()> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
+use super::siege::is_of_a_besieger;
 use super::site::Site;
 use crate::cast::judge::Judge;
 use crate::cast::msg_server::{Connections, HEARTBEAT, gateways_of};
@@ -51,7 +52,11 @@ impl MsgServer {
             let address = site.pdu_address(gateway);
             let connection = Connection::of_msg_server(address, options, slot == 0, list).await?;
             let judge = Arc::clone(judge);
-            connection.show_to(move |raw| judge.arrived(number, raw));
+            connection.show_to(move |raw| {
+                if !is_of_a_besieger(raw) {
+                    judge.arrived(number, raw);
+                }
+            });
             connections.open(slot, connection);
         }
         Ok(Self {

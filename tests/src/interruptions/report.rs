@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::memory::Level;
 use crate::cast::tally::Tally;
 
 /// One kind of interruption.
@@ -30,6 +31,8 @@ pub struct Report {
     pub seed: u64,
     /// How long MsgServers have been sending.
     pub time: Duration,
+    /// The memory of each process meanwhile.
+    pub levels: Vec<Level>,
     /// What the processes said last, if something went wrong.
     pub output: String,
 }
@@ -107,6 +110,9 @@ impl fmt::Display for Report {
             messages as f64 / seconds.max(0.001),
             self.seed
         )?;
+        for level in &self.levels {
+            writeln!(f, "{level}")?;
+        }
         for row in self.rows.iter().filter(|row| !row.is_clean()) {
             writeln!(f, "\nwrong, {}:", row.kind)?;
             for line in row.failures.iter().chain(&row.tally.deviations) {

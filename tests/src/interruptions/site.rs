@@ -20,6 +20,16 @@ pub struct Site {
     /// Where nodes serve, and their admin port.
     addresses: [SocketAddr; 2],
     gateways: Vec<Gateway>,
+    flags: Flags,
+}
+
+/// More flags of the processes.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// Of nodes.
+    pub node: Vec<String>,
+    /// Of gateways.
+    pub gateway: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -35,25 +45,36 @@ impl Site {
     ///
     /// # Errors
     /// If something does not start; with what it said.
-    pub async fn start() -> anyhow::Result<Self> {
+    pub async fn start(flags: &Flags) -> anyhow::Result<Self> {
         let addresses = ports::free().map_err(anyhow::Error::msg)?;
         let [grpc, _] = addresses;
         let mut site = Self {
-            node: node(addresses)?,
+            node: node(addresses, flags)?,
             addresses,
             gateways: Vec::new(),
+            flags: flags.clone(),
         };
         for number in 0..GATEWAYS {
             let addresses = ports::free().map_err(anyhow::Error::msg)?;
             let cable = Cable::lay(grpc).await?;
             site.gateways.push(Gateway {
-                process: gateway(number, addresses, &cable)?,
+                process: gateway(number, addresses, &cable, flags)?,
                 addresses,
                 cable,
             });
             ready(addresses[1], site.processes()).await?;
         }
         Ok(site)
+    }
+
+    /// Where services connect.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.addresses[0]
+    }
+
+    /// Resident memory in bytes: of the node, and of each gateway.
+    pub fn resident_bytes(&self) -> impl Iterator<Item = u64> {
+        self.processes().map(Process::resident_bytes)
     }
 
     /// Where MsgServers connect to a gateway.
@@ -88,7 +109,7 @@ impl Site {
     /// # Errors
     /// If it does not start.
     pub fn start_node(&mut self) -> anyhow::Result<()> {
-        self.node = node(self.addresses)?;
+        self.node = node(self.addresses, &self.flags)?;
         Ok(())
     }
 
@@ -114,7 +135,7 @@ impl Site {
     /// If it does not start.
     pub async fn start_gateway(&mut self, number: usize) -> anyhow::Result<()> {
         let ended = &mut self.gateways[number];
-        ended.process = gateway(number, ended.addresses, &ended.cable)?;
+        ended.process = gateway(number, ended.addresses, &ended.cable, &self.flags)?;
         let [_, admin] = ended.addresses;
         Ok(ready(admin, self.processes()).await?)
     }
@@ -135,14 +156,25 @@ impl Site {
     }
 }
 
-fn node([grpc, admin]: [SocketAddr; 2]) -> anyhow::Result<Process> {
-    Ok(start_node(&Surroundings::default(), grpc, admin, &[])?)
+fn node([grpc, admin]: [SocketAddr; 2], flags: &Flags) -> anyhow::Result<Process> {
+    Ok(start_node(
+        &Surroundings::default(),
+        grpc,
+        admin,
+        &flags.node,
+    )?)
 }
 
-fn gateway(number: usize, [pdu, admin]: [SocketAddr; 2], cable: &Cable) -> anyhow::Result<Process> {
-    let flags = [
+fn gateway(
+    number: usize,
+    [pdu, admin]: [SocketAddr; 2],
+    cable: &Cable,
+    flags: &Flags,
+) -> anyhow::Result<Process> {
+    let own = [
         format!("--gateway-id=gateway-{number}"),
         format!("--upstream=http://{}", cable.address()),
     ];
+    let flags = [&own[..], &flags.gateway].concat();
     Ok(start_gateway(&Surroundings::default(), pdu, admin, &flags)?)
 }

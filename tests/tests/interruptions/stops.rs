@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use system_tests::interruptions::site::Site;
+use system_tests::interruptions::site::{Flags, Site};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -52,7 +52,7 @@ async fn nothing_is_lost_while_the_node_is_away() {
 #[allow(clippy::print_stdout, reason = "the figures of a long run")]
 async fn nothing_is_lost(node: NodeIs) {
     let count = std::env::var(COUNT_VARIABLE).map_or(2, |count| count.parse().expect("a number"));
-    let mut site = Site::start().await.expect("a site");
+    let mut site = Site::start(&Flags::default()).await.expect("a site");
     let mut outcomes = Vec::new();
     for number in 0..count {
         let outcome = stop(&mut site, node, number % 2).await;

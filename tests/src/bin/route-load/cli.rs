@@ -121,6 +121,9 @@ pub(crate) enum Test {
     Users,
     /// Logins and logouts.
     Storm,
+    /// Chat messages to subscribers over gRPC, at the port after that for PDUs; beside a server
+    /// named `nats`, which speaks NATS.
+    Subscribers,
     /// One-to-one messages: how many copies the server makes of each.
     Bytes,
 }
@@ -183,6 +186,23 @@ pub(crate) struct HandoverOptions {
     #[arg(long, value_name = "SECONDS", default_value_t = 6.0)]
     pub(crate) longest_cut: f64,
 
+    /// From one interruption to the next one, on average, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
+    pub(crate) between: f64,
+
+    /// Others besiege the site meanwhile: a storm of logins, readers that are slow or never read,
+    /// PDUs that never end, noise, gRPC clients that read nothing.
+    #[arg(long)]
+    pub(crate) besieged: bool,
+
+    /// One more flag of the nodes, as --node-flag=--log-bytes=1MiB.
+    #[arg(long = "node-flag", value_name = "FLAG")]
+    pub(crate) node_flags: Vec<String>,
+
+    /// One more flag of the gateways, as --gateway-flag=--memory-limit=1GiB.
+    #[arg(long = "gateway-flag", value_name = "FLAG")]
+    pub(crate) gateway_flags: Vec<String>,
+
     /// If something goes wrong, write what the processes said last to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) server_log: Option<PathBuf>,
@@ -243,7 +263,7 @@ const OWN_SERVERS: [(&str, &str, &str); 3] = [
     (
         "pair",
         "127.0.0.1:18994",
-        "route-load pair --pdu 127.0.0.1:18994",
+        "route-load pair --pdu 127.0.0.1:18994 --grpc 127.0.0.1:18995",
     ),
 ];
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use system_tests::interruptions::site::Flags;
 use system_tests::interruptions::{self, Course, Interruption};
 
 use crate::cli::HandoverOptions;
@@ -20,6 +21,12 @@ pub(crate) fn run(options: &HandoverOptions) -> anyhow::Result<bool> {
         updates: options.updates,
         queries: options.queries,
         longest_cut: Duration::try_from_secs_f64(options.longest_cut)?,
+        between: Duration::try_from_secs_f64(options.between)?,
+        flags: Flags {
+            node: options.node_flags.clone(),
+            gateway: options.gateway_flags.clone(),
+        },
+        is_besieged: options.besieged,
         seed: options.seed.unwrap_or_else(|| fastrand::u64(..)),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

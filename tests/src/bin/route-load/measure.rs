@@ -6,8 +6,7 @@ use crate::cli::LoadOptions;
 use crate::figures::Figures;
 use crate::process;
 use crate::report::{Measured, Report};
-use crate::server::{ServerSpec, StartOptions};
-use crate::table::LIMIT;
+use crate::server::{Kind, ServerSpec, StartOptions};
 use crate::workload::{self, Workload};
 
 /// A run that other processes disturbed is repeated; the last attempt counts in any case.
@@ -19,7 +18,7 @@ pub(crate) fn run(options: &LoadOptions, servers: &[ServerSpec]) -> Report {
     for workload in workload::selected(options) {
         let able: Vec<&ServerSpec> = servers
             .iter()
-            .filter(|server| server.name != LIMIT || !workload.needs_presence())
+            .filter(|server| workload.is_for(Kind::of(&server.name)))
             .collect();
         let names = able.iter().map(|server| server.name.clone());
         let mut measured = Measured::new(workload.label(), names);

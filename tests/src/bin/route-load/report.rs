@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::figures::{Figures, median};
-use crate::table::LIMIT;
+use crate::server::Kind;
 
 /// What was measured.
 #[derive(Debug, Default)]
@@ -97,7 +97,7 @@ impl Series {
     }
 }
 
-/// Medians, one line per figure and one column per server, with ratios to the limit where it has
+/// Medians, one line per figure and one column per server, with ratios to the relay or NATS where it has
 /// the figure.
 impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -109,12 +109,14 @@ impl fmt::Display for Measured {
         writeln!(f)?;
         for name in self.figure_names() {
             write!(f, "  {name:34}")?;
-            let limit = self.series(LIMIT).and_then(|limit| limit.median(name));
+            let limit = self.compared_with().and_then(|limit| limit.median(name));
             for series in &self.servers {
                 let value = series.median(name);
                 let shown = value.map_or_else(|| "-".to_owned(), number);
                 let ratio = match (value, limit) {
-                    (Some(value), Some(limit)) if series.server != LIMIT && limit != 0.0 => {
+                    (Some(value), Some(limit))
+                        if Kind::of(&series.server) == Kind::Route && limit != 0.0 =>
+                    {
                         format!("{:.2}×", value / limit)
                     }
                     _ => String::new(),
@@ -128,6 +130,12 @@ impl fmt::Display for Measured {
 }
 
 impl Measured {
+    /// What RouteServers are compared with.
+    fn compared_with(&self) -> Option<&Series> {
+        let mut series = self.servers.iter();
+        series.find(|series| Kind::of(&series.server) != Kind::Route)
+    }
+
     /// Every figure that some server has, in order; parts by process stand below their whole.
     fn figure_names(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
@@ -162,7 +170,7 @@ mod tests {
     use super::*;
 
     fn measured() -> Measured {
-        let names = [LIMIT, "mine"].map(str::to_owned);
+        let names = ["limit", "mine"].map(str::to_owned);
         let mut measured = Measured::new("forward".to_owned(), names.into_iter());
         measured.add(0, Figures(vec![("us".to_owned(), 0.5)]));
         for us in [1.0, 9.0, 2.0] {

@@ -32,6 +32,17 @@ pub(crate) struct ServerSpec {
     pub(crate) origin: Origin,
 }
 
+/// What a server is, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Named `limit`: our relay, which knows nothing.
+    Relay,
+    /// Named `nats`: speaks NATS instead of PDUs.
+    Nats,
+    /// A RouteServer.
+    Route,
+}
+
 /// Where a server comes from.
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
@@ -52,6 +63,7 @@ pub(crate) struct StartOptions<'a> {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    pub(crate) kind: Kind,
     processes: Vec<Process>,
     by_process: bool,
     /// Held for its `Drop`.
@@ -70,6 +82,17 @@ pub(crate) struct Usage {
     pub(crate) parts: Vec<(String, Duration)>,
 }
 
+impl Kind {
+    /// Of the server with this name.
+    pub(crate) fn of(name: &str) -> Self {
+        match name {
+            "limit" => Self::Relay,
+            "nats" => Self::Nats,
+            _ => Self::Route,
+        }
+    }
+}
+
 impl ServerSpec {
     /// Uses the running server, or starts a fresh one.
     pub(crate) fn start(&self, options: StartOptions<'_>) -> anyhow::Result<Server> {
@@ -85,6 +108,7 @@ impl ServerSpec {
         };
         Ok(Server {
             address: self.address,
+            kind: Kind::of(&self.name),
             processes,
             by_process: options.by_process,
             _child: child,

@@ -10,6 +10,7 @@ mod latency;
 mod rate;
 mod status;
 mod storm;
+mod subscribers;
 mod users;
 
 use std::time::{Duration, Instant};
@@ -20,7 +21,7 @@ use system_tests::player::pdu::command;
 use crate::cli::{LoadOptions, Test};
 use crate::figures::Figures;
 use crate::mesh::Mesh;
-use crate::server::Server;
+use crate::server::{Kind, Server};
 
 /// User of connection 0; the others count up.
 const FIRST_USER: u32 = 9_000_000;
@@ -42,9 +43,9 @@ pub(crate) trait Workload {
     /// Names the workload and its parameters.
     fn label(&self) -> String;
 
-    /// Whether it needs a server that says who is online; the relay does not.
-    fn needs_presence(&self) -> bool {
-        false
+    /// Whether such a server can play along: the relay does not know who is online.
+    fn is_for(&self, kind: Kind) -> bool {
+        kind != Kind::Nats
     }
 
     /// Uses the server once and says what was seen. An error if the server does not play along.
@@ -100,6 +101,9 @@ pub(crate) fn selected(options: &LoadOptions) -> Vec<Box<dyn Workload>> {
             connections: 10,
             duration,
         }));
+    }
+    if options.wants(Test::Subscribers) {
+        list.extend(subscribers::all(duration));
     }
     if options.wants(Test::Bytes) {
         for connections in [10, 50] {

@@ -6,7 +6,7 @@ use system_tests::player::pdu::command;
 
 use super::{Workload, barrier, online_list, query, ready_mesh};
 use crate::figures::Figures;
-use crate::server::Server;
+use crate::server::{Kind, Server};
 
 /// Users that are online, with ids from 0; as many ids above them are not.
 const USERS: u32 = 100_000;
@@ -24,8 +24,8 @@ impl Workload for Status {
         format!("status ids={}", self.ids)
     }
 
-    fn needs_presence(&self) -> bool {
-        true
+    fn is_for(&self, kind: Kind) -> bool {
+        kind == Kind::Route
     }
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {

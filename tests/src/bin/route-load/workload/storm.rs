@@ -9,7 +9,7 @@ use system_tests::player::pdu::command;
 
 use super::{Progress, Workload, ready_mesh};
 use crate::figures::Figures;
-use crate::server::Server;
+use crate::server::{Kind, Server};
 
 /// Updates in flight, over all connections.
 const WINDOW: u64 = 512;
@@ -26,8 +26,8 @@ impl Workload for Storm {
         format!("storm conns={}", self.connections)
     }
 
-    fn needs_presence(&self) -> bool {
-        true
+    fn is_for(&self, kind: Kind) -> bool {
+        kind == Kind::Route
     }
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {

@@ -11,7 +11,7 @@ use system_tests::player::pdu::command;
 use super::{ANSWER_LIMIT, Workload, barrier, online_list, query, ready_mesh};
 use crate::figures::{Figures, median};
 use crate::mesh::Mesh;
-use crate::server::Server;
+use crate::server::{Kind, Server};
 
 /// Connections that hold the users; the next one asks.
 const HOLDERS: usize = 10;
@@ -46,8 +46,8 @@ impl Workload for Users {
         format!("users {kind} ids, {} on {HOLDERS}", self.total)
     }
 
-    fn needs_presence(&self) -> bool {
-        true
+    fn is_for(&self, kind: Kind) -> bool {
+        kind == Kind::Route
     }
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {
