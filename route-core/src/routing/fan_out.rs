@@ -27,15 +27,15 @@ impl FanOuter {
         }
     }
 
-    /// Slots of all links, each once, that get what `origin` sent (a link, and another one that
-    /// stands for the same MsgServer): open ones in delivery order, then seats.
+    /// Chooses all links, each once, that get what `origin` sent (a link, and another one that
+    /// stands for the same MsgServer).
     pub(super) fn choose(
         &mut self,
         presence: &Presence,
         successions: &Successions,
         origin: [Option<u32>; 2],
         audience: Audience<'_>,
-    ) -> &[u32] {
+    ) {
         self.chosen.clear();
         let skipped = if audience.spares_origin(self.mode) {
             origin
@@ -57,6 +57,14 @@ impl FanOuter {
                         && concerned(*slot)
                 }));
             }
+        }
+    }
+
+    /// Slots of those that were chosen last, of these only if given: open ones in delivery order, then
+    /// seats.
+    pub(super) fn chosen(&mut self, only: Option<&[u32]>) -> &[u32] {
+        if let Some(only) = only {
+            self.chosen.retain(|slot| only.contains(slot));
         }
         &self.chosen
     }

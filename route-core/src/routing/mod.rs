@@ -15,6 +15,7 @@ use crate::succession::Successions;
 pub use audience::Audience;
 use fan_out::FanOuter;
 pub(crate) use untold::Untold;
+use untold::Whom;
 
 /// Finds out who gets something, and numbers what is routed.
 #[derive(Debug)]
@@ -96,7 +97,7 @@ impl Routing<'_> {
         audience: Audience<'_>,
         payload: Payload,
     ) -> usize {
-        let targets = self.emit(cause, skipped, audience, payload);
+        let targets = self.emit(cause, skipped, audience, None, payload);
         self.router.without_target += u64::from(targets == 0);
         targets
     }
@@ -111,12 +112,13 @@ impl Routing<'_> {
         let after = sessions.summary(client.user);
         let known = sessions.is_known(client.user);
         for notice in notices::after_update(client, status, known, after) {
-            self.tell(cause, notice);
+            self.tell(cause, notice, None);
         }
     }
 
     /// Takes back deliveries of a link that is now closed, see [`Successions::returned`]. Notices of
-    /// an earlier node may be older than what others were told since.
+    /// an earlier node may be older than what was told since: whoever stands for the link is told how
+    /// things are instead, and nobody else.
     pub(crate) fn returned(&mut self, link: LinkId, run: ReturnedRun) {
         let Routing {
             router,
@@ -134,7 +136,7 @@ impl Routing<'_> {
         for (position, item) in (run.position..).zip(run.items) {
             match &item.payload {
                 Payload::DesktopLogin { user, .. } | Payload::Status { user, .. } => {
-                    untold.note(*user, true, out);
+                    untold.note_unwritten(*user, link, out);
                 }
                 Payload::Pdu(_) | Payload::Perishable(_) => {
                     let one = ReturnedRun {
@@ -163,16 +165,27 @@ impl Routing<'_> {
                 .is_known(user)
                 .then(|| sessions.legacy_online(user));
             let status = sessions.desktop_status(user);
+            let standing = self.standing_for(&subject.to);
             let mut cause = Cause::entry(LinkId::NODE, self.router.next_position());
             let before = self.out.also_caused_by(&subject.receipts);
             for notice in notices::of_state(user, known, status, subject.of_desktop) {
-                self.tell(&mut cause, notice);
+                self.tell(&mut cause, notice, standing.as_deref());
             }
             self.out.no_more(before);
         }
     }
 
-    fn tell(&mut self, cause: &mut Cause, notice: Payload) {
+    /// Slots of those that stand for closed links, if only they are to be told.
+    fn standing_for(&self, whom: &Whom) -> Option<Vec<u32>> {
+        let Whom::Only(closed) = whom else {
+            return None;
+        };
+        let links = &self.presence.links;
+        let standing = |link: &LinkId| self.successions.stands_for(*link, links);
+        Some(closed.iter().filter_map(standing).collect())
+    }
+
+    fn tell(&mut self, cause: &mut Cause, notice: Payload, only: Option<&[u32]>) {
         let user;
         let audience = match &notice {
             Payload::DesktopLogin { user: whose, .. } => {
@@ -181,7 +194,7 @@ impl Routing<'_> {
             }
             Payload::Status { .. } | Payload::Pdu(_) | Payload::Perishable(_) => Audience::Desktops,
         };
-        self.emit(*cause, [None; 2], audience, notice);
+        self.emit(*cause, [None; 2], audience, only, notice);
         cause.index += 1;
     }
 
@@ -190,6 +203,7 @@ impl Routing<'_> {
         cause: Cause,
         skipped: [Option<u32>; 2],
         audience: Audience<'_>,
+        only: Option<&[u32]>,
         payload: Payload,
     ) -> usize {
         self.router.position += 1;
@@ -201,7 +215,8 @@ impl Routing<'_> {
         };
         let links = &self.presence.links;
         let fan_outer = &mut self.router.fan_outer;
-        let chosen = fan_outer.choose(self.presence, self.successions, skipped, audience);
+        fan_outer.choose(self.presence, self.successions, skipped, audience);
+        let chosen = fan_outer.chosen(only);
         if !self.successions.any() {
             let targets = chosen.iter().map(|slot| links[*slot].id);
             self.out.deliver(origin, position, targets, item);

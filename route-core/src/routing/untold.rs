@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::ids::UserId;
+use crate::ids::{LinkId, UserId};
 use crate::output::Outputs;
 use crate::receipt::Receipt;
 
@@ -17,13 +17,45 @@ pub(crate) struct Untold {
 pub(super) struct Subject {
     /// A desktop client is concerned: 0x0203 is told, too.
     pub(super) of_desktop: bool,
+    /// To whom.
+    pub(super) to: Whom,
     /// Of what caused it.
     pub(super) receipts: Vec<Receipt>,
+}
+
+/// Who is to be told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// Every MsgServer that such a notice concerns.
+    Everybody,
+    /// The MsgServers of these closed links: only they have missed something.
+    Only(Vec<LinkId>),
+}
+
+impl Default for Whom {
+    fn default() -> Self {
+        Self::Only(Vec::new())
+    }
 }
 
 impl Untold {
     /// Something is to be told of this user, because of what is being done.
     pub(super) fn note(&mut self, user: UserId, of_desktop: bool, out: &Outputs) {
+        let subject = self.subject(user, of_desktop, out);
+        subject.to = Whom::Everybody;
+    }
+
+    /// A notice of this user has not been written to this link, which is closed.
+    pub(super) fn note_unwritten(&mut self, user: UserId, closed: LinkId, out: &Outputs) {
+        let subject = self.subject(user, true, out);
+        if let Whom::Only(links) = &mut subject.to
+            && !links.contains(&closed)
+        {
+            links.push(closed);
+        }
+    }
+
+    fn subject(&mut self, user: UserId, of_desktop: bool, out: &Outputs) -> &mut Subject {
         let subject = self.users.entry(user).or_default();
         subject.of_desktop |= of_desktop;
         for receipt in out.causes() {
@@ -31,6 +63,7 @@ impl Untold {
                 subject.receipts.push(receipt.clone());
             }
         }
+        subject
     }
 
     /// Everybody, by user.

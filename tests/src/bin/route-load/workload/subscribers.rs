@@ -11,7 +11,9 @@ use prost::Message as _;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::event::Event as Content;
 use route_proto::v1::subscribe_response::Message;
-use route_proto::v1::{ChatMessage, Event, EventKind, SubscribeRequest, SubscribeResponse};
+use route_proto::v1::{
+    ChatMessage, Event, EventFilter, EventKind, SubscribeRequest, SubscribeResponse,
+};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -171,7 +173,10 @@ async fn subscribe(pdu: SocketAddr) -> anyhow::Result<tonic::Streaming<Subscribe
     let url = format!("http://{}:{}", pdu.ip(), pdu.port() + 1);
     let channel = timeout(STALL, Endpoint::from_shared(url)?.connect()).await??;
     let request = SubscribeRequest {
-        kinds: vec![EventKind::ChatMessage.into()],
+        filters: vec![EventFilter {
+            kinds: vec![EventKind::ChatMessage.into()],
+            ..EventFilter::default()
+        }],
         ..SubscribeRequest::default()
     };
     let mut client = BroadcastServiceClient::new(channel);
