@@ -72,6 +72,8 @@ impl From<SocketAddr> for Peer<'_> {
 pub enum CloseReason {
     /// Its connection ended, whoever closed it.
     Peer,
+    /// Nothing came on its connection for too long.
+    TimedOut,
     /// Its gateway was lost for longer than the grace period, or restarted.
     GatewayLost,
 }

@@ -4,27 +4,60 @@
 //! Readers keep a cursor of their own. One that falls behind is told the extent of what it missed.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
 
 use crate::ids::{Command, LinkId, UserId};
-use crate::memory::of_pdu;
-use crate::status::Summary;
+use crate::memory::{allocated, of_pdu};
+use crate::status::{SessionView, Summary};
 
-/// Why a status changed.
+/// Why a user's presence changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ChangeReason {
-    /// A client came, went, left or came back.
-    Client,
+    /// A client came.
+    Login,
+    /// A client went.
+    Logout,
+    /// A client is away from now on.
+    Away,
+    /// A client that was away is active again.
+    Back,
     /// A MsgServer sent a list.
-    List,
+    Listed,
     /// The MsgServer's connection closed.
     LinkClosed,
+    /// Nothing came on the MsgServer's connection for too long.
+    TimedOut,
     /// The gateway was lost.
     GatewayLost,
     /// A link took over from another one of its MsgServer, or stepped back.
-    Role,
+    Standing,
+}
+
+/// A user's presence is another one than before: the summary, or a client type came to a MsgServer,
+/// went, or has another state there.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PresenceChange {
+    /// Whose.
+    pub user: UserId,
+    /// What it was.
+    pub before: Summary,
+    /// What it is now.
+    pub after: Summary,
+    /// The visible sessions now; none if there is none.
+    pub sessions: Option<Arc<[SessionView]>>,
+    /// Why.
+    pub reason: ChangeReason,
+}
+
+impl PresenceChange {
+    /// The status by one of the rules is another one, not the sessions alone.
+    pub fn is_of_status(&self) -> bool {
+        !self.after.is_status_of(self.before)
+    }
 }
 
 /// What subscribers may see.
@@ -39,15 +72,8 @@ pub enum Event {
         /// The whole PDU.
         pdu: Bytes,
     },
-    /// A user's summary is another one than before.
-    StatusChanged {
-        /// Whose.
-        user: UserId,
-        /// What it is now.
-        summary: Summary,
-        /// Why.
-        reason: ChangeReason,
-    },
+    /// A user's presence changed.
+    Presence(PresenceChange),
     /// The first visible desktop login of a user came, or the last one went.
     DesktopLogin {
         /// Whose.
@@ -62,10 +88,31 @@ impl Event {
     pub fn cost(&self) -> usize {
         let payload = match self {
             Event::Envelope { pdu, .. } => of_pdu(pdu.len()),
-            Event::StatusChanged { .. } | Event::DesktopLogin { .. } => 0,
+            Event::Presence(change) => of_sessions(change.sessions.as_deref()),
+            Event::DesktopLogin { .. } => 0,
         };
-        size_of::<Event>() + payload
+        size_of::<Kept>() + payload
     }
+}
+
+/// What sessions that are shared take beside the handle to them: two counts, and themselves.
+fn of_sessions(sessions: Option<&[SessionView]>) -> usize {
+    const COUNTS: usize = 2 * size_of::<usize>();
+    sessions.map_or(0, |sessions| allocated(COUNTS + size_of_val(sessions)))
+}
+
+/// An event, and when it happened, in microseconds.
+type Kept = (u64, Event);
+
+/// An event that was read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Logged {
+    /// Where it stands.
+    pub position: u64,
+    /// When it happened, since the node started.
+    pub at: Duration,
+    /// What happened.
+    pub event: Event,
 }
 
 /// How much the log holds. Beyond either limit the oldest events go.
@@ -95,7 +142,7 @@ pub struct Gap {
 #[derive(Debug)]
 pub struct EventLog {
     limits: LogLimits,
-    events: VecDeque<Event>,
+    events: VecDeque<Kept>,
     bytes: usize,
     head: u64,
 }
@@ -111,8 +158,8 @@ impl EventLog {
         }
     }
 
-    /// Appends an event and returns its position.
-    pub fn push(&mut self, event: Event) -> u64 {
+    /// Appends an event that happens so long after the node's start, and returns its position.
+    pub fn push(&mut self, at: Duration, event: Event) -> u64 {
         let cost = event.cost();
         // Room is made before it is taken, or the ring would grow once more.
         while self.events.len() >= self.limits.events.max(1)
@@ -121,7 +168,7 @@ impl EventLog {
             let Some(oldest) = self.events.pop_front() else {
                 break;
             };
-            self.bytes -= oldest.cost();
+            self.bytes -= oldest.1.cost();
         }
         if self.events.len() == self.events.capacity() {
             // Sooner or later all of the ring is used, so it does not grow by half of itself.
@@ -129,7 +176,8 @@ impl EventLog {
             self.events.reserve_exact(more);
         }
         self.bytes += cost;
-        self.events.push_back(event);
+        let micros = u64::try_from(at.as_micros()).unwrap_or(u64::MAX);
+        self.events.push_back((micros, event));
         self.head += 1;
         self.head
     }
@@ -160,7 +208,7 @@ impl EventLog {
         after: u64,
         max: usize,
         max_bytes: usize,
-        out: &mut Vec<(u64, Event)>,
+        out: &mut Vec<Logged>,
     ) -> Result<(), Gap> {
         let tail = self.tail();
         if after < tail {
@@ -171,12 +219,17 @@ impl EventLog {
         }
         let skip = (after - tail) as usize;
         let mut bytes = 0;
-        for (position, event) in (after + 1..).zip(self.events.iter().skip(skip).take(max)) {
+        let kept = self.events.iter().skip(skip).take(max);
+        for (position, (micros, event)) in (after + 1..).zip(kept) {
             bytes += event.cost();
             if bytes > max_bytes && position > after + 1 {
                 break;
             }
-            out.push((position, event.clone()));
+            out.push(Logged {
+                position,
+                at: Duration::from_micros(*micros),
+                event: event.clone(),
+            });
         }
         Ok(())
     }
@@ -186,10 +239,21 @@ impl EventLog {
 mod tests {
     use super::*;
 
+    const AT: Duration = Duration::from_micros(7);
+
     fn event(user: u32) -> Event {
         Event::DesktopLogin {
             user: UserId(user),
             on: true,
+        }
+    }
+
+    /// The event of the user with this number, at that position.
+    fn logged(position: u64) -> Logged {
+        Logged {
+            position,
+            at: AT,
+            event: event(position as u32),
         }
     }
 
@@ -204,19 +268,19 @@ mod tests {
     fn a_reader_gets_what_came_after_its_position() {
         let mut log = log_of(8);
         for user in 1..=3 {
-            log.push(event(user));
+            log.push(AT, event(user));
         }
         let mut read = Vec::new();
 
         log.read(1, 10, usize::MAX, &mut read).unwrap();
 
-        assert_eq!(read, [(2, event(2)), (3, event(3))]);
+        assert_eq!(read, [logged(2), logged(3)]);
     }
 
     #[test]
     fn a_reader_at_the_head_or_beyond_gets_nothing() {
         let mut log = log_of(8);
-        log.push(event(1));
+        log.push(AT, event(1));
         let mut read = Vec::new();
 
         log.read(1, 10, usize::MAX, &mut read).unwrap();
@@ -229,7 +293,7 @@ mod tests {
     fn a_reader_behind_the_tail_is_told_how_far() {
         let mut log = log_of(2);
         for user in 1..=5 {
-            log.push(event(user));
+            log.push(AT, event(user));
         }
         let mut read = Vec::new();
 
@@ -239,21 +303,21 @@ mod tests {
         );
         assert_eq!(read, []);
         log.read(3, 10, usize::MAX, &mut read).unwrap();
-        assert_eq!(read, [(4, event(4)), (5, event(5))]);
+        assert_eq!(read, [logged(4), logged(5)]);
     }
 
     #[test]
     fn a_reader_gets_no_more_bytes_than_it_asks_for_but_always_one_event() {
         let mut log = log_of(8);
         for user in 1..=4 {
-            log.push(event(user));
+            log.push(AT, event(user));
         }
         let mut read = Vec::new();
 
         log.read(0, 10, 3 * event(1).cost(), &mut read).unwrap();
         log.read(3, 10, 1, &mut read).unwrap();
 
-        let positions: Vec<_> = read.iter().map(|(position, _)| *position).collect();
+        let positions: Vec<_> = read.iter().map(|logged| logged.position).collect();
         assert_eq!(positions, [1, 2, 3, 4]);
     }
 
@@ -272,10 +336,10 @@ mod tests {
             pdu: Bytes::from(vec![0; len]),
         };
 
-        log.push(big(600));
-        log.push(big(600));
+        log.push(AT, big(600));
+        log.push(AT, big(600));
         assert_eq!(log.tail(), 1);
-        log.push(big(5000));
+        log.push(AT, big(5000));
         assert_eq!(log.tail(), 2);
         assert_eq!(log.head(), 3);
     }

@@ -51,13 +51,14 @@ pub use change::{
 };
 pub use core::{Core, LinkError, Transaction};
 pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken};
-pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits};
+pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits, Logged, PresenceChange};
 pub use ids::{ClientType, Command, LinkId, UserId};
 pub use links::Reach;
 pub use output::{Answer, FanView, Output, Outputs};
+pub use presence::{Counted, Counts};
 pub use receipt::{Kept, Receipt};
 pub use routing::Audience;
 pub use settings::{FanOut, NotifyOnLoss, Settings};
-pub use status::{SessionView, Status, Summary};
+pub use status::{LinkView, SessionView, Status, Summary};
 pub use transition::{Loss, LossReason, Transition, TransitionKind, Whose};
 pub use view::{Stats, View};

@@ -6,10 +6,9 @@
 use std::ops::Range;
 
 use crate::delivery::{Course, Item, ReturnedRun, Taken};
-use crate::event_log::{ChangeReason, Event};
-use crate::ids::{LinkId, UserId};
+use crate::event_log::{Event, PresenceChange};
+use crate::ids::LinkId;
 use crate::receipt::Receipt;
-use crate::status::Summary;
 use crate::transition::{Loss, Transition};
 
 /// One thing that is to be done, after everything before it in the list.
@@ -168,22 +167,15 @@ impl Outputs {
         self.events.push(event);
     }
 
-    /// Adds the events of a user whose summary changed, if it did.
-    pub(crate) fn changed(
-        &mut self,
-        user: UserId,
-        before: Summary,
-        after: Summary,
-        reason: ChangeReason,
-    ) {
-        if before == after {
-            return;
-        }
-        self.event(Event::StatusChanged {
+    /// Adds the events of a user whose presence changed.
+    pub(crate) fn changed(&mut self, change: PresenceChange) {
+        let PresenceChange {
             user,
-            summary: after,
-            reason,
-        });
+            before,
+            after,
+            ..
+        } = change;
+        self.event(Event::Presence(change));
         if before.legacy_online != after.legacy_online {
             let on = after.legacy_online;
             self.event(Event::DesktopLogin { user, on });
@@ -318,6 +310,7 @@ mod tests {
 
     use super::*;
     use crate::delivery::Payload;
+    use crate::ids::UserId;
 
     const ORIGIN: LinkId = LinkId::new(1, 1);
     const TWO: [LinkId; 2] = [target(2), target(3)];

@@ -1,6 +1,7 @@
 //! What a user is, over all links, and what one of the user's sessions is.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{ClientType, LinkId};
@@ -23,6 +24,8 @@ pub struct Summary {
     pub status: Status,
     /// By desktop sessions only, as the C++ RouteServer answers: away counts as online.
     pub legacy_online: bool,
+    /// Some visible session is a mobile one.
+    pub mobile: bool,
 }
 
 impl Summary {
@@ -30,22 +33,44 @@ impl Summary {
     pub const OFFLINE: Summary = Summary {
         status: Status::Offline,
         legacy_online: false,
+        mobile: false,
     };
+
+    /// The same for those who look at the status, by either rule.
+    pub fn is_status_of(self, other: Summary) -> bool {
+        (self.status, self.legacy_online) == (other.status, other.legacy_online)
+    }
+}
+
+/// A link as the sessions on it are shown.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LinkView {
+    /// Which one.
+    pub id: LinkId,
+    /// Its address.
+    pub peer: SocketAddr,
+    /// What tells its MsgServer apart: its name, else its IP.
+    pub msg_server: String,
 }
 
 /// One visible session.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SessionView {
     /// Which client type.
     pub client_type: ClientType,
     /// Online if at least one of its logins is active, else away.
     pub state: Status,
     /// On which link.
-    pub link: LinkId,
-    /// That link's MsgServer.
-    pub peer: SocketAddr,
+    pub link: Arc<LinkView>,
     /// Visible logins, at least 1.
     pub logins: u32,
-    /// When the first was reported, since the node started, in whole seconds.
-    pub since: Duration,
+    /// When the first was reported: whole seconds since the node started.
+    pub since_seconds: u32,
+}
+
+impl SessionView {
+    /// When the first login was reported, since the node started, in whole seconds.
+    pub fn since(&self) -> Duration {
+        Duration::from_secs(self.since_seconds.into())
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::ids::{LinkId, UserId};
 use crate::links::{Links, Part};
-use crate::presence::{Presence, Sessions};
+use crate::presence::{Counts, Presence, Sessions};
 use crate::routing::Router;
 use crate::status::{SessionView, Summary};
 use crate::succession::Successions;
@@ -28,6 +28,8 @@ pub struct Stats {
     pub users: usize,
     /// Sessions, likewise.
     pub sessions: usize,
+    /// What the order of users that are not offline takes, bytes.
+    pub roll_bytes: usize,
     /// Deliveries held at seats and for successors, bytes.
     pub held_bytes: usize,
     /// Since the start: envelopes whose audience was empty.
@@ -66,18 +68,17 @@ impl<'a> View<'a> {
 
     /// A user's visible sessions, newest first.
     pub fn sessions_of(self, user: UserId) -> impl Iterator<Item = SessionView> + use<'a> {
-        let sessions = self.sessions().visible(user);
-        sessions.map(move |(slot, client_type, logins, since)| {
-            let link = &self.index()[slot];
-            SessionView {
-                client_type,
-                state: logins.status(),
-                link: link.id,
-                peer: link.peer,
-                logins: logins.visible(),
-                since: Duration::from_secs(since.into()),
-            }
-        })
+        self.sessions().seen(user)
+    }
+
+    /// Users that are not offline, with ids above this one, in the order of their ids.
+    pub fn online_after(self, user: Option<UserId>) -> impl Iterator<Item = UserId> + use<'a> {
+        self.sessions().roll().after(user)
+    }
+
+    /// How many users there are that are not offline.
+    pub fn counts(self) -> Counts {
+        self.sessions().roll().counts()
     }
 
     /// The legacy rule: does the user have any visible desktop login, away or not?
@@ -115,6 +116,7 @@ impl<'a> View<'a> {
             settling: self.successions.settling(),
             users: self.sessions().users(),
             sessions: self.sessions().sessions(),
+            roll_bytes: self.sessions().roll().bytes(),
             held_bytes: self.successions.held_bytes(),
             without_target: self.router.without_target,
             seat_dropped: self.successions.seat_dropped,

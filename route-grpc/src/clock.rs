@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use prost_types::Timestamp;
 pub(crate) use route_core::micros;
 use route_runtime::life::unix_time;
 use tokio::time::Instant;
@@ -32,11 +33,23 @@ impl Clock {
         self.started + at
     }
 
-    /// Unix time in milliseconds of the moment `at` after the start, to the second: details below
-    /// that would only tell how long the report was on its way.
-    pub(crate) fn unix_millis(&self, at: Duration) -> i64 {
-        let seconds = (self.started_unix + at).as_secs();
-        i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX)
+    /// The moment `at` after the start as calendars have it, to the microsecond.
+    pub(crate) fn timestamp(&self, at: Duration) -> Timestamp {
+        let unix = self.started_unix + at;
+        Timestamp {
+            seconds: i64::try_from(unix.as_secs()).unwrap_or(i64::MAX),
+            nanos: unix.subsec_micros().cast_signed() * 1000,
+        }
+    }
+
+    /// The same to the second, of what was reported: details below that would only tell how long the
+    /// report was on its way.
+    pub(crate) fn second(&self, at: Duration) -> Timestamp {
+        let nanos = 0;
+        Timestamp {
+            nanos,
+            ..self.timestamp(at)
+        }
     }
 }
 
@@ -51,8 +64,10 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3)).await;
 
         assert_eq!(clock.now(), Duration::from_secs(3));
-        let later = clock.unix_millis(Duration::from_secs(60));
-        assert_eq!(later - clock.unix_millis(Duration::ZERO), 60_000);
-        assert_eq!(later % 1000, 0);
+        let start = clock.timestamp(Duration::ZERO);
+        let later = clock.timestamp(Duration::from_secs(60));
+        assert_eq!(later.seconds - start.seconds, 60);
+        assert_eq!((later.nanos, later.nanos % 1000), (start.nanos, 0));
+        assert_eq!(clock.second(Duration::ZERO).nanos, 0);
     }
 }

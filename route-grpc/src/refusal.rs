@@ -49,6 +49,8 @@ pub(crate) enum Refusal {
     PositionCompacted,
     /// Start from now, or with a snapshot: the node has been restarted.
     EpochChanged,
+    /// Ask again soon: the node has not come to the position that the answer has to have.
+    Behind,
     /// Stay away: a newer stream or a newer process has this gateway id.
     AttachSuperseded { gateway: String },
     /// Choose another `--gateway-id`.
@@ -108,6 +110,7 @@ impl Refusal {
             Self::SlowConsumer { .. } => (R::SlowConsumer, C::ResourceExhausted, Some(AT_ONCE)),
             Self::PositionCompacted => (R::PositionCompacted, C::OutOfRange, None),
             Self::EpochChanged => (R::EpochChanged, C::OutOfRange, None),
+            Self::Behind => (R::Behind, C::Unavailable, Some(NOT_SYNCED_RETRY)),
             Self::AttachSuperseded { .. } => (R::AttachSuperseded, C::Aborted, None),
             Self::GatewayIdInUse { .. } => (R::GatewayIdInUse, C::AlreadyExists, None),
             Self::AttachProtocol { .. } => (R::AttachProtocol, C::FailedPrecondition, None),
@@ -133,8 +136,15 @@ impl fmt::Display for Refusal {
             Self::BegunLimit => {
                 f.write_str("too much of other requests of this connection has come in part")
             }
-            Self::PositionCompacted => f.write_str("the log no longer holds this position"),
-            Self::EpochChanged => f.write_str("this position is of an earlier life of the node"),
+            Self::PositionCompacted => f.write_str(
+                "the log no longer holds this position: \
+                 leave it out to begin anew, or let gaps be reported (on_gap)",
+            ),
+            Self::EpochChanged => f.write_str(
+                "this position is of another life of the node, which has been started since: \
+                 leave it out to begin anew with what the node knows now",
+            ),
+            Self::Behind => f.write_str("the node has not come to this position yet"),
             Self::AttachSuperseded { gateway } => {
                 write!(
                     f,

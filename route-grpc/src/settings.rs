@@ -77,7 +77,7 @@ pub struct NodeSettings {
         default_value = "1000000"
     )]
     pub max_sessions_per_link: usize,
-    /// The same of all connections together; about 50 bytes each
+    /// The same of all connections together; about 70 bytes each
     #[arg(
         long,
         env = "TT_ROUTE_MAX_SESSIONS",

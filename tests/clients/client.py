@@ -19,7 +19,7 @@ class Client:
         self.broadcast = broadcast_pb2_grpc.BroadcastServiceStub(self.channel)
 
     def user(self, user):
-        request = presence_pb2.GetUserStatusRequest(user_id=user)
+        request = presence_pb2.GetUserStatusRequest(user_id=user, include_sessions=True)
         return self.presence.GetUserStatus(request, timeout=DEADLINE).user
 
     def watch(self, **request):

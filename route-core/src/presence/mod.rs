@@ -5,18 +5,23 @@
 
 mod logins;
 mod records;
+mod roll;
 mod sessions;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::change::{CloseReason, ListEntry, ReportedStatus, TableEntry};
-use crate::event_log::ChangeReason;
+use crate::event_log::{ChangeReason, PresenceChange};
 use crate::ids::{ClientType, UserId};
 use crate::links::{Link, Links};
 use crate::output::Outputs;
 use crate::settings::Settings;
+use crate::status::LinkView;
 pub(crate) use logins::Logins;
 use logins::Step;
+pub use roll::{Counted, Counts};
+use sessions::Became;
 pub(crate) use sessions::Sessions;
 
 /// A user's clients of one type.
@@ -44,8 +49,13 @@ impl Presence {
     /// Adds a link that holds nothing.
     pub(crate) fn open(&mut self, link: Link) -> u32 {
         let shown = link.is_active();
+        let seen_as = LinkView {
+            id: link.id,
+            peer: link.peer,
+            msg_server: link.identity().to_string(),
+        };
         let slot = self.links.insert(link);
-        self.sessions.add_link(slot, shown);
+        self.sessions.add_link(slot, shown, Arc::new(seen_as));
         slot
     }
 
@@ -68,7 +78,7 @@ impl Presence {
                 hidden: entry.hidden,
                 left: 0,
             });
-            self.step(now, slot, client, step, ChangeReason::List, out);
+            self.step(now, slot, client, step, ChangeReason::Listed, out);
         }
     }
 
@@ -98,7 +108,7 @@ impl Presence {
                     left: 0,
                 })
             };
-            self.step(now, slot, client, step, ChangeReason::List, out);
+            self.step(now, slot, client, step, ChangeReason::Listed, out);
             if !is_first && !is_offline {
                 self.end_twins(now, slot, client, out);
             }
@@ -114,8 +124,9 @@ impl Presence {
         status: ReportedStatus,
         out: &mut Outputs,
     ) {
+        let reason = reported(self.sessions.logins(slot, client), status);
         let step = Step::Report(status);
-        self.step(now, slot, client, step, ChangeReason::Client, out);
+        self.step(now, slot, client, step, reason, out);
         if status != ReportedStatus::Offline {
             self.end_twins(now, slot, client, out);
         }
@@ -140,9 +151,9 @@ impl Presence {
         reason: ChangeReason,
         out: &mut Outputs,
     ) {
-        self.sessions.swap_shown(hide, show, |user, before, after| {
-            out.changed(user, before, after, reason);
-        });
+        for (user, became) in self.sessions.swap_shown(hide, show) {
+            tell(&self.sessions, user, became, reason, out);
+        }
     }
 
     /// Removes up to `budget` sessions of a link that has ended. True while there are more.
@@ -155,15 +166,15 @@ impl Presence {
         vanished: &mut Vec<UserId>,
         out: &mut Outputs,
     ) -> bool {
-        let reason = if ended == CloseReason::GatewayLost {
-            ChangeReason::GatewayLost
-        } else {
-            ChangeReason::LinkClosed
+        let reason = match ended {
+            CloseReason::Peer => ChangeReason::LinkClosed,
+            CloseReason::TimedOut => ChangeReason::TimedOut,
+            CloseReason::GatewayLost => ChangeReason::GatewayLost,
         };
         self.sessions
-            .remove_some(slot, budget, |user, before, after| {
-                out.changed(user, before, after, reason);
-                if before.legacy_online && !after.legacy_online {
+            .remove_some(slot, budget, |sessions, user, became| {
+                tell(sessions, user, became, reason, out);
+                if became.before.legacy_online && !became.after.legacy_online {
                     vanished.push(user);
                 }
             })
@@ -183,11 +194,11 @@ impl Presence {
         // A link that holds several client types of the user comes several times.
         let twins: Vec<u32> = self.sessions.holders(client.user).filter(is_twin).collect();
         for twin in twins {
-            self.step(now, twin, client, Step::Clear, ChangeReason::Client, out);
+            self.step(now, twin, client, Step::Clear, ChangeReason::Standing, out);
         }
     }
 
-    /// Changes one session, and tells subscribers if the user's summary changed.
+    /// Changes one session, and tells subscribers if the user's presence changed.
     fn step(
         &mut self,
         now: Duration,
@@ -199,7 +210,7 @@ impl Presence {
     ) {
         let since = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
         let held = self.sessions.held_by(slot);
-        let Some((before, after)) = self.sessions.step(slot, client, step, since) else {
+        let Some(became) = self.sessions.step(slot, client, step, since) else {
             self.links.overflows(slot);
             return;
         };
@@ -212,6 +223,37 @@ impl Presence {
                 }
             }
         }
-        out.changed(client.user, before, after, reason);
+        tell(&self.sessions, client.user, became, reason, out);
     }
+}
+
+/// What a report means, of a client whose logins were these.
+fn reported(before: Logins, status: ReportedStatus) -> ChangeReason {
+    match status {
+        ReportedStatus::Online if before.absent() > 0 => ChangeReason::Back,
+        ReportedStatus::Away if before.online > 0 => ChangeReason::Away,
+        ReportedStatus::Online | ReportedStatus::Away => ChangeReason::Login,
+        ReportedStatus::Offline => ChangeReason::Logout,
+    }
+}
+
+/// Tells subscribers what became of a user, if that is another presence than before.
+fn tell(
+    sessions: &Sessions,
+    user: UserId,
+    became: Became,
+    reason: ChangeReason,
+    out: &mut Outputs,
+) {
+    if !became.is_a_change() {
+        return;
+    }
+    let seen: Vec<_> = sessions.seen(user).collect();
+    out.changed(PresenceChange {
+        user,
+        before: became.before,
+        after: became.after,
+        sessions: (!seen.is_empty()).then(|| seen.into()),
+        reason,
+    });
 }

@@ -1,8 +1,10 @@
 //! The records of the table, in a slab, and the two lists in which each stands.
 
+use std::sync::Arc;
+
 use super::{Client, Logins, Step};
 use crate::ids::ClientType;
-use crate::status::{Status, Summary};
+use crate::status::{LinkView, SessionView, Status, Summary};
 
 /// End of a list; also the most sessions that the table can hold.
 pub(super) const NIL: u32 = (1 << 31) - 1;
@@ -69,7 +71,7 @@ impl Head {
 }
 
 /// What one link holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct OfLink {
     first: u32,
     /// Lingering ones included.
@@ -78,16 +80,7 @@ pub(super) struct OfLink {
     pub(super) held: u32,
     pub(super) desktop: u32,
     pub(super) shown: bool,
-}
-
-impl OfLink {
-    const NOTHING: OfLink = OfLink {
-        first: NIL,
-        sessions: 0,
-        held: 0,
-        desktop: 0,
-        shown: false,
-    };
+    seen_as: Arc<LinkView>,
 }
 
 impl Records {
@@ -116,13 +109,25 @@ impl Records {
     }
 
     /// Prepares a slot for a link that holds nothing.
-    pub(super) fn add_link(&mut self, slot: u32, shown: bool) {
-        let index = slot as usize;
-        if self.links.len() <= index {
-            self.links.resize(index + 1, OfLink::NOTHING);
+    pub(super) fn add_link(&mut self, slot: u32, shown: bool, seen_as: Arc<LinkView>) {
+        let link = OfLink {
+            first: NIL,
+            sessions: 0,
+            held: 0,
+            desktop: 0,
+            shown,
+            seen_as,
+        };
+        match self.links.get_mut(slot as usize) {
+            Some(former) => {
+                debug_assert_eq!(former.sessions, 0);
+                *former = link;
+            }
+            None => {
+                debug_assert_eq!(self.links.len(), slot as usize, "slots come in order");
+                self.links.push(link);
+            }
         }
-        debug_assert_eq!(self.links[index].sessions, 0);
-        self.links[index].shown = shown;
     }
 
     pub(super) fn set_shown(&mut self, slot: u32, shown: bool) {
@@ -193,12 +198,13 @@ impl Records {
 
     /// The same if other sessions are seen.
     pub(super) fn summary_if(&self, first: u32, is_seen: impl Fn(&Session) -> bool) -> Summary {
-        let (mut online, mut away, mut desktop) = (false, false, false);
+        let (mut online, mut away, mut desktop, mut mobile) = (false, false, false, false);
         for session in self.of_user(first) {
             if is_seen(session) {
                 online |= session.logins.online > 0;
                 away |= session.logins.absent() > 0;
                 desktop |= session.is_desktop();
+                mobile |= session.is_mobile();
             }
         }
         let status = match (online, away) {
@@ -209,7 +215,38 @@ impl Records {
         Summary {
             status,
             legacy_online: desktop,
+            mobile,
         }
+    }
+
+    /// A session as it is shown.
+    pub(super) fn view(&self, session: &Session) -> SessionView {
+        SessionView {
+            client_type: session.client_type,
+            state: session.logins.status(),
+            link: Arc::clone(&self.links[session.link as usize].seen_as),
+            logins: session.logins.visible(),
+            since_seconds: session.since,
+        }
+    }
+
+    /// The best state in which a user, whose list begins here, has this client type on the
+    /// MsgServer of a link, by the sessions that are seen.
+    pub(super) fn state_at(
+        &self,
+        first: u32,
+        (slot, client_type): (u32, ClientType),
+        is_seen: impl Fn(&Session) -> bool,
+    ) -> Status {
+        let there = &self.links[slot as usize].seen_as;
+        let of_it = |session: &&Session| {
+            let link = &self.links[session.link as usize].seen_as;
+            session.client_type == client_type
+                && (session.link == slot || link.msg_server == there.msg_server)
+        };
+        let seen = self.of_user(first).filter(of_it).filter(|it| is_seen(it));
+        let states = seen.map(|session| session.logins.status());
+        states.fold(Status::Offline, best)
     }
 
     /// Changes one session of a link, which may come or go by that; returns where its user's list
@@ -358,7 +395,36 @@ impl Records {
     }
 }
 
+impl Records {
+    /// Does a user, whose list begins here, have another state of some client type on some MsgServer
+    /// once the one link is hidden and the other one shown?
+    pub(super) fn swap_is_seen(&self, first: u32, hide: Option<u32>, show: Option<u32>) -> bool {
+        let is_seen = self.swapped(hide, show);
+        self.of_user(first).any(|session| {
+            let link = Some(session.link);
+            let kind = (session.link, session.client_type);
+            (link == hide || link == show)
+                && self.state_at(first, kind, |session| self.is_shown(session))
+                    != self.state_at(first, kind, &is_seen)
+        })
+    }
+}
+
+/// What somebody is who is both.
+fn best(one: Status, other: Status) -> Status {
+    match (one, other) {
+        (Status::Online, _) | (_, Status::Online) => Status::Online,
+        (Status::Away, _) | (_, Status::Away) => Status::Away,
+        (Status::Offline, Status::Offline) => Status::Offline,
+    }
+}
+
 impl Session {
+    /// It is a visible mobile login.
+    fn is_mobile(&self) -> bool {
+        self.logins.visible() > 0 && !self.client_type.is_desktop()
+    }
+
     /// It is a visible desktop login.
     pub(super) fn is_desktop(&self) -> bool {
         self.logins.visible() > 0 && self.client_type.is_desktop()

@@ -7,16 +7,19 @@
 //! A link may be *shown* or not: sessions of links that are not shown (shadows) are kept up to date
 //! but are no presence.
 
+use std::sync::Arc;
+
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
 
-use super::records::{Head, Limits, NIL, Records};
+use super::records::{Head, Limits, NIL, Records, Session};
+use super::roll::Roll;
 use super::{Client, Logins, Step};
 use crate::change::ReportedStatus;
 use crate::ids::{ClientType, UserId};
 use crate::settings::{FanOut, Settings};
-use crate::status::{Status, Summary};
+use crate::status::{LinkView, SessionView, Status, Summary};
 
 /// All sessions of all links.
 pub(crate) struct Sessions {
@@ -26,6 +29,23 @@ pub(crate) struct Sessions {
     lingers: bool,
     records: Records,
     users: HashMap<u32, Head, RandomState>,
+    roll: Roll,
+}
+
+/// What a step made of a user.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Became {
+    pub(crate) before: Summary,
+    pub(crate) after: Summary,
+    /// Some client type came to a MsgServer, went, or has another state there.
+    sessions: bool,
+}
+
+impl Became {
+    /// Somebody who watches the user sees another presence.
+    pub(crate) fn is_a_change(self) -> bool {
+        self.sessions || self.before != self.after
+    }
 }
 
 impl Sessions {
@@ -37,12 +57,18 @@ impl Sessions {
                 in_all: settings.sessions.min(NIL),
             }),
             users: HashMap::with_hasher(RandomState::default()),
+            roll: Roll::default(),
         }
     }
 
     /// Prepares a slot for a link that holds nothing.
-    pub(crate) fn add_link(&mut self, slot: u32, shown: bool) {
-        self.records.add_link(slot, shown);
+    pub(crate) fn add_link(&mut self, slot: u32, shown: bool, seen_as: Arc<LinkView>) {
+        self.records.add_link(slot, shown, seen_as);
+    }
+
+    /// Users that are not offline.
+    pub(crate) fn roll(&self) -> &Roll {
+        &self.roll
     }
 
     /// How many sessions with logins the link holds.
@@ -125,6 +151,14 @@ impl Sessions {
             })
     }
 
+    /// The same as they are shown.
+    pub(crate) fn seen(&self, user: UserId) -> impl Iterator<Item = SessionView> {
+        let sessions = self.records.of_user(self.first(user));
+        sessions
+            .filter(|session| self.records.is_shown(session) && session.logins.visible() > 0)
+            .map(|session| self.records.view(session))
+    }
+
     /// The slots of links that hold this client.
     pub(crate) fn holders_of(&self, client: Client) -> impl Iterator<Item = u32> {
         let sessions = self.records.of_user(self.first(client.user));
@@ -173,21 +207,26 @@ impl Sessions {
         (end < slab.len()).then_some(end)
     }
 
-    /// Changes one session of the link and returns the user's summary before and after. `None`: it
-    /// would be one too many, of the user, of the link, or in all.
+    /// Changes one session of the link and returns what that makes of the user. `None`: it would be
+    /// one too many, of the user, of the link, or in all.
     pub(crate) fn step(
         &mut self,
         slot: u32,
         client: Client,
         step: Step,
         since: u32,
-    ) -> Option<(Summary, Summary)> {
+    ) -> Option<Became> {
         let entry = self.users.entry(client.user.0);
         let first = match &entry {
             Entry::Occupied(entry) => entry.get().first(),
             Entry::Vacant(_) => NIL,
         };
         let before = self.records.summary(first);
+        let kind = (slot, client.client_type);
+        let state = |records: &Records, first| {
+            records.state_at(first, kind, |session| records.is_shown(session))
+        };
+        let state_before = state(&self.records, first);
         let session = (slot, client);
         let mut first = self
             .records
@@ -202,45 +241,61 @@ impl Sessions {
         } else if let Entry::Occupied(entry) = entry {
             entry.remove();
         }
-        Some((before, after))
+        self.roll.changed(client.user, before, after);
+        Some(Became {
+            before,
+            after,
+            sessions: state(&self.records, first) != state_before,
+        })
     }
 
-    /// Removes up to `budget` sessions of a link, reporting each user's summary before and after.
-    /// True while there are more.
+    /// Removes up to `budget` sessions of a link, reporting what each makes of its user. True while
+    /// there are more.
     pub(crate) fn remove_some(
         &mut self,
         slot: u32,
         budget: usize,
-        mut changed: impl FnMut(UserId, Summary, Summary),
+        mut changed: impl FnMut(&Sessions, UserId, Became),
     ) -> bool {
         for _ in 0..budget {
             let Some((at, session)) = self.records.first_of_link(slot) else {
                 return false;
             };
             let user = UserId(session.user);
+            let kind = (slot, session.client_type);
             let first = self.first(user);
             let before = self.records.summary(first);
+            let is_shown = |session: &Session| self.records.is_shown(session);
+            let state_before = self.records.state_at(first, kind, is_shown);
             let first = self.records.take(first, at);
             let after = self.records.summary(first);
+            let is_shown = |session: &Session| self.records.is_shown(session);
+            let state_after = self.records.state_at(first, kind, is_shown);
             if first == NIL {
                 self.users.remove(&user.0);
             } else {
                 self.users
                     .insert(user.0, Head::new(first, after.legacy_online));
             }
-            changed(user, before, after);
+            self.roll.changed(user, before, after);
+            let became = Became {
+                before,
+                after,
+                sessions: state_after != state_before,
+            };
+            changed(self, user, became);
         }
         self.kept_by(slot) > 0
     }
 
-    /// Hides one link and shows another in one step (either may be none), and reports every user
-    /// that either holds once, with the summary before and after.
+    /// Hides one link and shows another in one step (either may be none), and returns every user
+    /// whose presence that changes, once.
     pub(crate) fn swap_shown(
         &mut self,
         hide: Option<u32>,
         show: Option<u32>,
-        mut changed: impl FnMut(UserId, Summary, Summary),
-    ) {
+    ) -> Vec<(UserId, Became)> {
+        let mut changed = Vec::new();
         for from in [hide, show].into_iter().flatten() {
             for (at, session) in self.records.of_link(from) {
                 let user = UserId(session.user);
@@ -253,7 +308,15 @@ impl Sessions {
                     let after = self.records.summary_if(first, is_seen);
                     let head = Head::new(first, after.legacy_online);
                     self.users.insert(user.0, head);
-                    changed(user, before, after);
+                    self.roll.changed(user, before, after);
+                    let became = Became {
+                        before,
+                        after,
+                        sessions: self.records.swap_is_seen(first, hide, show),
+                    };
+                    if became.is_a_change() {
+                        changed.push((user, became));
+                    }
                 }
             }
         }
@@ -263,6 +326,7 @@ impl Sessions {
         if let Some(slot) = show {
             self.records.set_shown(slot, true);
         }
+        changed
     }
 
     fn first(&self, user: UserId) -> u32 {

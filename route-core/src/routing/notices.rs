@@ -81,10 +81,12 @@ mod tests {
     const DESKTOP: Summary = Summary {
         status: Status::Online,
         legacy_online: true,
+        mobile: false,
     };
     const MOBILE_ONLY: Summary = Summary {
         status: Status::Online,
         legacy_online: false,
+        mobile: true,
     };
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) fn take_place(
     let was_active = presence.links[to].is_active();
     let led = presence.links[from].leads();
     let show = (!was_active).then_some(to);
-    presence.swap(Some(from), show, ChangeReason::Role, out);
+    presence.swap(Some(from), show, ChangeReason::Standing, out);
 
     let heir = &mut presence.links[to];
     if !was_active {

@@ -24,7 +24,8 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
         .max_decoding_message_size(usize::MAX);
     let request = args.client.request(BatchGetUserStatusRequest {
         user_ids: args.users,
-        omit_sessions: false,
+        include_sessions: true,
+        at_least_position: String::new(),
     });
     let users = presence
         .batch_get_user_status(request)
@@ -85,15 +86,16 @@ mod tests {
                 client_type: 0x11,
                 state: SessionState::Away.into(),
                 link: "1f-2".to_owned(),
-                msg_server: "10.0.0.1:4000".to_owned(),
+                msg_server: "10.0.0.1".to_owned(),
+                peer: "10.0.0.1:4000".to_owned(),
                 logins: 2,
-                since_unix_millis: 0,
+                login_time: None,
             }],
         };
 
         assert_eq!(
             row(&user),
-            "        42  away    offline iOS x2 away at 10.0.0.1:4000 [1f-2]"
+            "        42  away    offline iOS x2 away at 10.0.0.1 [1f-2]"
         );
         assert_eq!(
             row(&UserStatus {

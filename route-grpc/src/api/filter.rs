@@ -71,6 +71,11 @@ impl Filter {
 
     /// The event, if it is wanted. A body is read only if its kind is.
     pub(crate) fn pass(&self, dialects: &Dialects, event: &Event) -> Option<api::Event> {
+        if let Event::Presence(change) = event
+            && !change.is_of_status()
+        {
+            return None;
+        }
         let kind = 1 << events::kind(dialects, event) as i32;
         let of_kind = |it: &&Conditions| it.kinds == 0 || it.kinds & kind != 0;
         if !self.any_of.is_empty() && !self.any_of.iter().any(|it| of_kind(&it)) {

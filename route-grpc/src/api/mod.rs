@@ -3,6 +3,7 @@
 //! Nothing is queued for a reader: each stream is a cursor in the node's event log, and whoever
 //! falls behind is told so.
 
+mod at_least;
 pub(crate) mod broadcast;
 mod events;
 mod filter;

@@ -4,18 +4,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
-use route_core::{SessionView, UserId, View};
+use route_core::UserId;
 use route_proto::v1::presence_service_server::PresenceService;
 use route_proto::v1::{
     BatchGetUserStatusRequest, BatchGetUserStatusResponse, GetUserStatusRequest,
-    GetUserStatusResponse, SessionState, UserSession, UserStatus, WatchUserStatusRequest,
-    WatchUserStatusResponse,
+    GetUserStatusResponse, WatchUserStatusRequest, WatchUserStatusResponse,
 };
 use tonic::{Request, Response, Status};
 
-use crate::api::status::user_status;
+use crate::api::at_least::reach;
+use crate::api::status::user_now;
 use crate::api::watch::Watch;
-use crate::clock::Clock;
 use crate::limits::{Share, check_ids};
 use crate::methods;
 use crate::node::Node;
@@ -43,12 +42,15 @@ impl PresenceService for Presence {
         &self,
         request: Request<GetUserStatusRequest>,
     ) -> Result<Response<GetUserStatusResponse>, Status> {
-        let user = UserId(request.into_inner().user_id);
+        let request = request.into_inner();
+        let user = UserId(request.user_id);
         self.node.admit_call().await?;
+        reach(&self.node, &request.at_least_position).await?;
         let clock = &self.node.clock;
-        let response = self.node.look(|core, position| GetUserStatusResponse {
-            user: Some(with_sessions(core, clock, user)),
-            position: position.token(),
+        let response = self.node.look(|core, now| GetUserStatusResponse {
+            user: Some(user_now(core, clock, user, request.include_sessions)),
+            position: self.node.position(now.seq).token(),
+            node_time: Some(clock.timestamp(now.at)),
         });
         Ok(Response::new(response))
     }
@@ -60,18 +62,15 @@ impl PresenceService for Presence {
         let request = request.into_inner();
         check_ids(&request.user_ids, "user_ids")?;
         self.node.admit_call().await?;
+        reach(&self.node, &request.at_least_position).await?;
         let clock = &self.node.clock;
-        let response = self.node.look(|core, position| {
+        let response = self.node.look(|core, now| {
             let ids = request.user_ids.iter().map(|&id| UserId(id));
-            let users = if request.omit_sessions {
-                ids.map(|user| user_status(user.0, core.summary(user)))
-                    .collect()
-            } else {
-                ids.map(|user| with_sessions(core, clock, user)).collect()
-            };
+            let users = ids.map(|user| user_now(core, clock, user, request.include_sessions));
             BatchGetUserStatusResponse {
-                users,
-                position: position.token(),
+                users: users.collect(),
+                position: self.node.position(now.seq).token(),
+                node_time: Some(clock.timestamp(now.at)),
             }
         });
         Ok(Response::new(response))
@@ -114,24 +113,4 @@ async fn open_watch(
     check_ids(&request.user_ids, "user_ids")?;
     node.admit_call().await?;
     Watch::open(node, request, share)
-}
-
-fn with_sessions(core: View<'_>, clock: &Clock, user: UserId) -> UserStatus {
-    let session = |session: SessionView| UserSession {
-        client_type: session.client_type.number.into(),
-        state: match session.state {
-            route_core::Status::Online => SessionState::Online,
-            route_core::Status::Away => SessionState::Away,
-            route_core::Status::Offline => SessionState::Unspecified,
-        }
-        .into(),
-        link: session.link.to_string(),
-        msg_server: session.peer.to_string(),
-        logins: session.logins,
-        since_unix_millis: clock.unix_millis(session.since),
-    };
-    UserStatus {
-        sessions: core.sessions_of(user).map(session).collect(),
-        ..user_status(user.0, core.summary(user))
-    }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_core::{Event, Gap};
+use route_core::{Gap, Logged};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -48,7 +48,7 @@ pub(crate) struct Reader {
     head: watch::Receiver<u64>,
     draining: CancellationToken,
     after: u64,
-    page: Vec<(u64, Event)>,
+    page: Vec<Logged>,
     opened: Instant,
     quiet_since: Instant,
     leave_at: Instant,
@@ -93,7 +93,7 @@ impl Reader {
 
     /// The last turn's events have become answers, of which each takes so much beside its event.
     pub(crate) fn answered(&mut self, answers: usize, each: usize) {
-        let events = self.page.iter().map(|(_, event)| event.cost());
+        let events = self.page.iter().map(|logged| logged.event.cost());
         let bytes = match answers {
             0 => 0,
             _ => events.sum::<usize>() + answers * each,
@@ -117,8 +117,8 @@ impl Reader {
         self.after = after;
     }
 
-    /// What the last turn read, with positions.
-    pub(crate) fn page(&self) -> &[(u64, Event)] {
+    /// What the last turn read.
+    pub(crate) fn page(&self) -> &[Logged] {
         &self.page
     }
 
@@ -158,8 +158,8 @@ impl Reader {
                     to: gap.to,
                 };
             }
-            if let Some((last, _)) = self.page.last() {
-                self.after = *last;
+            if let Some(last) = self.page.last() {
+                self.after = last.position;
                 return Turn::Events;
             }
             let wake_up = self.leave_at.min(self.quiet_since + WATERMARK);

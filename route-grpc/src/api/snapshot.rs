@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet, hash_map};
 use parking_lot::Mutex;
-use route_core::{Event, Gap, Status, Summary, UserId, View};
+use route_core::{Event, Gap, Logged, Status, Summary, UserId, View};
 use route_proto::v1::UserStatus;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::api::status::user_status;
 use crate::limits::{Share, Weight};
-use crate::node::Node;
+use crate::node::{Moment, Node};
 use crate::refusal::Refusal;
 
 /// Records that are scanned, and events that are read, under one lock: some hundred microseconds.
@@ -38,8 +38,8 @@ const PART_TIME: Duration = Duration::from_secs(10);
 /// A snapshot that is being read.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    /// Where it stands in the log.
-    pub(crate) seq: u64,
+    /// As of when it is.
+    pub(crate) now: Moment,
     /// None once the reader's time is up.
     users: Arc<Mutex<Option<Users>>>,
     _reading: Option<DropGuard>,
@@ -70,10 +70,10 @@ impl Snapshot {
             return Err(Refusal::Busy);
         };
         for _ in 0..ATTEMPTS {
-            let Ok((seq, users)) = scan(node).await else {
+            let Ok((now, users)) = scan(node).await else {
                 continue;
             };
-            let mut snapshot = Self::new(node, seq, users, Some(turn));
+            let mut snapshot = Self::new(node, now, users, Some(turn));
             snapshot.take_away_in_time(node);
             return Ok(snapshot);
         }
@@ -82,14 +82,14 @@ impl Snapshot {
 
     /// Of some users.
     pub(crate) fn of(node: &Node, ids: &HashSet<u32>) -> Self {
-        let (seq, users) = node.look(|core, position| {
+        let (now, users) = node.look(|core, now| {
             let mut users = HashMap::new();
             for &id in ids {
                 put(core, UserId(id), &mut users);
             }
-            (position.seq, users)
+            (now, users)
         });
-        Self::new(node, seq, users, None)
+        Self::new(node, now, users, None)
     }
 
     /// The next users; none when all have been read.
@@ -105,7 +105,7 @@ impl Snapshot {
         Ok(part.map(|(id, summary)| user_status(id, summary)).collect())
     }
 
-    fn new(node: &Node, seq: u64, users: HashMap<u32, Summary>, turn: Option<Turn>) -> Self {
+    fn new(node: &Node, now: Moment, users: HashMap<u32, Summary>, turn: Option<Turn>) -> Self {
         let mut weight = Weight::new(&node.pending);
         weight.set(users.allocation_size());
         let users = Users {
@@ -115,7 +115,7 @@ impl Snapshot {
             _turn: turn,
         };
         Self {
-            seq,
+            now,
             users: Arc::new(Mutex::new(Some(users))),
             _reading: None,
         }
@@ -147,7 +147,7 @@ async fn stands_still(users: &Mutex<Option<Users>>) {
     }
 }
 
-async fn scan(node: &Node) -> Result<(u64, HashMap<u32, Summary>), Gap> {
+async fn scan(node: &Node) -> Result<(Moment, HashMap<u32, Summary>), Gap> {
     let mut after = node.log.extent().0;
     let mut users = HashMap::new();
     let mut piece = Vec::with_capacity(AT_ONCE);
@@ -166,25 +166,25 @@ async fn scan(node: &Node) -> Result<(u64, HashMap<u32, Summary>), Gap> {
     let mut page = Vec::with_capacity(AT_ONCE);
     loop {
         node.log.read(after, AT_ONCE, usize::MAX, &mut page)?;
-        let Some((last, _)) = page.last() else { break };
-        after = *last;
+        let Some(last) = page.last() else { break };
+        after = last.position;
         changed.extend(page.drain(..).filter_map(whose_status));
         tokio::task::yield_now().await;
     }
 
-    node.look(|core, position| {
+    node.look(|core, now| {
         node.log.read(after, usize::MAX, usize::MAX, &mut page)?;
         changed.extend(page.drain(..).filter_map(whose_status));
         for &user in &changed {
             put(core, user, &mut users);
         }
-        Ok((position.seq, users))
+        Ok((now, users))
     })
 }
 
-fn whose_status((_, event): (u64, Event)) -> Option<UserId> {
-    match event {
-        Event::StatusChanged { user, .. } => Some(user),
+fn whose_status(logged: Logged) -> Option<UserId> {
+    match logged.event {
+        Event::Presence(change) => Some(change.user),
         Event::Envelope { .. } | Event::DesktopLogin { .. } => None,
     }
 }

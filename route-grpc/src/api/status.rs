@@ -1,35 +1,82 @@
-//! Users' status as the API says it.
+//! Users' presence as the API says it.
 
-use route_core::{ChangeReason, Status, Summary};
-use route_proto::v1::{self as api, LegacyStatus, UserStatus};
+use route_core::{ChangeReason, SessionView, Status, Summary, UserId, View};
+use route_proto::v1::{self as api, LegacyStatus, SessionState, UserSession, UserStatus};
+
+use crate::clock::Clock;
 
 /// A user's status without sessions.
 pub(crate) fn user_status(user_id: u32, summary: Summary) -> UserStatus {
-    let status = match summary.status {
-        Status::Online => api::Status::Online,
-        Status::Away => api::Status::Away,
-        Status::Offline => api::Status::Offline,
-    };
-    let legacy_status = if summary.legacy_online {
-        LegacyStatus::Online
-    } else {
-        LegacyStatus::Offline
-    };
     UserStatus {
         user_id,
-        status: status.into(),
-        legacy_status: legacy_status.into(),
+        status: status(summary).into(),
+        legacy_status: legacy_status(summary).into(),
         sessions: Vec::new(),
     }
 }
 
-/// Why a status changed, as the API says it.
+/// A user's status as it is now, with or without sessions.
+pub(crate) fn user_now(
+    core: View<'_>,
+    clock: &Clock,
+    user: UserId,
+    with_sessions: bool,
+) -> UserStatus {
+    let mut status = user_status(user.0, core.summary(user));
+    if with_sessions {
+        let sessions = core.sessions_of(user);
+        status.sessions = sessions.map(|it| user_session(clock, &it)).collect();
+    }
+    status
+}
+
+/// One session.
+pub(crate) fn user_session(clock: &Clock, session: &SessionView) -> UserSession {
+    UserSession {
+        client_type: session.client_type.number.into(),
+        state: match session.state {
+            Status::Online => SessionState::Online,
+            Status::Away => SessionState::Away,
+            Status::Offline => SessionState::Unspecified,
+        }
+        .into(),
+        link: session.link.id.to_string(),
+        msg_server: session.link.msg_server.clone(),
+        peer: session.link.peer.to_string(),
+        logins: session.logins,
+        login_time: Some(clock.second(session.since())),
+    }
+}
+
+/// What all clients together are.
+pub(crate) fn status(summary: Summary) -> api::Status {
+    match summary.status {
+        Status::Online => api::Status::Online,
+        Status::Away => api::Status::Away,
+        Status::Offline => api::Status::Offline,
+    }
+}
+
+/// What legacy clients see.
+pub(crate) fn legacy_status(summary: Summary) -> LegacyStatus {
+    if summary.legacy_online {
+        LegacyStatus::Online
+    } else {
+        LegacyStatus::Offline
+    }
+}
+
+/// Why a user's presence changed, as the API says it.
 pub(crate) fn change_reason(reason: ChangeReason) -> api::ChangeReason {
     match reason {
-        ChangeReason::Client => api::ChangeReason::Client,
-        ChangeReason::List => api::ChangeReason::List,
+        ChangeReason::Login => api::ChangeReason::Login,
+        ChangeReason::Logout => api::ChangeReason::Logout,
+        ChangeReason::Away => api::ChangeReason::Away,
+        ChangeReason::Back => api::ChangeReason::Back,
+        ChangeReason::Listed => api::ChangeReason::Listed,
         ChangeReason::LinkClosed => api::ChangeReason::LinkClosed,
+        ChangeReason::TimedOut => api::ChangeReason::TimedOut,
         ChangeReason::GatewayLost => api::ChangeReason::GatewayLost,
-        ChangeReason::Role => api::ChangeReason::Role,
+        ChangeReason::Standing => api::ChangeReason::Standing,
     }
 }

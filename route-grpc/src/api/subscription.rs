@@ -91,7 +91,9 @@ impl Subscription {
                     let dialects = &self.reader.node().dialects;
                     let events = self.reader.page().iter();
                     let page: Page = events
-                        .filter_map(|(seq, event)| Some((*seq, self.filter.pass(dialects, event)?)))
+                        .filter_map(|it| {
+                            Some((it.position, self.filter.pass(dialects, &it.event)?))
+                        })
                         .map(|(seq, event)| Ok(self.at(seq, Message::Event(event))))
                         .collect();
                     self.reader.answered(page.len(), ANSWER_BYTES);

@@ -1,10 +1,11 @@
 //! One WatchUserStatus stream: a snapshot, then changes; again a snapshot after a gap.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt};
 use hashbrown::HashSet;
-use route_core::Event;
+use route_core::{Event, Logged};
 use route_proto::v1::watch_user_status_response::Event as Message;
 use route_proto::v1::{
     Draining, Gap, Resumed, SnapshotBegin, SnapshotEnd, StatusChange, StatusSnapshot,
@@ -18,7 +19,7 @@ use crate::api::snapshot::Snapshot;
 use crate::api::status::{change_reason, user_status};
 use crate::limits::Share;
 use crate::methods;
-use crate::node::Node;
+use crate::node::{Moment, Node};
 use crate::refusal::Refusal;
 
 /// The stream's state.
@@ -108,10 +109,10 @@ impl Watch {
         };
         match snapshot {
             Ok(snapshot) => {
+                let at = snapshot.now.at;
                 self.next = Next::Snapshot(snapshot);
-                vec![Ok(without_position(Message::SnapshotBegin(
-                    SnapshotBegin {},
-                )))]
+                let begin = Message::SnapshotBegin(SnapshotBegin {});
+                vec![Ok(self.without_position(at, begin))]
             }
             Err(refusal) => self.end(refusal),
         }
@@ -120,14 +121,15 @@ impl Watch {
     fn continue_snapshot(&mut self, mut snapshot: Snapshot) -> Page {
         match snapshot.next_part() {
             Ok(users) if users.is_empty() => {
-                self.reader.seek(snapshot.seq);
-                self.say(snapshot.seq, Message::SnapshotEnd(SnapshotEnd {}))
+                let Moment { seq, at } = snapshot.now;
+                self.reader.seek(seq);
+                vec![Ok(self.at(seq, at, Message::SnapshotEnd(SnapshotEnd {})))]
             }
             Ok(users) => {
+                let at = snapshot.now.at;
                 self.next = Next::Snapshot(snapshot);
-                vec![Ok(without_position(Message::Snapshot(StatusSnapshot {
-                    users,
-                })))]
+                let part = Message::Snapshot(StatusSnapshot { users });
+                vec![Ok(self.without_position(at, part))]
             }
             Err(refusal) => self.end(refusal),
         }
@@ -139,7 +141,7 @@ impl Watch {
                 Turn::Events => {
                     let changes = self.reader.page().iter();
                     let page: Page = changes
-                        .filter_map(|(seq, event)| self.change(*seq, event).map(Ok))
+                        .filter_map(|logged| self.change(logged).map(Ok))
                         .collect();
                     self.reader.answered(page.len(), ANSWER_BYTES);
                     if !page.is_empty() {
@@ -164,41 +166,45 @@ impl Watch {
         }
     }
 
-    fn change(&self, seq: u64, event: &Event) -> Option<WatchUserStatusResponse> {
-        let Event::StatusChanged {
-            user,
-            summary,
-            reason,
-        } = event
-        else {
+    fn change(&self, logged: &Logged) -> Option<WatchUserStatusResponse> {
+        let Event::Presence(change) = &logged.event else {
             return None;
         };
-        if self
-            .users
-            .as_ref()
-            .is_some_and(|users| !users.contains(&user.0))
-        {
+        let users = self.users.as_ref();
+        let is_watched = users.is_none_or(|users| users.contains(&change.user.0));
+        if !is_watched || !change.is_of_status() {
             return None;
         }
-        let change = StatusChange {
-            user: Some(user_status(user.0, *summary)),
-            reason: change_reason(*reason).into(),
+        let said = StatusChange {
+            user: Some(user_status(change.user.0, change.after)),
+            reason: change_reason(change.reason).into(),
         };
-        Some(self.at(seq, Message::Change(change)))
+        Some(self.at(logged.position, logged.at, Message::Change(said)))
     }
 
     fn say_gap(&self, gap: Gap) -> Page {
         self.reader.count_gap();
-        vec![Ok(without_position(Message::Gap(gap)))]
+        let now = self.reader.node().clock.now();
+        vec![Ok(self.without_position(now, Message::Gap(gap)))]
     }
 
     fn say(&self, seq: u64, message: Message) -> Page {
-        vec![Ok(self.at(seq, message))]
+        let now = self.reader.node().clock.now();
+        vec![Ok(self.at(seq, now, message))]
     }
 
-    fn at(&self, seq: u64, message: Message) -> WatchUserStatusResponse {
+    fn at(&self, seq: u64, at: Duration, message: Message) -> WatchUserStatusResponse {
         WatchUserStatusResponse {
             position: self.reader.node().position(seq).token(),
+            ..self.without_position(at, message)
+        }
+    }
+
+    /// Nobody can resume inside a snapshot, nor between a gap and the snapshot that makes up for it.
+    fn without_position(&self, at: Duration, message: Message) -> WatchUserStatusResponse {
+        WatchUserStatusResponse {
+            position: String::new(),
+            node_time: Some(self.reader.node().clock.timestamp(at)),
             event: Some(message),
         }
     }
@@ -208,13 +214,5 @@ impl Watch {
         let metrics = &self.reader.node().metrics;
         metrics.stream_refused(methods::WATCH, &refusal);
         vec![Err(refusal.into())]
-    }
-}
-
-/// Nobody can resume inside a snapshot, nor between a gap and the snapshot that makes up for it.
-fn without_position(message: Message) -> WatchUserStatusResponse {
-    WatchUserStatusResponse {
-        position: String::new(),
-        event: Some(message),
     }
 }

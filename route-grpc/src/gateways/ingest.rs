@@ -13,8 +13,8 @@ use route_core::{
 use route_proto::attach::cost;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AudienceScope, Envelope, LinkOpened, Returned, SessionList, SessionState, SessionTable,
-    SessionUpdate, StatusQuery, UplinkEntry,
+    AudienceScope, CloseReason as WireReason, Envelope, LinkOpened, Returned, SessionList,
+    SessionState, SessionTable, SessionUpdate, StatusQuery, UplinkEntry,
 };
 
 use crate::clock::micros;
@@ -166,10 +166,14 @@ impl Batch<'_, '_> {
         };
         match entry {
             Entry::Opened(opened) => self.opened(link, sequence, &opened),
-            // Why it has closed, a newer gateway may say in a word that is not known here.
-            Entry::Closed(_) => {
+            Entry::Closed(closed) => {
                 self.effects.ended.push(number);
-                let reason = CloseReason::Peer;
+                // Why it has closed, a newer gateway may say in a word that is not known here.
+                let reason = if closed.reason() == WireReason::Idle {
+                    CloseReason::TimedOut
+                } else {
+                    CloseReason::Peer
+                };
                 self.change(link, sequence, Change::Closed { reason }, self.effect)
             }
             Entry::Table(part) => self.table(link, sequence, &part),

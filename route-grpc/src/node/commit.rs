@@ -34,7 +34,7 @@ pub(super) fn commit(node: &Node, mut transaction: Transaction<'_>, now: Duratio
     if let Some(cold_start) = transaction.cold_start.take_if(is_over) {
         end_cold_start(node, &mut transaction, now, cold_start);
     }
-    let head = carry_out(node, &mut transaction);
+    let head = carry_out(node, &mut transaction, now);
     confirm(node, &mut transaction);
     Committed {
         touched: transaction.gateways.take_touched(),
@@ -44,7 +44,7 @@ pub(super) fn commit(node: &Node, mut transaction: Transaction<'_>, now: Duratio
 }
 
 /// Does what the outputs say, in order. Returns the newest event's position, if there are any.
-fn carry_out(node: &Node, transaction: &mut Transaction<'_>) -> Option<u64> {
+fn carry_out(node: &Node, transaction: &mut Transaction<'_>, now: Duration) -> Option<u64> {
     let Transaction {
         core,
         gateways,
@@ -88,7 +88,7 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>) -> Option<u64> {
     for loss in core.outputs().drain_losses() {
         node.losses.happened(node.clock.now(), &loss);
     }
-    node.log.append(core.outputs().drain_events())
+    node.log.append(now, core.outputs().drain_events())
 }
 
 /// Confirms batches of which nothing is left on its way.

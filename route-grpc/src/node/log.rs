@@ -1,7 +1,9 @@
 //! The event log that all readers share, behind a lock of its own, and what wakes them.
 
 use parking_lot::Mutex;
-use route_core::{Event, EventLog, Gap, LogLimits};
+use std::time::Duration;
+
+use route_core::{Event, EventLog, Gap, LogLimits, Logged};
 use tokio::sync::watch;
 
 /// A node's event log.
@@ -27,7 +29,7 @@ impl Log {
         after: u64,
         max: usize,
         max_bytes: usize,
-        out: &mut Vec<(u64, Event)>,
+        out: &mut Vec<Logged>,
     ) -> Result<(), Gap> {
         self.events.lock().read(after, max, max_bytes, out)
     }
@@ -43,20 +45,32 @@ impl Log {
         self.events.lock().bytes()
     }
 
+    /// Waits until the newest event stands here, or behind.
+    pub(crate) async fn reach(&self, seq: u64) {
+        if self.extent().0 < seq {
+            // The sender is this value's own, so there is no other end.
+            let _ = self.follow().wait_for(|head| *head >= seq).await;
+        }
+    }
+
     /// Follows the newest event's position.
     pub(crate) fn follow(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
     }
 
-    /// Adds events, under one lock; the newest one's position, if there are any, for
+    /// Adds events that happen so long after the start, under one lock; the newest one's position, if there are any, for
     /// [`announce`](Log::announce).
-    pub(super) fn append(&self, added: impl ExactSizeIterator<Item = Event>) -> Option<u64> {
+    pub(super) fn append(
+        &self,
+        at: Duration,
+        added: impl ExactSizeIterator<Item = Event>,
+    ) -> Option<u64> {
         if added.len() == 0 {
             return None;
         }
         let mut events = self.events.lock();
         for event in added {
-            events.push(event);
+            events.push(at, event);
         }
         Some(events.head())
     }

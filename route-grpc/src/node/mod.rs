@@ -48,6 +48,15 @@ use routing::Routing;
 pub(crate) use transaction::Transaction;
 use transitions::Transitions;
 
+/// As of when something is so.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The newest event in the log.
+    pub(crate) seq: u64,
+    /// Time since the node started.
+    pub(crate) at: Duration,
+}
+
 /// One node. All services and all gateways of a process share it.
 #[derive(Debug)]
 pub struct Node {
@@ -148,11 +157,14 @@ impl Node {
         result
     }
 
-    /// Reads something: the core and the position that the answer describes.
-    pub(crate) fn look<R>(&self, read: impl FnOnce(View<'_>, Position) -> R) -> R {
+    /// Reads something: the core, and the moment that the answer describes.
+    pub(crate) fn look<R>(&self, read: impl FnOnce(View<'_>, Moment) -> R) -> R {
         let routing = self.routing.lock();
-        let position = self.position(self.log.extent().0);
-        read(routing.core.view(), position)
+        let moment = Moment {
+            seq: self.log.extent().0,
+            at: self.clock.now(),
+        };
+        read(routing.core.view(), moment)
     }
 
     /// A place in this life's log.

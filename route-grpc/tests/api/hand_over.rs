@@ -105,7 +105,10 @@ async fn a_new_node_waits_for_every_gateway_and_answers_last() {
     ));
     a.send(caught_up(entries)).await;
     let mut presence = site.presence().await;
-    let request = GetUserStatusRequest { user_id: 7 };
+    let request = GetUserStatusRequest {
+        user_id: 7,
+        ..GetUserStatusRequest::default()
+    };
     let refused = soon("an answer", presence.get_user_status(request)).await;
     let refused = refused.unwrap_err();
     assert_eq!(

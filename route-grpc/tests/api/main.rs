@@ -10,5 +10,6 @@ mod hand_over;
 mod kicks;
 mod played;
 mod presence;
+mod reads;
 mod server;
 mod site;

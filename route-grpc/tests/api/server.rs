@@ -172,7 +172,7 @@ async fn a_request_that_is_too_long_is_refused_with_the_usual_code() {
     let mut presence = site.presence().await;
     let request = BatchGetUserStatusRequest {
         user_ids: vec![u32::MAX; 1_000_000],
-        omit_sessions: true,
+        ..BatchGetUserStatusRequest::default()
     };
 
     let answer = soon("an answer", presence.batch_get_user_status(request)).await;

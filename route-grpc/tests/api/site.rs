@@ -92,7 +92,11 @@ impl Site {
 
     pub(crate) async fn user(&self, user_id: u32) -> UserStatus {
         let mut presence = self.presence().await;
-        let request = GetUserStatusRequest { user_id };
+        let request = GetUserStatusRequest {
+            user_id,
+            include_sessions: true,
+            ..GetUserStatusRequest::default()
+        };
         let response = soon("a status", presence.get_user_status(request)).await;
         response.unwrap().into_inner().user.unwrap()
     }

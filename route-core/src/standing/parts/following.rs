@@ -82,7 +82,7 @@ impl Parts<'_> {
             return false;
         }
         if part == Part::Active {
-            self.activate(slot, ChangeReason::Role);
+            self.activate(slot, ChangeReason::Standing);
         } else {
             self.step_back(slot, part);
         }

@@ -47,7 +47,7 @@ impl Parts<'_> {
         // Of a crowd, nobody knows who waits for whom.
         for member in crowd {
             if let Some(Part::Waiting { .. }) = self.routing.presence.links[member].part() {
-                self.stand_alone(member, ChangeReason::Role);
+                self.stand_alone(member, ChangeReason::Standing);
             }
         }
         if decided {
@@ -80,7 +80,7 @@ impl Parts<'_> {
                 Some(from) => self.inherit(from, slot, Cause::entry(id, sequence), effect),
                 // With its list it takes the place of another link; what that one holds is older.
                 None if self.waits_for_list(slot) && self.standing().is_led(slot) => {}
-                None => self.stand_alone(slot, ChangeReason::Role),
+                None => self.stand_alone(slot, ChangeReason::Standing),
             }
         }
         self.regroup(slot);
@@ -99,7 +99,7 @@ impl Parts<'_> {
         let heir = self.routing.successions.stands_for(links[slot].id, links);
         let heir = heir.filter(|heir| links[*heir].is_active());
         let stands = self.standing().back(slot, heir);
-        self.stand_alone(slot, ChangeReason::List);
+        self.stand_alone(slot, ChangeReason::Listed);
         match stands {
             Return::Succeeds(old) => self.inherit_silently(old, slot),
             Return::IsSucceeded(new) => self.inherit_silently(slot, new),
@@ -122,7 +122,7 @@ impl Parts<'_> {
         if let Some(vacant) = self.standing().vacant(slot) {
             self.inherit(vacant, slot, Cause::entry(id, sequence), effect);
         } else if is_claimed {
-            self.stand_alone(slot, ChangeReason::Role);
+            self.stand_alone(slot, ChangeReason::Standing);
         }
         self.regroup(slot);
     }
@@ -131,7 +131,7 @@ impl Parts<'_> {
     pub(crate) fn unreadable(&mut self, slot: u32) {
         self.routing.presence.links.set_opaque(slot, true);
         if self.waits_for_list(slot) {
-            self.stand_alone(slot, ChangeReason::Role);
+            self.stand_alone(slot, ChangeReason::Standing);
         }
     }
 
@@ -281,7 +281,7 @@ impl Parts<'_> {
                 continue;
             };
             if link.phase == waits {
-                self.stand_alone(*slot, ChangeReason::Role);
+                self.stand_alone(*slot, ChangeReason::Standing);
             } else if link.is_seat() && !self.standing().may_be_claimed(*slot) {
                 self.seat_ends(*slot);
             }
@@ -310,7 +310,7 @@ impl Parts<'_> {
     fn step_back(&mut self, slot: u32, part: Part) {
         let Routing { presence, out, .. } = &mut self.routing;
         if presence.links[slot].is_active() {
-            presence.swap(Some(slot), None, ChangeReason::Role, out);
+            presence.swap(Some(slot), None, ChangeReason::Standing, out);
         }
         presence.links[slot].phase = Phase::Open(part);
     }
@@ -347,7 +347,7 @@ impl Parts<'_> {
     fn wake_waiting(&mut self, kin: &[u32]) {
         for slot in kin {
             if self.waits_for_list(*slot) && !self.standing().is_led(*slot) {
-                self.stand_alone(*slot, ChangeReason::Role);
+                self.stand_alone(*slot, ChangeReason::Standing);
             }
         }
     }

@@ -32,7 +32,7 @@ pub(crate) fn kind(dialects: &Dialects, event: &Event) -> EventKind {
                 Some(_) | None => EventKind::OtherCommand,
             }
         }
-        Event::StatusChanged { .. } => EventKind::StatusChanged,
+        Event::Presence(_) => EventKind::StatusChanged,
         Event::DesktopLogin { .. } => EventKind::DesktopLoginChanged,
     }
 }
@@ -49,15 +49,11 @@ pub(crate) fn typed(dialects: &Dialects, event: &Event) -> api::Event {
             origin.map(|link| link.to_string()).unwrap_or_default(),
             read(&dialects.get(command.dialect), command.id, pdu),
         ),
-        Event::StatusChanged {
-            user,
-            summary,
-            reason,
-        } => (
+        Event::Presence(change) => (
             String::new(),
             Some(Typed::StatusChanged(StatusChanged {
-                user: Some(user_status(user.0, *summary)),
-                reason: change_reason(*reason).into(),
+                user: Some(user_status(change.user.0, change.after)),
+                reason: change_reason(change.reason).into(),
             })),
         ),
         Event::DesktopLogin { user, on } => (
@@ -82,7 +78,7 @@ pub(crate) fn typed(dialects: &Dialects, event: &Event) -> api::Event {
 pub(crate) fn raw_pdu(event: &Event) -> Bytes {
     match event {
         Event::Envelope { pdu, .. } => pdu.clone(),
-        Event::StatusChanged { .. } | Event::DesktopLogin { .. } => Bytes::new(),
+        Event::Presence(_) | Event::DesktopLogin { .. } => Bytes::new(),
     }
 }
 

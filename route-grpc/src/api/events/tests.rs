@@ -1,4 +1,4 @@
-use route_core::{ChangeReason, LinkId, Status, Summary, UserId};
+use route_core::{ChangeReason, LinkId, PresenceChange, Status, Summary, UserId};
 use route_proto::pdu::HEADER_LEN;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::{
@@ -229,15 +229,18 @@ fn what_is_said_between_two_or_in_a_group_is_of_that_conversation() {
 
 #[test]
 fn a_status_change_names_its_user() {
-    let summary = Summary {
+    let away = Summary {
         status: Status::Away,
         legacy_online: true,
+        mobile: false,
     };
-    let event = shown(&Event::StatusChanged {
+    let event = shown(&Event::Presence(PresenceChange {
         user: UserId(5),
-        summary,
-        reason: ChangeReason::Client,
-    });
+        before: Summary::OFFLINE,
+        after: away,
+        sessions: None,
+        reason: ChangeReason::Away,
+    }));
 
     let named: Vec<_> = names(&event, UserRole::Receiver).collect();
     assert_eq!(named, [Name::User(5)]);

@@ -117,7 +117,11 @@ async fn connect(grpc: &str) -> anyhow::Result<Channel> {
 
 /// What the API says of a user, in words.
 async fn user_status(channel: Channel, user: u32) -> anyhow::Result<String> {
-    let request = v1::GetUserStatusRequest { user_id: user };
+    let request = v1::GetUserStatusRequest {
+        user_id: user,
+        include_sessions: true,
+        ..Default::default()
+    };
     let answer = PresenceServiceClient::new(channel)
         .get_user_status(Request::new(request))
         .await?

@@ -208,14 +208,14 @@ fn reasons(world: &mut World) {
         let shared = !world.is_alone(server) || facts.openings(server, at) > 1;
         let there_were = match (reason, online) {
             // A gateway that was given up tells it again.
-            (ChangeReason::Client, _)
+            (ChangeReason::Login | ChangeReason::Logout, _)
                 if facts.losses(server, at) > 0 || world.servers[server].came_back_twice() =>
             {
                 usize::MAX
             }
-            (ChangeReason::Client, true) => facts.logins(user, at),
-            (ChangeReason::Client, false) => facts.logouts(user, at),
-            (ChangeReason::List, true) => {
+            (ChangeReason::Login, true) => facts.logins(user, at),
+            (ChangeReason::Logout, false) => facts.logouts(user, at),
+            (ChangeReason::Listed, true) => {
                 // A gateway that was given up comes back with its tables.
                 facts.openings(server, at) + facts.losses(server, at)
             }
@@ -224,13 +224,20 @@ fn reasons(world: &mut World) {
             (ChangeReason::GatewayLost, false) => {
                 facts.losses(server, at) + facts.endings(server, at)
             }
-            (ChangeReason::Role, _) if shared => usize::MAX,
+            (ChangeReason::Standing, _) if shared => usize::MAX,
             (
+                // Nobody is away, and no connection is idle for so long.
                 ChangeReason::Unspecified
-                | ChangeReason::List
+                | ChangeReason::Away
+                | ChangeReason::Back
+                | ChangeReason::TimedOut
+                // The others, where they say what they cannot.
+                | ChangeReason::Login
+                | ChangeReason::Logout
+                | ChangeReason::Listed
                 | ChangeReason::LinkClosed
                 | ChangeReason::GatewayLost
-                | ChangeReason::Role,
+                | ChangeReason::Standing,
                 _,
             ) => 0,
         };
