@@ -63,7 +63,8 @@ impl Core {
 
     /// What can be seen.
     pub fn view(&self) -> View<'_> {
-        View::new(&self.presence, &self.successions, &self.router)
+        let caused = &self.outputs.work;
+        View::new(&self.presence, &self.successions, &self.router, caused)
     }
 }
 
@@ -98,6 +99,11 @@ impl Transaction<'_> {
     /// What the calls so far have produced.
     pub fn outputs(&mut self) -> &mut Outputs {
         &mut self.core.outputs
+    }
+
+    /// The caller has done so much itself, as [`View::work`] counts.
+    pub fn has_done(&self, steps: usize) {
+        self.core.outputs.work.steps(steps);
     }
 
     /// What can be seen, with what has been done so far.
@@ -183,6 +189,7 @@ impl Transaction<'_> {
         read_at: Option<i64>,
     ) -> Result<(), LinkError> {
         let slot = self.entry(id, sequence)?;
+        self.core.outputs.work.bytes(pdu.len());
         self.core.outputs.event(Event::Envelope {
             origin: Some(id),
             command,
@@ -205,6 +212,7 @@ impl Transaction<'_> {
         pdu: Bytes,
         read_at: Option<i64>,
     ) -> usize {
+        self.core.outputs.work.bytes(pdu.len());
         self.core.outputs.event(Event::Envelope {
             origin: None,
             command,

@@ -13,6 +13,7 @@
 //!
 //! | module | subject |
 //! |---|---|
+//! | `work` | what has been done, counted |
 //! | `ids`, `change`, `settings` | names; what links do, as values; how it behaves |
 //! | `receipt` | what says that everything a batch caused has come to its end |
 //! | `delivery`, `event_log`, `output` | what comes out, for links and subscribers; in one list |
@@ -45,6 +46,7 @@ mod status;
 mod succession;
 mod transition;
 mod view;
+mod work;
 
 pub use change::{
     Change, CloseReason, Effect, ListEntry, Peer, ReportedStatus, Restored, TableEntry, micros,

@@ -10,6 +10,7 @@ use crate::event_log::{Event, PresenceChange};
 use crate::ids::LinkId;
 use crate::receipt::Receipt;
 use crate::transition::{Loss, Transition};
+use crate::work::Work;
 
 /// One thing that is to be done, after everything before it in the list.
 #[derive(Debug)]
@@ -71,6 +72,7 @@ pub struct Outputs {
     events: Vec<Event>,
     transitions: Vec<Transition>,
     losses: Vec<Loss>,
+    pub(crate) work: Work,
 }
 
 #[derive(Debug)]
@@ -164,6 +166,7 @@ impl Outputs {
 
     /// Adds an event.
     pub(crate) fn event(&mut self, event: Event) {
+        self.work.step();
         self.events.push(event);
     }
 
@@ -255,6 +258,7 @@ impl Outputs {
             first_target..self.targets.len(),
             first_item..self.items.len(),
         );
+        self.work.steps(targets.len() + items.len());
         if targets.is_empty() || items.is_empty() {
             self.targets.truncate(first_target);
             self.items.truncate(first_item);
@@ -288,6 +292,7 @@ impl Outputs {
         if others.iter().all(|other| self.causes().contains(other)) {
             return self.causes.clone();
         }
+        self.work.steps(others.len());
         let first = self.receipts.len();
         self.receipts.extend_from_within(self.causes.clone());
         for other in others {
@@ -300,6 +305,7 @@ impl Outputs {
 
     /// What a gateway is told keeps its place among the deliveries.
     fn push(&mut self, output: Output<'static>) {
+        self.work.step();
         self.entries.push(Entry::Other(output));
     }
 }

@@ -8,6 +8,7 @@ use crate::presence::{Counts, Presence, Sessions};
 use crate::routing::Router;
 use crate::status::{SessionView, Summary};
 use crate::succession::Successions;
+use crate::work::Work;
 
 /// Numbers for metrics.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -46,6 +47,8 @@ pub struct View<'a> {
     presence: &'a Presence,
     successions: &'a Successions,
     router: &'a Router,
+    /// What outputs have cost.
+    caused: &'a Work,
 }
 
 impl<'a> View<'a> {
@@ -53,11 +56,13 @@ impl<'a> View<'a> {
         presence: &'a Presence,
         successions: &'a Successions,
         router: &'a Router,
+        caused: &'a Work,
     ) -> Self {
         View {
             presence,
             successions,
             router,
+            caused,
         }
     }
 
@@ -130,6 +135,13 @@ impl<'a> View<'a> {
             stats.detached += usize::from(self.index().is_detached(slot));
         }
         stats
+    }
+
+    /// Steps that the core has taken so far: sessions, links and deliveries that it has looked at or made.
+    pub fn work(self) -> u64 {
+        let (sessions, links) = (self.sessions().work(), &self.index().work);
+        let all = [sessions, links, &self.successions.work, self.caused];
+        all.iter().map(|work| work.done()).sum()
     }
 
     /// When [`advance`](crate::Transaction::advance) has something to do next.

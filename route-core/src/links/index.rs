@@ -7,6 +7,7 @@ use super::groups::Groups;
 use super::reach::Absent;
 use super::{Claim, Doubt, Link, Phase, Reported};
 use crate::ids::LinkId;
+use crate::work::Work;
 
 /// All links.
 ///
@@ -29,6 +30,7 @@ pub(crate) struct Links {
     doubted: BTreeSet<(Duration, u32)>,
     /// Silent links, and when it is decided what that means.
     judged: BTreeSet<(Duration, u32)>,
+    pub(crate) work: Work,
 }
 
 impl Links {
@@ -200,13 +202,17 @@ impl Links {
     }
 
     pub(crate) fn slot(&self, id: LinkId) -> Option<u32> {
+        self.work.step();
         let place = self.place(id).ok()?;
         Some(self.order[place].1)
     }
 
     /// Open links by gateway and number.
     pub(crate) fn in_order(&self) -> impl Iterator<Item = (u32, &Link)> {
-        self.order.iter().map(|(_, slot)| (*slot, &self[*slot]))
+        self.order.iter().map(|(_, slot)| {
+            self.work.step();
+            (*slot, &self[*slot])
+        })
     }
 
     /// Open links of one gateway.
@@ -215,7 +221,10 @@ impl Links {
         self.order[first..]
             .iter()
             .take_while(move |(id, _)| id.gateway == gateway)
-            .map(|(_, slot)| (*slot, &self[*slot]))
+            .map(|(_, slot)| {
+                self.work.step();
+                (*slot, &self[*slot])
+            })
     }
 
     /// Open links and seats that are, or may be, of the same MsgServer as this one. Of a crowd nothing
@@ -225,7 +234,7 @@ impl Links {
         let of_name = self.groups.of_name(link);
         let of_address = self.groups.compared(link);
         let of_address = of_address.filter(move |member| self.may_be_one(slot, *member));
-        let all = of_name.chain(of_address);
+        let all = of_name.chain(of_address).inspect(|_| self.work.step());
         all.filter(move |member| *member != slot)
     }
 

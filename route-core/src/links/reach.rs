@@ -19,15 +19,19 @@ pub enum Reach {
 #[derive(Debug, Default)]
 pub(crate) struct Absent {
     gateways: HashMap<u64, Reach, RandomState>,
+    /// How many of them are away.
+    away: usize,
 }
 
 impl Absent {
     /// From now on the gateway can be reached like this.
     pub(crate) fn set(&mut self, gateway: u64, reach: Reach) {
-        match reach {
+        let before = match reach {
             Reach::Here => self.gateways.remove(&gateway),
             Reach::Silent | Reach::Away => self.gateways.insert(gateway, reach),
         };
+        self.away += usize::from(reach == Reach::Away);
+        self.away -= usize::from(before == Some(Reach::Away));
     }
 
     /// What it has said so far may be old.
@@ -47,6 +51,6 @@ impl Absent {
 
     /// Has any none?
     pub(crate) fn any_away(&self) -> bool {
-        self.gateways.values().any(|reach| *reach == Reach::Away)
+        self.away > 0
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Client, Logins, Step};
 use crate::ids::ClientType;
 use crate::status::{LinkView, SessionView, Status, Summary};
+use crate::work::Work;
 
 /// End of a list; also the most sessions that the table can hold.
 pub(super) const NIL: u32 = (1 << 31) - 1;
@@ -22,6 +23,7 @@ pub(super) struct Records {
     /// By link slot.
     links: Vec<OfLink>,
     limits: Limits,
+    pub(super) work: Work,
 }
 
 /// How many sessions there may be.
@@ -91,6 +93,7 @@ impl Records {
             first_free: NIL,
             live: 0,
             links: Vec::new(),
+            work: Work::default(),
         }
     }
 
@@ -169,6 +172,7 @@ impl Records {
             let here = at;
             // NIL is beyond every slab.
             let session = self.slab.get(here as usize)?;
+            self.work.step();
             at = next(session);
             Some((here, session))
         })
@@ -268,6 +272,7 @@ impl Records {
             (previous, at) = (at, session.next_of_user);
             others += 1;
         }
+        self.work.steps(others + 1);
         let Some(session) = self.slab.get_mut(at as usize) else {
             let logins = Logins::default().after(step);
             if logins.is_empty() {
@@ -315,6 +320,7 @@ impl Records {
         let mut new_first = first;
         let (mut previous, mut at) = (NIL, first);
         while let Some(session) = self.slab.get_mut(at as usize) {
+            self.work.step();
             let next = session.next_of_user;
             let of_link = session.link == slot;
             session.brought &= !of_link;
@@ -333,6 +339,7 @@ impl Records {
     pub(super) fn take(&mut self, first: u32, at: u32) -> u32 {
         let (mut previous, mut walk) = (NIL, first);
         while walk != at {
+            self.work.step();
             (previous, walk) = (walk, self.slab[walk as usize].next_of_user);
         }
         self.remove(first, previous, at)

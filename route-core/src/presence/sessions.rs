@@ -20,6 +20,7 @@ use crate::change::ReportedStatus;
 use crate::ids::{ClientType, UserId};
 use crate::settings::{FanOut, Settings};
 use crate::status::{LinkView, SessionView, Status, Summary};
+use crate::work::Work;
 
 /// All sessions of all links.
 pub(crate) struct Sessions {
@@ -86,6 +87,11 @@ impl Sessions {
         self.records.link(slot).desktop
     }
 
+    /// What has been done here.
+    pub(crate) fn work(&self) -> &Work {
+        &self.records.work
+    }
+
     pub(crate) fn users(&self) -> usize {
         self.users.len()
     }
@@ -96,6 +102,7 @@ impl Sessions {
 
     /// Does some visible desktop login of this user exist?
     pub(crate) fn legacy_online(&self, user: UserId) -> bool {
+        self.records.work.step();
         self.users.get(&user.0).is_some_and(|head| head.desktop())
     }
 
@@ -199,6 +206,7 @@ impl Sessions {
         let slab = self.records.slab();
         let end = slab.len().min(cursor.saturating_add(max));
         for session in slab.get(cursor..end).unwrap_or(&[]) {
+            self.records.work.step();
             if session.logins.visible() > 0 {
                 let user = UserId(session.user);
                 visit(user, self.summary(user));
@@ -330,6 +338,7 @@ impl Sessions {
     }
 
     fn first(&self, user: UserId) -> u32 {
+        self.records.work.step();
         self.users.get(&user.0).map_or(NIL, |head| head.first())
     }
 }

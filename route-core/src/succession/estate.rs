@@ -19,7 +19,7 @@ pub(super) struct Estate {
     pub(super) until: Duration,
     /// The holder was active before it inherited, and what is older than this position comes late.
     pub(super) late_before: u64,
-    /// In order of position, without their receipts.
+    /// In the order in which they came, without their receipts.
     runs: Vec<(ReturnedRun, Vec<Kept>)>,
     /// What they take.
     pub(super) bytes: usize,
@@ -61,10 +61,7 @@ impl Estate {
         let rests = self.bytes <= limit / 2;
         let receipts = std::mem::take(&mut run.receipts);
         let receipts = receipts.iter().map(|it| it.keep(rests)).collect();
-        let place = self
-            .runs
-            .partition_point(|(held, _)| held.position <= run.position);
-        self.runs.insert(place, (run, receipts));
+        self.runs.push((run, receipts));
         0
     }
 
@@ -109,7 +106,6 @@ impl Estate {
         self.causes.extend(other.causes);
         self.bytes += other.bytes;
         self.runs.extend(other.runs);
-        self.runs.sort_by_key(|(run, _)| run.position);
     }
 
     pub(super) fn items(&self) -> u64 {
@@ -120,7 +116,9 @@ impl Estate {
     }
 
     /// The deliveries, in order of position.
-    pub(super) fn into_runs(self) -> impl Iterator<Item = ReturnedRun> {
+    pub(super) fn into_runs(mut self) -> impl Iterator<Item = ReturnedRun> {
+        // What came back is mostly older than what was held before that.
+        self.runs.sort_by_key(|(run, _)| run.position);
         self.runs.into_iter().map(|(mut run, receipts)| {
             run.receipts = copies(&receipts);
             run

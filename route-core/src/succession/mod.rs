@@ -19,6 +19,7 @@ use crate::output::Outputs;
 use crate::presence::Presence;
 use crate::receipt::Receipt;
 use crate::transition::{Loss, LossReason, Whose};
+use crate::work::Work;
 use departed::Departed;
 use estate::Estate;
 use heirs::Heirs;
@@ -35,12 +36,15 @@ pub(crate) struct Successions {
     seat_bytes: usize,
     /// By slot.
     estates: BTreeMap<u32, Estate>,
+    /// Those of them that are seats: whose, and their slots.
+    seats: BTreeMap<LinkId, u32>,
     heirs: Heirs,
     departed: Departed,
     /// Deliveries dropped because a seat was full, or ended without a successor.
     pub(crate) seat_dropped: u64,
     /// Returned deliveries without a successor to get them.
     pub(crate) returned_dropped: u64,
+    pub(crate) work: Work,
 }
 
 /// The heir of a link.
@@ -60,28 +64,35 @@ impl Successions {
         Successions {
             seat_bytes,
             estates: BTreeMap::new(),
+            seats: BTreeMap::new(),
             heirs: Heirs::default(),
             departed: Departed::default(),
             seat_dropped: 0,
             returned_dropped: 0,
+            work: Work::default(),
         }
     }
 
     /// Slots of all seats.
     pub(crate) fn seats(&self) -> impl Iterator<Item = u32> + '_ {
-        let seats = self.estates.iter().filter(|(_, estate)| estate.is_seat);
-        seats.map(|(slot, _)| *slot)
+        self.seats.values().map(|slot| {
+            self.work.step();
+            *slot
+        })
     }
 
     /// How many links are settling.
     pub(crate) fn settling(&self) -> usize {
-        self.estates.len() - self.seats().count()
+        self.estates.len() - self.seats.len()
     }
 
     /// Slots of seats and settling links, and when they end.
     pub(crate) fn deadlines(&self) -> impl Iterator<Item = (Duration, u32)> + '_ {
         let estates = self.estates.iter();
-        estates.map(|(slot, estate)| (estate.until, *slot))
+        estates.map(|(slot, estate)| {
+            self.work.step();
+            (estate.until, *slot)
+        })
     }
 
     /// What is routed to this slot is held.
@@ -96,12 +107,14 @@ impl Successions {
 
     /// Bytes of deliveries that are held.
     pub(crate) fn held_bytes(&self) -> usize {
+        self.work.steps(self.estates.len());
         self.estates.values().map(|estate| estate.bytes).sum()
     }
 
     /// Closed or succeeded links of a gateway that may still give something back.
     pub(crate) fn awaited_of(&self, gateway: u64) -> Vec<LinkId> {
         let awaited = self.estates.values().flat_map(|estate| &estate.awaited);
+        let awaited = awaited.inspect(|_| self.work.step());
         let of_gateway = |link: &LinkId| link.gateway == gateway;
         awaited.copied().filter(of_gateway).collect()
     }
@@ -119,6 +132,7 @@ impl Successions {
         estate.until = until;
         estate.caused_by(causes);
         self.estates.insert(slot, estate);
+        self.seats.insert(id, slot);
     }
 
     /// A seat waits longer.
@@ -131,7 +145,7 @@ impl Successions {
     /// This link has ended, and nobody succeeds it.
     pub(crate) fn forget(&mut self, slot: u32, presence: &Presence, out: &mut Outputs) {
         let (link, whose) = whose(presence, slot);
-        if let Some(estate) = self.estates.remove(&slot) {
+        if let Some(estate) = self.take(slot) {
             let deliveries = estate.items();
             self.seat_dropped += deliveries;
             let reason = match estate.is_seat {
@@ -172,7 +186,7 @@ impl Successions {
     ) {
         self.heirs.record(id, heir.id, heir.from);
         let mut estate = self.leave(slot, id);
-        if let Some(own) = self.estates.remove(&heir.slot) {
+        if let Some(own) = self.take(heir.slot) {
             estate.absorb(own);
         }
         estate.caused_by(out.causes());
@@ -190,7 +204,7 @@ impl Successions {
 
     /// The heir gets what waited for its predecessors' returns.
     pub(crate) fn settle(&mut self, slot: u32, out: &mut Outputs) {
-        let Some(estate) = self.estates.remove(&slot) else {
+        let Some(estate) = self.take(slot) else {
             return;
         };
         let (to, late_before) = (estate.holder, estate.late_before);
@@ -230,6 +244,7 @@ impl Successions {
         let Some(estate) = self.estates.get_mut(&slot) else {
             return Some(run);
         };
+        self.work.steps(run.items.len());
         let deliveries = estate.add(self.seat_bytes, run);
         if deliveries > 0 {
             self.seat_dropped += deliveries;
@@ -302,6 +317,7 @@ impl Successions {
             out.take_over(links[slot].id, taken);
             return;
         };
+        self.work.steps(estate.awaited.len());
         estate.awaited.retain(|awaited| *awaited != link);
         if estate.is_seat {
             estate.taken.extend(taken);
@@ -324,18 +340,26 @@ impl Successions {
     }
 
     fn seat_of(&self, link: LinkId) -> Option<u32> {
-        let mut seats = self.seats();
-        seats.find(|slot| self.estates[slot].holder == link)
+        self.work.step();
+        self.seats.get(&link).copied()
     }
 
     /// What a link leaves: its seat, or what it was settling for and what it may give back itself.
     fn leave(&mut self, slot: u32, id: LinkId) -> Estate {
-        let estate = self.estates.remove(&slot);
+        let estate = self.take(slot);
         let mut estate = estate.unwrap_or_else(|| Estate::of(id));
         if !estate.is_seat {
             estate.awaited.push(id);
         }
         estate
+    }
+
+    fn take(&mut self, slot: u32) -> Option<Estate> {
+        let estate = self.estates.remove(&slot)?;
+        if estate.is_seat {
+            self.seats.remove(&estate.holder);
+        }
+        Some(estate)
     }
 }
 

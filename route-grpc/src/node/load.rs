@@ -36,6 +36,8 @@ pub struct Load {
     pub(crate) pending: usize,
     /// Requests that have not come completely, bytes.
     pub(crate) unfinished: usize,
+    /// Steps of the longest hold of the lock lately, as [`route_core::View::work`] counts.
+    pub longest_hold: u64,
     /// Open gRPC connections.
     pub(crate) connections: usize,
     /// Open watch and subscribe streams.
@@ -61,10 +63,16 @@ impl Load {
             cold_start_held: cold_start.map_or(0, ColdStart::entries),
             pending: node.pending.load(Ordering::Relaxed),
             unfinished: node.unfinished.load(Ordering::Relaxed),
+            longest_hold: node.holds.longest(node.clock.now()),
             connections: node.connections.in_use(),
             streams: node.streams.in_use(),
         }
     }
+}
+
+/// All steps that were taken under the lock so far.
+pub fn work(node: &Node) -> u64 {
+    node.routing.lock().core.view().work()
 }
 
 /// What waits for the gateway with this incarnation, if the node has it.

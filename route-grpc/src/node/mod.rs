@@ -9,6 +9,7 @@
 mod all_known;
 mod chores;
 mod commit;
+mod holds;
 pub mod load;
 mod log;
 mod losses;
@@ -40,6 +41,7 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
 use commit::commit;
+use holds::Holds;
 use log::Log;
 use losses::Losses;
 use position::Position;
@@ -83,6 +85,7 @@ pub struct Node {
     /// A gateway came, went or lost its stream.
     pub(crate) gateways_changed: Notify,
     routing: Mutex<Routing>,
+    holds: Holds,
     chores: Notify,
     turns: AtomicU64,
     transitions: Transitions,
@@ -117,6 +120,7 @@ impl Node {
             refusals: Refusals::default(),
             gateways_changed: Notify::new(),
             routing: Mutex::new(routing),
+            holds: Holds::default(),
             log: Log::new(settings.log()),
             dialects: Dialects::new(),
             chores: Notify::new(),
@@ -142,9 +146,13 @@ impl Node {
         let (result, committed) = {
             let mut routing = self.routing.lock();
             let now = self.clock.now();
+            let before = routing.core.view().work();
             let mut transaction = routing.begin(now);
             let result = change(&mut transaction, now);
-            (result, commit(self, transaction, now))
+            let committed = commit(self, transaction, now);
+            let steps = routing.core.view().work() - before;
+            self.holds.ended(now, steps);
+            (result, committed)
         };
         for queue in committed.touched {
             if let Some(waker) = queue.wake() {
@@ -164,7 +172,11 @@ impl Node {
             seq: self.log.extent().0,
             at: self.clock.now(),
         };
-        read(routing.core.view(), moment)
+        let before = routing.core.view().work();
+        let result = read(routing.core.view(), moment);
+        let steps = routing.core.view().work() - before;
+        self.holds.ended(self.clock.now(), steps);
+        result
     }
 
     /// A place in this life's log.

@@ -17,7 +17,13 @@ struct Instrument {
 }
 
 /// What is so at the moment.
-const LEVELS: [Instrument; 21] = [
+const LEVELS: [Instrument; 22] = [
+    Instrument {
+        name: "teamtalk.route.longest_hold",
+        unit: "{step}",
+        text: "Steps of the longest hold of the node's lock in the last 10 s, or 20 s: sessions, links, deliveries, 16 bytes each",
+        read: |load| load.longest_hold,
+    },
     Instrument {
         name: "teamtalk.route.gateways.attached",
         unit: "{gateway}",
