@@ -124,6 +124,9 @@ pub(crate) enum Test {
     /// Chat messages to subscribers over gRPC, at the port after that for PDUs; beside a server
     /// named `nats`, which speaks NATS.
     Subscribers,
+    /// Services that watch users, at the same port: half of them read, half do not; each one's
+    /// state is compared with the node's.
+    Watchers,
     /// One-to-one messages: how many copies the server makes of each.
     Bytes,
 }
@@ -257,7 +260,7 @@ const OWN_SERVERS: [(&str, &str, &str); 3] = [
     (
         "embedded",
         "127.0.0.1:18991",
-        "pdu-gateway --embedded --listen 127.0.0.1:18991 --grpc-listen 127.0.0.1:18992 \
+        "pdu-gateway --embedded --max-streams 4000 --listen 127.0.0.1:18991 --grpc-listen 127.0.0.1:18992 \
          --admin-listen 127.0.0.1:18993",
     ),
     (

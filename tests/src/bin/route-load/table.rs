@@ -9,7 +9,7 @@ use crate::target::{Bound, TARGETS, Target};
 pub(crate) const LIMIT: &str = "limit";
 
 /// Figures that should be 0; anything else is told below the table.
-const SHOULD_BE_ZERO: [&str; 2] = ["lost", "missing"];
+const SHOULD_BE_ZERO: [&str; 3] = ["lost", "missing", "wrong"];
 
 /// The table as text; rows that were not measured are left out.
 pub(crate) fn render(report: &Report) -> String {

@@ -12,6 +12,7 @@ mod status;
 mod storm;
 mod subscribers;
 mod users;
+mod watchers;
 
 use std::time::{Duration, Instant};
 
@@ -102,9 +103,6 @@ pub(crate) fn selected(options: &LoadOptions) -> Vec<Box<dyn Workload>> {
             duration,
         }));
     }
-    if options.wants(Test::Subscribers) {
-        list.extend(subscribers::all(duration));
-    }
     if options.wants(Test::Bytes) {
         for connections in [10, 50] {
             list.push(Box::new(bytes::Bytes {
@@ -112,6 +110,19 @@ pub(crate) fn selected(options: &LoadOptions) -> Vec<Box<dyn Workload>> {
                 messages: 10_000,
             }));
         }
+    }
+    list.extend(of_services(options, duration));
+    list
+}
+
+/// Those with services over gRPC.
+fn of_services(options: &LoadOptions, duration: Duration) -> Vec<Box<dyn Workload>> {
+    let mut list: Vec<Box<dyn Workload>> = Vec::new();
+    if options.wants(Test::Subscribers) {
+        list.extend(subscribers::all(duration));
+    }
+    if options.wants(Test::Watchers) {
+        list.push(Box::new(watchers::Watchers { duration }));
     }
     list
 }

@@ -1,0 +1,267 @@
+//! Services that watch users of their own each, while these come and go: half of the services read,
+//! half do not before the end. Then each one's replayed state is compared with what the node says.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use route_proto::v1::presence_service_client::PresenceServiceClient;
+use route_proto::v1::watch_user_status_response::Event;
+use route_proto::v1::{
+    BatchGetUserStatusRequest, Status, UserStatus, WatchUserStatusRequest, WatchUserStatusResponse,
+};
+use system_tests::dice::Dice;
+use system_tests::player::connection::{BARRIER_LIMIT, Connection, Options};
+use system_tests::player::messages::{self, Client};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tonic::Streaming;
+use tonic::transport::{Channel, Endpoint};
+
+use super::Workload;
+use crate::figures::Figures;
+use crate::server::{Kind, Server};
+
+/// Watchers that read; as many do not.
+const READERS: usize = 1000;
+/// Streams of one connection: of those that read, or of those that do not.
+const STREAMS: usize = 10;
+/// Users that each of them watches, and users in all.
+const WATCHED: usize = 1000;
+const USERS: usize = 100_000;
+const FIRST_USER: u32 = 20_000_000;
+/// Changes in a second: each concerns 20 watchers on average, so 50 000 deliveries.
+const CHANGES: u64 = 2500;
+const PACE: Duration = Duration::from_millis(5);
+/// Users in one question.
+const ASKED: usize = 10_000;
+/// Until every watcher knows how things are.
+const PATIENCE: Duration = Duration::from_secs(60);
+const SEED: u64 = 7;
+
+pub(super) struct Watchers {
+    pub(super) duration: Duration,
+}
+
+impl Workload for Watchers {
+    fn label(&self) -> String {
+        format!("{READERS} watchers that read, {READERS} that do not, {CHANGES} changes/s")
+    }
+
+    fn is_for(&self, kind: Kind) -> bool {
+        kind == Kind::Route
+    }
+
+    fn run(&self, server: &Server) -> anyhow::Result<Figures> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(self.play(server))
+    }
+}
+
+impl Watchers {
+    async fn play(&self, server: &Server) -> anyhow::Result<Figures> {
+        let mut dice = Dice::new(SEED);
+        // The port after that for PDUs.
+        let url = format!(
+            "http://{}:{}",
+            server.address.ip(),
+            server.address.port() + 1
+        );
+        let deliveries = Arc::new(AtomicU64::new(0));
+        let (truth, known) = watch::channel(None);
+        let mut watchers = JoinSet::new();
+        for group in 0..2 * READERS / STREAMS {
+            let channel = Endpoint::from_shared(url.clone())?.connect().await?;
+            for _ in 0..STREAMS {
+                let users = some_users(&mut dice);
+                let mut watcher = Watcher::begin(channel.clone(), users).await?;
+                let (known, deliveries) = (known.clone(), Arc::clone(&deliveries));
+                watchers.spawn(async move {
+                    if group % 2 == 1 {
+                        // It does not read as long as nobody knows the outcome.
+                        let mut known = known.clone();
+                        known.wait_for(Option::is_some).await?;
+                    }
+                    watcher.read(known, &deliveries).await
+                });
+            }
+        }
+
+        let before = server.cpu()?;
+        let began = Instant::now();
+        let (changes, _users_stay) = self.change(server.address, &mut dice).await?;
+        let elapsed = began.elapsed();
+        let usage = server.usage_since(&before)?;
+        let delivered = deliveries.load(Ordering::Relaxed);
+        let channel = Endpoint::from_shared(url)?.connect().await?;
+        truth.send_replace(Some(Arc::new(states(channel).await?)));
+        let (mut wrong, mut gaps) = (0, 0);
+        while let Some(ended) = watchers.join_next().await {
+            let (is_right, skipped) = ended??;
+            wrong += usize::from(!is_right);
+            gaps += skipped;
+        }
+
+        let seconds = elapsed.as_secs_f64();
+        let mut figures = Figures::default();
+        figures.add("changes_per_s", changes as f64 / seconds);
+        figures.add("read_per_s", delivered as f64 / seconds);
+        figures.add_cost("server_us_per_change_read", &usage, delivered);
+        figures.add_share(&usage, elapsed);
+        figures.add("resident_mib", (server.resident_bytes() >> 20) as f64);
+        figures.add("gaps", gaps as f64);
+        figures.add("wrong", wrong as f64);
+        Ok(figures)
+    }
+
+    /// Users log in and out; returns how often, and the MsgServer that has them. All of that is
+    /// handled.
+    async fn change(&self, pdu: SocketAddr, dice: &mut Dice) -> anyhow::Result<(u64, Connection)> {
+        let list = messages::online(&[]);
+        let server = Connection::of_msg_server(pdu, Options::default(), true, &list).await?;
+        server.count_only();
+        let mut online = vec![false; USERS];
+        let began = Instant::now();
+        let mut clock = interval(PACE);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changes = 0;
+        while began.elapsed() < self.duration {
+            clock.tick().await;
+            let due = (began.elapsed().as_secs_f64() * CHANGES as f64) as u64;
+            let mut data = Vec::new();
+            for _ in changes..due {
+                let user = dice.roll(USERS);
+                online[user] ^= true;
+                let status = if online[user] {
+                    messages::Status::Online
+                } else {
+                    messages::Status::Offline
+                };
+                let number = FIRST_USER + user as u32;
+                data.extend(messages::update(number, status, Client::Windows).encode());
+            }
+            changes = due;
+            server.write(&data).await?;
+        }
+        anyhow::ensure!(server.barrier(BARRIER_LIMIT).await, "no answer");
+        Ok((changes, server))
+    }
+}
+
+/// Users that are not offline, with their status.
+type States = HashMap<u32, i32>;
+
+/// One stream, and what it has said.
+struct Watcher {
+    stream: Streaming<WatchUserStatusResponse>,
+    users: Vec<u32>,
+    states: States,
+    gaps: u64,
+}
+
+impl Watcher {
+    async fn begin(channel: Channel, users: Vec<u32>) -> anyhow::Result<Self> {
+        let request = WatchUserStatusRequest {
+            user_ids: users.clone(),
+            ..WatchUserStatusRequest::default()
+        };
+        let mut client = PresenceServiceClient::new(channel);
+        let stream = client.watch_user_status(request).await?.into_inner();
+        Ok(Self {
+            stream,
+            users,
+            states: States::new(),
+            gaps: 0,
+        })
+    }
+
+    /// Reads until the outcome is known and is what it has been told; false if that does not
+    /// come. And how many gaps there were.
+    async fn read(
+        &mut self,
+        mut known: watch::Receiver<Option<Arc<States>>>,
+        deliveries: &AtomicU64,
+    ) -> anyhow::Result<(bool, u64)> {
+        let outcome = loop {
+            tokio::select! {
+                response = self.stream.message() => {
+                    self.take(response?.context("the stream ended")?);
+                    deliveries.fetch_add(1, Ordering::Relaxed);
+                }
+                outcome = known.wait_for(Option::is_some) => {
+                    break outcome?.clone().unwrap_or_default();
+                }
+            }
+        };
+        let expected: States = self
+            .users
+            .iter()
+            .filter_map(|user| Some((*user, *outcome.get(user)?)))
+            .collect();
+        let agreed = async {
+            while self.states != expected {
+                let response = self.stream.message().await?;
+                self.take(response.context("the stream ended")?);
+            }
+            anyhow::Ok(())
+        };
+        let is_right = timeout(PATIENCE, agreed).await.is_ok_and(|it| it.is_ok());
+        Ok((is_right, self.gaps))
+    }
+
+    fn take(&mut self, response: WatchUserStatusResponse) {
+        match response.event {
+            Some(Event::SnapshotBegin(_)) => self.states.clear(),
+            Some(Event::Snapshot(part)) => part.users.into_iter().for_each(|user| self.is(&user)),
+            Some(Event::Change(change)) => {
+                if let Some(user) = change.user {
+                    self.is(&user);
+                }
+            }
+            Some(Event::Gap(_)) => self.gaps += 1,
+            _ => {}
+        }
+    }
+
+    fn is(&mut self, user: &UserStatus) {
+        if user.status == Status::Offline as i32 {
+            self.states.remove(&user.user_id);
+        } else {
+            self.states.insert(user.user_id, user.status);
+        }
+    }
+}
+
+fn some_users(dice: &mut Dice) -> Vec<u32> {
+    let mut users: Vec<u32> = (0..WATCHED)
+        .map(|_| FIRST_USER + dice.roll(USERS) as u32)
+        .collect();
+    users.sort_unstable();
+    users.dedup();
+    users
+}
+
+/// What the node says of everybody.
+async fn states(channel: Channel) -> anyhow::Result<States> {
+    let mut client = PresenceServiceClient::new(channel);
+    let mut states = States::new();
+    for first in (FIRST_USER..).step_by(ASKED).take(USERS / ASKED) {
+        let request = BatchGetUserStatusRequest {
+            user_ids: (first..first + ASKED as u32).collect(),
+            ..BatchGetUserStatusRequest::default()
+        };
+        let answer = client.batch_get_user_status(request).await?.into_inner();
+        let online = answer
+            .users
+            .into_iter()
+            .filter(|user| user.status != Status::Offline as i32);
+        states.extend(online.map(|user| (user.user_id, user.status)));
+    }
+    Ok(states)
+}
