@@ -96,7 +96,7 @@ impl Event {
 }
 
 /// What sessions that are shared take beside the handle to them: two counts, and themselves.
-fn of_sessions(sessions: Option<&[SessionView]>) -> usize {
+pub fn of_sessions(sessions: Option<&[SessionView]>) -> usize {
     const COUNTS: usize = 2 * size_of::<usize>();
     sessions.map_or(0, |sessions| allocated(COUNTS + size_of_val(sessions)))
 }

@@ -53,7 +53,9 @@ pub use change::{
 };
 pub use core::{Core, LinkError, Transaction};
 pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken};
-pub use event_log::{ChangeReason, Event, EventLog, Gap, LogLimits, Logged, PresenceChange};
+pub use event_log::{
+    ChangeReason, Event, EventLog, Gap, LogLimits, Logged, PresenceChange, of_sessions,
+};
 pub use ids::{ClientType, Command, LinkId, UserId};
 pub use links::Reach;
 pub use output::{Answer, FanView, Output, Outputs};

@@ -6,6 +6,11 @@ pub(crate) const SUBSCRIBE: &str = "teamtalk.route.v1.BroadcastService/Subscribe
 /// As above.
 pub(crate) const WATCH: &str = "teamtalk.route.v1.PresenceService/WatchUserStatus";
 
+/// As above.
+pub(crate) const WATCH_USERS: &str = "teamtalk.route.v1.PresenceService/WatchUsers";
+/// All of them.
+pub(crate) const STREAMS: [&str; 3] = [SUBSCRIBE, WATCH, WATCH_USERS];
+
 /// Calls with one answer.
 pub(crate) const UNARY: [&str; 3] = [
     "teamtalk.route.v1.PresenceService/GetUserStatus",

@@ -263,11 +263,11 @@ impl Metrics {
             self.transitions
                 .add(0, &[KeyValue::new("kind", kind.as_str())]);
         }
-        for method in [methods::SUBSCRIBE, methods::WATCH] {
+        for method in methods::STREAMS {
             self.gaps.add(0, &[KeyValue::new("rpc.method", method)]);
         }
         for reason in STREAM_REASONS {
-            for method in [methods::SUBSCRIBE, methods::WATCH] {
+            for method in methods::STREAMS {
                 let reason = KeyValue::new("reason", reason.as_str_name());
                 let labels = [KeyValue::new("rpc.method", method), reason];
                 self.refused.streams.add(0, &labels);

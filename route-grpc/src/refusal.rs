@@ -49,6 +49,8 @@ pub(crate) enum Refusal {
     PositionCompacted,
     /// Start from now, or with a snapshot: the node has been restarted.
     EpochChanged,
+    /// Start with a snapshot, or ask for what the position is of.
+    FilterChanged,
     /// Ask again soon: the node has not come to the position that the answer has to have.
     Behind,
     /// Stay away: a newer stream or a newer process has this gateway id.
@@ -110,6 +112,7 @@ impl Refusal {
             Self::SlowConsumer { .. } => (R::SlowConsumer, C::ResourceExhausted, Some(AT_ONCE)),
             Self::PositionCompacted => (R::PositionCompacted, C::OutOfRange, None),
             Self::EpochChanged => (R::EpochChanged, C::OutOfRange, None),
+            Self::FilterChanged => (R::FilterChanged, C::FailedPrecondition, None),
             Self::Behind => (R::Behind, C::Unavailable, Some(NOT_SYNCED_RETRY)),
             Self::AttachSuperseded { .. } => (R::AttachSuperseded, C::Aborted, None),
             Self::GatewayIdInUse { .. } => (R::GatewayIdInUse, C::AlreadyExists, None),
@@ -143,6 +146,10 @@ impl fmt::Display for Refusal {
             Self::EpochChanged => f.write_str(
                 "this position is of another life of the node, which has been started since: \
                  leave it out to begin anew with what the node knows now",
+            ),
+            Self::FilterChanged => f.write_str(
+                "this position is of a watch of other users, or with other options: \
+                 leave it out to begin anew, or let gaps be reported (on_gap)",
             ),
             Self::Behind => f.write_str("the node has not come to this position yet"),
             Self::AttachSuperseded { gateway } => {
@@ -187,6 +194,11 @@ pub(crate) fn deadline_exceeded() -> Status {
 /// A request comes too slowly.
 pub(crate) fn too_slow() -> Status {
     Status::deadline_exceeded("less than 64 KiB of a request have come in 10 s")
+}
+
+/// A stream of requests does not begin.
+pub(crate) fn no_first_message() -> Status {
+    Status::deadline_exceeded("no first message has come in 10 s")
 }
 
 /// The reason without the prefix that proto enums carry.

@@ -26,6 +26,10 @@ class Client:
         call = self.presence.WatchUserStatus(presence_pb2.WatchUserStatusRequest(**request), timeout=DEADLINE)
         return Stream(call, "event")
 
+    def watch_users(self, requests):
+        """A stream of what is said by `requests`, which may go on."""
+        return Stream(self.presence.WatchUsers(iter(requests), timeout=DEADLINE), "event")
+
     def subscribe(self, **request):
         call = self.broadcast.Subscribe(broadcast_pb2.SubscribeRequest(**request), timeout=DEADLINE)
         return Stream(call, "message")

@@ -1,5 +1,6 @@
 """PresenceService: who is online, and how that changes."""
 
+import queue
 import time
 
 import grpc
@@ -121,6 +122,43 @@ def test_a_watch_that_resumes_misses_nothing(server, client, user):
         resumed.next("resumed")
         missed = [resumed.next("change").user.status for _ in range(2)]
         assert missed == [presence_pb2.STATUS_AWAY, presence_pb2.STATUS_OFFLINE]
+
+
+def test_a_set_of_users_changes_while_it_is_watched(server, client, user, other_user):
+    says = queue.SimpleQueue()
+    says.put(presence_pb2.WatchUsersRequest(start={"user_ids": [user]}))
+    with MsgServer(server.pdu, [(user, WINDOWS, ONLINE), (other_user, IOS, LEAVE)]) as desk:
+        desk.statuses()
+        stream = client.watch_users(iter(says.get, None))
+        assert stream.snapshot() == {user: presence_pb2.STATUS_ONLINE}
+
+        change = {"number": 1, "add_user_ids": [other_user], "remove_user_ids": [user]}
+        says.put(presence_pb2.WatchUsersRequest(change_set=change))
+
+        assert stream.next("set_changed").number == 1
+        assert stream.snapshot() == {other_user: presence_pb2.STATUS_AWAY}
+        desk.update(user, WINDOWS, OFFLINE)
+        desk.update(other_user, IOS, ONLINE)
+        told = stream.next("change")
+        assert told.user.user_id == other_user
+        assert told.reason == presence_pb2.CHANGE_REASON_BACK
+        assert told.previous_status == presence_pb2.STATUS_AWAY
+        says.put(None)
+
+
+def test_a_browser_adds_users_as_it_resumes(server, client, user, other_user):
+    with MsgServer(server.pdu, [(other_user, WINDOWS, ONLINE)]) as desk:
+        desk.statuses()
+        stream = client.watch(user_ids=[user])
+        stream.snapshot()
+        stream.cancel()
+        desk.update(user, IOS, ONLINE)
+
+        more = client.watch(user_ids=[user], new_user_ids=[other_user], resume_position=stream.position)
+
+        more.next("resumed")
+        assert more.next("change").user.user_id == user
+        assert more.snapshot() == {other_user: presence_pb2.STATUS_ONLINE}
 
 
 def test_an_answer_can_be_followed_from_its_position(server, client, user):

@@ -77,6 +77,7 @@ def test_reflection_lists_every_service(server, reflection):
         "teamtalk.route.v1.PresenceService/GetUserStatus",
         "teamtalk.route.v1.PresenceService/BatchGetUserStatus",
         "teamtalk.route.v1.PresenceService/WatchUserStatus",
+        "teamtalk.route.v1.PresenceService/WatchUsers",
         "teamtalk.route.v1.BroadcastService/Subscribe",
         "teamtalk.route.v1.BroadcastService/Publish",
         "teamtalk.attach.v1.AttachService/Attach",
@@ -88,11 +89,12 @@ def test_a_query_needs_no_proto_files(server, user):
     with MsgServer(server.pdu, [(user, WINDOWS, ONLINE)]) as desk:
         desk.statuses()
 
-        answer = Buf(server).call("PresenceService/GetUserStatus", {"user_id": user})
+        request = {"user_id": user, "include_sessions": True}
+        answer = Buf(server).call("PresenceService/GetUserStatus", request)
 
         assert answer["user"]["userId"] == user
         assert answer["user"]["status"] == "STATUS_ONLINE"
-        assert answer["user"]["sessions"][0]["msgServer"] == desk.address
+        assert answer["user"]["sessions"][0]["peer"] == desk.address
 
 
 def test_a_subscription_needs_no_proto_files(server, user, other_user):

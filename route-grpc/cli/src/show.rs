@@ -65,6 +65,7 @@ pub(crate) fn gap(gap: &Gap) -> String {
         GapReason::Compacted => "away for too long",
         GapReason::EpochChanged => "the node was restarted",
         GapReason::SlowConsumer => "too slow",
+        GapReason::FilterChanged => "other users or options than before",
         GapReason::Unspecified => "unknown",
     };
     if gap.missed == 0 {

@@ -7,14 +7,17 @@ mod at_least;
 pub(crate) mod broadcast;
 mod events;
 mod filter;
+mod newest;
 pub(crate) mod presence;
 mod reader;
 mod requests;
 mod resume;
+mod set_change;
 mod snapshot;
 mod status;
 mod subscription;
 mod watch;
+mod watched;
 
 pub use broadcast::subscribe;
 pub use presence::watch_user_status;

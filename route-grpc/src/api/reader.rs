@@ -91,6 +91,12 @@ impl Reader {
         self.node.log.read(self.after, PAGE, PAGE_BYTES, page)
     }
 
+    /// What was read has become answers, which take so much.
+    pub(crate) fn waits(&mut self, bytes: usize) {
+        self.pending.set(bytes);
+        self.page = Vec::new();
+    }
+
     /// The last turn's events have become answers, of which each takes so much beside its event.
     pub(crate) fn answered(&mut self, answers: usize, each: usize) {
         let events = self.page.iter().map(|logged| logged.event.cost());
@@ -98,8 +104,12 @@ impl Reader {
             0 => 0,
             _ => events.sum::<usize>() + answers * each,
         };
-        self.pending.set(bytes);
-        self.page = Vec::new();
+        self.waits(bytes);
+    }
+
+    /// The method whose stream this is.
+    pub(crate) fn method(&self) -> &'static str {
+        self.method
     }
 
     /// The node it reads from.
@@ -120,6 +130,22 @@ impl Reader {
     /// What the last turn read.
     pub(crate) fn page(&self) -> &[Logged] {
         &self.page
+    }
+
+    /// Reads on, without waiting, as far as `to`. False: there is nothing more.
+    pub(crate) fn read_on(&mut self, to: u64) -> Result<bool, Gap> {
+        self.page.clear();
+        let left = usize::try_from(to.saturating_sub(self.after)).unwrap_or(PAGE);
+        let (log, page) = (&self.node.log, &mut self.page);
+        if let Err(gap) = log.read(self.after, left.min(PAGE), PAGE_BYTES, page) {
+            self.after = gap.to;
+            return Err(gap);
+        }
+        let Some(last) = self.page.last() else {
+            return Ok(false);
+        };
+        self.after = last.position;
+        Ok(true)
     }
 
     /// Something was sent: no watermark is due for a while.

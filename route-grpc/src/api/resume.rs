@@ -17,8 +17,13 @@ pub(crate) enum Start {
     Gap(Gap, u64),
 }
 
-/// Judges the resume position of a request.
-pub(crate) fn start(node: &Node, token: &str, on_gap: GapPolicy) -> Result<Start, Refusal> {
+/// Judges the resume position of a request, whose filter, if that matters, is told apart by this.
+pub(crate) fn start(
+    node: &Node,
+    token: &str,
+    on_gap: GapPolicy,
+    filter: Option<u64>,
+) -> Result<Start, Refusal> {
     if token.is_empty() {
         return Ok(Start::Now);
     }
@@ -29,6 +34,8 @@ pub(crate) fn start(node: &Node, token: &str, on_gap: GapPolicy) -> Result<Start
     } else if from.seq > head {
         let problem = "not a position that this API gave out";
         return Err(Refusal::field("resume_position", problem));
+    } else if filter.is_some() && from.filter.is_some() && from.filter != filter {
+        (GapReason::FilterChanged, 0)
     } else if from.seq < tail {
         (GapReason::Compacted, tail - from.seq)
     } else {
@@ -37,6 +44,7 @@ pub(crate) fn start(node: &Node, token: &str, on_gap: GapPolicy) -> Result<Start
     if on_gap == GapPolicy::Fail {
         return Err(match reason {
             GapReason::EpochChanged => Refusal::EpochChanged,
+            GapReason::FilterChanged => Refusal::FilterChanged,
             GapReason::Compacted | GapReason::SlowConsumer | GapReason::Unspecified => {
                 Refusal::PositionCompacted
             }
@@ -52,10 +60,14 @@ pub(crate) fn start(node: &Node, token: &str, on_gap: GapPolicy) -> Result<Start
 }
 
 /// What the reader of an open stream missed because it fell behind.
-pub(crate) fn fell_behind(node: &Node, from: u64, to: u64) -> Gap {
+pub(crate) fn fell_behind(node: &Node, from: u64, to: u64, filter: Option<u64>) -> Gap {
+    let position = |seq| Position {
+        filter,
+        ..node.position(seq)
+    };
     Gap {
-        from: node.position(from).token(),
-        to: node.position(to).token(),
+        from: position(from).token(),
+        to: position(to).token(),
         missed: to - from,
         reason: GapReason::SlowConsumer.into(),
     }

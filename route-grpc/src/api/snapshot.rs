@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use hashbrown::{HashMap, HashSet, hash_map};
 use parking_lot::Mutex;
-use route_core::{Event, Gap, Logged, Status, Summary, UserId, View};
+use prost::Message;
+use route_core::{Event, Gap, Logged, SessionView, Status, Summary, UserId, View, of_sessions};
 use route_proto::v1::UserStatus;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::api::status::user_status;
+use crate::api::status::{user_session, user_status};
+use crate::clock::Clock;
 use crate::limits::{Share, Weight};
 use crate::node::{Moment, Node};
 use crate::refusal::Refusal;
@@ -22,8 +24,12 @@ use crate::refusal::Refusal;
 /// Records that are scanned, and events that are read, under one lock: some hundred microseconds.
 const AT_ONCE: usize = 4096;
 
-/// Users in one message: at most 12 bytes each, so less than 256 KiB.
-const USERS_PER_PART: usize = 16_384;
+/// A message has so many bytes, and a user more.
+const PART_BYTES: usize = 256 << 10;
+
+/// Places that a snapshot of all users takes which tells their sessions: it is so much larger. First of its client's,
+/// then of all.
+const WITH_SESSIONS: (u32, u32) = (2, 4);
 
 /// Scans before a reader is told to come back: each fails only if the log overflows while it runs.
 const ATTEMPTS: usize = 5;
@@ -48,29 +54,36 @@ pub(crate) struct Snapshot {
 #[derive(Debug)]
 struct Users {
     left: hash_map::IntoIter<u32, Summary>,
+    sessions: Option<HashMap<u32, Arc<[SessionView]>>>,
     /// When the reader got something last.
     moved: Instant,
     _weight: Weight,
     _turn: Option<Turn>,
 }
 
-/// A place among the client's own snapshots, and one among all.
+/// Places among the client's own snapshots, and among all.
 type Turn = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Snapshot {
     /// Of every user. Few are made at a time, for each holds a table of all users; a client has no
     /// more than its share of them.
-    pub(crate) async fn of_everybody(node: &Node, share: &Share) -> Result<Self, Refusal> {
+    pub(crate) async fn of_everybody(
+        node: &Node,
+        share: &Share,
+        sessions: bool,
+    ) -> Result<Self, Refusal> {
+        let (of_own, of_all) = if sessions { WITH_SESSIONS } else { (1, 1) };
         let turn = async {
-            let own = Arc::clone(&share.snapshots).acquire_owned().await.ok()?;
-            let of_all = Arc::clone(&node.snapshots).acquire_owned().await.ok()?;
-            Some((own, of_all))
+            let own = Arc::clone(&share.snapshots).acquire_many_owned(of_own);
+            let own = own.await.ok()?;
+            let of_all = Arc::clone(&node.snapshots).acquire_many_owned(of_all);
+            Some((own, of_all.await.ok()?))
         };
         let Ok(Some(turn)) = timeout(WAIT, turn).await else {
             return Err(Refusal::Busy);
         };
         for _ in 0..ATTEMPTS {
-            let Ok((now, users)) = scan(node).await else {
+            let Ok((now, users)) = scan(node, sessions).await else {
                 continue;
             };
             let mut snapshot = Self::new(node, now, users, Some(turn));
@@ -81,9 +94,13 @@ impl Snapshot {
     }
 
     /// Of some users.
-    pub(crate) fn of(node: &Node, ids: &HashSet<u32>) -> Self {
+    pub(crate) fn of<'a>(
+        node: &Node,
+        ids: impl IntoIterator<Item = &'a u32>,
+        sessions: bool,
+    ) -> Self {
         let (now, users) = node.look(|core, now| {
-            let mut users = HashMap::new();
+            let mut users = Table::new(sessions);
             for &id in ids {
                 put(core, UserId(id), &mut users);
             }
@@ -93,7 +110,7 @@ impl Snapshot {
     }
 
     /// The next users; none when all have been read.
-    pub(crate) fn next_part(&mut self) -> Result<Vec<UserStatus>, Refusal> {
+    pub(crate) fn next_part(&mut self, clock: &Clock) -> Result<Vec<UserStatus>, Refusal> {
         let mut users = self.users.lock();
         let Some(users) = users.as_mut() else {
             return Err(Refusal::SlowConsumer {
@@ -101,15 +118,28 @@ impl Snapshot {
             });
         };
         users.moved = Instant::now();
-        let part = users.left.by_ref().take(USERS_PER_PART);
-        Ok(part.map(|(id, summary)| user_status(id, summary)).collect())
+        let (mut part, mut bytes) = (Vec::new(), 0);
+        while bytes < PART_BYTES
+            && let Some((id, summary)) = users.left.next()
+        {
+            let mut user = user_status(id, summary);
+            if let Some(sessions) = &mut users.sessions {
+                let sessions = sessions.remove(&id);
+                let sessions = sessions.iter().flat_map(|it| it.iter());
+                user.sessions = sessions.map(|it| user_session(clock, it)).collect();
+            }
+            bytes += user.encoded_len();
+            part.push(user);
+        }
+        Ok(part)
     }
 
-    fn new(node: &Node, now: Moment, users: HashMap<u32, Summary>, turn: Option<Turn>) -> Self {
+    fn new(node: &Node, now: Moment, users: Table, turn: Option<Turn>) -> Self {
         let mut weight = Weight::new(&node.pending);
-        weight.set(users.allocation_size());
+        weight.set(users.bytes());
         let users = Users {
-            left: users.into_iter(),
+            left: users.summaries.into_iter(),
+            sessions: users.sessions,
             moved: Instant::now(),
             _weight: weight,
             _turn: turn,
@@ -147,18 +177,67 @@ async fn stands_still(users: &Mutex<Option<Users>>) {
     }
 }
 
-async fn scan(node: &Node) -> Result<(Moment, HashMap<u32, Summary>), Gap> {
+/// What is known of each user.
+#[derive(Debug)]
+struct Table {
+    summaries: HashMap<u32, Summary>,
+    /// None: they are not asked for.
+    sessions: Option<HashMap<u32, Arc<[SessionView]>>>,
+    /// What the sessions take beside the table of them.
+    session_bytes: usize,
+}
+
+impl Table {
+    fn new(sessions: bool) -> Self {
+        Self {
+            summaries: HashMap::new(),
+            sessions: sessions.then(HashMap::new),
+            session_bytes: 0,
+        }
+    }
+
+    /// Somebody is so now.
+    fn put(&mut self, user: u32, summary: Summary, sessions: Option<Arc<[SessionView]>>) {
+        match summary.status {
+            Status::Offline => self.summaries.remove(&user),
+            Status::Online | Status::Away => self.summaries.insert(user, summary),
+        };
+        if let Some(table) = &mut self.sessions {
+            self.session_bytes += of_sessions(sessions.as_deref());
+            let former = match sessions {
+                Some(sessions) => table.insert(user, sessions),
+                None => table.remove(&user),
+            };
+            self.session_bytes -= of_sessions(former.as_deref());
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let sessions = self.sessions.as_ref();
+        let table = sessions.map_or(0, HashMap::allocation_size);
+        self.summaries.allocation_size() + table + self.session_bytes
+    }
+}
+
+async fn scan(node: &Node, sessions: bool) -> Result<(Moment, Table), Gap> {
     let mut after = node.log.extent().0;
-    let mut users = HashMap::new();
+    let mut users = Table::new(sessions);
     let mut piece = Vec::with_capacity(AT_ONCE);
     let mut cursor = Some(0);
     while let Some(at) = cursor {
         // The table may have to grow for them, which takes longer than the lock should.
         cursor = node.look(|core, _| {
-            core.scan_users(at, AT_ONCE, |user, summary| piece.push((user.0, summary)))
+            core.scan_users(at, AT_ONCE, |user, summary| {
+                piece.push((
+                    user.0,
+                    summary,
+                    sessions.then(|| shown(core, user)).flatten(),
+                ));
+            })
         });
-        let seen = piece.drain(..);
-        users.extend(seen.filter(|(_, summary)| summary.status != Status::Offline));
+        for (user, summary, sessions) in piece.drain(..) {
+            users.put(user, summary, sessions);
+        }
         tokio::task::yield_now().await;
     }
 
@@ -189,12 +268,15 @@ fn whose_status(logged: Logged) -> Option<UserId> {
     }
 }
 
-fn put(core: View<'_>, user: UserId, users: &mut HashMap<u32, Summary>) {
-    let summary = core.summary(user);
-    match summary.status {
-        Status::Offline => users.remove(&user.0),
-        Status::Online | Status::Away => users.insert(user.0, summary),
-    };
+fn put(core: View<'_>, user: UserId, users: &mut Table) {
+    let sessions = users.sessions.is_some();
+    let sessions = sessions.then(|| shown(core, user)).flatten();
+    users.put(user.0, core.summary(user), sessions);
+}
+
+fn shown(core: View<'_>, user: UserId) -> Option<Arc<[SessionView]>> {
+    let sessions: Arc<[_]> = core.sessions_of(user).collect();
+    (!sessions.is_empty()).then_some(sessions)
 }
 
 #[cfg(test)]
@@ -213,17 +295,19 @@ mod tests {
         let started = Instant::now();
         let mut unread = Vec::new();
         for _ in 0..2 {
-            let snapshot = Snapshot::of_everybody(&node, &client).await;
+            let snapshot = Snapshot::of_everybody(&node, &client, false).await;
             unread.push(snapshot.expect("it has its share"));
         }
-        let of_other = Snapshot::of_everybody(&node, &other).await;
+        let of_other = Snapshot::of_everybody(&node, &other, false).await;
         assert!(of_other.is_ok() && started.elapsed() == Duration::ZERO);
 
-        let third = Snapshot::of_everybody(&node, &client).await;
+        let third = Snapshot::of_everybody(&node, &client, false).await;
 
         assert!(third.is_ok());
         assert_eq!(started.elapsed(), PART_TIME);
-        let refused = unread[0].next_part().expect_err("its time is up");
+        let refused = unread[0]
+            .next_part(&node.clock)
+            .expect_err("its time is up");
         assert!(matches!(refused, Refusal::SlowConsumer { .. }));
     }
 }

@@ -41,7 +41,7 @@ impl Subscription {
     /// A stream for this request.
     pub(crate) fn open(node: Arc<Node>, request: &SubscribeRequest) -> Result<Self, Refusal> {
         let filter = Filter::new(request)?;
-        let start = resume::start(&node, &request.resume_position, request.on_gap())?;
+        let start = resume::start(&node, &request.resume_position, request.on_gap(), None)?;
         let mut reader = Reader::open(node, methods::SUBSCRIBE)?;
         let first = match start {
             Start::Now => Message::Subscribed(Subscribed {}),
@@ -103,7 +103,7 @@ impl Subscription {
                 }
                 Turn::Gap { from, to } => {
                     self.reader.count_gap();
-                    let gap: Gap = resume::fell_behind(self.reader.node(), from, to);
+                    let gap: Gap = resume::fell_behind(self.reader.node(), from, to, None);
                     return self.say(Message::Gap(gap));
                 }
                 Turn::Idle => return self.say(Message::Watermark(Watermark {})),

@@ -1,22 +1,26 @@
-//! One WatchUserStatus stream: a snapshot, then changes; again a snapshot after a gap.
+//! One stream of WatchUserStatus or WatchUsers: a snapshot, then changes; again a snapshot after a
+//! gap, or of users who are added.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt};
-use hashbrown::HashSet;
-use route_core::{Event, Logged};
-use route_proto::v1::watch_user_status_response::Event as Message;
+use route_core::{Event, Gap as Missed};
+use route_proto::v1::watch_users_request::Request;
+use route_proto::v1::watch_users_response::Event as Message;
 use route_proto::v1::{
-    Draining, Gap, Resumed, SnapshotBegin, SnapshotEnd, StatusChange, StatusSnapshot,
-    WatchUserStatusRequest, WatchUserStatusResponse, Watermark,
+    Draining, Gap, Resumed, SetChanged, SnapshotBegin, SnapshotEnd, SnapshotScope, StatusChange,
+    StatusSnapshot, UserSession, UserStatus, WatchUsersRequest, WatchUsersResponse, Watermark,
 };
-use tonic::Status;
+use tonic::{Status, Streaming};
 
+use crate::api::newest::{Newest, Told};
 use crate::api::reader::{Reader, Turn};
 use crate::api::resume::{self, Start};
+use crate::api::set_change::{Addition, Changes};
 use crate::api::snapshot::Snapshot;
-use crate::api::status::{change_reason, user_status};
+use crate::api::status::{change_reason, legacy_status, status, user_session, user_status};
+use crate::api::watched::{Asked, Watched};
 use crate::limits::Share;
 use crate::methods;
 use crate::node::{Moment, Node};
@@ -27,49 +31,80 @@ use crate::refusal::Refusal;
 pub(crate) struct Watch {
     reader: Reader,
     share: Share,
-    /// None: everybody.
-    users: Option<HashSet<u32>>,
+    watched: Watched,
+    /// Of what waits, only the newest change of each user is told.
+    newest: bool,
+    /// Changes of the set that the client may ask for.
+    changes: Changes,
     next: Next,
 }
 
 /// What comes next.
 #[derive(Debug)]
 enum Next {
-    Resumed,
+    Resumed(Option<Addition>),
     Gap(Gap),
     SnapshotBegins,
     Snapshot(Snapshot),
+    /// Everything up to the moment as of which users are added or removed.
+    CatchUp(Addition),
     Changes,
     Over,
 }
 
-type Page = Vec<Result<WatchUserStatusResponse, Status>>;
+/// What there is to do.
+#[derive(Debug)]
+enum Work {
+    OfReader(Turn),
+    OfClient(Result<Option<WatchUsersRequest>, Status>),
+}
+
+type Page = Vec<Result<WatchUsersResponse, Status>>;
 
 /// What an answer takes beside its event: itself, and its position.
-const ANSWER_BYTES: usize = size_of::<Result<WatchUserStatusResponse, Status>>() + 64;
+const ANSWER_BYTES: usize = size_of::<Result<WatchUsersResponse, Status>>() + 64;
+
+/// What a session takes in an answer: itself, and its texts.
+const SESSION_BYTES: usize = size_of::<UserSession>() + 128;
+
+/// Changes of so many users are merged at a time.
+const MERGED_USERS: usize = 16_384;
 
 impl Watch {
-    /// A stream for this request, whose ids have been checked.
+    /// A stream of what is asked for and has been checked. `requests`: what the client of a WatchUsers says.
     pub(crate) fn open(
         node: Arc<Node>,
-        request: &WatchUserStatusRequest,
+        asked: &Asked,
+        requests: Option<Streaming<WatchUsersRequest>>,
         share: Share,
     ) -> Result<Self, Refusal> {
-        let start = resume::start(&node, &request.resume_position, request.on_gap())?;
-        let mut reader = Reader::open(node, methods::WATCH)?;
+        let mut watched = asked.watched()?;
+        let (token, filter) = (&asked.resume_position, watched.fingerprint());
+        let start = resume::start(&node, token, asked.on_gap()?, Some(filter))?;
+        let method = match &requests {
+            Some(_) => methods::WATCH_USERS,
+            None => methods::WATCH,
+        };
+        let mut reader = Reader::open(node, method)?;
         let next = match start {
             Start::Now => Next::SnapshotBegins,
             Start::Resumed(after) => {
                 reader.seek(after);
-                Next::Resumed
+                let new = &asked.new_user_ids;
+                let added = || Addition::of(reader.node(), &watched, new);
+                Next::Resumed((!new.is_empty()).then(added))
             }
-            Start::Gap(gap, _) => Next::Gap(gap),
+            Start::Gap(gap, _) => {
+                watched.add(&asked.new_user_ids);
+                Next::Gap(gap)
+            }
         };
-        let users = request.user_ids.iter().copied().collect::<HashSet<_>>();
         Ok(Self {
             reader,
             share,
-            users: (!users.is_empty()).then_some(users),
+            watched,
+            newest: asked.newest()?,
+            changes: Changes::new(requests),
             next,
         })
     }
@@ -77,7 +112,7 @@ impl Watch {
     /// The messages.
     pub(crate) fn into_stream(
         self,
-    ) -> impl Stream<Item = Result<WatchUserStatusResponse, Status>> + Send {
+    ) -> impl Stream<Item = Result<WatchUsersResponse, Status>> + Send {
         let pages = stream::unfold(Box::new(self), |mut watch| async move {
             let page = watch.next_page().await?;
             Some((stream::iter(page), watch))
@@ -88,13 +123,14 @@ impl Watch {
     /// What is to be sent next, at least one message; None at the end.
     async fn next_page(&mut self) -> Option<Page> {
         let page = match std::mem::replace(&mut self.next, Next::Changes) {
-            Next::Resumed => self.say(self.reader.after(), Message::Resumed(Resumed {})),
-            Next::Gap(gap) => {
-                self.next = Next::SnapshotBegins;
-                self.say_gap(gap)
+            Next::Resumed(addition) => {
+                self.next = addition.map_or(Next::Changes, Next::CatchUp);
+                self.say(Message::Resumed(Resumed {}))
             }
+            Next::Gap(gap) => self.say_gap(gap),
             Next::SnapshotBegins => self.begin_snapshot().await,
             Next::Snapshot(snapshot) => self.continue_snapshot(snapshot),
+            Next::CatchUp(addition) => self.catch_up(addition).await,
             Next::Changes => self.changes().await,
             Next::Over => return None,
         };
@@ -103,30 +139,36 @@ impl Watch {
     }
 
     async fn begin_snapshot(&mut self) -> Page {
-        let snapshot = match &self.users {
-            Some(users) => Ok(Snapshot::of(self.reader.node(), users)),
-            None => Snapshot::of_everybody(self.reader.node(), &self.share).await,
+        let (node, sessions) = (self.reader.node(), self.watched.sessions);
+        let snapshot = match self.watched.some() {
+            Some(users) => Ok(Snapshot::of(node, users, sessions)),
+            None => Snapshot::of_everybody(node, &self.share, sessions).await,
         };
         match snapshot {
-            Ok(snapshot) => {
-                let at = snapshot.now.at;
-                self.next = Next::Snapshot(snapshot);
-                let begin = Message::SnapshotBegin(SnapshotBegin {});
-                vec![Ok(self.without_position(at, begin))]
-            }
+            Ok(snapshot) => vec![self.begin(snapshot, SnapshotScope::All)],
             Err(refusal) => self.end(refusal),
         }
     }
 
+    fn begin(
+        &mut self,
+        snapshot: Snapshot,
+        scope: SnapshotScope,
+    ) -> Result<WatchUsersResponse, Status> {
+        let at = snapshot.now.at;
+        self.next = Next::Snapshot(snapshot);
+        let scope = scope.into();
+        Ok(self.without_position(at, Message::SnapshotBegin(SnapshotBegin { scope })))
+    }
+
     fn continue_snapshot(&mut self, mut snapshot: Snapshot) -> Page {
-        match snapshot.next_part() {
+        let Moment { seq, at } = snapshot.now;
+        match snapshot.next_part(&self.reader.node().clock) {
             Ok(users) if users.is_empty() => {
-                let Moment { seq, at } = snapshot.now;
                 self.reader.seek(seq);
                 vec![Ok(self.at(seq, at, Message::SnapshotEnd(SnapshotEnd {})))]
             }
             Ok(users) => {
-                let at = snapshot.now.at;
                 self.next = Next::Snapshot(snapshot);
                 let part = Message::Snapshot(StatusSnapshot { users });
                 vec![Ok(self.without_position(at, part))]
@@ -137,72 +179,192 @@ impl Watch {
 
     async fn changes(&mut self) -> Page {
         loop {
-            match self.reader.turn().await {
-                Turn::Events => {
-                    let changes = self.reader.page().iter();
-                    let page: Page = changes
-                        .filter_map(|logged| self.change(logged).map(Ok))
-                        .collect();
-                    self.reader.answered(page.len(), ANSWER_BYTES);
+            match self.work().await {
+                Work::OfReader(Turn::Events) => {
+                    let page = if self.newest {
+                        self.merged().await
+                    } else {
+                        self.every_change()
+                    };
                     if !page.is_empty() {
                         return page;
                     }
                 }
-                Turn::Gap { from, to } => {
-                    self.next = Next::SnapshotBegins;
-                    return self.say_gap(resume::fell_behind(self.reader.node(), from, to));
-                }
-                Turn::Idle => {
-                    return self.say(self.reader.after(), Message::Watermark(Watermark {}));
-                }
-                Turn::Leave(retry) => {
+                Work::OfReader(Turn::Gap { from, to }) => return self.fell_behind(from, to),
+                Work::OfReader(Turn::Idle) => return self.say(Message::Watermark(Watermark {})),
+                Work::OfReader(Turn::Leave(retry)) => {
                     let retry_after_millis = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
-                    let draining = Message::Draining(Draining { retry_after_millis });
-                    let mut page = self.say(self.reader.after(), draining);
+                    let mut page = self.say(Message::Draining(Draining { retry_after_millis }));
                     page.extend(self.end(Refusal::Draining { retry }));
                     return page;
+                }
+                Work::OfClient(Ok(None)) => self.changes.end(),
+                Work::OfClient(Ok(Some(WatchUsersRequest { request }))) => {
+                    return match self.asked(request) {
+                        Ok(addition) => self.catch_up(addition).await,
+                        Err(refusal) => self.end(refusal),
+                    };
+                }
+                Work::OfClient(Err(status)) => {
+                    self.next = Next::Over;
+                    return vec![Err(status)];
                 }
             }
         }
     }
 
-    fn change(&self, logged: &Logged) -> Option<WatchUserStatusResponse> {
-        let Event::Presence(change) = &logged.event else {
-            return None;
-        };
-        let users = self.users.as_ref();
-        let is_watched = users.is_none_or(|users| users.contains(&change.user.0));
-        if !is_watched || !change.is_of_status() {
-            return None;
+    async fn work(&mut self) -> Work {
+        tokio::select! {
+            turn = self.reader.turn() => Work::OfReader(turn),
+            request = self.changes.next() => Work::OfClient(request),
         }
-        let said = StatusChange {
-            user: Some(user_status(change.user.0, change.after)),
-            reason: change_reason(change.reason).into(),
-        };
-        Some(self.at(logged.position, logged.at, Message::Change(said)))
     }
 
-    fn say_gap(&self, gap: Gap) -> Page {
+    fn asked(&mut self, request: Option<Request>) -> Result<Addition, Refusal> {
+        let (node, after) = (self.reader.node(), self.reader.after());
+        self.changes.asked(node, after, &self.watched, request)
+    }
+
+    /// Tells what there was before the set changes, and then that it has.
+    async fn catch_up(&mut self, addition: Addition) -> Page {
+        loop {
+            tokio::task::consume_budget().await;
+            match self.reader.read_on(addition.until) {
+                Ok(true) => {
+                    let page = self.every_change();
+                    if !page.is_empty() {
+                        self.next = Next::CatchUp(addition);
+                        return page;
+                    }
+                }
+                Ok(false) => return self.change_set(addition, None),
+                Err(gap) => return self.change_set(addition, Some(gap)),
+            }
+        }
+    }
+
+    fn change_set(&mut self, addition: Addition, gap: Option<Missed>) -> Page {
+        self.watched.remove(&addition.remove);
+        self.watched.add(&addition.add);
+        let is_complete = addition.snapshot.is_none() && gap.is_none();
+        let users = self.watched.some().map_or(0, |users| users.len() as u32);
+        let mut page = Page::new();
+        if let Some(number) = addition.number {
+            let changed = Message::SetChanged(SetChanged { number, users });
+            let now = self.reader.node().clock.now();
+            page.push(Ok(if is_complete {
+                self.at(self.reader.after(), now, changed)
+            } else {
+                self.without_position(now, changed)
+            }));
+        }
+        if let Some(Missed { from, to }) = gap {
+            page.extend(self.fell_behind(from, to));
+        } else if let Some(snapshot) = addition.snapshot {
+            page.push(self.begin(snapshot, SnapshotScope::Added));
+        }
+        page
+    }
+
+    /// The changes that were read.
+    fn every_change(&mut self) -> Page {
+        let mut told = Vec::new();
+        for logged in self.reader.page() {
+            if let Event::Presence(change) = &logged.event
+                && self.watched.wants(change)
+            {
+                told.push(Told::new(logged, change));
+            }
+        }
+        self.tell(told)
+    }
+
+    /// Of the changes that were read, and of those that wait, the newest of each user.
+    async fn merged(&mut self) -> Page {
+        let from = self.reader.page().first().map_or(0, |it| it.position - 1);
+        let head = self.reader.node().log.extent().0;
+        let mut newest = Newest::default();
+        loop {
+            tokio::task::consume_budget().await;
+            for logged in self.reader.page() {
+                if let Event::Presence(change) = &logged.event
+                    && self.watched.wants(change)
+                {
+                    newest.add(Told::new(logged, change));
+                }
+            }
+            if newest.users() >= MERGED_USERS {
+                break;
+            }
+            match self.reader.read_on(head) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(gap) => return self.fell_behind(from, gap.to),
+            }
+        }
+        let told = newest.into_told(&self.watched);
+        self.tell(told)
+    }
+
+    fn tell(&mut self, told: Vec<Told>) -> Page {
+        let mut bytes = 0;
+        let mut page = Page::with_capacity(told.len());
+        for told in told {
+            let change = self.change(&told);
+            let sessions = change.user.as_ref().map_or(0, |user| user.sessions.len());
+            bytes += ANSWER_BYTES + sessions * SESSION_BYTES;
+            page.push(Ok(self.at(told.position, told.at, Message::Change(change))));
+        }
+        self.reader.waits(bytes);
+        page
+    }
+
+    fn change(&self, told: &Told) -> StatusChange {
+        let change = &told.change;
+        let mut user: UserStatus = user_status(change.user.0, change.after);
+        if self.watched.sessions {
+            let clock = &self.reader.node().clock;
+            let sessions = change.sessions.iter().flat_map(|it| it.iter());
+            user.sessions = sessions.map(|it| user_session(clock, it)).collect();
+        }
+        StatusChange {
+            user: Some(user),
+            reason: change_reason(change.reason).into(),
+            previous_status: status(change.before).into(),
+            previous_legacy_status: legacy_status(change.before).into(),
+            merged: told.merged,
+        }
+    }
+
+    fn fell_behind(&mut self, from: u64, to: u64) -> Page {
+        let filter = Some(self.watched.fingerprint());
+        self.say_gap(resume::fell_behind(self.reader.node(), from, to, filter))
+    }
+
+    fn say_gap(&mut self, gap: Gap) -> Page {
+        self.next = Next::SnapshotBegins;
         self.reader.count_gap();
         let now = self.reader.node().clock.now();
         vec![Ok(self.without_position(now, Message::Gap(gap)))]
     }
 
-    fn say(&self, seq: u64, message: Message) -> Page {
+    fn say(&self, message: Message) -> Page {
         let now = self.reader.node().clock.now();
-        vec![Ok(self.at(seq, now, message))]
+        vec![Ok(self.at(self.reader.after(), now, message))]
     }
 
-    fn at(&self, seq: u64, at: Duration, message: Message) -> WatchUserStatusResponse {
-        WatchUserStatusResponse {
-            position: self.reader.node().position(seq).token(),
+    fn at(&self, seq: u64, at: Duration, message: Message) -> WatchUsersResponse {
+        let mut position = self.reader.node().position(seq);
+        position.filter = Some(self.watched.fingerprint());
+        WatchUsersResponse {
+            position: position.token(),
             ..self.without_position(at, message)
         }
     }
 
-    /// Nobody can resume inside a snapshot, nor between a gap and the snapshot that makes up for it.
-    fn without_position(&self, at: Duration, message: Message) -> WatchUserStatusResponse {
-        WatchUserStatusResponse {
+    /// Nobody can resume inside a snapshot, nor between what announces it and its end.
+    fn without_position(&self, at: Duration, message: Message) -> WatchUsersResponse {
+        WatchUsersResponse {
             position: String::new(),
             node_time: Some(self.reader.node().clock.timestamp(at)),
             event: Some(message),
@@ -212,7 +374,7 @@ impl Watch {
     fn end(&mut self, refusal: Refusal) -> Page {
         self.next = Next::Over;
         let metrics = &self.reader.node().metrics;
-        metrics.stream_refused(methods::WATCH, &refusal);
+        metrics.stream_refused(self.reader.method(), &refusal);
         vec![Err(refusal.into())]
     }
 }

@@ -184,6 +184,7 @@ impl Node {
         Position {
             epoch: self.epoch,
             seq,
+            filter: None,
         }
     }
 

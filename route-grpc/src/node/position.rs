@@ -10,6 +10,9 @@ const VERSION: u8 = 1;
 /// Version, epoch and sequence in hexadecimal.
 const TOKEN_LENGTH: usize = 2 + 16 + 16;
 
+/// The same with a filter.
+const TOKEN_WITH_FILTER: usize = TOKEN_LENGTH + 16;
+
 /// A place in the event log of one life of a node: everything up to and including `seq`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Position {
@@ -17,14 +20,19 @@ pub(crate) struct Position {
     pub(crate) epoch: u64,
     /// How many events came before, in that life.
     pub(crate) seq: u64,
+    /// What tells filters apart, if the reader that came here has seen only what one lets through.
+    pub(crate) filter: Option<u64>,
 }
 
 impl Position {
     /// The text that clients get and hand back. Its inside is nobody else's business.
     pub(crate) fn token(self) -> String {
-        let mut token = String::with_capacity(TOKEN_LENGTH);
+        let mut token = String::with_capacity(TOKEN_WITH_FILTER);
         // Writing into a String cannot fail.
         let _ = write!(token, "{VERSION:02x}{:016x}{:016x}", self.epoch, self.seq);
+        if let Some(filter) = self.filter {
+            let _ = write!(token, "{filter:016x}");
+        }
         token
     }
 
@@ -34,17 +42,21 @@ impl Position {
         let hexadecimal = token
             .bytes()
             .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if token.len() != TOKEN_LENGTH || !hexadecimal {
+        if !matches!(token.len(), TOKEN_LENGTH | TOKEN_WITH_FILTER) || !hexadecimal {
             return Err(unknown());
         }
         let (version, numbers) = token.split_at(2);
-        let (epoch, seq) = numbers.split_at(16);
+        let (epoch, rest) = numbers.split_at(16);
+        let (seq, filter) = rest.split_at(16);
         if u8::from_str_radix(version, 16) != Ok(VERSION) {
             return Err(unknown());
         }
+        let number = |text| u64::from_str_radix(text, 16).map_err(|_| unknown());
+        let filter = (!filter.is_empty()).then(|| number(filter)).transpose()?;
         Ok(Self {
-            epoch: u64::from_str_radix(epoch, 16).map_err(|_| unknown())?,
-            seq: u64::from_str_radix(seq, 16).map_err(|_| unknown())?,
+            epoch: number(epoch)?,
+            seq: number(seq)?,
+            filter,
         })
     }
 }
@@ -55,8 +67,12 @@ mod tests {
 
     #[test]
     fn a_token_reads_back_as_the_position_it_was_made_from() {
-        for (epoch, seq) in [(0, 0), (1, u64::MAX), (0x1234_5678_9abc_def0, 42)] {
-            let position = Position { epoch, seq };
+        for (epoch, seq, filter) in [
+            (0, 0, None),
+            (1, u64::MAX, Some(0)),
+            (0x1234_5678_9abc_def0, 42, Some(u64::MAX)),
+        ] {
+            let position = Position { epoch, seq, filter };
 
             assert_eq!(
                 Position::parse(&position.token(), "resume_position").ok(),
@@ -67,7 +83,12 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused() {
-        let good = Position { epoch: 7, seq: 7 }.token();
+        let good = Position {
+            epoch: 7,
+            seq: 7,
+            filter: None,
+        }
+        .token();
         let other_version = good.replacen("01", "02", 1);
         let longer = format!("{good}0");
         let shorter = &good[1..];

@@ -4,6 +4,7 @@
 
 mod attach;
 mod broadcast;
+mod changed_sets;
 mod checks;
 mod filters;
 mod hand_over;
@@ -13,3 +14,4 @@ mod presence;
 mod reads;
 mod server;
 mod site;
+mod watches;

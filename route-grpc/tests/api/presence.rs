@@ -4,7 +4,7 @@ use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::v1::watch_user_status_response::Event;
 use route_proto::v1::{
     BatchGetUserStatusRequest, ChangeReason, GapPolicy, GapReason, GetUserStatusRequest,
-    LegacyStatus, SessionState, Status, UserStatus, WatchUserStatusRequest,
+    LegacyStatus, SessionState, Status, StatusChange, UserStatus, WatchUserStatusRequest,
     WatchUserStatusResponse,
 };
 use tonic::{Code, Streaming};
@@ -142,7 +142,7 @@ async fn a_watch_resumes_where_it_or_a_query_ended() {
 
     let first = next(&mut stream).await;
     assert!(matches!(first.event, Some(Event::Resumed(_))), "{first:?}");
-    assert_eq!(first.position, position);
+    assert!(first.position.starts_with(&position), "and names the users");
     let change = next(&mut stream).await;
     assert!(matches!(change.event, Some(Event::Change(_))), "{change:?}");
     let mut stream = watch(&site, &change.position, GapPolicy::Fail)
@@ -214,34 +214,44 @@ async fn watch(
 ) -> Result<Streaming<WatchUserStatusResponse>, tonic::Status> {
     let mut presence = site.presence().await;
     let request = WatchUserStatusRequest {
-        user_ids: Vec::new(),
         resume_position: position.to_owned(),
         on_gap: on_gap.into(),
+        ..WatchUserStatusRequest::default()
     };
     let stream = soon("a stream", presence.watch_user_status(request)).await?;
     Ok(stream.into_inner())
 }
 
-async fn next(stream: &mut Streaming<WatchUserStatusResponse>) -> WatchUserStatusResponse {
+pub(crate) async fn next(
+    stream: &mut Streaming<WatchUserStatusResponse>,
+) -> WatchUserStatusResponse {
     soon("a message", stream.message()).await.unwrap().unwrap()
 }
 
 /// A watch whose snapshot has been read.
 pub(crate) struct Watching {
     stream: Streaming<WatchUserStatusResponse>,
-    snapshot: Vec<UserStatus>,
+    pub(crate) snapshot: Vec<UserStatus>,
     parts: usize,
-    position: String,
+    pub(crate) position: String,
 }
 
 impl Watching {
     /// Empty: everybody.
     pub(crate) async fn users(site: &Site, users: &[u32]) -> Self {
+        Self::of(
+            site,
+            WatchUserStatusRequest {
+                user_ids: users.to_vec(),
+                ..WatchUserStatusRequest::default()
+            },
+        )
+        .await
+    }
+
+    /// What is asked for, which begins with a snapshot.
+    pub(crate) async fn of(site: &Site, request: WatchUserStatusRequest) -> Self {
         let mut presence = site.presence().await;
-        let request = WatchUserStatusRequest {
-            user_ids: users.to_vec(),
-            ..WatchUserStatusRequest::default()
-        };
         let stream = soon("a stream", presence.watch_user_status(request)).await;
         let mut stream = stream.unwrap().into_inner();
         let begin = next(&mut stream).await;
@@ -269,11 +279,16 @@ impl Watching {
 
     /// The next change.
     pub(crate) async fn change(&mut self) -> (UserStatus, ChangeReason) {
-        match next(&mut self.stream).await.event {
-            Some(Event::Change(change)) => {
-                let reason = change.reason();
-                (change.user.unwrap(), reason)
-            }
+        let (_, change) = self.whole_change().await;
+        let reason = change.reason();
+        (change.user.unwrap(), reason)
+    }
+
+    /// The same with all that is said of it, and where it stands.
+    pub(crate) async fn whole_change(&mut self) -> (WatchUserStatusResponse, StatusChange) {
+        let response = next(&mut self.stream).await;
+        match response.event.clone() {
+            Some(Event::Change(change)) => (response, change),
             other => panic!("not a change: {other:?}"),
         }
     }

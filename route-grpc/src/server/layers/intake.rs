@@ -29,6 +29,9 @@ const PACE_TIME: Duration = Duration::from_secs(10);
 /// Bytes before each gRPC message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
+/// A stream of requests of ours, as [`methods::WATCH_USERS`](crate::methods::WATCH_USERS).
+const WATCH_USERS: &str = "/teamtalk.route.v1.PresenceService/WatchUsers";
+
 /// Watches over every request.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Intake(pub(in crate::server) Arc<Node>);
@@ -80,7 +83,7 @@ impl Stream {
     fn of(path: &str) -> Self {
         if path.starts_with("/teamtalk.attach.") {
             Self::Attach
-        } else if path.starts_with("/grpc.reflection.") {
+        } else if path.starts_with("/grpc.reflection.") || path == WATCH_USERS {
             Self::Messages
         } else {
             Self::One

@@ -397,7 +397,7 @@ impl Cursor {
             GapReason::EpochChanged => first && from.life != now.life,
             GapReason::Compacted => first && from < log_begins,
             GapReason::SlowConsumer => !first && from < log_begins,
-            GapReason::Unspecified => false,
+            GapReason::Unspecified | GapReason::FilterChanged => false,
         };
         if !of_its_place {
             Some(format!("it begins elsewhere than {:?}", self.place))

@@ -1,0 +1,121 @@
+//! Changes of the set of users that a watch is about.
+
+use std::future::pending;
+
+use hashbrown::HashSet;
+use route_proto::v1::watch_users_request::Request;
+use route_proto::v1::{ChangeUserSet, WatchUsersRequest};
+use tonic::{Status, Streaming};
+
+use crate::api::snapshot::Snapshot;
+use crate::api::watched::Watched;
+use crate::limits::{MAX_IDS, check_ids, too_many_ids};
+use crate::node::Node;
+use crate::refusal::Refusal;
+
+/// What a client of WatchUsers may still say.
+#[derive(Debug)]
+pub(crate) struct Changes {
+    /// None: nothing.
+    requests: Option<Streaming<WatchUsersRequest>>,
+    /// Of the last change.
+    number: u64,
+}
+
+/// A change of the set, and a snapshot of those who are new.
+#[derive(Debug)]
+pub(crate) struct Addition {
+    /// By which the client is answered; none if it has said all at once.
+    pub(crate) number: Option<u64>,
+    pub(crate) remove: Vec<u32>,
+    pub(crate) add: Vec<u32>,
+    /// None: nobody is new.
+    pub(crate) snapshot: Option<Snapshot>,
+    /// What stands in the log up to here is told of the users from before.
+    pub(crate) until: u64,
+}
+
+impl Addition {
+    /// Of users who are watched from now on, too.
+    pub(crate) fn of(node: &Node, watched: &Watched, new: &[u32]) -> Self {
+        let is_new = |user: &u32| watched.some().is_some_and(|users| !users.contains(user));
+        let add: Vec<u32> = new.iter().copied().filter(is_new).collect();
+        let snapshot = Snapshot::of(node, &add, watched.sessions);
+        Self {
+            number: None,
+            remove: Vec::new(),
+            add,
+            until: snapshot.now.seq,
+            snapshot: Some(snapshot),
+        }
+    }
+}
+
+impl Changes {
+    /// What comes on this stream, if there is one.
+    pub(crate) fn new(requests: Option<Streaming<WatchUsersRequest>>) -> Self {
+        let number = 0;
+        Self { requests, number }
+    }
+
+    /// What the client says next; never, if it can say nothing. May be given up at any time.
+    pub(crate) async fn next(&mut self) -> Result<Option<WatchUsersRequest>, Status> {
+        match &mut self.requests {
+            Some(requests) => requests.message().await,
+            None => pending().await,
+        }
+    }
+
+    /// The client says nothing more.
+    pub(crate) fn end(&mut self) {
+        self.requests = None;
+    }
+
+    /// Checks what the client has said, and looks at those who are new. The stream has been read up
+    /// to `after`.
+    pub(crate) fn asked(
+        &mut self,
+        node: &Node,
+        after: u64,
+        watched: &Watched,
+        request: Option<Request>,
+    ) -> Result<Addition, Refusal> {
+        let change = match request {
+            Some(Request::ChangeSet(change)) => change,
+            Some(Request::Start(_)) => return Err(Refusal::field("start", "comes once only")),
+            None => return Err(Refusal::field("request", "is empty, or not known here")),
+        };
+        let ChangeUserSet {
+            number,
+            add_user_ids,
+            remove_user_ids,
+        } = change;
+        check_ids(&add_user_ids, "change_set.add_user_ids")?;
+        check_ids(&remove_user_ids, "change_set.remove_user_ids")?;
+        if number <= self.number {
+            let problem = format!("{number} does not come after {}", self.number);
+            return Err(Refusal::field("change_set.number", problem));
+        }
+        self.number = number;
+        let before = watched.some().into_iter().flatten();
+        let mut users: HashSet<u32> = before.copied().collect();
+        for user in &remove_user_ids {
+            users.remove(user);
+        }
+        let add: Vec<u32> = add_user_ids
+            .into_iter()
+            .filter(|user| users.insert(*user))
+            .collect();
+        if users.len() > MAX_IDS {
+            return Err(too_many_ids(users.len(), "change_set.add_user_ids"));
+        }
+        let snapshot = (!add.is_empty()).then(|| Snapshot::of(node, &add, watched.sessions));
+        Ok(Addition {
+            number: Some(number),
+            remove: remove_user_ids,
+            until: snapshot.as_ref().map_or(after, |it| it.now.seq),
+            add,
+            snapshot,
+        })
+    }
+}
