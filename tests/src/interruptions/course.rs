@@ -12,12 +12,12 @@ use super::cable::{Flow, Reset};
 use super::memory::Level;
 use super::msg_server::{MsgServer, Rates};
 use super::report::{Report, Row};
-use super::siege::Siege;
 use super::site::{Flags, Site};
 use crate::cast::judge::{Judge, State};
 use crate::cast::msg_server::GATEWAYS;
 use crate::cast::population::{Population, SERVERS};
 use crate::dice::Dice;
+use crate::siege::{Attack, Siege, Target};
 
 /// The loopback address of each MsgServer: two share one.
 const ADDRESSES: [u8; SERVERS] = [10, 11, 10, 12];
@@ -139,14 +139,17 @@ impl<'a> Play<'a> {
             let server = MsgServer::connect(number, ADDRESSES[number], &site, list, &judge);
             servers.push(server.await.context("a MsgServer cannot connect")?);
         }
-        let mut dice = Dice::new(course.seed);
-        let gateways = std::array::from_fn(|number| site.pdu_address(number));
-        let begin = || Siege::begin(gateways, site.grpc_address(), &mut dice);
+        let target = Target {
+            pdu: std::array::from_fn(|number| site.pdu_address(number)),
+            grpc: site.grpc_address(),
+            address: None,
+        };
+        let begin = || Siege::begin(&Attack::ALL, target);
         let siege = course.is_besieged.then(begin);
         let names = ["node", "gateway 0", "gateway 1"];
         Ok(Self {
             course,
-            dice,
+            dice: Dice::new(course.seed),
             site,
             judge,
             servers,

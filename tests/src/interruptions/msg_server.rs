@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::siege::is_of_a_besieger;
 use super::site::Site;
 use crate::cast::judge::Judge;
 use crate::cast::msg_server::{Connections, HEARTBEAT, gateways_of};
@@ -15,6 +14,7 @@ use crate::dice::Dice;
 use crate::player::connection::BARRIER_LIMIT;
 use crate::player::connection::{Connection, Options, Writer};
 use crate::player::pdu::{Pdu, command};
+use crate::siege::is_of_a_besieger;
 
 /// Between two writes. Short, so that there is always something on its way.
 const PACE: Duration = Duration::from_millis(1);

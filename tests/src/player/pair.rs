@@ -14,13 +14,14 @@ use super::connection::{Connection, Options};
 use super::messages;
 use super::pdu::{Pdu, command, command_of};
 
-/// Users of the pair; no other play has users of such numbers.
-const LEFT: u32 = 4_200_000_001;
-const RIGHT: u32 = 4_200_000_002;
+/// Users of pairs; no other play has users of such numbers.
+const FIRST_USER: u32 = 4_200_000_000;
 /// Marks the pair's messages among whatever else comes.
 const MARK: &str = "between the two of us";
 /// Messages of one round, each way.
 const BURST: usize = 5;
+/// Rounds of which the time is kept.
+const MOST_TIMES: usize = 1_000_000;
 /// The time between two rounds: the pair is a witness, not a load.
 const PACE: Duration = Duration::from_millis(2);
 
@@ -38,6 +39,8 @@ pub struct Report {
     pub rounds: usize,
     /// The longest that a round took, there and back.
     pub worst_round: Duration,
+    /// How long each round took; of the first million.
+    pub times: Vec<Duration>,
     /// Messages that did not arrive, or arrived more than once; a connection that was closed.
     pub wrong: Option<String>,
 }
@@ -48,10 +51,20 @@ impl Pair {
     /// # Errors
     /// What the socket says.
     pub async fn start(address: SocketAddr) -> io::Result<Self> {
-        let left = member(address, Options::from_loopback(2), LEFT).await?;
-        let right = member(address, Options::from_loopback(3), RIGHT).await?;
+        Self::start_from(address, [2, 3]).await
+    }
+
+    /// The same from loopback addresses with these last numbers, which may be one.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub async fn start_from(address: SocketAddr, from: [u8; 2]) -> io::Result<Self> {
+        let [first, second] = from.map(u32::from);
+        let users = [FIRST_USER + 2 * first, FIRST_USER + 2 * second + 1];
+        let left = member(address, Options::from_loopback(from[0]), users[0]).await?;
+        let right = member(address, Options::from_loopback(from[1]), users[1]).await?;
         let stop = watch::Sender::new(false);
-        let exchange = tokio::spawn(exchange(left, right, stop.subscribe()));
+        let exchange = tokio::spawn(exchange([left, right], users, stop.subscribe()));
         Ok(Self { stop, exchange })
     }
 
@@ -60,13 +73,14 @@ impl Pair {
     /// # Panics
     /// If anything went wrong, or nothing was exchanged.
     pub async fn ends_well(self) -> Report {
-        let report = self.stop().await;
+        let report = self.ends().await;
         assert_eq!(report.wrong, None, "what the pair noticed");
         assert!(report.rounds > 0, "the pair never exchanged anything");
         report
     }
 
-    async fn stop(self) -> Report {
+    /// Ends the exchange after the round that is going on, whatever came of it.
+    pub async fn ends(self) -> Report {
         self.stop.send_replace(true);
         self.exchange.await.unwrap_or_else(|error| Report {
             wrong: Some(error.to_string()),
@@ -82,9 +96,13 @@ async fn member(address: SocketAddr, options: Options, user: u32) -> io::Result<
     Ok(connection)
 }
 
-async fn exchange(left: Connection, right: Connection, stop: watch::Receiver<bool>) -> Report {
-    let there = message(LEFT, RIGHT).encode().repeat(BURST);
-    let back = message(RIGHT, LEFT).encode().repeat(BURST);
+async fn exchange(
+    [left, right]: [Connection; 2],
+    users: [u32; 2],
+    stop: watch::Receiver<bool>,
+) -> Report {
+    let there = message(users[0], users[1]).encode().repeat(BURST);
+    let back = message(users[1], users[0]).encode().repeat(BURST);
     let mut report = Report::default();
     let mut expected = 0;
     let mut clock = interval(PACE);
@@ -102,7 +120,11 @@ async fn exchange(left: Connection, right: Connection, stop: watch::Receiver<boo
             }
         }
         report.rounds += 1;
-        report.worst_round = report.worst_round.max(start.elapsed());
+        let time = start.elapsed();
+        report.worst_round = report.worst_round.max(time);
+        if report.times.len() < MOST_TIMES {
+            report.times.push(time);
+        }
     }
     report
 }

@@ -45,6 +45,9 @@ pub(crate) enum Task {
     /// Run route-grpc and a pdu-gateway attached to it as one command, for --spawn; SIGTERM ends
     /// both.
     Pair(PairOptions),
+    /// Measure what others notice while one peer behaves badly, beside a neighbour that only burns
+    /// as much CPU.
+    Attacks(AttackOptions),
     /// Interrupt a node of our own while played MsgServers work through two gateways: nothing may
     /// be lost, come twice or out of order, no user be falsely offline.
     Handover(HandoverOptions),
@@ -156,6 +159,36 @@ pub(crate) struct PairOptions {
     /// TT_GATEWAY_….
     #[arg(long, value_name = "MODE")]
     pub(crate) fan_out: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AttackOptions {
+    /// Which of our servers: embedded or pair.
+    #[arg(long, value_name = "NAME", default_value = "embedded")]
+    server: String,
+
+    /// How often each attack is measured.
+    #[arg(long, default_value_t = 3)]
+    pub(crate) runs: usize,
+
+    /// How long round trips are measured: in peace, beside the burner, during the attack.
+    #[arg(long, default_value_t = 4.0)]
+    pub(crate) seconds: f64,
+
+    /// How long to wait before a run for other processes to become quiet, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) quiet_wait: u64,
+}
+
+impl AttackOptions {
+    /// The server to attack.
+    pub(crate) fn server(&self) -> anyhow::Result<ServerSpec> {
+        let mut own = OWN_SERVERS.iter().skip(1);
+        let (name, address, command) = own
+            .find(|(name, ..)| *name == self.server)
+            .with_context(|| format!("{:?} is none of our servers", self.server))?;
+        spec(name, address, Origin::Spawned((*command).to_owned()))
+    }
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,7 @@
     reason = "the output of a command"
 )]
 
+mod attacks;
 mod cli;
 mod demo;
 mod figures;
@@ -52,6 +53,7 @@ fn run(cli: Cli) -> anyhow::Result<bool> {
     match cli.task {
         Some(Task::Demo(options)) => demo::run(&options),
         Some(Task::Pair(options)) => pair::run(&options),
+        Some(Task::Attacks(options)) => attacks::run(&options),
         Some(Task::Handover(options)) => interruptions::run(&options),
         None => match cli.relay {
             Some(address) => relay::serve(address).map(|()| true),
