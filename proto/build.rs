@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-const API: [&str; 5] = [
+const API: [&str; 6] = [
     "teamtalk/route/v1/error.proto",
     "teamtalk/route/v1/stream.proto",
     "teamtalk/route/v1/presence.proto",
     "teamtalk/route/v1/broadcast.proto",
+    "teamtalk/route/v1/server.proto",
     "teamtalk/attach/v1/attach.proto",
 ];
 

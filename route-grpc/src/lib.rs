@@ -15,7 +15,7 @@
 //! | room | subject |
 //! |---|---|
 //! | [`server`] | the gRPC port: connections, what every call passes, health |
-//! | [`api`] | PresenceService and BroadcastService |
+//! | [`api`] | PresenceService, BroadcastService, ServerService |
 //! | [`attach`] | AttachService: a gateway's stream |
 //! | [`node`] | the state, its locks, its chores |
 //! | `cold_start` | what waits until all links are known |

@@ -12,6 +12,9 @@ use crate::refusal::Refusal;
 /// User ids in one request.
 pub(crate) const MAX_IDS: usize = 10_000;
 
+/// Users in one page of a list.
+pub(crate) const MAX_PAGE: usize = 10_000;
+
 /// Longest message of a unary call or of a request that opens a stream, bytes (gRPC's usual limit).
 pub(crate) const MAX_REQUEST_BYTES: usize = 4 << 20;
 
@@ -46,6 +49,14 @@ pub(crate) fn check_ids(ids: &[u32], field: &'static str) -> Result<(), Refusal>
 /// What is said of more than [`MAX_IDS`].
 pub(crate) fn too_many_ids(ids: usize, field: &'static str) -> Refusal {
     Refusal::field(field, format!("{ids} ids, at most {MAX_IDS} are allowed"))
+}
+
+/// A number in which each bit depends on each bit of this one (splitmix64): tells filters apart.
+pub(crate) fn fingerprint(number: u64) -> u64 {
+    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ mixed >> 31
 }
 
 /// What one client may have at a time. A client is a connection; all clones are one.

@@ -5,9 +5,9 @@ import time
 
 import grpc
 import pytest
-from client import DEADLINE, details, reason
+from client import DEADLINE, Client, details, reason
 from msgserver import ANDROID, IOS, LEAVE, OFFLINE, ONLINE, WINDOWS, MsgServer
-from teamtalk.route.v1 import presence_pb2
+from teamtalk.route.v1 import presence_pb2, server_pb2, server_pb2_grpc
 
 
 def test_a_user_is_the_sum_of_all_clients_on_all_msgservers(server, client, user):
@@ -122,6 +122,39 @@ def test_a_watch_that_resumes_misses_nothing(server, client, user):
         resumed.next("resumed")
         missed = [resumed.next("change").user.status for _ in range(2)]
         assert missed == [presence_pb2.STATUS_AWAY, presence_pb2.STATUS_OFFLINE]
+
+
+def test_users_who_are_online_are_listed_page_by_page_and_counted(start_server):
+    server = start_server()
+    client = Client(server)
+    online = list(range(10, 20))
+    with MsgServer(server.pdu, [(user, WINDOWS, ONLINE) for user in online]) as desk:
+        desk.update(15, IOS, ONLINE)
+        desk.statuses()
+        listed, request = [], presence_pb2.ListOnlineUsersRequest(page_size=3)
+        while True:
+            page = client.presence.ListOnlineUsers(request, timeout=DEADLINE)
+            listed += [user.user_id for user in page.users]
+            request.page_token = page.next_page_token
+            if not page.next_page_token:
+                break
+        request = presence_pb2.ListOnlineUsersRequest(client_class=presence_pb2.CLIENT_CLASS_MOBILE)
+        mobile = client.presence.ListOnlineUsers(request, timeout=DEADLINE)
+        counts = client.presence.CountUsers(presence_pb2.CountUsersRequest(), timeout=DEADLINE)
+
+        assert listed == online
+        assert [user.user_id for user in mobile.users] == [15]
+        assert (counts.all.online, counts.with_desktop.online, counts.with_both.online) == (10, 10, 1)
+
+
+def test_a_server_says_what_it_takes(client):
+    server = server_pb2_grpc.ServerServiceStub(client.channel)
+
+    info = server.GetServerInfo(server_pb2.GetServerInfoRequest(), timeout=DEADLINE)
+
+    assert info.version
+    assert info.limits.user_ids == 10_000
+    assert info.rights.publish
 
 
 def test_a_set_of_users_changes_while_it_is_watched(server, client, user, other_user):

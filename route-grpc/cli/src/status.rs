@@ -89,7 +89,7 @@ mod tests {
                 msg_server: "10.0.0.1".to_owned(),
                 peer: "10.0.0.1:4000".to_owned(),
                 logins: 2,
-                login_time: None,
+                ..UserSession::default()
             }],
         };
 

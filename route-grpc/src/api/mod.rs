@@ -7,6 +7,8 @@ mod at_least;
 pub(crate) mod broadcast;
 mod events;
 mod filter;
+pub(crate) mod info;
+mod list;
 mod newest;
 pub(crate) mod presence;
 mod reader;

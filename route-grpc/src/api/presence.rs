@@ -5,17 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, TryStreamExt};
-use route_core::UserId;
+use route_core::{Counted, UserId};
 use route_proto::v1::presence_service_server::PresenceService;
 use route_proto::v1::{
-    BatchGetUserStatusRequest, BatchGetUserStatusResponse, GetUserStatusRequest,
-    GetUserStatusResponse, WatchUserStatusRequest, WatchUserStatusResponse, WatchUsersRequest,
+    BatchGetUserStatusRequest, BatchGetUserStatusResponse, CountUsersRequest, CountUsersResponse,
+    GetUserStatusRequest, GetUserStatusResponse, ListOnlineUsersRequest, ListOnlineUsersResponse,
+    UserCount, WatchUserStatusRequest, WatchUserStatusResponse, WatchUsersRequest,
     WatchUsersResponse, watch_user_status_response, watch_users_request, watch_users_response,
 };
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::api::at_least::reach;
+use crate::api::list;
 use crate::api::status::user_now;
 use crate::api::watch::Watch;
 use crate::api::watched::Asked;
@@ -82,6 +84,39 @@ impl PresenceService for Presence {
             }
         });
         Ok(Response::new(response))
+    }
+
+    async fn list_online_users(
+        &self,
+        request: Request<ListOnlineUsersRequest>,
+    ) -> Result<Response<ListOnlineUsersResponse>, Status> {
+        let mut request = request.into_inner();
+        let at_least = std::mem::take(&mut request.at_least_position);
+        let asked = list::Asked::new(request)?;
+        self.node.admit_call().await?;
+        reach(&self.node, &at_least).await?;
+        Ok(Response::new(asked.page(&self.node)))
+    }
+
+    async fn count_users(
+        &self,
+        request: Request<CountUsersRequest>,
+    ) -> Result<Response<CountUsersResponse>, Status> {
+        self.node.admit_call().await?;
+        reach(&self.node, &request.into_inner().at_least_position).await?;
+        let (counts, now) = self.node.look(|core, now| (core.counts(), now));
+        let count = |it: Counted| {
+            let Counted { online, away } = it;
+            Some(UserCount { online, away })
+        };
+        Ok(Response::new(CountUsersResponse {
+            all: count(counts.all),
+            with_desktop: count(counts.with_desktop),
+            with_mobile: count(counts.with_mobile),
+            with_both: count(counts.with_both),
+            position: self.node.position(now.seq).token(),
+            node_time: Some(self.node.clock.timestamp(now.at)),
+        }))
     }
 
     async fn watch_user_status(

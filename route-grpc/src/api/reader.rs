@@ -22,7 +22,7 @@ const PAGE: usize = 256;
 const PAGE_BYTES: usize = 256 << 10;
 
 /// A stream on which nothing was sent for this long gets a watermark.
-const WATERMARK: Duration = Duration::from_secs(10);
+pub(crate) const WATERMARK: Duration = Duration::from_secs(10);
 
 /// When the reader of a stream that has only become too old may come back.
 const AGE_RETRY: Duration = Duration::from_millis(100);

@@ -1,7 +1,9 @@
 //! Users' presence as the API says it.
 
 use route_core::{ChangeReason, SessionView, Status, Summary, UserId, View};
-use route_proto::v1::{self as api, LegacyStatus, SessionState, UserSession, UserStatus};
+use route_proto::v1::{
+    self as api, ClientClass, LegacyStatus, SessionState, UserSession, UserStatus,
+};
 
 use crate::clock::Clock;
 
@@ -45,6 +47,12 @@ pub(crate) fn user_session(clock: &Clock, session: &SessionView) -> UserSession 
         peer: session.link.peer.to_string(),
         logins: session.logins,
         login_time: Some(clock.second(session.since())),
+        client_class: if session.client_type.mobile {
+            ClientClass::Mobile
+        } else {
+            ClientClass::Desktop
+        }
+        .into(),
     }
 }
 

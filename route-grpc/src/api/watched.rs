@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 use route_core::PresenceChange;
 use route_proto::v1::{ChangeKind, GapPolicy, LagPolicy, WatchUserStatusRequest, WatchUsersStart};
 
-use crate::limits::{MAX_IDS, check_ids, too_many_ids};
+use crate::limits::{MAX_IDS, check_ids, fingerprint, too_many_ids};
 use crate::refusal::Refusal;
 
 /// What a client asks for at first, as it has said it.
@@ -140,8 +140,10 @@ impl Watched {
         let options = [self.sessions, status, legacy_status, sessions];
         let options = options.iter().fold(0, |sum, on| sum << 1 | u64::from(*on));
         match &self.users {
-            Users::Everybody => mixed(options),
-            Users::Some(users, sum) => mixed(sum ^ (users.len() as u64) << 40 ^ (options | 1 << 4)),
+            Users::Everybody => fingerprint(options),
+            Users::Some(users, sum) => {
+                fingerprint(sum ^ (users.len() as u64) << 40 ^ (options | 1 << 4))
+            }
         }
     }
 
@@ -171,7 +173,7 @@ impl Watched {
         if let Users::Some(users, sum) = &mut self.users {
             for &id in ids {
                 if users.insert(id) {
-                    *sum = sum.wrapping_add(mixed(u64::from(id) + 1));
+                    *sum = sum.wrapping_add(fingerprint(u64::from(id) + 1));
                 }
             }
         }
@@ -182,19 +184,11 @@ impl Watched {
         if let Users::Some(users, sum) = &mut self.users {
             for id in ids {
                 if users.remove(id) {
-                    *sum = sum.wrapping_sub(mixed(u64::from(*id) + 1));
+                    *sum = sum.wrapping_sub(fingerprint(u64::from(*id) + 1));
                 }
             }
         }
     }
-}
-
-/// A number in which each bit depends on each bit of this one (splitmix64).
-fn mixed(number: u64) -> u64 {
-    let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ mixed >> 31
 }
 
 impl Kinds {

@@ -17,7 +17,7 @@ struct Instrument {
 }
 
 /// What is so at the moment.
-const LEVELS: [Instrument; 22] = [
+const LEVELS: [Instrument; 23] = [
     Instrument {
         name: "teamtalk.route.longest_hold",
         unit: "{step}",
@@ -119,6 +119,12 @@ const LEVELS: [Instrument; 22] = [
         unit: "{user}",
         text: "Users with a login, hidden ones included",
         read: |load| load.core.users as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.users.order",
+        unit: "By",
+        text: "Memory for the order of the users that are not offline",
+        read: |load| load.core.roll_bytes as u64,
     },
     Instrument {
         name: "teamtalk.route.sessions",

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use route_proto::attach::v1::attach_service_server;
-use route_proto::v1::{broadcast_service_server, presence_service_server};
+use route_proto::v1::{broadcast_service_server, presence_service_server, server_service_server};
 use route_runtime::readiness::Readiness;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
@@ -20,11 +20,12 @@ use crate::node::Node;
 const LIVENESS: &str = "liveness";
 
 /// Names that follow the process's readiness.
-const READINESS: [&str; 5] = [
+const READINESS: [&str; 6] = [
     "",
     "readiness",
     presence_service_server::SERVICE_NAME,
     broadcast_service_server::SERVICE_NAME,
+    server_service_server::SERVICE_NAME,
     attach_service_server::SERVICE_NAME,
 ];
 

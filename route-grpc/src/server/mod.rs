@@ -12,11 +12,13 @@ use std::time::Duration;
 use route_proto::attach::v1::attach_service_server::AttachServiceServer;
 use route_proto::v1::broadcast_service_server::BroadcastServiceServer;
 use route_proto::v1::presence_service_server::PresenceServiceServer;
+use route_proto::v1::server_service_server::ServerServiceServer;
 use route_runtime::http2;
 use route_runtime::readiness::Readiness;
 use tonic::transport::Server;
 
 use crate::api::broadcast::Broadcast;
+use crate::api::info::Info;
 use crate::api::presence::Presence;
 use crate::attach::former::FormerAttach;
 use crate::attach::service::Attach;
@@ -70,6 +72,8 @@ pub async fn serve(
         .max_decoding_message_size(node.settings.attach_message_bytes());
     let presence = PresenceServiceServer::new(Presence::new(Arc::clone(&node)))
         .max_decoding_message_size(MAX_REQUEST_BYTES);
+    let info = ServerServiceServer::new(Info::new(Arc::clone(&node)))
+        .max_decoding_message_size(MAX_REQUEST_BYTES);
     let broadcast = BroadcastServiceServer::new(Broadcast::new(Arc::clone(&node)))
         .max_decoding_message_size(node.settings.publish_bytes);
     let drained = {
@@ -105,6 +109,7 @@ pub async fn serve(
         .add_service(reflection().build_v1alpha()?)
         .add_service(presence)
         .add_service(broadcast)
+        .add_service(info)
         .add_service(gateways)
         .add_service(FormerAttach::new(Arc::clone(&node)))
         .serve_with_incoming_shutdown(incoming(Arc::clone(&node), listener), drained);

@@ -9,6 +9,7 @@ mod checks;
 mod filters;
 mod hand_over;
 mod kicks;
+mod lists;
 mod played;
 mod presence;
 mod reads;
