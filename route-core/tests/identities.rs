@@ -354,6 +354,8 @@ fn a_msg_server_that_never_claims_is_heard_beside_one_that_does() {
     let sender = with_sender(&mut node);
     node.connects(1, HERE, true, &[1]);
     node.connects(2, HERE, false, &[5, 6]);
+    assert_eq!(node.targets(sender, 5), [0; 0], "it may be a second one");
+    node.passes(4);
 
     assert_eq!(node.targets(sender, 5), [2]);
     assert!(node.is_online(5));
@@ -483,8 +485,32 @@ fn a_link_that_reports_what_no_other_one_does_stands_soon() {
     node.connects(2, HERE, false, &[]);
     node.passes(60);
     node.reports(2, 7, ReportedStatus::Online);
-    node.passes(2);
+    node.passes(1);
+    assert_eq!(node.targets(1, 7), [0; 0], "a claimed one that lives");
+    node.passes(1);
     assert_eq!(node.targets(sender, 7), [2]);
+}
+
+/// Its claimed connection was cut before its first login was told on it.
+#[test]
+fn a_shadow_does_not_stand_before_its_claimed_link_is_heard() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[]);
+    node.connects_as(2, (HERE, None), false, &[5, 6]);
+    node.passes(6);
+    assert_eq!(node.targets(sender, 5), [0; 0]);
+    node.falls_silent(1);
+    assert_eq!(
+        node.a_beat_passes(),
+        [1],
+        "it is found before the other one stands"
+    );
+    node.closes(1);
+    node.claims(2);
+    assert_eq!(node.targets(sender, 5), [0; 0]);
+    assert_eq!(node.gives_back(1), [2]);
+    assert!(node.is_online(5));
 }
 
 #[test]
@@ -492,6 +518,7 @@ fn a_login_elsewhere_reaches_a_msg_server_that_never_claims() {
     let mut node = Node::new();
     node.connects(1, HERE, true, &[]);
     node.connects(2, HERE, false, &[1]);
+    node.passes(5);
     node.reports(1, 1, ReportedStatus::Online);
     // Somebody else connects meanwhile.
     node.connects_as(3, (HERE, None), false, &[]);
@@ -505,6 +532,7 @@ fn a_crowd_makes_nobody_deaf() {
     let sender = with_sender(&mut node);
     node.connects(1, HERE, true, &[1]);
     node.connects(2, HERE, false, &[5, 6]);
+    node.passes(5);
     for link in 10..30 {
         node.connects_as(link, (HERE, None), false, &[]);
     }
@@ -553,6 +581,8 @@ fn a_new_msg_server_that_never_claims_is_heard_after_a_moment() {
     for _ in 0..5 {
         node.passes(1);
         node.looks_after();
+        // The claimed one lives.
+        node.targets(1, 1);
     }
 
     assert_eq!(node.targets(sender, 5), [2]);
@@ -891,4 +921,114 @@ fn a_named_link_whose_list_does_not_come_is_not_deaf_for_ever() {
         }
         assert_eq!(node.targets(sender, 1), [3], "unreadable: {unreadable}");
     }
+}
+
+#[test]
+fn a_named_msg_server_that_never_claims_is_heard_in_a_crowd() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    for link in 1..20 {
+        node.connects_as(link, (HERE, None), true, &[link as u32]);
+    }
+    node.connects_as(30, (HERE, Some("m1")), false, &[40, 41]);
+    node.connects_as(31, (HERE, Some("m1")), false, &[40, 41]);
+    assert_eq!(node.targets(sender, 40), [30]);
+    assert_eq!(node.targets(31, 40), [0; 0]);
+}
+
+/// Without claims, too, one connection is cut in one direction, and others are heard.
+#[test]
+fn a_link_that_stands_without_a_claim_and_is_cut_is_closed() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    for link in [1, 2, 3] {
+        node.connects(link, HERE, false, &[1, 2, 3]);
+    }
+    node.falls_silent(2);
+    node.falls_silent(1);
+    assert_eq!(node.a_beat_passes(), [1]);
+    node.closes(1);
+    node.gives_back(1);
+    assert_eq!(node.targets(sender, 1), [3], "nothing is heard of link 2");
+    // What is heard again does not stand beside it.
+    node.is_heard(2);
+    assert_eq!(node.targets(sender, 1), [3]);
+}
+
+/// Of three connections without a claim, the second had just come.
+#[test]
+fn who_has_taken_another_ones_place_is_not_new() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(7, HERE, true, &[70]);
+    node.connects(1, HERE, false, &[1, 2, 3]);
+    node.passes(10);
+    node.connects_as(2, (HERE, None), false, &[1, 2, 3]);
+    node.closes(1);
+    node.gives_back(1);
+    assert_eq!(node.targets(sender, 1), [2]);
+}
+
+/// They never claim, and are two of one name. The older one was in doubt when the other came.
+#[test]
+fn a_shadow_in_doubt_follows_a_younger_link_of_its_name() {
+    let mut node = Node::new();
+    let named = Some("m1");
+    node.connects(7, HERE, true, &[70]);
+    node.connects_as(1, (HERE, named), false, &[1]);
+    node.connects_as(2, (ELSEWHERE, named), false, &[1]);
+    assert_eq!(node.targets(1, 1), [0; 0], "it does not come back");
+}
+
+/// Two MsgServers have one name. One of them changes its connection.
+#[test]
+fn of_two_msg_servers_with_one_name_each_inherits_from_itself() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    let named = Some("m1");
+    node.connects_as(1, (HERE, named), true, &[1, 2]);
+    node.passes(60);
+    node.connects_as(2, (ELSEWHERE, named), true, &[3, 4]);
+    node.closes(1);
+    node.gives_back(1);
+    node.passes(4);
+    node.connects_as(3, (HERE, named), true, &[1, 2]);
+    node.connects_as(4, (HERE, named), false, &[1, 2]);
+
+    assert_eq!(node.claims(4), [3]);
+    node.closes(3);
+    node.gives_back(3);
+    assert_eq!(node.targets(sender, 3), [2]);
+    assert_eq!(node.targets(sender, 1), [4]);
+    node.passes(60);
+    assert!(node.is_online(1) && node.is_online(3));
+}
+
+/// It fails over, and comes back on another connection, while its first one is half-open.
+#[test]
+fn a_named_msg_server_that_changes_connections_is_not_taken_for_two() {
+    let mut node = Node::new();
+    let named = (HERE, Some("m1"));
+    node.connects_as(1, named, true, &[1, 2]);
+    node.connects_as(2, named, false, &[1, 2]);
+    assert_eq!(node.claims(2), [1]);
+    node.closes(1);
+    // Nobody knows that this one is dead.
+    node.passes(4);
+    node.connects_as(3, named, true, &[1, 2]);
+    let shares = |it: &&Transition| it.kind == TransitionKind::SharesName;
+    assert_eq!(node.said.iter().filter(shares).count(), 0);
+}
+
+/// Its host is gone, and its users have logged in elsewhere.
+#[test]
+fn a_msg_server_to_which_the_users_of_another_one_go_does_not_take_its_place() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.connects(1, HERE, true, &[1, 2, 3, 4]);
+    let users: Vec<u32> = (1..20).collect();
+    node.connects_as(3, (ELSEWHERE, None), true, &users);
+    node.falls_silent(1);
+    assert_eq!(node.a_beat_passes(), [0; 0]);
+    assert_eq!(node.targets(sender, 1), [1, 3]);
 }

@@ -43,6 +43,8 @@ pub(crate) struct Link {
     pub(crate) tied: Option<LinkId>,
     /// By slot: how many of its sessions these links hold, too.
     pub(super) shared: Vec<(u32, u32)>,
+    /// It has taken another one's place, so it is known whose it is.
+    pub(crate) has_inherited: bool,
     /// Its sessions say that it should play another part.
     pub(crate) doubted: Option<Doubt>,
     /// When it has done something last.
@@ -152,6 +154,7 @@ impl Link {
             rival: None,
             tied: None,
             shared: Vec::new(),
+            has_inherited: false,
             doubted: None,
             acted: now,
             serves_from: 0,

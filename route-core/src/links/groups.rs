@@ -67,27 +67,30 @@ struct Group {
 }
 
 impl Groups {
-    /// Adds a link. Returns the links of its address if they have just become too many.
-    pub(super) fn join(&mut self, slot: u32, link: &Link) -> Vec<u32> {
-        if link.msg_server.is_some() {
-            self.add(slot, link, link.identity());
-        }
-        let group = self.add(slot, link, link.address());
-        if group.members.len() > MOST_COMPARED && group.crowded_by.is_none() {
-            group.crowded_by = Some(link.number);
-            return group.members.values().copied().collect();
-        }
-        Vec::new()
+    /// Adds a link. Returns the links of its address, and those of its name, if they have just become
+    /// too many.
+    pub(super) fn join(&mut self, slot: u32, link: &Link) -> [Vec<u32>; 2] {
+        let name = link.msg_server.as_ref();
+        let of_name = name.map(|_| self.add(slot, link, link.identity()));
+        [
+            self.add(slot, link, link.address()),
+            of_name.unwrap_or_default(),
+        ]
     }
 
-    fn add(&mut self, slot: u32, link: &Link, identity: Identity) -> &mut Group {
+    /// Returns all links of this identity if they have just become too many.
+    fn add(&mut self, slot: u32, link: &Link, identity: Identity) -> Vec<u32> {
         let group = self.groups.entry(identity.clone()).or_default();
         group.members.insert(link.number, slot);
         group.has_claimed |= link.is_claimed();
         if group.members.len() > 1 && self.shared.len() < MOST_SHARED {
             self.shared.insert(identity);
         }
-        group
+        if group.members.len() > MOST_COMPARED && group.crowded_by.is_none() {
+            group.crowded_by = Some(link.number);
+            return group.members.values().copied().collect();
+        }
+        Vec::new()
     }
 
     /// A link has claimed.
@@ -122,7 +125,16 @@ impl Groups {
 
     /// There are several links of its address, but not too many.
     pub(super) fn compares(&self, link: &Link) -> bool {
-        let group = self.groups.get(&link.address());
+        self.is_compared(&link.address())
+    }
+
+    /// The same of its name.
+    pub(super) fn compares_name(&self, link: &Link) -> bool {
+        link.msg_server.is_some() && self.is_compared(&link.identity())
+    }
+
+    fn is_compared(&self, identity: &Identity) -> bool {
+        let group = self.groups.get(identity);
         group.is_some_and(|group| group.members.len() > 1 && group.crowded_by.is_none())
     }
 

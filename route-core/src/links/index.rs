@@ -55,13 +55,20 @@ impl Links {
             Err(place) => self.order.insert(place, (id, slot)),
         }
         let link = self.slots[slot as usize].as_ref();
-        let crowd = link.map(|link| self.groups.join(slot, link));
-        for member in crowd.unwrap_or_default() {
-            if let Some(link) = &mut self.slots[member as usize] {
-                link.shared = Vec::new();
-            }
+        let crowds = link.map(|link| self.groups.join(slot, link));
+        for (crowd, is_of_name) in crowds.unwrap_or_default().into_iter().zip([false, true]) {
+            self.compare_no_more(&crowd, is_of_name);
         }
         slot
+    }
+
+    /// Of these, who have one address or one name, what they share is not counted any more.
+    fn compare_no_more(&mut self, crowd: &[u32], is_of_name: bool) {
+        for member in crowd {
+            let mut shared = std::mem::take(&mut self[*member].shared);
+            shared.retain(|(other, _)| self.have_one_name(*member, *other) != is_of_name);
+            self[*member].shared = shared;
+        }
     }
 
     /// The connection is gone: nothing is delivered to the link any more. It still counts for its
@@ -99,6 +106,20 @@ impl Links {
     /// With this link, there are too many at its address to be compared: all of them.
     pub(crate) fn crowd_made_by(&self, slot: u32) -> Vec<u32> {
         self.groups.crowd_made_by(&self[slot]).collect()
+    }
+
+    /// Is it counted what this link shares with any other one?
+    pub(crate) fn counts(&self, slot: u32) -> bool {
+        self.compares(slot) || self.groups.compares_name(&self[slot])
+    }
+
+    /// Is it counted what these two share?
+    pub(crate) fn count(&self, a: u32, b: u32) -> bool {
+        if self.have_one_name(a, b) {
+            self.groups.compares_name(&self[a])
+        } else {
+            self.compares(a) && self.may_be_one(a, b)
+        }
     }
 
     /// Two links that may be of one MsgServer hold, or do not hold any more, the same session.
@@ -246,9 +267,13 @@ impl Links {
 
     /// Both have the same name: they are of one MsgServer, unless it is known that two have it.
     pub(crate) fn are_one(&self, a: u32, b: u32) -> bool {
-        let (a, b) = (&self[a], &self[b]);
-        let named = a.msg_server.is_some() && a.msg_server == b.msg_server;
-        named && a.rival != Some(b.id) && b.rival != Some(a.id)
+        let is_rival = |a: u32, b: u32| self[a].rival == Some(self[b].id);
+        self.have_one_name(a, b) && !is_rival(a, b) && !is_rival(b, a)
+    }
+
+    fn have_one_name(&self, a: u32, b: u32) -> bool {
+        let (a, b) = (&self[a].msg_server, &self[b].msg_server);
+        a.is_some() && a == b
     }
 
     /// Each is among the other one's [kin](Self::kin).

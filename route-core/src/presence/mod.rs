@@ -215,10 +215,10 @@ impl Presence {
             return;
         };
         let holds = self.sessions.held_by(slot);
-        if holds != held && self.links.compares(slot) {
+        if holds != held && self.links.counts(slot) {
             for other in self.sessions.holders_of(client) {
-                let counts = other != slot && !self.links[other].has_ended();
-                if counts && self.links.may_be_one(slot, other) {
+                let is_there = other != slot && !self.links[other].has_ended();
+                if is_there && self.links.count(slot, other) {
                     self.links.share(slot, other, holds > held);
                 }
             }

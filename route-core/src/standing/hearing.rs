@@ -10,8 +10,8 @@ use crate::links::Part;
 const FIGHT: Duration = Duration::from_secs(20);
 
 /// A claimed link of this one's name, which has just taken the place of another one of the name, and
-/// is alive: two MsgServers have one name, by mistake. This one has claimed as it connected, so its
-/// MsgServer had no other.
+/// is alive, but has other users: two MsgServers have one name, by mistake. This one has claimed as it
+/// connected, so its MsgServer had no other.
 pub(super) fn rival(standing: Standing<'_>, slot: u32, now: Duration) -> Option<u32> {
     let links = standing.links();
     let is_rival = |leader: &u32| {
@@ -21,7 +21,9 @@ pub(super) fn rival(standing: Standing<'_>, slot: u32, now: Duration) -> Option<
             .ousted
             .is_some_and(|at| opened > Some(at) && now < at + FIGHT);
         let is_heard = other.is_open() && !other.silent && !links.is_detached(*leader);
-        links.are_one(slot, *leader) && other.is_claimed() && fights && is_heard
+        let likeness = standing.likeness(slot, *leader);
+        let differs = !likeness.of_tables() && !likeness.is_of_nothing();
+        links.are_one(slot, *leader) && other.is_claimed() && fights && is_heard && differs
     };
     standing.leaders(slot).find(is_rival)
 }
@@ -36,8 +38,9 @@ pub(super) fn silent_before(standing: Standing<'_>, slot: u32) -> Vec<u32> {
         Some(Part::Shadow) => true,
         Some(Part::Active) | None => false,
     };
-    let silent = standing.leaders(slot).filter(|it| links[*it].silent);
-    silent.filter(is_before).collect()
+    let silent = |it: &u32| links[*it].silent;
+    let leaders = standing.leaders(slot).filter(is_before);
+    leaders.chain(standing.elder(slot)).filter(silent).collect()
 }
 
 /// The link that takes the place of this claimed one because nothing is heard of it.
@@ -50,13 +53,21 @@ pub(super) fn successor(standing: Standing<'_>, slot: u32) -> Option<u32> {
     standing.heir(slot).filter(|heir| !links[*heir].silent)
 }
 
-/// Nothing is heard of this claimed link, but of a shadow of it: it is cut in one direction.
+/// Nothing is heard of this link, but of a shadow of it: it is cut in one direction.
 pub(super) fn is_cut(standing: Standing<'_>, slot: u32) -> bool {
+    let link = &standing.links()[slot];
+    link.silent && link.is_active() && !heard_shadows(standing, slot).is_empty()
+}
+
+/// Shadows of this link of which something is heard.
+pub(super) fn heard_shadows(standing: Standing<'_>, slot: u32) -> Vec<u32> {
     let links = standing.links();
-    let link = &links[slot];
-    let is_heard = |shadow: u32| {
-        let shadow = &links[shadow];
+    let is_heard = |shadow: &u32| {
+        let shadow = &links[*shadow];
         !shadow.silent && shadow.is_listed() && !links.reach.is_absent(shadow.id.gateway)
     };
-    link.silent && link.is_active() && link.leads() && standing.shadows(slot).any(is_heard)
+    match links[slot].leads() {
+        true => standing.shadows(slot).filter(is_heard).collect(),
+        false => standing.juniors(slot).filter(is_heard).collect(),
+    }
 }

@@ -8,13 +8,14 @@ use crate::routing::Routing;
 use crate::succession::Heir;
 
 /// `to` takes the place of `from`: presence, and deliveries. `has_served`: as the link that it is,
-/// `to` has been routed something. True if `from` is open; its gateway is asked to close it.
+/// `to` has been routed something. `is_new`: what they hold does not say that they are of one
+/// MsgServer. True if `from` is open; its gateway is asked to close it.
 pub(super) fn take_place(
     routing: &mut Routing<'_>,
     now: Duration,
     from: u32,
     to: u32,
-    has_served: bool,
+    (has_served, is_new): (bool, bool),
 ) -> bool {
     let Routing {
         router,
@@ -32,6 +33,7 @@ pub(super) fn take_place(
     if !was_active {
         heir.serves_from = router.next_position();
     }
+    heir.has_inherited = true;
     heir.supersedes = None;
     if heir.claim == Claim::None && led {
         heir.claim = Claim::StandIn;
@@ -52,8 +54,16 @@ pub(super) fn take_place(
         predecessor.phase = Phase::Open(Part::Shadow);
         out.close(id);
     }
-    if was_heard && presence.links.are_one(from, to) {
+    if was_heard && is_new && presence.links.are_one(from, to) {
         presence.links[to].ousted = Some(now);
+    }
+    // The other MsgServer of its name is still another one.
+    let rival = presence.links[from].rival.take();
+    if let Some(rival) = rival
+        .and_then(|id| presence.links.slot(id))
+        .filter(|it| *it != to)
+    {
+        presence.links.are_rivals(to, rival);
     }
     successions.inherit(now, from, id, heir, out);
     is_open

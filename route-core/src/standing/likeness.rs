@@ -14,7 +14,12 @@ pub(super) struct Likeness {
 impl Likeness {
     /// They hold much the same: half of the larger table, or more.
     pub(super) fn is_great(self) -> bool {
-        self.named || (self.shared > 0 && u64::from(self.shared) * 2 >= u64::from(self.larger))
+        self.named || self.of_tables()
+    }
+
+    /// The same, whatever their names are.
+    pub(super) fn of_tables(self) -> bool {
+        self.shared > 0 && u64::from(self.shared) * 2 >= u64::from(self.larger)
     }
 
     /// Neither holds anything.
@@ -26,10 +31,9 @@ impl Likeness {
     pub(super) fn exceeds(self, other: Likeness) -> bool {
         let weighed = |a: Likeness, b: Likeness| u64::from(a.shared) * u64::from(b.larger.max(1));
         match (self.named, other.named) {
-            (true, true) => false,
             (true, false) => true,
             (false, true) => false,
-            (false, false) => weighed(self, other) > weighed(other, self),
+            (true, true) | (false, false) => weighed(self, other) > weighed(other, self),
         }
     }
 }

@@ -11,10 +11,10 @@
 //!    notices. An unclaimed one is active, too, unless it is a **shadow**, whose table is kept
 //!    silently: it has no sessions while a claimed link that counts, or a seat, may be of its
 //!    MsgServer, or one of these holds more than half of its sessions, or it holds much the same as
-//!    an older unclaimed link.
+//!    an unclaimed link that is older or stands already.
 //! 2. What lists and claims say holds at once. What updates say, only after [`DOUBT`]: the same
-//!    login may be read on either connection first. A link that has done nothing since may be dead:
-//!    it does not begin to stand before its gateway would have told.
+//!    login may be read on either connection first. A link that has done nothing since may be dead,
+//!    and a claimed one may be cut: before their gateways would have told, no shadow begins to stand.
 //! 3. A shadow that claims **succeeds** the link whose shadow it is, whether or not the end of that
 //!    link is known: it gets what could not be sent to it, its table replaces the other's, and
 //!    notices are made for the differences only. The old one is a shadow from then on, and its
@@ -29,8 +29,9 @@
 //! 6. If the gateway of a claimed link comes back after another link has begun to stand in for it,
 //!    it **waits** as a shadow, for as long as its stand-in lives.
 //!
-//! With more than 16 links at one address nothing is compared, until all of them are gone: claimed
-//! links stand, unclaimed ones keep their part, seats and successions are for names.
+//! With more than 16 links at one address, or of one name, nothing is compared, until all of them
+//! are gone: claimed links stand, unclaimed ones without a name keep their part, seats and
+//! successions are for names.
 //!
 //! [`Standing`] decides, and changes nothing. `parts` carries out what it decides.
 
@@ -40,12 +41,12 @@ mod inheritance;
 mod likeness;
 mod outcome;
 pub(crate) mod parts;
+mod places;
 pub(crate) mod strangers;
 mod transitions;
 
 use std::time::Duration;
 
-use crate::change::CloseReason;
 use crate::ids::LinkId;
 use crate::links::{Claim, Links, Part, Phase};
 use crate::presence::Presence;
@@ -97,12 +98,16 @@ impl<'a> Standing<'a> {
     /// The leading link, or the seat, that has much in common with this unclaimed one. That stays
     /// known when they are told of at different speed.
     pub(crate) fn tie(&self, slot: u32) -> Option<LinkId> {
-        let is_great = |leader: &u32| self.likeness(slot, *leader).is_great();
-        let leader = self.nearest(slot).filter(is_great);
+        let is_alone = || self.leaders(slot).count() == 1;
+        let is_like = |leader: &u32| {
+            let likeness = self.likeness(slot, *leader);
+            likeness.is_great() || (likeness.is_of_nothing() && is_alone())
+        };
+        let leader = self.nearest(slot).filter(is_like);
         leader.map(|leader| self.links()[leader].id)
     }
 
-    /// The older unclaimed link that stands for the MsgServer of this unclaimed one.
+    /// The unclaimed link, older than it if both stand, that stands for the MsgServer of this unclaimed one.
     fn elder(&self, slot: u32) -> Option<u32> {
         let links = self.links();
         let mut kin = links.kin(slot);
@@ -111,7 +116,10 @@ impl<'a> Standing<'a> {
             let may_stand = elder.is_active() && elder.claim == Claim::None && elder.is_listed();
             let enough = self.held_by(slot).min(self.held_by(*other)) >= FEW;
             let likeness = self.likeness(slot, *other);
-            let is_elder = elder.seniority() > links[slot].seniority() || !links[slot].is_listed();
+            let link = &links[slot];
+            let is_older = elder.seniority() > link.seniority();
+            // One that is a shadow so far stays one.
+            let is_elder = is_older || !link.is_listed() || !link.is_active();
             let is_one = likeness.named || (enough && likeness.is_great());
             may_stand && is_elder && is_one
         })
@@ -140,8 +148,9 @@ impl<'a> Standing<'a> {
         let is_told = |other: &u32| self.held_by(slot) > 0 || self.links().are_one(slot, *other);
         let links = self.links();
         let is_companion = !links[slot].is_listed();
-        let stands = self.master(slot).or_else(|| self.elder(slot));
-        stands.filter(is_told).filter(|_| !is_companion)
+        let master = self.master(slot).filter(is_told);
+        let stands = master.or_else(|| self.elder(slot).filter(is_told));
+        stands.filter(|_| !is_companion)
     }
 
     /// The part of an open unclaimed link, as its sessions and those of others say now.
@@ -149,14 +158,14 @@ impl<'a> Standing<'a> {
         let link = &self.links()[slot];
         let is_shadow = link.part() == Some(Part::Shadow);
         let is_new = link.opened.is_some_and(|opened| opened + DOUBT > now);
-        self.due_after(slot, is_shadow || is_new)
+        self.due_after(slot, is_shadow || (is_new && !link.has_inherited))
     }
 
     /// It has stood for a while, and what `decided`, if anything, is not its own list, nor that or
     /// the claim of a link that would stand for it: only time decides.
     pub(crate) fn may_stay(&self, slot: u32, now: Duration, decided: Option<u32>) -> bool {
         let link = &self.links()[slot];
-        let is_new = link.opened.is_none_or(|opened| opened + DOUBT > now);
+        let is_new = link.opened.is_none_or(|opened| opened + DOUBT > now) && !link.has_inherited;
         let concerns = |by| [Some(slot), self.nearest(slot), self.elder(slot)].contains(&Some(by));
         let stands = link.is_active() && link.is_listed() && self.held_by(slot) > 0;
         stands && !is_new && !decided.is_some_and(concerns)
@@ -176,7 +185,8 @@ impl<'a> Standing<'a> {
         let shared: u64 = self.leaders(slot).map(of_leader).sum();
         // What is restored may be of two moments.
         let restored = self.links()[slot].opened.is_none() && shared > 0;
-        if follows && self.links().is_in_claiming_crowd(slot) {
+        let has_name = self.links()[slot].msg_server.is_some();
+        if follows && !has_name && self.links().is_in_claiming_crowd(slot) {
             return Due::Now(Part::Shadow);
         }
         if self.leaders(slot).next().is_none() || !(follows || restored) {
@@ -186,6 +196,33 @@ impl<'a> Standing<'a> {
             return Due::Now(Part::Shadow);
         }
         Due::Doubted
+    }
+
+    /// This link, or a claimed one that may be of its MsgServer, has done nothing since then.
+    pub(crate) fn any_may_be_dead(&self, slot: u32, since: Duration) -> bool {
+        let links = self.links();
+        let mut all = self.open_leaders(slot).chain([slot]);
+        all.any(|it| links[it].acted < since)
+    }
+
+    /// Of no claimed link that may be of its MsgServer is nothing heard: one that is cut in one
+    /// direction is closed soon.
+    pub(crate) fn leaders_are_heard(&self, slot: u32) -> bool {
+        let links = self.links();
+        self.open_leaders(slot).all(|it| !links[it].silent)
+    }
+
+    fn leaders_of_nothing(&self, slot: u32) -> usize {
+        let leaders = self.leaders(slot);
+        leaders.filter(|it| self.held_by(*it) == 0).count()
+    }
+
+    /// If nobody has a name, that is all that is known.
+    fn open_leaders(&self, slot: u32) -> impl Iterator<Item = u32> + use<'_, 'a> {
+        let links = self.links();
+        let has_no_name = |slot: u32| links[slot].msg_server.is_none();
+        let leaders = self.leaders(slot).filter(move |_| has_no_name(slot));
+        leaders.filter(move |it| links[*it].is_open() && has_no_name(*it))
     }
 
     /// Every gateway is here, so that what other links have told is known.
@@ -200,12 +237,23 @@ impl<'a> Standing<'a> {
         if !links[slot].is_listed() {
             return None;
         }
+        let tied = links[slot].tied.and_then(|id| links.slot(id));
+        // Of two MsgServers with one name, its own.
+        if let Some(tied) = tied.filter(|tied| links.are_one(slot, *tied)) {
+            let mut leaders = self.leaders(slot);
+            return leaders.find(|it| *it == tied).or_else(|| self.likest(slot));
+        }
+        self.likest(slot)
+    }
+
+    fn likest(&self, slot: u32) -> Option<u32> {
+        let links = self.links();
         self.best(
             slot,
             self.leaders(slot).filter(|leader| {
                 let likeness = self.likeness(slot, *leader);
                 let of_nothing = likeness.is_of_nothing()
-                    && (links[*leader].is_seat() || self.leaders(slot).count() == 1);
+                    && (links[*leader].is_seat() || self.leaders_of_nothing(slot) == 1);
                 let is_tied = links[slot].tied == Some(links[*leader].id);
                 likeness.is_great() || is_tied || of_nothing
             }),
@@ -231,14 +279,6 @@ impl<'a> Standing<'a> {
     pub(crate) fn is_led(&self, slot: u32) -> bool {
         let links = self.links();
         self.leaders(slot).any(|leader| links.are_one(slot, leader))
-    }
-
-    /// Nothing is left of this claimed link's MsgServer at its address: the claimed link to which it
-    /// has moved.
-    pub(crate) fn moved_to(&self, slot: u32) -> Option<u32> {
-        let link = &self.links()[slot];
-        let leads = link.leads() && (link.is_active() || link.is_seat());
-        leads.then(|| strangers::moved_to(self.presence, slot))?
     }
 
     /// The claimed link that this claimed one will succeed when it closes.
@@ -277,89 +317,6 @@ impl<'a> Standing<'a> {
         }
     }
 
-    /// What becomes of a link whose connection is gone.
-    pub(crate) fn closing(&self, slot: u32) -> Outcome {
-        let link = &self.links()[slot];
-        if !link.is_active() {
-            return Outcome::Ends;
-        }
-        if let Some(heir) = self.heir(slot) {
-            return Outcome::Inherits(heir);
-        }
-        if link.leads() && self.may_be_claimed(slot) {
-            return Outcome::Seat;
-        }
-        let heir = self.junior(slot).or_else(|| self.moved_to(slot));
-        heir.map_or(Outcome::Ends, Outcome::Inherits)
-    }
-
-    /// A shadow of this link, neither of which has claimed.
-    pub(crate) fn junior(&self, slot: u32) -> Option<u32> {
-        let is_junior = |other: &u32| {
-            let junior = &self.links()[*other];
-            let is_shadow = junior.part() == Some(Part::Shadow) && junior.claim == Claim::None;
-            is_shadow && self.elder(*other) == Some(slot)
-        };
-        self.links().kin(slot).find(is_junior)
-    }
-
-    /// What becomes of a seat: nobody has claimed, so the MsgServer is gone, or does not know that
-    /// the gateway of its claimed link is.
-    pub(crate) fn vacancy(&self, seat: u32) -> Outcome {
-        let links = self.links();
-        // What a shadow that is out of touch has said so far is old, and if the MsgServer knows
-        // that this link is closed, a claim may be on its way.
-        let is_absent = |member: u32| links.reach.is_absent(links[member].id.gateway);
-        let claim_may_come = links[seat].phase != Phase::Seat(CloseReason::GatewayLost)
-            && self.shadows(seat).any(is_absent);
-        if !claim_may_come {
-            // It may have told of much since the gateway of this link was cut off.
-            let is_told = |shadow: &u32| {
-                let likeness = self.likeness(seat, *shadow);
-                let is_tied = links[*shadow].tied == Some(links[seat].id);
-                let is_tied = is_tied && likeness.shared > 0;
-                let is_heard = links[*shadow].is_listed() && !links[*shadow].silent;
-                is_heard && (is_tied || likeness.is_great())
-            };
-            let nearest = |shadow: &u32| (links.shared(seat, *shadow), links[*shadow].seniority());
-            let shadows = self.shadows(seat).filter(is_told);
-            if let Some(shadow) = shadows.max_by_key(nearest) {
-                return Outcome::Inherits(shadow);
-            }
-        }
-        // A MsgServer that stands still knows of nothing.
-        let is_silent = |shadow: u32| links[shadow].silent && links[shadow].is_listed();
-        let stands_still = self.shadows(seat).any(is_silent);
-        if claim_may_come || stands_still || self.may_have_unknown_links(seat) {
-            return Outcome::Seat;
-        }
-        Outcome::Ends
-    }
-
-    /// Somebody may still have the seat of this link: an heir, a shadow of it, or one of which it
-    /// cannot be told, or one that the node does not know.
-    pub(crate) fn may_be_claimed(&self, slot: u32) -> bool {
-        self.heir(slot).is_some()
-            || self.shadows(slot).next().is_some()
-            || self.may_have_unknown_links(slot)
-    }
-
-    /// Who succeeds a link that has just closed: one that waits for it, or has claimed while it was
-    /// open; the oldest of those of its name.
-    pub(crate) fn heir(&self, closed: u32) -> Option<u32> {
-        let links = self.links();
-        let id = links[closed].id;
-        let succeeds = |member: &u32| match links[*member].phase {
-            Phase::Open(Part::Waiting { stand_in }) => stand_in == closed,
-            Phase::Open(_) => {
-                let supersedes = links[*member].supersedes == Some(id);
-                supersedes && self.likeness(closed, *member).is_great()
-            }
-            Phase::Seat(_) | Phase::Ended(_) => false,
-        };
-        links.kin(closed).find(succeeds)
-    }
-
     /// The open link that waits for this one, its stand-in.
     pub(crate) fn waits_for(&self, stand_in: u32) -> Option<u32> {
         let waits = Phase::Open(Part::Waiting { stand_in });
@@ -367,23 +324,15 @@ impl<'a> Standing<'a> {
         kin.find(|member| self.links()[*member].phase == waits)
     }
 
+    /// What they hold says that they are of one MsgServer.
+    pub(crate) fn are_alike(&self, a: u32, b: u32) -> bool {
+        self.likeness(a, b).of_tables()
+    }
+
     /// Something was routed to it while it was active.
     pub(crate) fn has_served(&self, slot: u32) -> bool {
         let link = &self.links()[slot];
         link.is_active() && self.position >= link.serves_from
-    }
-
-    /// Shadows that may claim in the place of this link.
-    fn shadows(&self, slot: u32) -> impl Iterator<Item = u32> + use<'_, 'a> {
-        let links = self.links();
-        links.kin(slot).filter(move |member| {
-            let link = &links[*member];
-            let has_claimed =
-                link.is_claimed() && (link.is_listed() || !links.are_one(slot, *member));
-            let is_shadow = link.part() == Some(Part::Shadow) && !has_claimed;
-            let is_unknown = !link.is_listed() || self.held_by(*member) == 0;
-            is_shadow && (is_unknown || self.nearest(*member) == Some(slot))
-        })
     }
 
     /// Seats, and open links that lead, that are or may be of the MsgServer of this link.
@@ -393,11 +342,6 @@ impl<'a> Standing<'a> {
             let link = &links[*member];
             link.is_seat() || (link.leads() && link.is_active())
         })
-    }
-
-    /// Its identity has had several links at a time, and a gateway is away that may have one.
-    fn may_have_unknown_links(&self, slot: u32) -> bool {
-        self.links().reach.any_absent() && self.links().had_several(slot)
     }
 
     /// The one that is most like this link. Of equals, an open link before a seat if they hold

@@ -11,7 +11,7 @@ use crate::transition::TransitionKind;
 /// So many sessions of a list are looked up.
 const SAMPLE: usize = 64;
 /// Fewer may be chance.
-const FEW: usize = 3;
+const FEW: usize = 4;
 /// So many links of one client are looked at.
 const HOLDERS: usize = 8;
 
@@ -26,13 +26,17 @@ pub(crate) fn look_for_double(presence: &Presence, slot: u32, out: &mut Outputs)
     }
 }
 
-/// The leading link that holds most of what this silent one does: its MsgServer's address has changed.
+/// The leading link that holds most of what this silent one does, and not much more: its MsgServer's
+/// address has changed. Else its users have gone to another MsgServer.
 pub(super) fn moved_to(presence: &Presence, silent: u32) -> Option<u32> {
     let has_name = presence.links[silent].msg_server.is_some();
-    double(presence, silent, |new| {
+    let held = |slot| u64::from(presence.sessions.kept_by(slot));
+    let fits = |new: &u32| held(*new) <= 2 * held(silent);
+    let new = double(presence, silent, |new| {
         let leads = new.is_active() && new.leads() && !new.silent;
         leads && !(has_name && new.msg_server.is_some())
-    })
+    });
+    new.filter(fits)
 }
 
 /// The link of another MsgServer, as it seems, that holds most of what this one does.

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::*;
-use crate::change::{ListEntry, Peer, ReportedStatus, Restored};
+use crate::change::{CloseReason, ListEntry, Peer, ReportedStatus, Restored};
 use crate::ids::{ClientType, LinkId, UserId};
 use crate::links::{Link, Reach};
 use crate::output::Outputs;

@@ -109,21 +109,27 @@ impl Parts<'_> {
     }
 
     /// It cannot be decided yet whether this link is to play another part: a gateway is away, or the
-    /// link has done nothing since, and may be dead. Then its due time is later.
+    /// link, or a claimed one that may be of its MsgServer, has done nothing since, and may be dead.
+    /// Then its due time is later.
     fn is_open_to_doubt(&mut self, slot: u32, part: Part) -> bool {
         let is_known = self.standing().is_known();
         let now = self.now;
-        let links = &mut self.routing.presence.links;
-        let since = links[slot].doubted.map_or(now, |doubt| doubt.since);
-        let may_be_dead = part == Part::Active && links[slot].acted < since;
+        let since = self.routing.presence.links[slot].doubted;
+        let since = since.map_or(now, |doubt| doubt.since);
+        let may_be_dead = part == Part::Active && self.standing().any_may_be_dead(slot, since);
+        let is_heard = part != Part::Active || self.standing().leaders_are_heard(slot);
         let doubt = if !is_known {
             fresh(now)
         } else if may_be_dead && now < since + UNHEARD {
-            let due = since + UNHEARD;
+            let due = (now + DOUBT).min(since + UNHEARD);
+            Doubt { since, due }
+        } else if !is_heard {
+            let due = now + DOUBT;
             Doubt { since, due }
         } else {
             return false;
         };
+        let links = &mut self.routing.presence.links;
         links.doubt(slot, Some(doubt));
         true
     }

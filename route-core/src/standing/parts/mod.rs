@@ -241,7 +241,9 @@ impl Parts<'_> {
         let before = self.routing.out.also_caused_by(&causes);
         let was_active = self.routing.presence.links[to].is_active();
         let differences = differences(&self.routing.presence.sessions, from, to, was_active);
-        let is_open = take_place(&mut self.routing, self.now, from, to, has_served);
+        let is_new = !self.standing().are_alike(from, to);
+        let how = (has_served, is_new);
+        let is_open = take_place(&mut self.routing, self.now, from, to, how);
         if !is_open {
             self.end(from);
         }

@@ -56,15 +56,27 @@ impl Parts<'_> {
             } else if let Some(heir) = hearing::successor(self.standing(), silent) {
                 self.inherit(silent, heir, self.cause_of_node(), Effect::Notify);
             } else if hearing::is_cut(self.standing(), silent) {
-                self.notes(silent, TransitionKind::FallsSilent, None);
-                let id = self.routing.presence.links[silent].id;
-                self.routing.out.close(id);
+                self.is_cut(silent);
             } else if let Some(heir) = self.standing().moved_to(silent) {
                 self.inherit(silent, heir, self.cause_of_node(), Effect::Notify);
             } else if !self.standing().is_known() {
                 self.await_judgement(silent);
             }
         }
+    }
+
+    /// It is closed. Those that are heard are its MsgServer's, whatever their tables say since.
+    fn is_cut(&mut self, silent: u32) {
+        let heard = hearing::heard_shadows(self.standing(), silent);
+        let is_nearest = |shadow: &u32| self.standing().nearest(*shadow) == Some(silent);
+        let heard: Vec<u32> = heard.into_iter().filter(is_nearest).collect();
+        self.notes(silent, TransitionKind::FallsSilent, None);
+        let links = &mut self.routing.presence.links;
+        let id = links[silent].id;
+        for shadow in heard {
+            links[shadow].tied = Some(id);
+        }
+        self.routing.out.close(id);
     }
 
     /// Of two MsgServers with one name, both stand: else each would have the other one's links closed.
