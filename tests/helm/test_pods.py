@@ -8,11 +8,14 @@ import time
 
 import pytest
 
+import kubernetes
 import pods
-from chart import SCENARIOS, container, find, objects_of
+from chart import CHART, NAMESPACE, RELEASE, SCENARIOS, container, objects_of, run
 
 pytestmark = pods.needs_binaries
 
+# The played API has no schemas.
+VALIDATES_NOTHING = "--disable-openapi-validation"
 # The others have no node here, or listen on IPv6.
 RUNNABLE = [it for it in SCENARIOS if it not in ("gateways", "open")]
 
@@ -46,16 +49,31 @@ def test_helm_test_says_what_is_so(scenario, tmp_path):
     with pods.started(objects, tmp_path) as running:
         for pod in running:
             pods.wait_until(pod, "readiness")
-        command = container(find(objects, "Pod", "-check"))
-        words = [through_services(word, objects, running) for word in command["command"] + command["args"]]
-        # It mounts what the gateways do.
-        for path, folder in [mount for pod in running for mount in pod.mounts.items()]:
-            words = [word.replace(path, str(folder)) for word in words]
-        words[0] = str(pathlib.Path(os.environ["TT_BIN_DIR"]) / words[0].removeprefix("/"))
-        checked = subprocess.run(words, capture_output=True, text=True, env={}, timeout=pods.PATIENCE)
+        with kubernetes.played(objects, lambda pod: check(pod, objects, running)) as cluster:
+            arguments = ("--namespace", NAMESPACE, "--kube-apiserver", cluster.address)
+            values = CHART / "ci" / f"{scenario}-values.yaml"
+            installed = run("helm", "install", RELEASE, CHART, "--values", values, VALIDATES_NOTHING, *arguments)
+            assert installed.returncode == 0, installed.stderr
+            tested = run("helm", "test", RELEASE, "--logs", *arguments)
+            [name] = cluster.pods()
     # In one scenario the gateways' allow-list does not have this machine.
-    assert checked.returncode == (5 if scenario == "everything" else 0), checked.stdout + checked.stderr
-    assert ("--allow-cidr" in checked.stderr) == (scenario == "everything")
+    is_refused = scenario == "everything"
+    assert (tested.returncode != 0) == is_refused, tested.stdout + tested.stderr
+    _, _, log = tested.stdout.partition(f"POD LOGS: {name}\n")
+    assert ("--allow-cidr" in log) == is_refused, tested.stdout
+    assert "readiness" in log, tested.stdout
+
+
+def check(pod, objects, running):
+    """Runs the container of `helm test` to its end."""
+    command = container(pod)
+    words = [through_services(word, objects, running) for word in command["command"] + command["args"]]
+    # It mounts what the gateways do.
+    for path, folder in [mount for it in running for mount in it.mounts.items()]:
+        words = [word.replace(path, str(folder)) for word in words]
+    words[0] = str(pathlib.Path(os.environ["TT_BIN_DIR"]) / words[0].removeprefix("/"))
+    checked = subprocess.run(words, capture_output=True, text=True, env={}, timeout=pods.PATIENCE)
+    return checked.returncode, checked.stdout + checked.stderr
 
 
 def through_services(word, objects, running):

@@ -480,12 +480,6 @@ def test_the_check_asks_services_of_this_release(scenario):
         assert flags(pod)["address"][0].removeprefix("http://") in hosts
 
 
-def test_the_log_of_a_check_that_has_succeeded_is_there():
-    """`helm test --logs` asks for it at the end, when helm has deleted what it is told to."""
-    policy = find(objects_of("default"), "Pod", "-check")["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
-    assert policy == "before-hook-creation"
-
-
 @every_scenario
 def test_an_upgrade_begins_with_a_short_run_of_its_image(scenario):
     objects = objects_of(scenario)

@@ -12,7 +12,7 @@ use route_proto::v1::{
 use tonic::{Code, Streaming};
 
 use crate::attach::reason;
-use crate::played::{Played, chat, kick};
+use crate::played::{Played, chat, file_notice, kick};
 use crate::site::{Site, soon};
 
 #[tokio::test]
@@ -67,6 +67,40 @@ async fn filters_let_through_kinds_and_users_only() {
     let only = event(&mut stream).await;
     assert_eq!(only.raw_pdu, chat(1, 5, b"for 5").pdu);
     assert_eq!(only.kind(), EventKind::ChatMessage);
+}
+
+/// Its name is GBK.
+#[tokio::test]
+async fn text_that_is_not_utf_8_is_shown_and_as_it_was_beside_that() {
+    let (site, mut a) = Played::one(&[1]).await;
+    let of_the_receiver = EventFilter {
+        user_ids: vec![2],
+        ..EventFilter::default()
+    };
+    let mut stream = subscribe(&site, filtered(of_the_receiver)).await;
+
+    a.route(1, file_notice(b"\xce\xc4\xbc\xfe")).await;
+    a.route(1, file_notice("文件".as_bytes())).await;
+
+    for (name, bytes) in [
+        ("\u{fffd}ļ\u{fffd}", &b"\xce\xc4\xbc\xfe"[..]),
+        ("文件", b""),
+    ] {
+        let event = event(&mut stream).await;
+        assert!(!event.unparsed);
+        let Some(Typed::FileNotice(file)) = event.event else {
+            panic!("not a file notice: {event:?}");
+        };
+        assert_eq!((file.from_user_id, file.to_user_id), (1, 2));
+        assert_eq!(
+            (&file.file_name[..], &file.file_name_bytes[..]),
+            (name, bytes)
+        );
+        assert_eq!(
+            (&file.task_id[..], &file.task_id_bytes[..]),
+            ("t", &b""[..])
+        );
+    }
 }
 
 #[tokio::test]

@@ -448,6 +448,20 @@ pub(crate) fn chat_of_type(msg_type: i32, from: u32, to: u32, content: &[u8]) ->
     }
 }
 
+/// A file of user 1 for user 2. Its name is in the encoding of its sender.
+pub(crate) fn file_notice(file_name: &[u8]) -> Envelope {
+    let mut body = vec![0x08, 1, 0x10, 2, 0x1a, file_name.len() as u8];
+    body.extend_from_slice(file_name);
+    body.extend_from_slice(b"\x20\x01\x2a\x01t\x38\x02\x40\x01");
+    Envelope {
+        command: command::FILE_NOTICE.into(),
+        scope: AudienceScope::Users.into(),
+        user_ids: vec![1, 2],
+        pdu: pdu::framed(command::FILE_NOTICE, 5, &body),
+        ..Envelope::default()
+    }
+}
+
 /// Something for everybody else.
 pub(crate) fn kick(body: &[u8]) -> Envelope {
     Envelope {
