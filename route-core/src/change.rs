@@ -111,7 +111,12 @@ pub enum Change<'a> {
         restored: Option<Restored>,
     },
     /// Part of a restored table.
-    Table(&'a [TableEntry]),
+    Table {
+        /// In any order.
+        entries: &'a [TableEntry],
+        /// The table ends here.
+        last: bool,
+    },
     /// Part of a user list.
     List {
         /// In the list's order.

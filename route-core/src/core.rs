@@ -29,6 +29,8 @@ pub struct Core {
     successions: Successions,
     router: Router,
     ending: Ending,
+    /// Set while notices wait.
+    untold: Option<Untold>,
     /// Empty between transactions; keeps its memory.
     outputs: Outputs,
 }
@@ -48,17 +50,15 @@ impl Core {
             successions: Successions::new(settings.seat_bytes),
             router: Router::new(settings.fan_out, position),
             ending: Ending::new(settings.notify_on_loss),
+            untold: None,
             outputs: Outputs::default(),
         }
     }
 
     /// Begins a change. `now` is the time since the node started, never going back.
     pub fn transaction(&mut self, now: Duration) -> Transaction<'_> {
-        Transaction {
-            core: self,
-            now,
-            untold: None,
-        }
+        self.ending.begins();
+        Transaction { core: self, now }
     }
 
     /// What can be seen.
@@ -74,8 +74,6 @@ impl Core {
 pub struct Transaction<'a> {
     core: &'a mut Core,
     now: Duration,
-    /// Set while notices wait.
-    untold: Option<Untold>,
 }
 
 /// A link id that does not fit.
@@ -137,9 +135,11 @@ impl Transaction<'_> {
         let (now, core) = (self.now, &mut *self.core);
         match change {
             Change::Opened { .. } => {}
-            Change::Table(entries) => {
+            Change::Table { entries, last } => {
                 core.presence.restore(now, slot, entries, &mut core.outputs);
-                self.parts().restored(slot);
+                if last {
+                    self.parts().restored(slot);
+                }
             }
             Change::List { entries, last } => {
                 core.presence.links[slot].reports();
@@ -223,9 +223,8 @@ impl Transaction<'_> {
         self.routing().envelope(cause, [None; 2], audience, payload)
     }
 
-    /// Answers which of these users are online, as the link may see it now.
-    pub fn query(&mut self, link: LinkId, sequence: u64, users: &[u32]) {
-        let online = self.core.view().legacy_online_for(link, users);
+    /// Answers a query, as [`View::legacy_online_for`] has found it out.
+    pub fn answer(&mut self, link: LinkId, sequence: u64, online: Vec<bool>) {
         self.core.outputs.answer(Answer {
             link,
             sequence,
@@ -279,20 +278,33 @@ impl Transaction<'_> {
         self.core.router.follow(position);
     }
 
-    /// Notices state, they do not narrate: from now on, until [`tell`](Self::tell), it is noted whom
-    /// they would be about.
+    /// Notices state, they do not narrate: from now on, until everything is [told](Self::tell), in this
+    /// transaction or a later one, it is noted whom they would be about.
     pub fn postpone_notices(&mut self) {
-        self.untold.get_or_insert_default();
+        self.core.untold.get_or_insert_default();
     }
 
-    /// Tells, once, of each user whom postponed notices would have been about, as things are now.
-    pub fn tell(&mut self) {
-        self.routing().tell_untold();
+    /// Tells, once, of each user whom postponed notices would have been about, as things are now. Stops
+    /// when [so much](View::work) has been done; true while there are more.
+    pub fn tell(&mut self, until: u64) -> bool {
+        while self.core.untold.is_some() {
+            if self.view().work() >= until {
+                return true;
+            }
+            self.routing().tell_next();
+        }
+        false
     }
 
     /// Ends what is due: seats without a successor, and waiting for returns that do not come.
     pub fn advance(&mut self) {
         self.parts().advance();
+    }
+
+    /// Gives heirs up to so many deliveries that have waited for them. True while there are more.
+    pub fn pass_on(&mut self, most: usize) -> bool {
+        let core = &mut *self.core;
+        core.successions.pass_on(most, &mut core.outputs)
     }
 
     /// Removes up to `budget` sessions of links that have ended. True while there are more.
@@ -332,7 +344,7 @@ impl Transaction<'_> {
         let unseen = directed && status == ReportedStatus::Offline && is_hidden();
         presence.report(self.now, slot, client, status, &mut core.outputs);
         // Of what a new node applies, it does not matter on which link it came.
-        let shows = presence.links[slot].is_active() || self.untold.is_some();
+        let shows = presence.links[slot].is_active() || core.untold.is_some();
         if effect == Effect::Notify && shows && !unseen {
             self.routing().notify(&mut cause, client, status);
         }
@@ -364,7 +376,7 @@ impl Transaction<'_> {
                 presence: &mut core.presence,
                 successions: &mut core.successions,
                 out: &mut core.outputs,
-                untold: &mut self.untold,
+                untold: &mut core.untold,
             },
         }
     }

@@ -10,8 +10,8 @@ use crate::receipt::Receipt;
 use crate::routing::{Cause, Routing};
 use crate::settings::NotifyOnLoss;
 
-/// A closing link frees this many sessions at once; the rest is left to [`Ending::reap`], so that
-/// one large link does not hold up everybody else.
+/// Links that close in one transaction free this many sessions at once; the rest is left to
+/// [`Ending::reap`], so that one large link, or many, do not hold up everybody else.
 const FREED_AT_CLOSE: usize = 1024;
 
 /// Ended links whose sessions are still to be removed.
@@ -19,6 +19,8 @@ const FREED_AT_CLOSE: usize = 1024;
 pub(crate) struct Ending {
     notify: NotifyOnLoss,
     slots: VecDeque<(u32, Vec<Receipt>)>,
+    /// What may still be freed at once.
+    budget: usize,
 }
 
 impl Ending {
@@ -27,7 +29,13 @@ impl Ending {
         Ending {
             notify,
             slots: VecDeque::new(),
+            budget: FREED_AT_CLOSE,
         }
+    }
+
+    /// A transaction begins.
+    pub(crate) fn begins(&mut self) {
+        self.budget = FREED_AT_CLOSE;
     }
 
     /// The link is over; its sessions go, some now and the rest by [`Ending::reap`].
@@ -39,7 +47,10 @@ impl Ending {
             links[slot].phase = Phase::Ended(End { reason, notices: 0 });
         }
         links.leave_group(slot);
-        if remove_sessions(slot, FREED_AT_CLOSE, self.notify, routing) {
+        let budget = self.budget;
+        let held = routing.presence.sessions.kept_by(slot) as usize;
+        self.budget = budget.saturating_sub(held);
+        if remove_sessions(slot, budget, self.notify, routing) {
             // Those of whom somebody is still to be told.
             let causes = match self.notify {
                 NotifyOnLoss::None => Vec::new(),
@@ -55,6 +66,9 @@ impl Ending {
     pub(crate) fn reap(&mut self, budget: usize, routing: &mut Routing<'_>) -> bool {
         let mut left = budget;
         while let Some((slot, causes)) = self.slots.front() {
+            if left == 0 {
+                return true;
+            }
             let slot = *slot;
             let held = routing.presence.sessions.kept_by(slot) as usize;
             let before = routing.out.also_caused_by(causes);

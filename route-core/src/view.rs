@@ -144,6 +144,11 @@ impl<'a> View<'a> {
         all.iter().map(|work| work.done()).sum()
     }
 
+    /// Deliveries wait to be [passed on](crate::Transaction::pass_on).
+    pub fn is_passing_on(self) -> bool {
+        self.successions.any_complete()
+    }
+
     /// When [`advance`](crate::Transaction::advance) has something to do next.
     pub fn next_deadline(self) -> Option<Duration> {
         let deadlines = self.successions.deadlines().map(|(until, _)| until);
@@ -163,7 +168,7 @@ impl<'a> View<'a> {
 
     /// Who of these users is online by the legacy rule, as the given link may see it, in order. A
     /// link sees every update of its own, even while another one stands in for it.
-    pub(crate) fn legacy_online_for(self, link: LinkId, users: &[u32]) -> Vec<bool> {
+    pub fn legacy_online_for(self, link: LinkId, users: &[u32]) -> Vec<bool> {
         let sessions = self.sessions();
         let users = users.iter().map(|user| UserId(*user));
         let slot = self.index().slot(link);

@@ -111,7 +111,13 @@ impl Site {
         self.does(number, opened);
         let entries: Vec<_> = users.iter().map(|user| of_table(*user)).collect();
         self.sent += users.len() as u64;
-        self.does(number, Change::Table(&entries));
+        self.does(
+            number,
+            Change::Table {
+                entries: &entries,
+                last: true,
+            },
+        );
     }
 
     fn does(&mut self, number: u32, change: Change<'_>) {
@@ -258,7 +264,10 @@ fn users_of_one_link() {
         let users = common(size * 10)(0);
         site.costs(|site| {
             site.sent += users.len() as u64;
-            site.transacts(|transaction| transaction.query(link(1), 9, &users));
+            site.transacts(|transaction| {
+                let online = transaction.view().legacy_online_for(link(1), &users);
+                transaction.answer(link(1), 9, online)
+            });
         })
     });
     is_linear("a link that closes", |size| {
@@ -475,7 +484,7 @@ fn what_is_told_later() {
                     let applied = transaction.apply(link(1), sequence, update, Effect::Notify);
                     applied.unwrap();
                 }
-                transaction.tell();
+                assert!(!transaction.tell(u64::MAX));
             });
             site.sent += u64::from(size) * 10;
         })

@@ -6,7 +6,10 @@
 mod logins;
 mod records;
 mod roll;
+mod session;
 mod sessions;
+mod slab;
+mod users;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +51,8 @@ impl Presence {
 
     /// Adds a link that holds nothing.
     pub(crate) fn open(&mut self, link: Link) -> u32 {
-        let shown = link.is_active();
+        // One that had claimed will most probably be: then it is seen as its table comes.
+        let shown = link.is_active() || link.is_claimed();
         let seen_as = LinkView {
             id: link.id,
             peer: link.peer,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::session::Session;
+use super::slab::Slab;
 use super::{Client, Logins, Step};
 use crate::ids::ClientType;
 use crate::status::{LinkView, SessionView, Status, Summary};
@@ -17,7 +19,7 @@ const MOST_OF_USER: usize = 64;
 /// and in the list of its link.
 #[derive(Debug)]
 pub(super) struct Records {
-    slab: Vec<Session>,
+    slab: Slab,
     first_free: u32,
     live: usize,
     /// By link slot.
@@ -33,27 +35,9 @@ pub(super) struct Limits {
     pub(super) in_all: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Session {
-    pub(super) user: u32,
-    /// Slot of the link; meaningless in a free record.
-    pub(super) link: u32,
-    /// In a free record: the next free one.
-    next_of_user: u32,
-    prev_of_link: u32,
-    next_of_link: u32,
-    /// Seconds since the node started.
-    pub(super) since: u32,
-    pub(super) logins: Logins,
-    pub(super) client_type: ClientType,
-    /// The link reported a visible login and has not taken away what was the user's last one. See
-    /// [`Sessions`](super::Sessions).
-    pub(super) brought: bool,
-}
-
 /// A user's first session, and whether some shown session is a visible desktop login: all that a
 /// status query needs.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head(u32);
 
 impl Head {
@@ -89,7 +73,7 @@ impl Records {
     pub(super) fn new(limits: Limits) -> Self {
         Records {
             limits,
-            slab: Vec::new(),
+            slab: Slab::default(),
             first_free: NIL,
             live: 0,
             links: Vec::new(),
@@ -102,8 +86,8 @@ impl Records {
         self.live
     }
 
-    /// Places in the slab, free ones included.
-    pub(super) fn slab(&self) -> &[Session] {
+    /// Places, free ones included.
+    pub(super) fn slab(&self) -> &Slab {
         &self.slab
     }
 
@@ -171,7 +155,7 @@ impl Records {
         std::iter::from_fn(move || {
             let here = at;
             // NIL is beyond every slab.
-            let session = self.slab.get(here as usize)?;
+            let session = self.slab.get(here)?;
             self.work.step();
             at = next(session);
             Some((here, session))
@@ -265,7 +249,7 @@ impl Records {
     ) -> Option<u32> {
         let (mut previous, mut at) = (NIL, first);
         let mut others = 0;
-        while let Some(session) = self.slab.get(at as usize) {
+        while let Some(session) = self.slab.get(at) {
             if session.link == slot && session.client_type == client.client_type {
                 break;
             }
@@ -273,7 +257,7 @@ impl Records {
             others += 1;
         }
         self.work.steps(others + 1);
-        let Some(session) = self.slab.get_mut(at as usize) else {
+        let Some(session) = self.slab.get_mut(at) else {
             let logins = Logins::default().after(step);
             if logins.is_empty() {
                 return Some(first);
@@ -319,7 +303,7 @@ impl Records {
     pub(super) fn linger_no_more(&mut self, first: u32, slot: u32) -> u32 {
         let mut new_first = first;
         let (mut previous, mut at) = (NIL, first);
-        while let Some(session) = self.slab.get_mut(at as usize) {
+        while let Some(session) = self.slab.get_mut(at) {
             self.work.step();
             let next = session.next_of_user;
             let of_link = session.link == slot;
@@ -340,7 +324,7 @@ impl Records {
         let (mut previous, mut walk) = (NIL, first);
         while walk != at {
             self.work.step();
-            (previous, walk) = (walk, self.slab[walk as usize].next_of_user);
+            (previous, walk) = (walk, self.slab[walk].next_of_user);
         }
         self.remove(first, previous, at)
     }
@@ -354,15 +338,14 @@ impl Records {
                 self.slab.len() < NIL as usize,
                 "2^31 sessions are the most that a table holds"
             );
-            self.slab.push(session);
-            self.slab.len() as u32 - 1
+            self.slab.push(session)
         } else {
-            self.first_free = self.slab[at as usize].next_of_user;
-            self.slab[at as usize] = session;
+            self.first_free = self.slab[at].next_of_user;
+            self.slab[at] = session;
             at
         };
         if session.next_of_link != NIL {
-            self.slab[session.next_of_link as usize].prev_of_link = at;
+            self.slab[session.next_of_link].prev_of_link = at;
         }
         let of_link = &mut self.links[session.link as usize];
         of_link.first = at;
@@ -375,7 +358,7 @@ impl Records {
     /// Takes the record out of both lists and frees it; returns the user's new first session.
     fn remove(&mut self, first: u32, previous: u32, at: u32) -> u32 {
         self.live -= 1;
-        let session = self.slab[at as usize];
+        let session = self.slab[at];
         let of_link = &mut self.links[session.link as usize];
         of_link.sessions -= 1;
         of_link.held -= u32::from(!session.logins.is_empty());
@@ -383,18 +366,18 @@ impl Records {
         if session.prev_of_link == NIL {
             of_link.first = session.next_of_link;
         } else {
-            self.slab[session.prev_of_link as usize].next_of_link = session.next_of_link;
+            self.slab[session.prev_of_link].next_of_link = session.next_of_link;
         }
         if session.next_of_link != NIL {
-            self.slab[session.next_of_link as usize].prev_of_link = session.prev_of_link;
+            self.slab[session.next_of_link].prev_of_link = session.prev_of_link;
         }
         let new_first = if previous == NIL {
             session.next_of_user
         } else {
-            self.slab[previous as usize].next_of_user = session.next_of_user;
+            self.slab[previous].next_of_user = session.next_of_user;
             first
         };
-        let freed = &mut self.slab[at as usize];
+        let freed = &mut self.slab[at];
         freed.logins = Logins::default();
         freed.next_of_user = self.first_free;
         self.first_free = at;
@@ -423,17 +406,5 @@ fn best(one: Status, other: Status) -> Status {
         (Status::Online, _) | (_, Status::Online) => Status::Online,
         (Status::Away, _) | (_, Status::Away) => Status::Away,
         (Status::Offline, Status::Offline) => Status::Offline,
-    }
-}
-
-impl Session {
-    /// It is a visible mobile login.
-    fn is_mobile(&self) -> bool {
-        self.logins.visible() > 0 && !self.client_type.is_desktop()
-    }
-
-    /// It is a visible desktop login.
-    pub(super) fn is_desktop(&self) -> bool {
-        self.logins.visible() > 0 && self.client_type.is_desktop()
     }
 }

@@ -9,12 +9,10 @@
 
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
-
-use super::records::{Head, Limits, NIL, Records, Session};
+use super::records::{Head, Limits, NIL, Records};
 use super::roll::Roll;
+use super::session::Session;
+use super::users::Users;
 use super::{Client, Logins, Step};
 use crate::change::ReportedStatus;
 use crate::ids::{ClientType, UserId};
@@ -29,7 +27,7 @@ pub(crate) struct Sessions {
     /// of all. Only 0x070e asks. Otherwise a session without logins is removed.
     lingers: bool,
     records: Records,
-    users: HashMap<u32, Head, RandomState>,
+    users: Users,
     roll: Roll,
 }
 
@@ -57,7 +55,7 @@ impl Sessions {
                 of_link: settings.link_sessions,
                 in_all: settings.sessions.min(NIL),
             }),
-            users: HashMap::with_hasher(RandomState::default()),
+            users: Users::new(),
             roll: Roll::default(),
         }
     }
@@ -103,7 +101,7 @@ impl Sessions {
     /// Does some visible desktop login of this user exist?
     pub(crate) fn legacy_online(&self, user: UserId) -> bool {
         self.records.work.step();
-        self.users.get(&user.0).is_some_and(|head| head.desktop())
+        self.users.get(user.0).is_some_and(Head::desktop)
     }
 
     /// What the user's visible desktop logins are, all together.
@@ -205,7 +203,7 @@ impl Sessions {
     ) -> Option<usize> {
         let slab = self.records.slab();
         let end = slab.len().min(cursor.saturating_add(max));
-        for session in slab.get(cursor..end).unwrap_or(&[]) {
+        for session in slab.from(cursor).take(end.saturating_sub(cursor)) {
             self.records.work.step();
             if session.logins.visible() > 0 {
                 let user = UserId(session.user);
@@ -224,11 +222,8 @@ impl Sessions {
         step: Step,
         since: u32,
     ) -> Option<Became> {
-        let entry = self.users.entry(client.user.0);
-        let first = match &entry {
-            Entry::Occupied(entry) => entry.get().first(),
-            Entry::Vacant(_) => NIL,
-        };
+        let known = self.users.get(client.user.0);
+        let first = known.map_or(NIL, Head::first);
         let before = self.records.summary(first);
         let kind = (slot, client.client_type);
         let state = |records: &Records, first| {
@@ -244,10 +239,9 @@ impl Sessions {
         if self.lingers && takes_away && after.status == Status::Offline {
             first = self.records.linger_no_more(first, slot);
         }
-        if first != NIL {
-            entry.insert(Head::new(first, after.legacy_online));
-        } else if let Entry::Occupied(entry) = entry {
-            entry.remove();
+        let head = Head::new(first, after.legacy_online);
+        if known != Some(head) {
+            self.users.set(client.user.0, head);
         }
         self.roll.changed(client.user, before, after);
         Some(Became {
@@ -279,12 +273,8 @@ impl Sessions {
             let after = self.records.summary(first);
             let is_shown = |session: &Session| self.records.is_shown(session);
             let state_after = self.records.state_at(first, kind, is_shown);
-            if first == NIL {
-                self.users.remove(&user.0);
-            } else {
-                self.users
-                    .insert(user.0, Head::new(first, after.legacy_online));
-            }
+            self.users
+                .set(user.0, Head::new(first, after.legacy_online));
             self.roll.changed(user, before, after);
             let became = Became {
                 before,
@@ -303,6 +293,7 @@ impl Sessions {
         hide: Option<u32>,
         show: Option<u32>,
     ) -> Vec<(UserId, Became)> {
+        let show = show.filter(|slot| !self.records.link(*slot).shown);
         let mut changed = Vec::new();
         for from in [hide, show].into_iter().flatten() {
             for (at, session) in self.records.of_link(from) {
@@ -315,7 +306,7 @@ impl Sessions {
                     let is_seen = self.records.swapped(hide, show);
                     let after = self.records.summary_if(first, is_seen);
                     let head = Head::new(first, after.legacy_online);
-                    self.users.insert(user.0, head);
+                    self.users.set(user.0, head);
                     self.roll.changed(user, before, after);
                     let became = Became {
                         before,
@@ -339,7 +330,7 @@ impl Sessions {
 
     fn first(&self, user: UserId) -> u32 {
         self.records.work.step();
-        self.users.get(&user.0).map_or(NIL, |head| head.first())
+        self.users.get(user.0).map_or(NIL, Head::first)
     }
 }
 

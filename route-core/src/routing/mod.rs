@@ -149,30 +149,29 @@ impl Routing<'_> {
                 }
             }
         }
-        if at_once {
-            self.tell_untold();
+        while at_once && self.untold.is_some() {
+            self.tell_next();
         }
     }
 
-    /// Tells of each user once, as things are now. Nobody's entry causes that, but the node.
-    pub(crate) fn tell_untold(&mut self) {
-        let Some(untold) = self.untold.take() else {
+    /// Tells of the next user, as things are now. Nobody's entry causes that, but the node.
+    pub(crate) fn tell_next(&mut self) {
+        let Some((user, subject)) = self.untold.as_mut().and_then(Untold::take_next) else {
+            *self.untold = None;
             return;
         };
-        for (user, subject) in untold.into_subjects() {
-            let sessions = &self.presence.sessions;
-            let known = sessions
-                .is_known(user)
-                .then(|| sessions.legacy_online(user));
-            let status = sessions.desktop_status(user);
-            let standing = self.standing_for(&subject.to);
-            let mut cause = Cause::entry(LinkId::NODE, self.router.next_position());
-            let before = self.out.also_caused_by(&subject.receipts);
-            for notice in notices::of_state(user, known, status, subject.of_desktop) {
-                self.tell(&mut cause, notice, standing.as_deref());
-            }
-            self.out.no_more(before);
+        let sessions = &self.presence.sessions;
+        let known = sessions
+            .is_known(user)
+            .then(|| sessions.legacy_online(user));
+        let status = sessions.desktop_status(user);
+        let standing = self.standing_for(&subject.to);
+        let mut cause = Cause::entry(LinkId::NODE, self.router.next_position());
+        let before = self.out.also_caused_by(&subject.receipts);
+        for notice in notices::of_state(user, known, status, subject.of_desktop) {
+            self.tell(&mut cause, notice, standing.as_deref());
         }
+        self.out.no_more(before);
     }
 
     /// Slots of those that stand for closed links, if only they are to be told.

@@ -66,8 +66,8 @@ impl Untold {
         subject
     }
 
-    /// Everybody, by user.
-    pub(super) fn into_subjects(self) -> impl Iterator<Item = (UserId, Subject)> {
-        self.users.into_iter()
+    /// Takes the next one, by user.
+    pub(super) fn take_next(&mut self) -> Option<(UserId, Subject)> {
+        self.users.pop_first()
     }
 }

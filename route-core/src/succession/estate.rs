@@ -1,5 +1,6 @@
 //! What links leave to their successor.
 
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::delivery::{Item, ReturnedRun, Taken};
@@ -19,8 +20,13 @@ pub(super) struct Estate {
     pub(super) until: Duration,
     /// The holder was active before it inherited, and what is older than this position comes late.
     pub(super) late_before: u64,
-    /// In the order in which they came, without their receipts.
-    runs: Vec<(ReturnedRun, Vec<Kept>)>,
+    /// In the order in which they came, without their receipts. In that of their positions, once it is
+    /// complete.
+    runs: VecDeque<(ReturnedRun, Vec<Kept>)>,
+    /// Everything has come back: the holder is being given what is here.
+    pub(super) is_complete: bool,
+    /// What came too late for its turn, and has been given to the holder.
+    late: HashSet<(LinkId, u64, u32)>,
     /// What they take.
     pub(super) bytes: usize,
     /// Links that may still give something back.
@@ -39,7 +45,9 @@ impl Estate {
             is_seat: false,
             until: Duration::ZERO,
             late_before: 0,
-            runs: Vec::new(),
+            runs: VecDeque::new(),
+            is_complete: false,
+            late: HashSet::new(),
             bytes: 0,
             awaited: Vec::new(),
             taken: Vec::new(),
@@ -61,14 +69,14 @@ impl Estate {
         let rests = self.bytes <= limit / 2;
         let receipts = std::mem::take(&mut run.receipts);
         let receipts = receipts.iter().map(|it| it.keep(rests)).collect();
-        self.runs.push((run, receipts));
+        self.runs.push_back((run, receipts));
         0
     }
 
     /// Adds the items to the last run, if they follow it and have the same causes, or gives them
     /// back.
     fn extend_last(&mut self, run: ReturnedRun) -> Option<ReturnedRun> {
-        let Some((last, kept)) = self.runs.last_mut() else {
+        let Some((last, kept)) = self.runs.back_mut() else {
             return Some(run);
         };
         let follows = last.origin == run.origin
@@ -115,14 +123,26 @@ impl Estate {
             .sum()
     }
 
-    /// The deliveries, in order of position.
-    pub(super) fn into_runs(mut self) -> impl Iterator<Item = ReturnedRun> {
+    /// Everything has come back.
+    pub(super) fn completes(&mut self) {
+        self.is_complete = true;
         // What came back is mostly older than what was held before that.
-        self.runs.sort_by_key(|(run, _)| run.position);
-        self.runs.into_iter().map(|(mut run, receipts)| {
-            run.receipts = copies(&receipts);
-            run
-        })
+        let runs = self.runs.make_contiguous();
+        runs.sort_by_key(|(run, _)| run.position);
+    }
+
+    /// Takes the next deliveries, in order of position.
+    pub(super) fn take_next(&mut self) -> Option<ReturnedRun> {
+        let (mut run, receipts) = self.runs.pop_front()?;
+        run.receipts = copies(&receipts);
+        self.bytes = self.bytes.saturating_sub(cost(&run));
+        Some(run)
+    }
+
+    /// What a predecessor could not be sent may come back from an earlier node's time, and be routed by
+    /// this one. Of what is late, gateways do not know what they have taken over.
+    pub(super) fn is_news(&mut self, origin: LinkId, item: &Item) -> bool {
+        self.late.insert((origin, item.sequence, item.index))
     }
 }
 

@@ -9,7 +9,7 @@ mod departed;
 mod estate;
 mod heirs;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::delivery::{Course, ReturnedRun, Taken};
@@ -30,6 +30,10 @@ use heirs::Heirs;
 /// link waits no longer.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
+/// Deliveries that a successor gets at once; the rest is left to [`Successions::pass_on`], so that much
+/// does not hold up everybody else.
+const PASSED_AT_ONCE: usize = 1024;
+
 /// All seats and settling links, and who inherited from whom.
 #[derive(Debug)]
 pub(crate) struct Successions {
@@ -38,6 +42,8 @@ pub(crate) struct Successions {
     estates: BTreeMap<u32, Estate>,
     /// Those of them that are seats: whose, and their slots.
     seats: BTreeMap<LinkId, u32>,
+    /// Slots of links that are being given what waited for them.
+    complete: VecDeque<u32>,
     heirs: Heirs,
     departed: Departed,
     /// Deliveries dropped because a seat was full, or ended without a successor.
@@ -65,6 +71,7 @@ impl Successions {
             seat_bytes,
             estates: BTreeMap::new(),
             seats: BTreeMap::new(),
+            complete: VecDeque::new(),
             heirs: Heirs::default(),
             departed: Departed::default(),
             seat_dropped: 0,
@@ -193,6 +200,7 @@ impl Successions {
         out.take_over(heir.id, std::mem::take(&mut estate.taken));
         estate.holder = heir.id;
         estate.is_seat = false;
+        estate.is_complete = false;
         estate.until = now + SETTLED_AFTER;
         estate.late_before = if heir.has_served { heir.from } else { 0 };
         let complete = estate.awaited.is_empty();
@@ -202,35 +210,53 @@ impl Successions {
         }
     }
 
-    /// The heir gets what waited for its predecessors' returns.
+    /// The heir gets what waited for its predecessors' returns, some now and the rest by
+    /// [`Successions::pass_on`]. Until all of that is passed on, what is newer waits behind it.
     pub(crate) fn settle(&mut self, slot: u32, out: &mut Outputs) {
-        let Some(estate) = self.take(slot) else {
+        let Some(estate) = self.estates.get_mut(&slot) else {
             return;
         };
-        let (to, late_before) = (estate.holder, estate.late_before);
-        let before = out.also_caused_by(&estate.causes());
-        // What a predecessor could not be sent may come back from an earlier node's time, and be
-        // routed by this one. Of what is late, gateways do not know what they have taken over.
-        let mut late = HashSet::new();
-        for run in estate.into_runs() {
-            if run.position >= late_before {
-                out.pass_on(to, run, Course::Moved);
+        // Its deadline is over, too.
+        estate.until = Duration::MAX;
+        if !estate.is_complete {
+            estate.completes();
+            self.complete.push_back(slot);
+        }
+        self.pass_on(PASSED_AT_ONCE, out);
+    }
+
+    /// Something waits to be passed on.
+    pub(crate) fn any_complete(&self) -> bool {
+        !self.complete.is_empty()
+    }
+
+    /// Passes on up to so many deliveries of those that are complete. True while there are more.
+    pub(crate) fn pass_on(&mut self, most: usize, out: &mut Outputs) -> bool {
+        let mut left = most;
+        while let Some(slot) = self.complete.front().copied() {
+            let estate = self.estates.get_mut(&slot).filter(|it| it.is_complete);
+            let Some(estate) = estate else {
+                // Its holder has been succeeded, or has ended.
+                self.complete.pop_front();
                 continue;
+            };
+            if left == 0 {
+                return true;
             }
-            let (origin, positions) = (run.origin, run.position..);
-            for (position, item) in positions.zip(run.items) {
-                if late.insert((origin, item.sequence, item.index)) {
-                    let one = ReturnedRun {
-                        origin,
-                        position,
-                        items: vec![item],
-                        receipts: run.receipts.clone(),
-                    };
-                    out.pass_on(to, one, Course::Late);
+            let before = out.also_caused_by(&estate.causes());
+            match estate.take_next() {
+                Some(run) => {
+                    left = left.saturating_sub(run.items.len());
+                    pass_on(estate, run, out);
+                }
+                None => {
+                    self.estates.remove(&slot);
+                    self.complete.pop_front();
                 }
             }
+            out.no_more(before);
         }
-        out.no_more(before);
+        false
     }
 
     /// Holds a run if it waits here, or gives it back.
@@ -283,7 +309,12 @@ impl Successions {
                 .min(run.items.len() as u64);
             run.items.truncate(known as usize);
             if let Some(slot) = standing(heir, &presence.links) {
-                if let Some(run) = self.hold(slot, run, presence, out) {
+                let waits = self.estates.get(&slot).is_some_and(|it| !it.is_complete);
+                let run = match waits {
+                    true => self.hold(slot, run, presence, out),
+                    false => Some(run),
+                };
+                if let Some(run) = run {
                     // Too late for its turn.
                     out.pass_on(heir, run, Course::Late);
                 }
@@ -325,7 +356,7 @@ impl Successions {
             return;
         }
         out.take_over(estate.holder, taken);
-        if estate.awaited.is_empty() {
+        if estate.awaited.is_empty() && !estate.is_complete {
             self.settle(slot, out);
         }
     }
@@ -360,6 +391,26 @@ impl Successions {
             self.seats.remove(&estate.holder);
         }
         Some(estate)
+    }
+}
+
+fn pass_on(estate: &mut Estate, run: ReturnedRun, out: &mut Outputs) {
+    let to = estate.holder;
+    if run.position >= estate.late_before {
+        out.pass_on(to, run, Course::Moved);
+        return;
+    }
+    let (origin, positions) = (run.origin, run.position..);
+    for (position, item) in positions.zip(run.items) {
+        if estate.is_news(origin, &item) {
+            let one = ReturnedRun {
+                origin,
+                position,
+                items: vec![item],
+                receipts: run.receipts.clone(),
+            };
+            out.pass_on(to, one, Course::Late);
+        }
     }
 }
 

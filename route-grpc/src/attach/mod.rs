@@ -6,6 +6,7 @@
 //! [`open`] too, without a network between.
 
 mod admission;
+mod batch;
 pub(crate) mod former;
 mod hangup;
 mod responses;

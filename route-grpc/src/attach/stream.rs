@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use route_core::LinkId;
-use route_proto::attach::v1::{AttachRequest, Uplink, UplinkEntry, attach_request};
+use route_proto::attach::v1::{AttachRequest, Uplink, attach_request};
 use route_runtime::http2;
 use tokio::sync::oneshot;
 use tokio_stream::{Stream, StreamExt};
@@ -12,9 +11,9 @@ use tonic::{Code, Status};
 use tracing::{debug, info, warn};
 
 use super::admission::{Admitted, admit};
+use super::batch::{Batch, Hold};
 use super::{AttachResponses, Hangup, Requests};
-use crate::clock::micros;
-use crate::gateways::clock_offset::signed;
+use crate::gateways::entry;
 use crate::gateways::hello::Hello;
 use crate::gateways::ingest::Effects;
 use crate::gateways::queue::Retention;
@@ -129,82 +128,11 @@ impl GatewayStream {
                     return Ok(End::Broken);
                 }
             };
-            let entries = uplink.entries.len();
-            if self.take_uplink(hello, uplink)? == Hold::Full {
+            if take_uplink(&self.node, hello, uplink).await? == Hold::Full {
                 self.node.sync.reach().await;
-            }
-            if entries >= LARGE_BATCH {
-                tokio::task::yield_now().await;
             }
         }
         Ok(End::Finished)
-    }
-
-    /// Applies one batch under one lock, or keeps it while the node does not know all links.
-    fn take_uplink(&self, hello: &Hello, uplink: Uplink) -> Result<Hold, Refusal> {
-        let node = &self.node;
-        let (incarnation, attempt) = (hello.incarnation, hello.attempt);
-        let mut attached_with = None;
-        let (effects, result) = node.transact(|transaction, now| {
-            if node.draining().is_cancelled() {
-                // What is not applied here is for the next node.
-                return (Effects::default(), Err(Refusal::DRAINING));
-            }
-            let Some(gateway) = transaction.gateways.of_stream(incarnation, attempt) else {
-                // A newer stream has taken over; this one is about to hear so.
-                return (Effects::default(), Ok(Hold::Room));
-            };
-            if let Err(refusal) = gateway.check(&uplink) {
-                return (Effects::default(), Err(refusal));
-            }
-            for pause in uplink.pauses {
-                let origin = pause.origin.unwrap_or_default();
-                let link = LinkId::new(origin.gateway, origin.number);
-                let gateways = &mut transaction.gateways;
-                gateways.ask_pause(incarnation, link, pause.on);
-            }
-            let taken = uplink.taken;
-            let Some(gateway) = transaction.gateways.took(incarnation, attempt, taken) else {
-                return (Effects::default(), Ok(Hold::Room));
-            };
-            if uplink.clock_micros != 0 {
-                gateway.clock.read(now, uplink.clock_micros);
-            }
-            let (is_catching_up, caught_up) = (!gateway.reach().has_caught_up(), uplink.caught_up);
-            let (mut entries, mut hold) = (uplink.entries, Hold::Room);
-            if let Some(cold_start) = &mut transaction.cold_start {
-                let read_at = |entry: &UplinkEntry| match entry.read_at_micros {
-                    0 => micros(now),
-                    // Not after it has arrived, whatever is known of the gateway's clock.
-                    read_at => gateway.clock.node_micros(signed(read_at)).min(micros(now)),
-                };
-                entries = cold_start.hold(incarnation, entries, read_at);
-                if caught_up {
-                    node.chores_changed();
-                } else if cold_start.is_full(incarnation) {
-                    hold = Hold::Full;
-                }
-            }
-            let (effects, result) = if is_catching_up {
-                transaction.apply_again(now, incarnation, entries, caught_up)
-            } else if entries.is_empty() {
-                (Effects::default(), Ok(()))
-            } else {
-                transaction.apply(now, incarnation, entries, None)
-            };
-            if caught_up && result.is_ok() {
-                let gateways = &transaction.gateways;
-                attached_with = gateways
-                    .open_links(incarnation)
-                    .zip(gateways.line(now, hello.host));
-            }
-            (effects, result.map(|()| hold))
-        });
-        node.count(&effects);
-        if let Some((links, left_out)) = attached_with {
-            log_attached(hello, links, left_out);
-        }
-        result
     }
 
     /// The stream is over, for a reason of the node's or none.
@@ -261,6 +189,68 @@ impl GatewayStream {
     }
 }
 
+/// Applies one batch, or keeps it while the node does not know all links: under one lock, or under several with
+/// others in between, if it is much.
+async fn take_uplink(node: &Node, hello: &Hello, mut uplink: Uplink) -> Result<Hold, Refusal> {
+    let (dialect, pdu_limit) = (&hello.spoken.dialect, node.settings.pdu_limit);
+    let entries = std::mem::take(&mut uplink.entries);
+    let is_large = entries.len() >= LARGE_BATCH;
+    // What comes before an entry that cannot be is applied.
+    let (entries, refused) = entry::checked(entries, hello.incarnation, dialect, pdu_limit);
+    uplink.caught_up &= refused.is_none();
+    let mut batch = Batch::new(uplink, entries);
+    let hold = loop {
+        match take_some(node, hello, &mut batch)? {
+            Some(hold) => break hold,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    if is_large {
+        tokio::task::yield_now().await;
+    }
+    refused.map_or(Ok(hold), Err)
+}
+
+/// As much of a batch as is enough for one lock. None if there is more.
+fn take_some(node: &Node, hello: &Hello, batch: &mut Batch) -> Result<Option<Hold>, Refusal> {
+    let mut attached_with = None;
+    let (effects, result) = node.transact(|transaction, now| {
+        if node.draining().is_cancelled() {
+            // What is not applied here is for the next node.
+            return (Effects::default(), Err(Refusal::DRAINING));
+        }
+        let (incarnation, attempt) = (hello.incarnation, hello.attempt);
+        match batch.take_head(transaction, now, incarnation, attempt) {
+            Ok(true) => {}
+            // A newer stream has taken over; this one is about to hear so.
+            Ok(false) => return (Effects::default(), Ok(Some(Hold::Room))),
+            Err(refusal) => return (Effects::default(), Err(refusal)),
+        }
+        let hold = batch.hold_some(transaction, now, incarnation);
+        let (effects, more) = batch.apply_some(transaction, now, incarnation);
+        match more {
+            Err(refusal) => return (effects, Err(refusal)),
+            Ok(true) => return (effects, Ok(None)),
+            Ok(false) => {}
+        }
+        if !std::mem::take(&mut batch.caught_up) {
+            return (effects, Ok(Some(hold)));
+        }
+        node.chores_changed();
+        let more = transaction.caught_up(now, incarnation);
+        let gateways = &transaction.gateways;
+        attached_with = gateways
+            .open_links(incarnation)
+            .zip(gateways.line(now, hello.host));
+        (effects, Ok((!more).then_some(Hold::Room)))
+    });
+    node.count(&effects);
+    if let Some((links, left_out)) = attached_with {
+        log_attached(hello, links, left_out);
+    }
+    result
+}
+
 fn log_attached(hello: &Hello, links: usize, left_out: u64) {
     info!(
         gateway = hello.id,
@@ -281,11 +271,4 @@ enum End {
     Finished,
     /// For another reason.
     Broken,
-}
-
-/// Whether more can be kept of a gateway while the node does not know all links.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Hold {
-    Room,
-    Full,
 }

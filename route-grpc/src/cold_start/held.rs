@@ -2,8 +2,13 @@
 //!
 //! In the order in which gateways read it, by the node's clock; entries of one link stay in theirs. So a user who moves
 //! between two MsgServers is where the last report says.
+//!
+//! Entries are kept as they stood on the wire: so they take no more than at their gateway.
+
+use std::collections::{BTreeSet, VecDeque};
 
 use hashbrown::HashMap;
+use prost::Message;
 use route_core::LinkId;
 use route_core::memory::allocated;
 use route_proto::attach::cost;
@@ -14,8 +19,8 @@ use route_proto::attach::v1::uplink_entry::Entry;
 /// connection when another one has ended: that has to come first.
 const CLOCKS_ERR_BY: i64 = 100_000;
 
-/// Entries that are handed on together.
-const TOGETHER: usize = 1024;
+/// When an entry is applied: by the time, then by the order in which it came.
+type Turn = (i64, u64);
 
 /// By gateway.
 #[derive(Debug, Default)]
@@ -23,20 +28,35 @@ pub(super) struct Held {
     gateways: HashMap<u64, OfGateway>,
 }
 
+/// What waits of one gateway.
 #[derive(Debug, Default)]
-struct OfGateway {
-    entries: Vec<HeldEntry>,
+pub(crate) struct OfGateway {
+    links: HashMap<u64, OfLink>,
+    /// The first turn of each link, and the link.
+    next: BTreeSet<(Turn, u64)>,
+    /// How many have come.
+    came: u64,
+    /// How many are left.
+    left: usize,
     /// By what is compared with the gateway's window.
     bytes: usize,
     /// What the entries take here.
     memory: usize,
+    /// Links that claim.
+    claims: BTreeSet<u64>,
+}
+
+#[derive(Debug, Default)]
+struct OfLink {
+    entries: VecDeque<HeldEntry>,
+    /// Of the last one.
+    turn: i64,
 }
 
 #[derive(Debug)]
 struct HeldEntry {
-    /// When the gateway read it, by the node's clock, microseconds.
-    read_at: i64,
-    entry: UplinkEntry,
+    turn: Turn,
+    encoded: Box<[u8]>,
 }
 
 impl Held {
@@ -49,20 +69,14 @@ impl Held {
     ) {
         let held = self.gateways.entry(gateway).or_default();
         for entry in entries {
-            // What closed links give back is outside the windows that the bound is made for; their queues limit it.
-            held.bytes += match &entry.entry {
-                Some(Entry::Returned(_)) | None => 0,
-                Some(content) => cost(content),
-            };
-            held.memory += memory(&entry);
             let read_at = read_at(&entry);
-            held.entries.push(HeldEntry { read_at, entry });
+            held.add(&entry, read_at);
         }
     }
 
     /// A stream has ended: what it brought comes again with the next one.
-    pub(super) fn forget(&mut self, gateway: u64) {
-        self.gateways.remove(&gateway);
+    pub(super) fn forget(&mut self, gateway: u64) -> Option<OfGateway> {
+        self.gateways.remove(&gateway)
     }
 
     /// What is held of this gateway within its window.
@@ -77,88 +91,98 @@ impl Held {
 
     /// How many entries there are.
     pub(super) fn len(&self) -> usize {
-        self.gateways.values().map(|held| held.entries.len()).sum()
+        self.gateways.values().map(|held| held.left).sum()
     }
 
     /// Links that claim.
     pub(super) fn claims(&self) -> Vec<LinkId> {
-        let mut claims = Vec::new();
-        for (&gateway, held) in &self.gateways {
-            for HeldEntry { entry, .. } in &held.entries {
-                if matches!(&entry.entry, Some(Entry::Role(role)) if role.claimed) {
-                    let number = entry.link;
-                    claims.push(LinkId::new(gateway, number));
-                }
-            }
-        }
+        let gateways = self.gateways.iter();
+        let claims = gateways.flat_map(|(gateway, held)| {
+            let links = held.claims.iter();
+            links.map(|link| LinkId::new(*gateway, *link))
+        });
+        let mut claims: Vec<_> = claims.collect();
         claims.sort_unstable();
         claims
     }
 
-    /// Everything, in order: entries of one gateway that follow each other, and which gateway that
-    /// is. Only their turns are sorted, and only some entries are handed on at a time: there may be
-    /// as much as fits.
-    pub(super) fn in_order(self) -> impl Iterator<Item = (u64, Vec<UplinkEntry>)> {
-        let mut turns = Vec::with_capacity(self.len());
-        let mut gateways: HashMap<u64, Vec<UplinkEntry>> = HashMap::new();
-        for (gateway, held) in self.gateways {
-            let mut last: HashMap<u64, i64> = HashMap::new();
-            let read = held.entries.iter().enumerate();
-            for (place, HeldEntry { read_at, entry }) in read {
-                let is_claim = matches!(&entry.entry, Some(Entry::Role(_)));
-                let later = if is_claim { CLOCKS_ERR_BY } else { 0 };
-                let turn = read_at.saturating_add(later);
-                // A clock may have gone back.
-                let last = last.entry(entry.link).or_insert(turn);
-                *last = turn.max(*last);
-                turns.push((*last, gateway, place));
-            }
-            // In place.
-            let entries = held.entries.into_iter().map(|held| held.entry);
-            gateways.insert(gateway, entries.collect());
-        }
+    /// Takes the next entries, so many of one gateway at most; also whose they are.
+    pub(super) fn take_next(&mut self, most: usize) -> Option<(u64, VecDeque<UplinkEntry>)> {
+        let mut turns: Vec<_> = self.gateways.iter().filter_map(first_turn).collect();
         turns.sort_unstable();
-        let mut turns = turns.into_iter().peekable();
-        std::iter::from_fn(move || {
-            let (_, gateway, first) = turns.next()?;
-            let of_gateway = gateways.get_mut(&gateway)?;
-            let mut entries = vec![std::mem::take(&mut of_gateway[first])];
-            while entries.len() < TOGETHER
-                && let Some((_, _, place)) = turns.next_if(|(_, of, _)| *of == gateway)
-            {
-                entries.push(std::mem::take(&mut of_gateway[place]));
-            }
-            Some((gateway, entries))
-        })
+        let (_, gateway) = *turns.first()?;
+        let others = turns.get(1).copied();
+        let held = self.gateways.get_mut(&gateway)?;
+        let mut entries = VecDeque::new();
+        while entries.len() < most
+            && let Some(turn) = first_turn((&gateway, held))
+            && others.is_none_or(|other| turn < other)
+        {
+            entries.extend(held.take_next());
+        }
+        Some((gateway, entries))
     }
 }
 
-/// What an entry takes here. Its payload is a part of what its message brought.
-fn memory(entry: &UplinkEntry) -> usize {
-    const ID: usize = size_of::<u32>();
-    let content = match &entry.entry {
-        Some(Entry::Envelope(envelope)) => {
-            allocated(envelope.user_ids.capacity() * ID)
-                + allocated(envelope.traceparent.capacity())
-                + allocated(envelope.pdu.len())
+/// When the next one of this gateway is applied.
+fn first_turn((gateway, held): (&u64, &OfGateway)) -> Option<(i64, u64)> {
+    let ((time, _), _) = held.next.first()?;
+    Some((*time, *gateway))
+}
+
+impl OfGateway {
+    fn add(&mut self, entry: &UplinkEntry, read_at: i64) {
+        // What closed links give back is outside the windows that the bound is made for; their queues limit it.
+        self.bytes += match &entry.entry {
+            Some(Entry::Returned(_)) | None => 0,
+            Some(content) => cost(content),
+        };
+        let is_claim = matches!(&entry.entry, Some(Entry::Role(role)) if role.claimed);
+        if is_claim {
+            self.claims.insert(entry.link);
         }
-        Some(Entry::List(list)) => 3 * allocated(list.user_ids.capacity() * ID),
-        Some(Entry::Query(query)) => {
-            allocated(query.user_ids.capacity() * ID) + allocated(query.traceparent.capacity())
+        let later = match &entry.entry {
+            Some(Entry::Role(_)) => CLOCKS_ERR_BY,
+            Some(_) | None => 0,
+        };
+        let of_link = self.links.entry(entry.link).or_default();
+        let mut time = read_at.saturating_add(later);
+        if !of_link.entries.is_empty() {
+            // A clock may have gone back.
+            time = time.max(of_link.turn);
         }
-        Some(Entry::Opened(opened)) => {
-            allocated(opened.peer.capacity()) + allocated(opened.msg_server.capacity())
+        of_link.turn = time;
+        let turn = (time, self.came);
+        if of_link.entries.is_empty() {
+            self.next.insert((turn, entry.link));
         }
-        Some(returned @ Entry::Returned(_)) => cost(returned),
-        Some(
-            Entry::Closed(_)
-            | Entry::Table(_)
-            | Entry::Update(_)
-            | Entry::Role(_)
-            | Entry::Silence(_)
-            | Entry::Unreadable(_),
-        )
-        | None => 0,
-    };
-    size_of::<HeldEntry>() + content
+        let encoded = entry.encode_to_vec().into_boxed_slice();
+        self.memory += memory(&encoded);
+        of_link.entries.push_back(HeldEntry { turn, encoded });
+        self.came += 1;
+        self.left += 1;
+    }
+
+    fn take_next(&mut self) -> Option<UplinkEntry> {
+        let (_, link) = self.next.pop_first()?;
+        let of_link = self.links.get_mut(&link)?;
+        let HeldEntry { encoded, .. } = of_link.entries.pop_front()?;
+        match of_link.entries.front() {
+            Some(next) => {
+                self.next.insert((next.turn, link));
+            }
+            None => {
+                self.links.remove(&link);
+            }
+        }
+        self.left -= 1;
+        self.memory -= memory(&encoded);
+        let entry = UplinkEntry::decode(&*encoded);
+        Some(entry.expect("the node has encoded this itself"))
+    }
+}
+
+/// What an entry takes here: its bytes, and twice its place, for rows grow by doubling.
+fn memory(encoded: &[u8]) -> usize {
+    allocated(encoded.len()) + 2 * size_of::<HeldEntry>()
 }

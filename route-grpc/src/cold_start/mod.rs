@@ -11,6 +11,7 @@
 
 mod held;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use hashbrown::HashSet;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 
 use crate::gateways::MAX_GATEWAYS;
 use crate::gateways::entry;
+use crate::gateways::queries::OpenQueries;
 use crate::gateways::reach::Reach;
 use crate::refusal::Refusal;
 use held::Held;
@@ -28,6 +30,9 @@ use held::Held;
 /// How much later the first gateway may come than the others after it: one whose node's host has vanished notices that after
 /// 14 s, and then takes up to 4 s to find another one.
 const UNNOTICED: Duration = Duration::from_secs(10);
+
+/// Entries of one gateway that are handed on together.
+const TOGETHER: usize = 256;
 
 /// How long a new node waits.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +55,11 @@ pub(crate) struct ColdStart {
     /// Ids of gateways that have come, or that those know.
     expected: HashSet<String>,
     held: Held,
+    is_ending: bool,
+    /// What is being applied.
+    ready: Option<(u64, VecDeque<UplinkEntry>)>,
+    /// Queries that are answered last.
+    pub(crate) queries: OpenQueries,
 }
 
 impl ColdStart {
@@ -62,6 +72,9 @@ impl ColdStart {
             has_roster: false,
             expected: HashSet::new(),
             held: Held::default(),
+            is_ending: false,
+            ready: None,
+            queries: OpenQueries::default(),
         }
     }
 
@@ -82,9 +95,11 @@ impl ColdStart {
         }
     }
 
-    /// A stream has ended: what it brought comes again with the next one.
-    pub(crate) fn forget(&mut self, gateway: u64) {
-        self.held.forget(gateway);
+    /// A stream has ended: what it brought comes again with the next one. Returns what is not needed
+    /// any more, which may be much.
+    pub(crate) fn forget(&mut self, gateway: u64) -> impl Send + 'static {
+        let ready = self.ready.take_if(|(ready, _)| *ready == gateway);
+        (ready, self.held.forget(gateway))
     }
 
     /// Keeps entries for later; returns those of tables, which are applied at once. `read_at` says when the gateway read
@@ -92,12 +107,13 @@ impl ColdStart {
     pub(crate) fn hold(
         &mut self,
         gateway: u64,
-        entries: Vec<UplinkEntry>,
+        entries: impl IntoIterator<Item = UplinkEntry>,
         read_at: impl Fn(&UplinkEntry) -> i64,
-    ) -> Vec<UplinkEntry> {
-        let (tables, others) = entries.into_iter().partition(entry::is_replay);
+    ) -> VecDeque<UplinkEntry> {
+        let entries = entries.into_iter();
+        let (tables, others): (Vec<_>, Vec<_>) = entries.partition(entry::is_replay);
         self.held.add(gateway, others, read_at);
-        tables
+        tables.into()
     }
 
     /// No more is to be read of this gateway.
@@ -132,7 +148,7 @@ impl ColdStart {
 
     /// What waiting entries take, bytes.
     pub(crate) fn memory(&self) -> usize {
-        self.held.memory()
+        self.held.memory() + self.queries.bytes()
     }
 
     /// How many entries wait.
@@ -145,9 +161,24 @@ impl ColdStart {
         self.held.claims()
     }
 
-    /// What waits, in the order in which it is to be applied: entries, and whose they are.
-    pub(crate) fn into_held(self) -> impl Iterator<Item = (u64, Vec<UplinkEntry>)> {
-        self.held.in_order()
+    /// It is over: from now on what waits is applied. True the first time.
+    pub(crate) fn ends(&mut self) -> bool {
+        !std::mem::replace(&mut self.is_ending, true)
+    }
+
+    /// It is over, and what has waited is being applied.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is_ending
+    }
+
+    /// What is to be applied next: entries, and whose they are.
+    pub(crate) fn take_next(&mut self) -> Option<(u64, VecDeque<UplinkEntry>)> {
+        self.ready.take().or_else(|| self.held.take_next(TOGETHER))
+    }
+
+    /// These are to be applied next.
+    pub(crate) fn give_back(&mut self, gateway: u64, entries: VecDeque<UplinkEntry>) {
+        self.ready = Some((gateway, entries));
     }
 }
 

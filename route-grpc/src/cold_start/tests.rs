@@ -87,7 +87,7 @@ fn a_stream_that_breaks_has_to_come_again_with_everything() {
     start.hold(7, vec![query(1, 2)], |_| 0);
     assert!(start.is_over(NOW, here(&["a"])));
 
-    start.forget(7);
+    drop(start.forget(7));
 
     assert!(!start.is_over(NOW, |_| Some(Reach::CatchingUp)));
     assert_eq!(start.entries(), 0);
@@ -118,7 +118,7 @@ fn tables_are_applied_at_once_and_the_rest_is_held_in_order() {
     });
     start.hold(8, vec![entry(1, 1, returned)], |_| 0);
     assert!(!start.is_full(8), "it is not within a window");
-    let (gateway, entries) = start.into_held().next().expect("some are held");
+    let (gateway, entries) = start.take_next().expect("some are held");
     let sequences: Vec<_> = entries.iter().map(|e| e.sequence).collect();
     assert_eq!((gateway, sequences), (7, vec![2, 3]));
 }
@@ -137,7 +137,7 @@ fn what_several_gateways_have_read_is_applied_in_that_order() {
     });
     start.hold(8, vec![query(1, 9)], |_| 55);
 
-    let order = start.into_held().map(|(gateway, entries)| {
+    let order = std::iter::from_fn(|| start.take_next()).map(|(gateway, entries)| {
         let numbers = entries.iter().map(|e| (e.link, e.sequence));
         (gateway, numbers.collect::<Vec<_>>())
     });
@@ -165,7 +165,7 @@ fn a_claim_comes_after_the_end_of_the_connection_before_although_clocks_err() {
     );
     start.hold(9, vec![query(1, 5)], |_| 200_000);
 
-    let order = start.into_held();
+    let order = std::iter::from_fn(|| start.take_next());
     let order: Vec<_> = order.map(|(gateway, _)| gateway).collect();
 
     assert_eq!(order, [8, 7, 9]);

@@ -1,9 +1,111 @@
-//! What an entry from a gateway is.
+//! What an entry from a gateway is, and whether it can be.
 
-use route_proto::attach::v1::UplinkEntry;
+use std::collections::VecDeque;
+
+use route_core::{Audience, LinkId};
+use route_dialect::Dialect;
 use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{AudienceScope, Envelope, Returned, SessionUpdate, UplinkEntry};
+use route_proto::pdu::Header;
 
+use super::check;
+use super::rows::Rows;
 use super::sequences::Kind;
+use super::wire::{check_run, read_client_type, read_peer, read_status, read_taken};
+use crate::refusal::Refusal;
+
+/// Marks of one closed link: of each link that may have written to it.
+const MAX_MARKS: usize = 65_536;
+
+/// Checks entries of a gateway that speaks this dialect. Returns those before the first one that
+/// cannot be, and why that cannot.
+pub(crate) fn checked(
+    entries: Vec<UplinkEntry>,
+    gateway: u64,
+    dialect: &Dialect,
+    pdu_limit: usize,
+) -> (VecDeque<UplinkEntry>, Option<Refusal>) {
+    let mut entries = VecDeque::from(entries);
+    let check = |entry: &UplinkEntry| check_entry(entry, gateway, dialect, pdu_limit).err();
+    let mut refusals = entries.iter().map(check).enumerate();
+    let refused = refusals.find_map(|(place, refusal)| Some((place, refusal?)));
+    let Some((place, refusal)) = refused else {
+        return (entries, None);
+    };
+    entries.truncate(place);
+    (entries, Some(refusal))
+}
+
+fn check_entry(
+    entry: &UplinkEntry,
+    gateway: u64,
+    dialect: &Dialect,
+    pdu_limit: usize,
+) -> Result<(), Refusal> {
+    let link = LinkId::new(gateway, entry.link);
+    match &entry.entry {
+        Some(Entry::Opened(opened)) => read_peer(link, opened).map(|_| ()),
+        Some(Entry::Table(part)) => part.check(link, dialect),
+        Some(Entry::List(list)) => list.check(link, dialect),
+        Some(Entry::Update(update)) => check_update(link, *update, dialect),
+        Some(Entry::Query(query)) => {
+            check::traceparent("entries.query.traceparent", &query.traceparent)
+        }
+        Some(Entry::Envelope(envelope)) => read_envelope(link, envelope, pdu_limit).map(|_| ()),
+        Some(Entry::Returned(returned)) => check_returned(link, returned, pdu_limit),
+        Some(Entry::Closed(_) | Entry::Role(_) | Entry::Silence(_) | Entry::Unreadable(_)) => {
+            Ok(())
+        }
+        None => {
+            let (number, sequence) = (entry.link, entry.sequence);
+            let problem = format!("entry {sequence} of link {number} is of an unknown kind");
+            Err(Refusal::field("entries.entry", problem))
+        }
+    }
+}
+
+fn check_update(link: LinkId, update: SessionUpdate, dialect: &Dialect) -> Result<(), Refusal> {
+    const TYPE: &str = "entries.update.client_type";
+    read_client_type(TYPE, link, dialect, update.client_type)?;
+    read_status("entries.update.status", link, update.status).map(|_| ())
+}
+
+fn check_returned(link: LinkId, returned: &Returned, pdu_limit: usize) -> Result<(), Refusal> {
+    let mut runs = returned.runs.iter();
+    runs.try_for_each(|run| check_run(link, run, pdu_limit))?;
+    check::length("entries.returned.taken", returned.taken.len(), MAX_MARKS)?;
+    let mut taken = returned.taken.iter();
+    taken.try_for_each(|mark| read_taken(mark).map(|_| ()))
+}
+
+/// What an envelope is, and whom it concerns.
+pub(super) fn read_envelope(
+    link: LinkId,
+    envelope: &Envelope,
+    pdu_limit: usize,
+) -> Result<(Header, Audience<'_>), Refusal> {
+    check::traceparent("entries.envelope.traceparent", &envelope.traceparent)?;
+    let header = check::pdu("entries.envelope.pdu", &envelope.pdu, pdu_limit)?;
+    // Each is named in the PDU.
+    let (users, most) = (envelope.user_ids.len(), envelope.pdu.len());
+    check::length("entries.envelope.user_ids", users, most)?;
+    if u32::from(header.command) != envelope.command {
+        let problem = format!("link {link}: the PDU's header has another one");
+        return Err(Refusal::field("entries.envelope.command", problem));
+    }
+    let audience = match envelope.scope() {
+        AudienceScope::Users => Audience::Users(&envelope.user_ids),
+        AudienceScope::Reporters => Audience::Reporters,
+        AudienceScope::Others => Audience::Others,
+        AudienceScope::UnparsedAll => Audience::UnparsedAll,
+        AudienceScope::Sessions => Audience::Sessions,
+        AudienceScope::Unspecified => {
+            let problem = format!("link {link}: an unknown one");
+            return Err(Refusal::field("entries.envelope.scope", problem));
+        }
+    };
+    Ok((header, audience))
+}
 
 /// As far as its number is concerned.
 pub(crate) fn kind(entry: &Entry) -> Kind {

@@ -14,10 +14,11 @@ use super::reach::{Event, Pulse, Reach};
 use super::{GatewayLimits, check};
 use crate::dialects::Spoken;
 use crate::gateways::clock_offset::ClockOffset;
-use crate::gateways::ingest::OpenQueries;
+use crate::gateways::queries::OpenQueries;
 use crate::gateways::queue::{Queue, Retention};
 use crate::gateways::replays::Replays;
 use crate::gateways::sequences::{Progress, Sequences};
+use crate::gateways::unfinished::Unfinished;
 use crate::refusal::Refusal;
 
 /// One that takes nothing for so long, although something waits, is cut off. It is longer than a process or its host
@@ -46,6 +47,10 @@ pub(crate) struct Gateway {
     pub(super) seen_before: HashMap<u64, u64>,
     /// Its queries that wait until it has caught up.
     pub(crate) waiting_queries: OpenQueries,
+    /// An entry that is being applied.
+    pub(super) unfinished: Option<Unfinished>,
+    /// Queries that are being answered.
+    pub(crate) answering: OpenQueries,
     /// How many entries of its queue it has taken.
     pub(super) taken: u64,
     /// Number of the last Downlink that it has taken. One that only sends gets no entries.
@@ -89,6 +94,8 @@ impl Gateway {
             retention,
             seen_before,
             waiting_queries: OpenQueries::default(),
+            unfinished: None,
+            answering: OpenQueries::default(),
             taken: 0,
             last_taken: 0,
             pdu_limit: limits.pdu_limit,
@@ -111,6 +118,16 @@ impl Gateway {
         self.sequences.resume();
         let confirmed = self.sequences.confirmed();
         self.confirm(&confirmed);
+    }
+
+    /// Something that it has sent is not finished.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        self.unfinished.is_some() || !self.answering.is_empty()
+    }
+
+    /// Which life of it this is.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.hello.incarnation
     }
 
     /// Its stable name.

@@ -12,13 +12,17 @@ pub(crate) mod entry;
 mod gateway;
 pub(crate) mod hello;
 pub(crate) mod ingest;
+mod judging;
 mod limits;
 mod past;
 mod pauses;
+pub(crate) mod queries;
 pub(crate) mod queue;
 pub(crate) mod reach;
 mod replays;
+mod rows;
 pub(crate) mod sequences;
+mod unfinished;
 pub(crate) mod wire;
 
 use std::net::IpAddr;
@@ -31,13 +35,13 @@ use route_runtime::quota::Quota;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::gateways::queue::{Part, Queue, Retention};
+use crate::gateways::queue::{Counts, Part, Queue, Retention};
 use crate::gateways::sequences::Progress;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
 pub(crate) use census::Census;
 pub(crate) use gateway::{Gateway, Overdue};
-use hello::{Admission, Hello, Objection};
+use hello::Hello;
 pub(crate) use limits::{GatewayLimits, MAX_GATEWAYS};
 use past::Past;
 use pauses::Pauses;
@@ -76,48 +80,6 @@ impl Gateways {
             lines: Quota::new(LINES),
             touched: Vec::new(),
         }
-    }
-
-    /// Decides about a hello. Changes nothing. While a life of its id has a stream, another one is
-    /// refused; `waited`: it has waited for that to end, so silence is enough. Who is gone outranks
-    /// nobody, and no clock decides.
-    pub(crate) fn judge(&self, hello: &Hello, waited: bool) -> Result<Admission, Objection> {
-        if let Some(taken) = self.by_incarnation.get(&hello.incarnation) {
-            if taken.hello.id != hello.id {
-                return Err(Objection::IncarnationInUse);
-            }
-            if taken.hello.secret != hello.secret {
-                let holder = taken.hello.whence.clone();
-                return Err(Objection::IdInUse { holder });
-            }
-            if hello.taken > taken.queue.handed_out() {
-                return Err(Objection::TookTooMuch);
-            }
-            let is_newer = hello.attempt > taken.hello.attempt;
-            return is_newer
-                .then_some(Admission::Resumed)
-                .ok_or(Objection::Superseded);
-        }
-        let Some(present) = self.get_by_id(&hello.id) else {
-            if self.past.has_newer(hello) {
-                return Err(Objection::Superseded);
-            }
-            let full = self.by_incarnation.len() >= MAX_GATEWAYS;
-            return if full {
-                Err(Objection::TooMany)
-            } else {
-                Ok(Admission::Fresh)
-            };
-        };
-        let is_silent = present.reach() == Reach::Silent;
-        if present.reach().is_attached() && !(waited && is_silent) {
-            let holder = present.hello.whence.clone();
-            return Err(Objection::IdInUse { holder });
-        }
-        if self.past.has_newer(hello) {
-            return Err(Objection::Superseded);
-        }
-        Ok(Admission::Replaces(present.hello.incarnation))
     }
 
     /// Adds a gateway that was judged [`Admission::Fresh`].
@@ -227,8 +189,7 @@ impl Gateways {
     }
 
     /// What the queue of a removed gateway has dropped and given up.
-    pub(crate) fn count_dropped(&mut self, queue: &Queue) {
-        let counts = queue.counts();
+    pub(crate) fn count_dropped(&mut self, counts: Counts) {
         self.dropped_before += counts.dropped;
         self.given_up += counts.given_up;
     }
@@ -242,6 +203,12 @@ impl Gateways {
     /// What may wait for one gateway, bytes.
     pub(crate) fn queue_bytes(&self) -> usize {
         self.limits.queue_bytes
+    }
+
+    /// Gateways of which something has begun that is not finished.
+    pub(crate) fn unfinished(&self) -> Option<u64> {
+        let mut gateways = self.by_incarnation.iter();
+        gateways.find_map(|(incarnation, gateway)| gateway.is_unfinished().then_some(*incarnation))
     }
 
     /// How many links a gateway has.
@@ -419,7 +386,8 @@ impl Gateways {
             }
             census.silent += u64::from(gateway.reach() == Reach::Silent);
             let counts = gateway.queue.counts();
-            census.queued_bytes += (counts.bytes + gateway.waiting_queries.bytes()) as u64;
+            let queries = gateway.waiting_queries.bytes() + gateway.answering.bytes();
+            census.queued_bytes += (counts.bytes + queries) as u64;
             census.resent += counts.resent;
             census.dropped += counts.dropped;
         }

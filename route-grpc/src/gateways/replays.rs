@@ -1,16 +1,18 @@
 //! Links that the node has lost and a gateway is restoring: what has come of each, until its table
 //! is complete.
 //!
-//! Pure. A link appears in the core as a whole or not at all, so a stream that breaks in between
-//! leaves nothing behind.
+//! Pure. A link appears in the core when its table is whole, so a stream that breaks before leaves
+//! nothing behind.
 //!
 //! Bounded by what the gateway sends: a table is as long as that link's sessions, and parts of it
 //! are in memory once.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use hashbrown::HashMap;
-use route_core::{Peer, Restored, TableEntry};
+use route_core::{Peer, Restored};
+use route_proto::attach::v1::SessionTable;
 
 /// What has come of one link.
 #[derive(Debug)]
@@ -22,7 +24,7 @@ pub(crate) struct Replay {
     /// What it was.
     pub(crate) restored: Restored,
     /// The parts of its table so far.
-    pub(crate) entries: Vec<TableEntry>,
+    pub(crate) parts: VecDeque<SessionTable>,
 }
 
 /// Links of one gateway that are being restored.
@@ -38,14 +40,15 @@ impl Replays {
             peer: peer.address,
             msg_server: peer.msg_server.map(str::to_owned),
             restored,
-            entries: Vec::new(),
+            parts: VecDeque::new(),
         };
         self.links.insert(link, replay);
     }
 
     /// A part of its table came. Returns everything when it is the last one.
-    pub(crate) fn add(&mut self, link: u64, part: Vec<TableEntry>, last: bool) -> Option<Replay> {
-        self.links.get_mut(&link)?.entries.extend(part);
+    pub(crate) fn add(&mut self, link: u64, part: SessionTable) -> Option<Replay> {
+        let last = part.last;
+        self.links.get_mut(&link)?.parts.push_back(part);
         if last { self.links.remove(&link) } else { None }
     }
 }

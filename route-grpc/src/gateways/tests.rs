@@ -4,6 +4,7 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 
 use super::hello::Secret;
+use super::hello::{Admission, Objection};
 use super::sequences::Kind;
 use super::*;
 use crate::dialects::Dialects;

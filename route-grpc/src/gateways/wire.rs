@@ -15,6 +15,8 @@ use super::check;
 use super::clock_offset::ClockOffset;
 use crate::refusal::Refusal;
 
+const DELIVERY: &str = "entries.returned.runs.deliveries";
+
 /// A link's name.
 pub(super) fn link(link: LinkId) -> WireLinkId {
     WireLinkId {
@@ -81,20 +83,43 @@ pub(crate) fn read_run(
     })
 }
 
+/// Refuses a run that [`read_run`] would refuse.
+pub(super) fn check_run(link: LinkId, run: &DeliveryRun, pdu_limit: usize) -> Result<(), Refusal> {
+    read_link("entries.returned.runs.origin", run.origin)?;
+    check::number("entries.returned.runs.position", run.position)?;
+    let mut deliveries = run.deliveries.iter();
+    deliveries.try_for_each(|delivery| check_delivery(link, delivery, pdu_limit))
+}
+
+fn check_delivery(link: LinkId, delivery: &Delivery, pdu_limit: usize) -> Result<(), Refusal> {
+    check::number(
+        "entries.returned.runs.deliveries.sequence",
+        delivery.sequence,
+    )?;
+    match &delivery.payload {
+        Some(delivery::Payload::Pdu(pdu)) => {
+            check::pdu("entries.returned.runs.deliveries.pdu", pdu, pdu_limit).map(|_| ())
+        }
+        Some(delivery::Payload::DesktopLogin(_)) => Ok(()),
+        Some(delivery::Payload::Status(notice)) => {
+            read_status(DELIVERY, link, notice.status).map(|_| ())
+        }
+        None => {
+            let problem = format!("link {link}: one without payload");
+            Err(Refusal::field(DELIVERY, problem))
+        }
+    }
+}
+
 fn read_delivery(
     link: LinkId,
     delivery: Delivery,
     clock: ClockOffset,
     pdu_limit: usize,
 ) -> Result<Item, Refusal> {
-    const DELIVERY: &str = "entries.returned.runs.deliveries";
-    check::number(
-        "entries.returned.runs.deliveries.sequence",
-        delivery.sequence,
-    )?;
+    check_delivery(link, &delivery, pdu_limit)?;
     let payload = match delivery.payload {
         Some(delivery::Payload::Pdu(pdu)) => {
-            check::pdu("entries.returned.runs.deliveries.pdu", &pdu, pdu_limit)?;
             let read_at = match delivery.read_at_micros {
                 0 => None,
                 read_at => Some(clock.node_micros(read_at)),
@@ -110,10 +135,7 @@ fn read_delivery(
             user: UserId(notice.user_id),
             status: read_status(DELIVERY, link, notice.status)?,
         },
-        None => {
-            let problem = format!("link {link}: one without payload");
-            return Err(Refusal::field(DELIVERY, problem));
-        }
+        None => return Err(Refusal::field(DELIVERY, "one without payload")),
     };
     Ok(Item {
         sequence: delivery.sequence,

@@ -9,9 +9,6 @@ use super::{Node, Transaction};
 use crate::gateways::Overdue;
 use crate::refusal::Refusal;
 
-/// Sessions of closed links that are freed under one lock: some hundred microseconds.
-const REAPED_AT_ONCE: usize = 2048;
-
 /// How often the node looks after itself when nothing is due.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -31,7 +28,10 @@ pub(super) async fn run(node: Arc<Node>) {
                 transaction.give_up_returns(gateway);
             }
         });
-        while lose_next(&node) {}
+        finish(&node).await;
+        while lose_next(&node) {
+            finish(&node).await;
+        }
         let due = node.transact(|transaction, now| {
             let reach = |id: &str| transaction.gateways.reach(id);
             let cold_start = transaction.cold_start.as_ref();
@@ -44,9 +44,6 @@ pub(super) async fn run(node: Arc<Node>) {
             let next = deadlines.into_iter().flatten().min();
             next.map_or(now + TICK, |next| next.min(now + TICK))
         });
-        while node.transact(|transaction, _| transaction.core.reap(REAPED_AT_ONCE)) {
-            tokio::task::yield_now().await;
-        }
         node.refusals.tick(node.clock.now());
         node.turns.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
@@ -59,6 +56,14 @@ pub(super) async fn run(node: Arc<Node>) {
     // All at once, so that nothing is routed to gateways that stay for those that have gone.
     let draining = Refusal::DRAINING.into();
     node.transact(|transaction, _| transaction.gateways.end_all(&draining));
+}
+
+/// Finishes what is done piece by piece: long entries whose stream is gone, what lost gateways were not handed, the
+/// sessions of closed links, what waited for all links to be known. Others come in between.
+async fn finish(node: &Node) {
+    while node.transact(|transaction, now| transaction.proceed(now)) {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Ends the stream of a gateway that takes nothing. Others do not wait for it from then on, and its links end if it does

@@ -9,30 +9,31 @@ use route_core::Output;
 use super::Node;
 use super::all_known::end_cold_start;
 use super::transaction::{Applied, Transaction};
-use crate::cold_start::ColdStart;
 use crate::gateways::queue::Queue;
 use crate::trace::Hop;
 
 /// What is left to do when the lock is free again.
-#[derive(Debug)]
 pub(super) struct Committed {
     pub(super) touched: Vec<Arc<Queue>>,
     pub(super) head: Option<u64>,
     /// End with the rest.
     _hops: Vec<Hop>,
+    /// Goes with it.
+    _garbage: Vec<Box<dyn Send>>,
 }
 
 /// Queues and logs what a transaction has caused, and confirms what has come to its end.
 pub(super) fn commit(node: &Node, mut transaction: Transaction<'_>, now: Duration) -> Committed {
-    if transaction.cold_start.is_some() {
+    if let Some(cold_start) = &transaction.cold_start
+        && !cold_start.is_ending()
+    {
         // Tables that are restored part by part are nobody's coming or going: subscribers get a gap
         // instead.
         drop(transaction.core.outputs().drain_events());
     }
-    let gateways = &*transaction.gateways;
-    let is_over = |start: &mut ColdStart| start.is_over(now, |id| gateways.reach(id));
-    if let Some(cold_start) = transaction.cold_start.take_if(is_over) {
-        end_cold_start(node, &mut transaction, now, cold_start);
+    end_cold_start(node, &mut transaction, now);
+    if transaction.core.view().is_passing_on() {
+        node.chores_changed();
     }
     let head = carry_out(node, &mut transaction, now);
     confirm(node, &mut transaction);
@@ -40,6 +41,7 @@ pub(super) fn commit(node: &Node, mut transaction: Transaction<'_>, now: Duratio
         touched: transaction.gateways.take_touched(),
         head,
         _hops: transaction.traced.take(),
+        _garbage: transaction.garbage,
     }
 }
 

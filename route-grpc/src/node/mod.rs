@@ -17,6 +17,7 @@ mod observed;
 pub(crate) mod position;
 mod refusals;
 mod routing;
+mod take_back;
 mod transaction;
 mod transitions;
 

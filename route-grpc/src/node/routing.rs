@@ -1,10 +1,12 @@
 //! What stands behind the node's lock.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use route_core::Core;
 
-use super::transaction::Transaction;
+use super::take_back::TakeBack;
+use super::transaction::{HOLD_STEPS, Transaction};
 use crate::cold_start::{ColdStart, Waits};
 use crate::gateways::confirmations::Confirmations;
 use crate::gateways::{GatewayLimits, Gateways};
@@ -22,6 +24,8 @@ pub(super) struct Routing {
     pub(super) confirmations: Confirmations,
     /// What waits until all links are known; None: they are.
     pub(super) cold_start: Option<ColdStart>,
+    /// What lost gateways were not handed.
+    pub(super) take_backs: VecDeque<TakeBack>,
 }
 
 impl Routing {
@@ -43,12 +47,17 @@ impl Routing {
             }),
             confirmations: Confirmations::new(settings.patient_bytes),
             cold_start: (!settings.cold_start_wait.is_zero()).then(cold_start),
+            take_backs: VecDeque::new(),
         }
     }
 
     /// Begins a change.
     pub(super) fn begin(&mut self, now: Duration) -> Transaction<'_> {
+        let until = self.core.view().work() + HOLD_STEPS;
         Transaction {
+            until,
+            take_backs: &mut self.take_backs,
+            garbage: Vec::new(),
             core: self.core.transaction(now),
             gateways: &mut self.gateways,
             confirmations: &mut self.confirmations,

@@ -1,25 +1,34 @@
 //! What happens to what stands behind the node's lock.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_core::{LinkId, Receipt};
+use route_core::{Effect, Receipt};
 use route_proto::attach::v1::UplinkEntry;
-use tracing::{debug, warn};
+use tracing::warn;
 
+use super::take_back::{self, TakeBack};
 use crate::cold_start::ColdStart;
 use crate::gateways::Gateways;
-use crate::gateways::clock_offset::ClockOffset;
 use crate::gateways::confirmations::{Batch, Confirmations};
-use crate::gateways::ingest::{self, Effects, OpenQueries};
-use crate::gateways::queue::HeldRun;
+use crate::gateways::ingest::{self, Effects};
+use crate::gateways::queries::OpenQueries;
 use crate::gateways::reach::Parting;
-use crate::gateways::wire::read_run;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
 
+/// Steps that are enough under one lock: 4 096 sessions, which take four each, or 256 KiB. Less than a
+/// millisecond.
+pub(super) const HOLD_STEPS: u64 = 16_384;
+
+/// Steps that a delivery takes that has waited, about.
+const STEPS_OF_DELIVERY: usize = 4;
+
+/// Steps that the end of a session takes, about.
+const STEPS_OF_END: usize = 8;
+
 /// A change of what stands behind the node's lock, and what it has caused so far.
-#[derive(Debug)]
 pub(crate) struct Transaction<'a> {
     /// Keeps what is to be delivered, answered, closed and logged.
     pub(crate) core: route_core::Transaction<'a>,
@@ -32,6 +41,12 @@ pub(crate) struct Transaction<'a> {
     pub(super) applied: Vec<Applied>,
     /// What is traced.
     pub(crate) traced: Traced,
+    /// What lost gateways were not handed.
+    pub(super) take_backs: &'a mut VecDeque<TakeBack>,
+    /// Enough is done when the core has done so much.
+    pub(super) until: u64,
+    /// Goes when the lock is free.
+    pub(super) garbage: Vec<Box<dyn Send>>,
 }
 
 /// One applied batch of a gateway.
@@ -44,17 +59,18 @@ pub(super) struct Applied {
 }
 
 impl Transaction<'_> {
-    /// Applies a batch of one gateway; the end of the transaction sees to its confirmation. Queries are answered, or
-    /// kept in `later`.
+    /// Applies entries of one gateway, until enough has been done; the end of the transaction sees to their confirmation.
+    /// Queries are answered, or kept in `later`. True while something is left.
     pub(crate) fn apply(
         &mut self,
         now: Duration,
         incarnation: u64,
-        entries: Vec<UplinkEntry>,
+        entries: &mut VecDeque<UplinkEntry>,
         later: Option<&mut OpenQueries>,
-    ) -> (Effects, Result<(), Refusal>) {
+    ) -> (Effects, Result<bool, Refusal>) {
         let Some(gateway) = self.gateways.get_mut(incarnation) else {
-            return (Effects::default(), Ok(()));
+            entries.clear();
+            return (Effects::default(), Ok(false));
         };
         let core = &mut self.core;
         let joined = self.confirmations.to_be_joined(incarnation);
@@ -63,9 +79,19 @@ impl Transaction<'_> {
             core.under(Some(Receipt::clone(&receipt)));
             receipt
         });
-        let (core, traced) = (&mut self.core, &mut self.traced);
-        let (mut effects, result) =
-            ingest::apply(core, now, incarnation, gateway, entries, later, traced);
+        let mut batch = ingest::Batch {
+            core: &mut self.core,
+            now,
+            gateway,
+            later,
+            traced: &mut self.traced,
+            receipt,
+            until: self.until,
+            effects: Effects::default(),
+            effect: Effect::Notify,
+        };
+        let result = ingest::apply(&mut batch, incarnation, entries);
+        let mut effects = batch.effects;
         self.applied.push(Applied {
             gateway: incarnation,
             batch: Batch {
@@ -84,9 +110,8 @@ impl Transaction<'_> {
         &mut self,
         now: Duration,
         incarnation: u64,
-        entries: Vec<UplinkEntry>,
-        caught_up: bool,
-    ) -> (Effects, Result<(), Refusal>) {
+        entries: &mut VecDeque<UplinkEntry>,
+    ) -> (Effects, Result<bool, Refusal>) {
         let mut queries = match self.gateways.get_mut(incarnation) {
             Some(gateway) => std::mem::take(&mut gateway.waiting_queries),
             None => OpenQueries::default(),
@@ -94,23 +119,54 @@ impl Transaction<'_> {
         let mut applied = self.apply(now, incarnation, entries, Some(&mut queries));
         if queries.bytes() > self.gateways.queue_bytes() {
             let too_many = || Refusal::protocol("more queries than may wait for one gateway");
-            applied.1 = applied.1.and_then(|()| Err(too_many()));
+            applied.1 = applied.1.and_then(|_| Err(too_many()));
         }
-        if caught_up {
-            self.gateways.caught_up(now, incarnation);
-            self.learn_reach(incarnation);
-            self.answer(&queries);
-        } else if let Some(gateway) = self.gateways.get_mut(incarnation) {
+        if let Some(gateway) = self.gateways.get_mut(incarnation) {
             gateway.waiting_queries = queries;
         }
         applied
     }
 
-    /// Answers queries as things are now.
-    pub(super) fn answer(&mut self, queries: &OpenQueries) {
-        for query in queries.iter() {
-            ingest::answer(&mut self.core, query, &mut self.traced);
+    /// A gateway has sent everything again: its queries are answered, until enough has been done. True while there are more.
+    pub(crate) fn caught_up(&mut self, now: Duration, incarnation: u64) -> bool {
+        self.gateways.caught_up(now, incarnation);
+        self.learn_reach(incarnation);
+        let Some(gateway) = self.gateways.get_mut(incarnation) else {
+            return false;
+        };
+        let waiting = std::mem::take(&mut gateway.waiting_queries);
+        gateway.answering.append(waiting);
+        let (core, traced) = (&mut self.core, &mut self.traced);
+        gateway.answering.answer(core, traced, self.until)
+    }
+
+    /// Enough has been done under one lock.
+    pub(super) fn is_spent(&self) -> bool {
+        self.core.view().work() >= self.until
+    }
+
+    /// Goes on with what is done piece by piece, until enough has been done. True while there is more.
+    pub(super) fn proceed(&mut self, now: Duration) -> bool {
+        while let Some(gateway) = self.gateways.unfinished() {
+            let (_, result) = self.apply(now, gateway, &mut VecDeque::new(), None);
+            debug_assert!(result.is_ok(), "it was checked when it began");
+            if self.is_spent() {
+                return true;
+            }
         }
+        if self.take_back_some(now) {
+            return true;
+        }
+        let left = self.until.saturating_sub(self.core.view().work());
+        if self.core.pass_on(left as usize / STEPS_OF_DELIVERY) {
+            return true;
+        }
+        let left = self.until.saturating_sub(self.core.view().work());
+        self.core.reap(left as usize / STEPS_OF_END) || self.cold_start_is_ending()
+    }
+
+    fn cold_start_is_ending(&self) -> bool {
+        self.cold_start.as_ref().is_some_and(ColdStart::is_ending)
     }
 
     /// How a gateway can be reached may have changed: the core learns it.
@@ -136,7 +192,7 @@ impl Transaction<'_> {
         if detached {
             self.learn_reach(incarnation);
             if let Some(cold_start) = &mut self.cold_start {
-                cold_start.forget(incarnation);
+                self.garbage.push(Box::new(cold_start.forget(incarnation)));
             } else if parting == Parting::Finished {
                 self.gateways.announce_roster(None);
             }
@@ -159,31 +215,11 @@ impl Transaction<'_> {
         let Some(gateway) = self.gateways.remove(incarnation) else {
             return;
         };
-        let id = gateway.id();
-        let links = gateway.sequences.open_links().count();
-        let held = gateway.queue.give_up();
-        // What it was not handed goes to other connections of its MsgServers; what it was, it may have written.
-        let not_handed: usize = held.iter().map(|held| held.run.deliveries.len()).sum();
-        let given_up = gateway.queue.counts().given_up;
-        if links == 0 {
-            debug!(
-                gateway = id,
-                given_up, not_handed, "gateway forgotten, it had no links"
-            );
-        } else if let Some(left_out) = self.gateways.line(now, gateway.host()) {
-            warn!(
-                gateway = id,
-                links, given_up, not_handed, left_out, "gateway lost, its links end"
-            );
-        }
         self.confirmations.forget(incarnation);
         self.core.lose_gateway(incarnation);
-        self.take_back(incarnation, gateway.clock, held);
-        for number in gateway.sequences.unfinished_links() {
-            let link = LinkId::new(incarnation, number);
-            self.core.all_returned(link, Vec::new());
-        }
-        self.gateways.count_dropped(&gateway.queue);
+        // What it was not handed goes to other connections of its MsgServers; what it was, it may have written.
+        self.take_backs.push_back(TakeBack::of_lost(gateway));
+        self.take_back_some(now);
         if self.cold_start.is_none() {
             self.gateways.announce_roster(None);
         }
@@ -209,25 +245,27 @@ impl Transaction<'_> {
         let numbers: Vec<u64> = awaited.iter().map(|link| link.number).collect();
         let held = gateway.queue.give_up_for(&numbers);
         let clock = gateway.clock;
-        self.take_back(incarnation, clock, held);
+        for held in held {
+            take_back::one(&mut self.core, incarnation, clock, held);
+        }
         for link in awaited {
             self.core.all_returned(link, Vec::new());
         }
     }
 
-    /// What was not handed out to a gateway, whose clock this is, goes to the successors of its links.
-    fn take_back(&mut self, incarnation: u64, clock: ClockOffset, held: Vec<HeldRun>) {
-        for HeldRun { mut run, receipts } in held {
-            let targets = std::mem::take(&mut run.targets);
-            let Ok(mut run) = read_run(LinkId::NODE, run, clock, usize::MAX) else {
-                debug_assert!(false, "the node has made this run itself");
-                continue;
-            };
-            run.receipts = receipts;
-            for number in targets {
-                let link = LinkId::new(incarnation, number);
-                self.core.returned(link, run.clone());
+    /// What was not handed out to gateways that are lost goes to the successors of their links, until enough has been done.
+    /// True while there is more.
+    fn take_back_some(&mut self, now: Duration) -> bool {
+        while let Some(take_back) = self.take_backs.front_mut() {
+            if take_back.proceed(&mut self.core, self.until) {
+                return true;
+            }
+            if let Some(over) = self.take_backs.pop_front() {
+                let counts = over.ends(now, self.gateways);
+                self.gateways.count_dropped(counts);
+                self.garbage.push(Box::new(over));
             }
         }
+        false
     }
 }

@@ -16,3 +16,4 @@ mod reads;
 mod server;
 mod site;
 mod watches;
+mod work;

@@ -8,6 +8,7 @@ use route_proto::attach::v1::{DeliveryRun, DownlinkEntry};
 
 use super::Retention;
 use super::caused::Caused;
+use super::given_up::{Counts, GivenUp, HeldRun};
 use super::queued::Queued;
 use super::run::{Part, RUN_BYTES};
 
@@ -50,26 +51,6 @@ pub(super) struct Backlog {
     /// What entries take, whether they wait or not.
     entry_bytes: usize,
     counts: Counts,
-}
-
-/// What a queue holds, and what became of the rest since the start.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Bytes of memory that what waits takes, or was not taken.
-    pub bytes: usize,
-    /// Entries that were handed out more than once.
-    pub resent: u64,
-    /// Deliveries that found no room.
-    pub dropped: u64,
-    /// Deliveries that were handed to the gateway, which was lost before it had taken them.
-    pub given_up: u64,
-}
-
-/// A run that was never handed out, and who has caused it.
-#[derive(Debug)]
-pub(crate) struct HeldRun {
-    pub(crate) run: DeliveryRun,
-    pub(crate) receipts: Vec<Receipt>,
 }
 
 impl Backlog {
@@ -240,28 +221,24 @@ impl Backlog {
         self.taken_number = self.number;
     }
 
-    /// Takes the runs that were never handed out, for the gateway will not come back. What was
-    /// handed out and not taken may have been written by it: that is given up, and counted.
-    pub(super) fn give_up(&mut self) -> Vec<HeldRun> {
-        let sent = self.sent.drain(..).flat_map(Queued::into_entries);
-        self.counts.given_up += sent.map(|sent| deliveries(&sent)).sum::<u64>();
-        let mut runs = Vec::new();
-        let first = self.first_offset();
-        let waiting = std::mem::take(&mut self.waiting);
-        let waiting = waiting.into_iter().flat_map(Queued::into_entries);
-        for (offset, entry) in (first..).zip(waiting) {
-            if let Entry::Run(run) = entry {
-                let receipts = self.caused.receipts_at(offset);
-                runs.push(HeldRun { run, receipts });
-            }
-        }
+    /// Takes everything, for the gateway will not come back.
+    pub(super) fn give_up(&mut self) -> GivenUp {
+        let given_up = GivenUp {
+            offset: self.first_offset(),
+            sent: std::mem::take(&mut self.sent),
+            waiting: std::mem::take(&mut self.waiting),
+            caused: std::mem::take(&mut self.caused),
+            counts: Counts {
+                bytes: 0,
+                ..self.counts
+            },
+        };
         self.entry_bytes = 0;
         self.waiting_entries = 0;
         self.loose = (0, 0);
         self.handed_out.clear();
-        self.caused = Caused::default();
         self.taken = self.end;
-        runs
+        given_up
     }
 
     /// Takes what waits for these links and was never handed out.
@@ -361,12 +338,4 @@ fn take_for(run: &mut DeliveryRun, links: &HashSet<u64>) -> Option<DeliveryRun> 
         deliveries,
         ..DeliveryRun::default()
     })
-}
-
-/// To how many links, and how many things to each.
-fn deliveries(entry: &Entry) -> u64 {
-    match entry {
-        Entry::Run(run) => (run.targets.len() * run.deliveries.len()) as u64,
-        Entry::Answer(_) | Entry::Close(_) | Entry::Ended(_) | Entry::TakenOver(_) => 0,
-    }
 }

@@ -15,6 +15,7 @@
 
 mod backlog;
 mod caused;
+mod given_up;
 mod news;
 mod queued;
 mod run;
@@ -32,8 +33,8 @@ use tonic::Status;
 use super::sequences::Progress;
 use super::wire;
 use backlog::Backlog;
-pub use backlog::Counts;
-pub(crate) use backlog::HeldRun;
+pub use given_up::Counts;
+pub(crate) use given_up::{GivenUp, HeldRun};
 use news::News;
 pub(crate) use run::Part;
 
@@ -149,7 +150,7 @@ impl Queue {
 
     /// Takes everything that was never handed out to the gateway, for it will not come back. What
     /// was handed out and not taken may have been written by it: that is given up, and counted.
-    pub(crate) fn give_up(&self) -> Vec<HeldRun> {
+    pub(crate) fn give_up(&self) -> GivenUp {
         self.contents.lock().backlog.give_up()
     }
 
