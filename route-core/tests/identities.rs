@@ -1032,3 +1032,24 @@ fn a_msg_server_to_which_the_users_of_another_one_go_does_not_take_its_place() {
     assert_eq!(node.a_beat_passes(), [0; 0]);
     assert_eq!(node.targets(sender, 1), [1, 3]);
 }
+
+/// Both connections are there, and neither has listed yet; or only the one that does not claim has.
+#[test]
+fn of_a_name_one_link_stands_before_all_have_listed() {
+    for lists_first in [false, true] {
+        let mut node = Node::with(FanOut::Broadcast);
+        let sender = with_sender(&mut node);
+        let named = (HERE, Some("m1"));
+        let (entries, last) = (&[][..], true);
+        node.opens(1, named);
+        node.opens(2, named);
+        assert_eq!(node.targets(sender, 1), [1]);
+        if lists_first {
+            node.does(1, Change::List { entries, last });
+        }
+        node.claims(2);
+        assert_eq!(node.targets(sender, 1).len(), 1);
+        node.does(2, Change::List { entries, last });
+        assert_eq!(node.targets(sender, 1), [2]);
+    }
+}

@@ -112,12 +112,15 @@ impl<'a> Standing<'a> {
         let links = self.links();
         let mut kin = links.kin(slot);
         kin.find(|other| {
-            let elder = &links[*other];
-            let may_stand = elder.is_active() && elder.claim == Claim::None && elder.is_listed();
-            let enough = self.held_by(slot).min(self.held_by(*other)) >= FEW;
+            let (elder, link) = (&links[*other], &links[slot]);
             let likeness = self.likeness(slot, *other);
-            let link = &links[slot];
             let is_older = elder.seniority() > link.seniority();
+            let enough = self.held_by(slot).min(self.held_by(*other)) >= FEW;
+            // Of a name one stands, even before anybody has listed.
+            if likeness.named && !link.is_listed() && !elder.is_listed() {
+                return elder.is_active() && (is_older || elder.is_claimed());
+            }
+            let may_stand = elder.is_active() && elder.claim == Claim::None && elder.is_listed();
             // One that is a shadow so far stays one.
             let is_elder = is_older || !link.is_listed() || !link.is_active();
             let is_one = likeness.named || (enough && likeness.is_great());
@@ -275,10 +278,15 @@ impl<'a> Standing<'a> {
         self.best(slot, self.leaders(slot).filter(is_vacant))
     }
 
-    /// Another link of its name leads, or has left a seat.
+    /// Another link of its name stands with its list, or has left a seat.
     pub(crate) fn is_led(&self, slot: u32) -> bool {
         let links = self.links();
-        self.leaders(slot).any(|leader| links.are_one(slot, leader))
+        let stands = |other: &u32| {
+            let link = &links[*other];
+            link.is_seat() || (link.is_active() && link.is_listed())
+        };
+        let mut others = links.kin(slot).filter(stands);
+        others.any(|other| links.are_one(slot, other))
     }
 
     /// The claimed link that this claimed one will succeed when it closes.

@@ -17,6 +17,7 @@ const STAY: Duration = Duration::from_secs(1);
 const FIGHT: Duration = Duration::from_secs(25);
 /// One that comes back sooner, again and again, may be two of one name.
 const RESTED: Duration = Duration::from_secs(35);
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
 /// So long a node waits for a gateway.
 const GRACE: usize = 10_000;
 
@@ -142,14 +143,16 @@ impl World {
         let is_there = !self.gateways[gateway].is_ending && self.now >= self.back_at[gateway];
         if may && is_there && self.now >= it.retry_at[gateway] {
             self.connect(server, gateway);
-            // Nothing dies again before the node has heard of it: seconds against milliseconds.
-            self.hears(gateway);
+            if self.servers[server].name.is_none() {
+                // Nobody knows whose it is before it has listed: milliseconds.
+                self.hears(gateway);
+            }
         }
     }
 
     pub(crate) fn connect(&mut self, server: usize, gateway: usize) {
         let now = self.now;
-        let number = self.gateways[gateway].accept(server);
+        let number = self.gateways[gateway].accept(now, server);
         let link = self.gateways[gateway].link(number);
         self.owners.insert(link, server);
         let it = &mut self.servers[server];
@@ -379,7 +382,13 @@ impl World {
     /// is cut; who was there before may hold more of its users than it does.)
     fn may_lose(&self, server: usize, gateway: usize) -> bool {
         let it = &self.servers[server];
-        it.links[gateway].is_none() || it.name.is_some() || !self.has_dead(it)
+        let Some(number) = it.links[gateway] else {
+            return true;
+        };
+        // Nothing dies before the node has heard of it: seconds against milliseconds.
+        let line = self.gateways[gateway].lines.get(&number);
+        let is_new = line.is_some_and(|line| self.now < line.opened + SETTLED_AFTER);
+        !is_new && (it.name.is_some() || !self.has_dead(it))
     }
 
     /// A gateway that has ended in order begins a new life.

@@ -86,9 +86,9 @@ impl Gateway {
         LinkId::new(self.id, number)
     }
 
-    pub(crate) fn accept(&mut self, server: usize) -> u64 {
+    pub(crate) fn accept(&mut self, now: Duration, server: usize) -> u64 {
         self.next_number += 1;
-        self.lines.insert(self.next_number, Line::new(server));
+        self.lines.insert(self.next_number, Line::new(server, now));
         self.next_number
     }
 

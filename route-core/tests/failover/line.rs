@@ -13,6 +13,7 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Line {
     pub(crate) server: usize,
+    pub(crate) opened: Duration,
     /// What the MsgServer sends arrives.
     pub(crate) is_heard: bool,
     /// What is sent to it arrives.
@@ -38,9 +39,10 @@ pub(crate) enum Due {
 }
 
 impl Line {
-    pub(crate) fn new(server: usize) -> Line {
+    pub(crate) fn new(server: usize, now: Duration) -> Line {
         Line {
             server,
+            opened: now,
             is_heard: true,
             is_reached: true,
             is_left: false,
