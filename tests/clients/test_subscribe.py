@@ -45,7 +45,7 @@ def test_a_subscription_filters_by_kind_and_user(server, client, user, other_use
         event = stream.next("event")
         assert event.kind == STATUS
         assert event.status_changed.user.user_id == user
-        assert event.status_changed.reason == presence_pb2.CHANGE_REASON_CLIENT
+        assert event.status_changed.reason == presence_pb2.CHANGE_REASON_LOGIN
         assert event.raw_pdu == b""
 
 

@@ -100,6 +100,55 @@ async fn a_set_that_has_changed_can_be_resumed() {
 }
 
 #[tokio::test]
+async fn a_stream_too_many_is_refused() {
+    let site = Site::with(|it| it.max_streams = 1).await;
+    let _first = Watcher::start(&site, start(&[])).await;
+
+    let refused = open(&site, vec![first(start(&[]))]).await.unwrap_err();
+
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(reason(&refused), "STREAM_LIMIT");
+}
+
+#[tokio::test]
+async fn a_node_that_drains_says_so_and_ends_the_stream() {
+    let (site, _a) = Played::one(&[1]).await;
+    let mut watcher = Watcher::start(&site, start(&[1])).await;
+    watcher.snapshot(SnapshotScope::All).await;
+    let end = watcher.position.clone();
+
+    site.shutdown.begin();
+
+    let response = watcher.next().await;
+    assert!(
+        matches!(response.event, Some(Event::Draining(_))),
+        "{response:?}"
+    );
+    assert_eq!(response.position, end);
+    let ended = soon("the end", watcher.stream.message()).await.unwrap_err();
+    assert_eq!(ended.code(), Code::Unavailable);
+    assert_eq!(reason(&ended), "DRAINING");
+}
+
+#[tokio::test]
+async fn a_stream_that_is_old_is_asked_to_come_back() {
+    let site = Site::with(|it| it.max_stream_age = std::time::Duration::from_millis(100)).await;
+    let mut watcher = Watcher::start(&site, start(&[1])).await;
+    watcher.snapshot(SnapshotScope::All).await;
+
+    assert!(matches!(
+        watcher.next().await.event,
+        Some(Event::Draining(_))
+    ));
+    let resumed = WatchUsersStart {
+        resume_position: watcher.position.clone(),
+        ..start(&[1])
+    };
+    let mut again = Watcher::start(&site, resumed).await;
+    assert!(matches!(again.next().await.event, Some(Event::Resumed(_))));
+}
+
+#[tokio::test]
 async fn what_is_against_the_rules_ends_the_stream() {
     let site = Site::start().await;
     for (problem, messages) in against_the_rules() {
@@ -357,7 +406,8 @@ impl Schedule {
                     self.known.insert(user.user_id, user);
                 }
             }
-            Event::Resumed(_) | Event::SnapshotEnd(_) | Event::Gap(_) | Event::Watermark(_) => {}
+            Event::Resumed(_) | Event::SnapshotEnd(_) | Event::Gap(_) => {}
+            Event::Watermark(_) => panic!("seed {seed}: something has not been told"),
             Event::Draining(_) => panic!("seed {seed}: it ends"),
         }
         let known = self.known.keys();
