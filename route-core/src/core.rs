@@ -14,7 +14,7 @@ use crate::links::{Link, Part, Reach};
 use crate::output::{Answer, Outputs};
 use crate::presence::{Client, Presence};
 use crate::receipt::Receipt;
-use crate::routing::{Audience, Cause, Router, Routing, Untold};
+use crate::routing::{Audience, Cause, Routed, Router, Routing, Target, Untold};
 use crate::settings::{FanOut, Settings};
 use crate::standing::parts::Parts;
 use crate::standing::strangers::look_for_double;
@@ -203,15 +203,19 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Routes a PDU that a service publishes; returns to how many links. `read_at`: as in
-    /// [`Perishable`](crate::Perishable).
+    /// Who would get what a service publishes to this audience.
+    pub fn targets(&mut self, audience: Audience<'_>) -> Vec<Target> {
+        self.routing().targets(audience)
+    }
+
+    /// Routes a PDU that a service publishes. `read_at`: as in [`Perishable`](crate::Perishable).
     pub fn publish(
         &mut self,
         command: Command,
         audience: Audience<'_>,
         pdu: Bytes,
         read_at: Option<i64>,
-    ) -> usize {
+    ) -> Routed {
         self.core.outputs.work.bytes(pdu.len());
         self.core.outputs.event(Event::Envelope {
             origin: None,

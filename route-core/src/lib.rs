@@ -61,7 +61,7 @@ pub use links::Reach;
 pub use output::{Answer, FanView, Output, Outputs};
 pub use presence::{Counted, Counts};
 pub use receipt::{Kept, Receipt};
-pub use routing::Audience;
+pub use routing::{Audience, Routed, Target, Why};
 pub use settings::{FanOut, NotifyOnLoss, Settings};
 pub use status::{LinkView, SessionView, Status, Summary};
 pub use transition::{Loss, LossReason, Transition, TransitionKind, Whose};

@@ -51,6 +51,12 @@ impl Clock {
             ..self.timestamp(at)
         }
     }
+
+    /// Unix time now, in whole seconds.
+    pub(crate) fn unix_seconds(&self) -> u32 {
+        let unix = self.started_unix + self.now();
+        u32::try_from(unix.as_secs()).unwrap_or(u32::MAX)
+    }
 }
 
 #[cfg(test)]

@@ -11,11 +11,12 @@ pub(crate) const WATCH_USERS: &str = "teamtalk.route.v1.PresenceService/WatchUse
 pub(crate) const STREAMS: [&str; 3] = [SUBSCRIBE, WATCH, WATCH_USERS];
 
 /// Calls with one answer.
-pub(crate) const UNARY: [&str; 6] = [
+pub(crate) const UNARY: [&str; 7] = [
     "teamtalk.route.v1.PresenceService/GetUserStatus",
     "teamtalk.route.v1.PresenceService/BatchGetUserStatus",
     "teamtalk.route.v1.PresenceService/ListOnlineUsers",
     "teamtalk.route.v1.PresenceService/CountUsers",
     "teamtalk.route.v1.BroadcastService/Publish",
     "teamtalk.route.v1.ServerService/GetServerInfo",
+    "teamtalk.route.v1.BroadcastService/BatchPublish",
 ];

@@ -1,5 +1,6 @@
 //! The one place where a refusal becomes a gRPC status, with `google.rpc` details.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
@@ -28,9 +29,11 @@ const AT_ONCE: Duration = Duration::ZERO;
 pub(crate) enum Refusal {
     /// Mend the field.
     FieldInvalid {
-        field: &'static str,
+        field: Cow<'static, str>,
         problem: String,
     },
+    /// Choose another id: what it stands for was another one.
+    RequestIdReused { number: usize },
     /// Ask for less, or send less.
     TooLarge { problem: String },
     /// Ask again soon: the node is collecting its gateways.
@@ -70,8 +73,22 @@ impl Refusal {
     /// An argument is wrong.
     pub(crate) fn field(field: &'static str, problem: impl Into<String>) -> Self {
         Self::FieldInvalid {
-            field,
+            field: field.into(),
             problem: problem.into(),
+        }
+    }
+
+    /// The same of a request that is a part of another one.
+    pub(crate) fn of_part(self, number: usize) -> Self {
+        match self {
+            Self::FieldInvalid { field, problem } => Self::FieldInvalid {
+                field: format!("requests[{number}].{field}").into(),
+                problem,
+            },
+            Self::TooLarge { problem } => Self::TooLarge {
+                problem: format!("requests[{number}]: {problem}"),
+            },
+            other => other,
         }
     }
 
@@ -103,6 +120,7 @@ impl Refusal {
         use {Code as C, ErrorReason as R};
         match self {
             Self::FieldInvalid { .. } => (R::FieldInvalid, C::InvalidArgument, None),
+            Self::RequestIdReused { .. } => (R::RequestIdReused, C::AlreadyExists, None),
             Self::TooLarge { .. } => (R::TooLarge, C::ResourceExhausted, None),
             Self::NotSynced => (R::NotSynced, C::Unavailable, Some(NOT_SYNCED_RETRY)),
             Self::Draining { retry } => (R::Draining, C::Unavailable, Some(*retry)),
@@ -130,6 +148,10 @@ impl fmt::Display for Refusal {
             Self::TooLarge { problem }
             | Self::AttachProtocol { problem }
             | Self::SlowConsumer { problem } => f.write_str(problem),
+            Self::RequestIdReused { number } => write!(
+                f,
+                "the request_id of request {number} was published with other content"
+            ),
             Self::NotSynced => f.write_str("the node does not know all MsgServers yet"),
             Self::Draining { .. } => f.write_str("this stream or this node is ending; come back"),
             Self::StreamLimit { limit } => {
@@ -180,7 +202,7 @@ impl From<Refusal> for Status {
             details.set_retry_info(retry);
         }
         if let Refusal::FieldInvalid { field, problem } = &refusal {
-            details.add_bad_request_violation(*field, problem.clone());
+            details.add_bad_request_violation(field.clone(), problem.clone());
         }
         Status::with_error_details(code, refusal.to_string(), details)
     }

@@ -37,6 +37,10 @@ class Client:
     def publish(self, **request):
         return self.broadcast.Publish(broadcast_pb2.PublishRequest(**request), timeout=DEADLINE)
 
+    def publish_all(self, requests):
+        batch = broadcast_pb2.BatchPublishRequest(requests=requests)
+        return self.broadcast.BatchPublish(batch, timeout=DEADLINE).responses
+
 
 class Stream:
     """A server stream, read message by message. Watermarks are passed over; their position counts."""

@@ -1,11 +1,15 @@
 """BroadcastService.Publish: a service sends what a MsgServer would."""
 
 import grpc
+import legacy_client
 import msgserver
 import pytest
 from client import details, reason
 from msgserver import MSG_DATA, ONLINE, WINDOWS, MsgServer
+from stubs import ROOT
 from teamtalk.route.v1 import broadcast_pb2
+
+TAKEN = broadcast_pb2.ACKNOWLEDGEMENT_TAKEN
 
 
 def chat(sender, receiver, text):
@@ -43,6 +47,40 @@ def test_what_is_published_reaches_the_user_and_the_subscribers(server, client, 
         assert event.chat_message.content == b"from a bot"
         assert stream.position == answer.position
         assert bystander.received(MSG_DATA) == []
+
+
+def test_a_client_of_teamtalk_shows_what_is_published_as_the_documents_say(server, client, user, other_user):
+    page = (ROOT / "docs" / "publishing.md").read_text()
+    assert legacy_client.encrypted("hello").decode() in page
+    written = [(7, "third, 日本語"), (5, "first"), (6, "second one, of 21 bytes")]
+    with MsgServer(server.pdu, [(other_user, WINDOWS, ONLINE)]) as holder:
+        holder.statuses()
+        shown = legacy_client.Client()
+        requests = []
+        for message_id, text in [*written, (6, "an id that was used")]:
+            event = chat(user, other_user, legacy_client.encrypted(text))
+            event.chat_message.message_id = message_id
+            requests.append({"request_id": f"{user}-{text}", "event": event, "acknowledgement": TAKEN})
+        not_encrypted = chat(user, other_user, b"plain text")
+        not_encrypted.chat_message.message_id = 8
+
+        answers = client.publish_all([*requests, {"event": not_encrypted}])
+
+        assert [answer.taken.gateways for answer in answers] == [1, 1, 1, 1, 0]
+        for _ in answers:
+            shown.receive(msgserver.legacy("Message").IMMsgData.FromString(holder.receive(MSG_DATA).body))
+        texts = ["first", "second one, of 21 bytes", "third, 日本語", None]
+        assert shown.shows() == [(user, text) for text in texts]
+
+
+def test_a_request_id_with_other_content_is_refused(client, user, other_user):
+    client.publish(request_id=f"reused-{user}", event=chat(user, other_user, b"1"))
+
+    with pytest.raises(grpc.RpcError) as error:
+        client.publish(request_id=f"reused-{user}", event=chat(user, other_user, b"2"))
+
+    assert error.value.code() == grpc.StatusCode.ALREADY_EXISTS
+    assert reason(error.value) == "REQUEST_ID_REUSED"
 
 
 def test_an_audience_can_be_named(server, client, user, other_user):

@@ -10,7 +10,7 @@ use crate::succession::Successions;
 /// Finds the links; keeps its scratch memory between calls.
 #[derive(Debug)]
 pub(super) struct FanOuter {
-    mode: FanOut,
+    pub(super) mode: FanOut,
     /// By slot: chosen already if equal to `generation`.
     stamps: Vec<u32>,
     generation: u32,

@@ -3,6 +3,7 @@
 mod audience;
 mod fan_out;
 mod notices;
+mod targets;
 mod untold;
 
 use crate::change::ReportedStatus;
@@ -14,6 +15,7 @@ use crate::settings::FanOut;
 use crate::succession::Successions;
 pub use audience::Audience;
 use fan_out::FanOuter;
+pub use targets::{Target, Why};
 pub(crate) use untold::Untold;
 use untold::Whom;
 
@@ -69,6 +71,15 @@ pub(crate) struct Routing<'a> {
     pub(crate) untold: &'a mut Option<Untold>,
 }
 
+/// To how many links something was routed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Routed {
+    /// All of them, seats too.
+    pub links: usize,
+    /// For how many of these it is held.
+    pub held: usize,
+}
+
 /// Names what an entry causes: each thing has the entry's number, and an index.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cause {
@@ -89,17 +100,17 @@ impl Cause {
 }
 
 impl Routing<'_> {
-    /// Routes a PDU; returns to how many links and seats. `skipped`: links of its sender.
+    /// Routes a PDU. `skipped`: links of its sender.
     pub(crate) fn envelope(
         &mut self,
         cause: Cause,
         skipped: [Option<u32>; 2],
         audience: Audience<'_>,
         payload: Payload,
-    ) -> usize {
-        let targets = self.emit(cause, skipped, audience, None, payload);
-        self.router.without_target += u64::from(targets == 0);
-        targets
+    ) -> Routed {
+        let routed = self.emit(cause, skipped, audience, None, payload);
+        self.router.without_target += u64::from(routed.links == 0);
+        routed
     }
 
     /// Makes the notices that follow from what was reported of a client. The report is applied.
@@ -204,7 +215,7 @@ impl Routing<'_> {
         audience: Audience<'_>,
         only: Option<&[u32]>,
         payload: Payload,
-    ) -> usize {
+    ) -> Routed {
         self.router.position += 1;
         let (origin, position) = (cause.origin, self.router.position);
         let item = Item {
@@ -219,10 +230,15 @@ impl Routing<'_> {
         if !self.successions.any() {
             let targets = chosen.iter().map(|slot| links[*slot].id);
             self.out.deliver(origin, position, targets, item);
-            return chosen.len();
+            return Routed {
+                links: chosen.len(),
+                held: 0,
+            };
         }
+        let mut held = 0;
         for slot in chosen {
             if self.successions.holds(*slot) {
+                held += 1;
                 let run = ReturnedRun {
                     origin,
                     position,
@@ -235,6 +251,9 @@ impl Routing<'_> {
         let at_once = chosen.iter().filter(|slot| !self.successions.holds(**slot));
         let targets = at_once.map(|slot| links[*slot].id);
         self.out.deliver(origin, position, targets, item);
-        chosen.len()
+        Routed {
+            links: chosen.len(),
+            held,
+        }
     }
 }

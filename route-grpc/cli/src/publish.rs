@@ -8,8 +8,9 @@ use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::event::Event as Typed;
 use route_proto::v1::publish_request::Audience;
 use route_proto::v1::{
-    self, AllMsgServers, ChatMessage, ConversationType, Event, FileNotice, FileServer,
-    GroupChangeType, MsgServersOfUsers, P2pCommand, PublishRequest, ReadReceipt, SignatureChanged,
+    self, Acknowledgement, AllMsgServers, ChatMessage, ConversationType, Event, FileNotice,
+    FileServer, GroupChangeType, MsgServersOfUsers, P2pCommand, PublishRequest, PublishResponse,
+    ReadReceipt, SignatureChanged,
 };
 
 use crate::client::ClientArgs;
@@ -36,6 +37,12 @@ pub(crate) struct PublishArgs {
         hide_default_value = true
     )]
     request_id: String,
+    /// Route nothing: say who would get it, and why
+    #[arg(long, global = true)]
+    dry_run: bool,
+    /// Wait until gateways have taken it
+    #[arg(long, global = true, conflicts_with = "dry_run")]
+    wait: bool,
     #[command(flatten)]
     client: ClientArgs,
 }
@@ -65,7 +72,7 @@ enum What {
     },
 }
 
-/// Publishes once and says to how many MsgServer connections it was routed.
+/// Publishes once, or rehearses it, and says to how many MsgServer connections it was routed.
 pub(crate) async fn run(args: PublishArgs) -> Result<(), Failure> {
     let event = event(args.what)?;
     let audience = if args.everyone {
@@ -78,24 +85,51 @@ pub(crate) async fn run(args: PublishArgs) -> Result<(), Failure> {
         }))
     };
     let mut broadcast = BroadcastServiceClient::new(args.client.connect().await?);
+    let acknowledgement = match args.wait {
+        true => Acknowledgement::Taken,
+        false => Acknowledgement::Routed,
+    };
     let request = args.client.request(PublishRequest {
         request_id: args.request_id,
         event: Some(event),
         audience,
+        acknowledgement: acknowledgement.into(),
+        dry_run: args.dry_run,
     });
     let response = broadcast.publish(request).await?.into_inner();
     if args.client.json {
         return show::line(&json::line(&response));
     }
+    for line in outcome(&response, args.dry_run) {
+        show::line(&line)?;
+    }
+    Ok(())
+}
+
+/// What came of it, in words.
+fn outcome(response: &PublishResponse, dry_run: bool) -> Vec<String> {
+    let routed = if dry_run { "would be routed" } else { "routed" };
     let again = if response.duplicate {
         ", which was published before"
     } else {
         ""
     };
-    show::line(&format!(
-        "routed to {} MsgServer connections{again}",
-        response.links
-    ))
+    let links = response.links;
+    let mut lines = vec![format!("{routed} to {links} MsgServer connections{again}")];
+    if let Some(taken) = &response.taken {
+        lines.push(format!(
+            "taken by {} gateways; {} are away, {} were full; held for {} connections to come",
+            taken.gateways, taken.gateways_away, taken.gateways_full, taken.links_held
+        ));
+    }
+    lines.extend(response.targets.iter().map(|target| {
+        let reason = show::word("TARGET_REASON_", target.reason().as_str_name());
+        let users = target.user_ids.iter().map(u32::to_string);
+        let users = users.collect::<Vec<_>>().join(" ");
+        let (link, msg_server) = (&target.link, &target.msg_server);
+        format!("{msg_server:<22} [{link}]  {reason} {users}")
+    }));
+    lines
 }
 
 fn event(what: What) -> anyhow::Result<Event> {
@@ -130,7 +164,7 @@ struct Chat {
     /// Number of the message in its conversation
     #[arg(long, default_value_t = 1)]
     message_id: u32,
-    /// When it was written, Unix time in seconds
+    /// When it was written, Unix time in seconds; 0: now
     #[arg(long, default_value_t = 0)]
     create_time: u32,
     /// Content, passed on as it is; TeamTalk's clients expect it encrypted

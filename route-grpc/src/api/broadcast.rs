@@ -2,44 +2,37 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::Stream;
-use parking_lot::Mutex;
-use route_core::{Audience, Command, LinkId};
 use route_proto::v1::broadcast_service_server::BroadcastService;
-use route_proto::v1::publish_request::Audience as WireAudience;
-use route_proto::v1::{PublishRequest, PublishResponse, SubscribeRequest, SubscribeResponse};
-use route_runtime::telemetry;
+use route_proto::v1::{
+    BatchPublishRequest, BatchPublishResponse, PublishRequest, PublishResponse, SubscribeRequest,
+    SubscribeResponse,
+};
 use tonic::{Request, Response, Status};
-use tracing::debug;
 
-use crate::api::events::{self, Publication};
-use crate::api::requests::Requests;
+use crate::api::publisher::{Order, Publisher};
 use crate::api::subscription::Subscription;
-use crate::clock::micros;
-use crate::dialects::Dialects;
-use crate::limits::{MAX_ID_BYTES, check_ids};
 use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
 
-/// Where the users of an audience stand in a request.
-const USERS: &str = "msg_servers_of_users.user_ids";
+/// Events in one batch.
+const MAX_BATCH: usize = 1000;
 
 /// The service, for one node.
 #[derive(Debug, Clone)]
 pub(crate) struct Broadcast {
     node: Arc<Node>,
-    requests: Arc<Mutex<Requests>>,
+    publisher: Arc<Publisher>,
 }
 
 impl Broadcast {
     /// Reads from and routes through this node.
     pub(crate) fn new(node: Arc<Node>) -> Self {
         Self {
+            publisher: Arc::new(Publisher::new(Arc::clone(&node))),
             node,
-            requests: Arc::default(),
         }
     }
 }
@@ -61,29 +54,34 @@ impl BroadcastService for Broadcast {
         &self,
         request: Request<PublishRequest>,
     ) -> Result<Response<PublishResponse>, Status> {
-        let request = request.into_inner();
-        if request.request_id.len() > MAX_ID_BYTES {
-            let problem = format!("at most {MAX_ID_BYTES} bytes");
-            return Err(Refusal::field("request_id", problem).into());
+        let order = self.publisher.order(request.into_inner())?;
+        let mut responses = self.carry_out(vec![order]).await?;
+        Ok(Response::new(responses.pop().unwrap_or_default()))
+    }
+
+    async fn batch_publish(
+        &self,
+        request: Request<BatchPublishRequest>,
+    ) -> Result<Response<BatchPublishResponse>, Status> {
+        let requests = request.into_inner().requests;
+        if !(1..=MAX_BATCH).contains(&requests.len()) {
+            let problem = format!("{} of them, 1 to {MAX_BATCH} are allowed", requests.len());
+            return Err(Refusal::field("requests", problem).into());
         }
-        if let Some(WireAudience::MsgServersOfUsers(users)) = &request.audience {
-            check_ids(&users.user_ids, USERS)?;
-            if users.user_ids.is_empty() {
-                return Err(Refusal::field(USERS, "is empty").into());
-            }
-        }
-        let event = request.event.unwrap_or_default();
-        let publication = events::publication(event, &self.node.dialects)?;
-        let (length, limit) = (publication.pdu.len(), self.node.settings.pdu_limit);
-        if length > limit {
-            let problem = format!("a PDU of {length} bytes, the limit is {limit}");
-            return Err(Refusal::TooLarge { problem }.into());
-        }
+        let orders = requests.into_iter().enumerate().map(|(number, request)| {
+            let order = self.publisher.order(request);
+            order.map_err(|refusal| refusal.of_part(number))
+        });
+        let orders = orders.collect::<Result<_, _>>()?;
+        let responses = self.carry_out(orders).await?;
+        Ok(Response::new(BatchPublishResponse { responses }))
+    }
+}
+
+impl Broadcast {
+    async fn carry_out(&self, orders: Vec<Order>) -> Result<Vec<PublishResponse>, Refusal> {
         let called_at = self.node.clock.now();
-        self.node.admit_call().await?;
-        let audience = request.audience.as_ref();
-        let response = self.publish_once(called_at, request.request_id, audience, &publication);
-        Ok(Response::new(response))
+        self.publisher.carry_out(called_at, orders).await
     }
 }
 
@@ -103,64 +101,4 @@ async fn open_subscription(
 ) -> Result<Subscription, Refusal> {
     node.admit_call().await?;
     Subscription::open(node, request)
-}
-
-impl Broadcast {
-    /// Routes it, unless the same request was carried out before. Equal requests wait for each
-    /// other.
-    fn publish_once(
-        &self,
-        called_at: Duration,
-        request_id: String,
-        audience: Option<&WireAudience>,
-        publication: &Publication,
-    ) -> PublishResponse {
-        if request_id.is_empty() {
-            return self.route(called_at, audience, publication);
-        }
-        let now = self.node.clock.now();
-        let mut requests = self.requests.lock();
-        if let Some(answer) = requests.answer(now, &request_id) {
-            return answer;
-        }
-        let response = self.route(called_at, audience, publication);
-        requests.remember(now, request_id, response.clone());
-        response
-    }
-
-    fn route(
-        &self,
-        called_at: Duration,
-        audience: Option<&WireAudience>,
-        publication: &Publication,
-    ) -> PublishResponse {
-        let read_at = publication.perishable.then(|| micros(called_at));
-        let command = Command {
-            id: publication.command,
-            dialect: Dialects::PUBLISHED,
-        };
-        let (links, before) = self.node.transact(|transaction, _| {
-            let audience = match audience {
-                Some(WireAudience::MsgServersOfUsers(users)) => Audience::Users(&users.user_ids),
-                Some(WireAudience::AllMsgServers(_)) => Audience::Everyone,
-                None => publication.audience(),
-            };
-            // What was logged before: the event comes next, for nothing else happens under this
-            // lock.
-            let before = self.node.log.extent().0;
-            if let Some(parent) = telemetry::current() {
-                transaction.traced.route(LinkId::NODE, 0, parent);
-            }
-            let pdu = publication.pdu.clone();
-            let links = transaction.core.publish(command, audience, pdu, read_at);
-            (links, before)
-        });
-        self.node.metrics.published.add(1, &[]);
-        debug!(links, "published");
-        PublishResponse {
-            links: u32::try_from(links).unwrap_or(u32::MAX),
-            position: self.node.position(before + 1).token(),
-            duplicate: false,
-        }
-    }
 }

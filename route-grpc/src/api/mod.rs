@@ -11,6 +11,7 @@ pub(crate) mod info;
 mod list;
 mod newest;
 pub(crate) mod presence;
+mod publisher;
 mod reader;
 mod requests;
 mod resume;

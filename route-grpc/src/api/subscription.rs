@@ -1,6 +1,7 @@
 //! One Subscribe stream: every routed event that passes the filter, in order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt};
 use route_proto::v1::subscribe_response::Message;
@@ -92,9 +93,9 @@ impl Subscription {
                     let events = self.reader.page().iter();
                     let page: Page = events
                         .filter_map(|it| {
-                            Some((it.position, self.filter.pass(dialects, &it.event)?))
+                            let event = self.filter.pass(dialects, &it.event)?;
+                            Some(Ok(self.at(it.position, it.at, Message::Event(event))))
                         })
-                        .map(|(seq, event)| Ok(self.at(seq, Message::Event(event))))
                         .collect();
                     self.reader.answered(page.len(), ANSWER_BYTES);
                     if !page.is_empty() {
@@ -119,12 +120,15 @@ impl Subscription {
     }
 
     fn say(&self, message: Message) -> Page {
-        vec![Ok(self.at(self.reader.after(), message))]
+        let now = self.reader.node().clock.now();
+        vec![Ok(self.at(self.reader.after(), now, message))]
     }
 
-    fn at(&self, seq: u64, message: Message) -> SubscribeResponse {
+    fn at(&self, seq: u64, at: Duration, message: Message) -> SubscribeResponse {
+        let node = self.reader.node();
         SubscribeResponse {
-            position: self.reader.node().position(seq).token(),
+            position: node.position(seq).token(),
+            node_time: Some(node.clock.timestamp(at)),
             message: Some(message),
         }
     }
@@ -133,7 +137,6 @@ impl Subscription {
 #[cfg(test)]
 mod tests {
     use std::pin::pin;
-    use std::time::Duration;
 
     use opentelemetry::global::meter;
     use route_runtime::shutdown::Shutdown;

@@ -1,5 +1,8 @@
 //! The gateways in figures, for metrics.
 
+use super::gateway::Gateway;
+use super::reach::Reach;
+
 /// How many gateways there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Census {
@@ -17,4 +20,21 @@ pub(crate) struct Census {
     pub(crate) dropped: u64,
     /// Since the start: deliveries that were handed to a gateway that was lost before it had taken them.
     pub(crate) given_up: u64,
+}
+
+impl Census {
+    /// Counts one more.
+    pub(super) fn add(&mut self, gateway: &Gateway) {
+        if gateway.reach().is_attached() {
+            self.attached += 1;
+        } else {
+            self.detached += 1;
+        }
+        self.silent += u64::from(gateway.reach() == Reach::Silent);
+        let counts = gateway.queue.counts();
+        let queries = gateway.waiting_queries.bytes() + gateway.answering.bytes();
+        self.queued_bytes += (counts.bytes + queries) as u64;
+        self.resent += counts.resent;
+        self.dropped += counts.dropped;
+    }
 }

@@ -35,7 +35,7 @@ use route_runtime::quota::Quota;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::gateways::queue::{Counts, Part, Queue, Retention};
+use crate::gateways::queue::{Counts, Part, Placed, Queue, Retention};
 use crate::gateways::sequences::Progress;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
@@ -329,8 +329,14 @@ impl Gateways {
         }
     }
 
-    /// Queues one fan for the gateways of its targets (sorted by gateway).
-    pub(crate) fn deliver(&mut self, fan: &FanView<'_>, traced: &Traced) {
+    /// Queues one fan for the gateways of its targets (sorted by gateway), and notes where, if that
+    /// is asked for.
+    pub(crate) fn deliver(
+        &mut self,
+        fan: &FanView<'_>,
+        traced: &Traced,
+        mut placed: Option<&mut Vec<Placed>>,
+    ) {
         let same_gateway = |a: &LinkId, b: &LinkId| a.gateway == b.gateway;
         for targets in fan.targets.chunk_by(same_gateway) {
             let incarnation = targets[0].gateway;
@@ -345,7 +351,11 @@ impl Gateways {
                 clock: gateway.clock,
                 traced,
             };
-            gateway.queue.deliver(part);
+            let place = gateway.queue.deliver(part);
+            if let Some(placed) = &mut placed {
+                let queue = Arc::clone(&gateway.queue);
+                placed.push(Placed { queue, place });
+            }
             touch(&mut self.touched, &gateway.queue);
         }
     }
@@ -378,19 +388,8 @@ impl Gateways {
             given_up: self.given_up,
             ..Census::default()
         };
-        for gateway in self.by_incarnation.values() {
-            if gateway.reach().is_attached() {
-                census.attached += 1;
-            } else {
-                census.detached += 1;
-            }
-            census.silent += u64::from(gateway.reach() == Reach::Silent);
-            let counts = gateway.queue.counts();
-            let queries = gateway.waiting_queries.bytes() + gateway.answering.bytes();
-            census.queued_bytes += (counts.bytes + queries) as u64;
-            census.resent += counts.resent;
-            census.dropped += counts.dropped;
-        }
+        let gateways = self.by_incarnation.values();
+        gateways.for_each(|gateway| census.add(gateway));
         census
     }
 

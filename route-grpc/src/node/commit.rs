@@ -9,13 +9,15 @@ use route_core::Output;
 use super::Node;
 use super::all_known::end_cold_start;
 use super::transaction::{Applied, Transaction};
-use crate::gateways::queue::Queue;
+use crate::gateways::queue::{Placed, Queue};
 use crate::trace::Hop;
 
 /// What is left to do when the lock is free again.
 pub(super) struct Committed {
     pub(super) touched: Vec<Arc<Queue>>,
     pub(super) head: Option<u64>,
+    /// Where deliveries stand, if that was asked for.
+    pub(super) placed: Vec<Placed>,
     /// End with the rest.
     _hops: Vec<Hop>,
     /// Goes with it.
@@ -40,6 +42,7 @@ pub(super) fn commit(node: &Node, mut transaction: Transaction<'_>, now: Duratio
     Committed {
         touched: transaction.gateways.take_touched(),
         head,
+        placed: transaction.placed.take().unwrap_or_default(),
         _hops: transaction.traced.take(),
         _garbage: transaction.garbage,
     }
@@ -51,6 +54,7 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>, now: Duration) -> O
         core,
         gateways,
         traced,
+        placed,
         ..
     } = transaction;
     let mut deliveries = 0;
@@ -58,7 +62,7 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>, now: Duration) -> O
         match output {
             Output::Deliver(fan) => {
                 deliveries += (fan.items.len() * fan.targets.len()) as u64;
-                gateways.deliver(&fan, traced);
+                gateways.deliver(&fan, traced, placed.as_mut());
             }
             Output::TakeOver {
                 to,

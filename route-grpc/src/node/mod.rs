@@ -37,6 +37,7 @@ use crate::clock::Clock;
 use crate::cold_start::Sync;
 use crate::dialects::Dialects;
 use crate::gateways::ingest::Effects;
+use crate::gateways::queue::Placed;
 use crate::limits::{Places, SNAPSHOTS_AT_ONCE};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
@@ -144,6 +145,14 @@ impl Node {
         &self,
         change: impl FnOnce(&mut Transaction<'_>, Duration) -> R,
     ) -> R {
+        self.transact_placed(change).0
+    }
+
+    /// The same, with where the deliveries stand, if the change has asked for that.
+    pub(crate) fn transact_placed<R>(
+        &self,
+        change: impl FnOnce(&mut Transaction<'_>, Duration) -> R,
+    ) -> (R, Vec<Placed>) {
         let (result, committed) = {
             let mut routing = self.routing.lock();
             let now = self.clock.now();
@@ -163,7 +172,7 @@ impl Node {
         if let Some(head) = committed.head {
             self.log.announce(head);
         }
-        result
+        (result, committed.placed)
     }
 
     /// Reads something: the core, and the moment that the answer describes.

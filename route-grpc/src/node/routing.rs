@@ -65,6 +65,7 @@ impl Routing {
             receipt: None,
             applied: Vec::new(),
             traced: Traced::default(),
+            placed: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::gateways::Gateways;
 use crate::gateways::confirmations::{Batch, Confirmations};
 use crate::gateways::ingest::{self, Effects};
 use crate::gateways::queries::OpenQueries;
+use crate::gateways::queue::Placed;
 use crate::gateways::reach::Parting;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
@@ -47,6 +48,8 @@ pub(crate) struct Transaction<'a> {
     pub(super) until: u64,
     /// Goes when the lock is free.
     pub(super) garbage: Vec<Box<dyn Send>>,
+    /// Where its deliveries stand, if somebody wants to know.
+    pub(crate) placed: Option<Vec<Placed>>,
 }
 
 /// One applied batch of a gateway.

@@ -1,19 +1,19 @@
 //! What BroadcastService promises.
 
+use std::time::SystemTime;
+
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::v1::event::Event as Typed;
-use route_proto::v1::publish_request::Audience;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
-    AllMsgServers, ChatMessage, Conversation, Event, EventFilter, EventKind, GapPolicy, GapReason,
-    Kick, MsgServersOfUsers, PublishRequest, PublishResponse, Share, SignatureChanged,
-    StatusChanged, SubscribeRequest, SubscribeResponse,
+    Conversation, Event, EventFilter, EventKind, GapPolicy, GapReason, Share, SubscribeRequest,
+    SubscribeResponse,
 };
 use tonic::{Code, Streaming};
 
 use crate::attach::reason;
 use crate::played::{Played, chat, file_notice, kick};
-use crate::site::{Site, soon};
+use crate::site::{DEADLINE, Site, soon};
 
 #[tokio::test]
 async fn a_subscriber_sees_what_is_routed_in_order() {
@@ -24,7 +24,11 @@ async fn a_subscriber_sees_what_is_routed_in_order() {
     a.update(1, 9, 1, 1).await;
     a.route(1, kick(b"\xff")).await;
 
-    let first = event(&mut stream).await;
+    let first = next(&mut stream).await;
+    let routed_at = first.node_time.unwrap();
+    let Some(Message::Event(first)) = first.message else {
+        panic!("not an event: {first:?}");
+    };
     let Some(Typed::ChatMessage(message)) = &first.event else {
         panic!("not a chat message: {first:?}");
     };
@@ -40,6 +44,11 @@ async fn a_subscriber_sees_what_is_routed_in_order() {
     let last = event(&mut stream).await;
     assert_eq!((last.kind(), last.unparsed), (EventKind::Kick, true));
     assert_eq!(last.event, None);
+    let age = SystemTime::now().duration_since(SystemTime::try_from(routed_at).unwrap());
+    assert!(
+        age.unwrap() < DEADLINE,
+        "by the node's clock, which is this one"
+    );
 }
 
 #[tokio::test]
@@ -229,124 +238,6 @@ async fn requests_that_make_no_sense_are_refused() {
         assert_eq!(refused.code(), Code::InvalidArgument);
         assert_eq!(reason(&refused), "FIELD_INVALID");
     }
-    let kick = Typed::Kick(Kick {
-        user_id: 1,
-        client_type: 1,
-        reason: 1,
-    });
-    for wrong in [
-        PublishRequest::default(),
-        request("", Typed::Kick(Kick::default()), None),
-        request("", Typed::StatusChanged(StatusChanged::default()), None),
-        request(&"x".repeat(129), kick.clone(), None),
-        request("", kick.clone(), users(vec![])),
-        request("", kick, users(vec![0; 10_001])),
-    ] {
-        let refused = publish(&site, wrong).await.unwrap_err();
-        assert_eq!(refused.code(), Code::InvalidArgument);
-        assert_eq!(reason(&refused), "FIELD_INVALID");
-    }
-}
-
-#[tokio::test]
-async fn what_is_published_goes_where_a_msg_servers_would_and_subscribers_see_it() {
-    let (site, mut a) = Played::one(&[1]).await;
-    a.open_with(2, &[2]).await;
-    a.open_with(3, &[3]).await;
-    let mut stream = subscribe(&site, SubscribeRequest::default()).await;
-
-    let routed = publish(&site, request("", message(1, 2), None))
-        .await
-        .unwrap();
-
-    assert_eq!(routed.links, 2);
-    assert!(!routed.duplicate);
-    assert_eq!(a.delivery().await.targets, [1, 2]);
-    let seen = next(&mut stream).await;
-    assert_eq!(seen.position, routed.position);
-    let Some(Message::Event(seen)) = seen.message else {
-        panic!("no event");
-    };
-    assert_eq!(seen.event, Some(message(1, 2)));
-    assert_eq!(seen.origin_link, "");
-
-    let everyone = Some(Audience::AllMsgServers(AllMsgServers {}));
-    publish(&site, request("", message(1, 2), everyone))
-        .await
-        .unwrap();
-    assert_eq!(a.delivery().await.targets, [1, 2, 3]);
-    publish(&site, request("", message(1, 2), users(vec![3])))
-        .await
-        .unwrap();
-    assert_eq!(a.delivery().await.targets, [3]);
-}
-
-#[tokio::test]
-async fn a_request_id_is_routed_once() {
-    let (site, mut a) = Played::one(&[1]).await;
-
-    let first = publish(&site, request("id", message(1, 1), None))
-        .await
-        .unwrap();
-    let again = publish(&site, request("id", message(1, 1), None))
-        .await
-        .unwrap();
-    publish(&site, request("other", message(1, 2), None))
-        .await
-        .unwrap();
-
-    assert!(!first.duplicate);
-    assert!(again.duplicate);
-    assert_eq!(
-        (again.links, &again.position),
-        (first.links, &first.position)
-    );
-    let delivered = a.deliveries(2).await;
-    assert_ne!(delivered[0].pdu(), delivered[1].pdu(), "not twice the same");
-    assert!(delivered[0].sequence < delivered[1].sequence);
-}
-
-#[tokio::test]
-async fn a_pdu_over_the_limit_is_not_published() {
-    let site = Site::with(|it| it.pdu_limit = 1000).await;
-    let long = Typed::SignatureChanged(SignatureChanged {
-        user_id: 1,
-        signature: "x".repeat(1000),
-        ..SignatureChanged::default()
-    });
-
-    let refused = publish(&site, request("", long, None)).await.unwrap_err();
-
-    assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert_eq!(reason(&refused), "TOO_LARGE");
-}
-
-fn message(from: u32, to: u32) -> Typed {
-    Typed::ChatMessage(ChatMessage {
-        from_user_id: from,
-        to_id: to,
-        conversation: 1,
-        message_id: 1,
-        create_time: 2,
-        message_type: 1,
-        content: b"hi"[..].into(),
-        ..ChatMessage::default()
-    })
-}
-
-fn users(user_ids: Vec<u32>) -> Option<Audience> {
-    Some(Audience::MsgServersOfUsers(MsgServersOfUsers { user_ids }))
-}
-
-fn request(id: &str, event: Typed, audience: Option<Audience>) -> PublishRequest {
-    PublishRequest {
-        request_id: id.to_owned(),
-        event: Some(Event {
-            event: Some(event),
-            ..Event::default()
-        }),
-        audience,
-    }
 }
 
 fn filtered(filter: EventFilter) -> SubscribeRequest {
@@ -368,12 +259,6 @@ fn resume(position: &str) -> SubscribeRequest {
         resume_position: position.to_owned(),
         ..SubscribeRequest::default()
     }
-}
-
-async fn publish(site: &Site, request: PublishRequest) -> Result<PublishResponse, tonic::Status> {
-    let mut broadcast = site.broadcast().await;
-    let response = soon("an answer", broadcast.publish(request)).await?;
-    Ok(response.into_inner())
 }
 
 pub(crate) async fn open(

@@ -12,6 +12,7 @@ mod kicks;
 mod lists;
 mod played;
 mod presence;
+mod publish;
 mod reads;
 mod server;
 mod site;

@@ -178,6 +178,15 @@ impl Played {
         self.takes.store(false, Ordering::Relaxed);
     }
 
+    /// Says that it has taken everything up to this Downlink.
+    pub(crate) async fn takes(&self, number: u64) {
+        self.send(Uplink {
+            taken: number,
+            ..Uplink::default()
+        })
+        .await;
+    }
+
     // ---- up
 
     /// Ends its side of the stream.
@@ -223,6 +232,16 @@ impl Played {
         let entries = vec![
             self.entry(link, opened(self.incarnation, link)),
             self.entry(link, Entry::Role(RoleReport { claimed: true })),
+            self.entry(link, list(users)),
+        ];
+        self.send_entries(entries).await;
+        self.confirmed(link).await;
+    }
+
+    /// Opens a link of the MsgServer that has this other one, and these users; it has not claimed.
+    pub(crate) async fn open_sibling(&mut self, link: u64, of: u64, users: &[u32]) {
+        let entries = vec![
+            self.entry(link, opened(self.incarnation, of)),
             self.entry(link, list(users)),
         ];
         self.send_entries(entries).await;

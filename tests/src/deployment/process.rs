@@ -152,6 +152,11 @@ impl Process {
         self.signal(Signal::SIGHUP);
     }
 
+    /// Interrupts it, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.signal(Signal::SIGINT);
+    }
+
     /// It does not run, as on a machine that is stopped, until it is [resumed](Self::resume).
     pub fn suspend(&self) {
         self.signal(Signal::SIGSTOP);

@@ -1,6 +1,7 @@
 //! The commands as operators meet them: what they refuse, how they end, what they find and show.
 
 mod check;
+mod demo;
 mod follow;
 mod losses;
 mod settings;

@@ -122,6 +122,7 @@ fn publication() -> PublishRequest {
         audience: Some(Audience::MsgServersOfUsers(MsgServersOfUsers {
             user_ids: vec![BOB],
         })),
+        ..PublishRequest::default()
     }
 }
 

@@ -36,6 +36,25 @@ fn what_is_published_reads_back_as_the_same_event() {
 }
 
 #[test]
+fn a_message_without_a_time_was_written_now() {
+    let timeless = Typed::ChatMessage(ChatMessage {
+        create_time: 0,
+        ..chat()
+    });
+
+    let publication = publish(timeless).expect("it is complete");
+
+    let read = shown(&envelope(
+        publication.command,
+        &publication.pdu[HEADER_LEN..],
+    ));
+    let Some(Typed::ChatMessage(chat)) = read.event else {
+        panic!("not a message: {read:?}");
+    };
+    assert_eq!(chat.create_time, NOW);
+}
+
+#[test]
 fn a_published_pdu_has_the_legacy_header() {
     let publication = publish(signature()).expect("it is complete");
 
@@ -126,8 +145,9 @@ fn text_that_is_not_utf_8_is_shown_with_its_bytes() {
 fn services_may_publish_what_some_dialect_has() {
     let dialects = Dialects::new();
     let web = Typed::Kick(Kick {
+        user_id: 7,
         client_type: 0x21,
-        ..Kick::default()
+        reason: 1,
     });
     let chat = Typed::ChatMessage(ChatMessage {
         message_type: 0x88,
@@ -139,15 +159,15 @@ fn services_may_publish_what_some_dialect_has() {
         ..api::Event::default()
     };
     for typed in [&web, &chat] {
-        assert!(publication(event(typed), &dialects).is_err());
+        assert!(publication(event(typed), NOW, &dialects).is_err());
     }
     let fork = "name = \"fork\"\nbase = \"teamtalk\"\n\
                 [client_types]\ndesktop = [0x21]\n[message_types]\ngroup = [0x88]";
     dialects.learn(fork).expect("it can be read");
     for typed in [&web, &chat] {
-        assert!(publication(event(typed), &dialects).is_ok());
+        assert!(publication(event(typed), NOW, &dialects).is_ok());
     }
-    let publication = publication(event(&chat), &dialects).expect("a dialect has it");
+    let publication = publication(event(&chat), NOW, &dialects).expect("a dialect has it");
     assert_eq!(publication.concerned, Concerned::Reporters);
     let event = Event::Envelope {
         origin: None,
@@ -258,14 +278,26 @@ fn what_a_msg_server_would_drop_is_refused() {
             conversation: ConversationType::Group.into(),
             ..chat()
         }),
-        Typed::Kick(Kick {
-            client_type: 0x13,
-            ..Kick::default()
+        Typed::ChatMessage(ChatMessage {
+            message_id: 0,
+            ..chat()
         }),
+        Typed::Kick(Kick {
+            user_id: 7,
+            client_type: 0x13,
+            reason: 1,
+        }),
+        Typed::Kick(Kick {
+            user_id: 7,
+            client_type: 1,
+            reason: 0,
+        }),
+        Typed::P2pCommand(P2pCommand::default()),
         Typed::ReadReceipt(ReadReceipt::default()),
         Typed::GroupChange(GroupChange::default()),
         Typed::FileNotice(FileNotice::default()),
         Typed::ConversationRemoved(ConversationRemoved::default()),
+        Typed::SignatureChanged(SignatureChanged::default()),
         Typed::StatusChanged(StatusChanged::default()),
         Typed::DesktopLoginChanged(DesktopLoginChanged::default()),
     ];
@@ -277,7 +309,7 @@ fn what_a_msg_server_would_drop_is_refused() {
             "{typed:?}"
         );
     }
-    assert!(publication(api::Event::default(), &Dialects::new()).is_err());
+    assert!(publication(api::Event::default(), NOW, &Dialects::new()).is_err());
 }
 
 fn shown(event: &Event) -> api::Event {
@@ -291,6 +323,9 @@ fn learn_standard(dialects: &Dialects) -> Spoken {
     dialects.learn(&standard).expect("TeamTalk as published")
 }
 
+/// Unix time of a publication.
+const NOW: u32 = 1_800_000_000;
+
 /// The number of the first dialect that a gateway tells.
 const STRICT: u16 = 1;
 
@@ -300,7 +335,7 @@ fn standard(id: u16) -> Command {
 }
 
 fn publish(typed: Typed) -> Result<Publication, Refusal> {
-    publication(of_event(typed), &Dialects::new())
+    publication(of_event(typed), NOW, &Dialects::new())
 }
 
 fn of_event(typed: Typed) -> api::Event {

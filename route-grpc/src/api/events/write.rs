@@ -41,8 +41,12 @@ impl Publication {
 }
 
 /// Turns a typed event into the PDU that a MsgServer would have sent. MsgServers of some dialect
-/// have to take it.
-pub(crate) fn publication(event: api::Event, dialects: &Dialects) -> Result<Publication, Refusal> {
+/// have to take it. `now`: in seconds, for messages that do not say when they were written.
+pub(crate) fn publication(
+    event: api::Event,
+    now: u32,
+    dialects: &Dialects,
+) -> Result<Publication, Refusal> {
     if !event.raw_pdu.is_empty() {
         let problem = "must be empty: the event is encoded by the node";
         return Err(Refusal::field("event.raw_pdu", problem));
@@ -50,7 +54,8 @@ pub(crate) fn publication(event: api::Event, dialects: &Dialects) -> Result<Publ
     let Some(typed) = event.event else {
         return Err(Refusal::field("event.event", "is missing"));
     };
-    let body = body(&typed, dialects)?;
+    check(&typed)?;
+    let body = body(&typed, now, dialects)?;
     let perishable = matches!(body, Forwarded::KickUser(_));
     let mut pdu = Vec::new();
     let published = dialects.get(Dialects::PUBLISHED);
@@ -65,9 +70,9 @@ pub(crate) fn publication(event: api::Event, dialects: &Dialects) -> Result<Publ
     })
 }
 
-fn body<'a>(typed: &'a Typed, dialects: &Dialects) -> Result<Forwarded<'a>, Refusal> {
+fn body<'a>(typed: &'a Typed, now: u32, dialects: &Dialects) -> Result<Forwarded<'a>, Refusal> {
     Ok(match typed {
-        Typed::ChatMessage(chat) => Forwarded::Message(message(chat, dialects)?),
+        Typed::ChatMessage(chat) => Forwarded::Message(message(chat, now, dialects)?),
         Typed::P2pCommand(p2p) => Forwarded::P2pCommand(route_dialect::P2pCommand {
             from_user_id: p2p.from_user_id,
             to_user_id: p2p.to_user_id,
@@ -103,8 +108,59 @@ fn body<'a>(typed: &'a Typed, dialects: &Dialects) -> Result<Forwarded<'a>, Refu
     })
 }
 
+/// Refuses what lacks something that MsgServers or clients need.
+fn check(typed: &Typed) -> Result<(), Refusal> {
+    let required: &[(&'static str, u32)] = match typed {
+        Typed::ChatMessage(chat) => &[
+            ("event.chat_message.from_user_id", chat.from_user_id),
+            ("event.chat_message.to_id", chat.to_id),
+            ("event.chat_message.message_id", chat.message_id),
+        ],
+        Typed::P2pCommand(p2p) => &[
+            ("event.p2p_command.from_user_id", p2p.from_user_id),
+            ("event.p2p_command.to_user_id", p2p.to_user_id),
+        ],
+        Typed::ReadReceipt(read) => &[
+            ("event.read_receipt.user_id", read.user_id),
+            ("event.read_receipt.conversation_id", read.conversation_id),
+            ("event.read_receipt.message_id", read.message_id),
+        ],
+        Typed::Kick(kick) => &[
+            ("event.kick.user_id", kick.user_id),
+            ("event.kick.reason", kick.reason.cast_unsigned()),
+        ],
+        Typed::GroupChange(group) => &[
+            ("event.group_change.user_id", group.user_id),
+            ("event.group_change.group_id", group.group_id),
+            (
+                "event.group_change.changed_ids",
+                group.changed_ids.len() as u32,
+            ),
+        ],
+        Typed::FileNotice(file) => &[
+            ("event.file_notice.from_user_id", file.from_user_id),
+            ("event.file_notice.to_user_id", file.to_user_id),
+            ("event.file_notice.task_id", file.task_id.len() as u32),
+        ],
+        Typed::ConversationRemoved(removed) => &[
+            ("event.conversation_removed.user_id", removed.user_id),
+            (
+                "event.conversation_removed.conversation_id",
+                removed.conversation_id,
+            ),
+        ],
+        Typed::SignatureChanged(changed) => &[("event.signature_changed.user_id", changed.user_id)],
+        Typed::StatusChanged(_) | Typed::DesktopLoginChanged(_) | Typed::OtherCommand(_) => &[],
+    };
+    match required.iter().find(|(_, value)| *value == 0) {
+        Some((field, _)) => Err(Refusal::field(field, "is missing")),
+        None => Ok(()),
+    }
+}
+
 fn message<'a>(
     chat: &'a ChatMessage,
+    now: u32,
     dialects: &Dialects,
 ) -> Result<route_dialect::ChatMessage<'a>, Refusal> {
     let message_type = chat.message_type.cast_unsigned();
@@ -124,7 +180,10 @@ fn message<'a>(
         to_id: chat.to_id,
         of_group,
         message_id: chat.message_id,
-        create_time: chat.create_time,
+        create_time: match chat.create_time {
+            0 => now,
+            time => time,
+        },
         message_type,
         content: &chat.content,
         attach_data: &chat.attach_data,

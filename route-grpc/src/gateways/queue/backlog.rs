@@ -75,13 +75,14 @@ impl Backlog {
         }
     }
 
-    /// Adds deliveries, to the last run if they follow it, if there is room.
-    pub(super) fn deliver(&mut self, part: Part<'_>) {
+    /// Adds deliveries, to the last run if they follow it, if there is room. Returns how many entries
+    /// have to be taken before these are; none if there was no room.
+    pub(super) fn deliver(&mut self, part: Part<'_>) -> Option<u64> {
         // One thing always fits, whatever its size.
         let bytes = self.bytes();
         if bytes > 0 && bytes + part.bytes() > self.limit_bytes {
             self.counts.dropped += part.fan.items.len() as u64;
-            return;
+            return None;
         }
         let last = self.waiting.back_mut();
         if let Some(grown) = last.and_then(|last| last.extend(part)) {
@@ -94,6 +95,7 @@ impl Backlog {
             self.push(Entry::Run(part.run()), &[]);
         }
         self.keep(part.fan.receipts);
+        Some(self.end)
     }
 
     /// Adds something that these batches have caused, whatever the bound.
@@ -281,6 +283,11 @@ impl Backlog {
     /// Of the first entry that was not handed out.
     fn first_offset(&self) -> u64 {
         self.end - self.waiting_entries + 1
+    }
+
+    /// How many entries were taken since the start.
+    pub(super) fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// Something was handed out that is not taken.

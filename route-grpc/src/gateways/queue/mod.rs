@@ -20,6 +20,8 @@ mod news;
 mod queued;
 mod run;
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
@@ -28,6 +30,7 @@ use route_proto::attach::v1::downlink_entry::Entry;
 use route_proto::attach::v1::{
     CloseLink, Downlink, LinkEnded, ReportedStatus, StatusAnswer, TakenOver,
 };
+use tokio::sync::Notify;
 use tonic::Status;
 
 use super::sequences::Progress;
@@ -42,6 +45,8 @@ pub(crate) use run::Part;
 #[derive(Debug)]
 pub(crate) struct Queue {
     contents: Mutex<Contents>,
+    /// More was taken, or the gateway is away from now on.
+    moved: Notify,
 }
 
 #[derive(Debug)]
@@ -50,11 +55,29 @@ struct Contents {
     news: News,
     /// The attempt whose stream may take; 0 for none.
     stream: u64,
+    /// The gateway will not come back.
+    lost: bool,
     /// The gateway has not taken what it was handed for a while.
     silent: bool,
     /// Why the last stream was ended, until it has heard it.
     ended: Option<(u64, Status)>,
     waker: Option<Waker>,
+}
+
+/// Where in the queue of a gateway something stands; nowhere if that was full.
+#[derive(Debug, Clone)]
+pub(crate) struct Placed {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) place: Option<u64>,
+}
+
+/// What has become of something in a queue.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// The gateway has taken it.
+    Taken,
+    /// The gateway is away, or lost.
+    Away,
 }
 
 /// Whether a message can be lost on its way to the gateway.
@@ -74,16 +97,31 @@ impl Queue {
                 backlog: Backlog::new(limit_bytes, retention),
                 news: News::default(),
                 stream: 0,
+                lost: false,
                 silent: false,
                 ended: None,
                 waker: None,
             }),
+            moved: Notify::new(),
         }
     }
 
-    /// Queues what some links of this gateway get of one fan.
-    pub(crate) fn deliver(&self, part: Part<'_>) {
-        self.contents.lock().backlog.deliver(part);
+    /// Queues what some links of this gateway get of one fan. Returns its place, for
+    /// [`fate`](Self::fate); none: the queue is full.
+    pub(crate) fn deliver(&self, part: Part<'_>) -> Option<u64> {
+        self.contents.lock().backlog.deliver(part)
+    }
+
+    /// Waits until the gateway has taken what stands at this place, or is away.
+    pub(crate) async fn fate(&self, place: u64) -> Fate {
+        loop {
+            let mut moved = pin!(self.moved.notified());
+            moved.as_mut().enable();
+            if let Some(fate) = self.contents.lock().fate(place) {
+                return fate;
+            }
+            moved.await;
+        }
     }
 
     /// Queues the answer to a status query. Outside the bound: one for each query that the gateway
@@ -135,7 +173,9 @@ impl Queue {
     /// The gateway has taken every Downlink up to this number. Returns how many entries that makes
     /// since the start.
     pub(crate) fn taken(&self, number: u64) -> u64 {
-        self.contents.lock().backlog.taken_up_to(number)
+        let taken = self.contents.lock().backlog.taken_up_to(number);
+        self.moved.notify_waiters();
+        taken
     }
 
     /// Counts Downlinks from this one on, which is taken.
@@ -151,7 +191,10 @@ impl Queue {
     /// Takes everything that was never handed out to the gateway, for it will not come back. What
     /// was handed out and not taken may have been written by it: that is given up, and counted.
     pub(crate) fn give_up(&self) -> GivenUp {
-        self.contents.lock().backlog.give_up()
+        let mut contents = self.contents.lock();
+        contents.lost = true;
+        self.moved.notify_waiters();
+        contents.backlog.give_up()
     }
 
     /// Takes what waits for these links and was never handed out to the gateway.
@@ -204,6 +247,7 @@ impl Queue {
         contents.ended = status.map(|status| (contents.stream, status));
         contents.stream = 0;
         contents.backlog.set_away(true);
+        self.moved.notify_waiters();
         contents.waker.take()
     }
 
@@ -236,6 +280,9 @@ impl Queue {
             return Poll::Pending;
         }
         let (number, entries) = contents.backlog.hand_out();
+        if contents.backlog.retention() == Retention::None {
+            self.moved.notify_waiters();
+        }
         Poll::Ready(Some(Ok(Downlink {
             number,
             entries,
@@ -259,6 +306,15 @@ impl Queue {
 }
 
 impl Contents {
+    /// None yet: the gateway is there, and has not taken it.
+    fn fate(&self, place: u64) -> Option<Fate> {
+        if !self.lost && self.backlog.taken() >= place {
+            Some(Fate::Taken)
+        } else {
+            (self.lost || self.stream == 0).then_some(Fate::Away)
+        }
+    }
+
     /// There is nothing to hand out now.
     fn is_empty(&self) -> bool {
         let waits = self.silent && self.backlog.awaits_answer();

@@ -369,12 +369,12 @@ fn deliver_item(
         course: Course::Direct,
         receipts,
     };
-    queue.deliver(Part {
+    let _ = queue.deliver(Part {
         fan: &fan,
         targets,
         clock: ClockOffset::new(0),
         traced: &Traced::default(),
-    })
+    });
 }
 
 fn poll(queue: &Queue, attempt: u64) -> Poll<Option<Result<Downlink, Status>>> {

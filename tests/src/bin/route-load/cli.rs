@@ -143,6 +143,10 @@ pub(crate) struct DemoOptions {
     /// Where services connect.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
     pub(crate) grpc: String,
+
+    /// Stay: the two users go on writing to each other until Ctrl-C, for other commands to look at.
+    #[arg(long)]
+    pub(crate) keep: bool,
 }
 
 #[derive(Debug, Args)]

@@ -29,6 +29,9 @@ const TEXT: &str = "hello, Bob";
 /// Everything is on one machine or near: what takes longer will not come.
 const STEP_LIMIT: Duration = Duration::from_secs(10);
 
+/// Between two messages of those who stay: less than what a gateway takes for silence.
+const PAUSE: Duration = Duration::from_secs(5);
+
 /// Plays the scene and prints it; an error says which step failed.
 pub(crate) fn run(options: &DemoOptions) -> anyhow::Result<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -39,7 +42,11 @@ pub(crate) fn run(options: &DemoOptions) -> anyhow::Result<bool> {
 }
 
 async fn play(options: &DemoOptions) -> anyhow::Result<()> {
-    let DemoOptions { pdu: server, grpc } = options;
+    let DemoOptions {
+        pdu: server,
+        grpc,
+        keep,
+    } = options;
 
     let a = msg_server(*server, ALICE).await?;
     println!("MsgServer A has connected to {server}; Alice (user {ALICE}) is logged in there.");
@@ -72,7 +79,35 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
         seen.to_id,
         String::from_utf8_lossy(&seen.content)
     );
+    if *keep {
+        stay(&a, &b).await?;
+    }
     Ok(())
+}
+
+/// The users write to each other until somebody interrupts them.
+async fn stay(a: &Connection, b: &Connection) -> anyhow::Result<()> {
+    println!(
+        "\nAlice and Bob stay, and write to each other every {PAUSE:?}. Look at them:\n\n    \
+         route-grpc status {ALICE} {BOB}\n    \
+         route-grpc subscribe --user {ALICE}\n    \
+         route-grpc publish --dry-run chat --from {ALICE} --to {BOB} --text hello\n\n\
+         Ctrl-C ends this."
+    );
+    let talk = async {
+        for number in 2.. {
+            tokio::time::sleep(PAUSE).await;
+            a.write(&messages::message(ALICE, BOB, number, SINGLE_TEXT, "are you there?").encode())
+                .await?;
+            b.write(&messages::message(BOB, ALICE, number, SINGLE_TEXT, "I am").encode())
+                .await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        ended = talk => ended,
+        interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+    }
 }
 
 /// Waits for a step, and names it if it does not come.

@@ -153,6 +153,11 @@ fn message_bytes() -> usize {
     };
     let response = SubscribeResponse {
         position: "0".repeat(POSITION),
+        // As long as any since 2001.
+        node_time: Some(prost_types::Timestamp {
+            seconds: 1_700_000_000,
+            nanos: 999_999_000,
+        }),
         message: Some(Message::Event(event)),
     };
     response.encoded_len()

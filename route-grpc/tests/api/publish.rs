@@ -1,0 +1,493 @@
+//! What Publish promises.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use route_proto::v1::event::Event as Typed;
+use route_proto::v1::publish_request::Audience;
+use route_proto::v1::subscribe_response::Message;
+use route_proto::v1::{
+    Acknowledgement, AllMsgServers, BatchPublishRequest, ChatMessage, Event, GroupChange, Kick,
+    MsgServersOfUsers, P2pCommand, PublishRequest, PublishResponse, SignatureChanged,
+    StatusChanged, SubscribeRequest, Taken, TargetReason,
+};
+use tonic::{Code, Request, Status};
+use tonic_types::StatusExt;
+
+use crate::attach::reason;
+use crate::broadcast::{event, next, subscribe};
+use crate::played::Played;
+use crate::site::{Site, soon};
+
+#[tokio::test]
+async fn what_cannot_be_published_is_refused() {
+    let site = Site::start().await;
+    let kick = Typed::Kick(Kick {
+        user_id: 1,
+        client_type: 1,
+        reason: 1,
+    });
+    for wrong in [
+        PublishRequest::default(),
+        request("", Typed::Kick(Kick::default()), None),
+        request("", Typed::P2pCommand(P2pCommand::default()), None),
+        request("", Typed::GroupChange(GroupChange::default()), None),
+        request("", message(1, 0), None),
+        PublishRequest {
+            acknowledgement: 3,
+            ..request("", message(1, 2), None)
+        },
+        PublishRequest {
+            event: Some(Event {
+                raw_pdu: b"x"[..].into(),
+                event: Some(message(1, 2)),
+                ..Event::default()
+            }),
+            ..PublishRequest::default()
+        },
+        request("", Typed::StatusChanged(StatusChanged::default()), None),
+        request(&"x".repeat(129), kick.clone(), None),
+        request("", kick.clone(), users(vec![])),
+        request("", kick, users(vec![0; 10_001])),
+    ] {
+        let refused = publish(&site, wrong).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert_eq!(reason(&refused), "FIELD_INVALID");
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_goes_where_a_msg_servers_would_and_subscribers_see_it() {
+    let (site, mut a) = Played::one(&[1]).await;
+    a.open_with(2, &[2]).await;
+    a.open_with(3, &[3]).await;
+    let mut stream = subscribe(&site, SubscribeRequest::default()).await;
+
+    let routed = publish(&site, request("", message(1, 2), None))
+        .await
+        .unwrap();
+
+    assert_eq!(routed.links, 2);
+    assert!(!routed.duplicate);
+    assert_eq!(a.delivery().await.targets, [1, 2]);
+    let seen = next(&mut stream).await;
+    assert_eq!(seen.position, routed.position);
+    let Some(Message::Event(seen)) = seen.message else {
+        panic!("no event");
+    };
+    assert_eq!(seen.event, Some(message(1, 2)));
+    assert_eq!(seen.origin_link, "");
+
+    let everyone = Some(Audience::AllMsgServers(AllMsgServers {}));
+    publish(&site, request("", message(1, 2), everyone))
+        .await
+        .unwrap();
+    assert_eq!(a.delivery().await.targets, [1, 2, 3]);
+    publish(&site, request("", message(1, 2), users(vec![3])))
+        .await
+        .unwrap();
+    assert_eq!(a.delivery().await.targets, [3]);
+}
+
+/// A service sees an answer that is lost as one that never came, and asks again.
+#[tokio::test]
+async fn a_request_id_is_routed_once() {
+    let (site, mut a) = Played::one(&[1]).await;
+
+    let first = publish(&site, request("id", message(1, 1), None))
+        .await
+        .unwrap();
+    let again = publish(&site, request("id", message(1, 1), None))
+        .await
+        .unwrap();
+    publish(&site, request("other", message(1, 2), None))
+        .await
+        .unwrap();
+
+    assert!(!first.duplicate);
+    assert!(again.duplicate);
+    assert_eq!(
+        (again.links, &again.position),
+        (first.links, &first.position)
+    );
+    let delivered = a.deliveries(2).await;
+    assert_ne!(delivered[0].pdu(), delivered[1].pdu(), "not twice the same");
+    assert!(delivered[0].sequence < delivered[1].sequence);
+}
+
+#[tokio::test]
+async fn a_pdu_over_the_limit_is_not_published() {
+    let site = Site::with(|it| it.pdu_limit = 1000).await;
+    let long = Typed::SignatureChanged(SignatureChanged {
+        user_id: 1,
+        signature: "x".repeat(1000),
+        ..SignatureChanged::default()
+    });
+
+    let refused = publish(&site, request("", long, None)).await.unwrap_err();
+
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(reason(&refused), "TOO_LARGE");
+}
+
+#[tokio::test]
+async fn a_request_id_stands_for_one_event_and_one_audience() {
+    let (site, mut a) = Played::one(&[1]).await;
+    publish(&site, request("id", message(1, 1), None))
+        .await
+        .unwrap();
+
+    for other in [
+        request("id", message(1, 2), None),
+        request("id", message(1, 1), users(vec![1])),
+    ] {
+        let refused = publish(&site, other).await.unwrap_err();
+        assert_eq!(refused.code(), Code::AlreadyExists);
+        assert_eq!(reason(&refused), "REQUEST_ID_REUSED");
+    }
+    a.delivery().await;
+    a.ask(1, &[1]).await;
+    a.got_nothing_after(1).await;
+}
+
+/// A node that ends forgets: whoever asks the next one again is told that it may be too late.
+#[tokio::test]
+async fn the_answer_says_since_when_request_ids_are_remembered() {
+    let first_attempt = SystemTime::now();
+    let (first, _a) = Played::one(&[1]).await;
+    let routed = publish(&first, request("id", message(1, 1), None))
+        .await
+        .unwrap();
+    let again = publish(&first, request("id", message(1, 1), None))
+        .await
+        .unwrap();
+    assert!(again.duplicate);
+    assert_eq!(again.request_ids_since, routed.request_ids_since);
+    assert!(time(routed.node_time) >= time(routed.request_ids_since));
+    let successor = Site::start().await;
+
+    let twice = publish(&successor, request("id", message(1, 1), None))
+        .await
+        .unwrap();
+
+    assert!(!twice.duplicate);
+    let since = time(twice.request_ids_since);
+    assert!(since > first_attempt.duration_since(UNIX_EPOCH).unwrap());
+    assert!(since > time(routed.request_ids_since));
+}
+
+#[tokio::test]
+async fn who_waits_for_the_gateways_is_told_how_many_have_taken_it() {
+    let site = Site::start().await;
+    let [mut a, mut b] = Played::two(&site).await;
+
+    let response = publish(&site, taken(request("id", message(1, 2), None)))
+        .await
+        .unwrap();
+
+    assert_eq!(response.links, 2);
+    let both = Taken {
+        gateways: 2,
+        ..Taken::default()
+    };
+    assert_eq!(response.taken, Some(both));
+    a.delivery().await;
+    b.delivery().await;
+    let routed = publish(&site, request("", message(1, 2), None))
+        .await
+        .unwrap();
+    assert_eq!(routed.taken, None, "only if asked for");
+    let nobody = publish(&site, taken(request("", message(8, 9), None)))
+        .await
+        .unwrap();
+    assert_eq!(nobody.taken, Some(Taken::default()));
+}
+
+#[tokio::test]
+async fn at_the_deadline_the_outcome_is_not_known_and_asking_again_waits_on() {
+    let site = Site::start().await;
+    let [mut a, mut b] = Played::two(&site).await;
+    b.takes_nothing();
+    let request = || taken(request("id", message(1, 2), None));
+    let mut in_time = Request::new(request());
+    in_time.set_timeout(Duration::from_millis(100));
+
+    let late = site.broadcast().await.publish(in_time).await.unwrap_err();
+
+    // If tonic's client is faster than the node's answer, it says CANCELLED.
+    let over = [Code::DeadlineExceeded, Code::Cancelled];
+    assert!(over.contains(&late.code()), "{late}");
+    a.delivery().await;
+    b.delivery().await;
+    let asks_again = tokio::spawn({
+        let mut broadcast = site.broadcast().await;
+        async move { broadcast.publish(request()).await }
+    });
+    b.takes(b.number).await;
+    let again = soon("an answer", asks_again).await.unwrap();
+    let again = again.unwrap().into_inner();
+    assert!(again.duplicate);
+    assert_eq!(again.taken.unwrap().gateways, 2);
+    a.ask(1, &[1]).await;
+    a.got_nothing_after(1).await;
+}
+
+#[tokio::test]
+async fn gateways_that_are_away_or_full_are_told_apart() {
+    let site = Site::with(|it| it.gateway_queue_bytes = 20_000).await;
+    let [mut a, b] = Played::two(&site).await;
+    drop(b);
+    site.shows("teamtalk_route_gateways_detached 1").await;
+    let long = |content: usize| {
+        let Typed::ChatMessage(chat) = message(1, 2) else {
+            panic!("a message is one");
+        };
+        Typed::ChatMessage(ChatMessage {
+            content: vec![7; content].into(),
+            ..chat
+        })
+    };
+
+    let away = publish(&site, taken(request("", long(15_000), None)))
+        .await
+        .unwrap();
+    let full = publish(&site, taken(request("", long(15_000), None)))
+        .await
+        .unwrap();
+
+    let with = |gateways_away, gateways_full| Taken {
+        gateways: 1,
+        gateways_away,
+        gateways_full,
+        links_held: 0,
+    };
+    assert_eq!(away.taken, Some(with(1, 0)));
+    assert_eq!(full.taken, Some(with(0, 1)));
+    a.deliveries(2).await;
+}
+
+#[tokio::test]
+async fn what_the_node_holds_for_a_connection_to_come_is_told() {
+    let (site, mut a) = Played::one(&[1]).await;
+    a.open_with(2, &[2]).await;
+    a.open_sibling(3, 2, &[2]).await;
+    a.close(2).await;
+    a.ask(1, &[2]).await;
+    a.answer().await;
+
+    let rehearsed = publish(&site, dry(request("", message(1, 2), None)))
+        .await
+        .unwrap();
+    let held = publish(&site, taken(request("", message(1, 2), None)))
+        .await
+        .unwrap();
+
+    let targets = rehearsed.targets.iter();
+    assert_eq!(targets.map(|it| it.held).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(held.links, 2);
+    let taken = held.taken.unwrap();
+    assert_eq!((taken.gateways, taken.links_held), (1, 1));
+}
+
+#[tokio::test]
+async fn a_dry_run_says_who_would_get_it_and_why() {
+    let (site, mut a) = Played::one(&[1, 5]).await;
+    a.open_with(2, &[2]).await;
+    a.open_with(3, &[]).await;
+    let mut stream = subscribe(&site, SubscribeRequest::default()).await;
+    let group = Typed::ChatMessage(ChatMessage {
+        from_user_id: 1,
+        to_id: 9,
+        message_id: 1,
+        message_type: 0x11,
+        ..ChatMessage::default()
+    });
+    let signature = Typed::SignatureChanged(SignatureChanged {
+        user_id: 1,
+        ..SignatureChanged::default()
+    });
+    let all = Some(Audience::AllMsgServers(AllMsgServers {}));
+    let has = |user: u32| (TargetReason::HasUsers, vec![user]);
+    let because = |reason: TargetReason| (reason, vec![]);
+    for (event, audience, expected) in [
+        (message(1, 2), None, vec![(1, has(1)), (2, has(2))]),
+        (
+            message(1, 2),
+            users(vec![5, 5, 1]),
+            vec![(1, (TargetReason::HasUsers, vec![1, 5]))],
+        ),
+        (message(8, 9), None, vec![]),
+        (
+            group,
+            None,
+            (1..=3)
+                .map(|n| (n, because(TargetReason::Reports)))
+                .collect(),
+        ),
+        (
+            signature,
+            None,
+            (1..=2)
+                .map(|n| (n, because(TargetReason::HasSessions)))
+                .collect(),
+        ),
+        (
+            message(1, 2),
+            all,
+            (1..=3).map(|n| (n, because(TargetReason::All))).collect(),
+        ),
+    ] {
+        let request = request("id", event, audience);
+
+        let response = publish(&site, dry(request)).await.unwrap();
+
+        let links = response.targets.iter().map(|it| it.link.clone());
+        let numbers = expected.iter().map(|(number, _)| number);
+        let named = numbers.map(|number| format!("{:x}-{number}", a.incarnation));
+        assert_eq!(links.collect::<Vec<_>>(), named.collect::<Vec<_>>());
+        let reasons = response.targets.iter();
+        let reasons = reasons.map(|it| (it.reason(), it.user_ids.clone()));
+        let whys = expected.iter().map(|(_, why)| why.clone());
+        assert_eq!(reasons.collect::<Vec<_>>(), whys.collect::<Vec<_>>());
+        assert_eq!(response.links as usize, expected.len());
+        assert_eq!(
+            (response.position, response.duplicate),
+            (String::new(), false)
+        );
+        assert!(
+            response
+                .targets
+                .iter()
+                .all(|it| it.msg_server.starts_with("10."))
+        );
+    }
+    let refused = publish(&site, dry(request("", message(1, 0), None))).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    // Nothing was routed, and the id is free.
+    let routed = publish(&site, request("id", message(2, 1), None)).await;
+    assert!(!routed.unwrap().duplicate);
+    assert_eq!(event(&mut stream).await.event, Some(message(2, 1)));
+    assert_eq!(a.deliveries(1).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_batch_is_published_in_order() {
+    let (site, mut a) = Played::one(&[1]).await;
+    let mut stream = subscribe(&site, SubscribeRequest::default()).await;
+    let mut requests: Vec<_> = (2..=5)
+        .map(|to| request(&format!("id {to}"), message(1, to), None))
+        .collect();
+    requests.push(requests[0].clone());
+    requests.push(dry(request("", message(1, 9), None)));
+
+    let responses = batch(&site, requests).await.unwrap();
+
+    let again: Vec<_> = responses.iter().map(|it| it.duplicate).collect();
+    assert_eq!(again, [false, false, false, false, true, false]);
+    assert_eq!(responses[4].position, responses[0].position);
+    assert_eq!(responses[5].targets.len(), 1);
+    for (number, to) in (2..=5).enumerate() {
+        let seen = next(&mut stream).await;
+        assert_eq!(seen.position, responses[number].position);
+        let Some(Message::Event(seen)) = seen.message else {
+            panic!("no event");
+        };
+        assert_eq!(seen.event, Some(message(1, to)));
+    }
+    assert_eq!(a.deliveries(4).await.len(), 4);
+}
+
+#[tokio::test]
+async fn of_a_batch_with_a_mistake_nothing_is_published() {
+    let (site, mut a) = Played::one(&[1]).await;
+    let good = || request("good", message(1, 1), None);
+
+    let missing = batch(&site, vec![good(), request("", message(1, 0), None)]).await;
+    let reused = batch(&site, vec![good(), request("good", message(1, 2), None)]).await;
+    let empty = batch(&site, vec![]).await;
+    let many = batch(&site, vec![good(); 1001]).await;
+
+    let missing = missing.unwrap_err();
+    assert_eq!(missing.code(), Code::InvalidArgument);
+    let details = missing.get_error_details();
+    let field = &details.bad_request().unwrap().field_violations[0].field;
+    assert_eq!(field, "requests[1].event.chat_message.to_id");
+    assert_eq!(reason(&reused.unwrap_err()), "REQUEST_ID_REUSED");
+    for refused in [empty, many] {
+        assert_eq!(reason(&refused.unwrap_err()), "FIELD_INVALID");
+    }
+    a.ask(1, &[1]).await;
+    a.got_nothing_after(1).await;
+    assert!(!publish(&site, good()).await.unwrap().duplicate);
+}
+
+#[tokio::test]
+async fn a_request_over_the_limit_is_refused_whole() {
+    let site = Site::with(|it| it.publish_bytes = 5000).await;
+    let requests = vec![request("", message(1, 1), None); 400];
+
+    let refused = batch(&site, requests).await.unwrap_err();
+
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(reason(&refused), "TOO_LARGE");
+}
+
+fn message(from: u32, to: u32) -> Typed {
+    Typed::ChatMessage(ChatMessage {
+        from_user_id: from,
+        to_id: to,
+        conversation: 1,
+        message_id: 1,
+        create_time: 2,
+        message_type: 1,
+        content: b"hi"[..].into(),
+        ..ChatMessage::default()
+    })
+}
+
+fn users(user_ids: Vec<u32>) -> Option<Audience> {
+    Some(Audience::MsgServersOfUsers(MsgServersOfUsers { user_ids }))
+}
+
+fn request(id: &str, event: Typed, audience: Option<Audience>) -> PublishRequest {
+    PublishRequest {
+        request_id: id.to_owned(),
+        event: Some(Event {
+            event: Some(event),
+            ..Event::default()
+        }),
+        audience,
+        ..PublishRequest::default()
+    }
+}
+
+fn taken(request: PublishRequest) -> PublishRequest {
+    PublishRequest {
+        acknowledgement: Acknowledgement::Taken.into(),
+        ..request
+    }
+}
+
+fn dry(request: PublishRequest) -> PublishRequest {
+    PublishRequest {
+        dry_run: true,
+        ..request
+    }
+}
+
+fn time(timestamp: Option<prost_types::Timestamp>) -> Duration {
+    let since_1970 = SystemTime::try_from(timestamp.unwrap()).unwrap();
+    since_1970.duration_since(UNIX_EPOCH).unwrap()
+}
+
+async fn batch(site: &Site, requests: Vec<PublishRequest>) -> Result<Vec<PublishResponse>, Status> {
+    let mut broadcast = site.broadcast().await;
+    let request = BatchPublishRequest { requests };
+    let response = soon("answers", broadcast.batch_publish(request)).await?;
+    Ok(response.into_inner().responses)
+}
+
+async fn publish(site: &Site, request: PublishRequest) -> Result<PublishResponse, Status> {
+    let mut broadcast = site.broadcast().await;
+    let response = soon("an answer", broadcast.publish(request)).await?;
+    Ok(response.into_inner())
+}
