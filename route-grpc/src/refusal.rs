@@ -79,17 +79,13 @@ impl Refusal {
     }
 
     /// The same of a request that is a part of another one.
-    pub(crate) fn of_part(self, number: usize) -> Self {
-        match self {
-            Self::FieldInvalid { field, problem } => Self::FieldInvalid {
-                field: format!("requests[{number}].{field}").into(),
-                problem,
-            },
-            Self::TooLarge { problem } => Self::TooLarge {
-                problem: format!("requests[{number}]: {problem}"),
-            },
-            other => other,
+    pub(crate) fn of_part(mut self, number: usize) -> Self {
+        if let Self::FieldInvalid { field, .. } = &mut self {
+            *field = format!("requests[{number}].{field}").into();
+        } else if let Self::TooLarge { problem } = &mut self {
+            *problem = format!("requests[{number}]: {problem}");
         }
+        self
     }
 
     /// A gateway does not keep to the protocol.

@@ -29,10 +29,24 @@ pub enum FrameError {
     /// What a proxy sends, where a PDU has its length.
     #[error("it sent a PROXY protocol header, but its address is not in --proxy-protocol-from")]
     ProxyHeader,
+    /// What other clients send, where a PDU has its length.
+    #[error("it speaks {0}, and this port is for the PDUs of MsgServers")]
+    OtherProtocol(&'static str),
 }
 
 /// How headers of the PROXY protocol begin, versions 1 and 2.
 const PROXY_HEADERS: [&[u8; 4]; 2] = [b"PROX", b"\r\n\r\n"];
+
+/// What else comes to a wrong port.
+fn other_protocol(start: [u8; 4]) -> Option<&'static str> {
+    match &start {
+        b"PRI " => Some("HTTP/2, as gRPC does"),
+        b"GET " | b"POST" | b"HEAD" | b"PUT " | b"OPTI" => Some("HTTP"),
+        [0x16, 3, ..] => Some("TLS"),
+        b"SSH-" => Some("SSH"),
+        _ => None,
+    }
+}
 
 /// One whole PDU.
 #[derive(Debug)]
@@ -176,12 +190,15 @@ impl Framer {
             return Ok(None);
         };
         let begins_proxy_header = PROXY_HEADERS.contains(&length);
+        let other = other_protocol(*length);
         let length = u32::from_be_bytes(*length);
         let limit = self.limit;
         let error = if (length as usize) < HEADER_LEN {
             FrameError::TooShort { length }
         } else if length > limit && begins_proxy_header {
             FrameError::ProxyHeader
+        } else if let Some(other) = other.filter(|_| length > limit) {
+            FrameError::OtherProtocol(other)
         } else if length > limit {
             FrameError::TooLong { length, limit }
         } else {
@@ -228,6 +245,20 @@ mod tests {
                 let (pdus, error) = cut(&mut Framer::new(LIMIT), &pieces);
                 assert_eq!((pdus.len(), error), (0, Some(FrameError::ProxyHeader)));
             }
+        }
+    }
+
+    #[test]
+    fn who_comes_to_the_wrong_port_is_known_by_the_first_bytes() {
+        for (start, protocol) in [
+            (&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], "HTTP/2"),
+            (b"GET / HTTP/1.1\r\n\r\n", "HTTP"),
+            (b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03", "TLS"),
+        ] {
+            let (pdus, error) = cut(&mut Framer::new(LIMIT), &[start]);
+            let said = error.expect("it is no PDU").to_string();
+            assert!(pdus.is_empty() && said.contains(protocol), "{said}");
+            assert!(said.contains("PDUs of MsgServers"), "{said}");
         }
     }
 

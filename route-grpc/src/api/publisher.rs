@@ -124,7 +124,7 @@ impl Publisher {
             let earlier = &orders[..number];
             let twin = earlier.iter().find(|it| it.request_id == order.request_id);
             let known = requests.find(now, &order.request_id).map(|it| it.content);
-            let first = known.or(twin.map(|it| it.content));
+            let first = known.or_else(|| twin.map(|it| it.content));
             let has_id = !order.request_id.is_empty();
             if has_id && first.is_some_and(|content| content != order.content) {
                 return Err(Refusal::RequestIdReused { number });

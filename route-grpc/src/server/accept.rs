@@ -1,4 +1,4 @@
-//! Who may connect to the gRPC port: as many as there are places.
+//! Who may connect to the gRPC port: as many as there are places. Others are told so.
 //!
 //! Whoever opens connections and says nothing would otherwise use up the process's file
 //! descriptors, and with them the other ports.
@@ -7,15 +7,22 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
 use route_runtime::listen;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::connection::Connection;
+use crate::limits::Places;
 use crate::node::Node;
+
+/// Connections that are told at a time why they are closed; beyond that they are closed at once.
+const FAREWELLS: usize = 64;
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 /// Where connections come from: the kernel, or a simulated network.
 pub trait Listener: Send + Sync + 'static {
@@ -41,13 +48,17 @@ impl Listener for TcpListener {
     }
 }
 
-/// Takes connections; those beyond the limit are closed at once, counted and logged. Ends when the
-/// listener breaks.
+/// Takes connections; those beyond the limit are told so and closed, counted and logged. Ends when
+/// the listener breaks.
 pub(super) fn incoming<L: Listener>(
     node: Arc<Node>,
     listener: L,
 ) -> impl Stream<Item = io::Result<Connection<L::Stream>>> {
-    let door = Door { node, listener };
+    let door = Door {
+        node,
+        listener,
+        farewells: Places::new(FAREWELLS),
+    };
     stream::unfold(door, async |mut door| Some((door.next().await, door)))
 }
 
@@ -55,6 +66,8 @@ pub(super) fn incoming<L: Listener>(
 struct Door<L> {
     node: Arc<Node>,
     listener: L,
+    /// Connections that are being told why they are closed.
+    farewells: Places,
 }
 
 impl<L: Listener> Door<L> {
@@ -66,16 +79,53 @@ impl<L: Listener> Door<L> {
                     let node = Arc::clone(&self.node);
                     return Ok(Connection::new(stream, peer, place, node));
                 }
-                None => self.refuse(peer),
+                None => self.refuse(stream, peer),
             }
         }
     }
 
-    fn refuse(&self, peer: SocketAddr) {
+    fn refuse(&self, stream: L::Stream, peer: SocketAddr) {
         let node = &self.node;
+        if let Some(place) = self.farewells.take() {
+            let told = farewell(node.connections.limit());
+            tokio::spawn(async move {
+                let _place = place;
+                // Whoever does not listen is not told.
+                let _ = timeout(FAREWELL_TIME, tell(stream, &told)).await;
+            });
+        }
         node.metrics.tallies.refused_connections.add(1);
         let why = format_args!("there are {} already", node.connections.limit());
         let kind = ("too many gRPC connections", "total");
         node.refusals.log(node.clock.now(), kind, Some(peer), &why);
     }
+}
+
+/// What HTTP/2 says to somebody who has to go: settings, as each connection begins, and a GOAWAY.
+fn farewell(connections: usize) -> Vec<u8> {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: u8 = 7;
+    const ENHANCE_YOUR_CALM: u32 = 11;
+    let text = format!(
+        "this node has {connections} gRPC connections already (--max-grpc-connections); come back later"
+    );
+    let length = (2 * size_of::<u32>() + text.len()) as u32;
+    let mut frames = SETTINGS.to_vec();
+    frames.extend_from_slice(&length.to_be_bytes()[1..]);
+    frames.extend_from_slice(&[GOAWAY, 0]);
+    // Of the connection; no stream was taken.
+    frames.extend_from_slice(&[0; 2 * size_of::<u32>()]);
+    frames.extend_from_slice(&ENHANCE_YOUR_CALM.to_be_bytes());
+    frames.extend_from_slice(text.as_bytes());
+    frames
+}
+
+/// Says it, and waits until the peer has heard it and closes: what it sends meanwhile would
+/// otherwise make the kernel break the connection before.
+async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, told: &[u8]) -> io::Result<()> {
+    stream.write_all(told).await?;
+    stream.shutdown().await?;
+    let mut rest = [0; 512];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
 }

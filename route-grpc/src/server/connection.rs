@@ -1,27 +1,20 @@
-//! One accepted connection, next to the socket: it has so long to say that it speaks HTTP/2, notes
-//! whether its peer has closed it, and counts what HTTP/2 ends. A peer that has begun and then
+//! One accepted connection, next to the socket: it waits for how HTTP/2 begins, notes whether its
+//! peer has closed it, and counts what HTTP/2 ends. A peer that has begun and then
 //! vanishes is found by HTTP/2 keepalive.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
+use super::greeting::{Greeting, Heard};
 use super::verdicts::{Frames, Scope, Verdict};
 use crate::attach::Hangup;
 use crate::limits::{Place, Share};
 use crate::node::Node;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
 use tonic::transport::server::Connected;
-
-/// With this a client begins HTTP/2.
-const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
-/// From the accept to the end of those.
-const PREFACE_TIME: Duration = Duration::from_secs(10);
 
 /// Its place is free again when it is dropped.
 #[derive(Debug)]
@@ -29,17 +22,13 @@ pub(super) struct Connection<S> {
     stream: S,
     hangup: Hangup,
     share: Share,
-    preface: Option<Preface>,
+    /// None: it has begun.
+    greeting: Option<Greeting>,
+    /// What came with that and was not read on.
+    early: Vec<u8>,
     written: Frames,
     ends: Ends,
     _place: Place,
-}
-
-/// What a connection still owes.
-#[derive(Debug)]
-struct Preface {
-    come: usize,
-    deadline: Pin<Box<Sleep>>,
 }
 
 /// Counts what is ended because of this peer.
@@ -56,10 +45,8 @@ impl<S> Connection<S> {
             stream,
             hangup: Hangup::of(peer),
             share: Share::default(),
-            preface: Some(Preface {
-                come: 0,
-                deadline: Box::pin(sleep(PREFACE_TIME)),
-            }),
+            greeting: Some(Greeting::awaited()),
+            early: Vec::new(),
             written: Frames::default(),
             ends: Ends { node, peer },
             _place: place,
@@ -79,17 +66,24 @@ impl<S> Connection<S> {
     }
 }
 
-impl Preface {
-    /// More has come. Whether that is how HTTP/2 begins.
-    fn fits(&mut self, came: &[u8]) -> bool {
-        let expected = &PREFACE[self.come..];
-        let count = came.len().min(expected.len());
-        self.come += count;
-        came[..count] == expected[..count]
-    }
-
-    fn is_complete(&self) -> bool {
-        self.come == PREFACE.len()
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Waits until it has begun. Who begins with something else is not served.
+    fn poll_begun(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(greeting) = &mut self.greeting else {
+            return Poll::Ready(Ok(()));
+        };
+        let heard = ready!(greeting.poll(&mut self.stream, cx));
+        Poll::Ready(match self.note_hangup(Poll::Ready(heard)) {
+            Poll::Ready(Ok(Heard::Beginning(early))) => {
+                self.early = early;
+                self.greeting = None;
+                Ok(())
+            }
+            Poll::Ready(Ok(Heard::Other(what))) => Err(self.ends.not_http2(what)),
+            Poll::Ready(Ok(Heard::Nothing)) => Err(self.ends.too_late()),
+            Poll::Ready(Err(error)) => Err(error),
+            Poll::Pending => return Poll::Pending,
+        })
     }
 }
 
@@ -98,6 +92,13 @@ impl Ends {
         self.node.metrics.tallies.silent_connections.add(1);
         self.log("silent", "it did not begin to speak HTTP/2 in time");
         io::ErrorKind::TimedOut.into()
+    }
+
+    fn not_http2(&self, why: &'static str) -> io::Error {
+        let Verdict { scope, reason } = Verdict::NOT_HTTP2;
+        self.node.metrics.http2_ended(scope.as_str(), reason, 1);
+        self.log(reason, why);
+        io::ErrorKind::InvalidData.into()
     }
 
     fn by_http2(&self, verdict: Verdict) {
@@ -126,38 +127,36 @@ impl<S> Connected for Connection<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        ready!(self.poll_begun(cx))?;
+        if !self.early.is_empty() {
+            let some = self.early.len().min(buffer.remaining());
+            buffer.put_slice(&self.early[..some]);
+            self.early.drain(..some);
+            return Poll::Ready(Ok(()));
+        }
         let (room, before) = (buffer.remaining(), buffer.filled().len());
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        let came = &buffer.filled()[before..];
-        if room > 0 && came.is_empty() && matches!(read, Poll::Ready(Ok(()))) {
+        let is_over = room > 0 && buffer.filled().len() == before;
+        if is_over && matches!(read, Poll::Ready(Ok(()))) {
             self.hangup.note();
-        }
-        if let Some(mut preface) = self.preface.take() {
-            if !preface.fits(came) {
-                self.ends.by_http2(Verdict::NOT_HTTP2);
-            } else if !preface.is_complete() {
-                if preface.deadline.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Err(self.ends.too_late()));
-                }
-                self.preface = Some(preface);
-            }
         }
         self.note_hangup(read)
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_begun(cx))?;
         let written = Pin::new(&mut self.stream).poll_write(cx, data);
         if let Poll::Ready(Ok(count)) = written {
             self.note_written(&data[..count]);
@@ -170,6 +169,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_begun(cx))?;
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         if let Poll::Ready(Ok(mut count)) = written {
             for slice in slices {

@@ -6,14 +6,22 @@
 //! | `readiness`, and the empty name | this process wants work |
 //! | each API service | the same |
 
+use std::future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::stream::{self, Stream, StreamExt};
 use route_proto::attach::v1::attach_service_server;
 use route_proto::v1::{broadcast_service_server, presence_service_server, server_service_server};
 use route_runtime::readiness::Readiness;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Response, Status};
 use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
+use tonic_health::pb::health_check_response::ServingStatus as Told;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::node::Node;
 
@@ -31,6 +39,65 @@ const READINESS: [&str; 6] = [
 
 /// How often the loop is looked after. It turns at least every second.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// The service. Of names that nobody has registered it answers as the protocol says: a check is
+/// refused, a watch is told so and stays open.
+#[derive(Debug)]
+pub(super) struct Service {
+    registered: HealthService,
+    draining: CancellationToken,
+}
+
+impl Service {
+    /// Answers from what the reporter is told, until the node drains.
+    pub(super) fn new(reporter: HealthReporter, node: &Node) -> HealthServer<Self> {
+        HealthServer::new(Self {
+            registered: HealthService::from_health_reporter(reporter),
+            draining: node.draining(),
+        })
+    }
+}
+
+type Watched = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl Health for Service {
+    type WatchStream = Watched;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let name = request.get_ref().service.clone();
+        let checked = self.registered.check(request).await;
+        checked.map_err(|status| {
+            if status.code() != Code::NotFound {
+                return status;
+            }
+            let names = READINESS.join(" ");
+            Status::not_found(format!("{name:?} is not served here, but {}", names.trim()))
+        })
+    }
+
+    async fn watch(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<Watched>, Status> {
+        match self.registered.watch(request).await {
+            Ok(watched) => Ok(watched.map(|statuses| Box::pin(statuses) as Watched)),
+            Err(status) if status.code() == Code::NotFound => {
+                let unknown = HealthCheckResponse {
+                    status: Told::ServiceUnknown.into(),
+                };
+                let ends = self.draining.clone().cancelled_owned();
+                let told = stream::once(future::ready(Ok(unknown)));
+                let told = told.chain(stream::pending()).take_until(ends);
+                Ok(Response::new(Box::pin(told)))
+            }
+            Err(status) => Err(status),
+        }
+    }
+}
 
 /// Registers every name as not serving: a reporter starts as serving under the empty name.
 pub(crate) async fn start(reporter: &HealthReporter) {

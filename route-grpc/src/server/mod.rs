@@ -2,6 +2,7 @@
 
 mod accept;
 mod connection;
+mod greeting;
 mod health;
 mod layers;
 mod verdicts;
@@ -15,7 +16,9 @@ use route_proto::v1::presence_service_server::PresenceServiceServer;
 use route_proto::v1::server_service_server::ServerServiceServer;
 use route_runtime::http2;
 use route_runtime::readiness::Readiness;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::Server;
+use tonic_health::server::HealthReporter;
 
 use crate::api::broadcast::Broadcast;
 use crate::api::info::Info;
@@ -26,7 +29,7 @@ use crate::limits::MAX_REQUEST_BYTES;
 use crate::node::Node;
 pub use accept::Listener;
 use accept::incoming;
-use layers::{Codes, Deadline, Each, Intake, Measure, Trace};
+use layers::{Asked, Codes, Deadline, Each, Intake, Measure, Trace};
 use verdicts::Verdict;
 
 /// What may come on one connection before it is read: so many streams' worth.
@@ -63,31 +66,28 @@ pub async fn serve(
     listener: impl Listener,
     readiness: Readiness,
 ) -> Result<(), ServeError> {
-    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let reporter = HealthReporter::new();
     health::start(&reporter).await;
+    let health_service = health::Service::new(reporter.clone(), &node);
     let follow = health::follow(reporter, Arc::clone(&node), readiness);
     node.shutdown.tracker().spawn(follow);
 
     let gateways = AttachServiceServer::new(Attach::new(Arc::clone(&node)))
         .max_decoding_message_size(node.settings.attach_message_bytes());
     let presence = PresenceServiceServer::new(Presence::new(Arc::clone(&node)))
+        .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     let info = ServerServiceServer::new(Info::new(Arc::clone(&node)))
+        .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
     let broadcast = BroadcastServiceServer::new(Broadcast::new(Arc::clone(&node)))
+        .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(node.settings.publish_bytes);
     let drained = {
         let node = Arc::clone(&node);
         async move { node.drained().await }
     };
-    for Verdict { scope, reason } in Verdict::all() {
-        node.metrics.http2_ended(scope.as_str(), reason, 0);
-    }
     let settings = &node.settings;
-    let measure = Measure {
-        calls: node.metrics.calls.clone(),
-        unknown: node.metrics.unknown_calls(),
-    };
     let server = Server::builder()
         // Until a dead gateway is noticed, what it should have taken is not confirmed to the
         // others.
@@ -100,8 +100,9 @@ pub async fn serve(
         // Whoever gives up calls may give up all that it may have: its other streams go on.
         .http2_max_pending_accept_reset_streams(Some(CONNECTION_STREAMS as usize))
         .layer(Each(Trace))
-        .layer(Each(measure))
+        .layer(Each(measure(&node)))
         .layer(Each(Codes))
+        .layer(Each(Asked))
         .layer(Each(Deadline))
         .layer(Each(Intake(Arc::clone(&node))))
         .add_service(health_service)
@@ -127,8 +128,21 @@ pub async fn serve(
     }
 }
 
+/// What counts calls. What HTTP/2 may end is counted from 0 on.
+fn measure(node: &Node) -> Measure {
+    for Verdict { scope, reason } in Verdict::all() {
+        node.metrics.http2_ended(scope.as_str(), reason, 0);
+    }
+    Measure {
+        calls: node.metrics.calls.clone(),
+        unknown: node.metrics.unknown_calls(),
+    }
+}
+
 fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(route_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // What the details of errors are.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }

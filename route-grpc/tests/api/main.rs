@@ -10,6 +10,7 @@ mod filters;
 mod hand_over;
 mod kicks;
 mod lists;
+mod mistakes;
 mod played;
 mod presence;
 mod publish;

@@ -294,48 +294,7 @@ async fn a_dry_run_says_who_would_get_it_and_why() {
     a.open_with(2, &[2]).await;
     a.open_with(3, &[]).await;
     let mut stream = subscribe(&site, SubscribeRequest::default()).await;
-    let group = Typed::ChatMessage(ChatMessage {
-        from_user_id: 1,
-        to_id: 9,
-        message_id: 1,
-        message_type: 0x11,
-        ..ChatMessage::default()
-    });
-    let signature = Typed::SignatureChanged(SignatureChanged {
-        user_id: 1,
-        ..SignatureChanged::default()
-    });
-    let all = Some(Audience::AllMsgServers(AllMsgServers {}));
-    let has = |user: u32| (TargetReason::HasUsers, vec![user]);
-    let because = |reason: TargetReason| (reason, vec![]);
-    for (event, audience, expected) in [
-        (message(1, 2), None, vec![(1, has(1)), (2, has(2))]),
-        (
-            message(1, 2),
-            users(vec![5, 5, 1]),
-            vec![(1, (TargetReason::HasUsers, vec![1, 5]))],
-        ),
-        (message(8, 9), None, vec![]),
-        (
-            group,
-            None,
-            (1..=3)
-                .map(|n| (n, because(TargetReason::Reports)))
-                .collect(),
-        ),
-        (
-            signature,
-            None,
-            (1..=2)
-                .map(|n| (n, because(TargetReason::HasSessions)))
-                .collect(),
-        ),
-        (
-            message(1, 2),
-            all,
-            (1..=3).map(|n| (n, because(TargetReason::All))).collect(),
-        ),
-    ] {
+    for (event, audience, expected) in rehearsals() {
         let request = request("id", event, audience);
 
         let response = publish(&site, dry(request)).await.unwrap();
@@ -429,6 +388,59 @@ async fn a_request_over_the_limit_is_refused_whole() {
 
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(reason(&refused), "TOO_LARGE");
+}
+
+/// What is published to whom, and which links would get it and why.
+type Rehearsal = (
+    Typed,
+    Option<Audience>,
+    Vec<(u64, (TargetReason, Vec<u32>))>,
+);
+
+/// Link 1 has users 1 and 5, link 2 user 2, link 3 nobody.
+fn rehearsals() -> Vec<Rehearsal> {
+    let group = Typed::ChatMessage(ChatMessage {
+        from_user_id: 1,
+        to_id: 9,
+        message_id: 1,
+        message_type: 0x11,
+        ..ChatMessage::default()
+    });
+    let signature = Typed::SignatureChanged(SignatureChanged {
+        user_id: 1,
+        ..SignatureChanged::default()
+    });
+    let all = Some(Audience::AllMsgServers(AllMsgServers {}));
+    let has = |user: u32| (TargetReason::HasUsers, vec![user]);
+    let because = |reason: TargetReason| (reason, vec![]);
+    vec![
+        (message(1, 2), None, vec![(1, has(1)), (2, has(2))]),
+        (
+            message(1, 2),
+            users(vec![5, 5, 1]),
+            vec![(1, (TargetReason::HasUsers, vec![1, 5]))],
+        ),
+        (message(8, 9), None, vec![]),
+        (
+            group,
+            None,
+            (1..=3)
+                .map(|n| (n, because(TargetReason::Reports)))
+                .collect(),
+        ),
+        (
+            signature,
+            None,
+            (1..=2)
+                .map(|n| (n, because(TargetReason::HasSessions)))
+                .collect(),
+        ),
+        (
+            message(1, 2),
+            all,
+            (1..=3).map(|n| (n, because(TargetReason::All))).collect(),
+        ),
+    ]
 }
 
 fn message(from: u32, to: u32) -> Typed {

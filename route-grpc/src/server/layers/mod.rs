@@ -5,9 +5,11 @@
 //! | `trace` | a span for each unary call |
 //! | `measure` | how long it took, and with which code it ended |
 //! | `codes` | gRPC's usual code where tonic has another |
+//! | `asked` | refuses what is no gRPC request |
 //! | `deadline` | ends a call whose caller waits no longer |
 //! | `intake` | lets requests come in as fast as they must, and no more of a client than its share |
 
+mod asked;
 mod codes;
 mod deadline;
 mod intake;
@@ -21,6 +23,7 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower::{Layer, Service};
 
+pub(super) use asked::Asked;
 pub(super) use codes::Codes;
 pub(super) use deadline::Deadline;
 pub(super) use intake::Intake;

@@ -1,0 +1,196 @@
+//! Plain mistakes get plain answers.
+
+use route_proto::pdu::{command, framed};
+use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
+use route_proto::v1::event::Event as Typed;
+use route_proto::v1::{Event, PublishRequest, SignatureChanged};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_stream::StreamExt;
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::codec::CompressionEncoding;
+use tonic::codegen::http::{HeaderMap, Request, StatusCode};
+use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1;
+
+use crate::attach::reason;
+use crate::site::{Site, soon};
+
+const GET_USER: &str = "/teamtalk.route.v1.PresenceService/GetUserStatus";
+
+#[tokio::test]
+async fn other_content_types_than_grpc_are_unsupported() {
+    let site = Site::start().await;
+    for content_type in ["application/json", "application/grpc+json", "text/html"] {
+        let headers = [("content-type", content_type)];
+
+        let (status, headers) = called(&site, &headers).await;
+
+        assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
+        let told = Status::from_header_map(&headers).unwrap();
+        assert!(told.message().contains("application/grpc"), "{told}");
+        assert!(told.message().contains(content_type), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_cannot_be_read_is_refused() {
+    let site = Site::start().await;
+    for timeout in ["S", "10", "ten S", "123456789S"] {
+        let headers = [
+            ("content-type", "application/grpc"),
+            ("grpc-timeout", timeout),
+        ];
+
+        let (status, headers) = called(&site, &headers).await;
+
+        assert_eq!(status, StatusCode::OK);
+        let told = Status::from_header_map(&headers).unwrap();
+        assert_eq!(told.code(), Code::InvalidArgument, "{timeout}");
+        assert_eq!(reason(&told), "FIELD_INVALID");
+        assert!(told.message().starts_with("grpc-timeout"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn gzip_is_taken_and_limits_count_what_it_unpacks_to() {
+    let site = Site::start().await;
+    let mut client = BroadcastServiceClient::new(site.channel().await)
+        .send_compressed(CompressionEncoding::Gzip);
+    let mut publish = async |bytes: usize| {
+        let changed = SignatureChanged {
+            user_id: 1,
+            signature: "x".repeat(bytes),
+            ..SignatureChanged::default()
+        };
+        let request = PublishRequest {
+            event: Some(Event {
+                event: Some(Typed::SignatureChanged(changed)),
+                ..Event::default()
+            }),
+            ..PublishRequest::default()
+        };
+        soon("an answer", client.publish(request)).await
+    };
+
+    assert!(publish(100_000).await.is_ok());
+    // Packed, that is some kilobytes.
+    let refused = publish(2 << 20).await.unwrap_err();
+
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+}
+
+#[tokio::test]
+async fn health_of_an_unknown_service_is_not_found_and_watched_until_the_drain() {
+    let site = Site::start().await;
+    let mut health = HealthClient::new(site.channel().await);
+    let unknown = || HealthCheckRequest {
+        service: "teamtalk.route.v1.Guess".to_owned(),
+    };
+
+    let refused = health.check(unknown()).await.unwrap_err();
+    let mut watched = health.watch(unknown()).await.unwrap().into_inner();
+
+    assert_eq!(refused.code(), Code::NotFound);
+    assert!(refused.message().contains("BroadcastService"), "{refused}");
+    let told = soon("a status", watched.message()).await.unwrap().unwrap();
+    assert_eq!(told.status(), ServingStatus::ServiceUnknown);
+    site.shutdown.begin();
+    let end = soon("its end", watched.message()).await;
+    assert!(!matches!(end, Ok(Some(_))), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_full_node_says_that_it_is() {
+    let site = Site::with(|it| it.max_grpc_connections = 1).await;
+    let _first = site.channel().await;
+
+    let told = said_to(
+        &site,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+    )
+    .await;
+
+    let text = String::from_utf8_lossy(&told);
+    assert!(text.contains("--max-grpc-connections"), "{text}");
+    // Settings, then GOAWAY on stream 0.
+    assert_eq!(told[..9], [0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    assert_eq!((told[12], &told[14..18]), (7, &[0; 4][..]));
+}
+
+#[tokio::test]
+async fn who_speaks_another_protocol_is_told_or_closed() {
+    let site = Site::start().await;
+
+    let browser = said_to(&site, b"GET /metrics HTTP/1.1\r\nhost: node\r\n\r\n").await;
+    let msg_server = said_to(&site, &framed(command::HEARTBEAT, 1, b"")).await;
+
+    let browser = String::from_utf8(browser).unwrap();
+    assert!(browser.starts_with("HTTP/1.1 505 "), "{browser}");
+    assert!(browser.contains("gRPC"), "{browser}");
+    assert_eq!(msg_server, b"");
+    site.shows(r#"teamtalk_route_http2_ended_total{reason="not_http2",scope="connection"} 2"#)
+        .await;
+}
+
+/// Tools that know the API by reflection alone can show the details of errors.
+#[tokio::test]
+async fn reflection_knows_the_details_of_errors() {
+    let site = Site::start().await;
+    let mut client =
+        v1::server_reflection_client::ServerReflectionClient::new(site.channel().await);
+    let symbols = [
+        "google.rpc.ErrorInfo",
+        "google.rpc.BadRequest",
+        "google.rpc.RetryInfo",
+    ];
+    let requests = symbols.map(|symbol| v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(
+            v1::server_reflection_request::MessageRequest::FileContainingSymbol(symbol.to_owned()),
+        ),
+    });
+
+    let answers = client.server_reflection_info(tokio_stream::iter(requests));
+    let mut answers = soon("reflection", answers).await.unwrap().into_inner();
+
+    for symbol in symbols {
+        let answer = soon("an answer", answers.next()).await.unwrap().unwrap();
+        let found = answer.message_response.unwrap();
+        let is_file = matches!(
+            found,
+            v1::server_reflection_response::MessageResponse::FileDescriptorResponse(_)
+        );
+        assert!(is_file, "{symbol}: {found:?}");
+    }
+}
+
+/// How the node answers a call with these headers and no body.
+async fn called(site: &Site, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap) {
+    let mut request = Request::post(format!("http://{}{GET_USER}", site.address));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let mut channel = site.channel().await;
+    std::future::poll_fn(|cx| GrpcService::<Body>::poll_ready(&mut channel, cx))
+        .await
+        .unwrap();
+    let answer = channel.call(request.body(Body::empty()).unwrap());
+    let response = soon("an answer", answer).await.unwrap();
+    (response.status(), response.headers().clone())
+}
+
+/// Everything that the node says to somebody who begins like this.
+async fn said_to(site: &Site, beginning: &[u8]) -> Vec<u8> {
+    let mut stranger = TcpStream::connect(site.address).await.unwrap();
+    stranger.write_all(beginning).await.unwrap();
+    let mut answer = Vec::new();
+    soon("its end", stranger.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    answer
+}
