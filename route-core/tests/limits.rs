@@ -38,8 +38,13 @@ impl Node {
 
     /// A MsgServer of its own address lists these users.
     fn connects(&mut self, link: u8, users: std::ops::Range<u32>) {
+        self.connects_from(link, link, users);
+    }
+
+    /// One of this host does.
+    fn connects_from(&mut self, link: u8, host: u8, users: std::ops::Range<u32>) {
         let restored = None;
-        let peer = SocketAddr::from(([10, 0, 0, link], 4000)).into();
+        let peer = SocketAddr::from(([10, 0, 0, host], 4000)).into();
         self.does(link, Change::Opened { peer, restored });
         self.lists(link, users);
     }
@@ -150,4 +155,16 @@ fn one_user_is_known_on_so_many_links() {
     assert_eq!(node.sessions(), 64);
     assert_eq!(node.overflown, [65, 66, 67, 68, 69, 70]);
     assert_eq!(node.targets(1, 0).len(), 69, "all others");
+}
+
+/// Else one host with many connections makes those of others overflow.
+#[test]
+fn one_address_leaves_room_for_others() {
+    let mut node = Node::new(1000, 100_000);
+    for link in 1..=70 {
+        node.connects_from(link, 200, 0..1);
+    }
+    node.connects(71, 0..1);
+    assert_eq!(node.sessions(), 17);
+    assert!(!node.overflown.contains(&71));
 }

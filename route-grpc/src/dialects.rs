@@ -53,7 +53,15 @@ impl Dialects {
         }
     }
 
-    /// The dialect that a gateway defines. One that defines none is read as whatever it may be.
+    /// Refuses what is no definition.
+    pub(crate) fn check(definition: &str) -> Result<(), Refusal> {
+        if definition.is_empty() {
+            return Ok(());
+        }
+        parse(definition).map(|_| ())
+    }
+
+    /// The dialect that a gateway defines, which is let in. One that defines none is read as whatever it may be.
     pub(crate) fn learn(&self, definition: &str) -> Result<Spoken, Refusal> {
         if definition.is_empty() {
             return Ok(Spoken {
@@ -61,8 +69,7 @@ impl Dialects {
                 dialect: self.get(Self::PUBLISHED),
             });
         }
-        let dialect = Dialect::parse(definition)
-            .map_err(|error| Refusal::field("hello.dialect", error.to_string()))?;
+        let dialect = parse(definition)?;
         let mut table = self.table.write();
         let mut told = table.told.iter();
         let known = told.find_map(|(number, it)| (**it == dialect).then(|| (*number, it.clone())));
@@ -88,6 +95,11 @@ impl Dialects {
         }
         table.told.values().any(|dialect| is_so(dialect))
     }
+}
+
+fn parse(definition: &str) -> Result<Dialect, Refusal> {
+    let dialect = Dialect::parse(definition);
+    dialect.map_err(|error| Refusal::field("hello.dialect", error.to_string()))
 }
 
 impl Table {

@@ -7,7 +7,8 @@ use route_core::{LogLimits, Settings};
 use route_runtime::flags::{bytes, count, duration, duration_or_zero};
 use route_runtime::http2;
 
-use crate::limits::ATTACH_OVERHEAD_BYTES;
+use crate::gateways::MAX_GATEWAYS;
+use crate::limits::{ATTACH_OVERHEAD_BYTES, MAX_REQUEST_BYTES};
 
 /// How the node routes and what it may use. `pdu-gateway --embedded` has the same flags.
 #[derive(Debug, Clone, Args)]
@@ -48,6 +49,24 @@ pub struct NodeSettings {
     /// successor it may have outlast --seat-hold
     #[arg(long, env = "TT_ROUTE_GATEWAY_SILENCE", value_name = "TIME", value_parser = duration, default_value = "1s")]
     pub gateway_silence: Duration,
+    /// One that has taken nothing for so long, though something waits, is cut off: longer than a process
+    /// or its host may stand still, shorter than a host that has vanished is noticed after
+    #[arg(long, env = "TT_ROUTE_GATEWAY_GIVEN_UP", value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub gateway_given_up: Duration,
+    /// How long a gateway may take to send again what it had read before, tables included; then its
+    /// stream is ended. A million users take a second
+    #[arg(long, env = "TT_ROUTE_GATEWAY_REPLAY_WAIT", value_name = "TIME", value_parser = duration, default_value = "1m")]
+    pub gateway_replay_wait: Duration,
+    /// Gateways that the node has at a time. A site has two or three; each may fill
+    /// --gateway-queue-bytes
+    #[arg(
+        long,
+        env = "TT_ROUTE_MAX_GATEWAYS",
+        value_name = "COUNT",
+        value_parser = count,
+        default_value = "64"
+    )]
+    pub max_gateways: usize,
     /// How long a MsgServer's users stay when its claimed connection closes while another one
     /// lives; 0s: not at all
     #[arg(long, env = "TT_ROUTE_SEAT_HOLD", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
@@ -94,6 +113,10 @@ pub struct NodeSettings {
     /// short enough for many to be in memory
     #[arg(long, env = "TT_ROUTE_PUBLISH_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "1MiB")]
     pub publish_bytes: usize,
+    /// What requests that have come in part may hold, of all connections together; beyond, more are
+    /// refused. Many times what services send at once
+    #[arg(long, env = "TT_ROUTE_UNFINISHED_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "128MiB")]
+    pub unfinished_bytes: usize,
     /// Events kept for subscribers that come back or fall behind
     #[arg(
         long,
@@ -181,6 +204,21 @@ impl NodeSettings {
                     .to_owned(),
             );
         }
+        if self.unfinished_bytes < MAX_REQUEST_BYTES.max(self.publish_bytes) {
+            return Err(
+                "--unfinished-bytes has to be at least 4MiB and --publish-bytes, for one request to fit"
+                    .to_owned(),
+            );
+        }
+        if self.max_gateways > MAX_GATEWAYS {
+            return Err(format!("--max-gateways has to be at most {MAX_GATEWAYS}"));
+        }
+        if self.gateway_given_up <= self.gateway_silence {
+            return Err(
+                "--gateway-given-up has to be more than --gateway-silence, which comes before"
+                    .to_owned(),
+            );
+        }
         // It is looked for once a second.
         if self.gateway_silence < Duration::from_secs(1) {
             return Err("--gateway-silence has to be at least 1s".to_owned());
@@ -258,6 +296,9 @@ mod tests {
             (&["--gateway-queue-bytes=15MiB"], "--pdu-limit"),
             (&["--grpc-keepalive-interval=999ms"], "at least 1s"),
             (&["--gateway-silence=999ms"], "at least 1s"),
+            (&["--gateway-given-up=1s"], "--gateway-silence"),
+            (&["--unfinished-bytes=3MiB"], "4MiB"),
+            (&["--max-gateways=1025"], "at most 1024"),
             (&["--grpc-stream-bytes=1KiB"], "at least 64KiB"),
             (&["--grpc-stream-bytes=3GiB"], "less than 2GiB"),
         ] {

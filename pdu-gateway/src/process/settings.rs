@@ -304,6 +304,14 @@ impl Settings {
         if self.window_total_bytes < self.window_bytes {
             return Err("--window-total-bytes has to be at least --window-bytes".to_owned());
         }
+        let least = u64::from(self.window_total_bytes) + u64::from(self.link_queue_bytes);
+        if self.memory_limit.is_some_and(|limit| limit < least) {
+            return Err(
+                "--memory-limit has to be at least --window-total-bytes and --link-queue-bytes, \
+                or nobody could use what these allow"
+                    .to_owned(),
+            );
+        }
         if self.host_timeout < host::SHORTEST_TIMEOUT {
             return Err(format!(
                 "--host-timeout has to be at least {:?}, for a packet may have to be sent again a few times",

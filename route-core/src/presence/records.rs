@@ -15,6 +15,10 @@ pub(super) const NIL: u32 = (1 << 31) - 1;
 /// Most sessions of one user. They are walked through, and nobody has so many clients on so many MsgServers.
 const MOST_OF_USER: usize = 64;
 
+/// Of those, how many may be on links of one address: so one host leaves room for others. Links of an
+/// address are not compared either if they are more.
+const MOST_AT_ADDRESS: usize = 16;
+
 /// All sessions, in a slab. Each stands in the list of its user, whose first one the caller knows,
 /// and in the list of its link.
 #[derive(Debug)]
@@ -248,13 +252,15 @@ impl Records {
         lingers: bool,
     ) -> Option<u32> {
         let (mut previous, mut at) = (NIL, first);
-        let mut others = 0;
+        let (mut others, mut at_address) = (0, 0);
+        let address = |slot: u32| self.links[slot as usize].seen_as.peer.ip();
         while let Some(session) = self.slab.get(at) {
             if session.link == slot && session.client_type == client.client_type {
                 break;
             }
             (previous, at) = (at, session.next_of_user);
             others += 1;
+            at_address += usize::from(address(session.link) == address(slot));
         }
         self.work.steps(others + 1);
         let Some(session) = self.slab.get_mut(at) else {
@@ -263,6 +269,7 @@ impl Records {
                 return Some(first);
             }
             let is_full = others >= MOST_OF_USER
+                || at_address >= MOST_AT_ADDRESS
                 || self.links[slot as usize].sessions >= self.limits.of_link
                 || self.live >= self.limits.in_all as usize;
             if is_full {

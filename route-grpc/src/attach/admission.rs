@@ -37,7 +37,7 @@ pub(super) async fn admit(
 ) -> Result<(Admitted, CancellationToken), Refusal> {
     let hello = read_hello(requests).await?;
     let roster = hello.roster.clone();
-    let hello = Hello::check(hello, peer, node.epoch, &node.dialects, node.clock.now())?;
+    let mut hello = Hello::check(hello, peer, node.epoch, &node.dialects, node.clock.now())?;
     let stream_end = CancellationToken::new();
     // Its kernel closes the old connection when the process dies, so this is a matter of
     // milliseconds.
@@ -51,12 +51,18 @@ pub(super) async fn admit(
         changed.as_mut().enable();
         let decision = node.transact(|transaction, now| {
             let admission = transaction.gateways.judge(&hello, !patient)?;
+            // Who is refused teaches nothing.
+            match node.dialects.learn(&hello.definition) {
+                Ok(spoken) => hello.spoken = spoken,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
             let entrant = (&hello, &stream_end, retention);
             let queue = enter(node, transaction, now, admission, entrant);
-            Ok(welcome(node, transaction, &hello, &roster, queue))
+            Ok(Ok(welcome(node, transaction, &hello, &roster, queue)))
         });
         match decision {
-            Ok(admitted) => {
+            Ok(Err(refusal)) => return Err(refusal),
+            Ok(Ok(admitted)) => {
                 debug!(
                     gateway = hello.id,
                     whence = hello.whence,
@@ -109,7 +115,9 @@ fn enter(
     }
     if admission != Admission::Resumed {
         let (hello, stream_end) = (hello.clone(), stream_end.clone());
-        transaction.gateways.insert(hello, stream_end, retention);
+        transaction
+            .gateways
+            .insert(now, hello, stream_end, retention);
     }
     transaction.learn_reach(hello.incarnation);
     let queue = transaction

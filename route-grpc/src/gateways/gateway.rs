@@ -21,10 +21,6 @@ use crate::gateways::sequences::{Progress, Sequences};
 use crate::gateways::unfinished::Unfinished;
 use crate::refusal::Refusal;
 
-/// One that takes nothing for so long, although something waits, is cut off. It is longer than a process or its host
-/// may stand still, and less than a host that has vanished is noticed after.
-const GIVEN_UP: Duration = Duration::from_secs(10);
-
 /// One gateway that is attached, or detached and within its grace.
 #[derive(Debug)]
 pub(crate) struct Gateway {
@@ -32,6 +28,8 @@ pub(crate) struct Gateway {
     reach: Reach,
     /// Ends its stream.
     stream_end: CancellationToken,
+    /// When that began.
+    stream_since: Duration,
     pulse: Pulse,
     /// How its times are told from the node's.
     pub(crate) clock: ClockOffset,
@@ -73,6 +71,7 @@ pub(crate) struct Overdue {
 impl Gateway {
     /// One that has just attached, within these limits.
     pub(super) fn new(
+        now: Duration,
         hello: Hello,
         stream_end: CancellationToken,
         retention: Retention,
@@ -86,6 +85,7 @@ impl Gateway {
         Self {
             reach: Reach::CatchingUp,
             stream_end,
+            stream_since: now,
             pulse: Pulse::default(),
             clock: ClockOffset::new(hello.clock_offset),
             sequences: Sequences::default(),
@@ -106,7 +106,8 @@ impl Gateway {
 
     /// It goes on with a new stream. It is told again what was confirmed, and gets again what it
     /// has not taken.
-    pub(super) fn resume(&mut self, hello: &Hello, stream_end: CancellationToken) {
+    pub(super) fn resume(&mut self, now: Duration, hello: &Hello, stream_end: CancellationToken) {
+        self.stream_since = now;
         self.hello.attempt = hello.attempt;
         self.clock.greeted(hello.clock_offset);
         self.stream_end = stream_end;
@@ -206,9 +207,9 @@ impl Gateway {
     }
 
     /// Whether it is to be cut off, because it takes nothing; from then on that is known. One in this process takes all.
-    pub(super) fn overdue(&mut self, now: Duration) -> Option<Overdue> {
+    pub(super) fn overdue(&mut self, now: Duration, limits: &GatewayLimits) -> Option<Overdue> {
         let is_asked = self.reach.is_attached() && self.retention == Retention::UntilTaken;
-        if !is_asked || self.idle(now) < GIVEN_UP {
+        if !is_asked || self.idle(now) < limits.given_up {
             return None;
         }
         let again = self.cut_off_at.replace(self.taken) == Some(self.taken);
@@ -217,6 +218,12 @@ impl Gateway {
             id: self.hello.id.clone(),
             again,
         })
+    }
+
+    /// Whether it has not sent everything again in time. One in this process is only as slow as the process.
+    pub(super) fn is_stuck(&self, now: Duration, limits: &GatewayLimits) -> bool {
+        let is_asked = self.reach == Reach::CatchingUp && self.retention == Retention::UntilTaken;
+        is_asked && now >= self.stream_since + limits.replay_wait
     }
 
     /// Ends its stream, with a status if there is something to say.

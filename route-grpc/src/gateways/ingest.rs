@@ -28,6 +28,9 @@ use crate::gateways::wire::{read_client_type, read_peer, read_run, read_status, 
 use crate::refusal::Refusal;
 use crate::trace::Traced;
 
+/// By how much the comparison of clocks may err, microseconds, many times over.
+const CLOCKS_ERR_BY: i64 = 1_000_000;
+
 /// What one batch did, for metrics, for its confirmation and for the node's chores.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effects {
@@ -201,7 +204,7 @@ impl Batch<'_, '_> {
                 self.effect,
             );
         };
-        let claimed_at = self.moment(restored.claimed_at_micros);
+        let claimed_at = self.past_moment(restored.claimed_at_micros);
         let restored = Restored {
             claimed_at: restored.claimed.then_some(claimed_at),
             reported: restored.reported,
@@ -294,6 +297,15 @@ impl Batch<'_, '_> {
             .core
             .route(link, sequence, command, audience, pdu, read_at);
         routed.map_err(unlike_sequences)
+    }
+
+    /// The same of a moment that decides something: one that is still to come is none, and older than all others.
+    fn past_moment(&self, gateway_micros: u64) -> i64 {
+        let moment = self.gateway.clock.node_micros(signed(gateway_micros));
+        match moment > micros(self.now).saturating_add(CLOCKS_ERR_BY) {
+            true => i64::MIN,
+            false => moment.min(micros(self.now)),
+        }
     }
 
     /// A moment of the gateway's clock, by the node's. Not after its message has arrived, whatever is known of that clock.

@@ -1,8 +1,8 @@
 //! Whether a gateway that says hello may come in.
 
+use super::Gateways;
 use super::hello::{Admission, Hello, Objection};
 use super::reach::Reach;
-use super::{Gateways, MAX_GATEWAYS};
 
 impl Gateways {
     /// Decides about a hello. Changes nothing. While a life of its id has a stream, another one is
@@ -29,7 +29,7 @@ impl Gateways {
             if self.past.has_newer(hello) {
                 return Err(Objection::Superseded);
             }
-            let full = self.by_incarnation.len() >= MAX_GATEWAYS;
+            let full = self.by_incarnation.len() >= self.limits.most;
             return if full {
                 Err(Objection::TooMany)
             } else {

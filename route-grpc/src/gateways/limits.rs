@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Gateways at a time; also how many past ones are remembered, the oldest being forgotten first.
+/// The most that `--max-gateways` may be; also how many a roster may name, and how many past ones are remembered, the
+/// oldest being forgotten first.
 pub(crate) const MAX_GATEWAYS: usize = 1024;
 
 /// What all gateways may have.
@@ -14,6 +15,12 @@ pub(crate) struct GatewayLimits {
     pub(crate) departed_wait: Duration,
     /// One that has taken nothing of what it was handed for so long is silent: one that is there takes it within a round trip.
     pub(crate) silence: Duration,
+    /// One that takes nothing for so long, although something waits, is cut off.
+    pub(crate) given_up: Duration,
+    /// How long one may take to send again what it had read.
+    pub(crate) replay_wait: Duration,
+    /// How many there may be at a time.
+    pub(crate) most: usize,
     /// What waits for one, bytes.
     pub(crate) queue_bytes: usize,
     /// Longest PDU that one may send up.

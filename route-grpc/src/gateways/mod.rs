@@ -2,7 +2,7 @@
 //!
 //! Pure, but for the queues it holds. Time is a parameter; what follows for the links is the caller's business.
 //!
-//! Bounded: at most [`MAX_GATEWAYS`] at a time, and as many past ones are remembered.
+//! Bounded: at most [`GatewayLimits::most`] at a time; [`MAX_GATEWAYS`] past ones are remembered.
 
 mod census;
 mod check;
@@ -85,6 +85,7 @@ impl Gateways {
     /// Adds a gateway that was judged [`Admission::Fresh`].
     pub(crate) fn insert(
         &mut self,
+        now: Duration,
         hello: Hello,
         stream_end: CancellationToken,
         retention: Retention,
@@ -92,7 +93,7 @@ impl Gateways {
         let incarnation = hello.incarnation;
         let seen_before = self.past.seen_of(incarnation);
         self.by_id.insert(hello.id.clone(), incarnation);
-        let gateway = Gateway::new(hello, stream_end, retention, &self.limits, seen_before);
+        let gateway = Gateway::new(now, hello, stream_end, retention, &self.limits, seen_before);
         self.by_incarnation.insert(incarnation, gateway);
         debug_assert_eq!(self.by_id.len(), self.by_incarnation.len());
         self.tell_pauses(incarnation);
@@ -104,7 +105,7 @@ impl Gateways {
         let incarnation = hello.incarnation;
         self.end_stream(incarnation, Some(superseded(&hello.id)));
         if let Some(gateway) = self.by_incarnation.get_mut(&incarnation) {
-            gateway.resume(hello, stream_end);
+            gateway.resume(now, hello, stream_end);
             gateway.meet(Event::Attached, now, &self.limits);
         }
         // Unless it asks again on its new stream.
@@ -143,7 +144,15 @@ impl Gateways {
     /// Attached gateways that have taken nothing for so long that nobody is to wait for them any longer.
     pub(crate) fn overdue(&mut self, now: Duration) -> Vec<Overdue> {
         let attached = self.by_incarnation.values_mut();
-        attached.filter_map(|it| it.overdue(now)).collect()
+        let limits = &self.limits;
+        attached.filter_map(|it| it.overdue(now, limits)).collect()
+    }
+
+    /// Attached gateways that have not sent everything again in time.
+    pub(crate) fn stuck(&self, now: Duration) -> Vec<u64> {
+        let gateways = self.by_incarnation.iter();
+        let stuck = gateways.filter(|(_, it)| it.is_stuck(now, &self.limits));
+        stuck.map(|(incarnation, _)| *incarnation).collect()
     }
 
     /// Looks which of the attached gateways take what they are handed; returns how each can be reached.

@@ -155,6 +155,9 @@ mod tests {
         grace: Duration::from_secs(10),
         departed_wait: Duration::from_secs(1),
         silence: Duration::from_secs(1),
+        given_up: Duration::from_secs(10),
+        replay_wait: Duration::from_secs(60),
+        most: 64,
         queue_bytes: 0,
         pdu_limit: 1000,
     };

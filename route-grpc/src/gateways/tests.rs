@@ -14,6 +14,9 @@ const DEPARTED_WAIT: Duration = Duration::from_secs(1);
 const LIMITS: GatewayLimits = GatewayLimits {
     grace: GRACE,
     departed_wait: DEPARTED_WAIT,
+    given_up: Duration::from_secs(10),
+    replay_wait: Duration::from_secs(60),
+    most: 3,
     silence: Duration::from_secs(1),
     queue_bytes: 1000,
     pdu_limit: 1000,
@@ -48,7 +51,12 @@ fn a_restarted_gateway_replaces_its_old_life_once_that_is_off_the_line() {
     assert_eq!(gateways.judge(&newer, false), Ok(Admission::Replaces(7)));
 
     gateways.remove(7);
-    gateways.insert(newer, CancellationToken::new(), Retention::UntilTaken);
+    gateways.insert(
+        Duration::ZERO,
+        newer,
+        CancellationToken::new(),
+        Retention::UntilTaken,
+    );
     let holder = "a's host".to_owned();
     let older = gateways.judge(&hello("a", 7, 99), true);
     assert_eq!(older, Err(Objection::IdInUse { holder }));
@@ -69,6 +77,7 @@ fn only_who_knows_its_secret_goes_on_with_a_life() {
     let holder = "a's host".to_owned();
     let in_use = Err(Objection::IdInUse { holder });
     gateways.insert(
+        Duration::ZERO,
         with(b"its own", 1),
         CancellationToken::new(),
         Retention::UntilTaken,
@@ -84,7 +93,12 @@ fn only_who_knows_its_secret_goes_on_with_a_life() {
     // Once it is lost, somebody comes in its name, and goes: it may come back all the same.
     gateways.remove(7);
     let other = with(b"a guess", u64::MAX);
-    gateways.insert(other, CancellationToken::new(), Retention::UntilTaken);
+    gateways.insert(
+        Duration::ZERO,
+        other,
+        CancellationToken::new(),
+        Retention::UntilTaken,
+    );
     gateways.remove(7);
     let back = gateways.judge(&with(b"its own", 2), false);
     assert_eq!(back, Ok(Admission::Fresh));
@@ -102,7 +116,12 @@ fn one_that_is_lost_again_before_it_has_sent_anything_has_still_sent_what_it_had
             taken: 17,
             ..hello("a", 7, attempt)
         };
-        gateways.insert(back, CancellationToken::new(), Retention::UntilTaken);
+        gateways.insert(
+            Duration::ZERO,
+            back,
+            CancellationToken::new(),
+            Retention::UntilTaken,
+        );
         let gateway = gateways.get_mut(7).unwrap();
         assert!(gateway.has_seen(1, 1) && !gateway.has_seen(1, 2));
         assert_eq!(gateway.queue.handed_out(), 17, "it may say so again");
@@ -155,7 +174,7 @@ fn one_that_only_sends_and_takes_what_confirms_that_is_not_overdue() {
         hand_out(&mut gateways, 7, 1);
         gateways.took(7, 1, 1 + second);
         let gateway = gateways.get_mut(7).expect("it is there");
-        assert!(gateway.overdue(now).is_none(), "after {second} s");
+        assert!(gateway.overdue(now, &LIMITS).is_none(), "after {second} s");
     }
 }
 
@@ -241,7 +260,12 @@ fn one_that_has_hung_up_departs_sooner_unless_it_comes_back() {
 fn a_new_stream_ends_the_old_one_and_the_old_one_cannot_detach_it() {
     let old = CancellationToken::new();
     let mut gateways = Gateways::new(LIMITS);
-    gateways.insert(hello("a", 7, 1), old.clone(), Retention::UntilTaken);
+    gateways.insert(
+        Duration::ZERO,
+        hello("a", 7, 1),
+        old.clone(),
+        Retention::UntilTaken,
+    );
 
     gateways.resume(NOW, &hello("a", 7, 2), CancellationToken::new());
 
@@ -261,6 +285,7 @@ fn hand_out(gateways: &mut Gateways, incarnation: u64, attempt: u64) {
 fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
     Hello {
         spoken: Dialects::new().learn("").expect("any"),
+        definition: String::new(),
         id: id.to_owned(),
         whence: format!("{id}'s host"),
         host: Some(Ipv4Addr::LOCALHOST.into()),
@@ -277,7 +302,12 @@ fn attached(which: &[(&str, u64, u64)]) -> Gateways {
     let mut gateways = Gateways::new(LIMITS);
     for (id, incarnation, attempt) in which {
         let hello = hello(id, *incarnation, *attempt);
-        gateways.insert(hello, CancellationToken::new(), Retention::UntilTaken);
+        gateways.insert(
+            Duration::ZERO,
+            hello,
+            CancellationToken::new(),
+            Retention::UntilTaken,
+        );
     }
     gateways
 }

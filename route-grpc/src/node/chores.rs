@@ -24,6 +24,12 @@ pub(super) async fn run(node: Arc<Node>) {
             for overdue in transaction.gateways.overdue(now) {
                 cut_off(&node, transaction, now, &overdue);
             }
+            for gateway in transaction.gateways.stuck(now) {
+                let problem = "it has not sent everything again in time".to_owned();
+                let refusal = Refusal::SlowConsumer { problem };
+                node.metrics.attach_refused(&refusal);
+                transaction.refuse(now, gateway, refusal);
+            }
             for gateway in transaction.gateways.departed(now) {
                 transaction.give_up_returns(gateway);
             }

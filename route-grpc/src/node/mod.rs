@@ -75,6 +75,8 @@ pub struct Node {
     pub(crate) snapshots: Arc<Semaphore>,
     /// Bytes that wait for those who read streams.
     pub(crate) pending: Arc<AtomicUsize>,
+    /// What these may be, of all connections together.
+    pub(crate) begun: Arc<Semaphore>,
     /// Bytes of requests that have not come completely.
     pub(crate) unfinished: Arc<AtomicUsize>,
     pub(crate) log: Log,
@@ -118,6 +120,9 @@ impl Node {
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             pending: Arc::default(),
             unfinished: Arc::default(),
+            begun: Arc::new(Semaphore::new(
+                settings.unfinished_bytes.min(Semaphore::MAX_PERMITS),
+            )),
             metrics: Metrics::new(meter),
             refusals: Refusals::default(),
             gateways_changed: Notify::new(),

@@ -25,14 +25,18 @@ const ZERO_MEANS_SOMETHING: [&str; 8] = [
 ];
 
 /// Values of the gateway, of a node anywhere, and of one on its own that do not fit the others.
-const GATEWAY: [&str; 5] = [
+const GATEWAY: [&str; 6] = [
+    "--memory-limit=319MiB",
     "--host-timeout=5s",
     "--max-pdu-bytes=15",
     "--link-queue-bytes=1MiB",
     "--window-total-bytes=1MiB",
     "--window-bytes=4MiB",
 ];
-const NODE: [&str; 7] = [
+const NODE: [&str; 10] = [
+    "--gateway-given-up=1s",
+    "--max-gateways=1025",
+    "--unfinished-bytes=3MiB",
     "--gateway-queue-bytes=1MiB",
     "--seat-bytes=1MiB",
     "--cold-start-bytes=1MiB",

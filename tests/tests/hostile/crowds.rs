@@ -28,6 +28,9 @@ async fn pdus_that_never_end(setup: Setup) {
     const COUNT: usize = 20;
     let flags = [
         "--memory-limit=32MiB",
+        "--window-bytes=5MiB",
+        "--window-total-bytes=8MiB",
+        "--link-queue-bytes=16MiB",
         "--pdu-timeout=1s",
         "--pdu-rate=4MiB",
     ];

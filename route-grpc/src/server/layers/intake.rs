@@ -45,10 +45,7 @@ impl Around for Intake {
         let client = request.extensions().get::<(Hangup, Share)>();
         let (hangup, share) = client.cloned().unwrap_or_default();
         let stream = Stream::of(request.uri().path());
-        let begun = match stream {
-            Stream::Attach => Arc::clone(&share.attach),
-            Stream::Messages | Stream::One => Arc::clone(&share.begun),
-        };
+        let (of_all, of_client) = (Arc::clone(&self.0.begun), share.clone());
         let extensions = request.extensions_mut();
         extensions.insert::<Hangup>(hangup);
         extensions.insert::<Share>(share);
@@ -57,7 +54,8 @@ impl Around for Intake {
             Body::new(Paced {
                 inner: body,
                 stream,
-                begun,
+                of_all,
+                of_client,
                 message: Message::default(),
                 place: None,
                 came: 0,
@@ -67,6 +65,9 @@ impl Around for Intake {
         }))
     }
 }
+
+/// Of what a client may have begun; of what all may.
+type Place = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// What comes on one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,10 +97,11 @@ impl Stream {
 struct Paced<B> {
     inner: B,
     stream: Stream,
-    begun: Arc<Semaphore>,
+    of_all: Arc<Semaphore>,
+    of_client: Share,
     message: Message,
-    /// Its part of `begun`.
-    place: Option<OwnedSemaphorePermit>,
+    /// Its part of what the client may have begun, and of what all may.
+    place: Option<Place>,
     /// Since the deadline was set.
     came: usize,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -166,6 +168,20 @@ impl<B> Paced<B> {
         Poll::Ready(too_slow())
     }
 
+    /// A message of so many bytes has begun and goes on. What a gateway sends has bounds of its own; its
+    /// hello has not: anybody can say one.
+    fn begins(&self, length: u32) -> Option<Place> {
+        let client = &self.of_client;
+        if self.stream == Stream::Attach && self.message.complete {
+            let place = Arc::clone(&client.attach).try_acquire_owned().ok()?;
+            return Some((place, None));
+        }
+        let bytes = Share::begins(length);
+        let begun = Arc::clone(&client.begun).try_acquire_many_owned(bytes);
+        let of_all = Arc::clone(&self.of_all).try_acquire_many_owned(bytes);
+        Some((begun.ok()?, Some(of_all.ok()?)))
+    }
+
     /// More has come.
     fn take(&mut self, data: &[u8]) -> Result<(), Refusal> {
         self.came += data.len();
@@ -182,12 +198,8 @@ impl<B> Paced<B> {
             self.deadline = None;
         }
         if let Some(length) = begun {
-            let permits = match self.stream {
-                Stream::Attach => 1,
-                Stream::Messages | Stream::One => Share::begins(length),
-            };
-            let place = Arc::clone(&self.begun).try_acquire_many_owned(permits);
-            self.place = Some(place.map_err(|_| Refusal::BegunLimit)?);
+            let place = self.begins(length).ok_or(Refusal::BegunLimit)?;
+            self.place = Some(place);
         }
         Ok(())
     }
@@ -262,7 +274,8 @@ mod tests {
         Paced {
             inner: Came(VecDeque::from([data.into()])),
             stream,
-            begun: Arc::clone(&share.begun),
+            of_all: Arc::new(Semaphore::new(40 << 20)),
+            of_client: share.clone(),
             message: Message::default(),
             place: None,
             came: 0,
@@ -318,6 +331,23 @@ mod tests {
         assert!(next(&mut bodies[0]).await.is_ok());
         let mut body = paced(&share, Stream::One, 4 << 20, 1);
         assert!(next(&mut body).await.is_ok(), "one has ended");
+    }
+
+    #[tokio::test]
+    async fn what_all_clients_have_begun_has_a_limit() {
+        let of_all = Arc::new(Semaphore::new(8 << 20));
+        let mut bodies = Vec::new();
+        let refused = loop {
+            let stream = [Stream::One, Stream::Attach][bodies.len() % 2];
+            let mut body = paced(&Share::default(), stream, 4 << 20, 1);
+            body.of_all = Arc::clone(&of_all);
+            if let Err(code) = next(&mut body).await {
+                break code;
+            }
+            bodies.push(body);
+        };
+
+        assert_eq!((refused, bodies.len()), (Code::ResourceExhausted, 2));
     }
 
     #[test]
