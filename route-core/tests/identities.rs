@@ -1053,3 +1053,37 @@ fn of_a_name_one_link_stands_before_all_have_listed() {
         assert_eq!(node.targets(sender, 1), [2]);
     }
 }
+
+/// A MsgServer that was restarted has no users yet, and the list of its second connection comes between the claim and the
+/// list of the first.
+#[test]
+fn a_named_link_without_users_does_not_stand_beside_one_that_has_claimed() {
+    let mut node = Node::with(FanOut::Broadcast);
+    let sender = with_sender(&mut node);
+    let named = (HERE, Some("msg-1"));
+    node.opens(1, named);
+    node.claims(1);
+    node.connects_as(2, named, false, &[]);
+    assert_eq!(node.targets(sender, 1), [1]);
+
+    let (entries, last) = (&[][..], true);
+    node.does(1, Change::List { entries, last });
+    assert_eq!(node.targets(sender, 1), [1]);
+}
+
+/// An HttpMsgServer claims and never lists. A MsgServer of the same name that never claims gets what is for its users, two
+/// seconds after the first one has logged in.
+#[test]
+fn a_named_link_stands_beside_one_that_never_lists_when_it_has_users() {
+    for mode in [FanOut::Broadcast, FanOut::Directed] {
+        let mut node = Node::with(mode);
+        let sender = with_sender(&mut node);
+        let named = (HERE, Some("msg-1"));
+        node.opens(1, named);
+        node.claims(1);
+        node.connects_as(2, named, false, &[]);
+        node.reports(2, 7, ReportedStatus::Online);
+        node.passes(3);
+        assert!(node.targets(sender, 7).contains(&2), "{mode:?}");
+    }
+}

@@ -10,8 +10,8 @@
 //! 1. A claimed link is **active**: it receives, its sessions are presence, its updates cause
 //!    notices. An unclaimed one is active, too, unless it is a **shadow**, whose table is kept
 //!    silently: it has no sessions while a claimed link that counts, or a seat, may be of its
-//!    MsgServer, or one of these holds more than half of its sessions, or it holds much the same as
-//!    an unclaimed link that is older or stands already.
+//!    MsgServer, or a claimed link has its name; or one of these holds more than half of its
+//!    sessions, or it holds much the same as an unclaimed link that is older or stands already.
 //! 2. What lists and claims say holds at once. What updates say, only after [`DOUBT`]: the same
 //!    login may be read on either connection first. A link that has done nothing since may be dead,
 //!    and a claimed one may be cut: before their gateways would have told, no shadow begins to stand.
@@ -116,9 +116,10 @@ impl<'a> Standing<'a> {
             let likeness = self.likeness(slot, *other);
             let is_older = elder.seniority() > link.seniority();
             let enough = self.held_by(slot).min(self.held_by(*other)) >= FEW;
-            // Of a name one stands, even before anybody has listed.
-            if likeness.named && !link.is_listed() && !elder.is_listed() {
-                return elder.is_active() && (is_older || elder.is_claimed());
+            // Of a name one stands, even before anybody has listed, or has any users.
+            if likeness.named && !elder.is_listed() && self.held_by(slot) == 0 {
+                let comes_first = elder.is_claimed() || (is_older && !link.is_listed());
+                return elder.is_active() && comes_first;
             }
             let may_stand = elder.is_active() && elder.claim == Claim::None && elder.is_listed();
             // One that is a shadow so far stays one.
