@@ -89,6 +89,17 @@ impl Archive {
         *before == known
     }
 
+    /// Somebody who is told everything was told nothing of what stands between these places: of each
+    /// stands there a change of sessions alone. True if nobody was told anything there.
+    pub(crate) fn passed_over(&mut self, after: Place, until: u64) -> bool {
+        let nothing = Known {
+            bytes: Vec::new(),
+            change: None,
+        };
+        let mut between = (after.seq + 1..until).map(|seq| Place { seq, ..after });
+        between.all(|at| *self.events.entry(at).or_insert_with(|| nothing.clone()) == nothing)
+    }
+
     /// What is wrong with what somebody has followed, in itself, and beside what others have.
     pub(crate) fn check(&self, mut stretches: Vec<Stretch>) -> Vec<String> {
         stretches.sort_by_key(|stretch| stretch.from);

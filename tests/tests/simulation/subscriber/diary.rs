@@ -287,8 +287,12 @@ impl Diary {
             }
             Message::Event(event) => self.event(now, place, &event),
             Message::Resumed(_) | Message::Watermark(_) | Message::Draining(_) => {
-                if self.kinds.is_empty() && place != self.routed.place {
-                    let before = self.routed.place;
+                let before = self.routed.place;
+                let follows = place.life == before.life
+                    && place.seq >= before.seq
+                    && (!self.kinds.is_empty()
+                        || self.archive.lock().passed_over(before, place.seq + 1));
+                if self.kinds.is_empty() && !follows {
                     self.wrong
                         .push(format!("messages: at {place:?}, before at {before:?}"));
                 }
@@ -306,12 +310,10 @@ impl Diary {
 
     fn event(&mut self, now: &Now, place: Place, event: &Event) {
         let before = self.routed.place;
-        let follows = place.life == before.life
-            && if self.kinds.is_empty() {
-                place.seq == before.seq + 1
-            } else {
-                place.seq > before.seq
-            };
+        let follows = place.life == before.life && place.seq > before.seq && {
+            let all = self.kinds.is_empty();
+            !all || self.archive.lock().passed_over(before, place.seq)
+        };
         if !follows {
             let what = format!("messages: {place:?} comes after {before:?} without a gap");
             self.wrong.push(what);
