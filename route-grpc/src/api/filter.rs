@@ -62,7 +62,7 @@ impl Filter {
         Ok(Self {
             any_of: any_of.collect::<Result<_, _>>()?,
             raw_pdu: request.include_raw_pdu,
-            max_bytes: match request.max_content_bytes {
+            max_bytes: match request.max_event_bytes {
                 0 => CONTENT_BYTES,
                 bytes => bytes as usize,
             },

@@ -147,6 +147,9 @@ impl Publisher {
         order: &Order,
         requests: &mut Requests,
     ) -> CarriedOut {
+        if order.dry_run {
+            return self.rehearse(order);
+        }
         let id = &order.request_id;
         if !id.is_empty()
             && let Some(first) = requests.find(now, id)
@@ -154,9 +157,6 @@ impl Publisher {
             let mut first = first.clone();
             first.response.duplicate = true;
             return first;
-        }
-        if order.dry_run {
-            return self.rehearse(order);
         }
         let came = self.route(called_at, order);
         if !id.is_empty() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use prost::Message;
-use route_proto::v1::{PublishRequest, PublishResponse};
+use route_proto::v1::{EventKind, PublishRequest, PublishResponse};
 
 use crate::gateways::queue::Placed;
 
@@ -45,8 +45,14 @@ pub(crate) struct Content(u64);
 impl Content {
     /// Of this request.
     pub(crate) fn of(request: &PublishRequest) -> Self {
+        let mut event = request.event.clone();
+        if let Some(event) = &mut event {
+            // What is ignored.
+            event.kind = EventKind::Unspecified.into();
+            event.origin_link.clear();
+        }
         let same = PublishRequest {
-            event: request.event.clone(),
+            event,
             audience: request.audience.clone(),
             ..PublishRequest::default()
         };

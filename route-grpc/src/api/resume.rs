@@ -17,6 +17,12 @@ pub(crate) enum Start {
     Gap(Gap, u64),
 }
 
+/// What is to be done about a gap, as asked for.
+pub(crate) fn gap_policy(number: i32) -> Result<GapPolicy, Refusal> {
+    let unknown = |_| Refusal::field("on_gap", format!("{number} is no policy"));
+    GapPolicy::try_from(number).map_err(unknown)
+}
+
 /// Judges the resume position of a request, whose filter, if that matters, is told apart by this.
 pub(crate) fn start(
     node: &Node,
@@ -51,8 +57,8 @@ pub(crate) fn start(
         });
     }
     let gap = Gap {
-        from: token.to_owned(),
-        to: node.position(tail).token(),
+        from_position: token.to_owned(),
+        to_position: node.position(tail).token(),
         missed,
         reason: reason.into(),
     };
@@ -66,8 +72,8 @@ pub(crate) fn fell_behind(node: &Node, from: u64, to: u64, filter: Option<u64>) 
         ..node.position(seq)
     };
     Gap {
-        from: position(from).token(),
-        to: position(to).token(),
+        from_position: position(from).token(),
+        to_position: position(to).token(),
         missed: to - from,
         reason: GapReason::SlowConsumer.into(),
     }

@@ -42,7 +42,8 @@ impl Subscription {
     /// A stream for this request.
     pub(crate) fn open(node: Arc<Node>, request: &SubscribeRequest) -> Result<Self, Refusal> {
         let filter = Filter::new(request)?;
-        let start = resume::start(&node, &request.resume_position, request.on_gap(), None)?;
+        let on_gap = resume::gap_policy(request.on_gap)?;
+        let start = resume::start(&node, &request.resume_position, on_gap, None)?;
         let mut reader = Reader::open(node, methods::SUBSCRIBE)?;
         let first = match start {
             Start::Now => Message::Subscribed(Subscribed {}),

@@ -4,6 +4,7 @@ use hashbrown::HashSet;
 use route_core::PresenceChange;
 use route_proto::v1::{ChangeKind, GapPolicy, LagPolicy, WatchUserStatusRequest, WatchUsersStart};
 
+use crate::api::resume;
 use crate::limits::{MAX_IDS, check_ids, fingerprint, too_many_ids};
 use crate::refusal::Refusal;
 
@@ -99,7 +100,7 @@ impl Asked {
 
     /// What to do about a gap.
     pub(crate) fn on_gap(&self) -> Result<GapPolicy, Refusal> {
-        GapPolicy::try_from(self.on_gap).map_err(|_| no_policy("on_gap", self.on_gap))
+        resume::gap_policy(self.on_gap)
     }
 
     /// Only the newest change of each user that waits is to be told.

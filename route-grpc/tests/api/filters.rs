@@ -181,9 +181,9 @@ async fn no_message_is_too_long_for_a_client_with_default_limits() {
 #[tokio::test]
 async fn a_subscriber_says_how_much_it_wants() {
     let (site, mut a) = Played::one(&[1]).await;
-    let most = |max_content_bytes| SubscribeRequest {
+    let most = |max_event_bytes| SubscribeRequest {
         include_raw_pdu: true,
-        max_content_bytes,
+        max_event_bytes,
         ..SubscribeRequest::default()
     };
     let mut all = subscribe(&site, most(100 << 20)).await;
@@ -206,6 +206,20 @@ async fn a_subscriber_says_how_much_it_wants() {
 }
 
 /// What of the messages that were sent a subscriber with these filters sees.
+#[tokio::test]
+async fn a_policy_that_is_none_is_refused() {
+    let site = Site::start().await;
+    let request = SubscribeRequest {
+        on_gap: 9,
+        ..SubscribeRequest::default()
+    };
+
+    let refused = site.broadcast().await.subscribe(request).await.unwrap_err();
+
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    assert!(refused.message().starts_with("on_gap"), "{refused}");
+}
+
 async fn shown(filters: &[EventFilter], sent: &[Envelope]) -> Vec<String> {
     let (site, mut a) = Played::one(&[1]).await;
     let end = EventFilter {

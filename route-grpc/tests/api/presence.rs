@@ -177,7 +177,7 @@ async fn a_position_that_is_no_longer_held_is_a_gap_and_a_snapshot() {
         panic!("no gap");
     };
     assert_eq!((gap.reason(), gap.missed), (GapReason::Compacted, 6));
-    assert_eq!(gap.from, position);
+    assert_eq!(gap.from_position, position);
     let begin = next(&mut stream).await;
     assert!(
         matches!(begin.event, Some(Event::SnapshotBegin(_))),

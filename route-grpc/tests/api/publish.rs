@@ -6,9 +6,9 @@ use route_proto::v1::event::Event as Typed;
 use route_proto::v1::publish_request::Audience;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
-    Acknowledgement, AllMsgServers, BatchPublishRequest, ChatMessage, Event, GroupChange, Kick,
-    MsgServersOfUsers, P2pCommand, PublishRequest, PublishResponse, SignatureChanged,
-    StatusChanged, SubscribeRequest, Taken, TargetReason,
+    Acknowledgement, AllMsgServers, BatchPublishRequest, ChatMessage, Event, EventKind,
+    GroupChange, Kick, MsgServersOfUsers, Omission, P2pCommand, PublishRequest, PublishResponse,
+    SignatureChanged, StatusChanged, SubscribeRequest, Taken, TargetReason,
 };
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
@@ -36,14 +36,18 @@ async fn what_cannot_be_published_is_refused() {
             acknowledgement: 3,
             ..request("", message(1, 2), None)
         },
-        PublishRequest {
-            event: Some(Event {
-                raw_pdu: b"x"[..].into(),
-                event: Some(message(1, 2)),
-                ..Event::default()
-            }),
-            ..PublishRequest::default()
-        },
+        as_received(Event {
+            raw_pdu: b"x"[..].into(),
+            ..Event::default()
+        }),
+        as_received(Event {
+            omitted: vec![Omission::default()],
+            ..Event::default()
+        }),
+        as_received(Event {
+            unparsed: true,
+            ..Event::default()
+        }),
         request("", Typed::StatusChanged(StatusChanged::default()), None),
         request(&"x".repeat(129), kick.clone(), None),
         request("", kick.clone(), users(vec![])),
@@ -144,6 +148,13 @@ async fn a_request_id_stands_for_one_event_and_one_audience() {
         assert_eq!(refused.code(), Code::AlreadyExists);
         assert_eq!(reason(&refused), "REQUEST_ID_REUSED");
     }
+    // What is ignored is so here, too.
+    let mut again = request("id", message(1, 1), None);
+    if let Some(event) = &mut again.event {
+        event.origin_link = "1-1".to_owned();
+        event.kind = EventKind::Kick.into();
+    }
+    assert!(publish(&site, again).await.unwrap().duplicate);
     a.delivery().await;
     a.ask(1, &[1]).await;
     a.got_nothing_after(1).await;
@@ -325,6 +336,9 @@ async fn a_dry_run_says_who_would_get_it_and_why() {
     let routed = publish(&site, request("id", message(2, 1), None)).await;
     assert!(!routed.unwrap().duplicate);
     assert_eq!(event(&mut stream).await.event, Some(message(2, 1)));
+    // It says so even of what was routed.
+    let again = publish(&site, dry(request("id", message(2, 1), None))).await;
+    assert!(!again.unwrap().targets.is_empty());
     assert_eq!(a.deliveries(1).await.len(), 1);
 }
 
@@ -489,6 +503,17 @@ fn dry(request: PublishRequest) -> PublishRequest {
 fn time(timestamp: Option<prost_types::Timestamp>) -> Duration {
     let since_1970 = SystemTime::try_from(timestamp.unwrap()).unwrap();
     since_1970.duration_since(UNIX_EPOCH).unwrap()
+}
+
+/// A message, with what only a subscriber gets.
+fn as_received(event: Event) -> PublishRequest {
+    PublishRequest {
+        event: Some(Event {
+            event: Some(message(1, 2)),
+            ..event
+        }),
+        ..PublishRequest::default()
+    }
 }
 
 async fn batch(site: &Site, requests: Vec<PublishRequest>) -> Result<Vec<PublishResponse>, Status> {

@@ -171,7 +171,7 @@ async fn a_position_of_other_users_is_a_gap_and_a_snapshot() {
         panic!("no gap");
     };
     assert_eq!((gap.reason(), gap.missed), (GapReason::FilterChanged, 0));
-    assert_eq!(gap.from, of_one);
+    assert_eq!(gap.from_position, of_one);
     let begin = next(&mut stream).await;
     assert!(
         matches!(begin.event, Some(Event::SnapshotBegin(it)) if it.scope() == SnapshotScope::All)

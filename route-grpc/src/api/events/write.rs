@@ -51,6 +51,15 @@ pub(crate) fn publication(
         let problem = "must be empty: the event is encoded by the node";
         return Err(Refusal::field("event.raw_pdu", problem));
     }
+    if !event.omitted.is_empty() || event.unparsed {
+        let problem = "must be empty: what a subscriber was not sent cannot be published";
+        let field = if event.unparsed {
+            "event.unparsed"
+        } else {
+            "event.omitted"
+        };
+        return Err(Refusal::field(field, problem));
+    }
     let Some(typed) = event.event else {
         return Err(Refusal::field("event.event", "is missing"));
     };

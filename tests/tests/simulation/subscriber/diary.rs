@@ -209,7 +209,7 @@ impl Diary {
             Watched::Gap(gap) => {
                 let problem = self.status.problem(first, now, &gap, false);
                 if let (Some(stretch), Some(from)) =
-                    (self.stretches.last_mut(), Place::of(&gap.from))
+                    (self.stretches.last_mut(), Place::of(&gap.from_position))
                     && stretch.from.life == from.life
                 {
                     stretch.to = from.seq;
@@ -279,7 +279,7 @@ impl Diary {
             Message::Gap(gap) => {
                 let exact = self.kinds.is_empty();
                 let mut problem = self.routed.problem(first, now, &gap, exact);
-                if Place::of(&gap.to) != Some(place) {
+                if Place::of(&gap.to_position) != Some(place) {
                     problem = Some("it does not go on where the gap ends".to_owned());
                 }
                 self.note_gap("messages", &gap, problem);
@@ -378,7 +378,8 @@ impl Cursor {
     /// and count what is between. `exact`: the stream shows every event, so that its place is
     /// known.
     fn problem(&self, first: bool, now: &Now, gap: &Gap, exact: bool) -> Option<String> {
-        let (Some(from), Some(to)) = (Place::of(&gap.from), Place::of(&gap.to)) else {
+        let (Some(from), Some(to)) = (Place::of(&gap.from_position), Place::of(&gap.to_position))
+        else {
             return Some("it has no extent".to_owned());
         };
         let log_begins = Place {
