@@ -64,6 +64,7 @@ async fn what_a_seat_holds() {
         "--seat-hold=1h".to_owned(),
         format!("--seat-bytes={PLENTY}"),
         "--gateway-silence=1h".to_owned(),
+        "--gateway-given-up=2h".to_owned(),
     ];
     let (mut node, mut sender) = nodes(&seat).await;
     let mut reader = Gateway::attach(&node, "reader", &[]).await;

@@ -127,7 +127,8 @@ mod tests {
         };
 
         let expected = json!({
-            "from": "", "to": "", "missed": "18446744073709551615", "reason": "GAP_REASON_UNSPECIFIED",
+            "fromPosition": "", "toPosition": "", "missed": "18446744073709551615",
+            "reason": "GAP_REASON_UNSPECIFIED",
         });
         assert_eq!(parsed(&line(&gap)), expected);
     }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use route_proto::attach::v1::uplink_entry::Entry;
-use route_proto::attach::v1::{LinkOpened, RestoredLink, SessionList, SessionTable, Uplink};
+use route_proto::attach::v1::{
+    LinkClosed, LinkOpened, RestoredLink, Returned, SessionList, SessionTable, Uplink,
+};
 use tonic::Code;
 
 use crate::played::{
@@ -100,6 +102,13 @@ async fn a_claim_in_times_to_come_supersedes_nobody() {
     }
     let mut sender = Played::attach(&site, "c").await;
     sender.open_with(1, &[9]).await;
+    let closed = numbered(1, 8, Entry::Closed(LinkClosed { reason: 1 }));
+    let last = Returned {
+        last: true,
+        ..Returned::default()
+    };
+    let returned = numbered(1, 9, Entry::Returned(last));
+    gateways[1].send_entries(vec![closed, returned]).await;
 
     sender.route(1, chat(9, 1, b"x")).await;
 

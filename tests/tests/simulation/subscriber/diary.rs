@@ -277,7 +277,12 @@ impl Diary {
         match message {
             Message::Subscribed(_) => self.begin_anew(now),
             Message::Gap(gap) => {
-                let exact = self.kinds.is_empty();
+                // It begins behind what is passed over.
+                let before = self.routed.place;
+                let from = Place::of(&gap.from_position).unwrap_or_default();
+                let passes_over = from.life == before.life
+                    && self.archive.lock().passed_over(before, from.seq + 1);
+                let exact = self.kinds.is_empty() && !passes_over;
                 let mut problem = self.routed.problem(first, now, &gap, exact);
                 if Place::of(&gap.to_position) != Some(place) {
                     problem = Some("it does not go on where the gap ends".to_owned());
