@@ -31,7 +31,7 @@ async fn pdus_that_never_end(setup: Setup) {
         "--window-bytes=5MiB",
         "--window-total-bytes=8MiB",
         "--link-queue-bytes=16MiB",
-        "--pdu-timeout=10s",
+        "--pdu-timeout=3s",
         "--pdu-rate=4MiB",
     ];
     let siege = Siege::begin(setup, &flags).await;
