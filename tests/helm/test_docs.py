@@ -20,7 +20,13 @@ DOCKERFILE = ROOT / "Dockerfile"
 
 every_page = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
-TESTS_WITH_VARIABLES = ["src/deployment/process.rs", "tests/hostile/noise.rs", "tests/interruptions/stops.rs", "tests/memory.rs"]
+TESTS_WITH_VARIABLES = [
+    "route-grpc/tests/api/changed_sets.rs",
+    "tests/src/deployment/process.rs",
+    "tests/tests/hostile/noise.rs",
+    "tests/tests/interruptions/stops.rs",
+    "tests/tests/memory.rs",
+]
 
 # Of other people's programs, and of scripts.
 FOREIGN_FLAGS = set(
@@ -50,7 +56,7 @@ def test_environment_names_exist(page):
 
 
 def assert_environment_name(name):
-    tests = "".join((ROOT / "tests" / it).read_text() for it in TESTS_WITH_VARIABLES)
+    tests = "".join((ROOT / it).read_text() for it in TESTS_WITH_VARIABLES)
     assert f'"{name}"' in sources.settings() + tests, name
 
 
