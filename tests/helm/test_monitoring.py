@@ -122,7 +122,7 @@ def happen(embedded):
             pass
     with grpc.insecure_channel(f"{pods.HOST}:{embedded.ports[50051]}") as channel:
         # Messages as their bytes: a kick, to everybody; nothing; an uplink where a hello has to be.
-        kick = bytes([0x12, 6, 0x6A, 4, 0x08, 7, 0x10, 1, 0x22, 0])
+        kick = bytes([0x12, 8, 0x6A, 6, 0x08, 7, 0x10, 1, 0x18, 1, 0x22, 0])
         channel.unary_unary("/teamtalk.route.v1.BroadcastService/Publish")(kick, timeout=pods.PATIENCE)
         events = channel.unary_stream("/teamtalk.route.v1.BroadcastService/Subscribe")(b"", timeout=pods.PATIENCE)
         next(events)
