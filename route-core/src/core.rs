@@ -58,6 +58,7 @@ impl Core {
     /// Begins a change. `now` is the time since the node started, never going back.
     pub fn transaction(&mut self, now: Duration) -> Transaction<'_> {
         self.ending.begins();
+        self.successions.begins();
         Transaction { core: self, now }
     }
 
@@ -75,6 +76,9 @@ pub struct Transaction<'a> {
     core: &'a mut Core,
     now: Duration,
 }
+
+/// Deliveries that are passed on before it is looked at whether that is enough.
+const PIECE: usize = 64;
 
 /// A link id that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -305,18 +309,32 @@ impl Transaction<'_> {
         self.parts().advance();
     }
 
-    /// Gives heirs up to so many deliveries that have waited for them. True while there are more.
-    pub fn pass_on(&mut self, most: usize) -> bool {
-        let core = &mut *self.core;
-        core.successions.pass_on(most, &mut core.outputs)
+    /// Gives heirs what has waited for them. Stops when [so much](View::work) has been done; true while
+    /// there is more.
+    pub fn pass_on(&mut self, until: u64) -> bool {
+        while self.core.successions.any_complete() {
+            if self.view().work() >= until {
+                return true;
+            }
+            let core = &mut *self.core;
+            core.successions.pass_on(PIECE, &mut core.outputs);
+        }
+        false
     }
 
-    /// Removes up to `budget` sessions of links that have ended. True while there are more.
-    pub fn reap(&mut self, budget: usize) -> bool {
-        let Parts {
-            ending, routing, ..
-        } = &mut self.parts();
-        ending.reap(budget, routing)
+    /// Removes sessions of links that have ended. Stops when [so much](View::work) has been done; true
+    /// while there are more.
+    pub fn reap(&mut self, until: u64) -> bool {
+        while self.core.ending.any() {
+            if self.view().work() >= until {
+                return true;
+            }
+            let Parts {
+                ending, routing, ..
+            } = &mut self.parts();
+            ending.reap(routing);
+        }
+        false
     }
 
     fn entry(&mut self, id: LinkId, sequence: u64) -> Result<u32, LinkError> {

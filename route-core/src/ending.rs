@@ -10,8 +10,13 @@ use crate::receipt::Receipt;
 use crate::routing::{Cause, Routing};
 use crate::settings::NotifyOnLoss;
 
-/// Links that close in one transaction free this many sessions at once; the rest is left to
-/// [`Ending::reap`], so that one large link, or many, do not hold up everybody else.
+/// Sessions of a link are freed in pieces of this many.
+const PIECE: usize = 256;
+/// The same if others are told of it, whatever else happens: notices are numbered by piece, and a node
+/// that frees them again has to number them as its predecessor did.
+const TOLD_PIECE: usize = 1024;
+/// Links that close in one transaction free this many sessions at once, or a piece more; the rest is
+/// left to [`Ending::reap`], so that one large link, or many, do not hold up everybody else.
 const FREED_AT_CLOSE: usize = 1024;
 
 /// Ended links whose sessions are still to be removed.
@@ -47,10 +52,15 @@ impl Ending {
             links[slot].phase = Phase::Ended(End { reason, notices: 0 });
         }
         links.leave_group(slot);
-        let budget = self.budget;
-        let held = routing.presence.sessions.kept_by(slot) as usize;
-        self.budget = budget.saturating_sub(held);
-        if remove_sessions(slot, budget, self.notify, routing) {
+        let kept = |routing: &Routing<'_>| routing.presence.sessions.kept_by(slot) as usize;
+        let mut left = kept(routing);
+        while left > 0 && self.budget > 0 {
+            remove_sessions(slot, self.notify, routing);
+            let removed = left - kept(routing);
+            self.budget = self.budget.saturating_sub(removed);
+            left -= removed;
+        }
+        if left > 0 {
             // Those of whom somebody is still to be told.
             let causes = match self.notify {
                 NotifyOnLoss::None => Vec::new(),
@@ -62,46 +72,42 @@ impl Ending {
         }
     }
 
-    /// Removes up to `budget` sessions. True while there are more.
-    pub(crate) fn reap(&mut self, budget: usize, routing: &mut Routing<'_>) -> bool {
-        let mut left = budget;
-        while let Some((slot, causes)) = self.slots.front() {
-            if left == 0 {
-                return true;
-            }
-            let slot = *slot;
-            let held = routing.presence.sessions.kept_by(slot) as usize;
-            let before = routing.out.also_caused_by(causes);
-            let more = remove_sessions(slot, left, self.notify, routing);
-            routing.out.no_more(before);
-            if more {
-                return true;
-            }
+    /// Something is left of links that have ended.
+    pub(crate) fn any(&self) -> bool {
+        !self.slots.is_empty()
+    }
+
+    /// Removes a piece of the sessions of one of them.
+    pub(crate) fn reap(&mut self, routing: &mut Routing<'_>) {
+        let Some((slot, causes)) = self.slots.front() else {
+            return;
+        };
+        let slot = *slot;
+        let before = routing.out.also_caused_by(causes);
+        let more = remove_sessions(slot, self.notify, routing);
+        routing.out.no_more(before);
+        if !more {
             self.slots.pop_front();
             routing.presence.links.free(slot);
-            left = left.saturating_sub(held);
         }
-        false
     }
 }
 
 /// As if the link had reported that the last desktop clients of its users left.
-fn remove_sessions(
-    slot: u32,
-    budget: usize,
-    notify: NotifyOnLoss,
-    routing: &mut Routing<'_>,
-) -> bool {
+fn remove_sessions(slot: u32, notify: NotifyOnLoss, routing: &mut Routing<'_>) -> bool {
     let Phase::Ended(end) = routing.presence.links[slot].phase else {
         debug_assert!(false, "its connection is gone");
         return false;
     };
+    let piece = match notify {
+        NotifyOnLoss::None => PIECE,
+        NotifyOnLoss::All => TOLD_PIECE,
+    };
     let mut vanished = Vec::new();
     let presence = &mut routing.presence;
-    let more = presence.remove_some(slot, budget, end.reason, &mut vanished, routing.out);
+    let more = presence.remove_some(slot, piece, end.reason, &mut vanished, routing.out);
     if notify == NotifyOnLoss::All {
         let mut cause = cause_of_end(slot, end, routing);
-        // A node that does this again has to number the notices as its predecessor did.
         vanished.sort_unstable();
         for user in vanished {
             let client_type = ClientType::published(1);

@@ -15,6 +15,8 @@ use route_core::{
 const MILLION: u32 = 1_000_000;
 /// Sessions in a piece: 16 384 steps.
 const PIECE: usize = 4096;
+/// Steps of one hold.
+const HOLD: u64 = 16_384;
 const GATEWAY: u64 = 7;
 
 /// A node with so many links of one MsgServer each, and a million users among them.
@@ -102,7 +104,10 @@ fn the_longest_holds_with_a_million_users() {
     longest = Duration::ZERO;
     let mut more = true;
     while more {
-        let took = transacts(&mut core, |core| more = core.reap(PIECE / 2));
+        let took = transacts(&mut core, |core| {
+            let until = core.view().work() + HOLD;
+            more = core.reap(until);
+        });
         longest = took.max(longest);
     }
     say("a piece of its end", longest);

@@ -1075,15 +1075,18 @@ fn a_named_link_without_users_does_not_stand_beside_one_that_has_claimed() {
 /// seconds after the first one has logged in.
 #[test]
 fn a_named_link_stands_beside_one_that_never_lists_when_it_has_users() {
-    for mode in [FanOut::Broadcast, FanOut::Directed] {
+    for (mode, host) in [
+        (FanOut::Broadcast, HERE),
+        (FanOut::Directed, HERE),
+        (FanOut::Directed, ELSEWHERE),
+    ] {
         let mut node = Node::with(mode);
         let sender = with_sender(&mut node);
-        let named = (HERE, Some("msg-1"));
-        node.opens(1, named);
+        node.opens(1, (HERE, Some("msg-1")));
         node.claims(1);
-        node.connects_as(2, named, false, &[]);
+        node.connects_as(2, (host, Some("msg-1")), false, &[]);
         node.reports(2, 7, ReportedStatus::Online);
         node.passes(3);
-        assert!(node.targets(sender, 7).contains(&2), "{mode:?}");
+        assert!(node.targets(sender, 7).contains(&2), "{mode:?} {host:?}");
     }
 }

@@ -231,3 +231,59 @@ fn a_seat_that_nobody_inherits_lets_go() {
 
     assert!(closed.is_last());
 }
+
+/// An heir closes while it is being given what has waited: the rest is its own heir's.
+#[test]
+fn what_an_heir_has_not_been_given_waits_for_the_next_one() {
+    const MANY: usize = 3000;
+    const THIRD: LinkId = link(4);
+    let mut core = core();
+    let mut transaction = core.transaction(Duration::ZERO);
+    let peer = SocketAddr::from(([10, 0, 0, 2], 4000)).into();
+    let restored = None;
+    apply(&mut transaction, THIRD, Change::Opened { peer, restored });
+    let user = ListEntry {
+        user: UserId(7),
+        client_type: ClientType::published(1),
+        status: ReportedStatus::Online,
+    };
+    let (entries, last) = (&[user][..], true);
+    apply(&mut transaction, THIRD, Change::List { entries, last });
+    close(&mut transaction, CLAIMED);
+    for _ in 0..MANY {
+        route(&mut transaction);
+    }
+    transaction.all_returned(CLAIMED, Vec::new());
+    drop(transaction);
+
+    let mut given = Vec::new();
+    let mut transaction = core.transaction(Duration::ZERO);
+    claim(&mut transaction, OTHER);
+    assert!(transaction.view().is_passing_on(), "not all of it at once");
+    given.extend(given_to(&mut transaction));
+    assert!(given.iter().all(|to| *to == OTHER));
+    close(&mut transaction, OTHER);
+    assert!(!transaction.pass_on(u64::MAX));
+    assert_eq!(given_to(&mut transaction), [], "nothing for who is gone");
+    assert_eq!(transaction.view().stats().seats, 1);
+    drop(transaction);
+
+    let mut transaction = core.transaction(Duration::ZERO);
+    claim(&mut transaction, THIRD);
+    transaction.all_returned(OTHER, Vec::new());
+    assert!(!transaction.pass_on(u64::MAX));
+    let rest = given_to(&mut transaction);
+    assert!(rest.iter().all(|to| *to == THIRD));
+    assert_eq!(given.len() + rest.len(), MANY);
+    assert_eq!(transaction.view().stats().seats, 0);
+}
+
+/// To whom each delivery goes.
+fn given_to(transaction: &mut Transaction<'_>) -> Vec<LinkId> {
+    let outputs = transaction.outputs().drain();
+    let fans = outputs.filter_map(|output| match output {
+        Output::Deliver(fan) => Some(vec![fan.targets[0]; fan.items.len()]),
+        Output::TakeOver { .. } | Output::Close(_) | Output::Answer(_) => None,
+    });
+    fans.flatten().collect()
+}

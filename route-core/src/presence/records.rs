@@ -241,6 +241,13 @@ impl Records {
         states.fold(Status::Offline, best)
     }
 
+    /// How many sessions of a user, whose list begins here, are on links of this one's address.
+    fn at_address_of(&self, slot: u32, first: u32) -> usize {
+        let ip = |slot: u32| self.links[slot as usize].seen_as.peer.ip();
+        let all = self.of_user(first);
+        all.filter(|session| ip(session.link) == ip(slot)).count()
+    }
+
     /// Changes one session of a link, which may come or go by that; returns where its user's list
     /// begins now. `None`: it would be one too many.
     pub(super) fn step(
@@ -252,15 +259,13 @@ impl Records {
         lingers: bool,
     ) -> Option<u32> {
         let (mut previous, mut at) = (NIL, first);
-        let (mut others, mut at_address) = (0, 0);
-        let address = |slot: u32| self.links[slot as usize].seen_as.peer.ip();
+        let mut others = 0;
         while let Some(session) = self.slab.get(at) {
             if session.link == slot && session.client_type == client.client_type {
                 break;
             }
             (previous, at) = (at, session.next_of_user);
             others += 1;
-            at_address += usize::from(address(session.link) == address(slot));
         }
         self.work.steps(others + 1);
         let Some(session) = self.slab.get_mut(at) else {
@@ -269,7 +274,8 @@ impl Records {
                 return Some(first);
             }
             let is_full = others >= MOST_OF_USER
-                || at_address >= MOST_AT_ADDRESS
+                || (others >= MOST_AT_ADDRESS
+                    && self.at_address_of(slot, first) >= MOST_AT_ADDRESS)
                 || self.links[slot as usize].sessions >= self.limits.of_link
                 || self.live >= self.limits.in_all as usize;
             if is_full {

@@ -61,10 +61,7 @@ impl Routing<'_> {
             };
             Target {
                 link: link.id,
-                msg_server: match &link.msg_server {
-                    Some(name) => name.to_string(),
-                    None => link.peer.ip().to_string(),
-                },
+                msg_server: link.identity().to_string(),
                 held: self.successions.holds(*slot),
                 why,
             }

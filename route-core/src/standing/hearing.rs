@@ -23,6 +23,8 @@ pub(super) fn rival(standing: Standing<'_>, slot: u32, now: Duration) -> Option<
         let is_heard = other.is_open() && !other.silent && !links.is_detached(*leader);
         let likeness = standing.likeness(slot, *leader);
         let differs = !likeness.of_tables() && !likeness.is_of_nothing();
+        // Of a crowd it is not known what they share.
+        let differs = differs && links.count(slot, *leader);
         links.are_one(slot, *leader) && other.is_claimed() && fights && is_heard && differs
     };
     standing.leaders(slot).find(is_rival)

@@ -23,9 +23,8 @@ impl<'a> Standing<'a> {
 
     /// A shadow of this link, neither of which has claimed: the oldest that is heard, if any is.
     pub(crate) fn junior(&self, slot: u32) -> Option<u32> {
-        let is_heard = |junior: &u32| !self.links()[*junior].silent;
-        let heard = self.juniors(slot).find(is_heard);
-        heard.or_else(|| self.juniors(slot).next())
+        let juniors = self.juniors(slot);
+        juniors.min_by_key(|junior| self.links()[*junior].silent)
     }
 
     /// Shadows of this link, none of which has claimed, nor it.

@@ -131,6 +131,11 @@ impl Estate {
         runs.sort_by_key(|(run, _)| run.position);
     }
 
+    /// Some deliveries are still here.
+    pub(super) fn waits(&self) -> bool {
+        !self.runs.is_empty()
+    }
+
     /// Takes the next deliveries, in order of position.
     pub(super) fn take_next(&mut self) -> Option<ReturnedRun> {
         let (mut run, receipts) = self.runs.pop_front()?;

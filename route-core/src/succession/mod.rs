@@ -30,8 +30,8 @@ use heirs::Heirs;
 /// link waits no longer.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
-/// Deliveries that a successor gets at once; the rest is left to [`Successions::pass_on`], so that much
-/// does not hold up everybody else.
+/// Deliveries that successors get at once in one transaction; the rest is left to
+/// [`Successions::pass_on`], so that much does not hold up everybody else.
 const PASSED_AT_ONCE: usize = 1024;
 
 /// All seats and settling links, and who inherited from whom.
@@ -51,6 +51,8 @@ pub(crate) struct Successions {
     /// Returned deliveries without a successor to get them.
     pub(crate) returned_dropped: u64,
     pub(crate) work: Work,
+    /// What may still be passed on at once.
+    at_once: usize,
 }
 
 /// The heir of a link.
@@ -77,7 +79,13 @@ impl Successions {
             seat_dropped: 0,
             returned_dropped: 0,
             work: Work::default(),
+            at_once: PASSED_AT_ONCE,
         }
+    }
+
+    /// A transaction begins.
+    pub(crate) fn begins(&mut self) {
+        self.at_once = PASSED_AT_ONCE;
     }
 
     /// Slots of all seats.
@@ -200,7 +208,6 @@ impl Successions {
         out.take_over(heir.id, std::mem::take(&mut estate.taken));
         estate.holder = heir.id;
         estate.is_seat = false;
-        estate.is_complete = false;
         estate.until = now + SETTLED_AFTER;
         estate.late_before = if heir.has_served { heir.from } else { 0 };
         let complete = estate.awaited.is_empty();
@@ -218,11 +225,10 @@ impl Successions {
         };
         // Its deadline is over, too.
         estate.until = Duration::MAX;
-        if !estate.is_complete {
-            estate.completes();
-            self.complete.push_back(slot);
-        }
-        self.pass_on(PASSED_AT_ONCE, out);
+        estate.completes();
+        self.complete.push_back(slot);
+        let at_once = self.at_once;
+        self.at_once = self.pass_on(at_once, out);
     }
 
     /// Something waits to be passed on.
@@ -230,33 +236,31 @@ impl Successions {
         !self.complete.is_empty()
     }
 
-    /// Passes on up to so many deliveries of those that are complete. True while there are more.
-    pub(crate) fn pass_on(&mut self, most: usize, out: &mut Outputs) -> bool {
+    /// Passes on up to so many deliveries of those that are complete, or a run more; returns how many
+    /// more it might have been.
+    pub(crate) fn pass_on(&mut self, most: usize, out: &mut Outputs) -> usize {
         let mut left = most;
-        while let Some(slot) = self.complete.front().copied() {
-            let estate = self.estates.get_mut(&slot).filter(|it| it.is_complete);
-            let Some(estate) = estate else {
-                // Its holder has been succeeded, or has ended.
-                self.complete.pop_front();
-                continue;
-            };
-            if left == 0 {
-                return true;
-            }
-            let before = out.also_caused_by(&estate.causes());
-            match estate.take_next() {
-                Some(run) => {
+        while left > 0
+            && let Some(slot) = self.complete.front().copied()
+        {
+            // Else its holder has been succeeded, or has ended.
+            if let Some(estate) = self.estates.get_mut(&slot).filter(|it| it.is_complete) {
+                let before = out.also_caused_by(&estate.causes());
+                while left > 0
+                    && let Some(run) = estate.take_next()
+                {
                     left = left.saturating_sub(run.items.len());
                     pass_on(estate, run, out);
                 }
-                None => {
-                    self.estates.remove(&slot);
-                    self.complete.pop_front();
+                out.no_more(before);
+                if estate.waits() {
+                    break;
                 }
+                self.take(slot);
             }
-            out.no_more(before);
+            self.complete.pop_front();
         }
-        false
+        left
     }
 
     /// Holds a run if it waits here, or gives it back.
@@ -379,6 +383,8 @@ impl Successions {
     fn leave(&mut self, slot: u32, id: LinkId) -> Estate {
         let estate = self.take(slot);
         let mut estate = estate.unwrap_or_else(|| Estate::of(id));
+        // What it has not been given is its successor's.
+        estate.is_complete = false;
         if !estate.is_seat {
             estate.awaited.push(id);
         }

@@ -23,12 +23,6 @@ use crate::trace::Traced;
 /// millisecond.
 pub(super) const HOLD_STEPS: u64 = 16_384;
 
-/// Steps that a delivery takes that has waited, about.
-const STEPS_OF_DELIVERY: usize = 4;
-
-/// Steps that the end of a session takes, about.
-const STEPS_OF_END: usize = 8;
-
 /// A change of what stands behind the node's lock, and what it has caused so far.
 pub(crate) struct Transaction<'a> {
     /// Keeps what is to be delivered, answered, closed and logged.
@@ -160,12 +154,7 @@ impl Transaction<'_> {
         if self.take_back_some(now) {
             return true;
         }
-        let left = self.until.saturating_sub(self.core.view().work());
-        if self.core.pass_on(left as usize / STEPS_OF_DELIVERY) {
-            return true;
-        }
-        let left = self.until.saturating_sub(self.core.view().work());
-        self.core.reap(left as usize / STEPS_OF_END) || self.cold_start_is_ending()
+        self.core.pass_on(self.until) || self.core.reap(self.until) || self.cold_start_is_ending()
     }
 
     fn cold_start_is_ending(&self) -> bool {

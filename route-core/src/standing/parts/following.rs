@@ -11,7 +11,7 @@ use crate::standing::{DOUBT, Due, UNHEARD, transitions};
 impl Parts<'_> {
     /// A client of a link came or went: another part may be due.
     pub(crate) fn updated(&mut self, slot: u32) {
-        if !self.routing.presence.links.compares(slot) {
+        if !self.routing.presence.links.counts(slot) {
             return;
         }
         for slot in self.routing.presence.links.followers(slot) {
