@@ -278,6 +278,58 @@ fn what_an_heir_has_not_been_given_waits_for_the_next_one() {
     assert_eq!(transaction.view().stats().seats, 0);
 }
 
+/// A MsgServer that comes and goes many times gets in the end what its first link could not be sent.
+#[test]
+fn what_is_held_finds_the_last_of_many_heirs() {
+    const TIMES: u64 = 200;
+    let mut core = core();
+    let mut transaction = core.transaction(Duration::ZERO);
+    route(&mut transaction);
+    assert_eq!(given_to(&mut transaction), [CLAIMED]);
+    let mut last = CLAIMED;
+    for number in 0..TIMES {
+        let next = LinkId::new(OTHER.gateway, 2 + number);
+        let peer = SocketAddr::from(([10, 0, 0, 2], 4000)).into();
+        let restored = None;
+        apply(&mut transaction, next, Change::Opened { peer, restored });
+        let user = ListEntry {
+            user: UserId(7),
+            client_type: ClientType::published(1),
+            status: ReportedStatus::Online,
+        };
+        let (entries, is_last) = (&[user][..], true);
+        let list = Change::List {
+            entries,
+            last: is_last,
+        };
+        apply(&mut transaction, next, list);
+        close(&mut transaction, last);
+        claim(&mut transaction, next);
+        last = next;
+    }
+    assert_eq!(given_to(&mut transaction), []);
+    let run = ReturnedRun {
+        origin: SENDER,
+        position: 1,
+        items: vec![Item {
+            sequence: 1,
+            index: 0,
+            payload: Payload::Pdu(Bytes::from_static(b"pdu")),
+        }],
+        receipts: Vec::new(),
+    };
+
+    transaction.returned(CLAIMED, run);
+
+    assert_eq!(transaction.view().stats().returned_dropped, 0);
+    transaction.all_returned(CLAIMED, Vec::new());
+    for number in 0..TIMES - 1 {
+        let closed = LinkId::new(OTHER.gateway, 2 + number);
+        transaction.all_returned(closed, Vec::new());
+    }
+    assert_eq!(given_to(&mut transaction), [last]);
+}
+
 /// To whom each delivery goes.
 fn given_to(transaction: &mut Transaction<'_>) -> Vec<LinkId> {
     let outputs = transaction.outputs().drain();

@@ -13,11 +13,9 @@ pub(super) struct Heirs {
 }
 
 impl Heirs {
-    const MOST: usize = 1024;
-
-    /// Links that one MsgServer can have had one after the other while something of the first is on
-    /// its way.
-    pub(super) const LONGEST: usize = 8;
+    /// As many links may one MsgServer have had one after the other, while something of the first is
+    /// on its way: who is asked further goes in a circle.
+    pub(super) const MOST: usize = 1024;
 
     /// `from`: the first position that was routed to the heir by itself.
     pub(super) fn record(&mut self, closed: LinkId, heir: LinkId, from: u64) {
@@ -39,6 +37,6 @@ impl Heirs {
     /// Who inherited from this link, and from that one, and so on.
     pub(super) fn of(&self, link: LinkId) -> impl Iterator<Item = LinkId> + '_ {
         let heir = |link: &LinkId| self.get(*link).map(|(heir, _)| heir);
-        std::iter::successors(heir(&link), heir).take(Self::LONGEST)
+        std::iter::successors(heir(&link), heir).take(Self::MOST)
     }
 }

@@ -300,7 +300,7 @@ impl Successions {
     ) {
         run.receipts.extend_from_slice(out.causes());
         let mut closed = link;
-        for _ in 0..Heirs::LONGEST {
+        for _ in 0..Heirs::MOST {
             if let Some(seat) = self.seat_of(closed) {
                 let _ = self.hold(seat, run, presence, out);
                 return;
