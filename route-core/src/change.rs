@@ -7,7 +7,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::ids::{ClientType, UserId};
+use crate::ids::{ClientType, LinkId, UserId};
 
 /// What a MsgServer reports of a client (legacy `UserStatType`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -100,6 +100,9 @@ pub fn micros(now: Duration) -> i64 {
     now.as_micros() as i64
 }
 
+/// Predecessors of a link that are known: enough for what a gateway that was away still has to tell of them.
+pub const PREDECESSORS: usize = 8;
+
 /// One thing that a link did.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
@@ -109,6 +112,11 @@ pub enum Change<'a> {
         peer: Peer<'a>,
         /// Set when the link is older than this node.
         restored: Option<Restored>,
+    },
+    /// An earlier node had this restored link take the place of others. Comes before its table.
+    Succeeds {
+        /// The last one first; what is beyond [`PREDECESSORS`] is ignored.
+        predecessors: &'a [LinkId],
     },
     /// Part of a restored table.
     Table {

@@ -139,6 +139,13 @@ impl Transaction<'_> {
         let (now, core) = (self.now, &mut *self.core);
         match change {
             Change::Opened { .. } => {}
+            Change::Succeeds { predecessors } => {
+                let from = core.router.next_position();
+                core.presence.links[slot].succeeds(predecessors.iter().copied());
+                for before in predecessors {
+                    core.successions.record(*before, id, from);
+                }
+            }
             Change::Table { entries, last } => {
                 core.presence.restore(now, slot, entries, &mut core.outputs);
                 if last {

@@ -49,7 +49,8 @@ mod view;
 mod work;
 
 pub use change::{
-    Change, CloseReason, Effect, ListEntry, Peer, ReportedStatus, Restored, TableEntry, micros,
+    Change, CloseReason, Effect, ListEntry, PREDECESSORS, Peer, ReportedStatus, Restored,
+    TableEntry, micros,
 };
 pub use core::{Core, LinkError, Transaction};
 pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken};

@@ -21,6 +21,8 @@ pub enum Output<'a> {
     TakeOver {
         /// The successor.
         to: LinkId,
+        /// The others, the last one first; empty if they are known.
+        predecessors: Vec<LinkId>,
         /// What was written, by origin.
         taken: Vec<Taken>,
         /// Of the batches that caused this.
@@ -212,11 +214,12 @@ impl Outputs {
     }
 
     /// Tells a successor what was written to its predecessors.
-    pub(crate) fn take_over(&mut self, to: LinkId, taken: Vec<Taken>) {
-        if !taken.is_empty() {
+    pub(crate) fn take_over(&mut self, to: LinkId, predecessors: Vec<LinkId>, taken: Vec<Taken>) {
+        if !taken.is_empty() || !predecessors.is_empty() {
             let receipts = self.causes().to_vec();
             self.push(Output::TakeOver {
                 to,
+                predecessors,
                 taken,
                 receipts,
             });

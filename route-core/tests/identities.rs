@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use route_core::{
     Audience, Change, ClientType, CloseReason, Command, Core, Effect, FanOut, LinkId, ListEntry,
-    Output, Payload, Peer, Reach, ReportedStatus, Settings, Transition, TransitionKind, UserId,
+    Output, Payload, Peer, Reach, ReportedStatus, Restored, Settings, TableEntry, Transition,
+    TransitionKind, UserId,
 };
 
 const MESSAGE: Command = Command {
@@ -82,6 +83,30 @@ impl Node {
         };
         let restored = None;
         self.does(link, Change::Opened { peer, restored });
+    }
+
+    /// An earlier node knew it, as the claimed link of a MsgServer.
+    fn is_restored(&mut self, link: u64, claimed_at: i64, predecessors: &[LinkId], users: &[u32]) {
+        let restored = Some(Restored {
+            claimed_at: Some(claimed_at),
+            reported: true,
+            listed: true,
+            opaque: false,
+            silent: false,
+        });
+        let peer = Peer::from(SocketAddr::from((HERE, 4000)));
+        self.does(link, Change::Opened { peer, restored });
+        self.does(link, Change::Succeeds { predecessors });
+        let row = |user: &u32| TableEntry {
+            user: UserId(*user),
+            client_type: ClientType::published(1),
+            online: 1,
+            away: 0,
+            hidden: 0,
+        };
+        let entries: Vec<_> = users.iter().map(row).collect();
+        let (entries, last) = (&entries[..], true);
+        self.does(link, Change::Table { entries, last });
     }
 
     fn claims(&mut self, link: u64) -> Vec<u64> {
@@ -1088,5 +1113,27 @@ fn a_named_link_stands_beside_one_that_never_lists_when_it_has_users() {
         node.reports(2, 7, ReportedStatus::Online);
         node.passes(3);
         assert!(node.targets(sender, 7).contains(&2), "{mode:?} {host:?}");
+    }
+}
+
+/// A MsgServer has claimed another connection. The gateway of the old one still has much to tell of the time before, when a
+/// new node is told of both: they have no user in common any more.
+#[test]
+fn a_new_node_knows_who_succeeded_whom_whatever_their_tables_are() {
+    for newer_first in [false, true] {
+        let mut node = Node::new();
+        let sender = with_sender(&mut node);
+        let (old, new) = ((1, 1, &[1, 2, 3][..]), (2, 2, &[4, 5, 6][..]));
+        let both = if newer_first { [new, old] } else { [old, new] };
+        for (link, claimed_at, users) in both {
+            let before = [id(1)];
+            let predecessors = if link == 2 { &before[..] } else { &[] };
+            node.is_restored(link, claimed_at, predecessors, users);
+        }
+        node.gives_back(1);
+
+        assert_eq!(node.targets(sender, 4), [2]);
+        assert_eq!(node.targets(1, 4), [0; 0], "it comes back to its sender");
+        assert!(node.is_online(4) && !node.is_online(1));
     }
 }

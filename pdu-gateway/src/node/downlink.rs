@@ -61,6 +61,9 @@ impl Downlink {
                     if let Some(link) = self.gateway.links.get(taken.link) {
                         link.take_over(&taken.marks);
                     }
+                    if !taken.predecessors.is_empty() {
+                        self.gateway.uplink.succeeds(taken.link, taken.predecessors);
+                    }
                 }
                 // From a newer node; what it means here is not known.
                 None => debug!("skipping an unknown entry"),

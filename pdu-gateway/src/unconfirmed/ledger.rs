@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use route_proto::attach::v1::uplink_entry::Entry;
-use route_proto::attach::v1::{LinkOpened, ReportedStatus, StatusQuery, UplinkEntry};
+use route_proto::attach::v1::{LinkId, LinkOpened, ReportedStatus, StatusQuery, UplinkEntry};
 use route_proto::attach::{ENTRY_COST, cost};
 
 use crate::clock::micros;
@@ -267,6 +267,11 @@ impl Ledger {
         given_up
     }
 
+    /// The node has had the link take the place of these; the next node is told so.
+    pub fn succeeds(&mut self, predecessors: Vec<LinkId>) {
+        self.table.link.predecessors = predecessors;
+    }
+
     /// The link ends, and no node is told: it is finished when what it did before is confirmed.
     pub fn leave_untold(&mut self) {
         self.gave_last = true;
@@ -292,7 +297,7 @@ impl Ledger {
         };
         if applied.is_none() && self.cut > 0 && self.keep == Keep::Contents {
             let opened = LinkOpened {
-                restored: Some(self.table.link),
+                restored: Some(self.table.link.clone()),
                 ..self.opened.clone()
             };
             out.push(entry(self.cut, Entry::Opened(opened), 0));

@@ -22,7 +22,7 @@ const MOST: usize = 1_000_000;
 /// One link's state that entries build up.
 #[derive(Debug, Clone, Default)]
 pub struct Table {
-    /// What the link has done, beside its sessions.
+    /// What the link has done, beside its sessions, and whose place it has taken.
     pub link: RestoredLink,
     rows: HashTable<Row>,
     /// It has reported more than is kept.

@@ -266,6 +266,13 @@ impl Uplink {
         ledger.map(Ledger::summary).unwrap_or_default()
     }
 
+    /// The node has had the link take the place of these.
+    pub fn succeeds(&self, link: u64, predecessors: Vec<LinkId>) {
+        if let Some(ledger) = self.state.lock().ledgers.get_mut(&link) {
+            ledger.succeeds(predecessors);
+        }
+    }
+
     /// The link has reported a login that this kick came before.
     pub fn is_spared(&self, link: u64, kick: OldKick) -> bool {
         let state = self.state.lock();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::change::{CloseReason, Peer, Restored};
+use crate::change::{CloseReason, PREDECESSORS, Peer, Restored};
 use crate::ids::LinkId;
 
 /// One MsgServer connection.
@@ -43,6 +43,8 @@ pub(crate) struct Link {
     pub(crate) tied: Option<LinkId>,
     /// By slot: how many of its sessions these links hold, too.
     pub(super) shared: Vec<(u32, u32)>,
+    /// Whose place it has taken, the last one first; [`PREDECESSORS`] at most.
+    pub(crate) predecessors: Vec<LinkId>,
     /// It has taken another one's place, so it is known whose it is.
     pub(crate) has_inherited: bool,
     /// Its sessions say that it should play another part.
@@ -154,6 +156,7 @@ impl Link {
             rival: None,
             tied: None,
             shared: Vec::new(),
+            predecessors: Vec::new(),
             has_inherited: false,
             doubted: None,
             acted: now,
@@ -211,6 +214,16 @@ impl Link {
     /// It sends a list or an update.
     pub(crate) fn reports(&mut self) {
         self.reported = self.reported.max(Reported::Something);
+    }
+
+    /// It takes the place of these, the last one first.
+    pub(crate) fn succeeds(&mut self, others: impl IntoIterator<Item = LinkId>) {
+        let before = std::mem::take(&mut self.predecessors);
+        for other in others.into_iter().chain(before) {
+            if self.predecessors.len() < PREDECESSORS && !self.predecessors.contains(&other) {
+                self.predecessors.push(other);
+            }
+        }
     }
 
     /// The more, the older.

@@ -81,6 +81,14 @@ impl Links {
         }
     }
 
+    /// The one takes the other's place. Returns all predecessors that it has then, this one first.
+    pub(crate) fn succeeds(&mut self, from: u32, to: u32) -> Vec<LinkId> {
+        let before = &self[from];
+        let others = std::iter::once(before.id).chain(before.predecessors.clone());
+        self[to].succeeds(others);
+        self[to].predecessors.clone()
+    }
+
     /// Several links of its identity have been there at a time.
     pub(crate) fn had_several(&self, slot: u32) -> bool {
         self.groups.had_several(&self[slot])

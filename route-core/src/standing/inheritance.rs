@@ -65,6 +65,7 @@ pub(super) fn take_place(
     {
         presence.links.are_rivals(to, rival);
     }
-    successions.inherit(now, from, id, heir, out);
+    let predecessors = presence.links.succeeds(from, to);
+    successions.inherit(now, from, predecessors, heir, out);
     is_open
 }

@@ -79,10 +79,23 @@ impl<'a> Standing<'a> {
     /// Whose shadow an unclaimed link is: a leading link's, or a seat's.
     pub(crate) fn master(&self, slot: u32) -> Option<u32> {
         let held = self.held_by(slot);
-        self.nearest(slot).filter(|leader| {
+        let nearest = self.nearest(slot).filter(|leader| {
             let shared = u64::from(self.links().shared(slot, *leader));
             held == 0 || self.links().are_one(slot, *leader) || shared * 2 > u64::from(held)
-        })
+        });
+        self.succeeded(slot).or(nearest)
+    }
+
+    /// The leading link, or the seat, whose place this one has taken already, as an earlier node
+    /// decided: they are of one MsgServer, whatever they hold now.
+    fn succeeded(&self, slot: u32) -> Option<u32> {
+        let links = self.links();
+        let before = &links[slot].predecessors;
+        if before.is_empty() {
+            return None;
+        }
+        let mut leaders = self.leaders(slot);
+        leaders.find(|leader| before.contains(&links[*leader].id))
     }
 
     /// The leading link, or the seat, that has most in common with this one. Open links come before
@@ -241,6 +254,9 @@ impl<'a> Standing<'a> {
         if !links[slot].is_listed() {
             return None;
         }
+        if let Some(before) = self.succeeded(slot) {
+            return Some(before);
+        }
         let tied = links[slot].tied.and_then(|id| links.slot(id));
         // Of two MsgServers with one name, its own.
         if let Some(tied) = tied.filter(|tied| links.are_one(slot, *tied)) {
@@ -311,7 +327,8 @@ impl<'a> Standing<'a> {
             other.is_active() && other.is_listed() && self.likeness(slot, *member).is_great()
         };
         let alike = || self.best(slot, links.kin(slot).filter(serves));
-        let Some(other) = heir.or_else(alike) else {
+        let before = || self.succeeded(slot).filter(|it| links[*it].is_active());
+        let Some(other) = heir.or_else(before).or_else(alike) else {
             return Return::Stands;
         };
         match (links[slot].claim, links[other].claim) {

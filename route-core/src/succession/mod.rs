@@ -190,22 +190,24 @@ impl Successions {
     }
 
     /// A link, or its seat, is succeeded: the heir gets what is there, and waits for the rest. What
-    /// made the seat is among the causes of this.
+    /// made the seat is among the causes of this. `predecessors`: all of the heir, this link first.
     pub(crate) fn inherit(
         &mut self,
         now: Duration,
         slot: u32,
-        id: LinkId,
+        predecessors: Vec<LinkId>,
         heir: Heir,
         out: &mut Outputs,
     ) {
+        let id = predecessors[0];
         self.heirs.record(id, heir.id, heir.from);
         let mut estate = self.leave(slot, id);
         if let Some(own) = self.take(heir.slot) {
             estate.absorb(own);
         }
         estate.caused_by(out.causes());
-        out.take_over(heir.id, std::mem::take(&mut estate.taken));
+        let taken = std::mem::take(&mut estate.taken);
+        out.take_over(heir.id, predecessors, taken);
         estate.holder = heir.id;
         estate.is_seat = false;
         estate.until = now + SETTLED_AFTER;
@@ -349,7 +351,7 @@ impl Successions {
             return;
         };
         let Some(estate) = self.estates.get_mut(&slot) else {
-            out.take_over(links[slot].id, taken);
+            out.take_over(links[slot].id, Vec::new(), taken);
             return;
         };
         self.work.steps(estate.awaited.len());
@@ -359,7 +361,7 @@ impl Successions {
             estate.caused_by(out.causes());
             return;
         }
-        out.take_over(estate.holder, taken);
+        out.take_over(estate.holder, Vec::new(), taken);
         if estate.awaited.is_empty() && !estate.is_complete {
             self.settle(slot, out);
         }

@@ -24,7 +24,9 @@ use crate::gateways::queries::{OpenQueries, OpenQuery};
 use crate::gateways::queue::Retention;
 use crate::gateways::sequences::Step;
 use crate::gateways::unfinished::{Content, Unfinished, unlike_sequences};
-use crate::gateways::wire::{read_client_type, read_peer, read_run, read_status, read_taken};
+use crate::gateways::wire::{
+    read_client_type, read_peer, read_predecessors, read_run, read_status, read_taken,
+};
 use crate::refusal::Refusal;
 use crate::trace::Traced;
 
@@ -205,6 +207,7 @@ impl Batch<'_, '_> {
             );
         };
         let claimed_at = self.past_moment(restored.claimed_at_micros);
+        let predecessors = read_predecessors(restored)?;
         let restored = Restored {
             claimed_at: restored.claimed.then_some(claimed_at),
             reported: restored.reported,
@@ -212,7 +215,8 @@ impl Batch<'_, '_> {
             opaque: restored.opaque,
             silent: restored.silent,
         };
-        self.gateway.replays.begin(link.number, peer, restored);
+        let replays = &mut self.gateway.replays;
+        replays.begin(link.number, peer, restored, predecessors);
         Ok(())
     }
 
@@ -228,6 +232,10 @@ impl Batch<'_, '_> {
             restored: Some(whole.restored),
         };
         self.change(link, sequence, opened, Effect::Silent)?;
+        let succeeds = Change::Succeeds {
+            predecessors: &whole.predecessors,
+        };
+        self.change(link, sequence, succeeds, Effect::Silent)?;
         self.begin(link, sequence, Effect::Silent, Content::Table(whole.parts));
         Ok(())
     }

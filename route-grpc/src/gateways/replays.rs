@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use hashbrown::HashMap;
-use route_core::{Peer, Restored};
+use route_core::{LinkId, Peer, Restored};
 use route_proto::attach::v1::SessionTable;
 
 /// What has come of one link.
@@ -23,6 +23,8 @@ pub(crate) struct Replay {
     pub(crate) msg_server: Option<String>,
     /// What it was.
     pub(crate) restored: Restored,
+    /// Whose place it had taken, the last one first.
+    pub(crate) predecessors: Vec<LinkId>,
     /// The parts of its table so far.
     pub(crate) parts: VecDeque<SessionTable>,
 }
@@ -35,11 +37,18 @@ pub(crate) struct Replays {
 
 impl Replays {
     /// A link comes back.
-    pub(crate) fn begin(&mut self, link: u64, peer: Peer<'_>, restored: Restored) {
+    pub(crate) fn begin(
+        &mut self,
+        link: u64,
+        peer: Peer<'_>,
+        restored: Restored,
+        predecessors: Vec<LinkId>,
+    ) {
         let replay = Replay {
             peer: peer.address,
             msg_server: peer.msg_server.map(str::to_owned),
             restored,
+            predecessors,
             parts: VecDeque::new(),
         };
         self.links.insert(link, replay);

@@ -2,13 +2,14 @@
 
 use bytes::Bytes;
 use route_core::{
-    ClientType, Item, LinkId, Payload, Peer, ReportedStatus, ReturnedRun, Taken, UserId,
+    ClientType, Item, LinkId, PREDECESSORS, Payload, Peer, ReportedStatus, ReturnedRun, Taken,
+    UserId,
 };
 use route_dialect::{Class, Dialect};
 use route_proto::attach::is_msg_server_name;
 use route_proto::attach::v1::{
     Delivery, DeliveryRun, DesktopLoginNotice, LinkId as WireLinkId, LinkOpened,
-    ReportedStatus as WireStatus, StatusNotice, TakenMark, delivery,
+    ReportedStatus as WireStatus, RestoredLink, StatusNotice, TakenMark, delivery,
 };
 
 use super::check;
@@ -161,6 +162,15 @@ pub(super) fn read_taken(mark: &TakenMark) -> Result<Taken, Refusal> {
         sequence: mark.sequence,
         index: mark.index,
     })
+}
+
+/// Whose place a restored link has taken.
+pub(super) fn read_predecessors(restored: &RestoredLink) -> Result<Vec<LinkId>, Refusal> {
+    const FIELD: &str = "entries.opened.restored.predecessors";
+    let predecessors = &restored.predecessors;
+    check::length(FIELD, predecessors.len(), PREDECESSORS)?;
+    let links = predecessors.iter();
+    links.map(|link| read_link(FIELD, Some(*link))).collect()
 }
 
 /// Where a link comes from, as its gateway says.

@@ -66,11 +66,12 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>, now: Duration) -> O
             }
             Output::TakeOver {
                 to,
+                predecessors,
                 taken,
                 receipts,
             } => {
                 if let Some(queue) = gateways.queue_of(to.gateway) {
-                    queue.take_over(to.number, &taken, &receipts);
+                    queue.take_over(to.number, &predecessors, &taken, &receipts);
                 }
             }
             Output::Close(link) => {

@@ -163,6 +163,7 @@ fn wrong_entries() -> Vec<(Vec<UplinkEntry>, &'static str)> {
         (vec![at(END, 1, opened(0, 1))], "link"),
         (vec![at(1, 0, opened(0, 1))], "sequence"),
         (vec![at(1, END, restored())], "sequence"),
+        (vec![at(1, 5, succeeds(9))], "opened.restored.predecessors"),
         (
             vec![
                 at(1, last, restored()),
@@ -320,11 +321,21 @@ fn wrong_returns() -> Vec<Wrong> {
 }
 
 fn restored() -> Entry {
+    succeeds(0)
+}
+
+/// A restored link that has taken the place of so many.
+fn succeeds(count: u64) -> Entry {
     let Entry::Opened(opened) = opened(0, 1) else {
         panic!("a link opens");
     };
     Entry::Opened(LinkOpened {
-        restored: Some(RestoredLink::default()),
+        restored: Some(RestoredLink {
+            predecessors: (0..count)
+                .map(|number| LinkId { gateway: 5, number })
+                .collect(),
+            ..RestoredLink::default()
+        }),
         ..opened
     })
 }

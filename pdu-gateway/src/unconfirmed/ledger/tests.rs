@@ -79,6 +79,11 @@ fn a_node_that_knows_nothing_gets_the_table_as_of_the_cut_and_what_came_after() 
     ledger.record(NOW, update(9, 1));
     let unconfirmed = ledger.record(NOW, update(9, 2));
     ledger.confirm(3);
+    let before = LinkId {
+        gateway: 7,
+        number: 1,
+    };
+    ledger.succeeds(vec![before]);
 
     // when
     let entries = replay(&ledger, None);
@@ -91,7 +96,8 @@ fn a_node_that_knows_nothing_gets_the_table_as_of_the_cut_and_what_came_after() 
     assert!(matches!(
         &opened.entry,
         Some(Entry::Opened(LinkOpened { peer, msg_server, restored: Some(it), .. }))
-            if it.listed && it.reported && peer == "10.0.0.1:1" && msg_server == "one"
+            if it.listed && it.reported && it.predecessors == [before]
+                && peer == "10.0.0.1:1" && msg_server == "one"
     ));
     assert!(matches!(
         &table.entry,
@@ -307,7 +313,7 @@ fn table_after(entries: &[UplinkEntry]) -> Rows {
     for entry in entries {
         let entry = entry.entry.as_ref().unwrap();
         if let Entry::Opened(opened) = entry {
-            table.link = opened.restored.unwrap_or_default();
+            table.link = opened.restored.clone().unwrap_or_default();
         } else if let Entry::Table(part) = entry {
             restore(&mut table, part);
         } else {

@@ -71,8 +71,11 @@ impl Parts<'_> {
             // It receives already; now it is the primary one, too.
             let links = &mut self.routing.presence.links;
             links[other].phase = Phase::Open(Part::Shadow);
+            let before = links[other].id;
+            let predecessors = links.succeeds(other, slot);
             let from = self.routing.router.next_position();
-            self.routing.successions.record(links[other].id, id, from);
+            self.routing.successions.record(before, id, from);
+            self.routing.out.take_over(id, predecessors, Vec::new());
         }
         self.notes(slot, TransitionKind::Claims, None);
         if !stood_in {

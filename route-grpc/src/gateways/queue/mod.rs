@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
-use route_core::{Answer, Receipt, Taken};
+use route_core::{Answer, LinkId, Receipt, Taken};
 use route_proto::attach::v1::downlink_entry::Entry;
 use route_proto::attach::v1::{
     CloseLink, Downlink, LinkEnded, ReportedStatus, StatusAnswer, TakenOver,
@@ -155,11 +155,21 @@ impl Queue {
         self.push(Entry::Close(CloseLink { link, reason }));
     }
 
-    /// Tells the gateway what was written to the predecessors of one of its links, as these batches
-    /// have caused. Outside the bound: a mark an origin. Within the process nothing is repeated.
-    pub(crate) fn take_over(&self, link: u64, marks: &[Taken], receipts: &[Receipt]) {
-        let marks = marks.iter().map(wire::taken).collect();
-        let taken_over = Entry::TakenOver(TakenOver { link, marks });
+    /// Tells the gateway whose place one of its links has taken, and what was written to these, as these
+    /// batches have caused. Outside the bound: a mark an origin. Within the process nothing is
+    /// repeated.
+    pub(crate) fn take_over(
+        &self,
+        link: u64,
+        predecessors: &[LinkId],
+        marks: &[Taken],
+        receipts: &[Receipt],
+    ) {
+        let taken_over = Entry::TakenOver(TakenOver {
+            link,
+            marks: marks.iter().map(wire::taken).collect(),
+            predecessors: predecessors.iter().copied().map(wire::link).collect(),
+        });
         let mut contents = self.contents.lock();
         if contents.backlog.retention() == Retention::UntilTaken {
             contents.backlog.push(taken_over, receipts);

@@ -5,7 +5,7 @@ use prost::Message;
 use route_core::memory::{allocated, of_pdu};
 use route_proto::attach::v1::delivery::Payload;
 use route_proto::attach::v1::downlink_entry::Entry;
-use route_proto::attach::v1::{Delivery, Downlink, DownlinkEntry, TakenMark};
+use route_proto::attach::v1::{Delivery, Downlink, DownlinkEntry, LinkId, TakenMark};
 
 use super::run::{Part, RUN_BYTES};
 
@@ -138,7 +138,10 @@ fn cost(entry: &Entry) -> usize {
         }
         Entry::Close(close) => allocated(close.reason.capacity()),
         Entry::Ended(_) => 0,
-        Entry::TakenOver(taken) => allocated(taken.marks.capacity() * size_of::<TakenMark>()),
+        Entry::TakenOver(taken) => {
+            let predecessors = taken.predecessors.capacity() * size_of::<LinkId>();
+            allocated(predecessors) + allocated(taken.marks.capacity() * size_of::<TakenMark>())
+        }
     }
 }
 
