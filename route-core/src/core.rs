@@ -202,7 +202,7 @@ impl Transaction<'_> {
         let slot = self.entry(id, sequence)?;
         self.core.outputs.work.bytes(pdu.len());
         self.core.outputs.event(Event::Envelope {
-            origin: Some(id),
+            origin: Some(self.core.presence.sessions.link(slot)),
             command,
             pdu: pdu.clone(),
         });

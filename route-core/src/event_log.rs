@@ -10,9 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::ids::{Command, LinkId, UserId};
+use crate::ids::{Command, UserId};
 use crate::memory::{allocated, of_pdu};
-use crate::status::{SessionView, Summary};
+use crate::status::{LinkView, SessionView, Summary};
 
 /// Why a user's presence changed.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -66,7 +66,7 @@ pub enum Event {
     /// A PDU was routed, to however many links.
     Envelope {
         /// Who sent it; none if a service did.
-        origin: Option<LinkId>,
+        origin: Option<Arc<LinkView>>,
         /// What it is.
         command: Command,
         /// The whole PDU.

@@ -53,29 +53,30 @@ impl Dialects {
         }
     }
 
-    /// Refuses what is no definition.
-    pub(crate) fn check(definition: &str) -> Result<(), Refusal> {
+    /// The dialect that a gateway defines, if it does.
+    pub(crate) fn read(definition: &str) -> Result<Option<Dialect>, Refusal> {
         if definition.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        parse(definition).map(|_| ())
+        let dialect = Dialect::parse(definition);
+        let wrong = |error| Refusal::field("hello.dialect", format!("{error}"));
+        dialect.map(Some).map_err(wrong)
     }
 
-    /// The dialect that a gateway defines, which is let in. One that defines none is read as whatever it may be.
-    pub(crate) fn learn(&self, definition: &str) -> Result<Spoken, Refusal> {
-        if definition.is_empty() {
+    /// Takes in the dialect of a gateway that is let in. One that defines none is read as whatever it may be.
+    pub(crate) fn learn(&self, dialect: Option<&Dialect>) -> Result<Spoken, Refusal> {
+        let Some(dialect) = dialect else {
             return Ok(Spoken {
                 number: Self::PUBLISHED,
                 dialect: self.get(Self::PUBLISHED),
             });
-        }
-        let dialect = parse(definition)?;
+        };
         let mut table = self.table.write();
         let mut told = table.told.iter();
-        let known = told.find_map(|(number, it)| (**it == dialect).then(|| (*number, it.clone())));
+        let known = told.find_map(|(number, it)| (**it == *dialect).then(|| (*number, it.clone())));
         let (number, dialect) = match known {
             Some(known) => known,
-            None => table.add(dialect)?,
+            None => table.add(dialect.clone())?,
         };
         table.tell(number);
         Ok(Spoken { number, dialect })
@@ -95,11 +96,6 @@ impl Dialects {
         }
         table.told.values().any(|dialect| is_so(dialect))
     }
-}
-
-fn parse(definition: &str) -> Result<Dialect, Refusal> {
-    let dialect = Dialect::parse(definition);
-    dialect.map_err(|error| Refusal::field("hello.dialect", error.to_string()))
 }
 
 impl Table {
@@ -175,7 +171,7 @@ mod tests {
         let all: Vec<_> = (0..MOST - 1)
             .map(|name| learn(&dialects, &format!("e{name}"), ""))
             .collect();
-        let refused = dialects.learn(&definition("more", ""));
+        let refused = learn_as_told(&dialects, &definition("more", ""));
         assert!(
             matches!(refused, Err(Refusal::TooLarge { .. })),
             "{refused:?}"
@@ -185,9 +181,11 @@ mod tests {
     }
 
     fn learn(dialects: &Dialects, name: &str, types: &str) -> Spoken {
-        dialects
-            .learn(&definition(name, types))
-            .expect("a definition")
+        learn_as_told(dialects, &definition(name, types)).expect("a definition")
+    }
+
+    fn learn_as_told(dialects: &Dialects, definition: &str) -> Result<Spoken, Refusal> {
+        dialects.learn(Dialects::read(definition)?.as_ref())
     }
 
     fn definition(name: &str, types: &str) -> String {

@@ -12,6 +12,10 @@ use crate::refusal::Refusal;
 /// User ids in one request.
 pub(crate) const MAX_IDS: usize = 10_000;
 
+/// User ids of which sessions are asked for in one call. An answer has less than 12 KiB of each: 64 sessions, each with
+/// a name of up to 63 bytes, two addresses of up to 48, and 20 bytes more.
+pub(crate) const MAX_IDS_WITH_SESSIONS: usize = 300;
+
 /// Users in one page of a list.
 pub(crate) const MAX_PAGE: usize = 10_000;
 
@@ -38,12 +42,15 @@ const BEGUN_BYTES: usize = 16 << 20;
 /// it.
 const BEGUN_ATTACH: usize = 2;
 
-/// Refuses more than [`MAX_IDS`] ids.
+/// Refuses more than [`MAX_IDS`] ids, and 0 among them.
 pub(crate) fn check_ids(ids: &[u32], field: &'static str) -> Result<(), Refusal> {
     if ids.len() > MAX_IDS {
         return Err(too_many_ids(ids.len(), field));
     }
-    Ok(())
+    match ids.contains(&0) {
+        true => Err(Refusal::field(field, "0 is nobody")),
+        false => Ok(()),
+    }
 }
 
 /// What is said of more than [`MAX_IDS`].
@@ -191,7 +198,8 @@ mod tests {
 
     #[test]
     fn ten_thousand_ids_are_the_most() {
-        assert!(check_ids(&vec![0; MAX_IDS], "user_ids").is_ok());
-        assert!(check_ids(&vec![0; MAX_IDS + 1], "user_ids").is_err());
+        assert!(check_ids(&vec![1; MAX_IDS], "user_ids").is_ok());
+        assert!(check_ids(&vec![1; MAX_IDS + 1], "user_ids").is_err());
+        assert!(check_ids(&[1, 0], "user_ids").is_err());
     }
 }

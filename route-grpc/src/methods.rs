@@ -6,17 +6,18 @@ pub(crate) const SUBSCRIBE: &str = "teamtalk.route.v1.BroadcastService/Subscribe
 /// As above.
 pub(crate) const WATCH: &str = "teamtalk.route.v1.PresenceService/WatchUserStatus";
 /// As above.
-pub(crate) const WATCH_USERS: &str = "teamtalk.route.v1.PresenceService/WatchUsers";
+pub(crate) const WATCH_USER_SET: &str = "teamtalk.route.v1.PresenceService/WatchUserSet";
 /// All of them.
-pub(crate) const STREAMS: [&str; 3] = [SUBSCRIBE, WATCH, WATCH_USERS];
+pub(crate) const STREAMS: [&str; 3] = [SUBSCRIBE, WATCH, WATCH_USER_SET];
 
 /// Calls with one answer.
-pub(crate) const UNARY: [&str; 7] = [
+pub(crate) const UNARY: [&str; 8] = [
     "teamtalk.route.v1.PresenceService/GetUserStatus",
     "teamtalk.route.v1.PresenceService/BatchGetUserStatus",
     "teamtalk.route.v1.PresenceService/ListOnlineUsers",
-    "teamtalk.route.v1.PresenceService/CountUsers",
+    "teamtalk.route.v1.PresenceService/CountOnlineUsers",
     "teamtalk.route.v1.BroadcastService/Publish",
-    "teamtalk.route.v1.ServerService/GetServerInfo",
     "teamtalk.route.v1.BroadcastService/BatchPublish",
+    "teamtalk.route.v1.BroadcastService/ExplainPublish",
+    "teamtalk.route.v1.ServerService/GetServerInfo",
 ];

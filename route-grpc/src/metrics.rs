@@ -10,31 +10,35 @@ use std::time::Duration;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use route_core::TransitionKind;
+use route_proto::attach::v1 as attach;
 use route_proto::v1::ErrorReason;
 
 use crate::methods;
-use crate::refusal::Refusal;
+use crate::refusal::{Reason, Refusal};
 
 /// Why an Attach stream may be refused or ended.
-const ATTACH_REASONS: [ErrorReason; 7] = [
-    ErrorReason::FieldInvalid,
-    ErrorReason::TooLarge,
-    ErrorReason::AttachProtocol,
-    ErrorReason::AttachSuperseded,
-    ErrorReason::GatewayIdInUse,
-    ErrorReason::SlowConsumer,
-    ErrorReason::Draining,
+const ATTACH_REASONS: [Reason; 7] = [
+    Reason::Api(ErrorReason::FieldInvalid),
+    Reason::Api(ErrorReason::TooLarge),
+    Reason::Attach(attach::ErrorReason::AttachProtocol),
+    Reason::Attach(attach::ErrorReason::AttachSuperseded),
+    Reason::Attach(attach::ErrorReason::GatewayIdInUse),
+    Reason::Api(ErrorReason::SlowConsumer),
+    Reason::Api(ErrorReason::Draining),
 ];
 
 /// Why a watch or a subscription may be.
-const STREAM_REASONS: [ErrorReason; 7] = [
-    ErrorReason::FieldInvalid,
-    ErrorReason::NotSynced,
-    ErrorReason::StreamLimit,
-    ErrorReason::RateLimit,
-    ErrorReason::SlowConsumer,
-    ErrorReason::PositionCompacted,
-    ErrorReason::EpochChanged,
+const STREAM_REASONS: [Reason; 10] = [
+    Reason::Api(ErrorReason::FieldInvalid),
+    Reason::Api(ErrorReason::TooLarge),
+    Reason::Api(ErrorReason::RequestTooSlow),
+    Reason::Api(ErrorReason::NotSynced),
+    Reason::Api(ErrorReason::StreamLimit),
+    Reason::Api(ErrorReason::RateLimit),
+    Reason::Api(ErrorReason::SlowConsumer),
+    Reason::Api(ErrorReason::PositionCompacted),
+    Reason::Api(ErrorReason::EpochChanged),
+    Reason::Api(ErrorReason::FilterChanged),
 ];
 
 /// Bounds of call durations in seconds, as OpenTelemetry's conventions have them, and finer ones

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
+use route_proto::attach::v1 as attach;
 use route_proto::v1::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -46,6 +47,10 @@ pub(crate) enum Refusal {
     Busy,
     /// Send fewer requests at a time, or shorter ones.
     BegunLimit,
+    /// Send faster.
+    TooSlow { problem: &'static str },
+    /// Ask again, with more time.
+    DeadlinePassed,
     /// Read faster.
     SlowConsumer { problem: String },
     /// Start from now, or with a snapshot.
@@ -66,6 +71,31 @@ pub(crate) enum Refusal {
     FormerGateway,
 }
 
+/// A reason as it stands in one of the contracts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// Of the public API.
+    Api(ErrorReason),
+    /// Of Attach.
+    Attach(attach::ErrorReason),
+}
+
+impl Reason {
+    /// As its `.proto` file has it.
+    pub(crate) fn as_str_name(self) -> &'static str {
+        match self {
+            Self::Api(reason) => reason.as_str_name(),
+            Self::Attach(reason) => reason.as_str_name(),
+        }
+    }
+
+    /// The same without the prefix that proto enums carry.
+    fn text(self) -> &'static str {
+        let name = self.as_str_name();
+        name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+    }
+}
+
 impl Refusal {
     /// The node drains.
     pub(crate) const DRAINING: Self = Self::Draining { retry: DRAIN_RETRY };
@@ -78,14 +108,56 @@ impl Refusal {
         }
     }
 
-    /// The same of a request that is a part of another one.
-    pub(crate) fn of_part(mut self, number: usize) -> Self {
+    /// The same of something that stands in a list of a request.
+    pub(crate) fn of_part(mut self, list: &str, number: usize) -> Self {
         if let Self::FieldInvalid { field, .. } = &mut self {
-            *field = format!("requests[{number}].{field}").into();
+            *field = format!("{list}[{number}].{field}").into();
         } else if let Self::TooLarge { problem } = &mut self {
-            *problem = format!("requests[{number}]: {problem}");
+            *problem = format!("{list}[{number}]: {problem}");
         }
         self
+    }
+
+    /// What tonic says of a request that it cannot read, with a code and without a reason.
+    pub(crate) fn of_unread(status: &Status) -> Option<Self> {
+        const NOT_READ: &str = "failed to decode Protobuf message: ";
+        const TOO_LONG: &str = "Error, decoded message length too large";
+        const NOT_UNPACKED: &str = "Error decompressing: ";
+        let message = status.message();
+        let problem = message.to_owned();
+        let (code, is_packed) = (status.code(), message.starts_with(NOT_UNPACKED));
+        let is_too_long = code == Code::OutOfRange && message.starts_with(TOO_LONG)
+            || code == Code::ResourceExhausted && is_packed;
+        if is_too_long {
+            return Some(Self::TooLarge { problem });
+        }
+        if code != Code::Internal {
+            return None;
+        }
+        match is_packed {
+            true => Some(Self::field("request", problem)),
+            false => message.strip_prefix(NOT_READ).map(Self::of_decoding),
+        }
+    }
+
+    /// `problem` begins with where it is, the innermost first: "Event.body: PublishRequest.event: …".
+    fn of_decoding(problem: &str) -> Self {
+        let mut path = Vec::new();
+        let mut rest = problem;
+        while let Some((place, inner)) = rest.split_once(": ")
+            && let Some((message, field)) = place.split_once('.')
+            && !message.contains(' ')
+        {
+            path.push(field);
+            rest = inner;
+        }
+        path.reverse();
+        let field = match path.is_empty() {
+            true => "request".into(),
+            false => path.join(".").into(),
+        };
+        let problem = rest.to_owned();
+        Self::FieldInvalid { field, problem }
     }
 
     /// A gateway does not keep to the protocol.
@@ -107,14 +179,19 @@ impl Refusal {
     }
 
     /// The reason as it stands in the contract.
-    pub(crate) fn reason(&self) -> ErrorReason {
+    pub(crate) fn reason(&self) -> Reason {
         self.terms().0
     }
 
     /// What the caller's program is told: reason, status code, and when to ask again.
-    fn terms(&self) -> (ErrorReason, Code, Option<Duration>) {
-        use {Code as C, ErrorReason as R};
-        match self {
+    fn terms(&self) -> (Reason, Code, Option<Duration>) {
+        use {Code as C, ErrorReason as R, attach::ErrorReason as A};
+        let attach = |reason, code| (Reason::Attach(reason), code, None);
+        let (reason, code, retry) = match self {
+            Self::AttachSuperseded { .. } => return attach(A::AttachSuperseded, C::Aborted),
+            Self::GatewayIdInUse { .. } => return attach(A::GatewayIdInUse, C::AlreadyExists),
+            Self::AttachProtocol { .. } => return attach(A::AttachProtocol, C::FailedPrecondition),
+            Self::FormerGateway => return attach(A::AttachProtocol, C::Unimplemented),
             Self::FieldInvalid { .. } => (R::FieldInvalid, C::InvalidArgument, None),
             Self::RequestIdReused { .. } => (R::RequestIdReused, C::AlreadyExists, None),
             Self::TooLarge { .. } => (R::TooLarge, C::ResourceExhausted, None),
@@ -128,11 +205,10 @@ impl Refusal {
             Self::EpochChanged => (R::EpochChanged, C::OutOfRange, None),
             Self::FilterChanged => (R::FilterChanged, C::FailedPrecondition, None),
             Self::Behind => (R::Behind, C::Unavailable, Some(NOT_SYNCED_RETRY)),
-            Self::AttachSuperseded { .. } => (R::AttachSuperseded, C::Aborted, None),
-            Self::GatewayIdInUse { .. } => (R::GatewayIdInUse, C::AlreadyExists, None),
-            Self::AttachProtocol { .. } => (R::AttachProtocol, C::FailedPrecondition, None),
-            Self::FormerGateway => (R::AttachProtocol, C::Unimplemented, None),
-        }
+            Self::TooSlow { .. } => (R::RequestTooSlow, C::DeadlineExceeded, None),
+            Self::DeadlinePassed => (R::DeadlinePassed, C::DeadlineExceeded, None),
+        };
+        (Reason::Api(reason), code, retry)
     }
 }
 
@@ -157,6 +233,8 @@ impl fmt::Display for Refusal {
             Self::BegunLimit => {
                 f.write_str("too much of other requests of this connection has come in part")
             }
+            Self::TooSlow { problem } => f.write_str(problem),
+            Self::DeadlinePassed => f.write_str("the call took longer than its deadline"),
             Self::PositionCompacted => f.write_str(
                 "the log no longer holds this position: \
                  leave it out to begin anew, or let gaps be reported (on_gap)",
@@ -193,7 +271,7 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let (reason, code, retry) = refusal.terms();
         let mut details = ErrorDetails::new();
-        details.set_error_info(reason_text(reason), DOMAIN, HashMap::new());
+        details.set_error_info(reason.text(), DOMAIN, HashMap::new());
         if retry.is_some() {
             details.set_retry_info(retry);
         }
@@ -202,27 +280,6 @@ impl From<Refusal> for Status {
         }
         Status::with_error_details(code, refusal.to_string(), details)
     }
-}
-
-/// The caller's time is over.
-pub(crate) fn deadline_exceeded() -> Status {
-    Status::deadline_exceeded("the call took longer than its deadline")
-}
-
-/// A request comes too slowly.
-pub(crate) fn too_slow() -> Status {
-    Status::deadline_exceeded("less than 64 KiB of a request have come in 10 s")
-}
-
-/// A stream of requests does not begin.
-pub(crate) fn no_first_message() -> Status {
-    Status::deadline_exceeded("no first message has come in 10 s")
-}
-
-/// The reason without the prefix that proto enums carry.
-fn reason_text(reason: ErrorReason) -> &'static str {
-    let name = reason.as_str_name();
-    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -240,6 +297,30 @@ mod tests {
         assert_eq!(info.domain, "route.teamtalk");
         let violations = &details.bad_request().expect("BadRequest").field_violations;
         assert_eq!(violations[0].field, "user_ids");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let unread = |message: &str| {
+            let status = Status::internal(format!("failed to decode Protobuf message: {message}"));
+            Refusal::of_unread(&status)
+        };
+        let named = |field: &'static str, problem| Some(Refusal::field(field, problem));
+
+        let problem = "invalid string value: data is not UTF-8 encoded";
+        let nested =
+            format!("SignatureChange.signature: Event.body: PublishRequest.event: {problem}");
+        assert_eq!(unread(&nested), named("event.body.signature", problem));
+        assert_eq!(
+            unread("buffer underflow"),
+            named("request", "buffer underflow")
+        );
+        assert_eq!(Refusal::of_unread(&Status::internal("a bug")), None);
+        let tonics =
+            "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes";
+        let too_large = Refusal::of_unread(&Status::out_of_range(tonics));
+        assert!(matches!(too_large, Some(Refusal::TooLarge { .. })));
+        assert_eq!(Refusal::of_unread(&Refusal::PositionCompacted.into()), None);
     }
 
     #[test]

@@ -24,11 +24,11 @@ class Client:
 
     def watch(self, **request):
         call = self.presence.WatchUserStatus(presence_pb2.WatchUserStatusRequest(**request), timeout=DEADLINE)
-        return Stream(call, "event")
+        return Stream(call, "message")
 
-    def watch_users(self, requests):
+    def watch_user_set(self, requests):
         """A stream of what is said by `requests`, which may go on."""
-        return Stream(self.presence.WatchUsers(iter(requests), timeout=DEADLINE), "event")
+        return Stream(self.presence.WatchUserSet(iter(requests), timeout=DEADLINE), "message")
 
     def subscribe(self, **request):
         call = self.broadcast.Subscribe(broadcast_pb2.SubscribeRequest(**request), timeout=DEADLINE)

@@ -38,7 +38,7 @@ def test_health_does_not_know_other_names(client):
 def test_a_drain_tells_every_stream_and_ends_by_itself(start_server):
     server = start_server()
     client = Client(server)
-    watch, subscription = client.watch(), client.subscribe()
+    watch, subscription = client.watch(all_users=True), client.subscribe()
     watch.snapshot()
     subscription.next("subscribed")
 

@@ -18,7 +18,7 @@ def test_a_user_is_the_sum_of_all_clients_on_all_msgservers(server, client, user
 
         status = client.user(user)
 
-        assert status.status == presence_pb2.STATUS_ONLINE
+        assert status.status == presence_pb2.PRESENCE_STATUS_ONLINE
         assert status.legacy_status == presence_pb2.LEGACY_STATUS_ONLINE
         sessions = {session.client_type: session for session in status.sessions}
         assert sessions.keys() == {WINDOWS, IOS}
@@ -27,7 +27,7 @@ def test_a_user_is_the_sum_of_all_clients_on_all_msgservers(server, client, user
         assert sessions[IOS].state == presence_pb2.SESSION_STATE_AWAY
         assert sessions[IOS].peer == phone.address
         assert sessions[IOS].link != sessions[WINDOWS].link
-        assert sessions[WINDOWS].logins == 1
+        assert sessions[WINDOWS].login_count == 1
         assert sessions[IOS].msg_server == phone.address.rpartition(":")[0]
         # To the second.
         assert before - 2 <= sessions[WINDOWS].login_time.seconds <= time.time() + 1
@@ -41,14 +41,14 @@ def test_a_user_with_a_phone_only_is_online_but_not_for_legacy_clients(server, c
 
         assert legacy_answer == [OFFLINE]
         assert status.legacy_status == presence_pb2.LEGACY_STATUS_OFFLINE
-        assert status.status == presence_pb2.STATUS_ONLINE
+        assert status.status == presence_pb2.PRESENCE_STATUS_ONLINE
 
 
 def test_a_user_nobody_knows_is_offline(client, user):
     status = client.user(user)
 
     assert status.user_id == user
-    assert status.status == presence_pb2.STATUS_OFFLINE
+    assert status.status == presence_pb2.PRESENCE_STATUS_OFFLINE
     assert not status.sessions
 
 
@@ -62,18 +62,18 @@ def test_a_batch_keeps_order_and_duplicates(server, client, user, other_user):
         answer = client.presence.BatchGetUserStatus(request, timeout=DEADLINE)
 
         assert [(entry.user_id, entry.status) for entry in answer.users] == [
-            (other_user, presence_pb2.STATUS_OFFLINE),
-            (user, presence_pb2.STATUS_AWAY),
-            (other_user, presence_pb2.STATUS_OFFLINE),
-            (user, presence_pb2.STATUS_AWAY),
+            (other_user, presence_pb2.PRESENCE_STATUS_OFFLINE),
+            (user, presence_pb2.PRESENCE_STATUS_AWAY),
+            (other_user, presence_pb2.PRESENCE_STATUS_OFFLINE),
+            (user, presence_pb2.PRESENCE_STATUS_AWAY),
         ]
         assert not any(entry.sessions for entry in answer.users)
         assert answer.position
 
 
 def test_a_batch_has_a_limit_that_is_a_typed_error(client):
-    fits = presence_pb2.BatchGetUserStatusRequest(user_ids=range(10_000))
-    too_many = presence_pb2.BatchGetUserStatusRequest(user_ids=range(10_001))
+    fits = presence_pb2.BatchGetUserStatusRequest(user_ids=range(1, 10_001))
+    too_many = presence_pb2.BatchGetUserStatusRequest(user_ids=range(1, 10_002))
 
     answer = client.presence.BatchGetUserStatus(fits, timeout=DEADLINE)
     with pytest.raises(grpc.RpcError) as error:
@@ -97,12 +97,12 @@ def test_a_watch_begins_with_a_snapshot_and_goes_on_with_changes(server, client,
         desk.close()
         ends = [stream.next("change"), stream.next("change")]
 
-        assert snapshot == {user: presence_pb2.STATUS_ONLINE}
+        assert snapshot == {user: presence_pb2.PRESENCE_STATUS_ONLINE}
         assert login.user.user_id == other_user
-        assert login.user.status == presence_pb2.STATUS_ONLINE
+        assert login.user.status == presence_pb2.PRESENCE_STATUS_ONLINE
         assert login.reason == presence_pb2.CHANGE_REASON_LOGIN
         assert {end.user.user_id for end in ends} == {user, other_user}
-        assert {end.user.status for end in ends} == {presence_pb2.STATUS_OFFLINE}
+        assert {end.user.status for end in ends} == {presence_pb2.PRESENCE_STATUS_OFFLINE}
         assert {end.reason for end in ends} == {presence_pb2.CHANGE_REASON_LINK_CLOSED}
 
 
@@ -121,7 +121,7 @@ def test_a_watch_that_resumes_misses_nothing(server, client, user):
 
         resumed.next("resumed")
         missed = [resumed.next("change").user.status for _ in range(2)]
-        assert missed == [presence_pb2.STATUS_AWAY, presence_pb2.STATUS_OFFLINE]
+        assert missed == [presence_pb2.PRESENCE_STATUS_AWAY, presence_pb2.PRESENCE_STATUS_OFFLINE]
 
 
 def test_users_who_are_online_are_listed_page_by_page_and_counted(start_server):
@@ -140,11 +140,11 @@ def test_users_who_are_online_are_listed_page_by_page_and_counted(start_server):
                 break
         request = presence_pb2.ListOnlineUsersRequest(client_class=presence_pb2.CLIENT_CLASS_MOBILE)
         mobile = client.presence.ListOnlineUsers(request, timeout=DEADLINE)
-        counts = client.presence.CountUsers(presence_pb2.CountUsersRequest(), timeout=DEADLINE)
+        counts = client.presence.CountOnlineUsers(presence_pb2.CountOnlineUsersRequest(), timeout=DEADLINE)
 
         assert listed == online
         assert [user.user_id for user in mobile.users] == [15]
-        assert (counts.all.online, counts.with_desktop.online, counts.with_both.online) == (10, 10, 1)
+        assert (counts.all.online_count, counts.with_desktop.online_count, counts.with_both.online_count) == (10, 10, 1)
 
 
 def test_a_server_says_what_it_takes(client):
@@ -153,29 +153,29 @@ def test_a_server_says_what_it_takes(client):
     info = server.GetServerInfo(server_pb2.GetServerInfoRequest(), timeout=DEADLINE)
 
     assert info.version
-    assert info.limits.user_ids == 10_000
+    assert info.limits.max_user_ids == 10_000
     assert info.rights.publish
 
 
 def test_a_set_of_users_changes_while_it_is_watched(server, client, user, other_user):
     says = queue.SimpleQueue()
-    says.put(presence_pb2.WatchUsersRequest(start={"user_ids": [user]}))
+    says.put(presence_pb2.WatchUserSetRequest(start={"user_ids": [user]}))
     with MsgServer(server.pdu, [(user, WINDOWS, ONLINE), (other_user, IOS, LEAVE)]) as desk:
         desk.statuses()
-        stream = client.watch_users(iter(says.get, None))
-        assert stream.snapshot() == {user: presence_pb2.STATUS_ONLINE}
+        stream = client.watch_user_set(iter(says.get, None))
+        assert stream.snapshot() == {user: presence_pb2.PRESENCE_STATUS_ONLINE}
 
         change = {"number": 1, "add_user_ids": [other_user], "remove_user_ids": [user]}
-        says.put(presence_pb2.WatchUsersRequest(change_set=change))
+        says.put(presence_pb2.WatchUserSetRequest(change_set=change))
 
         assert stream.next("set_changed").number == 1
-        assert stream.snapshot() == {other_user: presence_pb2.STATUS_AWAY}
+        assert stream.snapshot() == {other_user: presence_pb2.PRESENCE_STATUS_AWAY}
         desk.update(user, WINDOWS, OFFLINE)
         desk.update(other_user, IOS, ONLINE)
         told = stream.next("change")
         assert told.user.user_id == other_user
         assert told.reason == presence_pb2.CHANGE_REASON_BACK
-        assert told.previous_status == presence_pb2.STATUS_AWAY
+        assert told.previous_status == presence_pb2.PRESENCE_STATUS_AWAY
         says.put(None)
 
 
@@ -186,12 +186,13 @@ def test_a_browser_adds_users_as_it_resumes(server, client, user, other_user):
         stream.snapshot()
         stream.cancel()
         desk.update(user, IOS, ONLINE)
+        desk.statuses()
 
         more = client.watch(user_ids=[user], new_user_ids=[other_user], resume_position=stream.position)
 
         more.next("resumed")
         assert more.next("change").user.user_id == user
-        assert more.snapshot() == {other_user: presence_pb2.STATUS_ONLINE}
+        assert more.snapshot() == {other_user: presence_pb2.PRESENCE_STATUS_ONLINE}
 
 
 def test_an_answer_can_be_followed_from_its_position(server, client, user):
@@ -202,4 +203,4 @@ def test_an_answer_can_be_followed_from_its_position(server, client, user):
         stream = client.watch(user_ids=[user], resume_position=answer.position)
 
         stream.next("resumed")
-        assert stream.next("change").user.status == presence_pb2.STATUS_ONLINE
+        assert stream.next("change").user.status == presence_pb2.PRESENCE_STATUS_ONLINE

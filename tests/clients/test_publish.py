@@ -16,9 +16,9 @@ def chat(sender, receiver, text):
     message = broadcast_pb2.ChatMessage(
         from_user_id=sender,
         to_id=receiver,
-        conversation=broadcast_pb2.CONVERSATION_TYPE_SINGLE,
+        conversation_type=broadcast_pb2.CONVERSATION_TYPE_SINGLE,
         message_id=1,
-        create_time=1_700_000_000,
+        create_time={"seconds": 1_700_000_000},
         message_type=1,
         content=text,
     )
@@ -36,7 +36,7 @@ def test_what_is_published_reaches_the_user_and_the_subscribers(server, client, 
 
         answer = client.publish(event=chat(user, other_user, b"from a bot"))
 
-        assert answer.links == 1
+        assert answer.link_count == 1
         assert not answer.duplicate
         body = holder.receive(MSG_DATA).body
         message = msgserver.legacy("Message").IMMsgData.FromString(body)
@@ -66,7 +66,7 @@ def test_a_client_of_teamtalk_shows_what_is_published_as_the_documents_say(serve
 
         answers = client.publish_all([*requests, {"event": not_encrypted}])
 
-        assert [answer.taken.gateways for answer in answers] == [1, 1, 1, 1, 0]
+        assert [answer.outcome.taken_gateway_count for answer in answers] == [1, 1, 1, 1, 0]
         for _ in answers:
             shown.receive(msgserver.legacy("Message").IMMsgData.FromString(holder.receive(MSG_DATA).body))
         texts = ["first", "second one, of 21 bytes", "third, 日本語", None]
@@ -94,8 +94,8 @@ def test_an_audience_can_be_named(server, client, user, other_user):
         to_nobody = client.publish(event=chat(user, other_user, b"1"), msg_servers_of_users={"user_ids": [third]})
         to_all = client.publish(event=chat(user, third, b"2"), all_msg_servers={})
 
-        assert to_nobody.links == 0
-        assert to_all.links >= 2
+        assert to_nobody.link_count == 0
+        assert to_all.link_count >= 2
         text = msgserver.legacy("Message").IMMsgData.FromString
         assert text(holder.receive(MSG_DATA).body).msg_data == b"2"
         assert text(bystander.receive(MSG_DATA).body).msg_data == b"2"
@@ -109,7 +109,7 @@ def test_a_repeated_request_id_is_routed_once(server, client, user, other_user):
 
         assert [answer.duplicate for answer in answers] == [False, True, True]
         assert {answer.position for answer in answers} == {answers[0].position}
-        assert {answer.links for answer in answers} == {1}
+        assert {answer.link_count for answer in answers} == {1}
         assert len(holder.received(MSG_DATA)) == 1
 
 
@@ -118,9 +118,9 @@ def test_a_repeated_request_id_is_routed_once(server, client, user, other_user):
     [
         {},
         {"event": {}},
-        {"event": {"status_changed": {"user": {"user_id": 1}}}},
-        {"event": {"desktop_login_changed": {"user_id": 1}}},
-        {"event": {"kick": {"user_id": 1, "client_type": 1, "reason": 1}}, "msg_servers_of_users": {"user_ids": range(10_001)}},
+        {"event": {"status_change": {"user": {"user_id": 1}}}},
+        {"event": {"desktop_login_change": {"user_id": 1}}},
+        {"event": {"kick": {"user_id": 1, "client_type": 1, "reason": 1}}, "msg_servers_of_users": {"user_ids": range(1, 10_002)}},
     ],
     ids=["no event", "empty event", "status", "desktop login", "too many users"],
 )

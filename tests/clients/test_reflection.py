@@ -77,9 +77,9 @@ def test_reflection_lists_every_service(server, reflection):
         "teamtalk.route.v1.PresenceService/GetUserStatus",
         "teamtalk.route.v1.PresenceService/BatchGetUserStatus",
         "teamtalk.route.v1.PresenceService/WatchUserStatus",
-        "teamtalk.route.v1.PresenceService/WatchUsers",
+        "teamtalk.route.v1.PresenceService/WatchUserSet",
         "teamtalk.route.v1.PresenceService/ListOnlineUsers",
-        "teamtalk.route.v1.PresenceService/CountUsers",
+        "teamtalk.route.v1.PresenceService/CountOnlineUsers",
         "teamtalk.route.v1.ServerService/GetServerInfo",
         "teamtalk.route.v1.BroadcastService/Subscribe",
         "teamtalk.route.v1.BroadcastService/Publish",
@@ -96,7 +96,7 @@ def test_a_query_needs_no_proto_files(server, user):
         answer = Buf(server).call("PresenceService/GetUserStatus", request)
 
         assert answer["user"]["userId"] == user
-        assert answer["user"]["status"] == "STATUS_ONLINE"
+        assert answer["user"]["status"] == "PRESENCE_STATUS_ONLINE"
         assert answer["user"]["sessions"][0]["peer"] == desk.address
 
 
@@ -122,4 +122,4 @@ def test_a_watch_needs_no_proto_files(server, user):
 
         change = stream.next()["change"]
         assert "snapshotBegin" in begin and "snapshotEnd" in end
-        assert change["user"]["status"] == "STATUS_ONLINE"
+        assert change["user"]["status"] == "PRESENCE_STATUS_ONLINE"

@@ -5,7 +5,7 @@ from msgserver import MSG_DATA, ONLINE, WINDOWS, MsgServer
 from teamtalk.route.v1 import broadcast_pb2, presence_pb2
 
 CHAT = broadcast_pb2.EVENT_KIND_CHAT_MESSAGE
-STATUS = broadcast_pb2.EVENT_KIND_STATUS_CHANGED
+STATUS = broadcast_pb2.EVENT_KIND_STATUS_CHANGE
 
 
 def test_a_subscriber_sees_a_message_typed_and_raw(server, client, user, other_user):
@@ -25,9 +25,9 @@ def test_a_subscriber_sees_a_message_typed_and_raw(server, client, user, other_u
         assert event.raw_pdu == pdu
         assert event.chat_message.from_user_id == user
         assert event.chat_message.to_id == other_user
-        assert event.chat_message.conversation == broadcast_pb2.CONVERSATION_TYPE_SINGLE
+        assert event.chat_message.conversation_type == broadcast_pb2.CONVERSATION_TYPE_SINGLE
         assert event.chat_message.message_id == 7
-        assert event.chat_message.create_time == 1_700_000_000
+        assert event.chat_message.create_time.seconds == 1_700_000_000
         assert event.chat_message.message_type == 1
         assert event.chat_message.content == b"hello"
         assert receiver.receive(MSG_DATA).body == body
@@ -44,8 +44,8 @@ def test_a_subscription_filters_by_kind_and_user(server, client, user, other_use
 
         event = stream.next("event")
         assert event.kind == STATUS
-        assert event.status_changed.user.user_id == user
-        assert event.status_changed.reason == presence_pb2.CHANGE_REASON_LOGIN
+        assert event.status_change.user.user_id == user
+        assert event.status_change.reason == presence_pb2.CHANGE_REASON_LOGIN
         assert event.raw_pdu == b""
 
 
@@ -58,7 +58,7 @@ def test_a_body_that_does_not_parse_is_told_as_such(server, client):
 
         event = stream.next("event")
         assert event.unparsed
-        assert event.WhichOneof("event") is None
+        assert event.WhichOneof("body") is None
         assert event.raw_pdu.endswith(b"\xff")
 
 
@@ -95,7 +95,7 @@ def test_a_client_with_default_limits_survives_a_message_of_5_mb(server, client,
         resumed.next("resumed")
         for events in (stream, resumed):
             large = events.next("event")
-            assert [(it.field, it.bytes) for it in large.omitted] == [("chat_message.content", 5_000_000)]
+            assert [(it.field, it.size_bytes) for it in large.omitted] == [("chat_message.content", 5_000_000)]
             assert large.chat_message.to_id == other_user
             after = events.next("event")
             assert (after.chat_message.content, list(after.omitted)) == (b"after it", [])

@@ -20,7 +20,7 @@ def main():
 
 def is_online(presence, user):
     answer = presence.GetUserStatus(presence_pb2.GetUserStatusRequest(user_id=user), timeout=LIMIT)
-    return answer.user.status == presence_pb2.STATUS_ONLINE
+    return answer.user.status == presence_pb2.PRESENCE_STATUS_ONLINE
 
 
 if __name__ == "__main__":

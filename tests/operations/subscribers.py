@@ -15,8 +15,6 @@ PATIENCE = 60
 class Follower:
     """Reads a stream for as long as it is there. `connect` says where, or raises OSError."""
 
-    ONEOF = None
-
     def __init__(self, connect):
         # Why each stream ended.
         self.ends = []
@@ -56,7 +54,7 @@ class Follower:
                 with self._changed:
                     # Empty inside a snapshot, which begins anew if it breaks off.
                     self._position = response.position or self._position
-                    self._take(response.WhichOneof(self.ONEOF), response)
+                    self._take(response.WhichOneof("message"), response)
                     self._changed.notify_all()
         except grpc.RpcError as error:
             with self._changed:
@@ -66,8 +64,6 @@ class Follower:
 
 class Subscriber(Follower):
     """Follows chat messages."""
-
-    ONEOF = "message"
 
     def __init__(self, connect):
         # For each stretch of events without a gap: message ids by (sender, receiver), in order.
@@ -113,8 +109,6 @@ class Subscriber(Follower):
 class Watcher(Follower):
     """Follows who is online."""
 
-    ONEOF = "event"
-
     def __init__(self, connect, users):
         self.users = users
         # Each snapshot: the users in it.
@@ -132,7 +126,7 @@ class Watcher(Follower):
             self.snapshots.append(set())
         elif kind == "snapshot":
             self.snapshots[-1] |= {user.user_id for user in response.snapshot.users}
-        elif kind == "change" and response.change.user.status == presence_pb2.STATUS_OFFLINE:
+        elif kind == "change" and response.change.user.status == presence_pb2.PRESENCE_STATUS_OFFLINE:
             self.went_offline.append(response.change.user.user_id)
         if kind not in ("watermark", "snapshot", "change"):
             self.marks.append(kind)

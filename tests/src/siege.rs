@@ -303,7 +303,10 @@ async fn silent_client(node: SocketAddr, subscribes: bool) -> io::Result<()> {
         sleep(STAYS).await;
     } else {
         let mut client = PresenceServiceClient::new(channel);
-        let all = WatchUserStatusRequest::default();
+        let all = WatchUserStatusRequest {
+            all_users: true,
+            ..WatchUserStatusRequest::default()
+        };
         let _stream = client.watch_user_status(all).await;
         sleep(STAYS).await;
     }

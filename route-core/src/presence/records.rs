@@ -99,6 +99,11 @@ impl Records {
         &self.links[slot as usize]
     }
 
+    /// The link as it is shown.
+    pub(super) fn shown_as(&self, slot: u32) -> &Arc<LinkView> {
+        &self.links[slot as usize].seen_as
+    }
+
     /// Prepares a slot for a link that holds nothing.
     pub(super) fn add_link(&mut self, slot: u32, shown: bool, seen_as: Arc<LinkView>) {
         let link = OfLink {
@@ -216,7 +221,7 @@ impl Records {
         SessionView {
             client_type: session.client_type,
             state: session.logins.status(),
-            link: Arc::clone(&self.links[session.link as usize].seen_as),
+            link: Arc::clone(self.shown_as(session.link)),
             logins: session.logins.visible(),
             since_seconds: session.since,
         }

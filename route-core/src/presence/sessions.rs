@@ -65,6 +65,11 @@ impl Sessions {
         self.records.add_link(slot, shown, seen_as);
     }
 
+    /// The link as it is shown.
+    pub(crate) fn link(&self, slot: u32) -> Arc<LinkView> {
+        Arc::clone(self.records.shown_as(slot))
+    }
+
     /// Users that are not offline.
     pub(crate) fn roll(&self) -> &Roll {
         &self.roll

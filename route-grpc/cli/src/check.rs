@@ -232,7 +232,7 @@ impl Subscriber {
                 Message::Event(event) if event.raw_pdu == pdu => return Ok(()),
                 Message::Event(_) | Message::Watermark(_) => {}
                 Message::Draining(_) => bail!("the node drains"),
-                Message::Gap(gap) => bail!("the stream has a gap of {} events", gap.missed),
+                Message::Gap(gap) => bail!("the stream has a gap of {} events", gap.missed_count),
                 other @ (Message::Subscribed(_) | Message::Resumed(_)) => {
                     bail!("the stream goes on with {other:?}")
                 }

@@ -40,7 +40,8 @@ fn descriptor<M: Name>(_: &M) -> MessageDescriptor {
 
 #[cfg(test)]
 mod tests {
-    use route_proto::v1::event::Event as Typed;
+    use prost_types::Timestamp;
+    use route_proto::v1::event::Body as Typed;
     use route_proto::v1::{ChatMessage, ConversationType, Event, EventKind, Gap, UserStatus};
     use serde_json::{Value, json};
 
@@ -51,12 +52,15 @@ mod tests {
         let event = Event {
             kind: EventKind::ChatMessage.into(),
             origin_link: "1f-2".to_owned(),
-            event: Some(Typed::ChatMessage(ChatMessage {
+            body: Some(Typed::ChatMessage(ChatMessage {
                 from_user_id: 1,
                 to_id: 2,
-                conversation: ConversationType::Single.into(),
+                conversation_type: ConversationType::Single.into(),
                 message_id: 3,
-                create_time: 4,
+                create_time: Some(Timestamp {
+                    seconds: 4,
+                    nanos: 0,
+                }),
                 message_type: 1,
                 content: "hello".into(),
                 ..ChatMessage::default()
@@ -69,12 +73,13 @@ mod tests {
         let expected = json!({
             "kind": "EVENT_KIND_CHAT_MESSAGE",
             "originLink": "1f-2",
+            "originMsgServer": "",
             "rawPdu": "",
             "unparsed": false,
             "omitted": [],
             "chatMessage": {
-                "fromUserId": 1, "toId": 2, "conversation": "CONVERSATION_TYPE_SINGLE",
-                "messageId": 3, "createTime": 4, "messageType": "MESSAGE_TYPE_SINGLE_TEXT", "content": "aGVsbG8=", "attachData": "",
+                "fromUserId": 1, "toId": 2, "conversationType": "CONVERSATION_TYPE_SINGLE",
+                "messageId": 3, "createTime": "1970-01-01T00:00:04Z", "messageType": "MESSAGE_TYPE_SINGLE_TEXT", "content": "aGVsbG8=", "attachData": "",
             },
         });
         assert_eq!(parsed(&shown), expected);
@@ -85,7 +90,7 @@ mod tests {
     fn what_is_left_out_is_zero_or_empty() {
         let event: Event = read(r#"{"kick": {"userId": 7}}"#).expect("it is one");
 
-        let Some(Typed::Kick(kick)) = event.event else {
+        let Some(Typed::Kick(kick)) = event.body else {
             panic!("not a kick: {event:?}");
         };
         assert_eq!((kick.user_id, kick.client_type, kick.reason), (7, 0, 0));
@@ -99,13 +104,13 @@ mod tests {
             ("{} {}", "trailing characters"),
             (r#"{"kick": 1}"#, "a map"),
             (r#"{"kick": {"userId": -1}}"#, "out of range"),
-            (r#"{"kick": {}, "fileNotice": {}}"#, "oneof 'event'"),
+            (r#"{"kick": {}, "fileNotice": {}}"#, "oneof 'body'"),
             (r#"{"chatMessage": {"content": "not base64!"}}"#, "base64"),
             (
                 r#"{"groupChange": {"memberIds": [1, "x"]}}"#,
                 "invalid digit",
             ),
-            (r#"{"groupChange": {"change": "ADD"}}"#, "'ADD'"),
+            (r#"{"groupChange": {"changeType": "ADD"}}"#, "'ADD'"),
             (
                 r#"{"kick": {"userId": 7, "clienttype": 1}}"#,
                 "'clienttype'",
@@ -122,12 +127,12 @@ mod tests {
     #[test]
     fn sixty_four_bit_numbers_are_text() {
         let gap = Gap {
-            missed: u64::MAX,
+            missed_count: u64::MAX,
             ..Gap::default()
         };
 
         let expected = json!({
-            "fromPosition": "", "toPosition": "", "missed": "18446744073709551615",
+            "fromPosition": "", "toPosition": "", "missedCount": "18446744073709551615",
             "reason": "GAP_REASON_UNSPECIFIED",
         });
         assert_eq!(parsed(&line(&gap)), expected);

@@ -150,7 +150,7 @@ mod tests {
     fn events_are_asked_for_by_their_names_in_the_api() {
         let parse = |kinds| Cli::try_parse_from(["route-grpc", "subscribe", "--kind", kinds]);
 
-        assert!(parse("chat-message,p2p-command,desktop-login-changed").is_ok());
+        assert!(parse("chat-message,p2p-command,desktop-login-change").is_ok());
         for wrong in ["unspecified", "chat_message", "nonsense"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
+use prost_types::Timestamp;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
-use route_proto::v1::event::Event as Typed;
+use route_proto::v1::event::Body as Typed;
 use route_proto::v1::publish_request::Audience;
 use route_proto::v1::{
-    self, Acknowledgement, AllMsgServers, ChatMessage, ConversationType, Event, FileNotice,
-    FileServer, GroupChangeType, MsgServersOfUsers, P2pCommand, PublishRequest, PublishResponse,
-    ReadReceipt, SignatureChanged,
+    self, Acknowledgement, AllMsgServers, ChatMessage, ConversationType, Event,
+    ExplainPublishRequest, ExplainPublishResponse, FileNotice, FileServer, GroupChangeType,
+    MsgServersOfUsers, P2pCommand, PublishRequest, PublishResponse, ReadReceipt, SignatureChange,
+    explain_publish_request,
 };
 
 use crate::client::ClientArgs;
@@ -62,7 +64,7 @@ enum What {
     /// A file waits for a user
     File(File),
     /// A user removed a conversation
-    ConversationRemoved(ConversationRemoved),
+    ConversationRemoval(ConversationRemoval),
     /// A user's signature changed
     Signature(Signature),
     /// Any event, as subscribe --json shows it
@@ -85,6 +87,19 @@ pub(crate) async fn run(args: PublishArgs) -> Result<(), Failure> {
         }))
     };
     let mut broadcast = BroadcastServiceClient::new(args.client.connect().await?);
+    if args.dry_run {
+        let request = args.client.request(ExplainPublishRequest {
+            event: Some(event),
+            audience: audience.map(explained),
+        });
+        let response = broadcast.explain_publish(request).await?.into_inner();
+        if args.client.json {
+            return show::line(&json::line(&response));
+        }
+        return explanation(&response)
+            .iter()
+            .try_for_each(|line| show::line(line));
+    }
     let acknowledgement = match args.wait {
         true => Acknowledgement::Taken,
         false => Acknowledgement::Routed,
@@ -94,36 +109,52 @@ pub(crate) async fn run(args: PublishArgs) -> Result<(), Failure> {
         event: Some(event),
         audience,
         acknowledgement: acknowledgement.into(),
-        dry_run: args.dry_run,
     });
     let response = broadcast.publish(request).await?.into_inner();
     if args.client.json {
         return show::line(&json::line(&response));
     }
-    for line in outcome(&response, args.dry_run) {
-        show::line(&line)?;
+    outcome(&response)
+        .iter()
+        .try_for_each(|line| show::line(line))
+}
+
+fn explained(audience: Audience) -> explain_publish_request::Audience {
+    match audience {
+        Audience::MsgServersOfUsers(users) => {
+            explain_publish_request::Audience::MsgServersOfUsers(users)
+        }
+        Audience::AllMsgServers(all) => explain_publish_request::Audience::AllMsgServers(all),
     }
-    Ok(())
 }
 
 /// What came of it, in words.
-fn outcome(response: &PublishResponse, dry_run: bool) -> Vec<String> {
-    let routed = if dry_run { "would be routed" } else { "routed" };
+fn outcome(response: &PublishResponse) -> Vec<String> {
     let again = if response.duplicate {
         ", which was published before"
     } else {
         ""
     };
-    let links = response.links;
-    let mut lines = vec![format!("{routed} to {links} MsgServer connections{again}")];
-    if let Some(taken) = &response.taken {
+    let links = response.link_count;
+    let mut lines = vec![format!("routed to {links} MsgServer connections{again}")];
+    if let Some(outcome) = &response.outcome {
         lines.push(format!(
             "taken by {} gateways; {} are away, {} were full; held for {} connections to come",
-            taken.gateways, taken.gateways_away, taken.gateways_full, taken.links_held
+            outcome.taken_gateway_count,
+            outcome.away_gateway_count,
+            outcome.full_gateway_count,
+            outcome.held_link_count
         ));
     }
+    lines
+}
+
+/// Who would get it, in words.
+fn explanation(response: &ExplainPublishResponse) -> Vec<String> {
+    let links = response.targets.len();
+    let mut lines = vec![format!("would be routed to {links} MsgServer connections")];
     lines.extend(response.targets.iter().map(|target| {
-        let reason = show::word("TARGET_REASON_", target.reason().as_str_name());
+        let reason = show::word("PUBLISH_TARGET_REASON_", target.reason().as_str_name());
         let users = target.user_ids.iter().map(u32::to_string);
         let users = users.collect::<Vec<_>>().join(" ");
         let (link, msg_server) = (&target.link, &target.msg_server);
@@ -140,12 +171,12 @@ fn event(what: What) -> anyhow::Result<Event> {
         What::Kick(it) => it.into(),
         What::GroupChange(it) => it.into(),
         What::File(it) => it.into(),
-        What::ConversationRemoved(it) => it.into(),
+        What::ConversationRemoval(it) => it.into(),
         What::Signature(it) => it.into(),
         What::Event { event } => return json::read(&event).context("the event is not one"),
     };
     Ok(Event {
-        event: Some(event),
+        body: Some(event),
         ..Event::default()
     })
 }
@@ -161,12 +192,12 @@ struct Chat {
     /// To a group
     #[arg(long)]
     group: bool,
-    /// Number of the message in its conversation
-    #[arg(long, default_value_t = 1)]
+    /// Number of the message in its conversation, from the site's database server
+    #[arg(long)]
     message_id: u32,
-    /// When it was written, Unix time in seconds; 0: now
-    #[arg(long, default_value_t = 0)]
-    create_time: u32,
+    /// When it was written, Unix time in seconds; now unless it is said
+    #[arg(long)]
+    create_time: Option<u32>,
     /// Content, passed on as it is; TeamTalk's clients expect it encrypted
     #[arg(long)]
     text: String,
@@ -178,7 +209,10 @@ impl From<Chat> for Typed {
             from_user_id: it.from,
             to_id: it.to,
             message_id: it.message_id,
-            create_time: it.create_time,
+            create_time: it.create_time.map(|seconds| Timestamp {
+                seconds: seconds.into(),
+                nanos: 0,
+            }),
             message_type: if it.group { 0x11 } else { 0x01 },
             content: it.text.into(),
             ..ChatMessage::default()
@@ -231,7 +265,7 @@ impl From<Read> for Typed {
             user_id: it.user,
             conversation_id: it.conversation,
             message_id: it.message_id,
-            conversation: conversation_type(it.group),
+            conversation_type: conversation_type(it.group),
         })
     }
 }
@@ -281,13 +315,13 @@ struct GroupChange {
 impl From<GroupChange> for Typed {
     fn from(it: GroupChange) -> Self {
         let (change, changed_ids) = if it.add.is_empty() {
-            (GroupChangeType::Delete, it.remove)
+            (GroupChangeType::Removed, it.remove)
         } else {
-            (GroupChangeType::Add, it.add)
+            (GroupChangeType::Added, it.add)
         };
         Self::GroupChange(v1::GroupChange {
             user_id: it.user,
-            change: change.into(),
+            change_type: change.into(),
             group_id: it.group,
             member_ids: it.members,
             changed_ids,
@@ -327,7 +361,7 @@ impl From<File> for Typed {
             from_user_id: it.from,
             to_user_id: it.to,
             file_name: it.name,
-            file_size: it.size,
+            file_size_bytes: it.size,
             task_id: it.task,
             servers: servers.collect(),
             transfer_mode: 2,
@@ -338,7 +372,7 @@ impl From<File> for Typed {
 }
 
 #[derive(Debug, Args)]
-struct ConversationRemoved {
+struct ConversationRemoval {
     /// Who
     #[arg(long)]
     user: u32,
@@ -350,11 +384,11 @@ struct ConversationRemoved {
     group: bool,
 }
 
-impl From<ConversationRemoved> for Typed {
-    fn from(it: ConversationRemoved) -> Self {
-        Self::ConversationRemoved(v1::ConversationRemoved {
+impl From<ConversationRemoval> for Typed {
+    fn from(it: ConversationRemoval) -> Self {
+        Self::ConversationRemoval(v1::ConversationRemoval {
             user_id: it.user,
-            conversation: conversation_type(it.group),
+            conversation_type: conversation_type(it.group),
             conversation_id: it.conversation,
         })
     }
@@ -372,10 +406,10 @@ struct Signature {
 
 impl From<Signature> for Typed {
     fn from(it: Signature) -> Self {
-        Self::SignatureChanged(SignatureChanged {
+        Self::SignatureChange(SignatureChange {
             user_id: it.user,
             signature: it.text,
-            ..SignatureChanged::default()
+            ..SignatureChange::default()
         })
     }
 }

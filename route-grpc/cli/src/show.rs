@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use route_proto::v1::event::Event as Typed;
+use route_proto::v1::event::Body as Typed;
 use route_proto::v1::{
     ChangeReason, ClientType, ConversationType, Event, Gap, GapReason, KickReason, UserStatus,
 };
@@ -26,7 +26,7 @@ pub(crate) fn word(prefix: &str, name: &str) -> String {
 
 /// A user's status in a word.
 pub(crate) fn status(user: &UserStatus) -> String {
-    word("STATUS_", user.status().as_str_name())
+    word("PRESENCE_STATUS_", user.status().as_str_name())
 }
 
 /// What legacy clients see, in a word.
@@ -68,16 +68,16 @@ pub(crate) fn gap(gap: &Gap) -> String {
         GapReason::FilterChanged => "other users or options than before",
         GapReason::Unspecified => "unknown",
     };
-    if gap.missed == 0 {
+    if gap.missed_count == 0 {
         format!("-- gap: {reason}")
     } else {
-        format!("-- gap: {} events missed ({reason})", gap.missed)
+        format!("-- gap: {} events missed ({reason})", gap.missed_count)
     }
 }
 
 /// An event in one line, without what users wrote.
 pub(crate) fn event(event: &Event) -> String {
-    let kind = match event.event {
+    let kind = match event.body {
         Some(_) => word("EVENT_KIND_", event.kind().as_str_name()),
         None => "unreadable".to_owned(),
     };
@@ -89,11 +89,11 @@ pub(crate) fn event(event: &Event) -> String {
 }
 
 fn details(event: &Event) -> String {
-    match &event.event {
+    match &event.body {
         Some(Typed::ChatMessage(chat)) => format!(
             "{} -> {}{}  message {}, {} bytes",
             chat.from_user_id,
-            group_mark(chat.conversation()),
+            group_mark(chat.conversation_type()),
             chat.to_id,
             chat.message_id,
             chat.content.len()
@@ -107,7 +107,7 @@ fn details(event: &Event) -> String {
         Some(Typed::ReadReceipt(read)) => format!(
             "{} in {}{}  up to message {}",
             read.user_id,
-            group_mark(read.conversation()),
+            group_mark(read.conversation_type()),
             read.conversation_id,
             read.message_id
         ),
@@ -124,28 +124,28 @@ fn details(event: &Event) -> String {
             group.member_ids.len()
         ),
         Some(Typed::FileNotice(file)) => {
-            let (from, to, bytes) = (file.from_user_id, file.to_user_id, file.file_size);
+            let (from, to, bytes) = (file.from_user_id, file.to_user_id, file.file_size_bytes);
             format!("{from} -> {to}  {bytes} bytes")
         }
-        Some(Typed::ConversationRemoved(removed)) => {
-            let group = group_mark(removed.conversation());
+        Some(Typed::ConversationRemoval(removed)) => {
+            let group = group_mark(removed.conversation_type());
             format!(
                 "{} removed {group}{}",
                 removed.user_id, removed.conversation_id
             )
         }
-        Some(Typed::SignatureChanged(changed)) => changed.user_id.to_string(),
-        Some(Typed::StatusChanged(changed)) => {
+        Some(Typed::SignatureChange(changed)) => changed.user_id.to_string(),
+        Some(Typed::StatusChange(changed)) => {
             let user = changed.user.clone().unwrap_or_default();
             let reason = change_reason(changed.reason());
             format!("{} is {}  ({reason})", user.user_id, status(&user))
         }
-        Some(Typed::DesktopLoginChanged(changed)) => {
+        Some(Typed::DesktopLoginChange(changed)) => {
             let state = if changed.logged_in { "on" } else { "off" };
             format!("{} {state}", changed.user_id)
         }
         Some(Typed::OtherCommand(other)) => {
-            format!("{:#06x}  {} users", other.command, other.user_ids.len())
+            format!("{:#06x}  {} users", other.command_id, other.user_ids.len())
         }
         None => event.kind().as_str_name().to_owned(),
     }

@@ -11,7 +11,7 @@ use crate::{json, show};
 /// Flags of `status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// User ids, at most 10 000
+    /// User ids, at most 300
     #[arg(required = true, value_name = "USER")]
     users: Vec<u32>,
     #[command(flatten)]
@@ -57,7 +57,7 @@ fn row(user: &UserStatus) -> String {
 }
 
 fn session(session: &UserSession) -> String {
-    let logins = match session.logins {
+    let logins = match session.login_count {
         1 => String::new(),
         logins => format!(" x{logins}"),
     };
@@ -72,7 +72,7 @@ fn session(session: &UserSession) -> String {
 
 #[cfg(test)]
 mod tests {
-    use route_proto::v1::{LegacyStatus, SessionState, Status};
+    use route_proto::v1::{LegacyStatus, PresenceStatus, SessionState};
 
     use super::*;
 
@@ -80,7 +80,7 @@ mod tests {
     fn a_row_says_who_is_where() {
         let user = UserStatus {
             user_id: 42,
-            status: Status::Away.into(),
+            status: PresenceStatus::Away.into(),
             legacy_status: LegacyStatus::Offline.into(),
             sessions: vec![UserSession {
                 client_type: 0x11,
@@ -88,7 +88,7 @@ mod tests {
                 link: "1f-2".to_owned(),
                 msg_server: "10.0.0.1".to_owned(),
                 peer: "10.0.0.1:4000".to_owned(),
-                logins: 2,
+                login_count: 2,
                 ..UserSession::default()
             }],
         };
@@ -99,7 +99,7 @@ mod tests {
         );
         assert_eq!(
             row(&UserStatus {
-                status: Status::Offline.into(),
+                status: PresenceStatus::Offline.into(),
                 sessions: Vec::new(),
                 ..user
             }),

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
-use route_proto::v1::watch_user_status_response::Event as Message;
+use route_proto::v1::watch_user_status_response::Message;
 use route_proto::v1::{UserStatus, WatchUserStatusRequest, WatchUserStatusResponse};
 
 use crate::client::ClientArgs;
@@ -38,6 +38,7 @@ pub(crate) async fn run(args: WatchArgs) -> Result<(), Failure> {
         let mut presence = PresenceServiceClient::new(client.connect().await?);
         let request = WatchUserStatusRequest {
             user_ids: users.clone(),
+            all_users: users.is_empty(),
             resume_position: position,
             ..WatchUserStatusRequest::default()
         };
@@ -45,8 +46,8 @@ pub(crate) async fn run(args: WatchArgs) -> Result<(), Failure> {
     };
     let mut changes = 0;
     let show = |message: WatchUserStatusResponse| {
-        changes += u64::from(matches!(message.event, Some(Message::Change(_))));
-        let snapshot_over = matches!(message.event, Some(Message::SnapshotEnd(_)));
+        changes += u64::from(matches!(message.message, Some(Message::Change(_))));
+        let snapshot_over = matches!(message.message, Some(Message::SnapshotEnd(_)));
         if client.json {
             show::line(&json::line(&message))?;
         } else {
@@ -62,7 +63,7 @@ pub(crate) async fn run(args: WatchArgs) -> Result<(), Failure> {
 }
 
 fn lines(response: &WatchUserStatusResponse) -> Vec<String> {
-    let Some(message) = &response.event else {
+    let Some(message) = &response.message else {
         return Vec::new();
     };
     match message {

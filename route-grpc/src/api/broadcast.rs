@@ -6,8 +6,8 @@ use std::sync::Arc;
 use futures_util::Stream;
 use route_proto::v1::broadcast_service_server::BroadcastService;
 use route_proto::v1::{
-    BatchPublishRequest, BatchPublishResponse, PublishRequest, PublishResponse, SubscribeRequest,
-    SubscribeResponse,
+    BatchPublishRequest, BatchPublishResponse, ExplainPublishRequest, ExplainPublishResponse,
+    PublishRequest, PublishResponse, SubscribeRequest, SubscribeResponse,
 };
 use tonic::{Request, Response, Status};
 
@@ -18,7 +18,7 @@ use crate::node::Node;
 use crate::refusal::Refusal;
 
 /// Events in one batch.
-const MAX_BATCH: usize = 1000;
+pub(crate) const MAX_BATCH: usize = 1000;
 
 /// The service, for one node.
 #[derive(Debug, Clone)]
@@ -70,11 +70,19 @@ impl BroadcastService for Broadcast {
         }
         let orders = requests.into_iter().enumerate().map(|(number, request)| {
             let order = self.publisher.order(request);
-            order.map_err(|refusal| refusal.of_part(number))
+            order.map_err(|refusal| refusal.of_part("requests", number))
         });
         let orders = orders.collect::<Result<_, _>>()?;
         let responses = self.carry_out(orders).await?;
         Ok(Response::new(BatchPublishResponse { responses }))
+    }
+
+    async fn explain_publish(
+        &self,
+        request: Request<ExplainPublishRequest>,
+    ) -> Result<Response<ExplainPublishResponse>, Status> {
+        let explained = self.publisher.explain(request.into_inner()).await?;
+        Ok(Response::new(explained))
     }
 }
 

@@ -1,24 +1,27 @@
 //! Which events a subscriber wants, and how much of them.
 
 use hashbrown::HashSet;
-use route_core::Event;
-use route_proto::v1::conversation::Conversation;
-use route_proto::v1::{self as api, EventFilter, EventKind, Share, SubscribeRequest, UserRole};
+use route_core::{Event, LinkView};
+use route_proto::v1::conversation::Of;
+use route_proto::v1::{
+    self as api, Conversation, EventFilter, EventKind, SubscribeRequest, UserPair, UserRole,
+    UserShare,
+};
 
 use crate::api::events::{self, Name, Talk};
 use crate::dialects::Dialects;
-use crate::limits::{MAX_IDS, too_many_ids};
+use crate::limits::{MAX_IDS, check_ids, too_many_ids};
 use crate::refusal::Refusal;
 
 /// Filters of one subscription, at most: each event is held against all of them.
-const MAX_FILTERS: usize = 100;
+pub(crate) const MAX_FILTERS: usize = 100;
 
 /// Parts that users may be shared out into, at most.
-const MAX_SHARES: u32 = 1000;
+pub(crate) const MAX_SHARES: u32 = 1000;
 
 /// The longest event, bytes, unless the request says otherwise: with all that is around it, a quarter
 /// of what gRPC libraries take.
-const CONTENT_BYTES: usize = 1 << 20;
+pub(crate) const USUAL_BYTES: usize = 1 << 20;
 
 /// What one subscription lets through.
 #[derive(Debug)]
@@ -40,7 +43,9 @@ struct Conditions {
     all_groups: bool,
     /// Empty: all.
     conversations: HashSet<Talk>,
-    share: Option<Share>,
+    share: Option<UserShare>,
+    /// Empty: wherever they come from.
+    msg_servers: HashSet<String>,
 }
 
 impl Filter {
@@ -53,17 +58,20 @@ impl Filter {
         }
         let each = filters.iter();
         let ids = each
-            .map(|it| it.user_ids.len() + it.conversations.len())
+            .map(|it| it.user_ids.len() + it.conversations.len() + it.msg_servers.len())
             .sum();
         if ids > MAX_IDS {
-            return Err(too_many_ids(ids, "filters.user_ids"));
+            return Err(too_many_ids(ids, "filters"));
         }
-        let any_of = filters.iter().map(Conditions::new);
+        let any_of = filters.iter().enumerate().map(|(number, filter)| {
+            let conditions = Conditions::new(filter);
+            conditions.map_err(|refusal| refusal.of_part("filters", number))
+        });
         Ok(Self {
             any_of: any_of.collect::<Result<_, _>>()?,
             raw_pdu: request.include_raw_pdu,
             max_bytes: match request.max_event_bytes {
-                0 => CONTENT_BYTES,
+                0 => USUAL_BYTES,
                 bytes => bytes as usize,
             },
         })
@@ -76,13 +84,13 @@ impl Filter {
         {
             return None;
         }
-        let kind = 1 << events::kind(dialects, event) as i32;
-        let of_kind = |it: &&Conditions| it.kinds == 0 || it.kinds & kind != 0;
-        if !self.any_of.is_empty() && !self.any_of.iter().any(|it| of_kind(&it)) {
+        let (kind, origin) = (events::kind(dialects, event), events::origin(event));
+        let may_pass = |it: &&Conditions| it.has_kind(kind) && it.comes_from(origin);
+        if !self.any_of.is_empty() && !self.any_of.iter().any(|it| may_pass(&it)) {
             return None;
         }
-        let mut typed = events::typed(dialects, event);
-        let mut candidates = self.any_of.iter().filter(of_kind);
+        let mut typed = events::typed(dialects, event, kind);
+        let mut candidates = self.any_of.iter().filter(may_pass);
         if !self.any_of.is_empty() && !candidates.any(|it| it.pass(&typed)) {
             return None;
         }
@@ -98,22 +106,16 @@ impl Conditions {
     fn new(filter: &EventFilter) -> Result<Self, Refusal> {
         let Ok(role) = UserRole::try_from(filter.role) else {
             let problem = format!("{} is no role", filter.role);
-            return Err(Refusal::field("filters.role", problem));
+            return Err(Refusal::field("role", problem));
         };
-        if let Some(Share { index, of }) = filter.share
-            && !(index < of && of <= MAX_SHARES)
+        if let Some(UserShare { index, share_count }) = filter.share
+            && !(index < share_count && share_count <= MAX_SHARES)
         {
-            let problem = format!("{index} of {of} is no share of 1 to {MAX_SHARES}");
-            return Err(Refusal::field("filters.share", problem));
+            let problem = format!("{index} of {share_count} is no share of 1 to {MAX_SHARES}");
+            return Err(Refusal::field("share", problem));
         }
-        let conversations = filter
-            .conversations
-            .iter()
-            .map(|it| match &it.conversation {
-                Some(Conversation::Users(it)) => Ok(Talk::pair(it.user_id, it.other_user_id)),
-                Some(Conversation::GroupId(group)) => Ok(Talk::Group(*group)),
-                None => Err(Refusal::field("filters.conversations", "names nobody")),
-            });
+        check_ids(&filter.user_ids, "user_ids")?;
+        let conversations = filter.conversations.iter().map(talk);
         Ok(Self {
             kinds: kinds(&filter.kinds)?,
             role,
@@ -121,10 +123,20 @@ impl Conditions {
             all_groups: filter.include_all_groups,
             conversations: conversations.collect::<Result<_, _>>()?,
             share: filter.share,
+            msg_servers: filter.msg_servers.iter().cloned().collect(),
         })
     }
 
-    /// The kind has passed.
+    fn has_kind(&self, kind: EventKind) -> bool {
+        self.kinds == 0 || self.kinds & 1 << kind as i32 != 0
+    }
+
+    fn comes_from(&self, origin: Option<&LinkView>) -> bool {
+        self.msg_servers.is_empty()
+            || origin.is_some_and(|link| self.msg_servers.contains(&link.msg_server))
+    }
+
+    /// Kind and origin have passed.
     fn pass(&self, event: &api::Event) -> bool {
         if !self.conversations.is_empty()
             && !events::talk(event).is_some_and(|talk| self.conversations.contains(&talk))
@@ -148,6 +160,17 @@ impl Conditions {
     }
 }
 
+fn talk(conversation: &Conversation) -> Result<Talk, Refusal> {
+    match conversation.of {
+        Some(Of::GroupId(group)) if group != 0 => Ok(Talk::Group(group)),
+        Some(Of::Users(UserPair {
+            user_id: a,
+            other_user_id: b,
+        })) if a != 0 && b != 0 => Ok(Talk::pair(a, b)),
+        Some(_) | None => Err(Refusal::field("conversations", "names nobody")),
+    }
+}
+
 fn kinds(numbers: &[i32]) -> Result<u32, Refusal> {
     let mut kinds = 0;
     for &number in numbers {
@@ -155,16 +178,16 @@ fn kinds(numbers: &[i32]) -> Result<u32, Refusal> {
             Ok(kind) if kind != EventKind::Unspecified => kinds |= 1 << number,
             Ok(_) | Err(_) => {
                 let problem = format!("{number} is no kind of event");
-                return Err(Refusal::field("filters.kinds", problem));
+                return Err(Refusal::field("kinds", problem));
             }
         }
     }
     Ok(kinds)
 }
 
-fn is_of(share: Share, name: Name) -> bool {
+fn is_of(share: UserShare, name: Name) -> bool {
     let (Name::User(number) | Name::Group(number)) = name;
-    hash(number) % share.of == share.index
+    hash(number) % share.share_count == share.index
 }
 
 /// As the contract has it: other programs compute the same.
@@ -177,7 +200,7 @@ fn hash(number: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use route_proto::v1::event::Event as Typed;
+    use route_proto::v1::event::Body as Typed;
     use route_proto::v1::{ChatMessage, ConversationType, GroupChange, OtherCommand};
 
     use super::*;
@@ -228,10 +251,10 @@ mod tests {
         assert_eq!((0..3).filter(|index| by_sender(*index)).count(), 1);
     }
 
-    fn shared(index: u32, of: u32, role: UserRole) -> Conditions {
+    fn shared(index: u32, share_count: u32, role: UserRole) -> Conditions {
         let filter = EventFilter {
             role: role.into(),
-            share: Some(Share { index, of }),
+            share: Some(UserShare { index, share_count }),
             ..EventFilter::default()
         };
         Conditions::new(&filter).expect("it is one")
@@ -249,7 +272,7 @@ mod tests {
         event(Typed::ChatMessage(ChatMessage {
             from_user_id,
             to_id,
-            conversation: ConversationType::Group.into(),
+            conversation_type: ConversationType::Group.into(),
             ..ChatMessage::default()
         }))
     }
@@ -260,7 +283,7 @@ mod tests {
 
     fn event(typed: Typed) -> api::Event {
         api::Event {
-            event: Some(typed),
+            body: Some(typed),
             ..api::Event::default()
         }
     }

@@ -7,8 +7,11 @@ use route_proto::v1::server_service_server::ServerService;
 use route_proto::v1::{CallerRights, GetServerInfoRequest, GetServerInfoResponse, ServerLimits};
 use tonic::{Request, Response, Status};
 
+use crate::api::broadcast::MAX_BATCH;
+use crate::api::filter::{MAX_FILTERS, MAX_SHARES, USUAL_BYTES};
 use crate::api::reader::WATERMARK;
-use crate::limits::{MAX_IDS, MAX_PAGE, MAX_REQUEST_BYTES};
+use crate::api::requests::{KEPT, KEPT_FOR};
+use crate::limits::{MAX_ID_BYTES, MAX_IDS, MAX_IDS_WITH_SESSIONS, MAX_PAGE, MAX_REQUEST_BYTES};
 use crate::node::Node;
 
 /// The service, for one node.
@@ -26,16 +29,25 @@ impl Info {
     fn limits(&self) -> ServerLimits {
         let settings = &self.node.settings;
         let duration = |it: Duration| it.try_into().ok();
+        let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         ServerLimits {
-            user_ids: MAX_IDS as u32,
-            page_size: MAX_PAGE as u32,
-            request_bytes: MAX_REQUEST_BYTES as u64,
-            publish_request_bytes: settings.publish_bytes as u64,
-            pdu_bytes: settings.pdu_limit as u64,
+            max_user_ids: number(MAX_IDS),
+            max_user_ids_with_sessions: number(MAX_IDS_WITH_SESSIONS),
+            max_page_size: number(MAX_PAGE),
+            max_request_bytes: number(MAX_REQUEST_BYTES),
+            max_publish_request_bytes: number(settings.publish_bytes),
+            max_pdu_bytes: number(settings.pdu_limit),
+            max_batch_requests: number(MAX_BATCH),
+            max_request_id_bytes: number(MAX_ID_BYTES),
+            remembered_request_ids: number(KEPT),
+            request_id_age: duration(KEPT_FOR),
+            max_filters: number(MAX_FILTERS),
+            max_shares: MAX_SHARES,
+            usual_event_bytes: number(USUAL_BYTES),
             log_events: settings.log_events as u64,
             log_bytes: settings.log_bytes as u64,
-            streams: self.node.streams.limit() as u64,
-            stream_age: duration(settings.max_stream_age),
+            max_streams: number(self.node.streams.limit()),
+            max_stream_age: duration(settings.max_stream_age),
             watermark_interval: duration(WATERMARK),
             call_wait: duration(settings.call_wait),
         }

@@ -1,13 +1,13 @@
 //! Users that are not offline, page by page, in the order of their ids.
 
-use std::fmt::Write as _;
-use std::sync::Arc;
-
 use prost::Message;
-use route_core::{SessionView, Summary, UserId, View};
-use route_proto::v1::{ClientClass, ListOnlineUsersRequest, ListOnlineUsersResponse, Status};
+use route_core::{Summary, UserId, View};
+use route_proto::v1::{
+    ClientClass, ListOnlineUsersRequest, ListOnlineUsersResponse, PresenceStatus,
+};
+use std::fmt::Write as _;
 
-use crate::api::status::{status, user_session, user_status};
+use crate::api::status::{Seen, status};
 use crate::limits::{MAX_PAGE, fingerprint};
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -18,8 +18,9 @@ const USUAL_PAGE: usize = 1000;
 /// A page ends behind the user with whom it has so many bytes.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// Users that are looked at for one page, under one lock: those whom the filters leave out cost, too.
-const LOOKED_AT: usize = MAX_PAGE;
+/// Steps that are taken for one page, under one lock: those whom the filters leave out cost, too. A user is one, and
+/// one more for each session, each time that they are looked at.
+const STEPS: u64 = 50_000;
 
 /// Version, user id and filters, in hexadecimal.
 const TOKEN_LENGTH: usize = 2 + 8 + 16;
@@ -40,15 +41,12 @@ pub(crate) struct Asked {
 #[derive(Debug)]
 struct Filters {
     /// None: either.
-    status: Option<Status>,
+    status: Option<PresenceStatus>,
     /// None: either.
     class: Option<ClientClass>,
     /// Empty: any.
     msg_server: String,
 }
-
-/// One user, as looked at.
-type Seen = (UserId, Summary, Option<Arc<[SessionView]>>);
 
 impl Asked {
     /// What a request asks for.
@@ -59,10 +57,10 @@ impl Asked {
             Err(_) => return Err(Refusal::field("page_size", "is negative")),
         };
         let filters = Filters {
-            status: match Status::try_from(request.status) {
-                Ok(Status::Unspecified) => None,
-                Ok(status @ (Status::Online | Status::Away)) => Some(status),
-                Ok(Status::Offline) | Err(_) => {
+            status: match PresenceStatus::try_from(request.status) {
+                Ok(PresenceStatus::Unspecified) => None,
+                Ok(status @ (PresenceStatus::Online | PresenceStatus::Away)) => Some(status),
+                Ok(PresenceStatus::Offline) | Err(_) => {
                     let problem = "only ONLINE and AWAY users are listed";
                     return Err(Refusal::field("status", problem));
                 }
@@ -89,15 +87,13 @@ impl Asked {
             (now, seen, next)
         });
         let (mut users, mut bytes) = (Vec::with_capacity(seen.len()), 0);
-        let last = seen.last().map(|(user, ..)| *user);
-        for (user, summary, sessions) in seen {
-            let mut shown = user_status(user.0, summary);
-            let sessions = sessions.iter().flat_map(|it| it.iter());
-            shown.sessions = sessions.map(|it| user_session(&node.clock, it)).collect();
+        let last = seen.last().map(|it| it.user);
+        for it in seen {
+            let shown = it.shown(&node.clock);
             bytes += shown.encoded_len();
             users.push(shown);
-            if bytes >= PAGE_BYTES && Some(user) != last {
-                next = Some(user);
+            if bytes >= PAGE_BYTES && Some(it.user) != last {
+                next = Some(it.user);
                 break;
             }
         }
@@ -113,15 +109,15 @@ impl Asked {
     fn look(&self, core: View<'_>) -> (Vec<Seen>, Option<UserId>) {
         let mut seen = Vec::new();
         let mut last = None;
-        for (looked_at, user) in core.online_after(self.after).enumerate() {
-            if seen.len() == self.size || looked_at == LOOKED_AT {
+        let before = core.work();
+        for (looked_at, user) in (0..).zip(core.online_after(self.after)) {
+            if seen.len() == self.size || looked_at + core.work() - before >= STEPS {
                 return (seen, last);
             }
             last = Some(user);
             let summary = core.summary(user);
             if self.filters.pass(core, user, summary) {
-                let sessions = self.sessions.then(|| core.sessions_of(user).collect());
-                seen.push((user, summary, sessions));
+                seen.push(Seen::with(core, user, summary, self.sessions));
             }
         }
         (seen, None)

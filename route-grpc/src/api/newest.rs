@@ -4,14 +4,21 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
-use route_core::{Logged, PresenceChange, Summary};
+use route_core::{Logged, PresenceChange, Summary, of_sessions};
 
 use crate::api::watched::Watched;
+
+/// Changes of so many users are merged at a time.
+const MOST_USERS: usize = 16_384;
+
+/// Or so many bytes, which they keep from leaving with the log.
+const MOST_BYTES: usize = 4 << 20;
 
 /// Changes that were read and wait to be told.
 #[derive(Debug, Default)]
 pub(crate) struct Newest {
     of_users: HashMap<u32, Told>,
+    bytes: usize,
 }
 
 /// A change, and how many older ones it stands for.
@@ -33,11 +40,17 @@ impl Told {
             merged: 0,
         }
     }
+
+    /// What it takes, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + of_sessions(self.change.sessions.as_deref())
+    }
 }
 
 impl Newest {
     /// One more, newer than all before.
     pub(crate) fn add(&mut self, mut told: Told) {
+        self.bytes += told.bytes();
         match self.of_users.entry(told.change.user.0) {
             Entry::Vacant(entry) => {
                 entry.insert(told);
@@ -46,14 +59,14 @@ impl Newest {
                 let before: Summary = entry.get().change.before;
                 told.change.before = before;
                 told.merged = entry.get().merged + 1;
-                entry.insert(told);
+                self.bytes -= entry.insert(told).bytes();
             }
         }
     }
 
-    /// Of how many users.
-    pub(crate) fn users(&self) -> usize {
-        self.of_users.len()
+    /// No more are to be merged with these.
+    pub(crate) fn is_full(&self) -> bool {
+        self.of_users.len() >= MOST_USERS || self.bytes >= MOST_BYTES
     }
 
     /// What is left to be told, in order: without what has cancelled itself out.

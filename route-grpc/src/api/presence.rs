@@ -8,25 +8,26 @@ use futures_util::{Stream, TryStreamExt};
 use route_core::{Counted, UserId};
 use route_proto::v1::presence_service_server::PresenceService;
 use route_proto::v1::{
-    BatchGetUserStatusRequest, BatchGetUserStatusResponse, CountUsersRequest, CountUsersResponse,
-    GetUserStatusRequest, GetUserStatusResponse, ListOnlineUsersRequest, ListOnlineUsersResponse,
-    UserCount, WatchUserStatusRequest, WatchUserStatusResponse, WatchUsersRequest,
-    WatchUsersResponse, watch_user_status_response, watch_users_request, watch_users_response,
+    BatchGetUserStatusRequest, BatchGetUserStatusResponse, CountOnlineUsersRequest,
+    CountOnlineUsersResponse, GetUserStatusRequest, GetUserStatusResponse, ListOnlineUsersRequest,
+    ListOnlineUsersResponse, UserCount, WatchUserSetRequest, WatchUserSetResponse,
+    WatchUserStatusRequest, WatchUserStatusResponse, watch_user_set_request,
+    watch_user_set_response, watch_user_status_response,
 };
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::api::at_least::reach;
 use crate::api::list;
-use crate::api::status::user_now;
+use crate::api::status::Seen;
 use crate::api::watch::Watch;
 use crate::api::watched::Asked;
-use crate::limits::{Share, check_ids};
+use crate::limits::{MAX_IDS_WITH_SESSIONS, Share, check_ids};
 use crate::methods;
 use crate::node::Node;
-use crate::refusal::{Refusal, no_first_message};
+use crate::refusal::Refusal;
 
-/// How long a client of WatchUsers may take to say whom it wants to watch.
+/// How long a client of WatchUserSet may take to say whom it wants to watch.
 const FIRST_MESSAGE_TIME: Duration = Duration::from_secs(10);
 
 /// The service, for one node.
@@ -46,23 +47,27 @@ impl Presence {
 impl PresenceService for Presence {
     type WatchUserStatusStream =
         Pin<Box<dyn Stream<Item = Result<WatchUserStatusResponse, Status>> + Send>>;
-    type WatchUsersStream = Pin<Box<dyn Stream<Item = Result<WatchUsersResponse, Status>> + Send>>;
+    type WatchUserSetStream =
+        Pin<Box<dyn Stream<Item = Result<WatchUserSetResponse, Status>> + Send>>;
 
     async fn get_user_status(
         &self,
         request: Request<GetUserStatusRequest>,
     ) -> Result<Response<GetUserStatusResponse>, Status> {
         let request = request.into_inner();
+        check_ids(&[request.user_id], "user_id")?;
         let user = UserId(request.user_id);
         self.node.admit_call().await?;
         reach(&self.node, &request.at_least_position).await?;
         let clock = &self.node.clock;
-        let response = self.node.look(|core, now| GetUserStatusResponse {
-            user: Some(user_now(core, clock, user, request.include_sessions)),
+        let (seen, now) = self
+            .node
+            .look(|core, now| (Seen::now(core, user, request.include_sessions), now));
+        Ok(Response::new(GetUserStatusResponse {
+            user: Some(seen.shown(clock)),
             position: self.node.position(now.seq).token(),
             node_time: Some(clock.timestamp(now.at)),
-        });
-        Ok(Response::new(response))
+        }))
     }
 
     async fn batch_get_user_status(
@@ -71,19 +76,25 @@ impl PresenceService for Presence {
     ) -> Result<Response<BatchGetUserStatusResponse>, Status> {
         let request = request.into_inner();
         check_ids(&request.user_ids, "user_ids")?;
+        let ids = request.user_ids.len();
+        if request.include_sessions && ids > MAX_IDS_WITH_SESSIONS {
+            let problem = format!("{ids} ids, at most {MAX_IDS_WITH_SESSIONS} with sessions");
+            return Err(Refusal::field("user_ids", problem).into());
+        }
         self.node.admit_call().await?;
         reach(&self.node, &request.at_least_position).await?;
         let clock = &self.node.clock;
-        let response = self.node.look(|core, now| {
+        let mut seen = Vec::with_capacity(ids);
+        let now = self.node.look(|core, now| {
             let ids = request.user_ids.iter().map(|&id| UserId(id));
-            let users = ids.map(|user| user_now(core, clock, user, request.include_sessions));
-            BatchGetUserStatusResponse {
-                users: users.collect(),
-                position: self.node.position(now.seq).token(),
-                node_time: Some(clock.timestamp(now.at)),
-            }
+            seen.extend(ids.map(|user| Seen::now(core, user, request.include_sessions)));
+            now
         });
-        Ok(Response::new(response))
+        Ok(Response::new(BatchGetUserStatusResponse {
+            users: seen.iter().map(|user| user.shown(clock)).collect(),
+            position: self.node.position(now.seq).token(),
+            node_time: Some(clock.timestamp(now.at)),
+        }))
     }
 
     async fn list_online_users(
@@ -98,18 +109,21 @@ impl PresenceService for Presence {
         Ok(Response::new(asked.page(&self.node)))
     }
 
-    async fn count_users(
+    async fn count_online_users(
         &self,
-        request: Request<CountUsersRequest>,
-    ) -> Result<Response<CountUsersResponse>, Status> {
+        request: Request<CountOnlineUsersRequest>,
+    ) -> Result<Response<CountOnlineUsersResponse>, Status> {
         self.node.admit_call().await?;
         reach(&self.node, &request.into_inner().at_least_position).await?;
         let (counts, now) = self.node.look(|core, now| (core.counts(), now));
         let count = |it: Counted| {
             let Counted { online, away } = it;
-            Some(UserCount { online, away })
+            Some(UserCount {
+                online_count: of_users(online),
+                away_count: of_users(away),
+            })
         };
-        Ok(Response::new(CountUsersResponse {
+        Ok(Response::new(CountOnlineUsersResponse {
             all: count(counts.all),
             with_desktop: count(counts.with_desktop),
             with_mobile: count(counts.with_mobile),
@@ -129,26 +143,39 @@ impl PresenceService for Presence {
         Ok(Response::new(Box::pin(responses)))
     }
 
-    async fn watch_users(
+    async fn watch_user_set(
         &self,
-        request: Request<Streaming<WatchUsersRequest>>,
-    ) -> Result<Response<Self::WatchUsersStream>, Status> {
+        request: Request<Streaming<WatchUserSetRequest>>,
+    ) -> Result<Response<Self::WatchUserSetStream>, Status> {
         let share = Share::of(request.extensions());
         let mut requests = request.into_inner();
-        let first = timeout(FIRST_MESSAGE_TIME, requests.message()).await;
-        let first = first.map_err(|_| no_first_message())??;
-        let start = match first.and_then(|first| first.request) {
-            Some(watch_users_request::Request::Start(start)) => start,
-            Some(watch_users_request::Request::ChangeSet(_)) | None => {
-                return Err(Refusal::field("start", "has to be the first message").into());
-            }
+        let start = match timeout(FIRST_MESSAGE_TIME, requests.message()).await {
+            Ok(Ok(first)) => match first.and_then(|first| first.message) {
+                Some(watch_user_set_request::Message::Start(start)) => Ok(start),
+                Some(watch_user_set_request::Message::ChangeSet(_)) | None => {
+                    Err(Refusal::field("start", "has to be the first message"))
+                }
+            },
+            Ok(Err(status)) => Err(Refusal::of_unread(&status).ok_or(status)?),
+            Err(_) => Err(Refusal::TooSlow {
+                problem: "no first message has come in 10 s",
+            }),
         };
         let node = Arc::clone(&self.node);
-        let opened = open_watch(node, &start.into(), Some(requests), share).await;
+        let opened = match start {
+            Ok(start) => open_watch(node, &start.into(), Some(requests), share).await,
+            Err(refusal) => Err(refusal),
+        };
         let metrics = &self.node.metrics;
-        let counted = opened.inspect_err(|why| metrics.stream_refused(methods::WATCH_USERS, why));
+        let counted =
+            opened.inspect_err(|why| metrics.stream_refused(methods::WATCH_USER_SET, why));
         Ok(Response::new(Box::pin(counted?.into_stream())))
     }
+}
+
+/// User ids have 32 bits, so numbers of users have.
+fn of_users(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// `WatchUserStatus`, for a caller without a network between.
@@ -172,7 +199,7 @@ async fn watch(
 async fn open_watch(
     node: Arc<Node>,
     asked: &Asked,
-    requests: Option<Streaming<WatchUsersRequest>>,
+    requests: Option<Streaming<WatchUserSetRequest>>,
     share: Share,
 ) -> Result<Watch, Refusal> {
     asked.check()?;
@@ -181,25 +208,25 @@ async fn open_watch(
 }
 
 /// The same as an answer of WatchUserStatus, whose set does not change.
-fn of_fixed_set(response: WatchUsersResponse) -> WatchUserStatusResponse {
-    use watch_user_status_response::Event as Fixed;
-    use watch_users_response::Event;
-    let event = response.event.and_then(|event| {
-        Some(match event {
-            Event::Resumed(it) => Fixed::Resumed(it),
-            Event::SnapshotBegin(it) => Fixed::SnapshotBegin(it),
-            Event::Snapshot(it) => Fixed::Snapshot(it),
-            Event::SnapshotEnd(it) => Fixed::SnapshotEnd(it),
-            Event::Change(it) => Fixed::Change(it),
-            Event::Gap(it) => Fixed::Gap(it),
-            Event::Watermark(it) => Fixed::Watermark(it),
-            Event::Draining(it) => Fixed::Draining(it),
-            Event::SetChanged(_) => return None,
+fn of_fixed_set(response: WatchUserSetResponse) -> WatchUserStatusResponse {
+    use watch_user_set_response::Message;
+    use watch_user_status_response::Message as Fixed;
+    let message = response.message.and_then(|message| {
+        Some(match message {
+            Message::Resumed(it) => Fixed::Resumed(it),
+            Message::SnapshotBegin(it) => Fixed::SnapshotBegin(it),
+            Message::Snapshot(it) => Fixed::Snapshot(it),
+            Message::SnapshotEnd(it) => Fixed::SnapshotEnd(it),
+            Message::Change(it) => Fixed::Change(it),
+            Message::Gap(it) => Fixed::Gap(it),
+            Message::Watermark(it) => Fixed::Watermark(it),
+            Message::Draining(it) => Fixed::Draining(it),
+            Message::SetChanged(_) => return None,
         })
     });
     WatchUserStatusResponse {
         position: response.position,
         node_time: response.node_time,
-        event,
+        message,
     }
 }

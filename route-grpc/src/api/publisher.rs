@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future;
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use route_core::{Audience, Command, LinkId, Routed, Why};
 use route_proto::v1::publish_request::Audience as WireAudience;
 use route_proto::v1::{
-    Acknowledgement, PublishRequest, PublishResponse, Taken, Target, TargetReason,
+    Acknowledgement, ExplainPublishRequest, ExplainPublishResponse, PublishOutcome, PublishRequest,
+    PublishResponse, PublishTarget, PublishTargetReason, explain_publish_request,
 };
 use route_runtime::telemetry;
 use tracing::debug;
@@ -40,7 +42,6 @@ pub(crate) struct Order {
     publication: Publication,
     audience: Option<WireAudience>,
     waits: bool,
-    dry_run: bool,
 }
 
 impl Publisher {
@@ -87,7 +88,6 @@ impl Publisher {
             publication,
             audience: request.audience,
             waits,
-            dry_run: request.dry_run,
         })
     }
 
@@ -99,12 +99,12 @@ impl Publisher {
     ) -> Result<Vec<PublishResponse>, Refusal> {
         self.node.admit_call().await?;
         let came = self.route_all(called_at, &orders)?;
-        let waits = orders.iter().map(|order| order.waits && !order.dry_run);
+        let waits = orders.iter().map(|order| order.waits);
         let responses = waits.zip(came).map(|(waits, came)| async move {
             let mut response = came.response;
-            response.taken = response.taken.filter(|_| waits);
-            if let Some(taken) = &mut response.taken {
-                wait(&came.placed, taken).await;
+            response.outcome = response.outcome.filter(|_| waits);
+            if let Some(outcome) = &mut response.outcome {
+                wait(&came.placed, outcome).await;
             }
             response
         });
@@ -116,17 +116,43 @@ impl Publisher {
         Ok(responses)
     }
 
+    /// Finds out who would get it.
+    pub(crate) async fn explain(
+        &self,
+        request: ExplainPublishRequest,
+    ) -> Result<ExplainPublishResponse, Refusal> {
+        use explain_publish_request::Audience as Asked;
+        let order = self.order(PublishRequest {
+            event: request.event,
+            audience: request.audience.map(|audience| match audience {
+                Asked::MsgServersOfUsers(users) => WireAudience::MsgServersOfUsers(users),
+                Asked::AllMsgServers(all) => WireAudience::AllMsgServers(all),
+            }),
+            ..PublishRequest::default()
+        })?;
+        self.node.admit_call().await?;
+        let audience = order.audience();
+        let (targets, seq, at) = self.node.transact(|transaction, now| {
+            let targets = transaction.core.targets(audience);
+            (targets, self.node.log.extent().0, now)
+        });
+        Ok(ExplainPublishResponse {
+            targets: targets.into_iter().map(target).collect(),
+            position: self.node.position(seq).token(),
+            node_time: Some(self.node.clock.timestamp(at)),
+        })
+    }
+
     /// Equal requests wait for each other.
     fn route_all(&self, called_at: Duration, orders: &[Order]) -> Result<Vec<CarriedOut>, Refusal> {
         let mut requests = self.requests.lock();
         let now = self.node.clock.now();
+        let mut firsts = HashMap::new();
         for (number, order) in orders.iter().enumerate() {
-            let earlier = &orders[..number];
-            let twin = earlier.iter().find(|it| it.request_id == order.request_id);
-            let known = requests.find(now, &order.request_id).map(|it| it.content);
-            let first = known.or_else(|| twin.map(|it| it.content));
-            let has_id = !order.request_id.is_empty();
-            if has_id && first.is_some_and(|content| content != order.content) {
+            let id = order.request_id.as_str();
+            let known = requests.find(now, id).map(|it| it.content);
+            let first = *firsts.entry(id).or_insert(known.unwrap_or(order.content));
+            if !id.is_empty() && first != order.content {
                 return Err(Refusal::RequestIdReused { number });
             }
         }
@@ -147,9 +173,6 @@ impl Publisher {
         order: &Order,
         requests: &mut Requests,
     ) -> CarriedOut {
-        if order.dry_run {
-            return self.rehearse(order);
-        }
         let id = &order.request_id;
         if !id.is_empty()
             && let Some(first) = requests.find(now, id)
@@ -190,32 +213,15 @@ impl Publisher {
         CarriedOut {
             content: order.content,
             response: PublishResponse {
-                links: count(links),
+                link_count: count(links),
                 position: self.node.position(before + 1).token(),
-                taken: Some(Taken {
-                    links_held: count(held),
-                    ..Taken::default()
+                outcome: Some(PublishOutcome {
+                    held_link_count: count(held),
+                    ..PublishOutcome::default()
                 }),
                 ..PublishResponse::default()
             },
             placed: placed.into(),
-        }
-    }
-
-    /// Finds out who would get it.
-    fn rehearse(&self, order: &Order) -> CarriedOut {
-        let audience = order.audience();
-        let targets = self
-            .node
-            .transact(|transaction, _| transaction.core.targets(audience));
-        CarriedOut {
-            content: order.content,
-            response: PublishResponse {
-                links: count(targets.len()),
-                targets: targets.into_iter().map(target).collect(),
-                ..PublishResponse::default()
-            },
-            placed: Arc::default(),
         }
     }
 }
@@ -231,28 +237,28 @@ impl Order {
 }
 
 /// Waits until each gateway has it, is away, or was found full.
-async fn wait(placed: &[Placed], taken: &mut Taken) {
+async fn wait(placed: &[Placed], outcome: &mut PublishOutcome) {
     for Placed { queue, place } in placed {
         let counter = match place {
-            None => &mut taken.gateways_full,
+            None => &mut outcome.full_gateway_count,
             Some(place) => match queue.fate(*place).await {
-                Fate::Taken => &mut taken.gateways,
-                Fate::Away => &mut taken.gateways_away,
+                Fate::Taken => &mut outcome.taken_gateway_count,
+                Fate::Away => &mut outcome.away_gateway_count,
             },
         };
         *counter += 1;
     }
 }
 
-fn target(target: route_core::Target) -> Target {
+fn target(target: route_core::Target) -> PublishTarget {
     let (reason, user_ids) = match target.why {
-        Why::HasUsers(users) => (TargetReason::HasUsers, users),
-        Why::Opaque => (TargetReason::Unreadable, Vec::new()),
-        Why::Reports => (TargetReason::Reports, Vec::new()),
-        Why::HasSessions => (TargetReason::HasSessions, Vec::new()),
-        Why::All => (TargetReason::All, Vec::new()),
+        Why::HasUsers(users) => (PublishTargetReason::HasUsers, users),
+        Why::Opaque => (PublishTargetReason::Unreadable, Vec::new()),
+        Why::Reports => (PublishTargetReason::Reports, Vec::new()),
+        Why::HasSessions => (PublishTargetReason::HasSessions, Vec::new()),
+        Why::All => (PublishTargetReason::All, Vec::new()),
     };
-    Target {
+    PublishTarget {
         link: target.link.to_string(),
         msg_server: target.msg_server,
         held: target.held,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use route_core::{Gap, Logged};
+use route_proto::v1::Draining;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -19,13 +20,20 @@ use crate::refusal::{DRAIN_RETRY, Refusal};
 const PAGE: usize = 256;
 
 /// Bytes that these take, unless one event alone takes more: a reader that stands still keeps them.
-const PAGE_BYTES: usize = 256 << 10;
+pub(crate) const PAGE_BYTES: usize = 256 << 10;
 
 /// A stream on which nothing was sent for this long gets a watermark.
 pub(crate) const WATERMARK: Duration = Duration::from_secs(10);
 
 /// When the reader of a stream that has only become too old may come back.
 const AGE_RETRY: Duration = Duration::from_millis(100);
+
+/// What is said before a stream ends for a while.
+pub(crate) fn draining(retry: Duration) -> Draining {
+    Draining {
+        retry_after: retry.try_into().ok(),
+    }
+}
 
 /// What a stream has to do next.
 #[derive(Debug)]

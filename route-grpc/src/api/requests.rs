@@ -16,10 +16,10 @@ use route_proto::v1::{EventKind, PublishRequest, PublishResponse};
 use crate::gateways::queue::Placed;
 
 /// Requests remembered; the oldest go first.
-const KEPT: usize = 10_000;
+pub(crate) const KEPT: usize = 10_000;
 
 /// For how long.
-const KEPT_FOR: Duration = Duration::from_secs(600);
+pub(crate) const KEPT_FOR: Duration = Duration::from_secs(600);
 
 /// The last requests that had an id.
 #[derive(Debug, Default)]
@@ -111,7 +111,7 @@ mod tests {
 
         let again = requests.find(NOW, "a").expect("it is remembered");
 
-        assert_eq!(again.response.links, 3);
+        assert_eq!(again.response.link_count, 3);
         assert!(requests.find(NOW, "b").is_none());
     }
 
@@ -160,11 +160,11 @@ mod tests {
         assert_eq!(Content::of(&request), Content::of(&again));
     }
 
-    fn came(links: u32) -> CarriedOut {
+    fn came(link_count: u32) -> CarriedOut {
         CarriedOut {
             content: Content(0),
             response: PublishResponse {
-                links,
+                link_count,
                 ..PublishResponse::default()
             },
             placed: Arc::default(),

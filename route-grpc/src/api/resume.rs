@@ -56,13 +56,19 @@ pub(crate) fn start(
             }
         });
     }
+    // What is held goes back to the tail; of another filter, what was read before counts for nothing.
+    let to = if reason == GapReason::FilterChanged {
+        tail.max(from.seq)
+    } else {
+        tail
+    };
     let gap = Gap {
         from_position: token.to_owned(),
-        to_position: node.position(tail).token(),
-        missed,
+        to_position: node.position(to).token(),
+        missed_count: missed,
         reason: reason.into(),
     };
-    Ok(Start::Gap(gap, tail))
+    Ok(Start::Gap(gap, to))
 }
 
 /// What the reader of an open stream missed because it fell behind.
@@ -74,7 +80,7 @@ pub(crate) fn fell_behind(node: &Node, from: u64, to: u64, filter: Option<u64>) 
     Gap {
         from_position: position(from).token(),
         to_position: position(to).token(),
-        missed: to - from,
+        missed_count: to - from,
         reason: GapReason::SlowConsumer.into(),
     }
 }

@@ -3,8 +3,8 @@
 use std::future::pending;
 
 use hashbrown::HashSet;
-use route_proto::v1::watch_users_request::Request;
-use route_proto::v1::{ChangeUserSet, WatchUsersRequest};
+use route_proto::v1::watch_user_set_request::Message;
+use route_proto::v1::{ChangeUserSet, WatchUserSetRequest};
 use tonic::{Status, Streaming};
 
 use crate::api::snapshot::Snapshot;
@@ -13,20 +13,20 @@ use crate::limits::{MAX_IDS, check_ids, too_many_ids};
 use crate::node::Node;
 use crate::refusal::Refusal;
 
-/// What a client of WatchUsers may still say.
+/// What a client of WatchUserSet may still say.
 #[derive(Debug)]
 pub(crate) struct Changes {
     /// None: nothing.
-    requests: Option<Streaming<WatchUsersRequest>>,
+    requests: Option<Streaming<WatchUserSetRequest>>,
     /// Of the last change.
-    number: u64,
+    number: u32,
 }
 
 /// A change of the set, and a snapshot of those who are new.
 #[derive(Debug)]
 pub(crate) struct Addition {
     /// By which the client is answered; none if it has said all at once.
-    pub(crate) number: Option<u64>,
+    pub(crate) number: Option<u32>,
     pub(crate) remove: Vec<u32>,
     pub(crate) add: Vec<u32>,
     /// None: nobody is new.
@@ -53,13 +53,13 @@ impl Addition {
 
 impl Changes {
     /// What comes on this stream, if there is one.
-    pub(crate) fn new(requests: Option<Streaming<WatchUsersRequest>>) -> Self {
+    pub(crate) fn new(requests: Option<Streaming<WatchUserSetRequest>>) -> Self {
         let number = 0;
         Self { requests, number }
     }
 
     /// What the client says next; never, if it can say nothing. May be given up at any time.
-    pub(crate) async fn next(&mut self) -> Result<Option<WatchUsersRequest>, Status> {
+    pub(crate) async fn next(&mut self) -> Result<Option<WatchUserSetRequest>, Status> {
         match &mut self.requests {
             Some(requests) => requests.message().await,
             None => pending().await,
@@ -78,12 +78,12 @@ impl Changes {
         node: &Node,
         after: u64,
         watched: &Watched,
-        request: Option<Request>,
+        request: Option<Message>,
     ) -> Result<Addition, Refusal> {
         let change = match request {
-            Some(Request::ChangeSet(change)) => change,
-            Some(Request::Start(_)) => return Err(Refusal::field("start", "comes once only")),
-            None => return Err(Refusal::field("request", "is empty, or not known here")),
+            Some(Message::ChangeSet(change)) => change,
+            Some(Message::Start(_)) => return Err(Refusal::field("start", "comes once only")),
+            None => return Err(Refusal::field("message", "is empty, or not known here")),
         };
         let ChangeUserSet {
             number,

@@ -9,13 +9,13 @@ use std::time::Duration;
 use hashbrown::{HashMap, HashSet, hash_map};
 use parking_lot::Mutex;
 use prost::Message;
-use route_core::{Event, Gap, Logged, SessionView, Status, Summary, UserId, View, of_sessions};
+use route_core::{Event, Gap, Logged, SessionView, Status, Summary, UserId, of_sessions};
 use route_proto::v1::UserStatus;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::api::status::{user_session, user_status};
+use crate::api::status::Seen;
 use crate::clock::Clock;
 use crate::limits::{Share, Weight};
 use crate::node::{Moment, Node};
@@ -99,13 +99,14 @@ impl Snapshot {
         ids: impl IntoIterator<Item = &'a u32>,
         sessions: bool,
     ) -> Self {
-        let (now, users) = node.look(|core, now| {
-            let mut users = Table::new(sessions);
-            for &id in ids {
-                put(core, UserId(id), &mut users);
-            }
-            (now, users)
+        let mut users = Table::new(sessions);
+        let (now, seen) = node.look(|core, now| {
+            let seen = ids
+                .into_iter()
+                .map(|&id| Seen::now(core, UserId(id), sessions));
+            (now, seen.collect::<Vec<_>>())
         });
+        seen.into_iter().for_each(|user| users.put(user));
         Self::new(node, now, users, None)
     }
 
@@ -122,12 +123,13 @@ impl Snapshot {
         while bytes < PART_BYTES
             && let Some((id, summary)) = users.left.next()
         {
-            let mut user = user_status(id, summary);
-            if let Some(sessions) = &mut users.sessions {
-                let sessions = sessions.remove(&id);
-                let sessions = sessions.iter().flat_map(|it| it.iter());
-                user.sessions = sessions.map(|it| user_session(clock, it)).collect();
-            }
+            let sessions = users.sessions.as_mut();
+            let user = Seen {
+                user: UserId(id),
+                summary,
+                sessions: sessions.and_then(|sessions| sessions.remove(&id)),
+            };
+            let user = user.shown(clock);
             bytes += user.encoded_len();
             part.push(user);
         }
@@ -197,7 +199,12 @@ impl Table {
     }
 
     /// Somebody is so now.
-    fn put(&mut self, user: u32, summary: Summary, sessions: Option<Arc<[SessionView]>>) {
+    fn put(&mut self, seen: Seen) {
+        let Seen {
+            user: UserId(user),
+            summary,
+            sessions,
+        } = seen;
         match summary.status {
             Status::Offline => self.summaries.remove(&user),
             Status::Online | Status::Away => self.summaries.insert(user, summary),
@@ -228,16 +235,10 @@ async fn scan(node: &Node, sessions: bool) -> Result<(Moment, Table), Gap> {
         // The table may have to grow for them, which takes longer than the lock should.
         cursor = node.look(|core, _| {
             core.scan_users(at, AT_ONCE, |user, summary| {
-                piece.push((
-                    user.0,
-                    summary,
-                    sessions.then(|| shown(core, user)).flatten(),
-                ));
+                piece.push(Seen::with(core, user, summary, sessions));
             })
         });
-        for (user, summary, sessions) in piece.drain(..) {
-            users.put(user, summary, sessions);
-        }
+        piece.drain(..).for_each(|user| users.put(user));
         tokio::task::yield_now().await;
     }
 
@@ -245,20 +246,32 @@ async fn scan(node: &Node, sessions: bool) -> Result<(Moment, Table), Gap> {
     let mut page = Vec::with_capacity(AT_ONCE);
     loop {
         node.log.read(after, AT_ONCE, usize::MAX, &mut page)?;
-        let Some(last) = page.last() else { break };
-        after = last.position;
+        let is_behind = page.len() == AT_ONCE;
+        after = page.last().map_or(after, |last| last.position);
         changed.extend(page.drain(..).filter_map(whose_status));
+        if !is_behind && changed.len() < AT_ONCE {
+            break;
+        }
+        // Who changes again is read again.
+        let some: Vec<UserId> = changed.iter().copied().take(AT_ONCE).collect();
+        node.look(|core, _| {
+            piece.extend(some.iter().map(|&user| Seen::now(core, user, sessions)));
+        });
+        for user in piece.drain(..) {
+            changed.remove(&user.user);
+            users.put(user);
+        }
         tokio::task::yield_now().await;
     }
 
-    node.look(|core, now| {
+    let now = node.look(|core, now| {
         node.log.read(after, usize::MAX, usize::MAX, &mut page)?;
         changed.extend(page.drain(..).filter_map(whose_status));
-        for &user in &changed {
-            put(core, user, &mut users);
-        }
-        Ok((now, users))
-    })
+        piece.extend(changed.iter().map(|&user| Seen::now(core, user, sessions)));
+        Ok(now)
+    })?;
+    piece.drain(..).for_each(|user| users.put(user));
+    Ok((now, users))
 }
 
 fn whose_status(logged: Logged) -> Option<UserId> {
@@ -266,17 +279,6 @@ fn whose_status(logged: Logged) -> Option<UserId> {
         Event::Presence(change) => Some(change.user),
         Event::Envelope { .. } | Event::DesktopLogin { .. } => None,
     }
-}
-
-fn put(core: View<'_>, user: UserId, users: &mut Table) {
-    let sessions = users.sessions.is_some();
-    let sessions = sessions.then(|| shown(core, user)).flatten();
-    users.put(user.0, core.summary(user), sessions);
-}
-
-fn shown(core: View<'_>, user: UserId) -> Option<Arc<[SessionView]>> {
-    let sessions: Arc<[_]> = core.sessions_of(user).collect();
-    (!sessions.is_empty()).then_some(sessions)
 }
 
 #[cfg(test)]

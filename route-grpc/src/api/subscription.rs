@@ -5,13 +5,11 @@ use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt};
 use route_proto::v1::subscribe_response::Message;
-use route_proto::v1::{
-    Draining, Gap, Resumed, SubscribeRequest, SubscribeResponse, Subscribed, Watermark,
-};
+use route_proto::v1::{Gap, Resumed, SubscribeRequest, SubscribeResponse, Subscribed, Watermark};
 use tonic::Status;
 
 use crate::api::filter::Filter;
-use crate::api::reader::{Reader, Turn};
+use crate::api::reader::{Reader, Turn, draining};
 use crate::api::resume::{self, Start};
 use crate::methods;
 use crate::node::Node;
@@ -111,8 +109,7 @@ impl Subscription {
                 Turn::Idle => return self.say(Message::Watermark(Watermark {})),
                 Turn::Leave(retry) => {
                     self.next = Next::Over;
-                    let retry_after_millis = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
-                    let mut page = self.say(Message::Draining(Draining { retry_after_millis }));
+                    let mut page = self.say(Message::Draining(draining(retry)));
                     page.push(Err(Refusal::Draining { retry }.into()));
                     return page;
                 }

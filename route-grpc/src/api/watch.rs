@@ -1,25 +1,26 @@
-//! One stream of WatchUserStatus or WatchUsers: a snapshot, then changes; again a snapshot after a
+//! One stream of WatchUserStatus or WatchUserSet: a snapshot, then changes; again a snapshot after a
 //! gap, or of users who are added.
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::vec;
 
 use futures_util::stream::{self, Stream, StreamExt};
 use route_core::{Event, Gap as Missed};
-use route_proto::v1::watch_users_request::Request;
-use route_proto::v1::watch_users_response::Event as Message;
+use route_proto::v1::watch_user_set_request::Message as Request;
+use route_proto::v1::watch_user_set_response::Message;
 use route_proto::v1::{
-    Draining, Gap, Resumed, SetChanged, SnapshotBegin, SnapshotEnd, SnapshotScope, StatusChange,
-    StatusSnapshot, UserSession, UserStatus, WatchUsersRequest, WatchUsersResponse, Watermark,
+    Gap, Resumed, SetChanged, SnapshotBegin, SnapshotEnd, SnapshotScope, StatusChange,
+    StatusSnapshot, UserSession, WatchUserSetRequest, WatchUserSetResponse, Watermark,
 };
 use tonic::{Status, Streaming};
 
 use crate::api::newest::{Newest, Told};
-use crate::api::reader::{Reader, Turn};
+use crate::api::reader::{PAGE_BYTES, Reader, Turn, draining};
 use crate::api::resume::{self, Start};
 use crate::api::set_change::{Addition, Changes};
 use crate::api::snapshot::Snapshot;
-use crate::api::status::{change_reason, legacy_status, status, user_session, user_status};
+use crate::api::status::{status_change, user_sessions};
 use crate::api::watched::{Asked, Watched};
 use crate::limits::Share;
 use crate::methods;
@@ -49,6 +50,8 @@ enum Next {
     /// Everything up to the moment as of which users are added or removed.
     CatchUp(Addition),
     Changes,
+    /// What was read and merged, and did not fit into one page.
+    Told(vec::IntoIter<Told>),
     Over,
 }
 
@@ -56,33 +59,30 @@ enum Next {
 #[derive(Debug)]
 enum Work {
     OfReader(Turn),
-    OfClient(Result<Option<WatchUsersRequest>, Status>),
+    OfClient(Result<Option<WatchUserSetRequest>, Status>),
 }
 
-type Page = Vec<Result<WatchUsersResponse, Status>>;
+type Page = Vec<Result<WatchUserSetResponse, Status>>;
 
 /// What an answer takes beside its event: itself, and its position.
-const ANSWER_BYTES: usize = size_of::<Result<WatchUsersResponse, Status>>() + 64;
+const ANSWER_BYTES: usize = size_of::<Result<WatchUserSetResponse, Status>>() + 64;
 
 /// What a session takes in an answer: itself, and its texts.
 const SESSION_BYTES: usize = size_of::<UserSession>() + 128;
 
-/// Changes of so many users are merged at a time.
-const MERGED_USERS: usize = 16_384;
-
 impl Watch {
-    /// A stream of what is asked for and has been checked. `requests`: what the client of a WatchUsers says.
+    /// A stream of what is asked for and has been checked. `requests`: what the client of a WatchUserSet says.
     pub(crate) fn open(
         node: Arc<Node>,
         asked: &Asked,
-        requests: Option<Streaming<WatchUsersRequest>>,
+        requests: Option<Streaming<WatchUserSetRequest>>,
         share: Share,
     ) -> Result<Self, Refusal> {
         let mut watched = asked.watched()?;
         let (token, filter) = (&asked.resume_position, watched.fingerprint());
         let start = resume::start(&node, token, asked.on_gap()?, Some(filter))?;
         let method = match &requests {
-            Some(_) => methods::WATCH_USERS,
+            Some(_) => methods::WATCH_USER_SET,
             None => methods::WATCH,
         };
         let mut reader = Reader::open(node, method)?;
@@ -112,7 +112,7 @@ impl Watch {
     /// The messages.
     pub(crate) fn into_stream(
         self,
-    ) -> impl Stream<Item = Result<WatchUsersResponse, Status>> + Send {
+    ) -> impl Stream<Item = Result<WatchUserSetResponse, Status>> + Send {
         let pages = stream::unfold(Box::new(self), |mut watch| async move {
             let page = watch.next_page().await?;
             Some((stream::iter(page), watch))
@@ -132,6 +132,7 @@ impl Watch {
             Next::Snapshot(snapshot) => self.continue_snapshot(snapshot),
             Next::CatchUp(addition) => self.catch_up(addition).await,
             Next::Changes => self.changes().await,
+            Next::Told(told) => self.tell_on(told),
             Next::Over => return None,
         };
         self.reader.sent();
@@ -154,7 +155,7 @@ impl Watch {
         &mut self,
         snapshot: Snapshot,
         scope: SnapshotScope,
-    ) -> Result<WatchUsersResponse, Status> {
+    ) -> Result<WatchUserSetResponse, Status> {
         let at = snapshot.now.at;
         self.next = Next::Snapshot(snapshot);
         let scope = scope.into();
@@ -193,19 +194,21 @@ impl Watch {
                 Work::OfReader(Turn::Gap { from, to }) => return self.fell_behind(from, to),
                 Work::OfReader(Turn::Idle) => return self.say(Message::Watermark(Watermark {})),
                 Work::OfReader(Turn::Leave(retry)) => {
-                    let retry_after_millis = u32::try_from(retry.as_millis()).unwrap_or(u32::MAX);
-                    let mut page = self.say(Message::Draining(Draining { retry_after_millis }));
+                    let mut page = self.say(Message::Draining(draining(retry)));
                     page.extend(self.end(Refusal::Draining { retry }));
                     return page;
                 }
                 Work::OfClient(Ok(None)) => self.changes.end(),
-                Work::OfClient(Ok(Some(WatchUsersRequest { request }))) => {
-                    return match self.asked(request) {
+                Work::OfClient(Ok(Some(WatchUserSetRequest { message }))) => {
+                    return match self.asked(message) {
                         Ok(addition) => self.catch_up(addition).await,
                         Err(refusal) => self.end(refusal),
                     };
                 }
                 Work::OfClient(Err(status)) => {
+                    if let Some(refusal) = Refusal::of_unread(&status) {
+                        return self.end(refusal);
+                    }
                     self.next = Next::Over;
                     return vec![Err(status)];
                 }
@@ -247,10 +250,10 @@ impl Watch {
         self.watched.remove(&addition.remove);
         self.watched.add(&addition.add);
         let is_complete = addition.snapshot.is_none() && gap.is_none();
-        let users = self.watched.some().map_or(0, |users| users.len() as u32);
+        let user_count = self.watched.some().map_or(0, |users| users.len() as u32);
         let mut page = Page::new();
         if let Some(number) = addition.number {
-            let changed = Message::SetChanged(SetChanged { number, users });
+            let changed = Message::SetChanged(SetChanged { number, user_count });
             let now = self.reader.node().clock.now();
             page.push(Ok(if is_complete {
                 self.at(self.reader.after(), now, changed)
@@ -276,7 +279,8 @@ impl Watch {
                 told.push(Told::new(logged, change));
             }
         }
-        self.tell(told)
+        // What is read at a time has a bound of its own.
+        self.tell(&mut told.into_iter(), usize::MAX)
     }
 
     /// Of the changes that were read, and of those that wait, the newest of each user.
@@ -293,7 +297,7 @@ impl Watch {
                     newest.add(Told::new(logged, change));
                 }
             }
-            if newest.users() >= MERGED_USERS {
+            if newest.is_full() {
                 break;
             }
             match self.reader.read_on(head) {
@@ -302,38 +306,46 @@ impl Watch {
                 Err(gap) => return self.fell_behind(from, gap.to),
             }
         }
-        let told = newest.into_told(&self.watched);
-        self.tell(told)
+        self.tell_on(newest.into_told(&self.watched).into_iter())
     }
 
-    fn tell(&mut self, told: Vec<Told>) -> Page {
+    /// A page of these; the others come next.
+    fn tell_on(&mut self, mut told: vec::IntoIter<Told>) -> Page {
+        let page = self.tell(&mut told, PAGE_BYTES);
+        if !told.as_slice().is_empty() {
+            self.next = Next::Told(told);
+        }
+        page
+    }
+
+    /// Answers of so many bytes, and one more.
+    fn tell(&mut self, told: &mut vec::IntoIter<Told>, most: usize) -> Page {
         let mut bytes = 0;
-        let mut page = Page::with_capacity(told.len());
-        for told in told {
+        let mut page = Page::new();
+        while bytes < most
+            && let Some(told) = told.next()
+        {
             let change = self.change(&told);
             let sessions = change.user.as_ref().map_or(0, |user| user.sessions.len());
             bytes += ANSWER_BYTES + sessions * SESSION_BYTES;
             page.push(Ok(self.at(told.position, told.at, Message::Change(change))));
         }
-        self.reader.waits(bytes);
+        let left: usize = told.as_slice().iter().map(Told::bytes).sum();
+        self.reader.waits(bytes + left);
         page
     }
 
     fn change(&self, told: &Told) -> StatusChange {
         let change = &told.change;
-        let mut user: UserStatus = user_status(change.user.0, change.after);
-        if self.watched.sessions {
+        let mut said = status_change(change);
+        said.merged_count = told.merged;
+        if self.watched.sessions
+            && let Some(user) = &mut said.user
+        {
             let clock = &self.reader.node().clock;
-            let sessions = change.sessions.iter().flat_map(|it| it.iter());
-            user.sessions = sessions.map(|it| user_session(clock, it)).collect();
+            user.sessions = user_sessions(clock, change.sessions.as_deref());
         }
-        StatusChange {
-            user: Some(user),
-            reason: change_reason(change.reason).into(),
-            previous_status: status(change.before).into(),
-            previous_legacy_status: legacy_status(change.before).into(),
-            merged: told.merged,
-        }
+        said
     }
 
     fn fell_behind(&mut self, from: u64, to: u64) -> Page {
@@ -353,21 +365,21 @@ impl Watch {
         vec![Ok(self.at(self.reader.after(), now, message))]
     }
 
-    fn at(&self, seq: u64, at: Duration, message: Message) -> WatchUsersResponse {
+    fn at(&self, seq: u64, at: Duration, message: Message) -> WatchUserSetResponse {
         let mut position = self.reader.node().position(seq);
         position.filter = Some(self.watched.fingerprint());
-        WatchUsersResponse {
+        WatchUserSetResponse {
             position: position.token(),
             ..self.without_position(at, message)
         }
     }
 
     /// Nobody can resume inside a snapshot, nor between what announces it and its end.
-    fn without_position(&self, at: Duration, message: Message) -> WatchUsersResponse {
-        WatchUsersResponse {
+    fn without_position(&self, at: Duration, message: Message) -> WatchUserSetResponse {
+        WatchUserSetResponse {
             position: String::new(),
             node_time: Some(self.reader.node().clock.timestamp(at)),
-            event: Some(message),
+            message: Some(message),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use hashbrown::HashSet;
 use route_core::PresenceChange;
-use route_proto::v1::{ChangeKind, GapPolicy, LagPolicy, WatchUserStatusRequest, WatchUsersStart};
+use route_proto::v1::{
+    ChangeKind, GapPolicy, LagPolicy, WatchUserSetStart, WatchUserStatusRequest,
+};
 
 use crate::api::resume;
 use crate::limits::{MAX_IDS, check_ids, fingerprint, too_many_ids};
@@ -13,8 +15,10 @@ use crate::refusal::Refusal;
 pub(crate) struct Asked {
     pub(crate) user_ids: Vec<u32>,
     pub(crate) new_user_ids: Vec<u32>,
-    /// No user ids: everybody, not nobody.
-    pub(crate) everybody: bool,
+    /// Instead of those.
+    pub(crate) all_users: bool,
+    /// The users may become others, so it may be nobody at first.
+    pub(crate) may_change: bool,
     pub(crate) resume_position: String,
     pub(crate) on_gap: i32,
     pub(crate) include_sessions: bool,
@@ -49,7 +53,8 @@ struct Kinds {
 impl From<WatchUserStatusRequest> for Asked {
     fn from(request: WatchUserStatusRequest) -> Self {
         Self {
-            everybody: request.user_ids.is_empty(),
+            all_users: request.all_users,
+            may_change: false,
             user_ids: request.user_ids,
             new_user_ids: request.new_user_ids,
             resume_position: request.resume_position,
@@ -61,10 +66,11 @@ impl From<WatchUserStatusRequest> for Asked {
     }
 }
 
-impl From<WatchUsersStart> for Asked {
-    fn from(start: WatchUsersStart) -> Self {
+impl From<WatchUserSetStart> for Asked {
+    fn from(start: WatchUserSetStart) -> Self {
         Self {
-            everybody: false,
+            all_users: false,
+            may_change: true,
             user_ids: start.user_ids,
             new_user_ids: Vec::new(),
             resume_position: start.resume_position,
@@ -80,6 +86,11 @@ impl Asked {
     /// Refuses what cannot be asked for.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
         check_ids(&self.user_ids, "user_ids")?;
+        check_ids(&self.new_user_ids, "new_user_ids")?;
+        if self.all_users != self.user_ids.is_empty() && !self.may_change {
+            let problem = "name users, or set all_users, and not both";
+            return Err(Refusal::field("user_ids", problem));
+        }
         let ids = self.user_ids.len() + self.new_user_ids.len();
         if ids > MAX_IDS {
             return Err(too_many_ids(ids, "new_user_ids"));
@@ -88,8 +99,8 @@ impl Asked {
             let problem = "without resume_position all users are new: name them in user_ids";
             return Err(Refusal::field("new_user_ids", problem));
         }
-        if !self.new_user_ids.is_empty() && self.user_ids.is_empty() {
-            let problem = "without user_ids everybody is watched already";
+        if !self.new_user_ids.is_empty() && self.all_users {
+            let problem = "all users are watched already";
             return Err(Refusal::field("new_user_ids", problem));
         }
         self.on_gap()?;
@@ -113,7 +124,7 @@ impl Asked {
     /// The users that a position has to be of.
     pub(crate) fn watched(&self) -> Result<Watched, Refusal> {
         let mut watched = Watched {
-            users: if self.everybody {
+            users: if self.all_users {
                 Users::Everybody
             } else {
                 Users::Some(HashSet::new(), 0)
@@ -221,6 +232,7 @@ mod tests {
     fn asked(user_ids: &[u32]) -> Asked {
         Asked::from(WatchUserStatusRequest {
             user_ids: user_ids.to_vec(),
+            all_users: user_ids.is_empty(),
             ..WatchUserStatusRequest::default()
         })
     }
@@ -243,7 +255,7 @@ mod tests {
     #[test]
     fn other_users_and_other_options_are_told_apart() {
         let nobody = Asked {
-            everybody: false,
+            all_users: false,
             ..asked(&[])
         };
         let mut all = vec![fingerprint(&asked(&[])), fingerprint(&nobody)];

@@ -52,7 +52,7 @@ pub(super) async fn admit(
         let decision = node.transact(|transaction, now| {
             let admission = transaction.gateways.judge(&hello, !patient)?;
             // Who is refused teaches nothing.
-            match node.dialects.learn(&hello.definition) {
+            match node.dialects.learn(hello.dialect.as_ref()) {
                 Ok(spoken) => hello.spoken = spoken,
                 Err(refusal) => return Ok(Err(refusal)),
             }

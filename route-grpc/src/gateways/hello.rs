@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
+use route_dialect::Dialect;
 use route_proto::attach::v1::AttachHello;
 
 use super::clock_offset::signed;
@@ -41,8 +42,8 @@ pub(crate) struct Hello {
     pub(crate) position: u64,
     /// What its MsgServers speak.
     pub(crate) spoken: Spoken,
-    /// Its definition of that, which the node learns when it lets the gateway in.
-    pub(crate) definition: String,
+    /// What it says of that, which the node learns when it lets the gateway in.
+    pub(crate) dialect: Option<Dialect>,
     /// What its clock has to be set forward by to show the node's time, microseconds.
     pub(crate) clock_offset: i64,
 }
@@ -83,7 +84,6 @@ impl Hello {
         let peer = peer.map_or_else(|| "this process".to_owned(), |peer| peer.to_string());
         let description = hello.description.chars().filter(|it| !it.is_control());
         let description = description.collect::<String>();
-        Dialects::check(&hello.dialect)?;
         Ok(Self {
             id,
             whence: format!("{peer} ({description})"),
@@ -91,8 +91,8 @@ impl Hello {
             incarnation: hello.incarnation,
             attempt: hello.attempt,
             taken: if hello.epoch == epoch { hello.taken } else { 0 },
-            spoken: dialects.learn("")?,
-            definition: hello.dialect,
+            spoken: dialects.learn(None)?,
+            dialect: Dialects::read(&hello.dialect)?,
             position: hello.position,
             secret: Secret(hello.secret),
             clock_offset: micros(now).saturating_sub(signed(hello.clock_micros)),

@@ -284,8 +284,8 @@ fn hand_out(gateways: &mut Gateways, incarnation: u64, attempt: u64) {
 
 fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
     Hello {
-        spoken: Dialects::new().learn("").expect("any"),
-        definition: String::new(),
+        spoken: Dialects::new().learn(None).expect("any"),
+        dialect: None,
         id: id.to_owned(),
         whence: format!("{id}'s host"),
         host: Some(Ipv4Addr::LOCALHOST.into()),

@@ -10,7 +10,7 @@ use route_proto::attach::v1::{
     AttachRequest, DesktopLoginNotice, LinkId, Pause, SessionTable, StatusNotice, StatusQuery,
     Uplink, attach_request, attach_response, delivery,
 };
-use route_proto::v1::{ChangeReason, LegacyStatus, Status};
+use route_proto::v1::{ChangeReason, LegacyStatus, PresenceStatus};
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -216,7 +216,7 @@ async fn a_gateway_that_comes_back_gets_what_was_held_and_is_not_counted_twice()
     let entries = repeated.map(|entry| b.entry(1, entry));
     b.send_entries(entries.to_vec()).await;
     b.confirmed(1).await;
-    assert_eq!(site.user(2).await.sessions[0].logins, 1);
+    assert_eq!(site.user(2).await.sessions[0].login_count, 1);
 }
 
 #[tokio::test]
@@ -269,12 +269,12 @@ async fn a_link_that_the_node_has_lost_comes_back_silently() {
     let delivered = b.delivery().await;
     assert_eq!(delivered.sequence, 41, "no notice came before");
     let seven = site.user(7).await;
-    assert_eq!(seven.status(), Status::Online);
-    assert_eq!(seven.sessions[0].logins, 3);
+    assert_eq!(seven.status(), PresenceStatus::Online);
+    assert_eq!(seven.sessions[0].login_count, 3);
     let eight = site.user(8).await;
     assert_eq!(
         eight.status(),
-        Status::Offline,
+        PresenceStatus::Offline,
         "a hidden login never shows"
     );
 }
@@ -290,7 +290,7 @@ async fn a_gateway_that_stays_away_takes_its_users_along() {
     drop(a);
 
     let (user, reason) = watching.change().await;
-    assert_eq!((user.user_id, user.status()), (7, Status::Offline));
+    assert_eq!((user.user_id, user.status()), (7, PresenceStatus::Offline));
     assert_eq!(user.legacy_status(), LegacyStatus::Offline);
     assert_eq!(reason, ChangeReason::GatewayLost);
 }
@@ -307,7 +307,7 @@ async fn a_restarted_gateway_ends_its_old_life_at_once() {
 
     assert_eq!(new.welcome.applied, []);
     let (user, reason) = watching.change().await;
-    assert_eq!(user.status(), Status::Offline);
+    assert_eq!(user.status(), PresenceStatus::Offline);
     assert_eq!(reason, ChangeReason::GatewayLost);
 }
 
@@ -319,7 +319,7 @@ async fn a_closed_link_takes_its_users_along() {
     a.close(1).await;
 
     let (user, reason) = watching.change().await;
-    assert_eq!(user.status(), Status::Offline);
+    assert_eq!(user.status(), PresenceStatus::Offline);
     assert_eq!(reason, ChangeReason::LinkClosed);
 }
 

@@ -3,13 +3,15 @@
 use std::time::SystemTime;
 
 use route_proto::attach::v1::uplink_entry::Entry;
-use route_proto::v1::event::Event as Typed;
+use route_proto::v1::conversation::Of;
+use route_proto::v1::event::Body as Typed;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
-    Conversation, Event, EventFilter, EventKind, GapPolicy, GapReason, Share, SubscribeRequest,
-    SubscribeResponse,
+    Conversation, Event, EventFilter, EventKind, GapPolicy, GapReason, SubscribeRequest,
+    SubscribeResponse, UserShare,
 };
 use tonic::{Code, Streaming};
+use tonic_types::StatusExt;
 
 use crate::attach::reason;
 use crate::played::{Played, chat, file_notice, kick};
@@ -29,21 +31,21 @@ async fn a_subscriber_sees_what_is_routed_in_order() {
     let Some(Message::Event(first)) = first.message else {
         panic!("not an event: {first:?}");
     };
-    let Some(Typed::ChatMessage(message)) = &first.event else {
+    let Some(Typed::ChatMessage(message)) = &first.body else {
         panic!("not a chat message: {first:?}");
     };
     assert_eq!((message.from_user_id, message.to_id), (1, 2));
     assert_eq!(&message.content[..], b"one");
     assert_eq!(first.origin_link, format!("{:x}-1", a.incarnation));
     assert!(first.raw_pdu.is_empty(), "only if asked for");
-    assert_eq!(event(&mut stream).await.kind(), EventKind::StatusChanged);
+    assert_eq!(event(&mut stream).await.kind(), EventKind::StatusChange);
     assert_eq!(
         event(&mut stream).await.kind(),
-        EventKind::DesktopLoginChanged
+        EventKind::DesktopLoginChange
     );
     let last = event(&mut stream).await;
     assert_eq!((last.kind(), last.unparsed), (EventKind::Kick, true));
-    assert_eq!(last.event, None);
+    assert_eq!(last.body, None);
     let age = SystemTime::now().duration_since(SystemTime::try_from(routed_at).unwrap());
     assert!(
         age.unwrap() < DEADLINE,
@@ -97,7 +99,7 @@ async fn text_that_is_not_utf_8_is_shown_and_as_it_was_beside_that() {
     ] {
         let event = event(&mut stream).await;
         assert!(!event.unparsed);
-        let Some(Typed::FileNotice(file)) = event.event else {
+        let Some(Typed::FileNotice(file)) = event.body else {
             panic!("not a file notice: {event:?}");
         };
         assert_eq!((file.from_user_id, file.to_user_id), (1, 2));
@@ -129,7 +131,7 @@ async fn a_subscription_resumes_without_loss_or_repetition() {
         matches!(begin.message, Some(Message::Resumed(_))),
         "{begin:?}"
     );
-    let Some(Typed::ChatMessage(message)) = event(&mut stream).await.event else {
+    let Some(Typed::ChatMessage(message)) = event(&mut stream).await.body else {
         panic!("not a chat message");
     };
     assert_eq!(&message.content[..], b"two");
@@ -153,8 +155,8 @@ async fn what_is_no_longer_held_is_a_gap_with_its_extent() {
     let Some(Message::Gap(gap)) = next(&mut stream).await.message else {
         panic!("no gap");
     };
-    assert_eq!((gap.reason(), gap.missed), (GapReason::Compacted, 6));
-    let Some(Typed::ChatMessage(message)) = event(&mut stream).await.event else {
+    assert_eq!((gap.reason(), gap.missed_count), (GapReason::Compacted, 6));
+    let Some(Typed::ChatMessage(message)) = event(&mut stream).await.body else {
         panic!("not a chat message");
     };
     assert_eq!(&message.content[..], [6]);
@@ -192,13 +194,31 @@ async fn a_subscriber_that_falls_behind_is_told_how_far() {
             Some(Message::Event(_)) => events += 1,
             Some(Message::Gap(gap)) => {
                 assert_eq!(gap.reason(), GapReason::SlowConsumer);
-                missed += gap.missed;
+                missed += gap.missed_count;
             }
             other => panic!("neither event nor gap: {other:?}"),
         }
     }
     assert_eq!(events + missed, 2000);
     assert!(missed > 0, "it fell behind");
+}
+
+#[tokio::test]
+async fn a_wrong_filter_is_named_by_its_place() {
+    let site = Site::start().await;
+    let wrong = EventFilter {
+        role: 3,
+        ..EventFilter::default()
+    };
+    let request = SubscribeRequest {
+        filters: vec![EventFilter::default(), wrong],
+        ..SubscribeRequest::default()
+    };
+
+    let refused = open(&site, request).await.unwrap_err();
+
+    let named = &refused.get_details_bad_request().unwrap().field_violations;
+    assert_eq!(named[0].field, "filters[1].role");
 }
 
 #[tokio::test]
@@ -214,7 +234,21 @@ async fn requests_that_make_no_sense_are_refused() {
             ..EventFilter::default()
         }),
         filtered(EventFilter {
-            user_ids: vec![0; 10_001],
+            user_ids: vec![1; 10_001],
+            ..EventFilter::default()
+        }),
+        filtered(EventFilter {
+            msg_servers: vec!["m".to_owned(); 10_001],
+            ..EventFilter::default()
+        }),
+        filtered(EventFilter {
+            user_ids: vec![1, 0],
+            ..EventFilter::default()
+        }),
+        filtered(EventFilter {
+            conversations: vec![Conversation {
+                of: Some(Of::GroupId(0)),
+            }],
             ..EventFilter::default()
         }),
         filtered(EventFilter {
@@ -247,9 +281,9 @@ fn filtered(filter: EventFilter) -> SubscribeRequest {
     }
 }
 
-fn share(index: u32, of: u32) -> SubscribeRequest {
+fn share(index: u32, share_count: u32) -> SubscribeRequest {
     filtered(EventFilter {
-        share: Some(Share { index, of }),
+        share: Some(UserShare { index, share_count }),
         ..EventFilter::default()
     })
 }

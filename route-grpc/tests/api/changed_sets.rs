@@ -1,12 +1,12 @@
-//! WatchUsers: a set of users that changes while the stream goes on.
+//! WatchUserSet: a set of users that changes while the stream goes on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use route_proto::v1::watch_users_request::Request as Said;
-use route_proto::v1::watch_users_response::Event;
+use route_proto::v1::watch_user_set_request::Message as Said;
+use route_proto::v1::watch_user_set_response::Message;
 use route_proto::v1::{
-    BatchGetUserStatusRequest, ChangeUserSet, GapPolicy, LagPolicy, SnapshotScope, Status,
-    UserStatus, WatchUsersRequest, WatchUsersResponse, WatchUsersStart,
+    BatchGetUserStatusRequest, ChangeUserSet, GapPolicy, LagPolicy, PresenceStatus, SnapshotScope,
+    UserStatus, WatchUserSetRequest, WatchUserSetResponse, WatchUserSetStart,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -32,7 +32,7 @@ async fn users_are_added_and_removed_without_losing_the_stream() {
     watcher.say(1, &[2, 9, 1], &[]).await;
     let changed = watcher.next().await;
     assert!(
-        matches!(&changed.event, Some(Event::SetChanged(it)) if (it.number, it.users) == (1, 3))
+        matches!(&changed.message, Some(Message::SetChanged(it)) if (it.number, it.user_count) == (1, 3))
     );
     assert_eq!(changed.position, "", "what it announces is to come");
     assert_eq!(watcher.snapshot(SnapshotScope::Added).await, [2]);
@@ -40,7 +40,7 @@ async fn users_are_added_and_removed_without_losing_the_stream() {
     watcher.say(7, &[], &[1, 5]).await;
     let changed = watcher.next().await;
     assert!(
-        matches!(&changed.event, Some(Event::SetChanged(it)) if (it.number, it.users) == (7, 2))
+        matches!(&changed.message, Some(Message::SetChanged(it)) if (it.number, it.user_count) == (7, 2))
     );
     assert!(!changed.position.is_empty(), "nothing follows it");
     a.update(1, 1, 1, 2).await;
@@ -65,8 +65,8 @@ async fn many_changes_are_answered_in_order_and_go_on_when_no_more_can_come() {
 
     assert!(watcher.snapshot(SnapshotScope::All).await.is_empty());
     for number in 1..=101 {
-        let answer = watcher.next().await.event;
-        assert!(matches!(answer, Some(Event::SetChanged(it)) if it.number == number));
+        let answer = watcher.next().await.message;
+        assert!(matches!(answer, Some(Message::SetChanged(it)) if it.number == number));
     }
     assert_eq!(watcher.snapshot(SnapshotScope::Added).await, [1]);
     a.update(1, 1, 1, 2).await;
@@ -84,13 +84,16 @@ async fn a_set_that_has_changed_can_be_resumed() {
     a.update(1, 2, 1, 2).await;
     a.confirmed(1).await;
 
-    let resumed = |users: &[u32]| WatchUsersStart {
+    let resumed = |users: &[u32]| WatchUserSetStart {
         resume_position: end.clone(),
         on_gap: GapPolicy::Fail.into(),
         ..start(users)
     };
     let mut again = Watcher::start(&site, resumed(&[2])).await;
-    assert!(matches!(again.next().await.event, Some(Event::Resumed(_))));
+    assert!(matches!(
+        again.next().await.message,
+        Some(Message::Resumed(_))
+    ));
     assert_eq!(again.change().await, 2);
     let refused = open(&site, vec![first(resumed(&[1, 2]))])
         .await
@@ -121,7 +124,7 @@ async fn a_node_that_drains_says_so_and_ends_the_stream() {
 
     let response = watcher.next().await;
     assert!(
-        matches!(response.event, Some(Event::Draining(_))),
+        matches!(response.message, Some(Message::Draining(_))),
         "{response:?}"
     );
     assert_eq!(response.position, end);
@@ -137,15 +140,18 @@ async fn a_stream_that_is_old_is_asked_to_come_back() {
     watcher.snapshot(SnapshotScope::All).await;
 
     assert!(matches!(
-        watcher.next().await.event,
-        Some(Event::Draining(_))
+        watcher.next().await.message,
+        Some(Message::Draining(_))
     ));
-    let resumed = WatchUsersStart {
+    let resumed = WatchUserSetStart {
         resume_position: watcher.position.clone(),
         ..start(&[1])
     };
     let mut again = Watcher::start(&site, resumed).await;
-    assert!(matches!(again.next().await.event, Some(Event::Resumed(_))));
+    assert!(matches!(
+        again.next().await.message,
+        Some(Message::Resumed(_))
+    ));
 }
 
 #[tokio::test]
@@ -173,7 +179,7 @@ async fn what_is_against_the_rules_ends_the_stream() {
 }
 
 /// What a client may not say, and how it is told.
-fn against_the_rules() -> Vec<(&'static str, Vec<WatchUsersRequest>)> {
+fn against_the_rules() -> Vec<(&'static str, Vec<WatchUserSetRequest>)> {
     vec![
         ("start: has to be", vec![change(1, &[1], &[])]),
         ("start: has to be", Vec::new()),
@@ -184,14 +190,14 @@ fn against_the_rules() -> Vec<(&'static str, Vec<WatchUsersRequest>)> {
         ("user_ids: 10001 ids", vec![first(start(&[1; 10_001]))]),
         (
             "change_kinds: 7",
-            vec![first(WatchUsersStart {
+            vec![first(WatchUserSetStart {
                 change_kinds: vec![7],
                 ..start(&[])
             })],
         ),
         (
             "resume_position: not",
-            vec![first(WatchUsersStart {
+            vec![first(WatchUserSetStart {
                 resume_position: "x".to_owned(),
                 ..start(&[])
             })],
@@ -209,15 +215,20 @@ fn against_the_rules() -> Vec<(&'static str, Vec<WatchUsersRequest>)> {
             ],
         ),
         (
-            "request: is empty",
-            vec![first(start(&[])), WatchUsersRequest { request: None }],
+            "message: is empty",
+            vec![first(start(&[])), WatchUserSetRequest { message: None }],
         ),
         (
             "change_set.add_user_ids: 10001 ids",
             vec![
-                first(start(&(0..6000).collect::<Vec<_>>())),
-                change(1, &(5999..10_001).collect::<Vec<_>>(), &[]),
+                first(start(&(1..6001).collect::<Vec<_>>())),
+                change(1, &(6000..10_002).collect::<Vec<_>>(), &[]),
             ],
+        ),
+        ("user_ids: 0 is nobody", vec![first(start(&[1, 0]))]),
+        (
+            "change_set.add_user_ids: 0 is nobody",
+            vec![first(start(&[])), change(1, &[0], &[])],
         ),
         (
             "change_set.remove_user_ids: 10001 ids",
@@ -241,14 +252,14 @@ struct Schedule {
     dice: fastrand::Rng,
     site: Site,
     a: Played,
-    options: WatchUsersStart,
+    options: WatchUserSetStart,
     watcher: Watcher,
     /// What the watcher has been told, and of whom it is to be told.
     known: BTreeMap<u32, UserStatus>,
     watched: BTreeSet<u32>,
     /// Changes of the set that are not answered: the number, who is added, who removed.
-    asked: VecDeque<(u64, Vec<u32>, Vec<u32>)>,
-    number: u64,
+    asked: VecDeque<(u32, Vec<u32>, Vec<u32>)>,
+    number: u32,
     bell: i32,
     /// What was read last has no position: a snapshot is to come, or goes on.
     in_between: bool,
@@ -262,7 +273,7 @@ impl Schedule {
         let site = Site::with(|it| it.log_events = log_events).await;
         let mut a = Played::attach(&site, "a").await;
         a.open_with(1, &[BELL, 1, 2, 3]).await;
-        let options = WatchUsersStart {
+        let options = WatchUserSetStart {
             include_sessions: dice.bool(),
             on_lag: if dice.bool() {
                 LagPolicy::Newest
@@ -273,7 +284,7 @@ impl Schedule {
             ..start(&[])
         };
         let users = [1, 4, BELL];
-        let first = WatchUsersStart {
+        let first = WatchUserSetStart {
             user_ids: users.to_vec(),
             ..options.clone()
         };
@@ -313,7 +324,7 @@ impl Schedule {
         let answer = soon("an answer", presence.batch_get_user_status(request)).await;
         for user in answer.unwrap().into_inner().users {
             let known = self.known.get(&user.user_id);
-            let expected = (user.status() != Status::Offline).then(|| seen(&user));
+            let expected = (user.status() != PresenceStatus::Offline).then(|| seen(&user));
             assert_eq!(
                 known.map(seen),
                 expected,
@@ -328,7 +339,7 @@ impl Schedule {
 
     async fn somebody_changes(&mut self) {
         for _ in 0..self.dice.u32(1..20) {
-            let user = self.dice.u32(0..USERS);
+            let user = self.dice.u32(1..=USERS);
             let client_type = *self.dice.choice(&[1, 2, 0x11]).unwrap();
             let status = self.dice.i32(1..4);
             self.a.update(1, user, client_type, status).await;
@@ -338,7 +349,7 @@ impl Schedule {
     async fn ask(&mut self) {
         let some = |dice: &mut fastrand::Rng| -> Vec<u32> {
             let count = dice.usize(0..4);
-            (0..count).map(|_| dice.u32(0..USERS)).collect()
+            (0..count).map(|_| dice.u32(1..=USERS)).collect()
         };
         let (add, remove) = (some(&mut self.dice), some(&mut self.dice));
         self.number += 1;
@@ -352,9 +363,9 @@ impl Schedule {
         self.a.update(1, BELL, 1, self.bell).await;
         self.a.confirmed(1).await;
         let wanted = if self.bell == 1 {
-            Status::Online
+            PresenceStatus::Online
         } else {
-            Status::Away
+            PresenceStatus::Away
         };
         while !self.asked.is_empty()
             || self.in_between
@@ -371,8 +382,8 @@ impl Schedule {
         let seed = self.seed;
         let response = self.watcher.next().await;
         self.in_between = response.position.is_empty();
-        match response.event.unwrap() {
-            Event::SetChanged(changed) => {
+        match response.message.unwrap() {
+            Message::SetChanged(changed) => {
                 let (number, add, remove) = self.asked.pop_front().unwrap();
                 assert_eq!(changed.number, number, "seed {seed}");
                 for user in remove {
@@ -380,35 +391,39 @@ impl Schedule {
                     self.known.remove(&user);
                 }
                 self.watched.extend(add);
-                assert_eq!(changed.users as usize, self.watched.len(), "seed {seed}");
+                assert_eq!(
+                    changed.user_count as usize,
+                    self.watched.len(),
+                    "seed {seed}"
+                );
             }
-            Event::SnapshotBegin(begin) => {
+            Message::SnapshotBegin(begin) => {
                 if begin.scope() == SnapshotScope::All {
                     self.known.clear();
                 }
             }
-            Event::Snapshot(part) => {
+            Message::Snapshot(part) => {
                 for user in part.users {
                     let former = self.known.insert(user.user_id, user.clone());
                     assert_eq!(former, None, "seed {seed}: told twice");
                 }
             }
-            Event::Change(change) => {
+            Message::Change(change) => {
                 let user = change.user.clone().unwrap();
                 assert!(
                     self.watched.contains(&user.user_id),
                     "seed {seed}: {user:?}"
                 );
                 let former = self.known.remove(&user.user_id);
-                let former = former.map_or(Status::Offline, |user| user.status());
+                let former = former.map_or(PresenceStatus::Offline, |user| user.status());
                 assert_eq!(change.previous_status(), former, "seed {seed}: {change:?}");
-                if user.status() != Status::Offline {
+                if user.status() != PresenceStatus::Offline {
                     self.known.insert(user.user_id, user);
                 }
             }
-            Event::Resumed(_) | Event::SnapshotEnd(_) | Event::Gap(_) => {}
-            Event::Watermark(_) => panic!("seed {seed}: something has not been told"),
-            Event::Draining(_) => panic!("seed {seed}: it ends"),
+            Message::Resumed(_) | Message::SnapshotEnd(_) | Message::Gap(_) => {}
+            Message::Watermark(_) => panic!("seed {seed}: something has not been told"),
+            Message::Draining(_) => panic!("seed {seed}: it ends"),
         }
         let known = self.known.keys();
         let stranger = known.copied().find(|user| !self.watched.contains(user));
@@ -420,7 +435,7 @@ impl Schedule {
         self.read_all().await;
         let position = self.watcher.position.clone();
         self.somebody_changes().await;
-        let first = WatchUsersStart {
+        let first = WatchUserSetStart {
             user_ids: self.watched.iter().rev().copied().collect(),
             resume_position: position,
             ..self.options.clone()
@@ -431,7 +446,7 @@ impl Schedule {
 }
 
 /// What is to be the same in the end. How many logins there are is no change that is told.
-fn seen(user: &UserStatus) -> (Status, i32, Vec<(i32, i32, String)>) {
+fn seen(user: &UserStatus) -> (PresenceStatus, i32, Vec<(i32, i32, String)>) {
     let sessions = user.sessions.iter();
     let mut sessions: Vec<_> = sessions
         .map(|it| (it.client_type, it.state, it.msg_server.clone()))
@@ -440,22 +455,22 @@ fn seen(user: &UserStatus) -> (Status, i32, Vec<(i32, i32, String)>) {
     (user.status(), user.legacy_status, sessions)
 }
 
-fn start(users: &[u32]) -> WatchUsersStart {
-    WatchUsersStart {
+fn start(users: &[u32]) -> WatchUserSetStart {
+    WatchUserSetStart {
         user_ids: users.to_vec(),
-        ..WatchUsersStart::default()
+        ..WatchUserSetStart::default()
     }
 }
 
-fn first(start: WatchUsersStart) -> WatchUsersRequest {
-    WatchUsersRequest {
-        request: Some(Said::Start(start)),
+fn first(start: WatchUserSetStart) -> WatchUserSetRequest {
+    WatchUserSetRequest {
+        message: Some(Said::Start(start)),
     }
 }
 
-fn change(number: u64, add: &[u32], remove: &[u32]) -> WatchUsersRequest {
-    WatchUsersRequest {
-        request: Some(Said::ChangeSet(ChangeUserSet {
+fn change(number: u32, add: &[u32], remove: &[u32]) -> WatchUserSetRequest {
+    WatchUserSetRequest {
+        message: Some(Said::ChangeSet(ChangeUserSet {
             number,
             add_user_ids: add.to_vec(),
             remove_user_ids: remove.to_vec(),
@@ -466,27 +481,27 @@ fn change(number: u64, add: &[u32], remove: &[u32]) -> WatchUsersRequest {
 /// A stream of which all is said at once.
 async fn open(
     site: &Site,
-    messages: Vec<WatchUsersRequest>,
-) -> Result<Streaming<WatchUsersResponse>, tonic::Status> {
+    messages: Vec<WatchUserSetRequest>,
+) -> Result<Streaming<WatchUserSetResponse>, tonic::Status> {
     let mut presence = site.presence().await;
-    let answer = presence.watch_users(tokio_stream::iter(messages));
+    let answer = presence.watch_user_set(tokio_stream::iter(messages));
     Ok(soon("a stream", answer).await?.into_inner())
 }
 
 struct Watcher {
     /// None: it says nothing more.
-    requests: Option<mpsc::Sender<WatchUsersRequest>>,
-    stream: Streaming<WatchUsersResponse>,
+    requests: Option<mpsc::Sender<WatchUserSetRequest>>,
+    stream: Streaming<WatchUserSetResponse>,
     /// The last one that was not empty.
     position: String,
 }
 
 impl Watcher {
-    async fn start(site: &Site, start: WatchUsersStart) -> Self {
+    async fn start(site: &Site, start: WatchUserSetStart) -> Self {
         let (requests, receiver) = mpsc::channel(1000);
         requests.send(first(start)).await.unwrap();
         let mut presence = site.presence().await;
-        let answer = presence.watch_users(ReceiverStream::new(receiver));
+        let answer = presence.watch_user_set(ReceiverStream::new(receiver));
         Self {
             stream: soon("a stream", answer).await.unwrap().into_inner(),
             requests: Some(requests),
@@ -494,13 +509,13 @@ impl Watcher {
         }
     }
 
-    async fn say(&self, number: u64, add: &[u32], remove: &[u32]) {
+    async fn say(&self, number: u32, add: &[u32], remove: &[u32]) {
         let requests = self.requests.as_ref().unwrap();
         let said = requests.send(change(number, add, remove));
         soon("room", said).await.unwrap();
     }
 
-    async fn next(&mut self) -> WatchUsersResponse {
+    async fn next(&mut self) -> WatchUserSetResponse {
         let response = soon("a message", self.stream.message()).await;
         let response = response.unwrap().unwrap();
         assert!(response.node_time.is_some());
@@ -512,13 +527,15 @@ impl Watcher {
 
     /// The ids in a whole snapshot.
     async fn snapshot(&mut self, scope: SnapshotScope) -> Vec<u32> {
-        let begin = self.next().await.event;
-        assert!(matches!(begin, Some(Event::SnapshotBegin(it)) if it.scope() == scope));
+        let begin = self.next().await.message;
+        assert!(matches!(begin, Some(Message::SnapshotBegin(it)) if it.scope() == scope));
         let mut users = Vec::new();
         loop {
-            match self.next().await.event {
-                Some(Event::Snapshot(part)) => users.extend(part.users.iter().map(|it| it.user_id)),
-                Some(Event::SnapshotEnd(_)) => return users,
+            match self.next().await.message {
+                Some(Message::Snapshot(part)) => {
+                    users.extend(part.users.iter().map(|it| it.user_id))
+                }
+                Some(Message::SnapshotEnd(_)) => return users,
                 other => panic!("inside a snapshot: {other:?}"),
             }
         }
@@ -532,8 +549,8 @@ impl Watcher {
 
     /// Whose presence changes next.
     async fn change(&mut self) -> u32 {
-        match self.next().await.event {
-            Some(Event::Change(change)) => change.user.unwrap().user_id,
+        match self.next().await.message {
+            Some(Message::Change(change)) => change.user.unwrap().user_id,
             other => panic!("not a change: {other:?}"),
         }
     }

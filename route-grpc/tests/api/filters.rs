@@ -3,12 +3,12 @@
 use std::slice::from_ref;
 
 use route_proto::attach::v1::Envelope;
-use route_proto::v1::conversation::Conversation as Whose;
-use route_proto::v1::event::Event as Typed;
+use route_proto::v1::conversation::Of as Whose;
+use route_proto::v1::event::Body as Typed;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
-    Conversation, Event, EventFilter, EventKind, Share, SubscribeRequest, SubscribeResponse,
-    UserPair, UserRole,
+    Conversation, Event, EventFilter, EventKind, Kick, PublishRequest, SubscribeRequest,
+    SubscribeResponse, UserPair, UserRole, UserShare,
 };
 use tonic::Streaming;
 
@@ -38,9 +38,7 @@ async fn users_are_chosen_as_senders_or_as_receivers() {
 #[tokio::test]
 async fn a_conversation_is_two_users_or_a_group() {
     let filter = |whose| EventFilter {
-        conversations: vec![Conversation {
-            conversation: Some(whose),
-        }],
+        conversations: vec![Conversation { of: Some(whose) }],
         ..EventFilter::default()
     };
     let pair = filter(Whose::Users(UserPair {
@@ -61,6 +59,48 @@ async fn a_conversation_is_two_users_or_a_group() {
     assert_eq!(shown(from_ref(&group), &sent).await, ["in group 2"]);
     let both = shown(&[group, pair], &sent).await;
     assert_eq!(both, ["there", "back", "in group 2"]);
+}
+
+#[tokio::test]
+async fn a_msg_server_is_where_it_comes_from() {
+    let (site, mut a) = Played::one(&[1]).await;
+    a.open_with(2, &[2]).await;
+    let mut all = subscribe(&site, filtered(&[])).await;
+    a.route(2, chat(2, 1, b"there")).await;
+    let there = event(&mut all).await.origin_msg_server;
+    assert!(there.starts_with("10.") && there.ends_with(".2"), "{there}");
+    let of_it = EventFilter {
+        msg_servers: vec!["elsewhere".to_owned(), there.clone()],
+        ..EventFilter::default()
+    };
+    let mut stream = subscribe(&site, filtered(&[of_it])).await;
+
+    a.route(1, chat(1, 2, b"here")).await;
+    // Of the node itself.
+    a.update(2, 2, 1, 2).await;
+    let published = PublishRequest {
+        event: Some(Event {
+            body: Some(Typed::Kick(Kick {
+                user_id: 1,
+                client_type: 1,
+                reason: 1,
+            })),
+            ..Event::default()
+        }),
+        ..PublishRequest::default()
+    };
+    let published = site.broadcast().await.publish(published).await;
+    published.unwrap();
+    a.route(2, chat(2, 1, b"there again")).await;
+
+    assert_eq!(text(&event(&mut stream).await), "there again");
+    let kick = loop {
+        let event = event(&mut all).await;
+        if event.kind() == EventKind::Kick {
+            break event;
+        }
+    };
+    assert_eq!((&*kick.origin_link, &*kick.origin_msg_server), ("", ""));
 }
 
 #[tokio::test]
@@ -97,7 +137,10 @@ async fn workers_share_everything_out_among_them() {
     for index in 0..3 {
         let filter = EventFilter {
             role: UserRole::Receiver.into(),
-            share: Some(Share { index, of: 3 }),
+            share: Some(UserShare {
+                index,
+                share_count: 3,
+            }),
             ..EventFilter::default()
         };
         let part = shown(&[filter], &sent).await;
@@ -161,7 +204,7 @@ async fn no_message_is_too_long_for_a_client_with_default_limits() {
         let omitted: Vec<_> = long
             .omitted
             .iter()
-            .map(|it| (&*it.field, it.bytes))
+            .map(|it| (&*it.field, it.size_bytes))
             .collect();
         let raw = chat(1, 1, &content).pdu.len() as u32;
         let mut expected = vec![("chat_message.content", 5_000_000)];
@@ -187,7 +230,7 @@ async fn a_subscriber_says_how_much_it_wants() {
         ..SubscribeRequest::default()
     };
     let mut all = subscribe(&site, most(100 << 20)).await;
-    let mut little = subscribe(&site, most(100)).await;
+    let mut little = subscribe(&site, most(140)).await;
 
     let content = vec![7; 5_000_000];
     a.route(1, chat(1, 1, &content)).await;
@@ -250,7 +293,7 @@ fn filtered(filters: &[EventFilter]) -> SubscribeRequest {
 }
 
 fn text(event: &Event) -> String {
-    match &event.event {
+    match &event.body {
         Some(Typed::ChatMessage(chat)) => String::from_utf8(chat.content.to_vec()).unwrap(),
         other => panic!("not a chat message: {other:?}"),
     }

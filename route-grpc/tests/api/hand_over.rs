@@ -8,7 +8,7 @@ use route_proto::attach::v1::{
     AttachHello, Delivery, DeliveryRun, DesktopLoginNotice, LinkId, Returned, RoleReport,
     SessionTable, SessionUpdate, StatusNotice, Uplink, UplinkEntry, delivery,
 };
-use route_proto::v1::{GetUserStatusRequest, Status};
+use route_proto::v1::{GetUserStatusRequest, PresenceStatus};
 use tonic::Code;
 
 use crate::attach::reason;
@@ -332,7 +332,7 @@ async fn half_a_table_is_nobody_s_presence_and_nobody_s_absence() {
     entries.push(numbered(1, 6, list(&[])));
     a.send_entries(entries).await;
     a.until(|a| a.confirmed_so_far(1) == 6).await;
-    assert_eq!(site.user(1).await.sessions[0].logins, 1);
+    assert_eq!(site.user(1).await.sessions[0].login_count, 1);
 }
 
 /// Promise 5: what a lost gateway has not taken goes to the next link of its MsgServer.
@@ -416,7 +416,7 @@ async fn a_gateway_that_has_hung_up_holds_up_its_msgservers_other_connections_fo
     let delivered = c.deliveries(2).await;
     assert_eq!(delivered[0].pdu(), &chat(1, 2, b"held").pdu);
     assert_eq!(delivered[1].pdu(), &chat(1, 2, b"newer").pdu);
-    assert_eq!(site.user(3).await.status(), Status::Online);
+    assert_eq!(site.user(3).await.status(), PresenceStatus::Online);
 }
 
 #[tokio::test]

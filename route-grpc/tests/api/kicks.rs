@@ -196,7 +196,7 @@ async fn a_published_kick_is_as_old_as_the_call() {
     };
     let request = PublishRequest {
         event: Some(Event {
-            event: Some(event::Event::Kick(kick)),
+            body: Some(event::Body::Kick(kick)),
             ..Event::default()
         }),
         ..PublishRequest::default()

@@ -1,4 +1,4 @@
-//! ListOnlineUsers, CountUsers and GetServerInfo.
+//! ListOnlineUsers, CountOnlineUsers and GetServerInfo.
 
 use std::collections::BTreeSet;
 
@@ -6,8 +6,8 @@ use route_proto::attach::v1::LinkOpened;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::v1::server_service_client::ServerServiceClient;
 use route_proto::v1::{
-    ClientClass, CountUsersRequest, CountUsersResponse, GetServerInfoRequest,
-    ListOnlineUsersRequest, ListOnlineUsersResponse, Status, UserCount,
+    ClientClass, CountOnlineUsersRequest, CountOnlineUsersResponse, GetServerInfoRequest,
+    ListOnlineUsersRequest, ListOnlineUsersResponse, PresenceStatus, UserCount,
 };
 use tonic::Code;
 
@@ -68,7 +68,7 @@ async fn the_last_page_says_so_and_a_page_has_a_size() {
     assert_eq!(exact.next_page_token, "", "nobody follows");
     assert_ne!(of_size(2).await.next_page_token, "");
 
-    let many: Vec<u32> = (0..10_500).collect();
+    let many: Vec<u32> = (1..10_500).collect();
     a.open_with(2, &many).await;
     assert_eq!(of_size(0).await.users.len(), 1000);
     assert_eq!(of_size(i32::MAX).await.users.len(), 10_000);
@@ -85,8 +85,11 @@ async fn lists_can_be_of_a_status_a_class_or_a_msg_server() {
     };
     for (expected, request) in [
         ([1, 2, 3, 4].as_slice(), with(|_| ())),
-        (&[1, 2, 4], with(|it| it.status = Status::Online.into())),
-        (&[3], with(|it| it.status = Status::Away.into())),
+        (
+            &[1, 2, 4],
+            with(|it| it.status = PresenceStatus::Online.into()),
+        ),
+        (&[3], with(|it| it.status = PresenceStatus::Away.into())),
         (
             &[1, 2, 3],
             with(|it| it.client_class = ClientClass::Desktop.into()),
@@ -129,8 +132,8 @@ async fn lists_can_be_of_a_status_a_class_or_a_msg_server() {
 
 #[tokio::test]
 async fn a_page_that_filters_leave_empty_is_not_the_last_one() {
-    let (site, mut a) = Played::one(&(0..15_000).collect::<Vec<_>>()).await;
-    a.update(1, 14_000, IOS, 1).await;
+    let (site, mut a) = Played::one(&(1..30_000).collect::<Vec<_>>()).await;
+    a.update(1, 29_000, IOS, 1).await;
     a.confirmed(1).await;
     let mut request = ListOnlineUsersRequest {
         client_class: ClientClass::Mobile.into(),
@@ -142,13 +145,13 @@ async fn a_page_that_filters_leave_empty_is_not_the_last_one() {
     request.page_token = first.next_page_token;
     let second = page(&site, request).await.unwrap();
 
-    assert_eq!(ids(&second), [14_000]);
+    assert_eq!(ids(&second), [29_000]);
     assert_eq!(second.next_page_token, "");
 }
 
 #[tokio::test]
 async fn pages_that_would_be_long_have_fewer_users_and_go_on() {
-    let users: Vec<_> = (0..10_000).collect();
+    let users: Vec<_> = (1..=10_000).collect();
     let (site, mut a) = Played::one(&users).await;
     a.open_with(2, &users).await;
     let mut request = ListOnlineUsersRequest {
@@ -212,7 +215,7 @@ fn refused(
         (
             "status",
             ListOnlineUsersRequest {
-                status: Status::Offline.into(),
+                status: PresenceStatus::Offline.into(),
                 ..ok.clone()
             },
         ),
@@ -247,7 +250,7 @@ fn refused(
         (
             "page_token: is of a list with other filters",
             ListOnlineUsersRequest {
-                status: Status::Away.into(),
+                status: PresenceStatus::Away.into(),
                 page_token: token.to_owned(),
                 ..ok.clone()
             },
@@ -267,7 +270,12 @@ async fn users_are_counted_by_status_and_class() {
     let (site, mut a) = site_of_two_msg_servers().await;
 
     let counts = count(&site, "").await.unwrap();
-    let of = |online, away| Some(UserCount { online, away });
+    let of = |online_count, away_count| {
+        Some(UserCount {
+            online_count,
+            away_count,
+        })
+    };
     assert_eq!(counts.all, of(3, 1));
     assert_eq!(counts.with_desktop, of(2, 1));
     assert_eq!(counts.with_mobile, of(2, 0));
@@ -308,10 +316,30 @@ async fn the_server_says_what_it_is_and_what_it_takes() {
     assert!(seconds(info.start_time) <= seconds(info.node_time));
     let limits = info.limits.unwrap();
     assert_eq!(
-        (limits.user_ids, limits.page_size, limits.streams),
+        (
+            limits.max_user_ids,
+            limits.max_page_size,
+            limits.max_streams
+        ),
         (10_000, 10_000, 7)
     );
-    assert_eq!(limits.watermark_interval.unwrap().seconds, 10);
+    assert_eq!(
+        (
+            limits.max_user_ids_with_sessions,
+            limits.max_filters,
+            limits.max_shares
+        ),
+        (300, 100, 1000)
+    );
+    assert_eq!(
+        (limits.max_batch_requests, limits.max_request_id_bytes),
+        (1000, 128)
+    );
+    assert_eq!(limits.usual_event_bytes, 1 << 20);
+    assert_eq!(limits.remembered_request_ids, 10_000);
+    let seconds = |it: Option<prost_types::Duration>| it.unwrap().seconds;
+    assert_eq!(seconds(limits.request_id_age), 600);
+    assert_eq!(seconds(limits.watermark_interval), 10);
     let rights = info.rights.unwrap();
     assert!(rights.presence && rights.subscribe && rights.publish);
 }
@@ -350,12 +378,12 @@ async fn page(
     Ok(answer.into_inner())
 }
 
-async fn count(site: &Site, at_least: &str) -> Result<CountUsersResponse, tonic::Status> {
-    let request = CountUsersRequest {
+async fn count(site: &Site, at_least: &str) -> Result<CountOnlineUsersResponse, tonic::Status> {
+    let request = CountOnlineUsersRequest {
         at_least_position: at_least.to_owned(),
     };
     let mut presence = site.presence().await;
-    Ok(soon("numbers", presence.count_users(request))
+    Ok(soon("numbers", presence.count_online_users(request))
         .await?
         .into_inner())
 }

@@ -1,9 +1,14 @@
 //! Plain mistakes get plain answers.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::Frame;
 use route_proto::pdu::{command, framed};
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
-use route_proto::v1::event::Event as Typed;
-use route_proto::v1::{Event, PublishRequest, SignatureChanged};
+use route_proto::v1::event::Body as Typed;
+use route_proto::v1::{Event, PublishRequest, SignatureChange};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
@@ -21,6 +26,8 @@ use crate::attach::reason;
 use crate::site::{Site, soon};
 
 const GET_USER: &str = "/teamtalk.route.v1.PresenceService/GetUserStatus";
+const WATCH_SET: &str = "/teamtalk.route.v1.PresenceService/WatchUserSet";
+const GRPC: [(&str, &str); 1] = [("content-type", "application/grpc")];
 
 #[tokio::test]
 async fn other_content_types_than_grpc_are_unsupported() {
@@ -62,14 +69,14 @@ async fn gzip_is_taken_and_limits_count_what_it_unpacks_to() {
     let mut client = BroadcastServiceClient::new(site.channel().await)
         .send_compressed(CompressionEncoding::Gzip);
     let mut publish = async |bytes: usize| {
-        let changed = SignatureChanged {
+        let changed = SignatureChange {
             user_id: 1,
             signature: "x".repeat(bytes),
-            ..SignatureChanged::default()
+            ..SignatureChange::default()
         };
         let request = PublishRequest {
             event: Some(Event {
-                event: Some(Typed::SignatureChanged(changed)),
+                body: Some(Typed::SignatureChange(changed)),
                 ..Event::default()
             }),
             ..PublishRequest::default()
@@ -82,6 +89,33 @@ async fn gzip_is_taken_and_limits_count_what_it_unpacks_to() {
     let refused = publish(2 << 20).await.unwrap_err();
 
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert_eq!(reason(&refused), "TOO_LARGE");
+}
+
+#[tokio::test]
+async fn text_that_is_not_utf_8_is_the_callers_mistake() {
+    let site = Site::start().await;
+    // Each has a text of one byte.
+    for (method, field, message) in [
+        (GET_USER, "at_least_position", &b"\x1a\x01\xff"[..]),
+        (
+            WATCH_SET,
+            "message.resume_position",
+            b"\x0a\x03\x12\x01\xff",
+        ),
+        // Nothing of a message of some length.
+        (GET_USER, "at_least_position", b"\x1a\x7f"),
+    ] {
+        let length = u32::try_from(message.len()).unwrap();
+        let body = [&[0], &length.to_be_bytes()[..], message].concat();
+
+        let (_, headers) = call(&site, method, &GRPC, body).await;
+
+        let told = Status::from_header_map(&headers).unwrap();
+        assert_eq!(told.code(), Code::InvalidArgument, "{told}");
+        assert_eq!(reason(&told), "FIELD_INVALID");
+        assert!(told.message().starts_with(field), "{told}");
+    }
 }
 
 #[tokio::test]
@@ -171,7 +205,16 @@ async fn reflection_knows_the_details_of_errors() {
 
 /// How the node answers a call with these headers and no body.
 async fn called(site: &Site, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap) {
-    let mut request = Request::post(format!("http://{}{GET_USER}", site.address));
+    call(site, GET_USER, headers, Vec::new()).await
+}
+
+async fn call(
+    site: &Site,
+    method: &str,
+    headers: &[(&str, &str)],
+    body: Vec<u8>,
+) -> (StatusCode, HeaderMap) {
+    let mut request = Request::post(format!("http://{}{method}", site.address));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -179,9 +222,24 @@ async fn called(site: &Site, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap
     std::future::poll_fn(|cx| GrpcService::<Body>::poll_ready(&mut channel, cx))
         .await
         .unwrap();
-    let answer = channel.call(request.body(Body::empty()).unwrap());
+    let answer = channel.call(request.body(Body::new(Whole(Some(body.into())))).unwrap());
     let response = soon("an answer", answer).await.unwrap();
     (response.status(), response.headers().clone())
+}
+
+/// A body of one piece.
+struct Whole(Option<Bytes>);
+
+impl http_body::Body for Whole {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(self.0.take().map(|body| Ok(Frame::data(body))))
+    }
 }
 
 /// Everything that the node says to somebody who begins like this.

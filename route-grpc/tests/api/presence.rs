@@ -1,10 +1,10 @@
 //! What PresenceService promises.
 
 use route_proto::attach::v1::uplink_entry::Entry;
-use route_proto::v1::watch_user_status_response::Event;
+use route_proto::v1::watch_user_status_response::Message;
 use route_proto::v1::{
     BatchGetUserStatusRequest, ChangeReason, GapPolicy, GapReason, GetUserStatusRequest,
-    LegacyStatus, SessionState, Status, StatusChange, UserStatus, WatchUserStatusRequest,
+    LegacyStatus, PresenceStatus, SessionState, StatusChange, UserStatus, WatchUserStatusRequest,
     WatchUserStatusResponse,
 };
 use tonic::{Code, Streaming};
@@ -22,13 +22,17 @@ async fn a_user_is_shown_with_sessions() {
 
     let mut user = site.user(7).await;
 
-    assert_eq!(user.status(), Status::Online, "one client is active");
+    assert_eq!(
+        user.status(),
+        PresenceStatus::Online,
+        "one client is active"
+    );
     assert_eq!(user.legacy_status(), LegacyStatus::Online);
     user.sessions.sort_by_key(|session| session.client_type);
     let states: Vec<_> = user
         .sessions
         .iter()
-        .map(|session| (session.client_type, session.state(), session.logins))
+        .map(|session| (session.client_type, session.state(), session.login_count))
         .collect();
     assert_eq!(
         states,
@@ -43,7 +47,7 @@ async fn a_user_is_shown_with_sessions() {
     assert_eq!(user.sessions[0].link, format!("{:x}-1", a.incarnation));
     assert_eq!(user.sessions[0].login_time.unwrap().nanos, 0);
     let nobody = site.user(8).await;
-    assert_eq!(nobody.status(), Status::Offline);
+    assert_eq!(nobody.status(), PresenceStatus::Offline);
     assert_eq!(nobody.sessions, []);
 }
 
@@ -51,16 +55,17 @@ async fn a_user_is_shown_with_sessions() {
 async fn a_batch_keeps_order_and_duplicates_and_has_a_limit() {
     let (site, _a) = Played::one(&[7]).await;
     let mut presence = site.presence().await;
-    let mut batch = async |user_ids: Vec<u32>| {
+    let mut batch = async |user_ids: Vec<u32>, include_sessions: bool| {
         let request = BatchGetUserStatusRequest {
             user_ids,
+            include_sessions,
             ..BatchGetUserStatusRequest::default()
         };
         let answer = soon("an answer", presence.batch_get_user_status(request)).await;
         answer.map(|answer| answer.into_inner().users)
     };
 
-    let users = batch(vec![9, 7, 9]).await.unwrap();
+    let users = batch(vec![9, 7, 9], false).await.unwrap();
     let ids: Vec<_> = users
         .iter()
         .map(|user| (user.user_id, user.status()))
@@ -68,16 +73,37 @@ async fn a_batch_keeps_order_and_duplicates_and_has_a_limit() {
     assert_eq!(
         ids,
         [
-            (9, Status::Offline),
-            (7, Status::Online),
-            (9, Status::Offline)
+            (9, PresenceStatus::Offline),
+            (7, PresenceStatus::Online),
+            (9, PresenceStatus::Offline)
         ]
     );
     assert_eq!(users[1].sessions, []);
-    assert_eq!(batch(vec![7; 10_000]).await.unwrap().len(), 10_000);
-    let refused = batch(vec![7; 10_001]).await.unwrap_err();
+    let answer = batch(vec![7; 10_000], false).await;
+    assert_eq!(answer.unwrap().len(), 10_000);
+    let answer = batch(vec![7; 300], true).await;
+    assert_eq!(answer.unwrap()[299].sessions.len(), 1);
+    for (user_ids, include_sessions) in [
+        (vec![7; 10_001], false),
+        (vec![7; 301], true),
+        (vec![7, 0], false),
+    ] {
+        let refused = batch(user_ids, include_sessions).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert_eq!(reason(&refused), "FIELD_INVALID");
+    }
+}
+
+#[tokio::test]
+async fn nobody_has_no_status() {
+    let site = Site::start().await;
+    let mut presence = site.presence().await;
+
+    let answer = presence.get_user_status(GetUserStatusRequest::default());
+    let refused = soon("an answer", answer).await.unwrap_err();
+
     assert_eq!(refused.code(), Code::InvalidArgument);
-    assert_eq!(reason(&refused), "FIELD_INVALID");
+    assert!(refused.message().starts_with("user_id: "), "{refused}");
 }
 
 #[tokio::test]
@@ -96,10 +122,10 @@ async fn a_watch_begins_with_everybody_and_goes_on_with_changes() {
     assert_eq!(seen, users);
     assert!(watching.parts > 1, "a snapshot comes in parts");
     let (user, reason) = watching.change().await;
-    assert_eq!((user.user_id, user.status()), (7, Status::Offline));
+    assert_eq!((user.user_id, user.status()), (7, PresenceStatus::Offline));
     assert_eq!(reason, ChangeReason::Logout);
     let (user, _) = watching.change().await;
-    assert_eq!((user.user_id, user.status()), (7, Status::Online));
+    assert_eq!((user.user_id, user.status()), (7, PresenceStatus::Online));
     assert_eq!(user.sessions, [], "details are asked for");
 }
 
@@ -114,7 +140,7 @@ async fn a_watch_of_some_users_shows_only_them() {
     assert_eq!(watching.snapshot.len(), 1);
     assert_eq!(watching.snapshot[0].user_id, 2);
     let (user, _) = watching.change().await;
-    assert_eq!((user.user_id, user.status()), (9, Status::Online));
+    assert_eq!((user.user_id, user.status()), (9, PresenceStatus::Online));
     assert_eq!(
         user.legacy_status(),
         LegacyStatus::Offline,
@@ -141,18 +167,24 @@ async fn a_watch_resumes_where_it_or_a_query_ended() {
     let mut stream = watch(&site, &position, GapPolicy::Fail).await.unwrap();
 
     let first = next(&mut stream).await;
-    assert!(matches!(first.event, Some(Event::Resumed(_))), "{first:?}");
+    assert!(
+        matches!(first.message, Some(Message::Resumed(_))),
+        "{first:?}"
+    );
     assert!(first.position.starts_with(&position), "and names the users");
     let change = next(&mut stream).await;
-    assert!(matches!(change.event, Some(Event::Change(_))), "{change:?}");
+    assert!(
+        matches!(change.message, Some(Message::Change(_))),
+        "{change:?}"
+    );
     let mut stream = watch(&site, &change.position, GapPolicy::Fail)
         .await
         .unwrap();
     next(&mut stream).await;
     a.update(1, 7, 1, 1).await;
     assert!(matches!(
-        next(&mut stream).await.event,
-        Some(Event::Change(_))
+        next(&mut stream).await.message,
+        Some(Message::Change(_))
     ));
 }
 
@@ -173,14 +205,14 @@ async fn a_position_that_is_no_longer_held_is_a_gap_and_a_snapshot() {
 
     let message = next(&mut stream).await;
     assert_eq!(message.position, "", "what it made up for is to come");
-    let Some(Event::Gap(gap)) = message.event else {
+    let Some(Message::Gap(gap)) = message.message else {
         panic!("no gap");
     };
-    assert_eq!((gap.reason(), gap.missed), (GapReason::Compacted, 6));
+    assert_eq!((gap.reason(), gap.missed_count), (GapReason::Compacted, 6));
     assert_eq!(gap.from_position, position);
     let begin = next(&mut stream).await;
     assert!(
-        matches!(begin.event, Some(Event::SnapshotBegin(_))),
+        matches!(begin.message, Some(Message::SnapshotBegin(_))),
         "{begin:?}"
     );
     let refused = watch(&site, &position, GapPolicy::Fail).await.unwrap_err();
@@ -195,10 +227,13 @@ async fn a_position_of_another_life_is_told_apart_from_nonsense() {
     let foreign = Watching::users(&before, &[]).await.position;
 
     let mut stream = watch(&site, &foreign, GapPolicy::Report).await.unwrap();
-    let Some(Event::Gap(gap)) = next(&mut stream).await.event else {
+    let Some(Message::Gap(gap)) = next(&mut stream).await.message else {
         panic!("no gap");
     };
-    assert_eq!((gap.reason(), gap.missed), (GapReason::EpochChanged, 0));
+    assert_eq!(
+        (gap.reason(), gap.missed_count),
+        (GapReason::EpochChanged, 0)
+    );
     let refused = watch(&site, &foreign, GapPolicy::Fail).await.unwrap_err();
     assert_eq!(reason(&refused), "EPOCH_CHANGED");
     let refused = watch(&site, "nonsense", GapPolicy::Report)
@@ -214,6 +249,7 @@ async fn watch(
 ) -> Result<Streaming<WatchUserStatusResponse>, tonic::Status> {
     let mut presence = site.presence().await;
     let request = WatchUserStatusRequest {
+        all_users: true,
         resume_position: position.to_owned(),
         on_gap: on_gap.into(),
         ..WatchUserStatusRequest::default()
@@ -243,6 +279,7 @@ impl Watching {
             site,
             WatchUserStatusRequest {
                 user_ids: users.to_vec(),
+                all_users: users.is_empty(),
                 ..WatchUserStatusRequest::default()
             },
         )
@@ -255,15 +292,15 @@ impl Watching {
         let stream = soon("a stream", presence.watch_user_status(request)).await;
         let mut stream = stream.unwrap().into_inner();
         let begin = next(&mut stream).await;
-        assert!(matches!(begin.event, Some(Event::SnapshotBegin(_))));
+        assert!(matches!(begin.message, Some(Message::SnapshotBegin(_))));
         assert_eq!(begin.position, "");
         let mut snapshot = Vec::new();
         let mut parts = 0;
         loop {
             let response = next(&mut stream).await;
-            match response.event {
-                Some(Event::Snapshot(part)) => snapshot.extend(part.users),
-                Some(Event::SnapshotEnd(_)) => {
+            match response.message {
+                Some(Message::Snapshot(part)) => snapshot.extend(part.users),
+                Some(Message::SnapshotEnd(_)) => {
                     return Self {
                         stream,
                         snapshot,
@@ -287,8 +324,8 @@ impl Watching {
     /// The same with all that is said of it, and where it stands.
     pub(crate) async fn whole_change(&mut self) -> (WatchUserStatusResponse, StatusChange) {
         let response = next(&mut self.stream).await;
-        match response.event.clone() {
-            Some(Event::Change(change)) => (response, change),
+        match response.message.clone() {
+            Some(Message::Change(change)) => (response, change),
             other => panic!("not a change: {other:?}"),
         }
     }

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use route_proto::v1::event::Event as Typed;
+use route_proto::v1::event::Body as Typed;
 use route_proto::v1::publish_request::Audience;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
     Acknowledgement, AllMsgServers, BatchPublishRequest, ChatMessage, Event, EventKind,
-    GroupChange, Kick, MsgServersOfUsers, Omission, P2pCommand, PublishRequest, PublishResponse,
-    SignatureChanged, StatusChanged, SubscribeRequest, Taken, TargetReason,
+    ExplainPublishRequest, ExplainPublishResponse, FileNotice, FileServer, GroupChange, Kick,
+    MsgServersOfUsers, Omission, P2pCommand, PublishOutcome, PublishRequest, PublishResponse,
+    PublishTargetReason, SignatureChange, StatusChange, SubscribeRequest, explain_publish_request,
 };
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
@@ -48,14 +49,34 @@ async fn what_cannot_be_published_is_refused() {
             unparsed: true,
             ..Event::default()
         }),
-        request("", Typed::StatusChanged(StatusChanged::default()), None),
+        request("", Typed::StatusChange(StatusChange::default()), None),
         request(&"x".repeat(129), kick.clone(), None),
         request("", kick.clone(), users(vec![])),
-        request("", kick, users(vec![0; 10_001])),
+        request("", kick.clone(), users(vec![1; 10_001])),
+        request("", kick, users(vec![1, 0])),
+        with(|chat| chat.conversation_type = 9),
+        with(|chat| chat.conversation_type = 2),
+        with(|chat| chat.create_time = written_at(0)),
+        with(|chat| chat.create_time = written_at(-1)),
+        with(|chat| chat.create_time = written_at(1 << 32)),
+        request("", Typed::FileNotice(file_at_port(65_536)), None),
+        request("", Typed::GroupChange(group_change(&[0])), None),
     ] {
         let refused = publish(&site, wrong).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
         assert_eq!(reason(&refused), "FIELD_INVALID");
+    }
+}
+
+#[tokio::test]
+async fn the_last_port_and_the_last_second_can_be_published() {
+    let site = Site::start().await;
+    for right in [
+        request("", Typed::FileNotice(file_at_port(65_535)), None),
+        with(|chat| chat.create_time = written_at(u32::MAX.into())),
+        request("", Typed::GroupChange(group_change(&[1])), None),
+    ] {
+        publish(&site, right).await.unwrap();
     }
 }
 
@@ -70,7 +91,7 @@ async fn what_is_published_goes_where_a_msg_servers_would_and_subscribers_see_it
         .await
         .unwrap();
 
-    assert_eq!(routed.links, 2);
+    assert_eq!(routed.link_count, 2);
     assert!(!routed.duplicate);
     assert_eq!(a.delivery().await.targets, [1, 2]);
     let seen = next(&mut stream).await;
@@ -78,7 +99,7 @@ async fn what_is_published_goes_where_a_msg_servers_would_and_subscribers_see_it
     let Some(Message::Event(seen)) = seen.message else {
         panic!("no event");
     };
-    assert_eq!(seen.event, Some(message(1, 2)));
+    assert_eq!(seen.body, Some(message(1, 2)));
     assert_eq!(seen.origin_link, "");
 
     let everyone = Some(Audience::AllMsgServers(AllMsgServers {}));
@@ -110,8 +131,8 @@ async fn a_request_id_is_routed_once() {
     assert!(!first.duplicate);
     assert!(again.duplicate);
     assert_eq!(
-        (again.links, &again.position),
-        (first.links, &first.position)
+        (again.link_count, &again.position),
+        (first.link_count, &first.position)
     );
     let delivered = a.deliveries(2).await;
     assert_ne!(delivered[0].pdu(), delivered[1].pdu(), "not twice the same");
@@ -121,10 +142,10 @@ async fn a_request_id_is_routed_once() {
 #[tokio::test]
 async fn a_pdu_over_the_limit_is_not_published() {
     let site = Site::with(|it| it.pdu_limit = 1000).await;
-    let long = Typed::SignatureChanged(SignatureChanged {
+    let long = Typed::SignatureChange(SignatureChange {
         user_id: 1,
         signature: "x".repeat(1000),
-        ..SignatureChanged::default()
+        ..SignatureChange::default()
     });
 
     let refused = publish(&site, request("", long, None)).await.unwrap_err();
@@ -195,22 +216,22 @@ async fn who_waits_for_the_gateways_is_told_how_many_have_taken_it() {
         .await
         .unwrap();
 
-    assert_eq!(response.links, 2);
-    let both = Taken {
-        gateways: 2,
-        ..Taken::default()
+    assert_eq!(response.link_count, 2);
+    let both = PublishOutcome {
+        taken_gateway_count: 2,
+        ..PublishOutcome::default()
     };
-    assert_eq!(response.taken, Some(both));
+    assert_eq!(response.outcome, Some(both));
     a.delivery().await;
     b.delivery().await;
     let routed = publish(&site, request("", message(1, 2), None))
         .await
         .unwrap();
-    assert_eq!(routed.taken, None, "only if asked for");
+    assert_eq!(routed.outcome, None, "only if asked for");
     let nobody = publish(&site, taken(request("", message(8, 9), None)))
         .await
         .unwrap();
-    assert_eq!(nobody.taken, Some(Taken::default()));
+    assert_eq!(nobody.outcome, Some(PublishOutcome::default()));
 }
 
 #[tokio::test]
@@ -237,7 +258,7 @@ async fn at_the_deadline_the_outcome_is_not_known_and_asking_again_waits_on() {
     let again = soon("an answer", asks_again).await.unwrap();
     let again = again.unwrap().into_inner();
     assert!(again.duplicate);
-    assert_eq!(again.taken.unwrap().gateways, 2);
+    assert_eq!(again.outcome.unwrap().taken_gateway_count, 2);
     a.ask(1, &[1]).await;
     a.got_nothing_after(1).await;
 }
@@ -265,14 +286,14 @@ async fn gateways_that_are_away_or_full_are_told_apart() {
         .await
         .unwrap();
 
-    let with = |gateways_away, gateways_full| Taken {
-        gateways: 1,
-        gateways_away,
-        gateways_full,
-        links_held: 0,
+    let with = |away_gateway_count, full_gateway_count| PublishOutcome {
+        taken_gateway_count: 1,
+        away_gateway_count,
+        full_gateway_count,
+        held_link_count: 0,
     };
-    assert_eq!(away.taken, Some(with(1, 0)));
-    assert_eq!(full.taken, Some(with(0, 1)));
+    assert_eq!(away.outcome, Some(with(1, 0)));
+    assert_eq!(full.outcome, Some(with(0, 1)));
     a.deliveries(2).await;
 }
 
@@ -285,30 +306,27 @@ async fn what_the_node_holds_for_a_connection_to_come_is_told() {
     a.ask(1, &[2]).await;
     a.answer().await;
 
-    let rehearsed = publish(&site, dry(request("", message(1, 2), None)))
-        .await
-        .unwrap();
+    let explained = explain(&site, message(1, 2), None).await.unwrap();
     let held = publish(&site, taken(request("", message(1, 2), None)))
         .await
         .unwrap();
 
-    let targets = rehearsed.targets.iter();
+    let targets = explained.targets.iter();
     assert_eq!(targets.map(|it| it.held).collect::<Vec<_>>(), [false, true]);
-    assert_eq!(held.links, 2);
-    let taken = held.taken.unwrap();
-    assert_eq!((taken.gateways, taken.links_held), (1, 1));
+    assert_eq!(held.link_count, 2);
+    let taken = held.outcome.unwrap();
+    assert_eq!((taken.taken_gateway_count, taken.held_link_count), (1, 1));
 }
 
 #[tokio::test]
-async fn a_dry_run_says_who_would_get_it_and_why() {
+async fn an_explanation_says_who_would_get_it_and_why_and_routes_nothing() {
     let (site, mut a) = Played::one(&[1, 5]).await;
     a.open_with(2, &[2]).await;
     a.open_with(3, &[]).await;
     let mut stream = subscribe(&site, SubscribeRequest::default()).await;
+    let begun = next(&mut stream).await.position;
     for (event, audience, expected) in rehearsals() {
-        let request = request("id", event, audience);
-
-        let response = publish(&site, dry(request)).await.unwrap();
+        let response = explain(&site, event, audience).await.unwrap();
 
         let links = response.targets.iter().map(|it| it.link.clone());
         let numbers = expected.iter().map(|(number, _)| number);
@@ -318,11 +336,8 @@ async fn a_dry_run_says_who_would_get_it_and_why() {
         let reasons = reasons.map(|it| (it.reason(), it.user_ids.clone()));
         let whys = expected.iter().map(|(_, why)| why.clone());
         assert_eq!(reasons.collect::<Vec<_>>(), whys.collect::<Vec<_>>());
-        assert_eq!(response.links as usize, expected.len());
-        assert_eq!(
-            (response.position, response.duplicate),
-            (String::new(), false)
-        );
+        assert_eq!(response.position, begun);
+        assert!(response.node_time.is_some());
         assert!(
             response
                 .targets
@@ -330,15 +345,12 @@ async fn a_dry_run_says_who_would_get_it_and_why() {
                 .all(|it| it.msg_server.starts_with("10."))
         );
     }
-    let refused = publish(&site, dry(request("", message(1, 0), None))).await;
+    let refused = explain(&site, message(1, 0), None).await;
     assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
-    // Nothing was routed, and the id is free.
-    let routed = publish(&site, request("id", message(2, 1), None)).await;
-    assert!(!routed.unwrap().duplicate);
-    assert_eq!(event(&mut stream).await.event, Some(message(2, 1)));
-    // It says so even of what was routed.
-    let again = publish(&site, dry(request("id", message(2, 1), None))).await;
-    assert!(!again.unwrap().targets.is_empty());
+    publish(&site, request("", message(2, 1), None))
+        .await
+        .unwrap();
+    assert_eq!(event(&mut stream).await.body, Some(message(2, 1)));
     assert_eq!(a.deliveries(1).await.len(), 1);
 }
 
@@ -350,23 +362,53 @@ async fn a_batch_is_published_in_order() {
         .map(|to| request(&format!("id {to}"), message(1, to), None))
         .collect();
     requests.push(requests[0].clone());
-    requests.push(dry(request("", message(1, 9), None)));
 
     let responses = batch(&site, requests).await.unwrap();
 
     let again: Vec<_> = responses.iter().map(|it| it.duplicate).collect();
-    assert_eq!(again, [false, false, false, false, true, false]);
+    assert_eq!(again, [false, false, false, false, true]);
     assert_eq!(responses[4].position, responses[0].position);
-    assert_eq!(responses[5].targets.len(), 1);
     for (number, to) in (2..=5).enumerate() {
         let seen = next(&mut stream).await;
         assert_eq!(seen.position, responses[number].position);
         let Some(Message::Event(seen)) = seen.message else {
             panic!("no event");
         };
-        assert_eq!(seen.event, Some(message(1, to)));
+        assert_eq!(seen.body, Some(message(1, to)));
     }
     assert_eq!(a.deliveries(4).await.len(), 4);
+}
+
+/// There is one answer, so the slowest acknowledgement decides when it comes.
+#[tokio::test]
+async fn a_batch_is_answered_when_each_of_it_is_acknowledged_as_it_asks() {
+    let site = Site::start().await;
+    let [mut a, mut b] = Played::two(&site).await;
+    b.takes_nothing();
+    let asks = tokio::spawn({
+        let mut broadcast = site.broadcast().await;
+        let requests = vec![
+            taken(request("", message(1, 2), None)),
+            request("", message(1, 1), None),
+        ];
+        async move {
+            let batch = BatchPublishRequest { requests };
+            broadcast.batch_publish(batch).await
+        }
+    });
+
+    // All of it is routed at once, and not answered.
+    assert_eq!(a.deliveries(2).await.len(), 2);
+    b.delivery().await;
+    assert!(!asks.is_finished());
+    b.takes(b.number).await;
+
+    let responses = soon("answers", asks).await.unwrap().unwrap();
+    let responses = responses.into_inner().responses;
+    let counts = responses
+        .iter()
+        .map(|it| it.outcome.map(|it| it.taken_gateway_count));
+    assert_eq!(counts.collect::<Vec<_>>(), [Some(2), None]);
 }
 
 #[tokio::test]
@@ -408,7 +450,7 @@ async fn a_request_over_the_limit_is_refused_whole() {
 type Rehearsal = (
     Typed,
     Option<Audience>,
-    Vec<(u64, (TargetReason, Vec<u32>))>,
+    Vec<(u64, (PublishTargetReason, Vec<u32>))>,
 );
 
 /// Link 1 has users 1 and 5, link 2 user 2, link 3 nobody.
@@ -420,39 +462,41 @@ fn rehearsals() -> Vec<Rehearsal> {
         message_type: 0x11,
         ..ChatMessage::default()
     });
-    let signature = Typed::SignatureChanged(SignatureChanged {
+    let signature = Typed::SignatureChange(SignatureChange {
         user_id: 1,
-        ..SignatureChanged::default()
+        ..SignatureChange::default()
     });
     let all = Some(Audience::AllMsgServers(AllMsgServers {}));
-    let has = |user: u32| (TargetReason::HasUsers, vec![user]);
-    let because = |reason: TargetReason| (reason, vec![]);
+    let has = |user: u32| (PublishTargetReason::HasUsers, vec![user]);
+    let because = |reason: PublishTargetReason| (reason, vec![]);
     vec![
         (message(1, 2), None, vec![(1, has(1)), (2, has(2))]),
         (
             message(1, 2),
             users(vec![5, 5, 1]),
-            vec![(1, (TargetReason::HasUsers, vec![1, 5]))],
+            vec![(1, (PublishTargetReason::HasUsers, vec![1, 5]))],
         ),
         (message(8, 9), None, vec![]),
         (
             group,
             None,
             (1..=3)
-                .map(|n| (n, because(TargetReason::Reports)))
+                .map(|n| (n, because(PublishTargetReason::Reports)))
                 .collect(),
         ),
         (
             signature,
             None,
             (1..=2)
-                .map(|n| (n, because(TargetReason::HasSessions)))
+                .map(|n| (n, because(PublishTargetReason::HasSessions)))
                 .collect(),
         ),
         (
             message(1, 2),
             all,
-            (1..=3).map(|n| (n, because(TargetReason::All))).collect(),
+            (1..=3)
+                .map(|n| (n, because(PublishTargetReason::All)))
+                .collect(),
         ),
     ]
 }
@@ -461,13 +505,53 @@ fn message(from: u32, to: u32) -> Typed {
     Typed::ChatMessage(ChatMessage {
         from_user_id: from,
         to_id: to,
-        conversation: 1,
+        conversation_type: 1,
         message_id: 1,
-        create_time: 2,
+        create_time: Some(prost_types::Timestamp {
+            seconds: 2,
+            nanos: 0,
+        }),
         message_type: 1,
         content: b"hi"[..].into(),
         ..ChatMessage::default()
     })
+}
+
+/// A message that is changed.
+fn with(change: impl FnOnce(&mut ChatMessage)) -> PublishRequest {
+    let Typed::ChatMessage(mut chat) = message(1, 2) else {
+        panic!("a message is one");
+    };
+    change(&mut chat);
+    request("", Typed::ChatMessage(chat), None)
+}
+
+fn written_at(seconds: i64) -> Option<prost_types::Timestamp> {
+    Some(prost_types::Timestamp { seconds, nanos: 0 })
+}
+
+fn file_at_port(port: u32) -> FileNotice {
+    FileNotice {
+        from_user_id: 1,
+        to_user_id: 2,
+        task_id: "task".to_owned(),
+        servers: vec![FileServer {
+            ip: "10.0.0.1".to_owned(),
+            port,
+        }],
+        transfer_mode: 1,
+        ..FileNotice::default()
+    }
+}
+
+fn group_change(changed_ids: &[u32]) -> GroupChange {
+    GroupChange {
+        user_id: 1,
+        change_type: 1,
+        group_id: 7,
+        changed_ids: changed_ids.to_vec(),
+        ..GroupChange::default()
+    }
 }
 
 fn users(user_ids: Vec<u32>) -> Option<Audience> {
@@ -478,7 +562,7 @@ fn request(id: &str, event: Typed, audience: Option<Audience>) -> PublishRequest
     PublishRequest {
         request_id: id.to_owned(),
         event: Some(Event {
-            event: Some(event),
+            body: Some(event),
             ..Event::default()
         }),
         audience,
@@ -493,11 +577,22 @@ fn taken(request: PublishRequest) -> PublishRequest {
     }
 }
 
-fn dry(request: PublishRequest) -> PublishRequest {
-    PublishRequest {
-        dry_run: true,
-        ..request
-    }
+async fn explain(
+    site: &Site,
+    event: Typed,
+    audience: Option<Audience>,
+) -> Result<ExplainPublishResponse, Status> {
+    use explain_publish_request::Audience as Asked;
+    let request = ExplainPublishRequest {
+        event: request("", event, None).event,
+        audience: audience.map(|audience| match audience {
+            Audience::MsgServersOfUsers(users) => Asked::MsgServersOfUsers(users),
+            Audience::AllMsgServers(all) => Asked::AllMsgServers(all),
+        }),
+    };
+    let mut broadcast = site.broadcast().await;
+    let response = soon("an answer", broadcast.explain_publish(request)).await?;
+    Ok(response.into_inner())
 }
 
 fn time(timestamp: Option<prost_types::Timestamp>) -> Duration {
@@ -509,7 +604,7 @@ fn time(timestamp: Option<prost_types::Timestamp>) -> Duration {
 fn as_received(event: Event) -> PublishRequest {
     PublishRequest {
         event: Some(Event {
-            event: Some(message(1, 2)),
+            body: Some(message(1, 2)),
             ..event
         }),
         ..PublishRequest::default()

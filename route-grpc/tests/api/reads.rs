@@ -4,7 +4,8 @@
 use std::time::{Duration, SystemTime};
 
 use route_proto::v1::{
-    BatchGetUserStatusRequest, GetUserStatusRequest, GetUserStatusResponse, Status, UserStatus,
+    BatchGetUserStatusRequest, GetUserStatusRequest, GetUserStatusResponse, PresenceStatus,
+    UserStatus,
 };
 use tonic::{Code, Request};
 use tonic_types::StatusExt;
@@ -44,7 +45,7 @@ async fn an_answer_is_not_older_than_the_position_it_has_to_have() {
     let answer = get(&site, &known).await.unwrap();
     let batch = batch(&site, false, &known).await.unwrap();
 
-    assert_eq!(answer.user.unwrap().status(), Status::Offline);
+    assert_eq!(answer.user.unwrap().status(), PresenceStatus::Offline);
     assert_eq!(answer.position, known);
     assert_eq!(batch.position, known);
 }
@@ -62,7 +63,7 @@ async fn a_node_that_is_behind_waits_until_it_is_not() {
 
     let answer = soon("an answer", waiting).await.unwrap().unwrap();
     let answer = answer.into_inner();
-    assert_eq!(answer.user.unwrap().status(), Status::Offline);
+    assert_eq!(answer.user.unwrap().status(), PresenceStatus::Offline);
     // A desktop login's end is two events.
     assert!(answer.position >= next);
 }

@@ -3,8 +3,8 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use route_proto::v1::subscribe_response::Message;
-use route_proto::v1::watch_user_status_response::Event;
+use route_proto::v1::subscribe_response::Message as Routed;
+use route_proto::v1::watch_user_status_response::Message;
 use route_proto::v1::{BatchGetUserStatusRequest, SubscribeRequest, WatchUserStatusRequest};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -193,8 +193,11 @@ async fn streams_are_counted_and_a_closed_one_makes_room() {
     let watching = Watching::users(&site, &[]).await;
 
     let mut presence = site.presence().await;
-    let request = WatchUserStatusRequest::default();
-    let refused = soon("an answer", presence.watch_user_status(request)).await;
+    let request = || WatchUserStatusRequest {
+        all_users: true,
+        ..WatchUserStatusRequest::default()
+    };
+    let refused = soon("an answer", presence.watch_user_status(request())).await;
     let refused = refused.err().unwrap();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(reason(&refused), "STREAM_LIMIT");
@@ -206,11 +209,7 @@ async fn streams_are_counted_and_a_closed_one_makes_room() {
     drop(watching);
     let opened = async {
         // The server hears of the end a moment later.
-        while presence
-            .watch_user_status(WatchUserStatusRequest::default())
-            .await
-            .is_err()
-        {
+        while presence.watch_user_status(request()).await.is_err() {
             tokio::task::yield_now().await;
         }
     };
@@ -262,7 +261,7 @@ async fn a_drain_ends_in_time_with_streams_open() {
 
     let message = watching.next().await.unwrap().unwrap();
     assert!(
-        matches!(message.event, Some(Event::Draining(_))),
+        matches!(message.message, Some(Message::Draining(_))),
         "{message:?}"
     );
     assert_ne!(message.position, "");
@@ -273,7 +272,7 @@ async fn a_drain_ends_in_time_with_streams_open() {
     );
     let message = soon("draining", subscription.message()).await.unwrap();
     let message = message.unwrap().message;
-    assert!(matches!(message, Some(Message::Draining(_))), "{message:?}");
+    assert!(matches!(message, Some(Routed::Draining(_))), "{message:?}");
     let end = soon("the end", subscription.message()).await.unwrap_err();
     assert_eq!(end.code(), Code::Unavailable);
     assert_eq!(gateway.end().await.unwrap().code(), Code::Unavailable);
@@ -294,7 +293,7 @@ async fn a_stream_that_is_too_old_is_asked_to_come_back() {
 
     let message = watching.next().await.unwrap().unwrap();
     assert!(
-        matches!(message.event, Some(Event::Draining(_))),
+        matches!(message.message, Some(Message::Draining(_))),
         "{message:?}"
     );
     assert_eq!(watching.next().await.unwrap_err().code(), Code::Unavailable);

@@ -225,7 +225,7 @@ async fn what_services_and_operators_do_is_linear() {
         for number in 0..size {
             let mut presence = site.presence().await;
             let request = WatchUserStatusRequest {
-                user_ids: vec![number * 10],
+                user_ids: vec![number * 10 + 1],
                 ..WatchUserStatusRequest::default()
             };
             let mut watch = presence

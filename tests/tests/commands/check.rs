@@ -79,7 +79,7 @@ async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
     loop {
         let event = event(&mut everything).await;
         kinds.push(event.kind());
-        if matches!(&event.event, Some(v1::event::Event::P2pCommand(p2p)) if p2p.to_user_id == 2) {
+        if matches!(&event.body, Some(v1::event::Body::P2pCommand(p2p)) if p2p.to_user_id == 2) {
             break;
         }
     }

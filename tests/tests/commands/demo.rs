@@ -24,7 +24,7 @@ async fn a_demo_that_is_kept_is_there_for_the_next_commands() {
     let subscribe = Process::start("route-grpc", &subscribe).expect("a built route-grpc");
     says(&subscribe, "9001001 -> 9001002").await;
     says(&subscribe, "9001002 -> 9001001").await;
-    let rehearse = "publish --dry-run chat --from 9001001 --to 9001002 --text hello";
+    let rehearse = "publish --dry-run chat --from 9001001 --to 9001002 --message-id 1 --text hello";
     let mut rehearse: Vec<_> = rehearse.split(' ').map(str::to_owned).collect();
     rehearse.push(address);
     let rehearse = Process::start("route-grpc", &rehearse).expect("a built route-grpc");

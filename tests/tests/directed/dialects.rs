@@ -7,11 +7,11 @@ use prost::Message;
 use route_proto::legacy::im;
 use route_proto::pdu::command;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
-use route_proto::v1::event::Event as Typed;
+use route_proto::v1::event::Body as Typed;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::subscribe_response::Message as Said;
 use route_proto::v1::{
-    self as api, BatchGetUserStatusRequest, Event, EventFilter, PublishRequest, Status,
+    self as api, BatchGetUserStatusRequest, Event, EventFilter, PresenceStatus, PublishRequest,
     SubscribeRequest,
 };
 use system_tests::deployment::process::Surroundings;
@@ -177,7 +177,7 @@ async fn a_fork(setup: Setup, fork: Fork) {
             let names_bob = match &sample.concerns {
                 Concerns::Users(users) => users.contains(&BOB),
                 Concerns::Reporters | Concerns::Sessions => false,
-                Concerns::Others => matches!(event.event, Some(Typed::Kick(_))),
+                Concerns::Others => matches!(event.body, Some(Typed::Kick(_))),
             };
             if names_bob {
                 assert_eq!(next(&mut of_bob).await, event, "{what}");
@@ -239,7 +239,7 @@ async fn each_gets_a_kick_that_it_reads(site: &Site, dan: &Connection) {
         client_type: 1,
         reason: 2,
     });
-    assert_eq!(site.publish(kick).await.links, 4);
+    assert_eq!(site.publish(kick).await.link_count, 4);
     for (server, id) in [(&site.cat, 0x080d), (dan, command::KICK_USER)] {
         let kick = Pdu::parse(&server.comes(id, LIMIT).await.expect("a kick"));
         assert_eq!(kick.service, 7);
@@ -251,12 +251,12 @@ async fn each_gets_a_kick_that_it_reads(site: &Site, dan: &Connection) {
 async fn each_gets_a_change_of_a_group_that_it_reads(site: &Site, dan: &Connection) {
     let group = Typed::GroupChange(api::GroupChange {
         user_id: ANN,
-        change: api::GroupChangeType::Add.into(),
+        change_type: api::GroupChangeType::Added.into(),
         group_id: 9,
         member_ids: vec![CAT],
         changed_ids: vec![DAN],
     });
-    assert_eq!(site.publish(group).await.links, 2);
+    assert_eq!(site.publish(group).await.link_count, 2);
     let to_cat = site.cat.comes(command::GROUP_CHANGED, LIMIT).await;
     let read = Pdu::parse(&to_cat.expect("a change")).body;
     let read = server_commands::GroupChange::decode(read).expect("it can be read");
@@ -275,14 +275,14 @@ async fn one_gets_what_only_it_knows(site: &Site, dan: &Connection) {
         client_type: 0x21,
         reason: 2,
     });
-    let to_all = site.publish(kick).await.links;
+    let to_all = site.publish(kick).await.link_count;
     assert!(dan.comes(command::KICK_USER, LIMIT).await.is_some());
-    let signature = Typed::SignatureChanged(api::SignatureChanged {
+    let signature = Typed::SignatureChange(api::SignatureChange {
         user_id: ANN,
         signature: "new".to_owned(),
-        ..api::SignatureChanged::default()
+        ..api::SignatureChange::default()
     });
-    let to_users = site.publish(signature).await.links;
+    let to_users = site.publish(signature).await.link_count;
     assert!(dan.comes(command::SIGNATURE_CHANGED, LIMIT).await.is_some());
     site.settle().await;
     for pdu in got(&site.ann) {
@@ -399,7 +399,11 @@ impl Site {
         };
         let answer = presence.batch_get_user_status(request).await;
         let users = answer.expect("an answer").into_inner().users;
-        assert!(users.iter().all(|user| user.status() == Status::Online));
+        assert!(
+            users
+                .iter()
+                .all(|user| user.status() == PresenceStatus::Online)
+        );
     }
 
     async fn subscribe(&self, users: &[u32]) -> Streaming<api::SubscribeResponse> {
@@ -421,7 +425,7 @@ impl Site {
     async fn publish(&self, typed: Typed) -> api::PublishResponse {
         let request = PublishRequest {
             event: Some(Event {
-                event: Some(typed),
+                body: Some(typed),
                 ..Event::default()
             }),
             ..PublishRequest::default()

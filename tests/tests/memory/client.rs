@@ -69,6 +69,9 @@ pub(crate) async fn begin(node: &Node, calls: usize) -> JoinSet<()> {
 /// A watch over all users, of which nothing is read.
 pub(crate) async fn watch(node: &Node) -> Streaming<WatchUserStatusResponse> {
     let mut client = PresenceServiceClient::new(node.channel().await);
-    let watch = client.watch_user_status(WatchUserStatusRequest::default());
+    let watch = client.watch_user_status(WatchUserStatusRequest {
+        all_users: true,
+        ..WatchUserStatusRequest::default()
+    });
     watch.await.expect("it is let in").into_inner()
 }

@@ -64,7 +64,7 @@ async fn a_call_goes_on_with_the_trace_of_its_caller() {
         let traceparent = traceparent.parse().expect("plain text");
         request.metadata_mut().insert("traceparent", traceparent);
         let published = client.publish(request).await.expect("it is published");
-        assert_eq!(published.into_inner().links, 1);
+        assert_eq!(published.into_inner().link_count, 1);
     }
 
     let publish = "teamtalk.route.v1.BroadcastService/Publish";
@@ -116,7 +116,7 @@ fn publication() -> PublishRequest {
     PublishRequest {
         request_id: String::new(),
         event: Some(Event {
-            event: Some(event::Event::Kick(kick)),
+            body: Some(event::Body::Kick(kick)),
             ..Event::default()
         }),
         audience: Some(Audience::MsgServersOfUsers(MsgServersOfUsers {

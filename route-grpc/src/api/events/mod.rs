@@ -7,7 +7,7 @@ mod sizes;
 mod write;
 
 pub(super) use names::{Name, Talk, names, talk};
-pub(super) use read::{kind, raw_pdu, typed};
+pub(super) use read::{kind, origin, raw_pdu, typed};
 pub(super) use sizes::fit;
 pub(super) use write::{Publication, publication};
 

@@ -1,6 +1,6 @@
 //! Whom an event names, and between whom it is.
 
-use route_proto::v1::event::Event as Typed;
+use route_proto::v1::event::Body as Typed;
 use route_proto::v1::{ChatMessage, ConversationType, Event, UserRole};
 
 /// Somebody whom an event names.
@@ -23,7 +23,7 @@ pub(crate) enum Talk {
 
 /// Everybody whom the event names in this role; some may come twice.
 pub(crate) fn names(event: &Event, role: UserRole) -> impl Iterator<Item = Name> + '_ {
-    let named = event.event.as_ref().map(Named::by).unwrap_or_default();
+    let named = event.body.as_ref().map(Named::by).unwrap_or_default();
     let sender = named.sender.filter(|_| role != UserRole::Receiver);
     let is_receiver = role != UserRole::Sender;
     let receiver = named.receiver.filter(|_| is_receiver);
@@ -34,25 +34,25 @@ pub(crate) fn names(event: &Event, role: UserRole) -> impl Iterator<Item = Name>
 
 /// Of which conversation the event is, if of any.
 pub(crate) fn talk(event: &Event) -> Option<Talk> {
-    match event.event.as_ref()? {
+    match event.body.as_ref()? {
         Typed::ChatMessage(chat) => Some(match receiver(chat) {
             Name::User(user) => Talk::pair(chat.from_user_id, user),
             Name::Group(group) => Talk::Group(group),
         }),
         Typed::P2pCommand(p2p) => Some(Talk::pair(p2p.from_user_id, p2p.to_user_id)),
         Typed::ReadReceipt(read) => {
-            Talk::of(read.user_id, read.conversation(), read.conversation_id)
+            Talk::of(read.user_id, read.conversation_type(), read.conversation_id)
         }
         Typed::GroupChange(group) => Some(Talk::Group(group.group_id)),
         Typed::FileNotice(file) => Some(Talk::pair(file.from_user_id, file.to_user_id)),
-        Typed::ConversationRemoved(removed) => {
+        Typed::ConversationRemoval(removed) => {
             let id = removed.conversation_id;
-            Talk::of(removed.user_id, removed.conversation(), id)
+            Talk::of(removed.user_id, removed.conversation_type(), id)
         }
         Typed::Kick(_)
-        | Typed::SignatureChanged(_)
-        | Typed::StatusChanged(_)
-        | Typed::DesktopLoginChanged(_)
+        | Typed::SignatureChange(_)
+        | Typed::StatusChange(_)
+        | Typed::DesktopLoginChange(_)
         | Typed::OtherCommand(_) => None,
     }
 }
@@ -96,10 +96,10 @@ impl<'a> Named<'a> {
             },
             Typed::ReadReceipt(read) => Self::about(read.user_id),
             Typed::Kick(kick) => Self::about(kick.user_id),
-            Typed::ConversationRemoved(removed) => Self::about(removed.user_id),
-            Typed::SignatureChanged(changed) => Self::about(changed.user_id),
-            Typed::DesktopLoginChanged(changed) => Self::about(changed.user_id),
-            Typed::StatusChanged(changed) => {
+            Typed::ConversationRemoval(removed) => Self::about(removed.user_id),
+            Typed::SignatureChange(changed) => Self::about(changed.user_id),
+            Typed::DesktopLoginChange(changed) => Self::about(changed.user_id),
+            Typed::StatusChange(changed) => {
                 let user = changed.user.as_ref();
                 user.map(|user| Self::about(user.user_id))
                     .unwrap_or_default()
@@ -125,7 +125,7 @@ impl<'a> Named<'a> {
 }
 
 fn receiver(chat: &ChatMessage) -> Name {
-    match chat.conversation() {
+    match chat.conversation_type() {
         ConversationType::Group => Name::Group(chat.to_id),
         ConversationType::Single | ConversationType::Unspecified => Name::User(chat.to_id),
     }

@@ -1,17 +1,18 @@
 //! From what was routed to what subscribers see.
 
 use bytes::Bytes;
-use route_core::Event;
+use prost_types::Timestamp;
+use route_core::{Event, LinkView};
 use route_dialect::{Command, Dialect, Forwarded};
 use route_proto::pdu::HEADER_LEN;
-use route_proto::v1::event::Event as Typed;
+use route_proto::v1::event::Body as Typed;
 use route_proto::v1::{
-    self as api, ChatMessage, ConversationRemoved, ConversationType, DesktopLoginChanged,
-    EventKind, FileNotice, FileServer, GroupChange, GroupChangeType, Kick, OtherCommand,
-    P2pCommand, ReadReceipt, SignatureChanged, StatusChanged,
+    self as api, ChatMessage, ConversationRemoval, ConversationType, DesktopLoginChange, EventKind,
+    FileNotice, FileServer, GroupChange, GroupChangeType, Kick, OtherCommand, P2pCommand,
+    ReadReceipt, SignatureChange,
 };
 
-use crate::api::status::{change_reason, user_status};
+use crate::api::status::status_change;
 use crate::dialects::Dialects;
 
 /// Which kind of event this is, without reading its body.
@@ -26,51 +27,46 @@ pub(crate) fn kind(dialects: &Dialects, event: &Event) -> EventKind {
                 Some(Command::KickUser) => EventKind::Kick,
                 Some(Command::GroupChanged) => EventKind::GroupChange,
                 Some(Command::FileNotice) => EventKind::FileNotice,
-                Some(Command::ConversationRemoved) => EventKind::ConversationRemoved,
-                Some(Command::SignatureChanged) => EventKind::SignatureChanged,
+                Some(Command::ConversationRemoved) => EventKind::ConversationRemoval,
+                Some(Command::SignatureChanged) => EventKind::SignatureChange,
                 // The others are not forwarded.
                 Some(_) | None => EventKind::OtherCommand,
             }
         }
-        Event::Presence(_) => EventKind::StatusChanged,
-        Event::DesktopLogin { .. } => EventKind::DesktopLoginChanged,
+        Event::Presence(_) => EventKind::StatusChange,
+        Event::DesktopLogin { .. } => EventKind::DesktopLoginChange,
     }
 }
 
 /// The event as the API shows it, without the raw PDU.
-pub(crate) fn typed(dialects: &Dialects, event: &Event) -> api::Event {
-    let kind = kind(dialects, event);
-    let (origin_link, typed) = match event {
-        Event::Envelope {
-            origin,
-            pdu,
-            command,
-        } => (
-            origin.map(|link| link.to_string()).unwrap_or_default(),
-            read(&dialects.get(command.dialect), command.id, pdu),
-        ),
-        Event::Presence(change) => (
-            String::new(),
-            Some(Typed::StatusChanged(StatusChanged {
-                user: Some(user_status(change.user.0, change.after)),
-                reason: change_reason(change.reason).into(),
-            })),
-        ),
-        Event::DesktopLogin { user, on } => (
-            String::new(),
-            Some(Typed::DesktopLoginChanged(DesktopLoginChanged {
-                user_id: user.0,
-                logged_in: *on,
-            })),
-        ),
+pub(crate) fn typed(dialects: &Dialects, event: &Event, kind: EventKind) -> api::Event {
+    let typed = match event {
+        Event::Envelope { pdu, command, .. } => {
+            read(&dialects.get(command.dialect), command.id, pdu)
+        }
+        Event::Presence(change) => Some(Typed::StatusChange(status_change(change))),
+        Event::DesktopLogin { user, on } => Some(Typed::DesktopLoginChange(DesktopLoginChange {
+            user_id: user.0,
+            logged_in: *on,
+        })),
     };
+    let origin = origin(event);
     api::Event {
         kind: kind.into(),
-        origin_link,
+        origin_link: origin.map_or_else(String::new, |link| link.id.to_string()),
+        origin_msg_server: origin.map_or_else(String::new, |link| link.msg_server.clone()),
         raw_pdu: Bytes::new(),
         unparsed: typed.is_none(),
         omitted: Vec::new(),
-        event: typed,
+        body: typed,
+    }
+}
+
+/// The connection whose PDU this event was.
+pub(crate) fn origin(event: &Event) -> Option<&LinkView> {
+    match event {
+        Event::Envelope { origin, .. } => origin.as_deref(),
+        Event::Presence(_) | Event::DesktopLogin { .. } => None,
     }
 }
 
@@ -91,9 +87,9 @@ fn read(dialect: &Dialect, command: u16, pdu: &Bytes) -> Option<Typed> {
         Forwarded::Message(chat) => Typed::ChatMessage(ChatMessage {
             from_user_id: chat.from_user_id,
             to_id: chat.to_id,
-            conversation: conversation(if chat.of_group { 2 } else { 1 }).into(),
+            conversation_type: conversation(if chat.of_group { 2 } else { 1 }).into(),
             message_id: chat.message_id,
-            create_time: chat.create_time,
+            create_time: time(chat.create_time),
             message_type: chat.message_type.cast_signed(),
             content: part(chat.content),
             attach_data: part(chat.attach_data),
@@ -107,7 +103,7 @@ fn read(dialect: &Dialect, command: u16, pdu: &Bytes) -> Option<Typed> {
             user_id: receipt.user_id,
             conversation_id: receipt.conversation_id,
             message_id: receipt.message_id,
-            conversation: conversation(receipt.conversation).into(),
+            conversation_type: conversation(receipt.conversation).into(),
         }),
         Forwarded::KickUser(kick) => Typed::Kick(Kick {
             user_id: kick.user_id,
@@ -117,22 +113,22 @@ fn read(dialect: &Dialect, command: u16, pdu: &Bytes) -> Option<Typed> {
         Forwarded::GroupChanged(group) => Typed::GroupChange(read_group_change(group)),
         Forwarded::FileNotice(file) => Typed::FileNotice(read_file_notice(&file, part)),
         Forwarded::ConversationRemoved(removed) => {
-            Typed::ConversationRemoved(ConversationRemoved {
+            Typed::ConversationRemoval(ConversationRemoval {
                 user_id: removed.user_id,
-                conversation: conversation(removed.conversation).into(),
+                conversation_type: conversation(removed.conversation).into(),
                 conversation_id: removed.conversation_id,
             })
         }
         Forwarded::SignatureChanged(changed) => {
             let (signature, signature_bytes) = text(changed.signature, part);
-            Typed::SignatureChanged(SignatureChanged {
+            Typed::SignatureChange(SignatureChange {
                 user_id: changed.user_id,
                 signature,
                 signature_bytes,
             })
         }
         Forwarded::Extra(user_ids) => Typed::OtherCommand(OtherCommand {
-            command: command.into(),
+            command_id: command.into(),
             user_ids,
         }),
     })
@@ -140,13 +136,13 @@ fn read(dialect: &Dialect, command: u16, pdu: &Bytes) -> Option<Typed> {
 
 fn read_group_change(group: route_dialect::GroupChange<'_>) -> GroupChange {
     let change = match group.change {
-        1 => GroupChangeType::Add,
-        2 => GroupChangeType::Delete,
+        1 => GroupChangeType::Added,
+        2 => GroupChangeType::Removed,
         _ => GroupChangeType::Unspecified,
     };
     GroupChange {
         user_id: group.user_id,
-        change: change.into(),
+        change_type: change.into(),
         group_id: group.group_id,
         member_ids: group.member_ids.into_owned(),
         changed_ids: group.changed_ids.into_owned(),
@@ -168,7 +164,7 @@ fn read_file_notice(
         to_user_id: file.to_user_id,
         file_name,
         file_name_bytes,
-        file_size: file.file_size,
+        file_size_bytes: file.file_size,
         task_id,
         task_id_bytes,
         servers: servers.collect(),
@@ -183,6 +179,14 @@ fn text(bytes: &[u8], part: impl Fn(&[u8]) -> Bytes) -> (String, Bytes) {
         Ok(text) => (text.to_owned(), Bytes::new()),
         Err(_) => (String::from_utf8_lossy(bytes).into_owned(), part(bytes)),
     }
+}
+
+/// 0: it is not said.
+fn time(seconds: u32) -> Option<Timestamp> {
+    (seconds != 0).then_some(Timestamp {
+        seconds: seconds.into(),
+        nanos: 0,
+    })
 }
 
 fn conversation(number: u32) -> ConversationType {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message;
-use route_proto::v1::event::Event as Typed;
+use route_proto::v1::event::Body as Typed;
 use route_proto::v1::{Event, FileServer, Omission};
 
 /// Leaves out the raw PDU, then the longest fields, until the event has no more bytes than that, and
@@ -11,24 +11,25 @@ pub(crate) fn fit(event: &mut Event, max_bytes: usize) {
     if event.encoded_len() <= max_bytes {
         return;
     }
-    let mut omitted = Vec::new();
-    let mut omit = |field: &str, bytes: usize| {
-        omitted.push(Omission {
-            field: field.to_owned(),
-            bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
-        });
-    };
     if !event.raw_pdu.is_empty() {
-        omit("raw_pdu", event.raw_pdu.len());
+        let omitted = omission("raw_pdu", event.raw_pdu.len());
         event.raw_pdu = Bytes::new();
+        event.omitted.push(omitted);
     }
     while event.encoded_len() > max_bytes
         && let Some((field, longest)) = longest_field(event)
     {
-        omit(field, longest.bytes());
+        let omitted = omission(field, longest.bytes());
         longest.clear();
+        event.omitted.push(omitted);
     }
-    event.omitted = omitted;
+}
+
+fn omission(field: &str, bytes: usize) -> Omission {
+    Omission {
+        field: field.to_owned(),
+        size_bytes: u32::try_from(bytes).unwrap_or(u32::MAX),
+    }
 }
 
 /// A field without a bound of its own.
@@ -65,7 +66,7 @@ impl Field<'_> {
 
 /// None: there is nothing left that can be left out.
 fn longest_field(event: &mut Event) -> Option<(&'static str, Field<'_>)> {
-    let fields = event.event.as_mut().map(fields).unwrap_or_default();
+    let fields = event.body.as_mut().map(fields).unwrap_or_default();
     let longest = fields.into_iter().max_by_key(|(_, field)| field.bytes());
     longest.filter(|(_, field)| field.bytes() > 0)
 }
@@ -100,13 +101,13 @@ fn fields(event: &mut Typed) -> Vec<(&'static str, Field<'_>)> {
             ),
             ("file_notice.servers", Field::Servers(&mut file.servers)),
         ],
-        Typed::SignatureChanged(changed) => vec![
+        Typed::SignatureChange(changed) => vec![
             (
-                "signature_changed.signature",
+                "signature_change.signature",
                 Field::Text(&mut changed.signature),
             ),
             (
-                "signature_changed.signature_bytes",
+                "signature_change.signature_bytes",
                 Field::Bytes(&mut changed.signature_bytes),
             ),
         ],
@@ -115,9 +116,9 @@ fn fields(event: &mut Typed) -> Vec<(&'static str, Field<'_>)> {
         }
         Typed::ReadReceipt(_)
         | Typed::Kick(_)
-        | Typed::ConversationRemoved(_)
-        | Typed::StatusChanged(_)
-        | Typed::DesktopLoginChanged(_) => Vec::new(),
+        | Typed::ConversationRemoval(_)
+        | Typed::StatusChange(_)
+        | Typed::DesktopLoginChange(_) => Vec::new(),
     }
 }
 
@@ -152,9 +153,11 @@ mod tests {
             let fitted = fitted(&whole, max_bytes);
 
             let omitted = fitted.omitted.iter();
-            let omitted: Vec<_> = omitted.map(|it| (it.field.as_str(), it.bytes)).collect();
+            let omitted: Vec<_> = omitted
+                .map(|it| (it.field.as_str(), it.size_bytes))
+                .collect();
             assert_eq!(omitted, expected);
-            let Some(Typed::ChatMessage(chat)) = &fitted.event else {
+            let Some(Typed::ChatMessage(chat)) = &fitted.body else {
                 panic!("it is still a message: {fitted:?}");
             };
             assert_eq!(chat.to_id, 7, "what is short stays");
@@ -176,13 +179,13 @@ mod tests {
         };
         // 128 ids of one byte, 872 of two.
         assert_eq!(members.field, "group_change.member_ids");
-        assert_eq!(members.bytes, 128 + 2 * 872);
+        assert_eq!(members.size_bytes, 128 + 2 * 872);
     }
 
     fn event(typed: Typed) -> Event {
         Event {
             raw_pdu: vec![0; 500].into(),
-            event: Some(typed),
+            body: Some(typed),
             ..Event::default()
         }
     }

@@ -1,14 +1,17 @@
 use route_core::{ChangeReason, LinkId, PresenceChange, Status, Summary, UserId};
 use route_proto::pdu::HEADER_LEN;
-use route_proto::v1::event::Event as Typed;
+use route_proto::v1::event::Body as Typed;
 use route_proto::v1::{
-    self as api, ChatMessage, ConversationRemoved, ConversationType, DesktopLoginChanged,
+    self as api, ChatMessage, ConversationRemoval, ConversationType, DesktopLoginChange,
     FileNotice, FileServer, GroupChange, GroupChangeType, Kick, P2pCommand, ReadReceipt,
-    SignatureChanged, StatusChanged, UserRole,
+    SignatureChange, StatusChange, UserRole,
 };
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use route_core::{Command, Event};
+use prost_types::Timestamp;
+use route_core::{Command, Event, LinkView};
 use route_dialect::{Concerned, Dialect};
 use route_proto::pdu::command;
 use route_proto::v1::EventKind;
@@ -28,7 +31,7 @@ fn what_is_published_reads_back_as_the_same_event() {
             pdu: publication.pdu.clone(),
         };
         let read = shown(&event);
-        assert_eq!(read.event, Some(typed));
+        assert_eq!(read.body, Some(typed));
         assert!(!read.unparsed);
         assert_eq!(read.origin_link, "");
         assert_eq!(raw_pdu(&event), publication.pdu);
@@ -38,7 +41,7 @@ fn what_is_published_reads_back_as_the_same_event() {
 #[test]
 fn a_message_without_a_time_was_written_now() {
     let timeless = Typed::ChatMessage(ChatMessage {
-        create_time: 0,
+        create_time: None,
         ..chat()
     });
 
@@ -48,10 +51,10 @@ fn a_message_without_a_time_was_written_now() {
         publication.command,
         &publication.pdu[HEADER_LEN..],
     ));
-    let Some(Typed::ChatMessage(chat)) = read.event else {
+    let Some(Typed::ChatMessage(chat)) = read.body else {
         panic!("not a message: {read:?}");
     };
-    assert_eq!(chat.create_time, NOW);
+    assert_eq!(chat.create_time, at(NOW));
 }
 
 #[test]
@@ -93,7 +96,11 @@ fn a_body_that_lacks_a_required_field_is_unparsed() {
     for typed in one_of_each() {
         let publication = publish(typed).expect("it is complete");
         let event = |body: &[u8]| Event::Envelope {
-            origin: Some(LinkId::new(0xab, 3)),
+            origin: Some(Arc::new(LinkView {
+                id: LinkId::new(0xab, 3),
+                peer: ([10, 0, 0, 1], 7).into(),
+                msg_server: "m1".to_owned(),
+            })),
             command: standard(publication.command),
             pdu: [&publication.pdu[..HEADER_LEN], body].concat().into(),
         };
@@ -103,8 +110,9 @@ fn a_body_that_lacks_a_required_field_is_unparsed() {
 
         for read in [empty, garbage] {
             assert!(read.unparsed, "{:#x}", publication.command);
-            assert_eq!(read.event, None);
+            assert_eq!(read.body, None);
             assert_eq!(read.origin_link, "ab-3");
+            assert_eq!(read.origin_msg_server, "m1");
             assert_ne!(read.kind(), EventKind::Unspecified);
         }
     }
@@ -116,11 +124,11 @@ fn packed_lists_and_text_that_is_not_utf_8_are_read() {
     let group = shown(&envelope(command::GROUP_CHANGED, &body));
     let p2p = shown(&envelope(command::P2P_COMMAND, &[8, 1, 16, 2, 26, 1, 0xff]));
 
-    let Some(Typed::GroupChange(group)) = group.event else {
+    let Some(Typed::GroupChange(group)) = group.body else {
         panic!("not a group change: {group:?}");
     };
     assert_eq!((group.member_ids.len(), group.changed_ids.len()), (3, 2));
-    let Some(Typed::P2pCommand(p2p)) = p2p.event else {
+    let Some(Typed::P2pCommand(p2p)) = p2p.body else {
         panic!("not a p2p command: {p2p:?}");
     };
     assert_eq!(&p2p.command[..], [0xff]);
@@ -132,12 +140,12 @@ fn text_that_is_not_utf_8_is_shown_with_its_bytes() {
     let changed = shown(&envelope(command::SIGNATURE_CHANGED, &body));
 
     assert!(!changed.unparsed);
-    let Some(Typed::SignatureChanged(changed)) = changed.event else {
+    let Some(Typed::SignatureChange(changed)) = changed.body else {
         panic!("not a signature: {changed:?}");
     };
     assert_eq!(changed.signature, "\u{1e9}\u{fffd}\u{fffd}");
     assert_eq!(changed.signature_bytes[..], body[4..]);
-    let published = publish(Typed::SignatureChanged(changed)).expect("it is complete");
+    let published = publish(Typed::SignatureChange(changed)).expect("it is complete");
     assert_eq!(published.pdu[HEADER_LEN..], body);
 }
 
@@ -151,11 +159,11 @@ fn services_may_publish_what_some_dialect_has() {
     });
     let chat = Typed::ChatMessage(ChatMessage {
         message_type: 0x88,
-        conversation: ConversationType::Group.into(),
+        conversation_type: ConversationType::Group.into(),
         ..chat()
     });
     let event = |typed: &Typed| api::Event {
-        event: Some(typed.clone()),
+        body: Some(typed.clone()),
         ..api::Event::default()
     };
     for typed in [&web, &chat] {
@@ -163,7 +171,8 @@ fn services_may_publish_what_some_dialect_has() {
     }
     let fork = "name = \"fork\"\nbase = \"teamtalk\"\n\
                 [client_types]\ndesktop = [0x21]\n[message_types]\ngroup = [0x88]";
-    dialects.learn(fork).expect("it can be read");
+    let fork = Dialects::read(fork).expect("it can be read");
+    dialects.learn(fork.as_ref()).expect("it is the first");
     for typed in [&web, &chat] {
         assert!(publication(event(typed), NOW, &dialects).is_ok());
     }
@@ -177,7 +186,7 @@ fn services_may_publish_what_some_dialect_has() {
         },
         pdu: publication.pdu,
     };
-    assert_eq!(typed(&dialects, &event).event, Some(chat));
+    assert_eq!(shown_by(&dialects, &event).body, Some(chat));
 }
 
 #[test]
@@ -192,7 +201,7 @@ fn no_bytes_can_panic_the_reader() {
         let command = commands[random.usize(..commands.len())];
         let pdu: Vec<u8> = (0..random.usize(..40)).map(|_| random.u8(..)).collect();
 
-        typed(
+        shown_by(
             &dialects,
             &Event::Envelope {
                 origin: None,
@@ -264,7 +273,7 @@ fn a_status_change_names_its_user() {
 
     let named: Vec<_> = names(&event, UserRole::Receiver).collect();
     assert_eq!(named, [Name::User(5)]);
-    assert_eq!(event.kind(), EventKind::StatusChanged);
+    assert_eq!(event.kind(), EventKind::StatusChange);
 }
 
 #[test]
@@ -275,7 +284,7 @@ fn what_a_msg_server_would_drop_is_refused() {
             ..chat()
         }),
         Typed::ChatMessage(ChatMessage {
-            conversation: ConversationType::Group.into(),
+            conversation_type: ConversationType::Group.into(),
             ..chat()
         }),
         Typed::ChatMessage(ChatMessage {
@@ -296,10 +305,10 @@ fn what_a_msg_server_would_drop_is_refused() {
         Typed::ReadReceipt(ReadReceipt::default()),
         Typed::GroupChange(GroupChange::default()),
         Typed::FileNotice(FileNotice::default()),
-        Typed::ConversationRemoved(ConversationRemoved::default()),
-        Typed::SignatureChanged(SignatureChanged::default()),
-        Typed::StatusChanged(StatusChanged::default()),
-        Typed::DesktopLoginChanged(DesktopLoginChanged::default()),
+        Typed::ConversationRemoval(ConversationRemoval::default()),
+        Typed::SignatureChange(SignatureChange::default()),
+        Typed::StatusChange(StatusChange::default()),
+        Typed::DesktopLoginChange(DesktopLoginChange::default()),
     ];
 
     for typed in wrong {
@@ -315,12 +324,16 @@ fn what_a_msg_server_would_drop_is_refused() {
 fn shown(event: &Event) -> api::Event {
     let dialects = Dialects::new();
     assert_eq!(learn_standard(&dialects).number, STRICT);
-    typed(&dialects, event)
+    shown_by(&dialects, event)
+}
+
+fn shown_by(dialects: &Dialects, event: &Event) -> api::Event {
+    typed(dialects, event, kind(dialects, event))
 }
 
 fn learn_standard(dialects: &Dialects) -> Spoken {
-    let standard = Dialect::standard().definition();
-    dialects.learn(&standard).expect("TeamTalk as published")
+    let standard = Dialect::standard();
+    dialects.learn(Some(&standard)).expect("it is the first")
 }
 
 /// Unix time of a publication.
@@ -328,6 +341,13 @@ const NOW: u32 = 1_800_000_000;
 
 /// The number of the first dialect that a gateway tells.
 const STRICT: u16 = 1;
+
+fn at(seconds: u32) -> Option<Timestamp> {
+    Some(Timestamp {
+        seconds: seconds.into(),
+        nanos: 0,
+    })
+}
 
 fn standard(id: u16) -> Command {
     let dialect = STRICT;
@@ -340,7 +360,7 @@ fn publish(typed: Typed) -> Result<Publication, Refusal> {
 
 fn of_event(typed: Typed) -> api::Event {
     api::Event {
-        event: Some(typed),
+        body: Some(typed),
         ..api::Event::default()
     }
 }
@@ -357,9 +377,9 @@ fn chat() -> ChatMessage {
     ChatMessage {
         from_user_id: 1,
         to_id: 2,
-        conversation: ConversationType::Single.into(),
+        conversation_type: ConversationType::Single.into(),
         message_id: 3,
-        create_time: 4,
+        create_time: at(4),
         message_type: 1,
         content: Bytes::from_static(b"\x00hello"),
         attach_data: Bytes::new(),
@@ -367,7 +387,7 @@ fn chat() -> ChatMessage {
 }
 
 fn signature() -> Typed {
-    Typed::SignatureChanged(SignatureChanged {
+    Typed::SignatureChange(SignatureChange {
         user_id: 7,
         signature: "hi".to_owned(),
         signature_bytes: Bytes::new(),
@@ -379,7 +399,7 @@ fn one_of_each() -> [Typed; 9] {
         Typed::ChatMessage(chat()),
         Typed::ChatMessage(ChatMessage {
             to_id: 11,
-            conversation: ConversationType::Group.into(),
+            conversation_type: ConversationType::Group.into(),
             message_type: 0x11,
             attach_data: Bytes::from_static(b"x"),
             ..chat()
@@ -393,7 +413,7 @@ fn one_of_each() -> [Typed; 9] {
             user_id: 7,
             conversation_id: 11,
             message_id: 12,
-            conversation: ConversationType::Group.into(),
+            conversation_type: ConversationType::Group.into(),
         }),
         Typed::Kick(Kick {
             user_id: 7,
@@ -402,7 +422,7 @@ fn one_of_each() -> [Typed; 9] {
         }),
         Typed::GroupChange(GroupChange {
             user_id: 7,
-            change: GroupChangeType::Delete.into(),
+            change_type: GroupChangeType::Removed.into(),
             group_id: 11,
             member_ids: vec![8, 9],
             changed_ids: vec![10],
@@ -413,7 +433,7 @@ fn one_of_each() -> [Typed; 9] {
             file_name: "a".to_owned(),
             file_name_bytes: Bytes::new(),
             task_id_bytes: Bytes::new(),
-            file_size: 3,
+            file_size_bytes: 3,
             task_id: "t".to_owned(),
             servers: vec![FileServer {
                 ip: "10.0.0.1".to_owned(),
@@ -422,9 +442,9 @@ fn one_of_each() -> [Typed; 9] {
             transfer_mode: 2,
             offline_ready: true,
         }),
-        Typed::ConversationRemoved(ConversationRemoved {
+        Typed::ConversationRemoval(ConversationRemoval {
             user_id: 7,
-            conversation: ConversationType::Single.into(),
+            conversation_type: ConversationType::Single.into(),
             conversation_id: 8,
         }),
         signature(),

@@ -1,10 +1,11 @@
 //! From what a service publishes to what MsgServers get.
 
 use bytes::Bytes;
+use prost_types::Timestamp;
 use route_core::Audience;
 use route_dialect::{Concerned, Forwarded};
 use route_proto::pdu::Header;
-use route_proto::v1::event::Event as Typed;
+use route_proto::v1::event::Body as Typed;
 use route_proto::v1::{
     self as api, ChatMessage, ConversationType, FileNotice, GroupChange, GroupChangeType, Kick,
     TransferMode,
@@ -60,8 +61,8 @@ pub(crate) fn publication(
         };
         return Err(Refusal::field(field, problem));
     }
-    let Some(typed) = event.event else {
-        return Err(Refusal::field("event.event", "is missing"));
+    let Some(typed) = event.body else {
+        return Err(Refusal::field("event.body", "is missing"));
     };
     check(&typed)?;
     let body = body(&typed, now, dialects)?;
@@ -91,28 +92,31 @@ fn body<'a>(typed: &'a Typed, now: u32, dialects: &Dialects) -> Result<Forwarded
             user_id: read.user_id,
             conversation_id: read.conversation_id,
             message_id: read.message_id,
-            conversation: conversation(read.conversation(), "event.read_receipt.conversation")?,
+            conversation: conversation(
+                read.conversation_type(),
+                "event.read_receipt.conversation_type",
+            )?,
         }),
         Typed::Kick(kick) => Forwarded::KickUser(kick_user(kick, dialects)?),
         Typed::GroupChange(group) => Forwarded::GroupChanged(group_change(group)?),
         Typed::FileNotice(file) => Forwarded::FileNotice(file_notice(file)?),
-        Typed::ConversationRemoved(removed) => {
-            let field = "event.conversation_removed.conversation";
+        Typed::ConversationRemoval(removed) => {
+            let field = "event.conversation_removal.conversation_type";
             Forwarded::ConversationRemoved(route_dialect::ConversationRemoved {
                 user_id: removed.user_id,
-                conversation: conversation(removed.conversation(), field)?,
+                conversation: conversation(removed.conversation_type(), field)?,
                 conversation_id: removed.conversation_id,
             })
         }
-        Typed::SignatureChanged(changed) => {
+        Typed::SignatureChange(changed) => {
             Forwarded::SignatureChanged(route_dialect::SignatureChange {
                 user_id: changed.user_id,
                 signature: text(&changed.signature, &changed.signature_bytes),
             })
         }
-        Typed::StatusChanged(_) | Typed::DesktopLoginChanged(_) | Typed::OtherCommand(_) => {
+        Typed::StatusChange(_) | Typed::DesktopLoginChange(_) | Typed::OtherCommand(_) => {
             let problem = "only MsgServers cause this kind of event";
-            return Err(Refusal::field("event.event", problem));
+            return Err(Refusal::field("event.body", problem));
         }
     })
 }
@@ -151,15 +155,15 @@ fn check(typed: &Typed) -> Result<(), Refusal> {
             ("event.file_notice.to_user_id", file.to_user_id),
             ("event.file_notice.task_id", file.task_id.len() as u32),
         ],
-        Typed::ConversationRemoved(removed) => &[
-            ("event.conversation_removed.user_id", removed.user_id),
+        Typed::ConversationRemoval(removed) => &[
+            ("event.conversation_removal.user_id", removed.user_id),
             (
-                "event.conversation_removed.conversation_id",
+                "event.conversation_removal.conversation_id",
                 removed.conversation_id,
             ),
         ],
-        Typed::SignatureChanged(changed) => &[("event.signature_changed.user_id", changed.user_id)],
-        Typed::StatusChanged(_) | Typed::DesktopLoginChanged(_) | Typed::OtherCommand(_) => &[],
+        Typed::SignatureChange(changed) => &[("event.signature_change.user_id", changed.user_id)],
+        Typed::StatusChange(_) | Typed::DesktopLoginChange(_) | Typed::OtherCommand(_) => &[],
     };
     match required.iter().find(|(_, value)| *value == 0) {
         Some((field, _)) => Err(Refusal::field(field, "is missing")),
@@ -179,23 +183,39 @@ fn message<'a>(
         return Err(Refusal::field("event.chat_message.message_type", problem));
     }
     let of_group = dialects.get(Dialects::PUBLISHED).is_of_group(message_type);
-    let said = chat.conversation();
-    if said != ConversationType::Unspecified && (said == ConversationType::Group) != of_group {
+    let said = ConversationType::try_from(chat.conversation_type);
+    let fits = match said {
+        Ok(ConversationType::Unspecified) => true,
+        Ok(ConversationType::Single) => !of_group,
+        Ok(ConversationType::Group) => of_group,
+        Err(_) => false,
+    };
+    if !fits {
         let problem = "does not go with message_type; leave it out";
-        return Err(Refusal::field("event.chat_message.conversation", problem));
+        let field = "event.chat_message.conversation_type";
+        return Err(Refusal::field(field, problem));
     }
     Ok(route_dialect::ChatMessage {
         from_user_id: chat.from_user_id,
         to_id: chat.to_id,
         of_group,
         message_id: chat.message_id,
-        create_time: match chat.create_time {
-            0 => now,
-            time => time,
+        create_time: match &chat.create_time {
+            None => now,
+            Some(time) => seconds(time)?,
         },
         message_type,
         content: &chat.content,
         attach_data: &chat.attach_data,
+    })
+}
+
+/// As MsgServers have it: 32 bits, and 0 is no time.
+fn seconds(time: &Timestamp) -> Result<u32, Refusal> {
+    let seconds = u32::try_from(time.seconds).ok().filter(|it| *it != 0);
+    seconds.ok_or_else(|| {
+        let problem = "is not after 1970-01-01T00:00:00Z, or after 2106-02-07T06:28:15Z";
+        Refusal::field("event.chat_message.create_time", problem)
     })
 }
 
@@ -215,11 +235,14 @@ fn kick_user(kick: &Kick, dialects: &Dialects) -> Result<route_dialect::Kick, Re
 fn group_change(group: &GroupChange) -> Result<route_dialect::GroupChange<'_>, Refusal> {
     check_ids(&group.member_ids, "event.group_change.member_ids")?;
     check_ids(&group.changed_ids, "event.group_change.changed_ids")?;
-    let change = match group.change() {
-        GroupChangeType::Add => 1,
-        GroupChangeType::Delete => 2,
+    let change = match group.change_type() {
+        GroupChangeType::Added => 1,
+        GroupChangeType::Removed => 2,
         GroupChangeType::Unspecified => {
-            return Err(Refusal::field("event.group_change.change", "is missing"));
+            return Err(Refusal::field(
+                "event.group_change.change_type",
+                "is missing",
+            ));
         }
     };
     Ok(route_dialect::GroupChange {
@@ -237,6 +260,10 @@ fn file_notice(file: &FileNotice) -> Result<route_dialect::FileNotice<'_>, Refus
         let problem = "neither TRANSFER_MODE_ONLINE nor TRANSFER_MODE_OFFLINE";
         return Err(Refusal::field("event.file_notice.transfer_mode", problem));
     }
+    if file.servers.iter().any(|it| it.port > u16::MAX.into()) {
+        let problem = "a port is at most 65535";
+        return Err(Refusal::field("event.file_notice.servers", problem));
+    }
     let servers = file.servers.iter().map(|server| route_dialect::FileServer {
         ip: server.ip.as_bytes(),
         port: server.port,
@@ -245,7 +272,7 @@ fn file_notice(file: &FileNotice) -> Result<route_dialect::FileNotice<'_>, Refus
         from_user_id: file.from_user_id,
         to_user_id: file.to_user_id,
         file_name: text(&file.file_name, &file.file_name_bytes),
-        file_size: file.file_size,
+        file_size: file.file_size_bytes,
         task_id: text(&file.task_id, &file.task_id_bytes),
         servers: servers.collect(),
         transfer_mode: i32::from(transfer_mode).cast_unsigned(),

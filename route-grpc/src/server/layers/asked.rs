@@ -1,12 +1,12 @@
-//! Requests that are none: another content type, a deadline that cannot be read. Whoever sends such
-//! a thing by mistake is told so, in a way that proxies and browsers understand, too.
+//! Requests that are none, of another content type. Whoever sends such a thing by mistake is told so,
+//! in a way that proxies and browsers understand, too.
 
 use futures_util::future::Either;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response, StatusCode, header};
 
-use super::{Around, Handler, deadline};
+use super::{Around, Handler};
 use crate::refusal::Refusal;
 
 /// Refuses what no service could read.
@@ -30,16 +30,11 @@ fn refusal(headers: &HeaderMap) -> Option<Response<Body>> {
     let content_type = headers.get(header::CONTENT_TYPE);
     let content_type = content_type.map_or("none", |it| it.to_str().unwrap_or("not text"));
     if !is_protobuf(content_type) {
-        let problem = format!(
-            "content type {content_type}: this port speaks gRPC with protobuf, application/grpc"
-        );
-        let mut response = Status::invalid_argument(problem).into_http();
+        let problem =
+            format!("{content_type}: this port speaks gRPC with protobuf, application/grpc");
+        let mut response = Status::from(Refusal::field("content-type", problem)).into_http();
         *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return Some(response);
-    }
-    if let Err(text) = deadline::of(headers) {
-        let problem = format!("{text:?} is not up to 8 digits and one of H M S m u n");
-        return Some(Status::from(Refusal::field("grpc-timeout", problem)).into_http());
     }
     None
 }

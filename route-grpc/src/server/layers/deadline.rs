@@ -1,13 +1,17 @@
 //! The caller's deadline. tonic answers a call whose time is over with CANCELLED; gRPC says
 //! DEADLINE_EXCEEDED, and callers decide by that.
 
+use std::future::ready;
 use std::time::Duration;
 
+use futures_util::future::Either;
+
+use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 
 use super::{Around, Handler};
-use crate::refusal::deadline_exceeded;
+use crate::refusal::Refusal;
 
 /// tonic watches the caller's deadline too. Ours ends a little earlier, so that our code is the one
 /// that is sent.
@@ -23,26 +27,30 @@ impl Around for Deadline {
         request: Request<Body>,
         inner: &mut S,
     ) -> impl Future<Output = Result<Response<Body>, S::Error>> + Send + use<S> {
-        // What cannot be read has been refused.
-        let deadline = of(request.headers()).ok().flatten();
+        let deadline = match of(request.headers()) {
+            Ok(deadline) => deadline,
+            Err(refusal) => return Either::Left(ready(Ok(Status::from(refusal).into_http()))),
+        };
         let answer = inner.call(request);
-        async move {
+        Either::Right(async move {
             let Some(deadline) = deadline else {
                 return answer.await;
             };
             let in_time = tokio::time::timeout(deadline, answer).await;
-            in_time.unwrap_or_else(|_| Ok(deadline_exceeded().into_http()))
-        }
+            in_time.unwrap_or_else(|_| Ok(Status::from(Refusal::DeadlinePassed).into_http()))
+        })
     }
 }
 
-/// The caller's `grpc-timeout`: up to 8 digits and a unit. An error is what stands there instead.
-pub(super) fn of(headers: &HeaderMap) -> Result<Option<Duration>, String> {
+/// The caller's `grpc-timeout`: up to 8 digits and a unit.
+fn of(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
     let Some(value) = headers.get("grpc-timeout") else {
         return Ok(None);
     };
     let text = String::from_utf8_lossy(value.as_bytes());
-    parse(&text).map(Some).ok_or_else(|| text.into_owned())
+    let problem = || format!("{text:?} is not up to 8 digits and one of H M S m u n");
+    let parsed = parse(&text).ok_or_else(|| Refusal::field("grpc-timeout", problem()));
+    parsed.map(Some)
 }
 
 fn parse(text: &str) -> Option<Duration> {

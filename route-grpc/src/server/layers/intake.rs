@@ -19,7 +19,7 @@ use super::{Around, Handler};
 use crate::attach::Hangup;
 use crate::limits::{Share, Weight};
 use crate::node::Node;
-use crate::refusal::{Refusal, too_slow};
+use crate::refusal::Refusal;
 
 /// What has to come of a message in [`PACE_TIME`], if it is that long: less than any network that
 /// services and gateways use carries.
@@ -29,8 +29,8 @@ const PACE_TIME: Duration = Duration::from_secs(10);
 /// Bytes before each gRPC message: whether it is compressed, and its length.
 const PREFIX_BYTES: usize = 5;
 
-/// A stream of requests of ours, as [`methods::WATCH_USERS`](crate::methods::WATCH_USERS).
-const WATCH_USERS: &str = "/teamtalk.route.v1.PresenceService/WatchUsers";
+/// A stream of requests of ours, as [`methods::WATCH_USER_SET`](crate::methods::WATCH_USER_SET).
+const WATCH_USER_SET: &str = "/teamtalk.route.v1.PresenceService/WatchUserSet";
 
 /// Watches over every request.
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ impl Stream {
     fn of(path: &str) -> Self {
         if path.starts_with("/teamtalk.attach.") {
             Self::Attach
-        } else if path.starts_with("/grpc.reflection.") || path == WATCH_USERS {
+        } else if path.starts_with("/grpc.reflection.") || path == WATCH_USER_SET {
             Self::Messages
         } else {
             Self::One
@@ -165,7 +165,8 @@ impl<B> Paced<B> {
             Box::pin(sleep(PACE_TIME))
         });
         ready!(deadline.as_mut().poll(cx));
-        Poll::Ready(too_slow())
+        let problem = "less than 64 KiB of a request have come in 10 s";
+        Poll::Ready(Refusal::TooSlow { problem }.into())
     }
 
     /// A message of so many bytes has begun and goes on. What a gateway sends has bounds of its own; its

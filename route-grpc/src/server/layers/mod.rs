@@ -4,9 +4,9 @@
 //! |---|---|
 //! | `trace` | a span for each unary call |
 //! | `measure` | how long it took, and with which code it ended |
-//! | `codes` | gRPC's usual code where tonic has another |
+//! | `codes` | gRPC's usual code and a reason where tonic has others |
 //! | `asked` | refuses what is no gRPC request |
-//! | `deadline` | ends a call whose caller waits no longer |
+//! | `deadline` | ends a call whose caller waits no longer; refuses a deadline that cannot be read |
 //! | `intake` | lets requests come in as fast as they must, and no more of a client than its share |
 
 mod asked;

@@ -80,18 +80,19 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
         String::from_utf8_lossy(&seen.content)
     );
     if *keep {
-        stay(&a, &b).await?;
+        stay(grpc, &a, &b).await?;
     }
     Ok(())
 }
 
 /// The users write to each other until somebody interrupts them.
-async fn stay(a: &Connection, b: &Connection) -> anyhow::Result<()> {
+async fn stay(grpc: &str, a: &Connection, b: &Connection) -> anyhow::Result<()> {
     println!(
         "\nAlice and Bob stay, and write to each other every {PAUSE:?}. Look at them:\n\n    \
-         route-grpc status {ALICE} {BOB}\n    \
-         route-grpc subscribe --user {ALICE}\n    \
-         route-grpc publish --dry-run chat --from {ALICE} --to {BOB} --text hello\n\n\
+         route-grpc status --address {grpc} {ALICE} {BOB}\n    \
+         route-grpc subscribe --address {grpc} --user {ALICE}\n    \
+         route-grpc publish --address {grpc} --dry-run \
+         chat --from {ALICE} --to {BOB} --message-id 1 --text hello\n\n\
          Ctrl-C ends this."
     );
     let talk = async {
@@ -163,7 +164,7 @@ async fn user_status(channel: Channel, user: u32) -> anyhow::Result<String> {
         .into_inner();
     let user = answer.user.context("an answer without a user")?;
     ensure!(
-        user.status() == v1::Status::Online,
+        user.status() == v1::PresenceStatus::Online,
         "Bob has status {:?}",
         user.status()
     );
@@ -206,7 +207,7 @@ impl Subscriber {
             let Subscribed::Event(event) = self.next().await? else {
                 continue;
             };
-            if let Some(v1::event::Event::ChatMessage(message)) = event.event {
+            if let Some(v1::event::Body::ChatMessage(message)) = event.body {
                 return Ok(message);
             }
         }

@@ -63,7 +63,7 @@ impl Subscriber {
             vec![
                 EventKind::ChatMessage,
                 EventKind::GroupChange,
-                EventKind::StatusChanged,
+                EventKind::StatusChange,
             ]
         } else {
             Vec::new()

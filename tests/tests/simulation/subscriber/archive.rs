@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
-use route_proto::v1::event::Event as Routed;
+use route_proto::v1::event::Body as Routed;
 use route_proto::v1::{ChangeReason, Event, UserStatus};
 
 /// A place in a node's log: which life, and how many events came before. Clients may not look into
@@ -62,14 +62,14 @@ impl Change {
     pub(crate) fn of(user: &UserStatus, reason: ChangeReason) -> Self {
         Self {
             user: user.user_id,
-            online: user.status != route_proto::v1::Status::Offline as i32,
+            online: user.status != route_proto::v1::PresenceStatus::Offline as i32,
             reason,
         }
     }
 
     pub(crate) fn in_event(event: &Event) -> Option<Self> {
-        match &event.event {
-            Some(Routed::StatusChanged(change)) => {
+        match &event.body {
+            Some(Routed::StatusChange(change)) => {
                 let user = change.user.clone().unwrap_or_default();
                 Some(Self::of(&user, change.reason()))
             }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use route_proto::v1::event::Event as Routed;
+use route_proto::v1::event::Body as Routed;
 use route_proto::v1::subscribe_response::Message;
-use route_proto::v1::watch_user_status_response::Event as Watched;
+use route_proto::v1::watch_user_status_response::Message as Watched;
 use route_proto::v1::{
     Event, EventFilter, EventKind, Gap, GapPolicy, GapReason, SubscribeRequest, SubscribeResponse,
     WatchUserStatusRequest, WatchUserStatusResponse,
@@ -112,6 +112,7 @@ impl Diary {
     pub(crate) fn watch_request(&mut self, on_gap: GapPolicy) -> WatchUserStatusRequest {
         self.status.begins = true;
         WatchUserStatusRequest {
+            all_users: true,
             resume_position: self.status.position.clone(),
             on_gap: on_gap.into(),
             ..WatchUserStatusRequest::default()
@@ -175,7 +176,7 @@ impl Diary {
     }
 
     pub(crate) fn watched(&mut self, now: &Now, response: WatchUserStatusResponse) {
-        let Some(event) = response.event else {
+        let Some(event) = response.message else {
             return;
         };
         let first = std::mem::take(&mut self.status.begins);
@@ -334,10 +335,10 @@ impl Diary {
                 change,
             });
         }
-        let id = match &event.event {
+        let id = match &event.body {
             Some(Routed::ChatMessage(chat)) => chat.message_id,
             Some(Routed::GroupChange(change)) => change.group_id,
-            Some(Routed::StatusChanged(_) | Routed::DesktopLoginChanged(_)) => return,
+            Some(Routed::StatusChange(_) | Routed::DesktopLoginChange(_)) => return,
             other => return self.wrong.push(format!("nobody sent {other:?}")),
         };
         let newest = self.newest.entry(event.origin_link.clone()).or_default();
@@ -411,7 +412,7 @@ impl Cursor {
             Some(format!("it begins elsewhere than {:?}", self.place))
         } else if to != log_begins {
             Some(format!("what comes after {log_begins:?} is still held"))
-        } else if missed != Some(gap.missed) {
+        } else if missed != Some(gap.missed_count) {
             Some(format!("{missed:?} events are missing"))
         } else if !at_its_time {
             Some("that is not the reason".to_owned())

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use prost::Message as _;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
-use route_proto::v1::event::Event as Content;
+use route_proto::v1::event::Body as Content;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
     ChatMessage, Event, EventFilter, EventKind, SubscribeRequest, SubscribeResponse,
@@ -139,12 +139,16 @@ fn message_bytes() -> usize {
     let event = Event {
         kind: EventKind::ChatMessage.into(),
         origin_link: "0123456789abcdef-1".to_owned(),
-        event: Some(Content::ChatMessage(ChatMessage {
+        origin_msg_server: "127.0.0.1".to_owned(),
+        body: Some(Content::ChatMessage(ChatMessage {
             from_user_id: super::FIRST_USER,
             to_id: super::GROUP,
             message_id: super::MESSAGE,
-            create_time: 1_700_000_000,
-            conversation: 2,
+            create_time: Some(prost_types::Timestamp {
+                seconds: 1_700_000_000,
+                nanos: 0,
+            }),
+            conversation_type: 2,
             message_type: 0x11,
             content: vec![0; CONTENT].into(),
             ..ChatMessage::default()
@@ -203,7 +207,7 @@ async fn read(
         };
         let response = response?.context("the stream ended")?;
         if let Some(Message::Event(Event {
-            event: Some(Content::ChatMessage(chat)),
+            body: Some(Content::ChatMessage(chat)),
             ..
         })) = &response.message
         {

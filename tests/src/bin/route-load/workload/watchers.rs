@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
-use route_proto::v1::watch_user_status_response::Event;
+use route_proto::v1::watch_user_status_response::Message;
 use route_proto::v1::{
-    BatchGetUserStatusRequest, Status, UserStatus, WatchUserStatusRequest, WatchUserStatusResponse,
+    BatchGetUserStatusRequest, PresenceStatus, UserStatus, WatchUserStatusRequest,
+    WatchUserStatusResponse,
 };
 use system_tests::dice::Dice;
 use system_tests::player::connection::{BARRIER_LIMIT, Connection, Options};
@@ -169,6 +170,7 @@ impl Watcher {
     async fn begin(channel: Channel, users: Vec<u32>) -> anyhow::Result<Self> {
         let request = WatchUserStatusRequest {
             user_ids: users.clone(),
+            all_users: users.is_empty(),
             ..WatchUserStatusRequest::default()
         };
         let mut client = PresenceServiceClient::new(channel);
@@ -216,21 +218,21 @@ impl Watcher {
     }
 
     fn take(&mut self, response: WatchUserStatusResponse) {
-        match response.event {
-            Some(Event::SnapshotBegin(_)) => self.states.clear(),
-            Some(Event::Snapshot(part)) => part.users.into_iter().for_each(|user| self.is(&user)),
-            Some(Event::Change(change)) => {
+        match response.message {
+            Some(Message::SnapshotBegin(_)) => self.states.clear(),
+            Some(Message::Snapshot(part)) => part.users.into_iter().for_each(|user| self.is(&user)),
+            Some(Message::Change(change)) => {
                 if let Some(user) = change.user {
                     self.is(&user);
                 }
             }
-            Some(Event::Gap(_)) => self.gaps += 1,
+            Some(Message::Gap(_)) => self.gaps += 1,
             _ => {}
         }
     }
 
     fn is(&mut self, user: &UserStatus) {
-        if user.status == Status::Offline as i32 {
+        if user.status == PresenceStatus::Offline as i32 {
             self.states.remove(&user.user_id);
         } else {
             self.states.insert(user.user_id, user.status);
@@ -260,7 +262,7 @@ async fn states(channel: Channel) -> anyhow::Result<States> {
         let online = answer
             .users
             .into_iter()
-            .filter(|user| user.status != Status::Offline as i32);
+            .filter(|user| user.status != PresenceStatus::Offline as i32);
         states.extend(online.map(|user| (user.user_id, user.status)));
     }
     Ok(states)
