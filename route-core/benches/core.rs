@@ -157,7 +157,7 @@ fn presence(c: &mut Criterion) {
                 core.transaction(NOW)
                     .apply(link(1), 3, closed, Effect::Notify)
                     .unwrap();
-                core.transaction(NOW).reap(u64::MAX);
+                core.transaction(NOW).proceed(u64::MAX);
             },
             BatchSize::PerIteration,
         );

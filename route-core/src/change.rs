@@ -161,6 +161,26 @@ pub enum Change<'a> {
     },
 }
 
+impl Change<'_> {
+    /// Whose sessions it may change, a user as often as it says so.
+    pub(crate) fn users(self) -> impl Iterator<Item = UserId> {
+        let (table, list, update) = match self {
+            Change::Table { entries, .. } => (entries, &[][..], None),
+            Change::List { entries, .. } => (&[][..], entries, None),
+            Change::Update { user, .. } => (&[][..], &[][..], Some(user)),
+            Change::Opened { .. }
+            | Change::Succeeds { .. }
+            | Change::Role { .. }
+            | Change::Silence { .. }
+            | Change::Unreadable
+            | Change::Closed { .. } => (&[][..], &[][..], None),
+        };
+        let table = table.iter().map(|entry| entry.user);
+        let list = list.iter().map(|entry| entry.user);
+        table.chain(list).chain(update)
+    }
+}
+
 /// Whether an update makes notices.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {

@@ -1,5 +1,6 @@
 //! The entry points: what links did goes in, outputs come out.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,7 +17,7 @@ use crate::presence::{Client, Presence};
 use crate::receipt::Receipt;
 use crate::routing::{Audience, Cause, Routed, Router, Routing, Target, Untold};
 use crate::settings::{FanOut, Settings};
-use crate::standing::parts::Parts;
+use crate::standing::parts::{Lost, Parts};
 use crate::standing::strangers::look_for_double;
 use crate::succession::Successions;
 use crate::view::View;
@@ -29,10 +30,14 @@ pub struct Core {
     successions: Successions,
     router: Router,
     ending: Ending,
+    /// Links of lost gateways.
+    lost: VecDeque<Lost>,
     /// Set while notices wait.
     untold: Option<Untold>,
     /// Empty between transactions; keeps its memory.
     outputs: Outputs,
+    /// Steps that may still be taken at once of what is done piece by piece.
+    at_once: u64,
 }
 
 impl Core {
@@ -50,15 +55,16 @@ impl Core {
             successions: Successions::new(settings.seat_bytes),
             router: Router::new(settings.fan_out, position),
             ending: Ending::new(settings.notify_on_loss),
+            lost: VecDeque::new(),
             untold: None,
             outputs: Outputs::default(),
+            at_once: 0,
         }
     }
 
     /// Begins a change. `now` is the time since the node started, never going back.
     pub fn transaction(&mut self, now: Duration) -> Transaction<'_> {
-        self.ending.begins();
-        self.successions.begins();
+        self.at_once = self.settings.at_once;
         Transaction { core: self, now }
     }
 
@@ -76,9 +82,6 @@ pub struct Transaction<'a> {
     core: &'a mut Core,
     now: Duration,
 }
-
-/// Deliveries that are passed on before it is looked at whether that is enough.
-const PIECE: usize = 64;
 
 /// A link id that does not fit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -136,6 +139,7 @@ impl Transaction<'_> {
             return Ok(());
         }
         let slot = self.entry(id, sequence)?;
+        self.routing().align_all(change.users());
         let (now, core) = (self.now, &mut *self.core);
         match change {
             Change::Opened { .. } => {}
@@ -156,10 +160,10 @@ impl Transaction<'_> {
                 core.presence.links[slot].reports();
                 core.presence.list(now, slot, entries, &mut core.outputs);
                 if last && core.presence.links.list_ends(slot) {
-                    self.parts().first_list_is_complete(slot, sequence, effect);
+                    self.parts().first_list_is_complete(slot, effect);
                     let core = &mut *self.core;
                     look_for_double(&core.presence, slot, &mut core.outputs);
-                    core.presence.end_all_twins(now, slot, &mut core.outputs);
+                    core.presence.end_all_twins(now, slot);
                 } else {
                     self.parts().updated(slot);
                 }
@@ -172,16 +176,17 @@ impl Transaction<'_> {
                 let client = Client { user, client_type };
                 self.update(slot, Cause::entry(id, sequence), client, status, effect);
             }
-            Change::Role { claimed: true } => self.parts().claim(slot, sequence, effect),
+            Change::Role { claimed: true } => self.parts().claim(slot, effect),
             Change::Role { claimed: false } => {}
             Change::Unreadable => {
                 core.presence.links[slot].reports();
                 self.parts().unreadable(slot);
             }
             Change::Silence { silent } => self.parts().silence(slot, silent),
-            Change::Closed { reason } => self.parts().close(slot, sequence, reason, effect),
+            Change::Closed { reason } => self.parts().close(slot, reason, effect),
         }
         self.parts().tell_overflown();
+        self.proceed_at_once();
         Ok(())
     }
 
@@ -270,6 +275,7 @@ impl Transaction<'_> {
         let links = &core.presence.links;
         core.successions
             .all_returned(link, taken, links, &mut core.outputs);
+        self.proceed_at_once();
     }
 
     /// A gateway can be reached in another way than before.
@@ -285,6 +291,7 @@ impl Transaction<'_> {
     /// A gateway will not come back: its links end.
     pub fn lose_gateway(&mut self, gateway: u64) {
         self.parts().lose_gateway(gateway);
+        self.proceed_at_once();
     }
 
     /// Something was routed at this position by an earlier node: what is routed from now on comes
@@ -302,6 +309,9 @@ impl Transaction<'_> {
     /// Tells, once, of each user whom postponed notices would have been about, as things are now. Stops
     /// when [so much](View::work) has been done; true while there are more.
     pub fn tell(&mut self, until: u64) -> bool {
+        if self.routing().align_some(until) {
+            return true;
+        }
         while self.core.untold.is_some() {
             if self.view().work() >= until {
                 return true;
@@ -314,34 +324,37 @@ impl Transaction<'_> {
     /// Ends what is due: seats without a successor, and waiting for returns that do not come.
     pub fn advance(&mut self) {
         self.parts().advance();
+        self.proceed_at_once();
     }
 
-    /// Gives heirs what has waited for them. Stops when [so much](View::work) has been done; true while
-    /// there is more.
-    pub fn pass_on(&mut self, until: u64) -> bool {
-        while self.core.successions.any_complete() {
-            if self.view().work() >= until {
-                return true;
-            }
-            let core = &mut *self.core;
-            core.successions.pass_on(PIECE, &mut core.outputs);
+    /// Goes on with what is done piece by piece: the ends of links, what heirs get, users that follow
+    /// their links. Stops when [so much](View::work) has been done; true while there is more.
+    pub fn proceed(&mut self, until: u64) -> bool {
+        let mut parts = self.parts();
+        if parts.lose_some(until) {
+            return true;
         }
-        false
+        let Parts {
+            ending, routing, ..
+        } = &mut parts;
+        routing.pass_on(until) || routing.align_some(until) || ending.reap(routing, until)
     }
 
-    /// Removes sessions of links that have ended. Stops when [so much](View::work) has been done; true
-    /// while there are more.
-    pub fn reap(&mut self, until: u64) -> bool {
-        while self.core.ending.any() {
-            if self.view().work() >= until {
-                return true;
-            }
-            let Parts {
-                ending, routing, ..
-            } = &mut self.parts();
-            ending.reap(routing);
+    /// There is something to [proceed](Self::proceed) with.
+    pub fn goes_on(&self) -> bool {
+        let core = &*self.core;
+        let passes_on = core.successions.any_complete();
+        !core.lost.is_empty() || passes_on || core.presence.is_lagging() || core.ending.any()
+    }
+
+    /// If that is not much, all of it is done in the transaction that has begun it.
+    fn proceed_at_once(&mut self) {
+        if self.goes_on() {
+            let before = self.view().work();
+            self.proceed(before + self.core.at_once);
+            let steps = self.view().work() - before;
+            self.core.at_once = self.core.at_once.saturating_sub(steps);
         }
-        false
     }
 
     fn entry(&mut self, id: LinkId, sequence: u64) -> Result<u32, LinkError> {
@@ -400,6 +413,7 @@ impl Transaction<'_> {
             now: self.now,
             settings: core.settings,
             ending: &mut core.ending,
+            lost: &mut core.lost,
             routing: Routing {
                 router: &mut core.router,
                 presence: &mut core.presence,

@@ -40,6 +40,10 @@ pub struct Settings {
     pub link_sessions: u32,
     /// Most sessions that are kept in all, 2^31 - 1 at most. What happens beyond is the same.
     pub sessions: u32,
+    /// Most [steps](crate::View::work) of what is done piece by piece that are taken in the
+    /// transaction that begins it; what is left waits for
+    /// [`proceed`](crate::Transaction::proceed).
+    pub at_once: u64,
 }
 
 impl Default for Settings {
@@ -51,6 +55,7 @@ impl Default for Settings {
             notify_on_loss: NotifyOnLoss::None,
             link_sessions: 1_000_000,
             sessions: 8_000_000,
+            at_once: 4096,
         }
     }
 }

@@ -144,11 +144,6 @@ impl<'a> View<'a> {
         all.iter().map(|work| work.done()).sum()
     }
 
-    /// Deliveries wait to be [passed on](crate::Transaction::pass_on).
-    pub fn is_passing_on(self) -> bool {
-        self.successions.any_complete()
-    }
-
     /// When [`advance`](crate::Transaction::advance) has something to do next.
     pub fn next_deadline(self) -> Option<Duration> {
         let deadlines = self.successions.deadlines().map(|(until, _)| until);

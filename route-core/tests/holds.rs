@@ -106,7 +106,7 @@ fn the_longest_holds_with_a_million_users() {
     while more {
         let took = transacts(&mut core, |core| {
             let until = core.view().work() + HOLD;
-            more = core.reap(until);
+            more = core.proceed(until);
         });
         longest = took.max(longest);
     }

@@ -44,7 +44,7 @@ fn a_large_link_is_removed_piece_by_piece_and_leaves_nothing() {
     let mut pieces = 0;
     loop {
         let until = transaction.view().work() + 1000;
-        if !transaction.reap(until) {
+        if !transaction.proceed(until) {
             break;
         }
         pieces += 1;

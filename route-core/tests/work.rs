@@ -144,7 +144,7 @@ impl Site {
         self.now += Duration::from_secs(100);
         self.transacts(|transaction| transaction.advance());
         self.transacts(|transaction| {
-            transaction.reap(u64::MAX);
+            transaction.proceed(u64::MAX);
         });
     }
 
@@ -418,7 +418,7 @@ fn deliveries_that_wait_at_a_seat() {
             site.transacts(|transaction| transaction.all_returned(link(1), vec![]));
             site.claims(8);
             site.transacts(|transaction| {
-                transaction.pass_on(u64::MAX);
+                transaction.proceed(u64::MAX);
             });
             assert_eq!(site.core.view().stats().held_bytes, 0);
         })

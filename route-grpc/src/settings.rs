@@ -242,6 +242,7 @@ impl NodeSettings {
             },
             link_sessions: u32::try_from(self.max_sessions_per_link).unwrap_or(u32::MAX),
             sessions: u32::try_from(self.max_sessions).unwrap_or(u32::MAX),
+            ..Settings::default()
         }
     }
 

@@ -107,11 +107,14 @@ impl Table {
         }
     }
 
-    /// The sessions in parts; at least one, the last says so. Which of the absent logins had been
+    /// The sessions in parts, by user, so that what a node does with them can be repeated; at least one
+    /// part, the last says so. Which of the absent logins had been
     /// online before is not told: it matters only if one more goes away while nobody is online.
     pub fn replay(&self) -> Vec<SessionTable> {
         let mut parts = vec![SessionTable::default()];
-        for row in &self.rows {
+        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        rows.sort_unstable_by_key(|row| (row.user, row.client_type));
+        for row in rows {
             for (state, logins) in [
                 (SessionState::Online, row.online),
                 (SessionState::Away, row.absent()),

@@ -72,7 +72,7 @@ pub(crate) enum Phase {
     /// successor.
     Seat(CloseReason),
     /// Only its sessions remain, to be removed piece by piece.
-    Ended(End),
+    Ended(CloseReason),
 }
 
 /// Which part a link plays for its MsgServer.
@@ -88,14 +88,6 @@ pub(crate) enum Part {
         /// Slot of the other link.
         stand_in: u32,
     },
-}
-
-/// How a link ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct End {
-    pub(crate) reason: CloseReason,
-    /// How many notices were made of it.
-    pub(crate) notices: u32,
 }
 
 /// Whether a link is its MsgServer's primary one.

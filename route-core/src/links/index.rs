@@ -89,6 +89,19 @@ impl Links {
         self[to].predecessors.clone()
     }
 
+    /// The same of all links of a gateway.
+    pub(crate) fn end_connections(&mut self, gateway: u64, phase: Phase) {
+        let bound = |gateways: &dyn Fn(u64) -> bool| {
+            self.order.partition_point(|(id, _)| gateways(id.gateway))
+        };
+        let lost = bound(&|it| it < gateway)..bound(&|it| it <= gateway);
+        let lost: Vec<u32> = self.order.drain(lost).map(|(_, slot)| slot).collect();
+        for slot in lost {
+            self.set_opaque(slot, false);
+            self[slot].phase = phase;
+        }
+    }
+
     /// Several links of its identity have been there at a time.
     pub(crate) fn had_several(&self, slot: u32) -> bool {
         self.groups.had_several(&self[slot])

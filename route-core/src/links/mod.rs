@@ -5,6 +5,6 @@ mod groups;
 mod index;
 mod reach;
 
-pub(crate) use facts::{Claim, Doubt, End, Link, Part, Phase, Reported};
+pub(crate) use facts::{Claim, Doubt, Link, Part, Phase, Reported};
 pub(crate) use index::Links;
 pub use reach::Reach;

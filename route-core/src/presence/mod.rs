@@ -3,6 +3,7 @@
 //! A link that is active is *shown*: its sessions count. Whatever changes a user's summary tells
 //! subscribers.
 
+mod lagging;
 mod logins;
 mod records;
 mod roll;
@@ -21,6 +22,8 @@ use crate::links::{Link, Links};
 use crate::output::Outputs;
 use crate::settings::Settings;
 use crate::status::LinkView;
+pub(crate) use lagging::Follow;
+use lagging::Lagging;
 pub(crate) use logins::Logins;
 use logins::Step;
 pub use roll::{Counted, Counts};
@@ -39,6 +42,7 @@ pub(crate) struct Client {
 pub(crate) struct Presence {
     pub(crate) links: Links,
     pub(crate) sessions: Sessions,
+    lagging: Lagging,
 }
 
 impl Presence {
@@ -46,6 +50,7 @@ impl Presence {
         Presence {
             links: Links::default(),
             sessions: Sessions::new(settings),
+            lagging: Lagging::default(),
         }
     }
 
@@ -133,30 +138,6 @@ impl Presence {
         self.step(now, slot, client, step, reason, out);
         if status != ReportedStatus::Offline {
             self.end_twins(now, slot, client, out);
-        }
-    }
-
-    /// Ends the twins of everything that the link holds.
-    pub(crate) fn end_all_twins(&mut self, now: Duration, slot: u32, out: &mut Outputs) {
-        if self.links.reach.any_away() {
-            let held = self.sessions.of_link(slot);
-            let held: Vec<_> = held.map(|(client, _)| client).collect();
-            for client in held {
-                self.end_twins(now, slot, client, out);
-            }
-        }
-    }
-
-    /// Hides the one and shows the other, in one step, so that nobody is gone in between.
-    pub(crate) fn swap(
-        &mut self,
-        hide: Option<u32>,
-        show: Option<u32>,
-        reason: ChangeReason,
-        out: &mut Outputs,
-    ) {
-        for (user, became) in self.sessions.swap_shown(hide, show) {
-            tell(&self.sessions, user, became, reason, out);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::session::Session;
+use super::session::{Session, summary};
 use super::slab::Slab;
 use super::{Client, Logins, Step};
 use crate::ids::ClientType;
@@ -28,6 +28,8 @@ pub(super) struct Records {
     live: usize,
     /// By link slot.
     links: Vec<OfLink>,
+    /// Links that are walked through.
+    walked: usize,
     limits: Limits,
     pub(super) work: Work,
 }
@@ -70,6 +72,8 @@ pub(super) struct OfLink {
     pub(super) held: u32,
     pub(super) desktop: u32,
     pub(super) shown: bool,
+    /// Where a walk through its sessions goes on.
+    next: u32,
     seen_as: Arc<LinkView>,
 }
 
@@ -81,6 +85,7 @@ impl Records {
             first_free: NIL,
             live: 0,
             links: Vec::new(),
+            walked: 0,
             work: Work::default(),
         }
     }
@@ -112,11 +117,12 @@ impl Records {
             held: 0,
             desktop: 0,
             shown,
+            next: NIL,
             seen_as,
         };
         match self.links.get_mut(slot as usize) {
             Some(former) => {
-                debug_assert_eq!(former.sessions, 0);
+                debug_assert_eq!((former.sessions, former.next), (0, NIL));
                 *former = link;
             }
             None => {
@@ -130,18 +136,35 @@ impl Records {
         self.links[slot as usize].shown = shown;
     }
 
+    /// All sessions that a link holds now are walked through. Those that come are none of them.
+    pub(super) fn begin_walk(&mut self, slot: u32) {
+        self.goes_on_at(slot, self.links[slot as usize].first);
+    }
+
+    /// The next one.
+    pub(super) fn walk(&mut self, slot: u32) -> Option<&Session> {
+        let at = self.links[slot as usize].next;
+        let next = self.slab.get(at)?.next_of_link;
+        self.goes_on_at(slot, next);
+        self.work.step();
+        self.slab.get(at)
+    }
+
+    fn goes_on_at(&mut self, slot: u32, at: u32) {
+        let before = std::mem::replace(&mut self.links[slot as usize].next, at);
+        self.walked += usize::from(at != NIL);
+        self.walked -= usize::from(before != NIL);
+    }
+
+    /// Some link is walked through.
+    pub(super) fn is_walking(&self) -> bool {
+        self.walked > 0
+    }
+
     /// The sessions of a user, newest first.
     pub(super) fn of_user(&self, first: u32) -> impl Iterator<Item = &Session> {
         self.list(first, |session| session.next_of_user)
             .map(|(_, session)| session)
-    }
-
-    /// The newest session of a user on one of these links.
-    pub(super) fn find(&self, first: u32, link: impl Fn(u32) -> bool) -> Option<u32> {
-        let mut sessions = self.list(first, |session| session.next_of_user);
-        sessions
-            .find(|(_, session)| link(session.link))
-            .map(|(at, _)| at)
     }
 
     /// The sessions of a link, newest first, and their places.
@@ -171,48 +194,22 @@ impl Records {
         })
     }
 
-    /// It counts for others: its link is seen.
-    pub(super) fn is_shown(&self, session: &Session) -> bool {
+    /// Its link is shown, so it counts for others, or will in a moment.
+    pub(super) fn is_due(&self, session: &Session) -> bool {
         self.links[session.link as usize].shown
-    }
-
-    /// Which sessions would be seen if one link were hidden and another one shown.
-    pub(super) fn swapped(
-        &self,
-        hide: Option<u32>,
-        show: Option<u32>,
-    ) -> impl Fn(&Session) -> bool + '_ {
-        move |session| {
-            let link = Some(session.link);
-            link == show || (link != hide && self.is_shown(session))
-        }
     }
 
     /// What a user is whose list begins here.
     pub(super) fn summary(&self, first: u32) -> Summary {
-        self.summary_if(first, |session| self.is_shown(session))
+        summary(self.of_user(first).filter(|session| session.seen))
     }
 
-    /// The same if other sessions are seen.
-    pub(super) fn summary_if(&self, first: u32, is_seen: impl Fn(&Session) -> bool) -> Summary {
-        let (mut online, mut away, mut desktop, mut mobile) = (false, false, false, false);
-        for session in self.of_user(first) {
-            if is_seen(session) {
-                online |= session.logins.online > 0;
-                away |= session.logins.absent() > 0;
-                desktop |= session.is_desktop();
-                mobile |= session.is_mobile();
-            }
-        }
-        let status = match (online, away) {
-            (true, _) => Status::Online,
-            (false, true) => Status::Away,
-            (false, false) => Status::Offline,
-        };
-        Summary {
-            status,
-            legacy_online: desktop,
-            mobile,
+    /// All sessions of a user, whose list begins here, are seen as their links are shown.
+    pub(super) fn align(&mut self, first: u32) {
+        let mut at = first;
+        while let Some(session) = self.slab.get_mut(at) {
+            session.seen = self.links[session.link as usize].shown;
+            at = session.next_of_user;
         }
     }
 
@@ -227,13 +224,11 @@ impl Records {
         }
     }
 
-    /// The best state in which a user, whose list begins here, has this client type on the
-    /// MsgServer of a link, by the sessions that are seen.
-    pub(super) fn state_at(
+    /// The best state of a client type on the MsgServer of a link, by these sessions of a user.
+    pub(super) fn state_at<'a>(
         &self,
-        first: u32,
+        sessions: impl Iterator<Item = &'a Session>,
         (slot, client_type): (u32, ClientType),
-        is_seen: impl Fn(&Session) -> bool,
     ) -> Status {
         let there = &self.links[slot as usize].seen_as;
         let of_it = |session: &&Session| {
@@ -241,8 +236,8 @@ impl Records {
             session.client_type == client_type
                 && (session.link == slot || link.msg_server == there.msg_server)
         };
-        let seen = self.of_user(first).filter(of_it).filter(|it| is_seen(it));
-        let states = seen.map(|session| session.logins.status());
+        let states = sessions.filter(of_it);
+        let states = states.map(|session| session.logins.status());
         states.fold(Status::Offline, best)
     }
 
@@ -296,6 +291,7 @@ impl Records {
                 logins,
                 client_type: client.client_type,
                 brought: step.brings(),
+                seen: self.links[slot as usize].shown,
             };
             return Some(self.insert(session));
         };
@@ -377,6 +373,9 @@ impl Records {
     fn remove(&mut self, first: u32, previous: u32, at: u32) -> u32 {
         self.live -= 1;
         let session = self.slab[at];
+        if self.links[session.link as usize].next == at {
+            self.goes_on_at(session.link, session.next_of_link);
+        }
         let of_link = &mut self.links[session.link as usize];
         of_link.sessions -= 1;
         of_link.held -= u32::from(!session.logins.is_empty());
@@ -400,21 +399,6 @@ impl Records {
         freed.next_of_user = self.first_free;
         self.first_free = at;
         new_first
-    }
-}
-
-impl Records {
-    /// Does a user, whose list begins here, have another state of some client type on some MsgServer
-    /// once the one link is hidden and the other one shown?
-    pub(super) fn swap_is_seen(&self, first: u32, hide: Option<u32>, show: Option<u32>) -> bool {
-        let is_seen = self.swapped(hide, show);
-        self.of_user(first).any(|session| {
-            let link = Some(session.link);
-            let kind = (session.link, session.client_type);
-            (link == hide || link == show)
-                && self.state_at(first, kind, |session| self.is_shown(session))
-                    != self.state_at(first, kind, &is_seen)
-        })
     }
 }
 

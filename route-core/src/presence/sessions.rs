@@ -5,17 +5,18 @@
 //! removed at the cost of what it held. About 52 bytes a user with one session.
 //!
 //! A link may be *shown* or not: sessions of links that are not shown (shadows) are kept up to date
-//! but are no presence.
+//! but are no presence. When that changes, its sessions follow user by user, see
+//! [`Lagging`](super::lagging::Lagging).
 
 use std::sync::Arc;
 
 use super::records::{Head, Limits, NIL, Records};
 use super::roll::Roll;
-use super::session::Session;
+use super::session::{Session, desktop_status, summary};
 use super::users::Users;
 use super::{Client, Logins, Step};
 use crate::change::ReportedStatus;
-use crate::ids::{ClientType, UserId};
+use crate::ids::UserId;
 use crate::settings::{FanOut, Settings};
 use crate::status::{LinkView, SessionView, Status, Summary};
 use crate::work::Work;
@@ -45,6 +46,16 @@ impl Became {
     pub(crate) fn is_a_change(self) -> bool {
         self.sessions || self.before != self.after
     }
+}
+
+/// What became of a user whose sessions lagged behind their links.
+#[derive(Debug)]
+pub(crate) struct Aligned {
+    pub(crate) became: Became,
+    /// Something is different that MsgServers are told of: of a desktop client, or not.
+    pub(crate) of_desktop: Option<bool>,
+    /// The links behind which they lagged.
+    pub(crate) links: Vec<u32>,
 }
 
 impl Sessions {
@@ -103,29 +114,31 @@ impl Sessions {
         self.records.live()
     }
 
-    /// Does some visible desktop login of this user exist?
+    /// Does some visible desktop login of this user exist? As the links are shown now.
     pub(crate) fn legacy_online(&self, user: UserId) -> bool {
+        if self.records.is_walking() {
+            return self.legacy_online_if(user, |session| self.records.is_due(session));
+        }
         self.records.work.step();
         self.users.get(user.0).is_some_and(Head::desktop)
     }
 
-    /// What the user's visible desktop logins are, all together.
-    pub(crate) fn desktop_status(&self, user: UserId) -> ReportedStatus {
-        let desktops = || self.visible(user).filter(|(_, kind, ..)| kind.is_desktop());
-        if desktops().any(|(.., logins, _)| logins.online > 0) {
-            ReportedStatus::Online
-        } else if desktops().next().is_some() {
-            ReportedStatus::Away
-        } else {
-            ReportedStatus::Offline
-        }
-    }
-
     /// The same as if one link were hidden and another one shown.
     pub(crate) fn legacy_online_as_if(&self, user: UserId, hidden: u32, shown: u32) -> bool {
-        let first = self.first(user);
-        let is_seen = self.records.swapped(Some(hidden), Some(shown));
-        self.records.summary_if(first, is_seen).legacy_online
+        self.legacy_online_if(user, |session| {
+            let link = session.link;
+            link == shown || (link != hidden && self.records.is_due(session))
+        })
+    }
+
+    fn legacy_online_if(&self, user: UserId, counts: impl Fn(&Session) -> bool) -> bool {
+        let mut sessions = self.records.of_user(self.first(user));
+        sessions.any(|session| session.is_desktop() && counts(session))
+    }
+
+    /// What the user's visible desktop logins are, all together.
+    pub(crate) fn desktop_status(&self, user: UserId) -> ReportedStatus {
+        desktop_status(self.visible(user))
     }
 
     pub(crate) fn summary(&self, user: UserId) -> Summary {
@@ -143,30 +156,19 @@ impl Sessions {
     pub(crate) fn is_known(&self, user: UserId) -> bool {
         self.records.of_user(self.first(user)).any(|session| {
             let counts = session.logins.visible() > 0 || (self.lingers && session.brought);
-            counts && self.records.is_shown(session)
+            counts && session.seen
         })
     }
 
-    /// The user's visible sessions on shown links: slot, client type, logins, seconds.
-    pub(crate) fn visible(
-        &self,
-        user: UserId,
-    ) -> impl Iterator<Item = (u32, ClientType, Logins, u32)> {
-        let sessions = self.records.of_user(self.first(user));
-        sessions
-            .filter(|session| self.records.is_shown(session) && session.logins.visible() > 0)
-            .map(|session| {
-                let client_type = session.client_type;
-                (session.link, client_type, session.logins, session.since)
-            })
+    /// The user's visible sessions as they are shown.
+    pub(crate) fn seen(&self, user: UserId) -> impl Iterator<Item = SessionView> {
+        let visible = self.visible(user);
+        visible.map(|session| self.records.view(session))
     }
 
-    /// The same as they are shown.
-    pub(crate) fn seen(&self, user: UserId) -> impl Iterator<Item = SessionView> {
+    fn visible(&self, user: UserId) -> impl Iterator<Item = &Session> {
         let sessions = self.records.of_user(self.first(user));
-        sessions
-            .filter(|session| self.records.is_shown(session) && session.logins.visible() > 0)
-            .map(|session| self.records.view(session))
+        sessions.filter(|session| session.seen && session.logins.visible() > 0)
     }
 
     /// The slots of links that hold this client.
@@ -188,14 +190,15 @@ impl Sessions {
     }
 
     /// Everything that the link holds, newest first.
-    pub(crate) fn of_link(&self, slot: u32) -> impl Iterator<Item = (Client, Logins)> {
-        self.records.of_link(slot).map(|(_, session)| {
-            let client = Client {
-                user: UserId(session.user),
-                client_type: session.client_type,
-            };
-            (client, session.logins)
-        })
+    pub(crate) fn of_link(&self, slot: u32) -> impl Iterator<Item = Client> {
+        let sessions = self.records.of_link(slot);
+        sessions.map(|(_, session)| session.client())
+    }
+
+    /// What links hold of a user.
+    pub(crate) fn held_of(&self, user: UserId) -> impl Iterator<Item = (u32, Client)> {
+        let sessions = self.records.of_user(self.first(user));
+        sessions.map(|session| (session.link, session.client()))
     }
 
     /// Up to `max` records from `cursor` on: the summary of each one's user. A user with several
@@ -227,32 +230,15 @@ impl Sessions {
         step: Step,
         since: u32,
     ) -> Option<Became> {
-        let known = self.users.get(client.user.0);
-        let first = known.map_or(NIL, Head::first);
-        let before = self.records.summary(first);
-        let kind = (slot, client.client_type);
-        let state = |records: &Records, first| {
-            records.state_at(first, kind, |session| records.is_shown(session))
-        };
-        let state_before = state(&self.records, first);
-        let session = (slot, client);
-        let mut first = self
-            .records
-            .step(first, session, step, since, self.lingers)?;
-        let after = self.records.summary(first);
+        let lingers = self.lingers;
         let takes_away = matches!(step, Step::Report(ReportedStatus::Offline));
-        if self.lingers && takes_away && after.status == Status::Offline {
-            first = self.records.linger_no_more(first, slot);
-        }
-        let head = Head::new(first, after.legacy_online);
-        if known != Some(head) {
-            self.users.set(client.user.0, head);
-        }
-        self.roll.changed(client.user, before, after);
-        Some(Became {
-            before,
-            after,
-            sessions: state(&self.records, first) != state_before,
+        self.change((slot, client), |records, first| {
+            let first = records.step(first, (slot, client), step, since, lingers)?;
+            let is_last = || records.summary(first).status == Status::Offline;
+            Some(match lingers && takes_away && is_last() {
+                true => records.linger_no_more(first, slot),
+                false => first,
+            })
         })
     }
 
@@ -268,69 +254,123 @@ impl Sessions {
             let Some((at, session)) = self.records.first_of_link(slot) else {
                 return false;
             };
-            let user = UserId(session.user);
-            let kind = (slot, session.client_type);
-            let first = self.first(user);
-            let before = self.records.summary(first);
-            let is_shown = |session: &Session| self.records.is_shown(session);
-            let state_before = self.records.state_at(first, kind, is_shown);
-            let first = self.records.take(first, at);
-            let after = self.records.summary(first);
-            let is_shown = |session: &Session| self.records.is_shown(session);
-            let state_after = self.records.state_at(first, kind, is_shown);
-            self.users
-                .set(user.0, Head::new(first, after.legacy_online));
-            self.roll.changed(user, before, after);
-            let became = Became {
-                before,
-                after,
-                sessions: state_after != state_before,
-            };
-            changed(self, user, became);
+            let client = session.client();
+            let became = self.change((slot, client), |records, first| {
+                Some(records.take(first, at))
+            });
+            if let Some(became) = became {
+                changed(self, client.user, became);
+            }
         }
         self.kept_by(slot) > 0
     }
 
-    /// Hides one link and shows another in one step (either may be none), and returns every user
-    /// whose presence that changes, once.
-    pub(crate) fn swap_shown(
+    /// Does something to a client's session on a link, by which its user's list may begin elsewhere.
+    fn change(
         &mut self,
-        hide: Option<u32>,
-        show: Option<u32>,
-    ) -> Vec<(UserId, Became)> {
-        let show = show.filter(|slot| !self.records.link(*slot).shown);
-        let mut changed = Vec::new();
-        for from in [hide, show].into_iter().flatten() {
-            for (at, session) in self.records.of_link(from) {
-                let user = UserId(session.user);
-                let first = self.first(user);
-                // Of the user's sessions on the two links, the first one speaks for the user.
-                let of_these = |link| Some(link) == hide || Some(link) == show;
-                if self.records.find(first, of_these) == Some(at) {
-                    let before = self.records.summary(first);
-                    let is_seen = self.records.swapped(hide, show);
-                    let after = self.records.summary_if(first, is_seen);
-                    let head = Head::new(first, after.legacy_online);
-                    self.users.set(user.0, head);
-                    self.roll.changed(user, before, after);
-                    let became = Became {
-                        before,
-                        after,
-                        sessions: self.records.swap_is_seen(first, hide, show),
-                    };
-                    if became.is_a_change() {
-                        changed.push((user, became));
-                    }
-                }
+        (slot, client): (u32, Client),
+        change: impl FnOnce(&mut Records, u32) -> Option<u32>,
+    ) -> Option<Became> {
+        let known = self.users.get(client.user.0);
+        let first = known.map_or(NIL, Head::first);
+        let before = self.records.summary(first);
+        let state = |records: &Records, first| {
+            let seen = records.of_user(first).filter(|session| session.seen);
+            records.state_at(seen, (slot, client.client_type))
+        };
+        let state_before = state(&self.records, first);
+        let first = change(&mut self.records, first)?;
+        let after = self.records.summary(first);
+        self.becomes(client.user, known, (before, after), first);
+        Some(Became {
+            before,
+            after,
+            sessions: state(&self.records, first) != state_before,
+        })
+    }
+
+    /// The link is shown from now on, or not any more. Its sessions follow.
+    pub(crate) fn show(&mut self, slot: u32, shown: bool) {
+        self.records.set_shown(slot, shown);
+        self.records.begin_walk(slot);
+    }
+
+    /// Is it?
+    pub(crate) fn is_shown(&self, slot: u32) -> bool {
+        self.records.link(slot).shown
+    }
+
+    /// All sessions that the link holds are walked through, from the beginning.
+    pub(crate) fn begin_walk(&mut self, slot: u32) {
+        self.records.begin_walk(slot);
+    }
+
+    /// Whose is the next session?
+    pub(crate) fn walk(&mut self, slot: u32) -> Option<UserId> {
+        let session = self.records.walk(slot);
+        session.map(|session| UserId(session.user))
+    }
+
+    /// All sessions of a user are seen, or not, as their links are shown. `None`: they were.
+    pub(crate) fn align(&mut self, user: UserId) -> Option<Aligned> {
+        let known = self.users.get(user.0)?;
+        let first = known.first();
+        let records = &self.records;
+        let is_due = |session: &&Session| records.is_due(session);
+        let lags = |session: &&Session| session.seen != records.is_due(session);
+        if !records.of_user(first).any(|session| lags(&session)) {
+            return None;
+        }
+        let all: Vec<Session> = records.of_user(first).copied().collect();
+        let seen = || all.iter().filter(|session| session.seen);
+        let due = || all.iter().filter(is_due);
+        let (before, after) = (summary(seen()), summary(due()));
+        let is_other = |session: &Session| {
+            let kind = (session.link, session.client_type);
+            records.state_at(seen(), kind) != records.state_at(due(), kind)
+        };
+        let sessions = before != after || all.iter().filter(lags).any(is_other);
+        let come = all.iter().filter(|it| is_due(it) && !it.seen);
+        let gone = || all.iter().filter(|it| it.seen && !is_due(it));
+        let mut desktop = desktop_status(seen()) != desktop_status(due());
+        let mut mobile = false;
+        for session in come.filter(|session| session.logins.visible() > 0) {
+            let of_kind = gone().filter(|it| it.client_type == session.client_type);
+            let former = summary(of_kind).status;
+            let is_new = former == Status::Offline;
+            match session.client_type.is_desktop() {
+                true => desktop |= !is_new && former != session.logins.status(),
+                false => mobile |= is_new,
             }
         }
-        if let Some(slot) = hide {
-            self.records.set_shown(slot, false);
+        let lagging = all.iter().filter(lags).map(|session| session.link);
+        let aligned = Aligned {
+            became: Became {
+                before,
+                after,
+                sessions,
+            },
+            of_desktop: (desktop || mobile).then_some(desktop),
+            links: lagging.collect(),
+        };
+        self.records.align(first);
+        self.becomes(user, Some(known), (before, after), first);
+        Some(aligned)
+    }
+
+    /// A user is another one than before, whose list begins here.
+    fn becomes(
+        &mut self,
+        user: UserId,
+        known: Option<Head>,
+        (before, after): (Summary, Summary),
+        first: u32,
+    ) {
+        let head = Head::new(first, after.legacy_online);
+        if known != Some(head) {
+            self.users.set(user.0, head);
         }
-        if let Some(slot) = show {
-            self.records.set_shown(slot, true);
-        }
-        changed
+        self.roll.changed(user, before, after);
     }
 
     fn first(&self, user: UserId) -> u32 {

@@ -2,13 +2,14 @@
 
 mod audience;
 mod fan_out;
+mod following;
 mod notices;
 mod targets;
 mod untold;
 
 use crate::change::ReportedStatus;
 use crate::delivery::{Item, Payload, ReturnedRun};
-use crate::ids::LinkId;
+use crate::ids::{LinkId, UserId};
 use crate::output::Outputs;
 use crate::presence::{Client, Presence};
 use crate::settings::FanOut;
@@ -165,24 +166,37 @@ impl Routing<'_> {
         }
     }
 
-    /// Tells of the next user, as things are now. Nobody's entry causes that, but the node.
+    /// Tells of the next user, as things are now.
     pub(crate) fn tell_next(&mut self) {
         let Some((user, subject)) = self.untold.as_mut().and_then(Untold::take_next) else {
             *self.untold = None;
             return;
         };
+        let standing = self.standing_for(&subject.to);
+        let before = self.out.also_caused_by(&subject.receipts);
+        self.tell_state(user, subject.of_desktop, standing.as_deref());
+        self.out.no_more(before);
+    }
+
+    /// Tells how things are with a user: everybody, or only these. `of_desktop`: a desktop client is
+    /// concerned. Nobody's entry causes that, but the node.
+    fn tell_state(&mut self, user: UserId, of_desktop: bool, only: Option<&[u32]>) {
         let sessions = &self.presence.sessions;
         let known = sessions
             .is_known(user)
-            .then(|| sessions.legacy_online(user));
+            .then(|| sessions.summary(user).legacy_online);
         let status = sessions.desktop_status(user);
-        let standing = self.standing_for(&subject.to);
         let mut cause = Cause::entry(LinkId::NODE, self.router.next_position());
-        let before = self.out.also_caused_by(&subject.receipts);
-        for notice in notices::of_state(user, known, status, subject.of_desktop) {
-            self.tell(&mut cause, notice, standing.as_deref());
+        for notice in notices::of_state(user, known, status, of_desktop) {
+            self.tell(&mut cause, notice, only);
         }
-        self.out.no_more(before);
+    }
+
+    /// All that has been done so far.
+    pub(crate) fn work(&self) -> u64 {
+        let (sessions, links) = (self.presence.sessions.work(), &self.presence.links.work);
+        let all = [sessions, links, &self.successions.work, &self.out.work];
+        all.iter().map(|work| work.done()).sum()
     }
 
     /// Slots of those that stand for closed links, if only they are to be told.

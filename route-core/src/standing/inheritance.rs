@@ -2,21 +2,25 @@
 
 use std::time::Duration;
 
+use super::Standing;
 use crate::event_log::ChangeReason;
 use crate::links::{Claim, Part, Phase};
+use crate::presence::Follow;
 use crate::routing::Routing;
 use crate::succession::Heir;
 
-/// `to` takes the place of `from`: presence, and deliveries. `has_served`: as the link that it is,
-/// `to` has been routed something. `is_new`: what they hold does not say that they are of one
-/// MsgServer. True if `from` is open; its gateway is asked to close it.
+/// `to` takes the place of `from`: presence, and deliveries. `told`: MsgServers are told what is
+/// different. True if `from` is open; its gateway is asked to close it.
 pub(super) fn take_place(
     routing: &mut Routing<'_>,
     now: Duration,
     from: u32,
     to: u32,
-    (has_served, is_new): (bool, bool),
+    told: bool,
 ) -> bool {
+    let standing = Standing::new(routing.presence, routing.router.position);
+    let has_served = standing.has_served(to);
+    let is_new = !standing.are_alike(from, to);
     let Routing {
         router,
         presence,
@@ -26,8 +30,8 @@ pub(super) fn take_place(
     } = routing;
     let was_active = presence.links[to].is_active();
     let led = presence.links[from].leads();
-    let show = (!was_active).then_some(to);
-    presence.swap(Some(from), show, ChangeReason::Standing, out);
+    let reason = ChangeReason::Standing;
+    presence.swap(Some(from), Some(to), Follow { reason, told }, out);
 
     let heir = &mut presence.links[to];
     if !was_active {

@@ -17,7 +17,7 @@
 //!    and a claimed one may be cut: before their gateways would have told, no shadow begins to stand.
 //! 3. A shadow that claims **succeeds** the link whose shadow it is, whether or not the end of that
 //!    link is known: it gets what could not be sent to it, its table replaces the other's, and
-//!    notices are made for the differences only. The old one is a shadow from then on, and its
+//!    notices are made for the differences only, piece by piece. The old one is a shadow from then on, and its
 //!    gateway is asked to close it.
 //! 4. Any other claimed link is a MsgServer of its own. If another claimed link holds much the same
 //!    when its list and its claim are there, and still does when that one closes, it succeeds it; at
@@ -35,7 +35,6 @@
 //!
 //! [`Standing`] decides, and changes nothing. `parts` carries out what it decides.
 
-mod differences;
 mod hearing;
 mod inheritance;
 mod likeness;

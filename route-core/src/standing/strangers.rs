@@ -49,7 +49,7 @@ fn double(presence: &Presence, slot: u32, fits: impl Fn(&Link) -> bool) -> Optio
     };
     let mut sampled = 0;
     let mut shared: Vec<(u32, usize)> = Vec::new();
-    for (client, _) in sessions.of_link(slot).take(SAMPLE) {
+    for client in sessions.of_link(slot).take(SAMPLE) {
         sampled += 1;
         for other in sessions
             .holders_of(client)

@@ -30,10 +30,6 @@ use heirs::Heirs;
 /// link waits no longer.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
-/// Deliveries that successors get at once in one transaction; the rest is left to
-/// [`Successions::pass_on`], so that much does not hold up everybody else.
-const PASSED_AT_ONCE: usize = 1024;
-
 /// All seats and settling links, and who inherited from whom.
 #[derive(Debug)]
 pub(crate) struct Successions {
@@ -51,8 +47,6 @@ pub(crate) struct Successions {
     /// Returned deliveries without a successor to get them.
     pub(crate) returned_dropped: u64,
     pub(crate) work: Work,
-    /// What may still be passed on at once.
-    at_once: usize,
 }
 
 /// The heir of a link.
@@ -79,13 +73,7 @@ impl Successions {
             seat_dropped: 0,
             returned_dropped: 0,
             work: Work::default(),
-            at_once: PASSED_AT_ONCE,
         }
-    }
-
-    /// A transaction begins.
-    pub(crate) fn begins(&mut self) {
-        self.at_once = PASSED_AT_ONCE;
     }
 
     /// Slots of all seats.
@@ -215,13 +203,13 @@ impl Successions {
         let complete = estate.awaited.is_empty();
         self.estates.insert(heir.slot, estate);
         if complete {
-            self.settle(heir.slot, out);
+            self.settle(heir.slot);
         }
     }
 
-    /// The heir gets what waited for its predecessors' returns, some now and the rest by
-    /// [`Successions::pass_on`]. Until all of that is passed on, what is newer waits behind it.
-    pub(crate) fn settle(&mut self, slot: u32, out: &mut Outputs) {
+    /// The heir gets what waited for its predecessors' returns, by [`Successions::pass_on`]. Until all
+    /// of that is passed on, what is newer waits behind it.
+    pub(crate) fn settle(&mut self, slot: u32) {
         let Some(estate) = self.estates.get_mut(&slot) else {
             return;
         };
@@ -229,8 +217,6 @@ impl Successions {
         estate.until = Duration::MAX;
         estate.completes();
         self.complete.push_back(slot);
-        let at_once = self.at_once;
-        self.at_once = self.pass_on(at_once, out);
     }
 
     /// Something waits to be passed on.
@@ -238,31 +224,26 @@ impl Successions {
         !self.complete.is_empty()
     }
 
-    /// Passes on up to so many deliveries of those that are complete, or a run more; returns how many
-    /// more it might have been.
-    pub(crate) fn pass_on(&mut self, most: usize, out: &mut Outputs) -> usize {
-        let mut left = most;
-        while left > 0
-            && let Some(slot) = self.complete.front().copied()
-        {
+    /// Passes on what is complete, until so much has been delivered. True while there is more.
+    pub(crate) fn pass_on(&mut self, until: u64, out: &mut Outputs) -> bool {
+        while let Some(slot) = self.complete.front().copied() {
             // Else its holder has been succeeded, or has ended.
             if let Some(estate) = self.estates.get_mut(&slot).filter(|it| it.is_complete) {
                 let before = out.also_caused_by(&estate.causes());
-                while left > 0
+                while out.work.done() < until
                     && let Some(run) = estate.take_next()
                 {
-                    left = left.saturating_sub(run.items.len());
                     pass_on(estate, run, out);
                 }
                 out.no_more(before);
                 if estate.waits() {
-                    break;
+                    return true;
                 }
                 self.take(slot);
             }
             self.complete.pop_front();
         }
-        left
+        false
     }
 
     /// Holds a run if it waits here, or gives it back.
@@ -363,7 +344,7 @@ impl Successions {
         }
         out.take_over(estate.holder, Vec::new(), taken);
         if estate.awaited.is_empty() && !estate.is_complete {
-            self.settle(slot, out);
+            self.settle(slot);
         }
     }
 

@@ -53,9 +53,12 @@ impl World {
             true => NotifyOnLoss::All,
             false => NotifyOnLoss::None,
         };
+        // What is done piece by piece is done at once, or in as small pieces as there are.
+        let in_pieces = dice.once_in(2);
         let settings = Settings {
             fan_out: mode,
             notify_on_loss,
+            at_once: if in_pieces { 0 } else { 4096 },
             ..Settings::default()
         };
         World {
@@ -158,7 +161,8 @@ impl World {
         self.nobody_listens();
         self.transact(|transaction, _| {
             transaction.advance();
-            transaction.reap(u64::MAX);
+            let until = transaction.view().work() + 1;
+            transaction.proceed(until);
         });
     }
 
@@ -410,6 +414,12 @@ impl World {
                 self.pump_up(gateway);
                 self.pump_down(gateway);
             }
+        }
+        self.transact(|transaction, _| {
+            transaction.proceed(u64::MAX);
+        });
+        if busy(self) {
+            self.settle();
         }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn commit(node: &Node, mut transaction: Transaction<'_>, now: Duratio
         drop(transaction.core.outputs().drain_events());
     }
     end_cold_start(node, &mut transaction, now);
-    if transaction.core.view().is_passing_on() {
+    if transaction.core.goes_on() {
         node.chores_changed();
     }
     let head = carry_out(node, &mut transaction, now);

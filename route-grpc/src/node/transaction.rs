@@ -154,7 +154,7 @@ impl Transaction<'_> {
         if self.take_back_some(now) {
             return true;
         }
-        self.core.pass_on(self.until) || self.core.reap(self.until) || self.cold_start_is_ending()
+        self.core.proceed(self.until) || self.cold_start_is_ending()
     }
 
     fn cold_start_is_ending(&self) -> bool {

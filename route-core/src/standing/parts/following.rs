@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Parts;
 use crate::event_log::ChangeReason;
 use crate::links::{Doubt, Part};
-use crate::standing::differences::of_one;
+use crate::presence::Follow;
 use crate::standing::{DOUBT, Due, UNHEARD, transitions};
 
 impl Parts<'_> {
@@ -40,7 +40,7 @@ impl Parts<'_> {
             if !self.may_play(*slot, due.part()) {
                 continue;
             }
-            self.play(*slot, due.part());
+            self.play(*slot, due.part(), false);
             self.doubt(*slot, due == Due::Doubted);
         }
     }
@@ -57,9 +57,9 @@ impl Parts<'_> {
             }
             self.routing.presence.links.doubt(slot, None);
             let follows = self.routing.presence.links.follows(slot);
-            if follows && self.may_play(slot, part) && self.play(slot, part) {
+            // Nobody has reported anything, so MsgServers are told.
+            if follows && self.may_play(slot, part) && self.play(slot, part, true) {
                 self.notes(slot, transitions::of_part(part), None);
-                self.tell_of(slot);
             }
         }
     }
@@ -76,15 +76,16 @@ impl Parts<'_> {
         part != Part::Active || !self.routing.presence.links[slot].silent
     }
 
-    /// Whether that is another part than before.
-    pub(super) fn play(&mut self, slot: u32, part: Part) -> bool {
+    /// Whether that is another part than before. `told`: MsgServers are told what is different by that.
+    pub(super) fn play(&mut self, slot: u32, part: Part, told: bool) -> bool {
         if self.routing.presence.links[slot].part() == Some(part) {
             return false;
         }
         if part == Part::Active {
-            self.activate(slot, ChangeReason::Standing);
+            let reason = ChangeReason::Standing;
+            self.activate(slot, Follow { reason, told });
         } else {
-            self.step_back(slot, part);
+            self.step_back(slot, part, told);
         }
         true
     }
@@ -132,15 +133,6 @@ impl Parts<'_> {
         let links = &mut self.routing.presence.links;
         links.doubt(slot, Some(doubt));
         true
-    }
-
-    /// The part of a link has changed, and nobody has reported anything: its users are told of.
-    fn tell_of(&mut self, slot: u32) {
-        let told = of_one(self.routing.presence, slot);
-        let mut cause = self.cause_of_node();
-        for (client, status) in told {
-            self.routing.notify(&mut cause, client, status);
-        }
     }
 }
 

@@ -1,21 +1,24 @@
 //! The parts that links play, and how they change: what [`Standing`] decides is carried out.
 
 mod following;
+mod loss;
 mod silence;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::differences::differences;
 use super::inheritance::take_place;
 use super::{Due, Outcome, Return, Standing, transitions};
 use crate::change::{CloseReason, Effect, micros};
 use crate::ending::Ending;
 use crate::event_log::ChangeReason;
 use crate::ids::LinkId;
-use crate::links::{Claim, End, Link, Part, Phase, Reach};
-use crate::routing::{Cause, Routing};
+use crate::links::{Claim, Link, Part, Phase};
+use crate::presence::Follow;
+use crate::routing::Routing;
 use crate::settings::Settings;
 use crate::transition::TransitionKind;
+pub(crate) use loss::Lost;
 
 /// The links' parts, and what changes with them.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) now: Duration,
     pub(crate) settings: Settings,
     pub(crate) ending: &'a mut Ending,
+    pub(crate) lost: &'a mut VecDeque<Lost>,
     pub(crate) routing: Routing<'a>,
 }
 
@@ -56,7 +60,7 @@ impl Parts<'_> {
     }
 
     /// A link says that it is its MsgServer's primary connection.
-    pub(crate) fn claim(&mut self, slot: u32, sequence: u64, effect: Effect) {
+    pub(crate) fn claim(&mut self, slot: u32, effect: Effect) {
         let link = &mut self.routing.presence.links[slot];
         let id = link.id;
         let stood_in = link.claim == Claim::StandIn && link.is_active();
@@ -80,7 +84,7 @@ impl Parts<'_> {
         self.notes(slot, TransitionKind::Claims, None);
         if !stood_in {
             match self.standing().predecessor(slot) {
-                Some(from) => self.inherit(from, slot, Cause::entry(id, sequence), effect),
+                Some(from) => self.inherit(from, slot, effect),
                 // With its list it takes the place of another link; what that one holds is older.
                 None if self.waits_for_list(slot) && self.standing().is_led(slot) => {}
                 None => self.stand_alone(slot, ChangeReason::Standing),
@@ -94,7 +98,7 @@ impl Parts<'_> {
         let links = &self.routing.presence.links;
         if !links[slot].is_claimed() {
             let due = self.standing().due_of_restored(slot);
-            self.play(slot, due.part());
+            self.play(slot, due.part(), false);
             self.doubt(slot, due == Due::Doubted);
             self.regroup(slot);
             return;
@@ -104,10 +108,10 @@ impl Parts<'_> {
         let stands = self.standing().back(slot, heir);
         self.stand_alone(slot, ChangeReason::Listed);
         match stands {
-            Return::Succeeds(old) => self.inherit_silently(old, slot),
-            Return::IsSucceeded(new) => self.inherit_silently(slot, new),
+            Return::Succeeds(old) => self.inherit(old, slot, Effect::Silent),
+            Return::IsSucceeded(new) => self.inherit(slot, new, Effect::Silent),
             Return::Waits { stand_in } => {
-                self.step_back(slot, Part::Waiting { stand_in });
+                self.step_back(slot, Part::Waiting { stand_in }, false);
                 self.routing.presence.links[stand_in].claim = Claim::StandIn;
             }
             Return::Stands => {}
@@ -116,14 +120,13 @@ impl Parts<'_> {
     }
 
     /// A link's first list is complete.
-    pub(crate) fn first_list_is_complete(&mut self, slot: u32, sequence: u64, effect: Effect) {
-        let link = &self.routing.presence.links[slot];
-        let (id, is_claimed) = (link.id, link.is_claimed());
+    pub(crate) fn first_list_is_complete(&mut self, slot: u32, effect: Effect) {
+        let is_claimed = self.routing.presence.links[slot].is_claimed();
         if is_claimed {
             self.find_rival(slot);
         }
         if let Some(vacant) = self.standing().vacant(slot) {
-            self.inherit(vacant, slot, Cause::entry(id, sequence), effect);
+            self.inherit(vacant, slot, effect);
         } else if is_claimed {
             self.stand_alone(slot, ChangeReason::Standing);
         }
@@ -147,56 +150,17 @@ impl Parts<'_> {
     }
 
     /// The connection of a link is gone.
-    pub(crate) fn close(&mut self, slot: u32, sequence: u64, reason: CloseReason, effect: Effect) {
+    pub(crate) fn close(&mut self, slot: u32, reason: CloseReason, effect: Effect) {
         let closing = self.standing().closing(slot);
         let kin = self.routing.presence.links.kin(slot).collect::<Vec<_>>();
-        let id = self.end_connection(slot, reason);
+        let links = &mut self.routing.presence.links;
+        links.end_connection(slot, Phase::Ended(reason));
         match closing {
-            Outcome::Inherits(heir) => {
-                self.inherit(slot, heir, Cause::entry(id, sequence), effect);
-            }
+            Outcome::Inherits(heir) => self.inherit(slot, heir, effect),
             Outcome::Seat => self.leave_seat(slot, reason),
             Outcome::Ends => self.end(slot),
         }
         self.is_gone(slot, &kin);
-    }
-
-    /// A gateway will not come back: its links end, all at once, so that nothing goes to one of
-    /// them because of the end of another.
-    pub(crate) fn lose_gateway(&mut self, gateway: u64) {
-        const REASON: CloseReason = CloseReason::GatewayLost;
-        let links = &mut self.routing.presence.links;
-        links.reach.set(gateway, Reach::Here);
-        let lost: Vec<u32> = links.of_gateway(gateway).map(|(slot, _)| slot).collect();
-        let (standing, ending): (Vec<u32>, Vec<u32>) = lost.into_iter().partition(|slot| {
-            let link = &self.routing.presence.links[*slot];
-            link.is_active() && (link.leads() || self.standing().junior(*slot).is_some())
-        });
-        for slot in &standing {
-            self.end_connection(*slot, REASON);
-            self.leave_seat(*slot, REASON);
-        }
-        for slot in &ending {
-            self.end_connection(*slot, REASON);
-        }
-        for slot in ending {
-            let kin = self.routing.presence.links.kin(slot).collect::<Vec<_>>();
-            self.end(slot);
-            self.is_gone(slot, &kin);
-        }
-        for slot in standing {
-            let links = &self.routing.presence.links;
-            if links.get(slot).is_none_or(|link| !link.is_seat()) {
-                continue;
-            }
-            let kin = links.kin(slot).collect::<Vec<_>>();
-            // Who has not claimed another link by now does not know that it should.
-            match self.standing().heir(slot) {
-                Some(heir) => self.inherit(slot, heir, self.cause_of_node(), Effect::Notify),
-                None => self.vacate(slot),
-            }
-            self.is_gone(slot, &kin);
-        }
     }
 
     /// Ends what is due: seats without a successor, and waiting for returns that do not come.
@@ -212,7 +176,7 @@ impl Parts<'_> {
                 self.vacate(slot);
                 self.regroup_all(&kin, None);
             } else {
-                self.routing.successions.settle(slot, self.routing.out);
+                self.routing.successions.settle(slot);
             }
         }
         self.dispel();
@@ -222,9 +186,7 @@ impl Parts<'_> {
     /// Nobody has claimed a seat.
     fn vacate(&mut self, slot: u32) {
         match self.standing().vacancy(slot) {
-            Outcome::Inherits(heir) => {
-                self.inherit(slot, heir, self.cause_of_node(), Effect::Notify);
-            }
+            Outcome::Inherits(heir) => self.inherit(slot, heir, Effect::Notify),
             Outcome::Seat => {
                 let until = self.now + self.settings.seat_hold;
                 self.routing.successions.prolong_seat(slot, until);
@@ -234,35 +196,19 @@ impl Parts<'_> {
     }
 
     /// `to` takes the place of `from`: presence, deliveries, and notices for the differences.
-    fn inherit(&mut self, from: u32, to: u32, mut cause: Cause, effect: Effect) {
+    fn inherit(&mut self, from: u32, to: u32, effect: Effect) {
         let links = &self.routing.presence.links;
         let kind = transitions::of_heir(&links[to]);
         self.notes(to, kind, Some(links[from].id));
-        let has_served = self.standing().has_served(to);
         // Until this is told, the close that left the seat is not.
         let causes = self.routing.successions.causes(from);
         let before = self.routing.out.also_caused_by(&causes);
-        let was_active = self.routing.presence.links[to].is_active();
-        let differences = differences(&self.routing.presence.sessions, from, to, was_active);
-        let is_new = !self.standing().are_alike(from, to);
-        let how = (has_served, is_new);
-        let is_open = take_place(&mut self.routing, self.now, from, to, how);
+        let told = effect == Effect::Notify;
+        let is_open = take_place(&mut self.routing, self.now, from, to, told);
         if !is_open {
             self.end(from);
         }
-        if effect == Effect::Notify {
-            for (client, status) in differences {
-                self.routing.notify(&mut cause, client, status);
-            }
-        }
         self.routing.out.no_more(before);
-    }
-
-    /// Of two restored links that have claimed, the later one succeeds the other.
-    fn inherit_silently(&mut self, old: u32, new: u32) {
-        let new_link = &self.routing.presence.links[new];
-        let cause = Cause::entry(new_link.id, new_link.sequence);
-        self.inherit(old, new, cause, Effect::Silent);
     }
 
     /// The link is active without having inherited, yet. `reason`: why its users are seen.
@@ -274,7 +220,8 @@ impl Parts<'_> {
             self.notes(slot, TransitionKind::Supersedes, superseded);
         }
         self.routing.presence.links[slot].supersedes = superseded;
-        self.activate(slot, reason);
+        let told = false;
+        self.activate(slot, Follow { reason, told });
     }
 
     /// A connection is gone: whoever waits for it and has not inherited stands for itself, and a
@@ -295,8 +242,8 @@ impl Parts<'_> {
         self.regroup_all(kin, None);
     }
 
-    /// The link receives what is routed from now on. `reason`: why its users are seen.
-    fn activate(&mut self, slot: u32, reason: ChangeReason) {
+    /// The link receives what is routed from now on.
+    fn activate(&mut self, slot: u32, follow: Follow) {
         let Routing {
             router,
             presence,
@@ -304,7 +251,7 @@ impl Parts<'_> {
             ..
         } = &mut self.routing;
         if !presence.links[slot].is_active() {
-            presence.swap(None, Some(slot), reason, out);
+            presence.swap(None, Some(slot), follow, out);
             let link = &mut presence.links[slot];
             link.phase = Phase::Open(Part::Active);
             link.serves_from = router.next_position();
@@ -312,20 +259,13 @@ impl Parts<'_> {
     }
 
     /// Another link, or a seat, stands for the link's MsgServer from now on.
-    fn step_back(&mut self, slot: u32, part: Part) {
+    fn step_back(&mut self, slot: u32, part: Part, told: bool) {
         let Routing { presence, out, .. } = &mut self.routing;
         if presence.links[slot].is_active() {
-            presence.swap(Some(slot), None, ChangeReason::Standing, out);
+            let reason = ChangeReason::Standing;
+            presence.swap(Some(slot), None, Follow { reason, told }, out);
         }
         presence.links[slot].phase = Phase::Open(part);
-    }
-
-    /// Nothing is delivered to the link any more; what becomes of it is decided next.
-    fn end_connection(&mut self, slot: u32, reason: CloseReason) -> LinkId {
-        let links = &mut self.routing.presence.links;
-        let end = End { reason, notices: 0 };
-        links.end_connection(slot, Phase::Ended(end));
-        links[slot].id
     }
 
     fn leave_seat(&mut self, slot: u32, reason: CloseReason) {
@@ -340,7 +280,7 @@ impl Parts<'_> {
 
     fn seat_ends(&mut self, slot: u32) {
         if let Some(heir) = self.standing().moved_to(slot) {
-            return self.inherit(slot, heir, self.cause_of_node(), Effect::Notify);
+            return self.inherit(slot, heir, Effect::Notify);
         }
         self.notes(slot, TransitionKind::SeatEnds, None);
         let kin: Vec<u32> = self.routing.presence.links.kin(slot).collect();
@@ -378,10 +318,5 @@ impl Parts<'_> {
     pub(crate) fn standing(&self) -> Standing<'_> {
         let position = self.routing.router.position;
         Standing::new(self.routing.presence, position)
-    }
-
-    /// Nobody's entry: it is the node that does this.
-    fn cause_of_node(&self) -> Cause {
-        Cause::entry(LinkId::NODE, self.routing.router.next_position())
     }
 }

@@ -54,11 +54,11 @@ impl Parts<'_> {
             if is_absent || at + LATE < self.now {
                 self.await_judgement(silent);
             } else if let Some(heir) = hearing::successor(self.standing(), silent) {
-                self.inherit(silent, heir, self.cause_of_node(), Effect::Notify);
+                self.inherit(silent, heir, Effect::Notify);
             } else if hearing::is_cut(self.standing(), silent) {
                 self.is_cut(silent);
             } else if let Some(heir) = self.standing().moved_to(silent) {
-                self.inherit(silent, heir, self.cause_of_node(), Effect::Notify);
+                self.inherit(silent, heir, Effect::Notify);
             } else if !self.standing().is_known() {
                 self.await_judgement(silent);
             }
