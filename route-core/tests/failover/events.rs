@@ -6,7 +6,7 @@ use route_core::ReportedStatus;
 
 use crate::gateway::{Down, GATEWAYS, Gateway, Lost, Told, Up};
 use crate::judge::{Message, Sent};
-use crate::msg_server::{Client, Kind, Login, MOVERS, MOVING};
+use crate::msg_server::{Client, Kind, Login, MOVERS, MOVING, MsgServer};
 use crate::world::{CLOSED_FOR, World};
 
 /// MsgServers come back 4 s after they lost a connection, at the earliest.
@@ -99,6 +99,17 @@ impl World {
 
     fn reports(&mut self, server: usize, client: Client, status: ReportedStatus) {
         self.show(|| format!("s{server} reports {status:?} of {client:?}"));
+        if !client.is_mobile {
+            self.reported.insert(client.user, (self.now, status));
+        }
+        let may_be_at = |it: &MsgServer| it.index == server || client.user >= MOVERS;
+        let mut homes = self.servers.iter().filter(|it| may_be_at(it));
+        if homes.any(|it| self.has_dead(it)) {
+            // There the user may still be: then nobody is told.
+            let now = self.now;
+            let others = self.servers.iter_mut();
+            others.for_each(|it| it.may_not_know(now, client.user));
+        }
         for gateway in 0..GATEWAYS {
             self.say(server, gateway, Told::Update(client, status));
         }
@@ -155,11 +166,10 @@ impl World {
         let number = self.gateways[gateway].accept(now, server);
         let link = self.gateways[gateway].link(number);
         self.owners.insert(link, server);
-        let it = &mut self.servers[server];
-        if !it.is_connected() {
-            it.came_at = now;
-            it.notices.clear();
+        if !self.servers[server].is_connected() {
+            self.is_back(server);
         }
+        let it = &mut self.servers[server];
         it.links[gateway] = Some(number);
         let peer = it.peers[self.dice.roll(it.peers.len())];
         let name = it.name.clone();
@@ -175,6 +185,19 @@ impl World {
         }
         if lists {
             self.say(server, gateway, Told::List(list));
+        }
+    }
+
+    /// It knows nothing any more, and nobody is told of whom it brings.
+    fn is_back(&mut self, server: usize) {
+        let now = self.now;
+        let it = &mut self.servers[server];
+        it.came_at = now;
+        it.notices.clear();
+        let users: Vec<u32> = it.clients.keys().map(|client| client.user).collect();
+        for other in &mut self.servers {
+            let users = users.iter();
+            users.for_each(|user| other.may_not_know(now, *user));
         }
     }
 
@@ -249,8 +272,10 @@ impl World {
         }
         let home = self.servers[server].users();
         let users: Vec<u32> = home.chain(MOVERS..MOVERS + MOVING).collect();
+        let now = self.now;
         for other in &mut self.servers {
-            other.untold.extend(users.iter().copied());
+            let users = users.iter();
+            users.for_each(|user| other.may_not_know(now, *user));
         }
     }
 
@@ -418,8 +443,10 @@ impl World {
                 it.fights_until = until;
                 users.extend(it.users());
             }
+            let now = self.now;
             for it in &mut self.servers {
-                it.untold.extend(users.iter().copied());
+                let users = users.iter();
+                users.for_each(|user| it.may_not_know(now, *user));
             }
         }
     }

@@ -11,7 +11,7 @@ use crate::msg_server::Client;
 
 pub(crate) const GATEWAYS: usize = 3;
 /// A login within that time of a kick is not known to be later.
-const CLOCKS_ERR: Duration = Duration::from_millis(100);
+pub(crate) const CLOCKS_ERR: Duration = Duration::from_millis(100);
 
 /// What a gateway tells the node, in order.
 pub(crate) enum Up {

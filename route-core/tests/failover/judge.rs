@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use route_core::{LinkId, ReportedStatus, Status, UserId};
 
+use crate::gateway::CLOCKS_ERR;
 use crate::msg_server::{Client, MOVERS, MOVING, MsgServer};
 use crate::world::World;
 
@@ -12,7 +13,7 @@ use crate::world::World;
 const KNOWN_AFTER: Duration = Duration::from_secs(3);
 
 /// So long somebody may claim the place of a connection that has ended.
-const SEAT_HOLD: Duration = Duration::from_millis(2100);
+pub(crate) const SEAT_HOLD: Duration = Duration::from_millis(2100);
 
 /// So long it may be unclear whether a connection without a claim stands for its MsgServer, while
 /// every gateway is here.
@@ -135,7 +136,7 @@ impl World {
     pub(crate) fn receive(&mut self, server: usize, id: u32) {
         let message = &mut self.sent[id as usize];
         message.due.remove(&server);
-        let (sender, what) = (message.sender, message.what);
+        let (sender, what, at) = (message.sender, message.what, message.at);
         let it = &mut self.servers[server];
         if !it.kind.listens() {
             return;
@@ -155,14 +156,45 @@ impl World {
             self.fail(&format!("message {id} ({what:?}) came back to s{server}"));
         }
         if let Sent::Kick(user) = what {
-            self.is_kicked(server, user);
+            self.is_kicked(server, user, at, fights);
         }
     }
 
-    fn is_kicked(&mut self, server: usize, user: u32) {
+    /// Whoever is here ends, but for one who has logged in after the kick was sent, which must not come
+    /// to him: both times are known, as far as clocks agree, unless the login was not heard.
+    fn is_kicked(&mut self, server: usize, user: u32, sent: Duration, fights: bool) {
         let client = Client::new(user, false);
-        if self.servers[server].clients.contains_key(&client) {
-            self.logs_out(server, client);
+        let it = &self.servers[server];
+        let Some(login) = it.clients.get(&client) else {
+            return;
+        };
+        let unheard = self.unheard_since(it);
+        let is_heard = unheard.is_none_or(|since| login.since < since);
+        if login.since > sent + CLOCKS_ERR && is_heard && !fights {
+            let since = login.since;
+            self.fail(&format!(
+                "the login of {user} at s{server}, of {since:?}, is kicked by one of {sent:?}"
+            ));
+        }
+        self.logs_out(server, client);
+    }
+
+    /// A notice comes to a MsgServer. Who is at one MsgServer only goes on and off by turns.
+    pub(crate) fn is_told(&mut self, server: usize, user: u32, status: ReportedStatus) {
+        self.show(|| format!("s{server} is told {status:?} of {user}"));
+        let it = &mut self.servers[server];
+        if let Some(since) = it.untold.get(&user) {
+            let reported = self.reported.get(&user);
+            if reported.is_none_or(|(at, last)| at <= since || *last != status) {
+                return;
+            }
+            it.untold.remove(&user);
+        }
+        let told = it.notices.entry(user).or_default();
+        let is_repeated = user < MOVERS && told.last() == Some(&status);
+        told.push(status);
+        if is_repeated && self.servers[server].kind.listens() {
+            self.fail(&format!("s{server} is told again {status:?} of {user}"));
         }
     }
 
@@ -202,7 +234,7 @@ impl World {
         // A neighbour's connection may be its own, or one that the node does not know.
         let has_left = !it.is_connected() || self.now < it.ended_at + UNCLEAR;
         let may_be_elsewhere = has_left && self.has_dead_neighbours(it);
-        let may_be_unknown = it.ended_at > Duration::ZERO && any_lost(SEAT_HOLD);
+        let may_be_unknown = self.now < it.held_until;
         let changed_at = it.ended_at.max(it.came_at);
         let is_unclear = !it.claims && (self.now < changed_at + UNCLEAR || any_lost(UNCLEAR));
         let fights = it.shares_name && self.now < it.fights_until;
@@ -249,9 +281,10 @@ impl World {
         let listening = self.servers.iter().filter(judged);
         for it in listening.filter(|it| it.is_connected()) {
             let told = it.notices.iter();
-            for (user, statuses) in told.filter(|(user, _)| !it.untold.contains(user)) {
+            for (user, statuses) in told.filter(|(user, _)| !it.untold.contains_key(user)) {
                 let said = statuses.last() == Some(&ReportedStatus::Online);
-                let is_true = self.servers.iter().any(|it| it.shows(*user, false));
+                let mut here = self.servers.iter().filter(|it| it.is_connected());
+                let is_true = here.any(|it| it.shows(*user, false));
                 if said != is_true {
                     let index = it.index;
                     self.fail(&format!("s{index} was last told {statuses:?} of {user}"));

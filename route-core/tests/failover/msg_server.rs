@@ -1,12 +1,13 @@
 //! MsgServers: who is logged in, which connection is the primary one, what they were told.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use route_core::{ClientType, ListEntry, ReportedStatus, UserId};
 
 use crate::gateway::GATEWAYS;
+use crate::judge::SEAT_HOLD;
 
 /// Users of each MsgServer that come and go.
 const RESTLESS: u32 = 3;
@@ -62,15 +63,20 @@ pub(crate) struct MsgServer {
     /// A connection of which nothing was heard since the first moment was closed shortly before the
     /// second one.
     pub(crate) unheard: Option<(Duration, Duration)>,
+    /// The place of its connection that ended last is held until then; for longer, while a gateway is
+    /// lost at which its next connection may be.
+    pub(crate) held_until: Duration,
     /// Of two with one name: by then they have found out.
     pub(crate) fights_until: Duration,
     pub(crate) clients: BTreeMap<Client, Login>,
     /// How often each message came.
     pub(crate) messages: BTreeMap<u32, usize>,
+    /// What it was told of each user, since it last knew all.
     pub(crate) notices: BTreeMap<u32, Vec<ReportedStatus>>,
-    /// Users of whom it may not know the truth: a notice went into a connection that was dead, or
-    /// was lost with a gateway, or their MsgServer was away.
-    pub(crate) untold: BTreeSet<u32>,
+    /// Users of whom it may not know the truth before they come or go again, and since when: a notice
+    /// went into a connection that was dead, or was lost with a gateway, or their MsgServer was away,
+    /// of which the loss may be told, and the return is not: lists cause no notices.
+    pub(crate) untold: BTreeMap<u32, Duration>,
 }
 
 impl Client {
@@ -107,11 +113,12 @@ impl MsgServer {
             came_at: Duration::ZERO,
             ended_at: Duration::ZERO,
             unheard: None,
+            held_until: Duration::ZERO,
             fights_until: Duration::ZERO,
             clients: BTreeMap::new(),
             messages: BTreeMap::new(),
             notices: BTreeMap::new(),
-            untold: BTreeSet::new(),
+            untold: BTreeMap::new(),
         }
     }
 
@@ -148,6 +155,18 @@ impl MsgServer {
     pub(crate) fn users(&self) -> impl Iterator<Item = u32> + use<> {
         let first = self.index as u32 * 100;
         first..first + self.stable + RESTLESS
+    }
+
+    /// The node has heard of the end of one of its connections.
+    pub(crate) fn ends(&mut self, now: Duration) {
+        self.ended_at = now;
+        self.held_until = now + SEAT_HOLD;
+    }
+
+    /// It may have missed something of this user.
+    pub(crate) fn may_not_know(&mut self, now: Duration, user: u32) {
+        self.notices.remove(&user);
+        self.untold.insert(user, now);
     }
 
     /// How many connections it has when all is well.

@@ -12,7 +12,7 @@ use route_core::{
 
 use crate::dice::Dice;
 use crate::gateway::{Down, GATEWAYS, Gateway, Lost, Told, Up};
-use crate::judge::{Message, Sent, UNCLEAR};
+use crate::judge::{Message, SEAT_HOLD, Sent, UNCLEAR};
 use crate::line::Due;
 use crate::msg_server::{Client, MsgServer};
 use crate::site;
@@ -42,6 +42,8 @@ pub(crate) struct World {
     pub(crate) owners: BTreeMap<LinkId, usize>,
     /// By number.
     pub(crate) sent: Vec<Message>,
+    /// What was reported last of each user's desktop, and when.
+    pub(crate) reported: BTreeMap<u32, (Duration, ReportedStatus)>,
     /// When each user moved last.
     pub(crate) moved: BTreeMap<u32, Duration>,
 }
@@ -76,6 +78,7 @@ impl World {
             gave_up_at: Duration::ZERO,
             owners: BTreeMap::new(),
             sent: Vec::new(),
+            reported: BTreeMap::new(),
             moved: BTreeMap::new(),
         }
     }
@@ -250,7 +253,7 @@ impl World {
                         self.gateways[gateway].unfinished.insert(link.number);
                     }
                     Told::Closed => {
-                        self.servers[self.owners[&link]].ended_at = self.now;
+                        self.servers[self.owners[&link]].ends(self.now);
                         let confirmed = Down::Confirmed(link.number);
                         self.gateways[gateway].down.push_back((self.now, confirmed));
                     }
@@ -337,9 +340,7 @@ impl World {
             }
             self.receive(server, id);
         } else if let Payload::Status { user, status } = item.payload {
-            let notices = &mut self.servers[server].notices;
-            notices.entry(user.0).or_default().push(status);
-            self.show(|| format!("s{server} is told {status:?} of {}", user.0));
+            self.is_told(server, user.0, status);
         }
     }
 
@@ -349,7 +350,7 @@ impl World {
             if let Some(id) = id_of(&item.payload) {
                 self.sent[id as usize].due.remove(&server);
             } else if let Payload::Status { user, .. } = item.payload {
-                self.servers[server].untold.insert(user.0);
+                self.servers[server].may_not_know(self.now, user.0);
             }
         }
     }
@@ -375,7 +376,7 @@ impl World {
             self.gave_up_at = now;
             for number in &gateway.unfinished {
                 let owner = self.owners[&LinkId::new(id, *number)];
-                self.servers[owner].ended_at = now;
+                self.servers[owner].ends(now);
             }
             self.transact(|transaction, _| {
                 transaction.lose_gateway(id);
@@ -391,11 +392,15 @@ impl World {
         }
     }
 
-    /// While a gateway is away, or a connection of its address may be dead, nobody who never claims
-    /// begins to stand.
+    /// While a gateway is away, places are held; and while one is, or a connection of its address may be
+    /// dead, nobody who never claims begins to stand.
     fn await_gateways(&mut self) {
         let now = self.now;
         for index in 0..self.servers.len() {
+            let it = &mut self.servers[index];
+            if now < it.held_until && !self.lost.is_empty() {
+                it.held_until = now + SEAT_HOLD;
+            }
             let it = &self.servers[index];
             let waits = !it.claims && now < it.came_at + UNCLEAR;
             if waits && (!self.lost.is_empty() || self.has_dead_neighbours(it)) {
