@@ -70,6 +70,17 @@ impl FanOut {
     }
 }
 
+/// More flags than a deployment has anyway.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flags<'a> {
+    /// Of `pdu-gateway`.
+    pub gateway: &'a [&'a str],
+    /// Of the node, in whichever process it is.
+    pub node: &'a [&'a str],
+    /// Of `route-grpc serve`.
+    pub node_alone: &'a [&'a str],
+}
+
 /// Running servers. Dropping them kills the processes; a test that panics prints what they said.
 #[derive(Debug)]
 pub struct Deployment {
@@ -107,9 +118,26 @@ impl Deployment {
         fan_out: FanOut,
         gateway_flags: &[&str],
     ) -> Self {
+        let flags = Flags {
+            gateway: gateway_flags,
+            ..Flags::default()
+        };
+        Self::start_as(surroundings, setup, fan_out, flags).await
+    }
+
+    /// The same with flags for the node, too.
+    ///
+    /// # Errors
+    /// A sentence with the servers' output if they do not get ready.
+    pub async fn start_as(
+        surroundings: &Surroundings,
+        setup: Setup,
+        fan_out: FanOut,
+        flags: Flags<'_>,
+    ) -> Self {
         let mut failure = String::new();
         for _ in 0..ATTEMPTS {
-            match Self::try_start(surroundings, setup, fan_out, gateway_flags).await {
+            match Self::try_start(surroundings, setup, fan_out, flags).await {
                 Ok(deployment) => return deployment,
                 Err(error) => failure = error.to_string(),
             }
@@ -161,7 +189,7 @@ impl Deployment {
         surroundings: &Surroundings,
         setup: Setup,
         fan_out: FanOut,
-        gateway_flags: &[&str],
+        asked: Flags<'_>,
     ) -> Result<Self, StartError> {
         let [pdu, grpc, gateway_admin, node_admin] = ports::free().map_err(StartError)?;
         let mut deployment = Self {
@@ -170,17 +198,20 @@ impl Deployment {
             admin: vec![gateway_admin],
             processes: Vec::new(),
         };
-        let mut flags: Vec<String> = gateway_flags.iter().map(ToString::to_string).collect();
-        let fan_out = format!("--fan-out={}", fan_out.flag());
+        let owned = |flags: &[&str]| flags.iter().map(ToString::to_string).collect();
+        let mut flags: Vec<String> = owned(asked.gateway);
+        let mut of_node: Vec<String> = owned(asked.node);
+        of_node.push(format!("--fan-out={}", fan_out.flag()));
         match setup {
             Setup::Embedded => {
                 let embedded = ["--embedded".to_owned(), format!("--grpc-listen={grpc}")];
                 flags.extend(embedded);
-                flags.push(fan_out);
+                flags.extend(of_node);
             }
             Setup::TwoProcesses => {
                 deployment.admin.push(node_admin);
-                let node = start_node(surroundings, grpc, node_admin, &[fan_out])?;
+                of_node.extend(asked.node_alone.iter().map(ToString::to_string));
+                let node = start_node(surroundings, grpc, node_admin, &of_node)?;
                 deployment.processes.push(node);
                 flags.push(format!("--upstream=http://{grpc}"));
             }

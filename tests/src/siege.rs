@@ -17,7 +17,7 @@ use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::player::connection::{BARRIER_LIMIT, Connection, Options};
 use crate::player::messages::{self, Client, SINGLE_TEXT, Status};
@@ -31,6 +31,8 @@ const STORM_USERS: u32 = 100_000;
 const PACE: Duration = Duration::from_millis(10);
 /// Logins and logouts in one write: 500 a second.
 const STORM: u32 = 5;
+/// So many log in one after the other, then the same log out.
+const STORM_TURN: u32 = 10;
 /// Bytes of a message to a slow reader, and messages in one write: 8 MB/s.
 const MESSAGE: usize = 16_000;
 const FLOOD: u32 = 5;
@@ -51,6 +53,12 @@ const CROWD: usize = 100;
 const CROWD_USERS: u32 = 1000;
 /// Clients over gRPC that read nothing.
 const SILENT_CLIENTS: usize = 20;
+/// What HTTP/2 reads ahead of a stream that is not read: less than a client's own default of 2 MiB,
+/// with which it would read for minutes.
+const UNREAD: u32 = 64 << 10;
+/// The same of a connection. Half of it is what small frames that nobody reads may cost before the
+/// client's HTTP/2 ends the connection, which is not what these clients are here for.
+const UNREAD_IN_ALL: u32 = 32 << 20;
 
 /// What a besieger does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +136,8 @@ impl Siege {
 }
 
 impl Attack {
-    fn begin(self, target: Target, all: &mut JoinSet<()>) {
+    /// Begins it; it goes on until these are dropped.
+    pub fn begin(self, target: Target, all: &mut JoinSet<()>) {
         let [first, second] = target.pdu;
         let from = move |number| From {
             address: target.address.unwrap_or(number),
@@ -220,15 +229,22 @@ async fn storm(gateway: SocketAddr, from: From) -> io::Result<()> {
     for first in (0..).step_by(STORM as usize) {
         clock.tick().await;
         let mut data = Vec::new();
-        for number in first..first + STORM {
-            let user = user_of(0) + 1000 + number % STORM_USERS;
-            let status = [Status::Online, Status::Offline][number as usize / 10 % 2];
+        for (user, status) in (first..first + STORM).map(change) {
             data.extend(messages::update(user, status, Client::Windows).encode());
         }
         data.extend(Pdu::bare(command::HEARTBEAT).encode());
         connection.write(&data).await?;
     }
     Ok(())
+}
+
+/// Who comes or goes in the storm with this number: [`STORM_TURN`] users log in, then they log out,
+/// then the next ones log in.
+fn change(number: u32) -> (u32, Status) {
+    let (turn, place) = (number / STORM_TURN, number % STORM_TURN);
+    let user = (turn / 2 * STORM_TURN + place) % STORM_USERS;
+    let status = [Status::Online, Status::Offline][turn as usize % 2];
+    (user_of(0) + 1000 + user, status)
 }
 
 /// Has a user, and reads for so long between two pauses.
@@ -294,27 +310,61 @@ async fn crowd(gateway: SocketAddr, from: From) -> io::Result<()> {
 
 /// Subscribes or watches, and reads nothing.
 async fn silent_client(node: SocketAddr, subscribes: bool) -> io::Result<()> {
-    let endpoint = Endpoint::from_shared(format!("http://{node}")).map_err(io::Error::other)?;
-    let channel = endpoint.connect().await.map_err(io::Error::other)?;
+    let channel = unread_channel(node).await?;
+    // A stream that nobody reads stays open as long as it is there.
     if subscribes {
-        let mut client = BroadcastServiceClient::new(channel);
         let all = SubscribeRequest::default();
-        let _stream = client.subscribe(all).await.map_err(io::Error::other)?;
+        let mut client = BroadcastServiceClient::new(channel);
+        let _unread = client.subscribe(all).await.map_err(io::Error::other)?;
         sleep(STAYS).await;
     } else {
-        let mut client = PresenceServiceClient::new(channel);
         let all = WatchUserStatusRequest {
             all_users: true,
             ..WatchUserStatusRequest::default()
         };
-        let _stream = client.watch_user_status(all).await;
+        let mut client = PresenceServiceClient::new(channel);
+        let _unread = client
+            .watch_user_status(all)
+            .await
+            .map_err(io::Error::other)?;
         sleep(STAYS).await;
     }
     Ok(())
+}
+
+/// A connection to the node of a service that does not read, for which HTTP/2 does not read either.
+///
+/// # Errors
+/// What the transport says.
+pub async fn unread_channel(node: SocketAddr) -> io::Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{node}")).map_err(io::Error::other)?;
+    let endpoint = endpoint
+        .initial_stream_window_size(UNREAD)
+        .initial_connection_window_size(UNREAD_IN_ALL);
+    endpoint.connect().await.map_err(io::Error::other)
 }
 
 fn steps() -> Interval {
     let mut clock = interval(PACE);
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     clock
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_the_storm_logs_in_it_logs_out() {
+        let mut online = std::collections::BTreeSet::new();
+        for (user, status) in (0..4 * STORM_USERS).map(change) {
+            let is_change = match status {
+                Status::Online => online.insert(user),
+                Status::Offline | Status::Leave => online.remove(&user),
+            };
+            assert!(is_change, "{user} is {status:?} before");
+            assert!(online.len() <= STORM_TURN as usize);
+        }
+        assert!(online.is_empty());
+    }
 }

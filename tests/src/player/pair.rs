@@ -3,6 +3,8 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -29,6 +31,7 @@ const PACE: Duration = Duration::from_millis(2);
 #[derive(Debug)]
 pub struct Pair {
     stop: watch::Sender<bool>,
+    rounds: Arc<AtomicUsize>,
     exchange: JoinHandle<Report>,
 }
 
@@ -39,10 +42,19 @@ pub struct Report {
     pub rounds: usize,
     /// The longest that a round took, there and back.
     pub worst_round: Duration,
-    /// How long each round took; of the first million.
-    pub times: Vec<Duration>,
+    /// Each round; the first million.
+    pub times: Vec<Round>,
     /// Messages that did not arrive, or arrived more than once; a connection that was closed.
     pub wrong: Option<String>,
+}
+
+/// Messages there and back.
+#[derive(Debug, Clone, Copy)]
+pub struct Round {
+    /// When it began.
+    pub began: Instant,
+    /// How long it took.
+    pub took: Duration,
 }
 
 impl Pair {
@@ -59,13 +71,22 @@ impl Pair {
     /// # Errors
     /// What the socket says.
     pub async fn start_from(address: SocketAddr, from: [u8; 2]) -> io::Result<Self> {
-        let [first, second] = from.map(u32::from);
-        let users = [FIRST_USER + 2 * first, FIRST_USER + 2 * second + 1];
+        let users = users(from);
         let left = member(address, Options::from_loopback(from[0]), users[0]).await?;
         let right = member(address, Options::from_loopback(from[1]), users[1]).await?;
         let stop = watch::Sender::new(false);
-        let exchange = tokio::spawn(exchange([left, right], users, stop.subscribe()));
-        Ok(Self { stop, exchange })
+        let rounds = Arc::default();
+        let exchange = exchange([left, right], users, stop.subscribe(), Arc::clone(&rounds));
+        Ok(Self {
+            stop,
+            rounds,
+            exchange: tokio::spawn(exchange),
+        })
+    }
+
+    /// How many rounds there have been.
+    pub fn rounds(&self) -> usize {
+        self.rounds.load(Ordering::Relaxed)
     }
 
     /// Ends the exchange after the round that is going on.
@@ -89,6 +110,12 @@ impl Pair {
     }
 }
 
+/// The users of a pair at loopback addresses with these last numbers.
+pub fn users(from: [u8; 2]) -> [u32; 2] {
+    let [first, second] = from.map(u32::from);
+    [FIRST_USER + 2 * first, FIRST_USER + 2 * second + 1]
+}
+
 async fn member(address: SocketAddr, options: Options, user: u32) -> io::Result<Connection> {
     let list = messages::online(&[user]);
     let connection = Connection::of_msg_server(address, options, true, &list).await?;
@@ -100,6 +127,7 @@ async fn exchange(
     [left, right]: [Connection; 2],
     users: [u32; 2],
     stop: watch::Receiver<bool>,
+    rounds: Arc<AtomicUsize>,
 ) -> Report {
     let there = message(users[0], users[1]).encode().repeat(BURST);
     let back = message(users[1], users[0]).encode().repeat(BURST);
@@ -109,7 +137,7 @@ async fn exchange(
     clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !*stop.borrow() && report.wrong.is_none() {
         clock.tick().await;
-        let start = Instant::now();
+        let began = Instant::now();
         expected += BURST;
         for (from, to, data) in [(&left, &right, &there), (&right, &left, &back)] {
             let sent = from.write(data).await.is_ok();
@@ -120,10 +148,11 @@ async fn exchange(
             }
         }
         report.rounds += 1;
-        let time = start.elapsed();
-        report.worst_round = report.worst_round.max(time);
+        rounds.fetch_add(1, Ordering::Relaxed);
+        let took = began.elapsed();
+        report.worst_round = report.worst_round.max(took);
         if report.times.len() < MOST_TIMES {
-            report.times.push(time);
+            report.times.push(Round { began, took });
         }
     }
     report

@@ -13,15 +13,15 @@ use system_tests::siege::{Attack, Siege, Target};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cli::AttackOptions;
-use crate::figures::median;
+use crate::figures::{median, percentile};
 use crate::process::{self, own_cpu};
 use crate::server::{ServerSpec, StartOptions};
 
 /// The last numbers of loopback addresses: the attacker's, and those of the pair elsewhere.
 const ATTACKER: u8 = 40;
 const ELSEWHERE: [u8; 2] = [41, 42];
-/// Before times count: the attack has begun.
-const BEGINNING: Duration = Duration::from_secs(1);
+/// Before anything counts: the attack has begun, and queues that it fills are a quarter full.
+const BEGINNING: Duration = Duration::from_secs(3);
 /// A burner works for its share of each of these.
 const SLICE: Duration = Duration::from_millis(1);
 /// Threads that burn.
@@ -63,7 +63,7 @@ pub(crate) fn run(options: &AttackOptions) -> anyhow::Result<bool> {
         "-".repeat(26),
         "-".repeat(26)
     );
-    for attack in Attack::ALL {
+    for attack in options.attacks()? {
         let mut rows = [Vec::new(), Vec::new(), Vec::new()];
         for _ in 0..options.runs {
             process::wait_for_quiet(Duration::from_secs(options.quiet_wait));
@@ -106,14 +106,12 @@ fn observe(spec: &ServerSpec, options: &AttackOptions, beside: Beside) -> anyhow
         by_process: false,
     })?;
     let pdu = server.address;
-    let mut grpc = pdu;
-    grpc.set_port(pdu.port() + 1);
     let besieged = runtime()?;
     let siege = |attack| {
         let _inside = besieged.enter();
         let target = Target {
             pdu: [pdu; 2],
-            grpc,
+            grpc: server.grpc(),
             address: Some(ATTACKER),
         };
         Siege::begin(&[attack], target)
@@ -136,15 +134,15 @@ fn observe(spec: &ServerSpec, options: &AttackOptions, beside: Beside) -> anyhow
     };
     let wait = |time| pairs.block_on(async { tokio::time::sleep(time).await });
     wait(BEGINNING);
-    let (cpu, own, began) = (server.cpu()?, own_cpu(), Instant::now());
+    let (cpu, own, counted) = (server.cpu()?, own_cpu(), Instant::now());
     wait(Duration::from_secs_f64(options.seconds));
     let used = server.usage_since(&cpu)?.total + (own_cpu() - own);
-    let processors = used.as_secs_f64() / began.elapsed().as_secs_f64();
+    let processors = used.as_secs_f64() / counted.elapsed().as_secs_f64();
     let [elsewhere, same] = playing;
     let reports = pairs.block_on(async { [elsewhere.ends().await, same.ends().await] });
     burners.end();
     besieged.shutdown_background();
-    let [elsewhere, same] = reports.map(|report| percentiles(&report));
+    let [elsewhere, same] = reports.map(|report| percentiles(&report, counted.into()));
     Ok(Seen {
         elsewhere: elsewhere.context("the pair elsewhere")?,
         same: same.context("the pair at the attacker's address")?,
@@ -159,19 +157,16 @@ fn runtime() -> anyhow::Result<Runtime> {
         .build()?)
 }
 
-/// p50 and p99, ms. An error if something was lost.
-fn percentiles(report: &Report) -> anyhow::Result<[f64; 2]> {
+/// p50 and p99 of rounds that began after this, ms. An error if something was lost.
+fn percentiles(report: &Report, counted: tokio::time::Instant) -> anyhow::Result<[f64; 2]> {
     if let Some(wrong) = &report.wrong {
         anyhow::bail!("{wrong}");
     }
-    let mut times = report.times.clone();
+    let rounds = report.times.iter().filter(|round| round.began >= counted);
+    let mut times: Vec<Duration> = rounds.map(|round| round.took).collect();
     times.sort_unstable();
     anyhow::ensure!(!times.is_empty(), "nothing was exchanged");
-    let at = |share: f64| {
-        let index = ((times.len() - 1) as f64 * share) as usize;
-        times[index].as_secs_f64() * 1e3
-    };
-    Ok([at(0.5), at(0.99)])
+    Ok([0.5, 0.99].map(|share| percentile(&times, share) * 1e3))
 }
 
 /// Threads that only burn CPU.

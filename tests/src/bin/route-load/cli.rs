@@ -7,7 +7,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::server::{Origin, ServerSpec};
+use system_tests::siege::Attack;
+
+use crate::server::{LIMIT, Origin, ServerSpec};
 
 /// Load generator for a RouteServer: plays MsgServers and measures throughput, latency, CPU and
 /// memory.
@@ -171,6 +173,10 @@ pub(crate) struct AttackOptions {
     #[arg(long, value_name = "NAME", default_value = "embedded")]
     server: String,
 
+    /// Only this attack, by its name in the table; may be given several times.
+    #[arg(long = "attack", value_name = "NAME")]
+    attacks: Vec<String>,
+
     /// How often each attack is measured.
     #[arg(long, default_value_t = 3)]
     pub(crate) runs: usize,
@@ -185,6 +191,20 @@ pub(crate) struct AttackOptions {
 }
 
 impl AttackOptions {
+    /// What to attack with: all there is, unless something is named.
+    pub(crate) fn attacks(&self) -> anyhow::Result<Vec<Attack>> {
+        if self.attacks.is_empty() {
+            return Ok(Attack::ALL.to_vec());
+        }
+        let named = self.attacks.iter().map(|name| {
+            let mut all = Attack::ALL.into_iter();
+            let names = || Attack::ALL.map(Attack::name).join(", ");
+            all.find(|attack| attack.name() == name)
+                .with_context(|| format!("{name:?} is none of: {}", names()))
+        });
+        named.collect()
+    }
+
     /// The server to attack.
     pub(crate) fn server(&self) -> anyhow::Result<ServerSpec> {
         let mut own = OWN_SERVERS.iter().skip(1);
@@ -290,7 +310,7 @@ impl LoadOptions {
 /// default ports may run.
 const OWN_SERVERS: [(&str, &str, &str); 3] = [
     (
-        "limit",
+        LIMIT,
         "127.0.0.1:18990",
         "route-load --relay 127.0.0.1:18990",
     ),

@@ -41,11 +41,16 @@ impl Figures {
         ];
         times.sort_unstable();
         for (name, share) in SHOWN {
-            let at = (times.len().saturating_sub(1) as f64 * share) as usize;
-            let time = times.get(at).map_or(f64::NAN, Duration::as_secs_f64);
-            self.add(name, time * 1e6);
+            self.add(name, percentile(&times, share) * 1e6);
         }
     }
+}
+
+/// The time, in seconds, that this share of these takes at most; they are in order. NaN if there are
+/// none.
+pub(crate) fn percentile(times: &[Duration], share: f64) -> f64 {
+    let at = (times.len().saturating_sub(1) as f64 * share) as usize;
+    times.get(at).map_or(f64::NAN, Duration::as_secs_f64)
 }
 
 /// The middle of the values that are numbers; NaN if there are none.

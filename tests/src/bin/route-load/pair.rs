@@ -11,6 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::PairOptions;
 
+/// As many as any workload has.
+const MAX_STREAMS: &str = "4000";
+
 /// Runs both until SIGTERM or SIGINT, or until one of them ends; true if both ended well after a
 /// signal.
 pub(crate) fn run(options: &PairOptions) -> anyhow::Result<bool> {
@@ -56,6 +59,7 @@ impl Pair {
         let grpc = options.grpc.unwrap_or(grpc);
         let mut node = program("route-grpc")?;
         node.args(["serve", "--listen", &grpc.to_string()]);
+        node.args(["--max-streams", MAX_STREAMS]);
         node.args(["--admin-listen", &node_admin.to_string()]);
         if let Some(mode) = &options.fan_out {
             node.args(["--fan-out", mode]);

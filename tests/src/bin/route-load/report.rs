@@ -168,9 +168,10 @@ fn rounded(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::LIMIT;
 
     fn measured() -> Measured {
-        let names = ["limit", "mine"].map(str::to_owned);
+        let names = [LIMIT, "mine"].map(str::to_owned);
         let mut measured = Measured::new("forward".to_owned(), names.into_iter());
         measured.add(0, Figures(vec![("us".to_owned(), 0.5)]));
         for us in [1.0, 9.0, 2.0] {

@@ -13,6 +13,9 @@ use nix::unistd::Pid;
 
 use crate::process::Process;
 
+/// Name of the relay that others are compared with.
+pub(crate) const LIMIT: &str = "limit";
+
 /// How long a started server may take until it accepts connections.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
@@ -35,7 +38,7 @@ pub(crate) struct ServerSpec {
 /// What a server is, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Named `limit`: our relay, which knows nothing.
+    /// Named [`LIMIT`]: our relay, which knows nothing.
     Relay,
     /// Named `nats`: speaks NATS instead of PDUs.
     Nats,
@@ -86,7 +89,7 @@ impl Kind {
     /// Of the server with this name.
     pub(crate) fn of(name: &str) -> Self {
         match name {
-            "limit" => Self::Relay,
+            LIMIT => Self::Relay,
             "nats" => Self::Nats,
             _ => Self::Route,
         }
@@ -117,6 +120,13 @@ impl ServerSpec {
 }
 
 impl Server {
+    /// Where services connect: the port after that for PDUs.
+    pub(crate) fn grpc(&self) -> SocketAddr {
+        let mut address = self.address;
+        address.set_port(address.port() + 1);
+        address
+    }
+
     /// An error if one of its processes is gone.
     pub(crate) fn cpu(&self) -> anyhow::Result<CpuReading> {
         let times = self.processes.iter().map(Process::cpu);

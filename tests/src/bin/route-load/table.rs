@@ -3,10 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::report::{Measured, Report};
+use crate::server::LIMIT;
 use crate::target::{Bound, TARGETS, Target};
-
-/// Name of the server that others are compared with.
-pub(crate) const LIMIT: &str = "limit";
 
 /// Figures that should be 0; anything else is told below the table.
 const SHOULD_BE_ZERO: [&str; 3] = ["lost", "missing", "wrong"];

@@ -1,7 +1,8 @@
 //! Chat messages at a fixed rate from one MsgServer, streamed over gRPC to services that subscribe
 //! to all of them; beside a NATS server that delivers as many bytes to as many subscribers.
 //!
-//! Subscribers have a connection each, and do no more than count and look at the time.
+//! Subscribers have a connection each, and do no more than count and look at the time. They run on as
+//! many threads as there are processors: on one they would be slower than the server.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -58,7 +59,7 @@ impl Workload for Subscribers {
     }
 
     fn run(&self, server: &Server) -> anyhow::Result<Figures> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
         runtime.block_on(self.play(server))
@@ -77,7 +78,7 @@ impl Subscribers {
                 let stream = subscribe_nats(server.address).await?;
                 readers.spawn(read_nats(stream, total, start));
             } else {
-                let stream = subscribe(server.address).await?;
+                let stream = subscribe(server.grpc()).await?;
                 readers.spawn(read(stream, total, start));
             }
         }
@@ -177,10 +178,9 @@ fn age(content: &[u8], start: Instant) -> Duration {
 /// The age of each message, and the length of the last one.
 type Read = (Vec<Duration>, usize);
 
-async fn subscribe(pdu: SocketAddr) -> anyhow::Result<tonic::Streaming<SubscribeResponse>> {
-    // The port after that for PDUs.
-    let url = format!("http://{}:{}", pdu.ip(), pdu.port() + 1);
-    let channel = timeout(STALL, Endpoint::from_shared(url)?.connect()).await??;
+async fn subscribe(node: SocketAddr) -> anyhow::Result<tonic::Streaming<SubscribeResponse>> {
+    let endpoint = Endpoint::from_shared(format!("http://{node}"))?;
+    let channel = timeout(STALL, endpoint.connect()).await??;
     let request = SubscribeRequest {
         filters: vec![EventFilter {
             kinds: vec![EventKind::ChatMessage.into()],

@@ -1,5 +1,6 @@
 //! Services that watch users of their own each, while these come and go: half of the services read,
-//! half do not before the end. Then each one's replayed state is compared with what the node says.
+//! half do not before the end. When all is at rest, each one's replayed state is compared with what
+//! the node says.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use prost_types::Timestamp;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::watch_user_status_response::Message;
 use route_proto::v1::{
@@ -17,6 +19,7 @@ use route_proto::v1::{
 use system_tests::dice::Dice;
 use system_tests::player::connection::{BARRIER_LIMIT, Connection, Options};
 use system_tests::player::messages::{self, Client};
+use system_tests::siege::unread_channel;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -68,23 +71,22 @@ impl Workload for Watchers {
 impl Watchers {
     async fn play(&self, server: &Server) -> anyhow::Result<Figures> {
         let mut dice = Dice::new(SEED);
-        // The port after that for PDUs.
-        let url = format!(
-            "http://{}:{}",
-            server.address.ip(),
-            server.address.port() + 1
-        );
         let deliveries = Arc::new(AtomicU64::new(0));
         let (truth, known) = watch::channel(None);
         let mut watchers = JoinSet::new();
         for group in 0..2 * READERS / STREAMS {
-            let channel = Endpoint::from_shared(url.clone())?.connect().await?;
+            let is_silent = group % 2 == 1;
+            let channel = if is_silent {
+                unread_channel(server.grpc()).await?
+            } else {
+                channel(server.grpc()).await?
+            };
             for _ in 0..STREAMS {
                 let users = some_users(&mut dice);
                 let mut watcher = Watcher::begin(channel.clone(), users).await?;
                 let (known, deliveries) = (known.clone(), Arc::clone(&deliveries));
                 watchers.spawn(async move {
-                    if group % 2 == 1 {
+                    if is_silent {
                         // It does not read as long as nobody knows the outcome.
                         let mut known = known.clone();
                         known.wait_for(Option::is_some).await?;
@@ -100,9 +102,10 @@ impl Watchers {
         let elapsed = began.elapsed();
         let usage = server.usage_since(&before)?;
         let delivered = deliveries.load(Ordering::Relaxed);
-        let channel = Endpoint::from_shared(url)?.connect().await?;
-        truth.send_replace(Some(Arc::new(states(channel).await?)));
+        let outcome = states(channel(server.grpc()).await?).await?;
+        truth.send_replace(Some(Arc::new(outcome)));
         let (mut wrong, mut gaps) = (0, 0);
+        // Nothing changes any more.
         while let Some(ended) = watchers.join_next().await {
             let (is_right, skipped) = ended??;
             wrong += usize::from(!is_right);
@@ -158,6 +161,29 @@ impl Watchers {
 /// Users that are not offline, with their status.
 type States = HashMap<u32, i32>;
 
+/// How the node says that everybody is, and when it said so; nothing has changed since.
+#[derive(Default)]
+struct Outcome {
+    states: States,
+    at: NodeTime,
+}
+
+/// By the node's clock.
+type NodeTime = (i64, i32);
+
+fn node_time(time: Option<Timestamp>) -> NodeTime {
+    time.map_or((0, 0), |time| (time.seconds, time.nanos))
+}
+
+/// What a response is, as far as it matters for reading on.
+#[derive(PartialEq, Eq)]
+enum Said {
+    Change,
+    /// Nothing was missed up to this time.
+    NothingMore(NodeTime),
+    Other,
+}
+
 /// One stream, and what it has said.
 struct Watcher {
     stream: Streaming<WatchUserStatusResponse>,
@@ -183,18 +209,20 @@ impl Watcher {
         })
     }
 
-    /// Reads until the outcome is known and is what it has been told; false if that does not
-    /// come. And how many gaps there were.
+    /// Reads until the outcome is known and nothing more is to be told; false if what it has been
+    /// told is not the outcome. And how many gaps there were.
     async fn read(
         &mut self,
-        mut known: watch::Receiver<Option<Arc<States>>>,
+        mut known: watch::Receiver<Option<Arc<Outcome>>>,
         deliveries: &AtomicU64,
     ) -> anyhow::Result<(bool, u64)> {
         let outcome = loop {
             tokio::select! {
                 response = self.stream.message() => {
-                    self.take(response?.context("the stream ended")?);
-                    deliveries.fetch_add(1, Ordering::Relaxed);
+                    let response = response?.context("the stream ended")?;
+                    if self.take(response) == Said::Change {
+                        deliveries.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 outcome = known.wait_for(Option::is_some) => {
                     break outcome?.clone().unwrap_or_default();
@@ -204,20 +232,23 @@ impl Watcher {
         let expected: States = self
             .users
             .iter()
-            .filter_map(|user| Some((*user, *outcome.get(user)?)))
+            .filter_map(|user| Some((*user, *outcome.states.get(user)?)))
             .collect();
-        let agreed = async {
-            while self.states != expected {
+        let rest = async {
+            loop {
                 let response = self.stream.message().await?;
-                self.take(response.context("the stream ended")?);
+                match self.take(response.context("the stream ended")?) {
+                    Said::NothingMore(at) if at > outcome.at => return anyhow::Ok(()),
+                    Said::NothingMore(_) | Said::Change | Said::Other => {}
+                }
             }
-            anyhow::Ok(())
         };
-        let is_right = timeout(PATIENCE, agreed).await.is_ok_and(|it| it.is_ok());
-        Ok((is_right, self.gaps))
+        let rests = timeout(PATIENCE, rest).await;
+        rests.context("it is told and told")??;
+        Ok((self.states == expected, self.gaps))
     }
 
-    fn take(&mut self, response: WatchUserStatusResponse) {
+    fn take(&mut self, response: WatchUserStatusResponse) -> Said {
         match response.message {
             Some(Message::SnapshotBegin(_)) => self.states.clear(),
             Some(Message::Snapshot(part)) => part.users.into_iter().for_each(|user| self.is(&user)),
@@ -225,10 +256,15 @@ impl Watcher {
                 if let Some(user) = change.user {
                     self.is(&user);
                 }
+                return Said::Change;
             }
             Some(Message::Gap(_)) => self.gaps += 1,
+            Some(Message::Watermark(_)) => {
+                return Said::NothingMore(node_time(response.node_time));
+            }
             _ => {}
         }
+        Said::Other
     }
 
     fn is(&mut self, user: &UserStatus) {
@@ -249,21 +285,30 @@ fn some_users(dice: &mut Dice) -> Vec<u32> {
     users
 }
 
+async fn channel(node: SocketAddr) -> anyhow::Result<Channel> {
+    Ok(Endpoint::from_shared(format!("http://{node}"))?
+        .connect()
+        .await?)
+}
+
 /// What the node says of everybody.
-async fn states(channel: Channel) -> anyhow::Result<States> {
+async fn states(channel: Channel) -> anyhow::Result<Outcome> {
     let mut client = PresenceServiceClient::new(channel);
-    let mut states = States::new();
+    let mut outcome = Outcome::default();
     for first in (FIRST_USER..).step_by(ASKED).take(USERS / ASKED) {
         let request = BatchGetUserStatusRequest {
             user_ids: (first..first + ASKED as u32).collect(),
             ..BatchGetUserStatusRequest::default()
         };
         let answer = client.batch_get_user_status(request).await?.into_inner();
+        outcome.at = node_time(answer.node_time);
         let online = answer
             .users
             .into_iter()
             .filter(|user| user.status != PresenceStatus::Offline as i32);
-        states.extend(online.map(|user| (user.user_id, user.status)));
+        outcome
+            .states
+            .extend(online.map(|user| (user.user_id, user.status)));
     }
-    Ok(states)
+    Ok(outcome)
 }
