@@ -1,28 +1,45 @@
 //! Promise 8, bounded: bad input costs only the connection that it comes from.
 //!
 //! Every test here runs beside a pair of well-behaved MsgServers, which must get all of their
-//! messages, without noticeable delay, while memory stays bounded.
+//! messages, and a service that asks for their users over gRPC: nobody waits for more than 2 s, during
+//! the attack and after it. Memory stays bounded, and the servers end in time when they are asked to.
+//! `kinds` has an attack of each kind that goes on and on; the others look closer at some.
 
 #[path = "hostile/crowds.rs"]
 mod crowds;
 #[path = "hostile/frames.rs"]
 mod frames;
+#[path = "hostile/gateways.rs"]
+mod gateways;
+#[path = "hostile/kinds.rs"]
+mod kinds;
 #[path = "hostile/noise.rs"]
 mod noise;
+#[path = "hostile/peers.rs"]
+mod peers;
+#[path = "hostile/reader.rs"]
+mod reader;
 #[path = "hostile/readers.rs"]
 mod readers;
+#[path = "hostile/services.rs"]
+mod services;
 #[path = "hostile/strangers.rs"]
 mod strangers;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use system_tests::deployment::{Deployment, FanOut, Setup, admin};
+use system_tests::deployment::process::Surroundings;
+use system_tests::deployment::{Deployment, FanOut, Flags, Setup, admin};
 use system_tests::player::connection::{Connection, Options};
 use system_tests::player::messages::{self, Client, GROUP_TEXT, SINGLE_TEXT, Status};
 use system_tests::player::pair::Pair;
 use system_tests::player::pdu::{Pdu, command};
 use tokio::sync::{Mutex, MutexGuard, watch};
+use tokio::time::{Instant, sleep, timeout};
+
+use kinds::At;
+use reader::Reader;
 
 /// The gateway's count of connections that ended.
 const CLOSED: &str = "teamtalk_pdu_links_closed_total";
@@ -32,9 +49,27 @@ const BAD_FRAME: &str = "reason=\"bad_frame\"";
 const CONGESTIONS: &str = "teamtalk_pdu_congestions_total";
 /// Its label for readers that did not read.
 const SLOW_READER: &str = "reason=\"slow_reader\"";
-/// The pair's messages may take this long at worst: nobody waits for the attack to end. How long
-/// they do take is measured by the load tool, not here.
-const WORST_ROUND: Duration = Duration::from_secs(10);
+/// The pair's messages, and the answers to the reader, may take this long at worst: nobody waits for
+/// the attack to end. How long they do take is measured by the load tool, not here.
+const WORST_ROUND: Duration = Duration::from_secs(2);
+/// What is counted and logged is so after this.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a metric is asked for.
+const LOOK: Duration = Duration::from_millis(20);
+/// Rounds of the pair, and answers to the reader, after an attack.
+const AFTERWARDS: usize = 50;
+/// From SIGTERM to the exit.
+const DEADLINE: Duration = Duration::from_secs(6);
+/// A process may take this much longer, to say its last words.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// MsgServers that do not go at SIGTERM are waited for shortly.
+const STOP_OF_GATEWAY: [&str; 4] = [
+    "--drain-deadline=6s",
+    "--close-window=500ms",
+    "--close-timeout=1s",
+    "--upstream-drain-wait=2s",
+];
+const STOP_OF_NODE: [&str; 1] = ["--shutdown-deadline=6s"];
 
 /// The pair's delays are measured, so one siege goes on at a time.
 /// (Where each test is a process, .config/nextest.toml says the same.)
@@ -44,21 +79,36 @@ static ALONE: Mutex<()> = Mutex::const_new(());
 struct Siege {
     servers: Deployment,
     pair: Pair,
+    reader: Reader,
     resident_before: u64,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Siege {
     async fn begin(setup: Setup, gateway_flags: &[&str]) -> Self {
+        Self::begin_with(setup, gateway_flags, &[]).await
+    }
+
+    /// The same with flags for the node, too.
+    async fn begin_with(setup: Setup, gateway: &[&str], node: &[&str]) -> Self {
         let alone = ALONE.lock().await;
-        let servers = Deployment::start_with(setup, FanOut::Directed, gateway_flags).await;
+        let gateway = [&STOP_OF_GATEWAY, gateway].concat();
+        let flags = Flags {
+            gateway: &gateway,
+            node,
+            node_alone: &STOP_OF_NODE,
+        };
+        let surroundings = Surroundings::default();
+        let servers = Deployment::start_as(&surroundings, setup, FanOut::Directed, flags).await;
         let pair = Pair::start(servers.pdu_address()).await;
         let pair = pair.expect("the server accepts");
+        let reader = Reader::start(servers.grpc_address()).await;
         // What the pair itself needs is no growth.
         let resident_before = servers.resident_bytes();
         Self {
             servers,
             pair,
+            reader,
             resident_before,
             _alone: alone,
         }
@@ -75,15 +125,13 @@ impl Siege {
 
     /// One of the gateway's metrics.
     async fn metric(&self, name: &str, labels: &str) -> f64 {
-        let metric = admin::labelled_metric(self.servers.gateway_admin(), name, labels).await;
-        metric.expect("the admin port answers")
+        metric(self.servers.gateway_admin(), name, labels).await
     }
 
     /// One of the node's metrics.
     async fn node_metric(&self, name: &str, labels: &str) -> f64 {
         let node = self.servers.admin().last().expect("a node");
-        let metric = admin::labelled_metric(*node, name, labels).await;
-        metric.expect("the admin port answers")
+        metric(*node, name, labels).await
     }
 
     /// The node's log has one line with this in it, which somebody will look at.
@@ -107,24 +155,79 @@ impl Siege {
 
     /// The gateway's log has a line that somebody will look at, with this in it.
     async fn assert_warned(&self, text: &str) {
-        let gateway = &self.servers.processes()[0];
+        self.assert_warns(At::Gateway, text).await;
+    }
+
+    /// The same of either log.
+    async fn assert_warns(&self, at: At, text: &str) {
+        let process = match at {
+            At::Gateway => self.servers.processes().first(),
+            At::Node => self.servers.processes().last(),
+        };
+        let process = process.expect("it runs");
         // What is counted is written a moment later.
-        gateway.says(text, WORST_ROUND).await;
-        let lines = gateway.to_string();
+        process.says(text, WORST_ROUND).await;
+        let lines = process.to_string();
         let warned = lines
             .lines()
             .any(|line| line.contains("\"WARN\"") && line.contains(text));
         assert!(warned, "no warning with {text} in\n{lines}");
     }
 
-    /// The pair has got everything in time, the servers live, and have grown by less than `growth`
-    /// bytes.
+    /// A metric of either.
+    async fn counter(&self, at: At, name: &str, labels: &str) -> f64 {
+        match at {
+            At::Gateway => self.metric(name, labels).await,
+            At::Node => self.node_metric(name, labels).await,
+        }
+    }
+
+    /// Waits until a metric has grown to this.
+    async fn grows(&self, at: At, name: &str, labels: &str, count: f64) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let is = self.counter(at, name, labels).await;
+            if is >= count {
+                return;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{name}{{{labels}}} is {is}, less than {count}"
+            );
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Others go on: so many more rounds of the pair, so many more answers.
+    async fn goes_on(&self) {
+        let (rounds, answers) = (self.pair.rounds(), self.reader.answers());
+        let enough = async {
+            while self.pair.rounds() < rounds + AFTERWARDS
+                || self.reader.answers() < answers + AFTERWARDS
+            {
+                sleep(LOOK).await;
+            }
+        };
+        let goes_on = timeout(PATIENCE, enough).await;
+        assert!(goes_on.is_ok(), "others do not get on");
+    }
+
+    /// The pair has got everything in time, the reader its answers; the servers live, and have grown
+    /// by less than `growth` bytes; and they end in time when they are asked to, whatever the attack
+    /// has left open or goes on with.
     async fn end(self, growth: u64) {
+        self.goes_on().await;
+        // It asks for users of the pair.
+        let (answers, worst_answer) = self.reader.ends().await;
         let report = self.pair.ends_well().await;
         assert!(
             report.worst_round < WORST_ROUND,
             "the pair waited {:?}",
             report.worst_round
+        );
+        assert!(
+            worst_answer < WORST_ROUND,
+            "a reader waited {worst_answer:?}"
         );
         assert!(self.servers.is_alive(), "a server has ended");
         let grown = self
@@ -132,12 +235,39 @@ impl Siege {
             .resident_bytes()
             .saturating_sub(self.resident_before);
         show(&format!(
-            "{} rounds of the pair, the longest took {:?}; memory grew by {} MiB",
+            "{} rounds of the pair, the longest took {:?}; {answers} answers, the longest took \
+             {worst_answer:?}; memory grew by {} MiB",
             report.rounds,
             report.worst_round,
             grown >> 20
         ));
         assert!(grown < growth, "memory grew by {} MiB", grown >> 20);
+        stop(&self.servers).await;
+    }
+}
+
+/// All processes are asked to end, and do within their deadline.
+async fn stop(servers: &Deployment) {
+    let began = Instant::now();
+    for process in servers.processes() {
+        process.terminate();
+    }
+    for process in servers.processes() {
+        let limit = (DEADLINE + LAST_WORDS).saturating_sub(began.elapsed());
+        let status = process.ended(limit).await;
+        assert!(status.is_some(), "SIGTERM, and it has not ended: {process}");
+    }
+    show(&format!("they ended after {:?}", began.elapsed()));
+}
+
+/// Who asks may be dropped for a newer one, and asks again, as probes do.
+async fn metric(admin: SocketAddr, name: &str, labels: &str) -> f64 {
+    let deadline = Instant::now() + WORST_ROUND;
+    loop {
+        match admin::labelled_metric(admin, name, labels).await {
+            Ok(value) => return value,
+            Err(error) => assert!(Instant::now() < deadline, "no answer at {admin}: {error}"),
+        }
     }
 }
 

@@ -148,11 +148,13 @@ impl Gateways {
         attached.filter_map(|it| it.overdue(now, limits)).collect()
     }
 
-    /// Attached gateways that have not sent everything again in time.
-    pub(crate) fn stuck(&self, now: Duration) -> Vec<u64> {
+    /// Attached gateways that have not sent everything again in time: incarnation and id.
+    pub(crate) fn stuck(&self, now: Duration) -> Vec<(u64, String)> {
         let gateways = self.by_incarnation.iter();
         let stuck = gateways.filter(|(_, it)| it.is_stuck(now, &self.limits));
-        stuck.map(|(incarnation, _)| *incarnation).collect()
+        stuck
+            .map(|(incarnation, it)| (*incarnation, it.id().to_owned()))
+            .collect()
     }
 
     /// Looks which of the attached gateways take what they are handed; returns how each can be reached.

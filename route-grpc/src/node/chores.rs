@@ -22,13 +22,11 @@ pub(super) async fn run(node: Arc<Node>) {
             }
             transaction.core.advance();
             for overdue in transaction.gateways.overdue(now) {
-                cut_off(&node, transaction, now, &overdue);
+                takes_nothing(&node, transaction, now, &overdue);
             }
-            for gateway in transaction.gateways.stuck(now) {
-                let problem = "it has not sent everything again in time".to_owned();
-                let refusal = Refusal::SlowConsumer { problem };
-                node.metrics.attach_refused(&refusal);
-                transaction.refuse(now, gateway, refusal);
+            for (gateway, id) in transaction.gateways.stuck(now) {
+                let problem = "it has not sent everything again in time";
+                cut_off(&node, transaction, now, (gateway, &id), problem);
             }
             for gateway in transaction.gateways.departed(now) {
                 transaction.give_up_returns(gateway);
@@ -74,18 +72,32 @@ async fn finish(node: &Node) {
 
 /// Ends the stream of a gateway that takes nothing. Others do not wait for it from then on, and its links end if it does
 /// not come back; or at once, if it has come back before and taken nothing either.
-fn cut_off(node: &Node, transaction: &mut Transaction<'_>, now: Duration, overdue: &Overdue) {
-    let problem = "it has taken nothing for too long, although something waits".to_owned();
-    let refusal = Refusal::SlowConsumer { problem };
-    let reason = refusal.reason().as_str_name();
-    let why = format_args!("{}: {refusal}", overdue.id);
-    node.refusals
-        .log(now, ("gateway cut off", reason), None, &why);
-    node.metrics.attach_refused(&refusal);
-    transaction.refuse(now, overdue.incarnation, refusal);
+fn takes_nothing(node: &Node, transaction: &mut Transaction<'_>, now: Duration, overdue: &Overdue) {
+    let problem = "it has taken nothing for too long, although something waits";
+    let gateway = (overdue.incarnation, overdue.id.as_str());
+    cut_off(node, transaction, now, gateway, problem);
     if overdue.again {
         transaction.lose_gateway(now, overdue.incarnation);
     }
+}
+
+/// Ends the stream of this gateway, by incarnation and id: counted and logged.
+fn cut_off(
+    node: &Node,
+    transaction: &mut Transaction<'_>,
+    now: Duration,
+    (incarnation, id): (u64, &str),
+    problem: &str,
+) {
+    let refusal = Refusal::SlowConsumer {
+        problem: problem.to_owned(),
+    };
+    let reason = refusal.reason().as_str_name();
+    let why = format_args!("{id}: {refusal}");
+    node.refusals
+        .log(now, ("gateway cut off", reason), None, &why);
+    node.metrics.attach_refused(&refusal);
+    transaction.refuse(now, incarnation, refusal);
 }
 
 /// Gives up one gateway whose grace is over; false if there is none. Each in a transaction of its

@@ -2,20 +2,21 @@
 //! of. What they leave in the log is little, and says what it is.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
 
 use route_proto::attach::v1::attach_request::Frame;
 use route_proto::attach::v1::attach_service_client::AttachServiceClient;
 use route_proto::attach::v1::{AttachHello, AttachRequest};
 use system_tests::deployment::Setup;
-use system_tests::player::connection::BARRIER_LIMIT;
-use system_tests::player::pdu::Pdu;
+use system_tests::player::connection::{BARRIER_LIMIT, Connection, Options};
+use system_tests::player::messages::{self, SINGLE_TEXT};
+use system_tests::player::pdu::{Pdu, command, command_of};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tonic::Code;
 use tonic::transport::Endpoint;
 
+use crate::kinds::At;
 use crate::{BAD_FRAME, CLOSED, Siege};
 
 /// Memory that they may cost.
@@ -44,6 +45,7 @@ system_tests::in_both_setups! {
     what_nobody_can_read_leaves_few: noise();
     a_proxy_that_nobody_has_told_of_is_named: proxies(V1);
     and_so_is_one_of_version_2: proxies(V2);
+    who_lists_anothers_user_takes_nothing: impostor();
 }
 
 async fn probes(setup: Setup) {
@@ -53,7 +55,9 @@ async fn probes(setup: Setup) {
         let probe = from(&siege, 9).await;
         peers.push(probe.local_addr().expect("it is connected").to_string());
     }
-    grows(&siege, CLOSED, "reason=\"peer\"", MANY).await;
+    siege
+        .grows(At::Gateway, CLOSED, "reason=\"peer\"", f64::from(MANY))
+        .await;
 
     // What is said of somebody else in between is said.
     siege.connect().await.barrier(BARRIER_LIMIT).await;
@@ -68,7 +72,9 @@ async fn refusals(setup: Setup) {
     for _ in 0..MANY {
         says(from(&siege, 200).await, b"").await;
     }
-    grows(&siege, REFUSED, "reason=\"address\"", MANY).await;
+    siege
+        .grows(At::Gateway, REFUSED, "reason=\"address\"", f64::from(MANY))
+        .await;
 
     let lines = siege.lines("127.0.0.200");
     assert_eq!(lines.len(), 1, "{lines:?}");
@@ -127,7 +133,9 @@ async fn visitors(setup: Setup) {
         let visitor = siege.connect().await;
         assert!(visitor.barrier(BARRIER_LIMIT).await);
     }
-    grows(&siege, CLOSED, "reason=\"peer\"", MANY).await;
+    siege
+        .grows(At::Gateway, CLOSED, "reason=\"peer\"", f64::from(MANY))
+        .await;
 
     for line in ["link opened", "link closed"] {
         let lines = siege.lines(line);
@@ -159,20 +167,67 @@ async fn proxies(setup: Setup, header: &[u8]) {
     for _ in 0..MANY {
         says(from(&siege, 10).await, header).await;
     }
-    grows(&siege, CLOSED, BAD_FRAME, MANY).await;
+    siege
+        .grows(At::Gateway, CLOSED, BAD_FRAME, f64::from(MANY))
+        .await;
     let lines = siege.lines("127.0.0.10:");
     assert!(lines.len() == 1 && lines[0].contains(told), "{lines:?}");
     assert_eq!(siege.lines("bytes, more than the limit"), [""; 0]);
 
     // A proxy that speaks for itself sends no PDU either; one that does not say so is refused.
     says(from(&siege, 9).await, &[V2, &[0; 16][..]].concat()).await;
-    grows(&siege, CLOSED, BAD_FRAME, MANY + 1).await;
+    siege
+        .grows(At::Gateway, CLOSED, BAD_FRAME, f64::from(MANY + 1))
+        .await;
     says(from(&siege, 9).await, &[0; 16]).await;
-    grows(&siege, REFUSED, "reason=\"proxy_header\"", 1).await;
+    siege
+        .grows(
+            At::Gateway,
+            REFUSED,
+            "reason=\"proxy_header\"",
+            f64::from(1),
+        )
+        .await;
     siege
         .assert_warned("has to send a PROXY protocol header")
         .await;
     siege.end(GROWTH).await;
+}
+
+/// A MsgServer has users, and somebody at its address lists one of them and claims, again and again.
+async fn impostor(setup: Setup) {
+    let users: Vec<u32> = (500_000..500_020).collect();
+    let siege = Siege::begin(setup, &[]).await;
+    let options = Options::from_loopback(60);
+    let join = async |users: &[u32]| {
+        let list = messages::online(users);
+        let joined = Connection::of_msg_server(siege.address(), options, true, &list).await;
+        joined.expect("it is served")
+    };
+    let victim = join(&users).await;
+    victim.count_matching(is_message);
+    let sender = siege.connect().await;
+    for (count, user) in (1..).zip(users.iter().copied()) {
+        let impostor = join(&users[..1]).await;
+
+        let message = messages::message(1, user, 1, SINGLE_TEXT, b"text");
+        sender.write(&message.encode()).await.expect("it is open");
+
+        assert!(
+            victim.counts(count, BARRIER_LIMIT).await,
+            "a message to {user} does not come"
+        );
+        assert!(!victim.is_closed());
+        if user != users[0] {
+            assert!(impostor.barrier(BARRIER_LIMIT).await);
+            assert!(!impostor.received().iter().any(|raw| is_message(raw)));
+        }
+    }
+    siege.end(GROWTH).await;
+}
+
+fn is_message(raw: &[u8]) -> bool {
+    command_of(raw) == command::MESSAGE
 }
 
 /// A connection from the loopback address with this last number.
@@ -191,16 +246,4 @@ async fn says(mut stranger: TcpStream, what: &[u8]) {
     // A reset is an end too.
     let end = timeout(BARRIER_LIMIT, stranger.read_to_end(&mut answer)).await;
     assert!(end.is_ok(), "the gateway does not close");
-}
-
-/// Waits until the gateway has counted so many.
-async fn grows(siege: &Siege, metric: &str, labels: &str, count: u8) {
-    let deadline = Instant::now() + BARRIER_LIMIT;
-    while siege.metric(metric, labels).await < f64::from(count) {
-        assert!(
-            Instant::now() < deadline,
-            "{metric}{{{labels}}} is less than {count}"
-        );
-        sleep(Duration::from_millis(20)).await;
-    }
 }
