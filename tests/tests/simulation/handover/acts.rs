@@ -67,6 +67,7 @@ impl World {
             *self.moves.entry(user).or_default() += 1;
         }
         self.facts.reported(user, on, self.now());
+        self.doubts.changes(user);
         for connection in self.connections.values_mut() {
             connection.may_change(user);
         }

@@ -75,7 +75,9 @@ fn notices(world: &mut World) {
                 if holders.any(|holder| holder.interrupted || vanished(holder)) {
                     continue;
                 }
-                if told.last().is_some_and(|last| *last != online) {
+                // Who left while nobody read it is gone with the connection, and that is not told.
+                let left_unheard = !online && !tells_losses && world.doubts.is_unread(user);
+                if told.last().is_some_and(|last| *last != online) && !left_unheard {
                     wrong.push(of(&format!("in the end it is {online}")));
                 }
                 let moves = world.moves.get(&user).copied().unwrap_or_default();

@@ -19,6 +19,8 @@ pub(crate) struct Doubts {
     undelivered: BTreeMap<u32, usize>,
     /// By user: how often they went with their MsgServer's last connection, and that was told.
     went: BTreeMap<u32, usize>,
+    /// Whose last change stood on a connection that was cut off, not read.
+    unread: BTreeSet<u32>,
     /// Of connections that are gone, until nodes know everything of them.
     gone: Vec<Gone>,
 }
@@ -85,6 +87,11 @@ impl Reports {
     fn users(&self) -> impl Iterator<Item = u32> + '_ {
         self.changes.iter().map(|(user, _)| *user)
     }
+
+    fn unread(&self) -> impl Iterator<Item = u32> + '_ {
+        let unread = self.changes.iter().filter(|(_, number)| *number == 0);
+        unread.map(|(user, _)| *user)
+    }
 }
 
 impl Doubts {
@@ -92,6 +99,16 @@ impl Doubts {
     pub(crate) fn of(&self, user: u32) -> usize {
         let unconfirmed = self.unconfirmed.get(&user).map_or(0, BTreeSet::len);
         unconfirmed + self.undelivered.get(&user).copied().unwrap_or_default()
+    }
+
+    /// No gateway has heard of the user's last change.
+    pub(crate) fn is_unread(&self, user: u32) -> bool {
+        self.unread.contains(&user)
+    }
+
+    /// The user changes again.
+    pub(crate) fn changes(&mut self, user: u32) {
+        self.unread.remove(&user);
     }
 
     /// A gateway's process is gone, and what it kept.
@@ -158,6 +175,7 @@ impl World {
             server: connection.server,
             reports: connection.reports.clone(),
         });
+        self.doubts.unread.extend(connection.reports.unread());
         if !self.plan.loses_nodes() {
             return;
         }

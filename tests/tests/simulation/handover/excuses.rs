@@ -11,6 +11,8 @@
 //!   one what it sent on the other (`came_back_twice`).
 //! - Of changes that were unconfirmed when a node was lost, the next one tells again, as things are
 //!   (`doubts`).
+//! - Who left by a connection that was cut off before that was read is gone with it, and by default
+//!   nobody is told (`Doubts::is_unread`).
 //! - What a gateway that was given up tells again has reasons again, and what a queue had no room
 //!   for is lost (`bounds`).
 
