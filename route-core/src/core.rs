@@ -205,7 +205,6 @@ impl Transaction<'_> {
         read_at: Option<i64>,
     ) -> Result<(), LinkError> {
         let slot = self.entry(id, sequence)?;
-        self.core.outputs.work.bytes(pdu.len());
         self.core.outputs.event(Event::Envelope {
             origin: Some(self.core.presence.sessions.link(slot)),
             command,
@@ -232,7 +231,6 @@ impl Transaction<'_> {
         pdu: Bytes,
         read_at: Option<i64>,
     ) -> Routed {
-        self.core.outputs.work.bytes(pdu.len());
         self.core.outputs.event(Event::Envelope {
             origin: None,
             command,

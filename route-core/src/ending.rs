@@ -33,7 +33,7 @@ impl Ending {
         routing.successions.forget(slot, presence, out);
         let links = &mut routing.presence.links;
         if let Phase::Seat(reason) = links[slot].phase {
-            links[slot].phase = Phase::Ended(reason);
+            links.set_phase(slot, Phase::Ended(reason));
         }
         links.leave_group(slot);
         // Those of whom somebody is still to be told.

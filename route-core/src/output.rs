@@ -169,6 +169,9 @@ impl Outputs {
     /// Adds an event.
     pub(crate) fn event(&mut self, event: Event) {
         self.work.step();
+        if let Event::Envelope { pdu, .. } = &event {
+            self.work.bytes(pdu.len());
+        }
         self.events.push(event);
     }
 
@@ -189,6 +192,7 @@ impl Outputs {
 
     /// Says what happened to a link.
     pub(crate) fn transition(&mut self, transition: Transition) {
+        self.work.step();
         self.transitions.push(transition);
     }
 
@@ -290,19 +294,25 @@ impl Outputs {
         }));
     }
 
-    /// The present causes and these, each once.
+    /// The present causes and these, each once, in order.
     fn join(&mut self, others: &[Receipt]) -> Range<usize> {
-        if others.iter().all(|other| self.causes().contains(other)) {
-            return self.causes.clone();
+        let causes = self.causes.clone();
+        if others.is_empty() || others == self.causes() {
+            return causes;
         }
-        self.work.steps(others.len());
         let first = self.receipts.len();
-        self.receipts.extend_from_within(self.causes.clone());
-        for other in others {
-            if !self.receipts[first..].contains(other) {
-                self.receipts.push(other.clone());
+        self.work.steps(causes.len() + others.len());
+        self.receipts.extend_from_within(causes);
+        self.receipts.extend_from_slice(others);
+        self.receipts[first..].sort_unstable();
+        let mut kept = first;
+        for at in first + 1..self.receipts.len() {
+            if self.receipts[at] != self.receipts[kept] {
+                kept += 1;
+                self.receipts.swap(at, kept);
             }
         }
+        self.receipts.truncate(kept + 1);
         first..self.receipts.len()
     }
 
@@ -389,6 +399,22 @@ mod tests {
             .collect();
         assert_eq!(order, [("deliver", 2), ("answer", 1), ("deliver", 1)]);
         assert_eq!(outputs.drain_events().len(), 1);
+    }
+
+    #[test]
+    fn what_is_caused_by_many_names_each_once_at_the_cost_of_as_many() {
+        const MANY: usize = 1000;
+        let receipts: Vec<Receipt> = (0..MANY).map(|_| Receipt::new()).collect();
+        let mut outputs = Outputs::default();
+        outputs.caused_by(Some(receipts[7].clone()));
+
+        outputs.also_caused_by(&receipts[..MANY / 2]);
+        outputs.also_caused_by(&receipts);
+
+        let causes = outputs.causes();
+        assert_eq!(causes.len(), MANY);
+        assert!(receipts.iter().all(|it| causes.contains(it)));
+        assert!(outputs.work.done() <= 3 * MANY as u64);
     }
 
     #[test]

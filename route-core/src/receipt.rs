@@ -1,7 +1,9 @@
 //! What says that everything a batch caused has come to its end.
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Goes with everything that a batch of entries causes. As long as there is another copy, something
 /// that the batch caused is on its way. To the core it means nothing: it copies and drops it.
@@ -27,7 +29,7 @@ impl Receipt {
 
     /// Do all other copies rest, if there are any? Whoever has no patience need not wait for them.
     pub fn only_rests(&self) -> bool {
-        self.others() == self.resting.load(Ordering::Relaxed)
+        self.others() == self.resting.load(Relaxed)
     }
 
     /// A copy to be kept. It rests where nothing moves for a while and little is kept: at a seat, for
@@ -55,6 +57,19 @@ impl PartialEq for Receipt {
 
 impl Eq for Receipt {}
 
+impl PartialOrd for Receipt {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Receipt {
+    /// Some order, so that each is found once among many.
+    fn cmp(&self, other: &Self) -> Ordering {
+        Arc::as_ptr(&self.resting).cmp(&Arc::as_ptr(&other.resting))
+    }
+}
+
 /// A copy of a receipt that may rest.
 #[derive(Debug)]
 pub struct Kept {
@@ -72,11 +87,39 @@ impl Kept {
     pub fn set_rests(&mut self, rests: bool) {
         let resting = &self.receipt.resting;
         match (self.rests, rests) {
-            (false, true) => resting.fetch_add(1, Ordering::Relaxed),
-            (true, false) => resting.fetch_sub(1, Ordering::Relaxed),
+            (false, true) => resting.fetch_add(1, Relaxed),
+            (true, false) => resting.fetch_sub(1, Relaxed),
             (false, false) | (true, true) => return,
         };
         self.rests = rests;
+    }
+}
+
+impl Borrow<Receipt> for Kept {
+    fn borrow(&self) -> &Receipt {
+        &self.receipt
+    }
+}
+
+impl PartialEq for Kept {
+    /// Is it of the same?
+    fn eq(&self, other: &Self) -> bool {
+        self.receipt == other.receipt
+    }
+}
+
+impl Eq for Kept {}
+
+impl PartialOrd for Kept {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Kept {
+    /// As those that they are of.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.receipt.cmp(&other.receipt)
     }
 }
 

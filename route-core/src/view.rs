@@ -78,7 +78,9 @@ impl<'a> View<'a> {
 
     /// Users that are not offline, with ids above this one, in the order of their ids.
     pub fn online_after(self, user: Option<UserId>) -> impl Iterator<Item = UserId> + use<'a> {
-        self.sessions().roll().after(user)
+        let sessions = self.sessions();
+        let users = sessions.roll().after(user);
+        users.inspect(move |_| sessions.work().step())
     }
 
     /// How many users there are that are not offline.
@@ -121,7 +123,7 @@ impl<'a> View<'a> {
             settling: self.successions.settling(),
             users: self.sessions().users(),
             sessions: self.sessions().sessions(),
-            roll_bytes: self.sessions().roll().bytes(),
+            roll_bytes: self.counts().bytes(),
             held_bytes: self.successions.held_bytes(),
             without_target: self.router.without_target,
             seat_dropped: self.successions.seat_dropped,

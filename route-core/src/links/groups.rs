@@ -13,6 +13,9 @@ use super::Link;
 /// With more links at one address, their tables are not compared.
 const MOST_COMPARED: usize = 16;
 
+/// Of more links of one name, only so many are looked at beside those that stand: the oldest.
+const LOOKED_AT: usize = 4;
+
 /// Far more than a site has MsgServers with several connections; those beyond count as having one.
 const MOST_SHARED: usize = 65_536;
 
@@ -59,6 +62,8 @@ pub(super) struct Groups {
 struct Group {
     /// Slots by number, so that the oldest is the first.
     members: BTreeMap<u64, u32>,
+    /// Those of them that are no shadows, if they have this name.
+    standing: BTreeMap<u64, u32>,
     /// Number of the link with which there were more than are compared. It stays so until all are
     /// gone.
     crowded_by: Option<u64>,
@@ -69,13 +74,12 @@ struct Group {
 impl Groups {
     /// Adds a link. Returns the links of its address, and those of its name, if they have just become
     /// too many.
-    pub(super) fn join(&mut self, slot: u32, link: &Link) -> [Vec<u32>; 2] {
-        let name = link.msg_server.as_ref();
-        let of_name = name.map(|_| self.add(slot, link, link.identity()));
-        [
-            self.add(slot, link, link.address()),
-            of_name.unwrap_or_default(),
-        ]
+    pub(super) fn join(&mut self, slot: u32, link: &Link) -> Vec<u32> {
+        let mut crowd = self.add(slot, link, link.address());
+        if link.msg_server.is_some() {
+            crowd.extend(self.add(slot, link, link.identity()));
+        }
+        crowd
     }
 
     /// Returns all links of this identity if they have just become too many.
@@ -100,10 +104,22 @@ impl Groups {
         }
     }
 
+    /// A link stands, or waits, or has left a seat; or not any more.
+    pub(super) fn stands(&mut self, slot: u32, link: &Link, stands: bool) {
+        let name = link.msg_server.as_ref();
+        let group = name.and_then(|_| self.groups.get_mut(&link.identity()));
+        match group {
+            Some(group) if stands => group.standing.insert(link.number, slot),
+            Some(group) => group.standing.remove(&link.number),
+            None => None,
+        };
+    }
+
     pub(super) fn leave(&mut self, link: &Link) {
         for identity in [link.identity(), link.address()] {
             if let Some(group) = self.groups.get_mut(&identity) {
                 group.members.remove(&link.number);
+                group.standing.remove(&link.number);
                 if group.members.is_empty() {
                     self.groups.remove(&identity);
                 }
@@ -111,10 +127,18 @@ impl Groups {
         }
     }
 
+    /// Links of its name, the oldest first. Of too many, not all.
     pub(super) fn of_name(&self, link: &Link) -> impl Iterator<Item = u32> + use<'_> {
         let name = link.msg_server.as_ref();
         let group = name.and_then(|name| self.groups.get(&Identity::Name(name.clone())));
-        members(group)
+        let is_crowd = group.is_some_and(|group| group.crowded_by.is_some());
+        let oldest = members(group).take(if is_crowd { LOOKED_AT } else { usize::MAX });
+        let others = group.into_iter().flat_map(move |group| {
+            let last = group.members.keys().nth(LOOKED_AT - 1);
+            let from = last.filter(|_| is_crowd).map_or(u64::MAX, |last| last + 1);
+            group.standing.range(from..).map(|(_, slot)| *slot)
+        });
+        oldest.chain(others)
     }
 
     /// Links of its address, unless they are a crowd.

@@ -1,11 +1,11 @@
 //! All links: by slot, by id in delivery order, by MsgServer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::groups::Groups;
 use super::reach::Absent;
-use super::{Claim, Doubt, Link, Phase, Reported};
+use super::{Claim, Doubt, Link, Part, Phase, Reported};
 use crate::ids::LinkId;
 use crate::work::Work;
 
@@ -19,10 +19,13 @@ pub(crate) struct Links {
     free: Vec<u32>,
     /// Open links, sorted: by gateway, then number, as deliveries name them.
     order: Vec<(LinkId, u32)>,
+    /// Those of them that are active.
+    active: BTreeMap<LinkId, u32>,
     groups: Groups,
     /// How many there have been.
     opened: u64,
-    opaque: usize,
+    /// Slots of active links that are.
+    opaque: BTreeSet<u32>,
     /// Links that have just begun to overflow.
     overflown: Vec<u32>,
     pub(crate) reach: Absent,
@@ -39,7 +42,6 @@ impl Links {
         let id = link.id;
         self.opened += 1;
         link.number = self.opened;
-        self.opaque += usize::from(link.opaque);
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = Some(link);
@@ -55,27 +57,38 @@ impl Links {
             Err(place) => self.order.insert(place, (id, slot)),
         }
         let link = self.slots[slot as usize].as_ref();
-        let crowds = link.map(|link| self.groups.join(slot, link));
-        for (crowd, is_of_name) in crowds.unwrap_or_default().into_iter().zip([false, true]) {
-            self.compare_no_more(&crowd, is_of_name);
+        let crowd = link.map(|link| self.groups.join(slot, link));
+        for member in crowd.unwrap_or_default() {
+            let mut shared = std::mem::take(&mut self[member].shared);
+            shared.retain(|(other, _)| self.count(member, *other));
+            self[member].shared = shared;
         }
+        self.set_phase(slot, self[slot].phase);
         slot
     }
 
-    /// Of these, who have one address or one name, what they share is not counted any more.
-    fn compare_no_more(&mut self, crowd: &[u32], is_of_name: bool) {
-        for member in crowd {
-            let mut shared = std::mem::take(&mut self[*member].shared);
-            shared.retain(|(other, _)| self.have_one_name(*member, *other) != is_of_name);
-            self[*member].shared = shared;
+    /// Where the link is in its life from now on.
+    pub(crate) fn set_phase(&mut self, slot: u32, phase: Phase) {
+        self[slot].phase = phase;
+        let stands = match phase {
+            Phase::Open(Part::Active | Part::Waiting { .. }) | Phase::Seat(_) => true,
+            Phase::Open(Part::Shadow) | Phase::Ended(_) => false,
+        };
+        if let Some(link) = &self.slots[slot as usize] {
+            self.groups.stands(slot, link, stands);
+            match link.is_active() {
+                true => self.active.insert(link.id, slot),
+                false => self.active.remove(&link.id),
+            };
         }
+        self.set_opaque(slot, self[slot].opaque);
     }
 
     /// The connection is gone: nothing is delivered to the link any more. It still counts for its
     /// group until [`Links::leave_group`].
     pub(crate) fn end_connection(&mut self, slot: u32, phase: Phase) {
         self.set_opaque(slot, false);
-        self[slot].phase = phase;
+        self.set_phase(slot, phase);
         if let Ok(place) = self.place(self[slot].id) {
             self.order.remove(place);
         }
@@ -98,7 +111,7 @@ impl Links {
         let lost: Vec<u32> = self.order.drain(lost).map(|(_, slot)| slot).collect();
         for slot in lost {
             self.set_opaque(slot, false);
-            self[slot].phase = phase;
+            self.set_phase(slot, phase);
         }
     }
 
@@ -204,11 +217,11 @@ impl Links {
     }
 
     pub(crate) fn set_opaque(&mut self, slot: u32, opaque: bool) {
-        let link = &mut self[slot];
-        if link.opaque != opaque {
-            link.opaque = opaque;
-            self.opaque = self.opaque + usize::from(opaque) - usize::from(!opaque);
-        }
+        self[slot].opaque = opaque;
+        match opaque && self[slot].is_active() {
+            true => self.opaque.insert(slot),
+            false => self.opaque.remove(&slot),
+        };
     }
 
     /// The link has reported more than is kept.
@@ -238,9 +251,20 @@ impl Links {
         self.reach.is_away(self[slot].id.gateway)
     }
 
-    /// Is any open link opaque?
-    pub(crate) fn any_opaque(&self) -> bool {
-        self.opaque > 0
+    /// Slots of active links that are opaque.
+    pub(crate) fn opaque(&self) -> impl Iterator<Item = u32> + '_ {
+        self.opaque.iter().map(|slot| {
+            self.work.step();
+            *slot
+        })
+    }
+
+    /// Slots of active links, by gateway and number.
+    pub(crate) fn active(&self) -> impl Iterator<Item = u32> + '_ {
+        self.active.values().map(|slot| {
+            self.work.step();
+            *slot
+        })
     }
 
     pub(crate) fn slot(&self, id: LinkId) -> Option<u32> {

@@ -74,14 +74,14 @@ impl Roll {
     pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
-
-    /// What the order takes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.users.len() * BYTES_EACH
-    }
 }
 
 impl Counts {
+    /// What the order of these users takes, bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        (self.all.online + self.all.away) as usize * BYTES_EACH
+    }
+
     /// Changes the numbers to which a user counts who is this.
     fn of(&mut self, user: Summary, change: impl Fn(&mut u64)) {
         let (desktop, mobile) = (user.legacy_online, user.mobile);
@@ -145,6 +145,5 @@ mod tests {
 
         assert_eq!(roll.counts(), Counts::default());
         assert_eq!(roll.after(None).count(), 0);
-        assert_eq!(roll.bytes(), 0);
     }
 }

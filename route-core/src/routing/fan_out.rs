@@ -1,5 +1,7 @@
 //! From an audience to links.
 
+use std::collections::BTreeSet;
+
 use super::Audience;
 use crate::ids::UserId;
 use crate::links::{Link, Part, Phase};
@@ -28,14 +30,16 @@ impl FanOuter {
     }
 
     /// Chooses all links, each once, that get what `origin` sent (a link, and another one that
-    /// stands for the same MsgServer).
+    /// stands for the same MsgServer), of these only if given: open ones in delivery order, then
+    /// seats.
     pub(super) fn choose(
         &mut self,
         presence: &Presence,
         successions: &Successions,
         origin: [Option<u32>; 2],
         audience: Audience<'_>,
-    ) {
+        only: Option<&BTreeSet<u32>>,
+    ) -> &[u32] {
         self.chosen.clear();
         let skipped = if audience.spares_origin(self.mode) {
             origin
@@ -47,22 +51,13 @@ impl FanOuter {
                 self.holders(presence, skipped, users);
             }
             (mode, _) => {
-                let open = presence.links.in_order().map(|(slot, _)| slot);
-                let all = open.chain(successions.seats());
+                let all = presence.links.active().chain(successions.seats());
                 let concerned =
                     |slot| mode == FanOut::Broadcast || concerns(presence, slot, audience);
-                self.chosen.extend(all.filter(|slot| {
-                    !skipped.contains(&Some(*slot))
-                        && receives(&presence.links[*slot])
-                        && concerned(*slot)
-                }));
+                self.chosen
+                    .extend(all.filter(|slot| !skipped.contains(&Some(*slot)) && concerned(*slot)));
             }
         }
-    }
-
-    /// Slots of those that were chosen last, of these only if given: open ones in delivery order, then
-    /// seats.
-    pub(super) fn chosen(&mut self, only: Option<&[u32]>) -> &[u32] {
         if let Some(only) = only {
             self.chosen.retain(|slot| only.contains(slot));
         }
@@ -89,10 +84,7 @@ impl FanOuter {
         for user in users {
             presence.sessions.holders(UserId(*user)).for_each(&mut take);
         }
-        if links.any_opaque() {
-            let opaque = links.in_order().filter(|(_, link)| link.is_opaque());
-            opaque.for_each(|(slot, _)| take(slot));
-        }
+        links.opaque().for_each(&mut take);
         if self.chosen.len() > 1 {
             self.chosen
                 .sort_unstable_by_key(|slot| (!links[*slot].is_open(), links[*slot].id));

@@ -7,6 +7,8 @@ mod notices;
 mod targets;
 mod untold;
 
+use std::collections::BTreeSet;
+
 use crate::change::ReportedStatus;
 use crate::delivery::{Item, Payload, ReturnedRun};
 use crate::ids::{LinkId, UserId};
@@ -173,14 +175,15 @@ impl Routing<'_> {
             return;
         };
         let standing = self.standing_for(&subject.to);
-        let before = self.out.also_caused_by(&subject.receipts);
-        self.tell_state(user, subject.of_desktop, standing.as_deref());
+        let receipts: Vec<_> = subject.receipts.into_iter().collect();
+        let before = self.out.also_caused_by(&receipts);
+        self.tell_state(user, subject.of_desktop, standing.as_ref());
         self.out.no_more(before);
     }
 
     /// Tells how things are with a user: everybody, or only these. `of_desktop`: a desktop client is
     /// concerned. Nobody's entry causes that, but the node.
-    fn tell_state(&mut self, user: UserId, of_desktop: bool, only: Option<&[u32]>) {
+    fn tell_state(&mut self, user: UserId, of_desktop: bool, only: Option<&BTreeSet<u32>>) {
         let sessions = &self.presence.sessions;
         let known = sessions
             .is_known(user)
@@ -200,7 +203,7 @@ impl Routing<'_> {
     }
 
     /// Slots of those that stand for closed links, if only they are to be told.
-    fn standing_for(&self, whom: &Whom) -> Option<Vec<u32>> {
+    fn standing_for(&self, whom: &Whom) -> Option<BTreeSet<u32>> {
         let Whom::Only(closed) = whom else {
             return None;
         };
@@ -209,7 +212,7 @@ impl Routing<'_> {
         Some(closed.iter().filter_map(standing).collect())
     }
 
-    fn tell(&mut self, cause: &mut Cause, notice: Payload, only: Option<&[u32]>) {
+    fn tell(&mut self, cause: &mut Cause, notice: Payload, only: Option<&BTreeSet<u32>>) {
         let user;
         let audience = match &notice {
             Payload::DesktopLogin { user: whose, .. } => {
@@ -227,7 +230,7 @@ impl Routing<'_> {
         cause: Cause,
         skipped: [Option<u32>; 2],
         audience: Audience<'_>,
-        only: Option<&[u32]>,
+        only: Option<&BTreeSet<u32>>,
         payload: Payload,
     ) -> Routed {
         self.router.position += 1;
@@ -239,8 +242,7 @@ impl Routing<'_> {
         };
         let links = &self.presence.links;
         let fan_outer = &mut self.router.fan_outer;
-        fan_outer.choose(self.presence, self.successions, skipped, audience);
-        let chosen = fan_outer.chosen(only);
+        let chosen = fan_outer.choose(self.presence, self.successions, skipped, audience, only);
         if !self.successions.any() {
             let targets = chosen.iter().map(|slot| links[*slot].id);
             self.out.deliver(origin, position, targets, item);

@@ -40,8 +40,7 @@ impl Routing<'_> {
         let mut users = self.users_by_slot(audience);
         let fan_outer = &mut self.router.fan_outer;
         let mode = fan_outer.mode;
-        fan_outer.choose(self.presence, self.successions, [None; 2], audience);
-        let chosen = fan_outer.chosen(None);
+        let chosen = fan_outer.choose(self.presence, self.successions, [None; 2], audience, None);
         let links = &self.presence.links;
         let targets = chosen.iter().map(|slot| {
             let link = &links[*slot];

@@ -1,6 +1,6 @@
 //! Users of whom MsgServers are told later, once, as things are then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{LinkId, UserId};
 use crate::output::Outputs;
@@ -20,7 +20,7 @@ pub(super) struct Subject {
     /// To whom.
     pub(super) to: Whom,
     /// Of what caused it.
-    pub(super) receipts: Vec<Receipt>,
+    pub(super) receipts: BTreeSet<Receipt>,
 }
 
 /// Who is to be told.
@@ -29,12 +29,12 @@ pub(super) enum Whom {
     /// Every MsgServer that such a notice concerns.
     Everybody,
     /// The MsgServers of these closed links: only they have missed something.
-    Only(Vec<LinkId>),
+    Only(BTreeSet<LinkId>),
 }
 
 impl Default for Whom {
     fn default() -> Self {
-        Self::Only(Vec::new())
+        Self::Only(BTreeSet::new())
     }
 }
 
@@ -48,21 +48,16 @@ impl Untold {
     /// A notice of this user has not been written to this link, which is closed.
     pub(super) fn note_unwritten(&mut self, user: UserId, closed: LinkId, out: &Outputs) {
         let subject = self.subject(user, true, out);
-        if let Whom::Only(links) = &mut subject.to
-            && !links.contains(&closed)
-        {
-            links.push(closed);
+        if let Whom::Only(links) = &mut subject.to {
+            links.insert(closed);
         }
     }
 
     fn subject(&mut self, user: UserId, of_desktop: bool, out: &Outputs) -> &mut Subject {
         let subject = self.users.entry(user).or_default();
         subject.of_desktop |= of_desktop;
-        for receipt in out.causes() {
-            if !subject.receipts.contains(receipt) {
-                subject.receipts.push(receipt.clone());
-            }
-        }
+        out.work.steps(out.causes().len() + 1);
+        subject.receipts.extend(out.causes().iter().cloned());
         subject
     }
 

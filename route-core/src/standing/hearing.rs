@@ -55,20 +55,19 @@ pub(super) fn successor(standing: Standing<'_>, slot: u32) -> Option<u32> {
     standing.heir(slot).filter(|heir| !links[*heir].silent)
 }
 
-/// Nothing is heard of this link, but of a shadow of it: it is cut in one direction.
-pub(super) fn is_cut(standing: Standing<'_>, slot: u32) -> bool {
-    let link = &standing.links()[slot];
-    link.silent && link.is_active() && !heard_shadows(standing, slot).is_empty()
-}
-
-/// Shadows of this link of which something is heard.
+/// Shadows of this link of which something is heard. If there are any, and nothing is heard of itself,
+/// it is cut in one direction.
 pub(super) fn heard_shadows(standing: Standing<'_>, slot: u32) -> Vec<u32> {
     let links = standing.links();
+    let link = &links[slot];
+    if !link.silent || !link.is_active() {
+        return Vec::new();
+    }
     let is_heard = |shadow: &u32| {
         let shadow = &links[*shadow];
         !shadow.silent && shadow.is_listed() && !links.reach.is_absent(shadow.id.gateway)
     };
-    match links[slot].leads() {
+    match link.leads() {
         true => standing.shadows(slot).filter(is_heard).collect(),
         false => standing.juniors(slot).filter(is_heard).collect(),
     }

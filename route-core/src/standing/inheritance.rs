@@ -42,20 +42,21 @@ pub(super) fn take_place(
     if heir.claim == Claim::None && led {
         heir.claim = Claim::StandIn;
     }
-    heir.phase = Phase::Open(Part::Active);
     let heir = Heir {
         slot: to,
         id: heir.id,
         from: heir.serves_from,
         has_served,
     };
-    let predecessor = &mut presence.links[from];
+    presence.links.set_phase(to, Phase::Open(Part::Active));
+    let predecessor = &presence.links[from];
     let id = predecessor.id;
     let is_open = predecessor.is_open();
     let was_heard = is_open && !predecessor.silent;
     if is_open {
         // Whatever it still says is history.
-        predecessor.phase = Phase::Open(Part::Shadow);
+        let shadow = Phase::Open(Part::Shadow);
+        presence.links.set_phase(from, shadow);
         out.close(id);
     }
     if was_heard && is_new && presence.links.are_one(from, to) {

@@ -31,7 +31,7 @@
 //!
 //! With more than 16 links at one address, or of one name, nothing is compared, until all of them
 //! are gone: claimed links stand, unclaimed ones without a name keep their part, seats and
-//! successions are for names.
+//! successions are for names. Of such a name only those that stand and the oldest are looked at.
 //!
 //! [`Standing`] decides, and changes nothing. `parts` carries out what it decides.
 

@@ -42,9 +42,10 @@ impl<'a> Standing<'a> {
         let links = self.links();
         // What a shadow that is out of touch has said so far is old, and if the MsgServer knows
         // that this link is closed, a claim may be on its way.
-        let is_absent = |member: u32| links.reach.is_absent(links[member].id.gateway);
+        let shadows: Vec<u32> = self.shadows(seat).collect();
+        let is_absent = |member: &u32| links.reach.is_absent(links[*member].id.gateway);
         let claim_may_come = links[seat].phase != Phase::Seat(CloseReason::GatewayLost)
-            && self.shadows(seat).any(is_absent);
+            && shadows.iter().any(is_absent);
         if !claim_may_come {
             // It may have told of much since the gateway of this link was cut off.
             let is_told = |shadow: &u32| {
@@ -55,14 +56,14 @@ impl<'a> Standing<'a> {
                 is_heard && (is_tied || likeness.is_great())
             };
             let nearest = |shadow: &u32| (links.shared(seat, *shadow), links[*shadow].seniority());
-            let shadows = self.shadows(seat).filter(is_told);
-            if let Some(shadow) = shadows.max_by_key(nearest) {
+            let told = shadows.iter().copied().filter(is_told);
+            if let Some(shadow) = told.max_by_key(nearest) {
                 return Outcome::Inherits(shadow);
             }
         }
         // A MsgServer that stands still knows of nothing.
-        let is_silent = |shadow: u32| links[shadow].silent && links[shadow].is_listed();
-        let stands_still = self.shadows(seat).any(is_silent);
+        let is_silent = |shadow: &u32| links[*shadow].silent && links[*shadow].is_listed();
+        let stands_still = shadows.iter().any(is_silent);
         if claim_may_come || stands_still || self.may_have_unknown_links(seat) {
             return Outcome::Seat;
         }

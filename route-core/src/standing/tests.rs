@@ -117,8 +117,8 @@ fn a_shadow_whose_sessions_no_claimed_link_holds_is_in_doubt() {
         (None, &[3]),
         (None, &[1, 2]),
     ]);
-    presence.links[2].phase = Phase::Open(Part::Shadow);
-    presence.links[3].phase = Phase::Open(Part::Shadow);
+    presence.links.set_phase(2, Phase::Open(Part::Shadow));
+    presence.links.set_phase(3, Phase::Open(Part::Shadow));
 
     assert_eq!(due(&presence, 2), Due::Doubted);
     assert_eq!(due(&presence, 3), SHADOW, "others hold all of them");
@@ -157,16 +157,18 @@ fn a_claimed_link_leaves_a_seat_if_somebody_may_claim() {
 #[test]
 fn a_seat_goes_to_a_shadow_of_it_unless_a_claim_may_be_on_its_way() {
     let mut presence = with_shadows(&[(Some(1), &[1, 2]), (None, &[1, 2])]);
-    presence.links[0].phase = Phase::Seat(CloseReason::Peer);
+    presence.links.set_phase(0, Phase::Seat(CloseReason::Peer));
     assert_eq!(standing(&presence).vacancy(0), Outcome::Inherits(1));
 
     presence.links.reach.set(1, Reach::Silent);
     assert_eq!(standing(&presence).vacancy(0), Outcome::Seat);
-    presence.links[0].phase = Phase::Seat(CloseReason::GatewayLost);
+    presence
+        .links
+        .set_phase(0, Phase::Seat(CloseReason::GatewayLost));
     assert_eq!(standing(&presence).vacancy(0), Outcome::Inherits(1));
 
     let mut presence = with_shadows(&[(Some(1), &[1, 2]), (None, &[3, 4])]);
-    presence.links[0].phase = Phase::Seat(CloseReason::Peer);
+    presence.links.set_phase(0, Phase::Seat(CloseReason::Peer));
     assert_eq!(standing(&presence).vacancy(0), Outcome::Ends);
 }
 
@@ -174,7 +176,7 @@ fn a_seat_goes_to_a_shadow_of_it_unless_a_claim_may_be_on_its_way() {
 fn a_seat_is_not_for_a_link_whose_own_claimed_link_lives() {
     // The MsgServer was killed and is back; one of its users has logged in again.
     let mut presence = with_shadows(&[(Some(1), &[1]), (Some(2), &[1]), (None, &[1])]);
-    presence.links[0].phase = Phase::Seat(CloseReason::Peer);
+    presence.links.set_phase(0, Phase::Seat(CloseReason::Peer));
 
     assert!(!standing(&presence).may_be_claimed(0));
     assert_eq!(standing(&presence).vacancy(0), Outcome::Ends);

@@ -1,6 +1,6 @@
 //! What links leave to their successor.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
 use crate::delivery::{Item, ReturnedRun, Taken};
@@ -30,11 +30,11 @@ pub(super) struct Estate {
     /// What they take.
     pub(super) bytes: usize,
     /// Links that may still give something back.
-    pub(super) awaited: Vec<LinkId>,
+    pub(super) awaited: BTreeSet<LinkId>,
     /// What was written to those that have given back everything.
     pub(super) taken: Vec<Taken>,
     /// Of what made it, and of what told the rest.
-    causes: Vec<Kept>,
+    causes: BTreeSet<Kept>,
 }
 
 impl Estate {
@@ -49,9 +49,9 @@ impl Estate {
             is_complete: false,
             late: HashSet::new(),
             bytes: 0,
-            awaited: Vec::new(),
+            awaited: BTreeSet::new(),
             taken: Vec::new(),
-            causes: Vec::new(),
+            causes: BTreeSet::new(),
         }
     }
 
@@ -96,8 +96,8 @@ impl Estate {
     /// Keeps copies of these receipts.
     pub(super) fn caused_by(&mut self, receipts: &[Receipt]) {
         for receipt in receipts {
-            if !self.causes.iter().any(|cause| cause.receipt() == receipt) {
-                self.causes.push(receipt.keep(true));
+            if !self.causes.contains(receipt) {
+                self.causes.insert(receipt.keep(true));
             }
         }
     }
@@ -165,6 +165,7 @@ fn payloads(items: &[Item]) -> usize {
     items.iter().map(|item| item.payload.cost()).sum()
 }
 
-fn copies(kept: &[Kept]) -> Vec<Receipt> {
-    kept.iter().map(|it| it.receipt().clone()).collect()
+fn copies<'a>(kept: impl IntoIterator<Item = &'a Kept>) -> Vec<Receipt> {
+    let receipts = kept.into_iter().map(Kept::receipt);
+    receipts.cloned().collect()
 }

@@ -130,6 +130,7 @@ impl Successions {
         until: Duration,
         causes: &[Receipt],
     ) {
+        self.work.steps(1 + causes.len());
         let mut estate = self.leave(slot, id);
         estate.is_seat = true;
         estate.until = until;
@@ -193,6 +194,7 @@ impl Successions {
         if let Some(own) = self.take(heir.slot) {
             estate.absorb(own);
         }
+        self.work.steps(out.causes().len());
         estate.caused_by(out.causes());
         let taken = std::mem::take(&mut estate.taken);
         out.take_over(heir.id, predecessors, taken);
@@ -257,7 +259,7 @@ impl Successions {
         let Some(estate) = self.estates.get_mut(&slot) else {
             return Some(run);
         };
-        self.work.steps(run.items.len());
+        self.work.steps(run.items.len() + run.receipts.len());
         let deliveries = estate.add(self.seat_bytes, run);
         if deliveries > 0 {
             self.seat_dropped += deliveries;
@@ -335,8 +337,8 @@ impl Successions {
             out.take_over(links[slot].id, Vec::new(), taken);
             return;
         };
-        self.work.steps(estate.awaited.len());
-        estate.awaited.retain(|awaited| *awaited != link);
+        self.work.steps(out.causes().len());
+        estate.awaited.remove(&link);
         if estate.is_seat {
             estate.taken.extend(taken);
             estate.caused_by(out.causes());
@@ -369,7 +371,7 @@ impl Successions {
         // What it has not been given is its successor's.
         estate.is_complete = false;
         if !estate.is_seat {
-            estate.awaited.push(id);
+            estate.awaited.insert(id);
         }
         estate
     }

@@ -110,8 +110,8 @@ impl Asked {
         let mut seen = Vec::new();
         let mut last = None;
         let before = core.work();
-        for (looked_at, user) in (0..).zip(core.online_after(self.after)) {
-            if seen.len() == self.size || looked_at + core.work() - before >= STEPS {
+        for user in core.online_after(self.after) {
+            if seen.len() == self.size || core.work() - before > STEPS {
                 return (seen, last);
             }
             last = Some(user);

@@ -74,7 +74,7 @@ impl Parts<'_> {
         if let Some(other) = self.standing().waits_for(slot) {
             // It receives already; now it is the primary one, too.
             let links = &mut self.routing.presence.links;
-            links[other].phase = Phase::Open(Part::Shadow);
+            links.set_phase(other, Phase::Open(Part::Shadow));
             let before = links[other].id;
             let predecessors = links.succeeds(other, slot);
             let from = self.routing.router.next_position();
@@ -252,9 +252,9 @@ impl Parts<'_> {
         } = &mut self.routing;
         if !presence.links[slot].is_active() {
             presence.swap(None, Some(slot), follow, out);
-            let link = &mut presence.links[slot];
-            link.phase = Phase::Open(Part::Active);
-            link.serves_from = router.next_position();
+            let links = &mut presence.links;
+            links.set_phase(slot, Phase::Open(Part::Active));
+            links[slot].serves_from = router.next_position();
         }
     }
 
@@ -265,16 +265,17 @@ impl Parts<'_> {
             let reason = ChangeReason::Standing;
             presence.swap(Some(slot), None, Follow { reason, told }, out);
         }
-        presence.links[slot].phase = Phase::Open(part);
+        presence.links.set_phase(slot, Phase::Open(part));
     }
 
     fn leave_seat(&mut self, slot: u32, reason: CloseReason) {
-        let link = &mut self.routing.presence.links[slot];
-        link.phase = Phase::Seat(reason);
+        let links = &mut self.routing.presence.links;
+        links.set_phase(slot, Phase::Seat(reason));
+        let id = links[slot].id;
         let until = self.now + self.settings.seat_hold;
         let causes = self.routing.out.causes();
         let successions = &mut self.routing.successions;
-        successions.leave_seat(slot, link.id, until, causes);
+        successions.leave_seat(slot, id, until, causes);
         self.notes(slot, TransitionKind::LeavesSeat, None);
     }
 

@@ -53,10 +53,13 @@ impl Parts<'_> {
             let is_absent = links.reach.is_absent(links[silent].id.gateway);
             if is_absent || at + LATE < self.now {
                 self.await_judgement(silent);
-            } else if let Some(heir) = hearing::successor(self.standing(), silent) {
+                continue;
+            }
+            let heard = hearing::heard_shadows(self.standing(), silent);
+            if let Some(heir) = hearing::successor(self.standing(), silent) {
                 self.inherit(silent, heir, Effect::Notify);
-            } else if hearing::is_cut(self.standing(), silent) {
-                self.is_cut(silent);
+            } else if !heard.is_empty() {
+                self.is_cut(silent, heard);
             } else if let Some(heir) = self.standing().moved_to(silent) {
                 self.inherit(silent, heir, Effect::Notify);
             } else if !self.standing().is_known() {
@@ -66,8 +69,7 @@ impl Parts<'_> {
     }
 
     /// It is closed. Those that are heard are its MsgServer's, whatever their tables say since.
-    fn is_cut(&mut self, silent: u32) {
-        let heard = hearing::heard_shadows(self.standing(), silent);
+    fn is_cut(&mut self, silent: u32, heard: Vec<u32>) {
         let is_nearest = |shadow: &u32| self.standing().nearest(*shadow) == Some(silent);
         let heard: Vec<u32> = heard.into_iter().filter(is_nearest).collect();
         self.notes(silent, TransitionKind::FallsSilent, None);
