@@ -1,8 +1,11 @@
-//! HTTP/2 connections, at either end: bounds that flags set, and why they broke.
+//! HTTP/2 connections, at either end: bounds that flags set, why they broke, how somebody is sent away.
 
 use std::error::Error;
+use std::io;
 use std::iter::successors;
 use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// Largest window that HTTP/2 allows, bytes.
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
@@ -48,10 +51,39 @@ pub fn broken(error: &dyn Error) -> Option<String> {
     Some(format!("the connection broke ({innermost})"))
 }
 
+/// The peer asks for too much.
+pub const ENHANCE_YOUR_CALM: u32 = 11;
+/// The peer is to speak HTTP/1.
+pub const HTTP_1_1_REQUIRED: u32 = 13;
+
+/// What a server says to somebody who has to go: settings, as each connection begins, and a GOAWAY with this code and this
+/// text. Clients show the text to people.
+pub fn farewell(code: u32, text: &str) -> Vec<u8> {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const GOAWAY: u8 = 7;
+    let length = (2 * size_of::<u32>() + text.len()) as u32;
+    let mut frames = SETTINGS.to_vec();
+    frames.extend_from_slice(&length.to_be_bytes()[1..]);
+    frames.extend_from_slice(&[GOAWAY, 0]);
+    // Of the connection; no stream was taken.
+    frames.extend_from_slice(&[0; 2 * size_of::<u32>()]);
+    frames.extend_from_slice(&code.to_be_bytes());
+    frames.extend_from_slice(text.as_bytes());
+    frames
+}
+
+/// Says it, and waits until the peer has heard it and closes: what it sends meanwhile would
+/// otherwise make the kernel break the connection before.
+pub async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, told: &[u8]) -> io::Result<()> {
+    stream.write_all(told).await?;
+    stream.shutdown().await?;
+    let mut rest = [0; 512];
+    while stream.read(&mut rest).await? > 0 {}
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[derive(Debug, thiserror::Error)]

@@ -27,6 +27,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::http2;
 use crate::listen;
 use crate::readiness::Readiness;
 use crate::seldom::Seldom;
@@ -45,6 +46,9 @@ const CONNECTION_TIME: Duration = Duration::from_secs(10);
 const CROWDED: &str = "crowded";
 const LATE: &str = "late";
 const NOT_HTTP: &str = "not_http";
+
+/// How a client of gRPC begins.
+const HTTP2: [u8; 5] = *b"PRI *";
 
 /// Serves until [`Shutdown::finished`]; fails if the listener breaks.
 ///
@@ -114,24 +118,41 @@ fn ready_answer(ready: bool, reason: &str) -> impl IntoResponse {
 }
 
 async fn answer(stream: TcpStream, router: Router, dropped: Counter<u64>) {
-    let connection = http1::Builder::new()
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let reason = match timeout(CONNECTION_TIME, connection).await {
+    let reason = match timeout(CONNECTION_TIME, serve_one(stream, router)).await {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => {
-            debug!(%error, "a connection to the probe port broke");
-            if !error.is_parse() {
-                return;
-            }
-            NOT_HTTP
-        }
+        Ok(Err(reason)) => reason,
         Err(_) => {
             debug!("a connection to the probe port timed out");
             LATE
         }
     };
     dropped.add(1, &[KeyValue::new("reason", reason)]);
+}
+
+/// Answers one request. An error says what it was instead.
+async fn serve_one(stream: TcpStream, router: Router) -> Result<(), &'static str> {
+    let mut first = [0; HTTP2.len()];
+    let peeked = stream.peek(&mut first).await;
+    if peeked.is_ok() && first == HTTP2 {
+        let text = "this is the probe port, for HTTP/1; gRPC has a port of its own";
+        let told = http2::farewell(http2::HTTP_1_1_REQUIRED, text);
+        // Whoever does not listen is not told.
+        let _ = http2::tell(stream, &told).await;
+        return Err(NOT_HTTP);
+    }
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    match connection.await {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            debug!(%error, "a connection to the probe port broke");
+            match error.is_parse() {
+                true => Err(NOT_HTTP),
+                false => Ok(()),
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -227,6 +248,24 @@ mod tests {
         assert!(matches!(read, Ok(0) | Err(_)));
         port.has_dropped(NOT_HTTP).await;
         port.has_dropped(LATE).await;
+    }
+
+    #[tokio::test]
+    async fn a_client_of_grpc_is_told_where_it_is() {
+        let port = Port::open().await;
+        let mut stream = TcpStream::connect(port.address).await.unwrap();
+
+        stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+            .await
+            .unwrap();
+        let mut told = Vec::new();
+        stream.read_to_end(&mut told).await.unwrap();
+
+        let text = String::from_utf8_lossy(&told);
+        assert!(text.contains("probe port"), "{text}");
+        // Settings, then GOAWAY.
+        assert_eq!((told[3], told[12]), (4, 7));
     }
 
     struct Port {

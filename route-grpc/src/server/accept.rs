@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
+use route_runtime::http2::{ENHANCE_YOUR_CALM, farewell, tell};
 use route_runtime::listen;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use tracing::debug;
@@ -87,7 +88,7 @@ impl<L: Listener> Door<L> {
     fn refuse(&self, stream: L::Stream, peer: SocketAddr) {
         let node = &self.node;
         if let Some(place) = self.farewells.take() {
-            let told = farewell(node.connections.limit());
+            let told = too_many(node.connections.limit());
             tokio::spawn(async move {
                 let _place = place;
                 // Whoever does not listen is not told.
@@ -101,31 +102,9 @@ impl<L: Listener> Door<L> {
     }
 }
 
-/// What HTTP/2 says to somebody who has to go: settings, as each connection begins, and a GOAWAY.
-fn farewell(connections: usize) -> Vec<u8> {
-    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    const GOAWAY: u8 = 7;
-    const ENHANCE_YOUR_CALM: u32 = 11;
+fn too_many(connections: usize) -> Vec<u8> {
     let text = format!(
         "this node has {connections} gRPC connections already (--max-grpc-connections); come back later"
     );
-    let length = (2 * size_of::<u32>() + text.len()) as u32;
-    let mut frames = SETTINGS.to_vec();
-    frames.extend_from_slice(&length.to_be_bytes()[1..]);
-    frames.extend_from_slice(&[GOAWAY, 0]);
-    // Of the connection; no stream was taken.
-    frames.extend_from_slice(&[0; 2 * size_of::<u32>()]);
-    frames.extend_from_slice(&ENHANCE_YOUR_CALM.to_be_bytes());
-    frames.extend_from_slice(text.as_bytes());
-    frames
-}
-
-/// Says it, and waits until the peer has heard it and closes: what it sends meanwhile would
-/// otherwise make the kernel break the connection before.
-async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, told: &[u8]) -> io::Result<()> {
-    stream.write_all(told).await?;
-    stream.shutdown().await?;
-    let mut rest = [0; 512];
-    while stream.read(&mut rest).await? > 0 {}
-    Ok(())
+    farewell(ENHANCE_YOUR_CALM, &text)
 }
