@@ -7,7 +7,7 @@ import grpc
 import pytest
 from client import DEADLINE, Client, details, reason
 from msgserver import ANDROID, IOS, LEAVE, OFFLINE, ONLINE, WINDOWS, MsgServer
-from teamtalk.route.v1 import presence_pb2, server_pb2, server_pb2_grpc
+from teamtalk.route.v1 import presence_pb2, server_pb2, server_pb2_grpc, stream_pb2
 
 
 def test_a_user_is_the_sum_of_all_clients_on_all_msgservers(server, client, user):
@@ -177,6 +177,32 @@ def test_a_set_of_users_changes_while_it_is_watched(server, client, user, other_
         assert told.reason == presence_pb2.CHANGE_REASON_BACK
         assert told.previous_status == presence_pb2.PRESENCE_STATUS_AWAY
         says.put(None)
+
+
+def test_a_set_is_watched_on_when_the_node_is_killed(start_server, user, other_user):
+    killed = start_server()
+    says = queue.SimpleQueue()
+    says.put(presence_pb2.WatchUserSetRequest(start={"user_ids": [user]}))
+    with MsgServer(killed.pdu, [(user, WINDOWS, ONLINE)]) as desk:
+        desk.statuses()
+        stream = Client(killed).watch_user_set(iter(says.get, None))
+        assert stream.snapshot() == {user: presence_pb2.PRESENCE_STATUS_ONLINE}
+        says.put(presence_pb2.WatchUserSetRequest(change_set={"number": 1, "add_user_ids": [other_user]}))
+        assert stream.next("set_changed").user_count == 2
+        assert stream.snapshot() == {}
+
+        killed.kill()
+
+        assert stream.end().code() == grpc.StatusCode.UNAVAILABLE
+        says.put(None)
+    server = start_server()
+    with MsgServer(server.pdu, [(other_user, IOS, ONLINE)]) as desk:
+        desk.statuses()
+        start = {"user_ids": [other_user, user], "resume_position": stream.position}
+        again = Client(server).watch_user_set([presence_pb2.WatchUserSetRequest(start=start)])
+
+        assert again.next("gap").reason == stream_pb2.GAP_REASON_EPOCH_CHANGED
+        assert again.snapshot() == {other_user: presence_pb2.PRESENCE_STATUS_ONLINE}
 
 
 def test_a_browser_adds_users_as_it_resumes(server, client, user, other_user):

@@ -7,6 +7,7 @@ mod bounds;
 mod broadcast;
 mod changed_sets;
 mod checks;
+mod deadlines;
 mod filters;
 mod hand_over;
 mod kicks;

@@ -1,12 +1,14 @@
 //! What PresenceService promises.
 
 use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::watch_user_status_response::Message;
 use route_proto::v1::{
     BatchGetUserStatusRequest, ChangeReason, GapPolicy, GapReason, GetUserStatusRequest,
     LegacyStatus, PresenceStatus, SessionState, StatusChange, UserStatus, WatchUserStatusRequest,
     WatchUserStatusResponse,
 };
+use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
 use crate::attach::reason;
@@ -288,7 +290,14 @@ impl Watching {
 
     /// What is asked for, which begins with a snapshot.
     pub(crate) async fn of(site: &Site, request: WatchUserStatusRequest) -> Self {
-        let mut presence = site.presence().await;
+        Self::by(site.presence().await, request).await
+    }
+
+    /// The same, by a client that is there.
+    pub(crate) async fn by(
+        mut presence: PresenceServiceClient<Channel>,
+        request: WatchUserStatusRequest,
+    ) -> Self {
         let stream = soon("a stream", presence.watch_user_status(request)).await;
         let mut stream = stream.unwrap().into_inner();
         let begin = next(&mut stream).await;

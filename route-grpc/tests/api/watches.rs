@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use route_proto::attach::v1::LinkClosed;
 use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::attach::v1::{LinkClosed, SessionUpdate};
+use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::subscribe_response::Message as Routed;
 use route_proto::v1::watch_user_status_response::Message;
 use route_proto::v1::{
@@ -11,6 +12,7 @@ use route_proto::v1::{
     PresenceStatus, SnapshotScope, SubscribeRequest, UserStatus, WatchUserStatusRequest,
     WatchUserStatusResponse,
 };
+use tonic::transport::Endpoint;
 use tonic::{Code, Streaming};
 
 use crate::attach::reason;
@@ -161,6 +163,55 @@ async fn who_wants_the_newest_is_told_each_user_once() {
         panic!("not a change");
     };
     assert_eq!((change.user.unwrap().user_id, change.merged_count), (8, 0));
+}
+
+/// The stream is open, and nobody reads it.
+#[tokio::test]
+async fn a_reader_that_lags_and_wants_the_newest_has_less_to_read() {
+    const CHANGES: usize = 20 * 999;
+    let (site, mut a) = Played::one(&[7, 8]).await;
+    // As little as HTTP/2 lets wait.
+    let endpoint = Endpoint::from_shared(format!("http://{}", site.address)).unwrap();
+    let endpoint = endpoint.initial_stream_window_size(Some(65_535));
+    let channel = soon("a connection", endpoint.connect()).await.unwrap();
+    let request = WatchUserStatusRequest {
+        all_users: true,
+        on_lag: LagPolicy::Newest.into(),
+        ..WatchUserStatusRequest::default()
+    };
+    let mut watching = Watching::by(PresenceServiceClient::new(channel), request).await;
+
+    let change = |status| {
+        Entry::Update(SessionUpdate {
+            user_id: 7,
+            client_type: DESKTOP,
+            status,
+        })
+    };
+    for _ in 0..CHANGES / 999 {
+        // Three, so that few stretches of them cancel themselves out.
+        let statuses = [AWAY, OFFLINE, ONLINE].into_iter().cycle().take(999);
+        let entries = statuses.map(|status| a.entry(1, change(status))).collect();
+        a.send_entries(entries).await;
+    }
+    a.update(1, 7, DESKTOP, OFFLINE).await;
+    a.update(1, 8, DESKTOP, OFFLINE).await;
+    a.confirmed(1).await;
+
+    let mut told = Vec::new();
+    loop {
+        let (_, change) = watching.whole_change().await;
+        let user = change.user.unwrap();
+        if user.user_id == 8 {
+            break;
+        }
+        told.push((user.status(), change.merged_count as usize));
+    }
+    // What has cancelled itself out was left out.
+    let merged: usize = told.iter().map(|(_, merged)| merged).sum();
+    assert!(told.len() < CHANGES / 2 && told.len() + merged <= CHANGES + 1);
+    assert!(merged > 0, "they stand for others, too");
+    assert_eq!(told.last().unwrap().0, PresenceStatus::Offline);
 }
 
 #[tokio::test]

@@ -16,19 +16,23 @@ async fn a_demo_that_is_kept_is_there_for_the_next_commands() {
     says(&demo, "It works.").await;
     says(&demo, "Ctrl-C ends this.").await;
 
-    let address = format!("--address={grpc}");
-    let status = ["status", "9001001", &address].map(str::to_owned);
-    let status = Process::start("route-grpc", &status).expect("a built route-grpc");
-    says(&status, "online").await;
-    let subscribe = ["subscribe", "--user=9001001", "--count=2", &address].map(str::to_owned);
-    let subscribe = Process::start("route-grpc", &subscribe).expect("a built route-grpc");
+    let shown = demo.to_string();
+    let mut commands = shown
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("route-grpc "));
+    let mut next = |more: &[&str]| {
+        let command = commands.next().expect("three of them").split(' ');
+        let words: Vec<_> = command
+            .chain(more.iter().copied())
+            .map(str::to_owned)
+            .collect();
+        Process::start("route-grpc", &words).expect("a built route-grpc")
+    };
+    says(&next(&[]), "online").await;
+    let subscribe = next(&["--count=2"]);
     says(&subscribe, "9001001 -> 9001002").await;
     says(&subscribe, "9001002 -> 9001001").await;
-    let rehearse = "publish --dry-run chat --from 9001001 --to 9001002 --message-id 1 --text hello";
-    let mut rehearse: Vec<_> = rehearse.split(' ').map(str::to_owned).collect();
-    rehearse.push(address);
-    let rehearse = Process::start("route-grpc", &rehearse).expect("a built route-grpc");
-    says(&rehearse, "would be routed to 2 MsgServer connections").await;
+    says(&next(&[]), "would be routed to 2 MsgServer connections").await;
     assert!(demo.is_alive());
     demo.interrupt();
     let ended = demo.ended(SOON).await.expect("it ends");
