@@ -71,7 +71,9 @@ fn a_gateway_that_vanishes_is_noticed_and_its_users_go_after_the_grace() {
             let since = at.saturating_sub(vanished);
             let is_late = since > NOTICED_WITHIN + GRACE + MOMENT;
             let staying = home(user).is_some_and(|(_, number)| number < STAYING);
-            if staying && (since < NOTICED_AFTER + GRACE || is_late) {
+            // Something may have waited for it already: who takes nothing for as long is given up.
+            let is_early = since + MOMENT < NOTICED_AFTER + GRACE;
+            if staying && (is_early || is_late) {
                 let what = format!("{user} went offline {since:?} after its gateway vanished");
                 site.board.violate(what);
             }
