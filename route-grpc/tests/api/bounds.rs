@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    LinkClosed, LinkOpened, RestoredLink, Returned, SessionList, SessionTable, Uplink,
+    LinkClosed, LinkOpened, RestoredLink, Returned, SessionList, SessionTable,
 };
+use route_proto::v1::PresenceStatus;
 use tonic::Code;
 
 use crate::played::{
@@ -32,12 +33,14 @@ async fn a_gateway_that_never_ends_its_hand_over_is_given_up() {
     let mut stuck = Played::attach_as(&site, hello("a", incarnation(), 1))
         .await
         .unwrap();
-    let other = Played::attach(&site, "b").await;
+    let mut other = Played::attach(&site, "b").await;
 
     let end = soon("its end", stuck.end()).await;
 
     assert_eq!(end.map(|it| it.code()), Some(Code::ResourceExhausted));
-    other.send(Uplink::default()).await;
+    // The node serves the other one.
+    other.open_with(1, &[1]).await;
+    assert_eq!(site.user(1).await.status(), PresenceStatus::Online);
 }
 
 /// Else it would not come again, and be missing for ever.

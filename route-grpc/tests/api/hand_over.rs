@@ -221,7 +221,7 @@ async fn a_notice_of_an_earlier_node_that_comes_back_is_told_as_things_are() {
     a.open_with(1, &[1]).await;
     a.open_with(2, &[2]).await;
     b.open_with(1, &[3]).await;
-    second_connection(&mut c, &b, &[3]).await;
+    c.open_sibling(1, (b.incarnation, 1), &[3]).await;
     b.close(1).await;
 
     let returned = b.entry(1, Entry::Returned(notice_of_an_earlier_node(2)));
@@ -344,7 +344,7 @@ async fn what_a_lost_gateway_was_never_handed_goes_to_who_stands_in() {
     let mut c = Played::attach(&site, "c").await;
     a.open_with(1, &[1]).await;
     b.open_with(1, &[2]).await;
-    second_connection(&mut c, &b, &[2]).await;
+    c.open_sibling(1, (b.incarnation, 1), &[2]).await;
 
     // Whether it was written nobody knows: it does not go anywhere else.
     b.takes_nothing();
@@ -370,7 +370,7 @@ async fn a_silent_gateway_is_handed_nothing_that_could_go_elsewhere() {
     .await;
     let [mut a, mut b] = Played::two(&site).await;
     let mut c = Played::attach(&site, "c").await;
-    second_connection(&mut c, &b, &[2]).await;
+    c.open_sibling(1, (b.incarnation, 1), &[2]).await;
 
     b.takes_nothing();
     a.route(1, chat(1, 2, b"handed out")).await;
@@ -402,7 +402,7 @@ async fn a_gateway_that_has_hung_up_holds_up_its_msgservers_other_connections_fo
     a.open_with(1, &[1]).await;
     b.open_with(1, &[2]).await;
     b.open_with(2, &[3]).await;
-    second_connection(&mut c, &b, &[2]).await;
+    c.open_sibling(1, (b.incarnation, 1), &[2]).await;
 
     drop(b);
     site.shows("teamtalk_route_gateways_detached 1").await;
@@ -483,14 +483,6 @@ fn with_roster(id: &str, incarnation: u64) -> AttachHello {
         roster: vec!["a".to_owned(), "b".to_owned()],
         ..hello(id, incarnation, 2)
     }
-}
-
-/// Link 1 of `of`: another connection of the MsgServer that has link 1 of `first` with these users, not claimed.
-async fn second_connection(of: &mut Played, first: &Played, users: &[u32]) {
-    let second = of.entry(1, opened(first.incarnation, 1));
-    let same = of.entry(1, list(users));
-    of.send_entries(vec![second, same]).await;
-    of.confirmed(1).await;
 }
 
 fn login(user_id: u32, logged_in: bool) -> delivery::Payload {

@@ -11,7 +11,7 @@ use route_proto::attach::v1::{
 };
 use route_proto::v1::{Event, Kick, PublishRequest, event};
 
-use crate::played::{Played, caught_up, chat, hello, incarnation, kick, list, opened};
+use crate::played::{Played, caught_up, chat, hello, incarnation, kick, opened};
 use crate::site::{Site, soon};
 
 const SECOND: u64 = 1_000_000;
@@ -82,7 +82,7 @@ async fn what_is_given_back_is_told_by_the_next_gateway_s_clock() {
     let mut b = attach(&site, "b", B).await;
     let mut c = attach(&site, "c", C).await;
     b.open_with(1, &[1]).await;
-    second_connection(&mut c, b.incarnation).await;
+    c.open_sibling(1, (b.incarnation, 1), &[1, 2]).await;
 
     b.close(1).await;
     b.until(|b| b.ended == [1]).await;
@@ -126,7 +126,7 @@ async fn what_a_lost_gateway_was_never_handed_is_told_by_the_next_one_s_clock() 
     let mut c = attach(&site, "c", C).await;
     a.open_with(1, &[1]).await;
     b.open_with(1, &[2]).await;
-    second_connection(&mut c, b.incarnation).await;
+    c.open_sibling(1, (b.incarnation, 1), &[1, 2]).await;
     drop(b);
     site.shows("teamtalk_route_gateways_detached 1").await;
 
@@ -263,16 +263,6 @@ async fn attach(site: &Site, id: &str, clock_micros: u64) -> Played {
     let attached = Played::attach_as(site, hello).await.unwrap();
     attached.send(caught_up(Vec::new())).await;
     attached
-}
-
-/// The MsgServer of that gateway's link 1 has a connection here too, which it has not claimed.
-async fn second_connection(gateway: &mut Played, first: u64) {
-    let entries = vec![
-        gateway.entry(1, opened(first, 1)),
-        gateway.entry(1, list(&[1, 2])),
-    ];
-    gateway.send_entries(entries).await;
-    gateway.confirmed(1).await;
 }
 
 fn kick_read_at(read_at_micros: u64) -> Envelope {

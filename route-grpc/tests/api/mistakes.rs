@@ -1,10 +1,5 @@
 //! Plain mistakes get plain answers.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use bytes::Bytes;
-use http_body::Frame;
 use route_proto::pdu::{command, framed};
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::event::Body as Typed;
@@ -12,10 +7,8 @@ use route_proto::v1::{Event, PublishRequest, SignatureChange};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
-use tonic::body::Body;
-use tonic::client::GrpcService;
 use tonic::codec::CompressionEncoding;
-use tonic::codegen::http::{HeaderMap, Request, StatusCode};
+use tonic::codegen::http::StatusCode;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -25,8 +18,8 @@ use tonic_reflection::pb::v1;
 use crate::attach::reason;
 use crate::site::{Site, soon};
 
-const GET_USER: &str = "/teamtalk.route.v1.PresenceService/GetUserStatus";
-const WATCH_SET: &str = "/teamtalk.route.v1.PresenceService/WatchUserSet";
+const GET_USER: &str = "teamtalk.route.v1.PresenceService/GetUserStatus";
+const WATCH_SET: &str = "teamtalk.route.v1.PresenceService/WatchUserSet";
 const GRPC: [(&str, &str); 1] = [("content-type", "application/grpc")];
 
 #[tokio::test]
@@ -35,7 +28,7 @@ async fn other_content_types_than_grpc_are_unsupported() {
     for content_type in ["application/json", "application/grpc+json", "text/html"] {
         let headers = [("content-type", content_type)];
 
-        let (status, headers) = called(&site, &headers).await;
+        let (status, headers) = site.call(GET_USER, &headers, b"").await;
 
         assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{content_type}");
         let told = Status::from_header_map(&headers).unwrap();
@@ -53,7 +46,7 @@ async fn a_deadline_that_cannot_be_read_is_refused() {
             ("grpc-timeout", timeout),
         ];
 
-        let (status, headers) = called(&site, &headers).await;
+        let (status, headers) = site.call(GET_USER, &headers, b"").await;
 
         assert_eq!(status, StatusCode::OK);
         let told = Status::from_header_map(&headers).unwrap();
@@ -109,7 +102,7 @@ async fn text_that_is_not_utf_8_is_the_callers_mistake() {
         let length = u32::try_from(message.len()).unwrap();
         let body = [&[0], &length.to_be_bytes()[..], message].concat();
 
-        let (_, headers) = call(&site, method, &GRPC, body).await;
+        let (_, headers) = site.call(method, &GRPC, &body).await;
 
         let told = Status::from_header_map(&headers).unwrap();
         assert_eq!(told.code(), Code::InvalidArgument, "{told}");
@@ -200,45 +193,6 @@ async fn reflection_knows_the_details_of_errors() {
             v1::server_reflection_response::MessageResponse::FileDescriptorResponse(_)
         );
         assert!(is_file, "{symbol}: {found:?}");
-    }
-}
-
-/// How the node answers a call with these headers and no body.
-async fn called(site: &Site, headers: &[(&str, &str)]) -> (StatusCode, HeaderMap) {
-    call(site, GET_USER, headers, Vec::new()).await
-}
-
-async fn call(
-    site: &Site,
-    method: &str,
-    headers: &[(&str, &str)],
-    body: Vec<u8>,
-) -> (StatusCode, HeaderMap) {
-    let mut request = Request::post(format!("http://{}{method}", site.address));
-    for (name, value) in headers {
-        request = request.header(*name, *value);
-    }
-    let mut channel = site.channel().await;
-    std::future::poll_fn(|cx| GrpcService::<Body>::poll_ready(&mut channel, cx))
-        .await
-        .unwrap();
-    let answer = channel.call(request.body(Body::new(Whole(Some(body.into())))).unwrap());
-    let response = soon("an answer", answer).await.unwrap();
-    (response.status(), response.headers().clone())
-}
-
-/// A body of one piece.
-struct Whole(Option<Bytes>);
-
-impl http_body::Body for Whole {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        Poll::Ready(self.0.take().map(|body| Ok(Frame::data(body))))
     }
 }
 

@@ -238,10 +238,11 @@ impl Played {
         self.confirmed(link).await;
     }
 
-    /// Opens a link of the MsgServer that has this other one, and these users; it has not claimed.
-    pub(crate) async fn open_sibling(&mut self, link: u64, of: u64, users: &[u32]) {
+    /// Opens a link of the MsgServer that has this other one, of this life of a gateway, and these users;
+    /// it has not claimed.
+    pub(crate) async fn open_sibling(&mut self, link: u64, of: (u64, u64), users: &[u32]) {
         let entries = vec![
-            self.entry(link, opened(self.incarnation, of)),
+            self.entry(link, opened(of.0, of.1)),
             self.entry(link, list(users)),
         ];
         self.send_entries(entries).await;

@@ -166,7 +166,10 @@ async fn a_watch_resumes_where_it_or_a_query_ended() {
     a.update(1, 7, 1, 2).await;
     a.confirmed(1).await;
 
-    let mut stream = watch(&site, &position, GapPolicy::Fail).await.unwrap();
+    let mut stream = site
+        .watch(resumed(&position, GapPolicy::Fail))
+        .await
+        .unwrap();
 
     let first = next(&mut stream).await;
     assert!(
@@ -179,7 +182,8 @@ async fn a_watch_resumes_where_it_or_a_query_ended() {
         matches!(change.message, Some(Message::Change(_))),
         "{change:?}"
     );
-    let mut stream = watch(&site, &change.position, GapPolicy::Fail)
+    let mut stream = site
+        .watch(resumed(&change.position, GapPolicy::Fail))
         .await
         .unwrap();
     next(&mut stream).await;
@@ -201,7 +205,8 @@ async fn a_position_that_is_no_longer_held_is_a_gap_and_a_snapshot() {
     }
     a.confirmed(1).await;
 
-    let mut stream = watch(&site, &position, GapPolicy::Unspecified)
+    let mut stream = site
+        .watch(resumed(&position, GapPolicy::Unspecified))
         .await
         .unwrap();
 
@@ -217,7 +222,10 @@ async fn a_position_that_is_no_longer_held_is_a_gap_and_a_snapshot() {
         matches!(begin.message, Some(Message::SnapshotBegin(_))),
         "{begin:?}"
     );
-    let refused = watch(&site, &position, GapPolicy::Fail).await.unwrap_err();
+    let refused = site
+        .watch(resumed(&position, GapPolicy::Fail))
+        .await
+        .unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange);
     assert_eq!(reason(&refused), "POSITION_COMPACTED");
 }
@@ -228,7 +236,10 @@ async fn a_position_of_another_life_is_told_apart_from_nonsense() {
     let before = Site::start().await;
     let foreign = Watching::users(&before, &[]).await.position;
 
-    let mut stream = watch(&site, &foreign, GapPolicy::Report).await.unwrap();
+    let mut stream = site
+        .watch(resumed(&foreign, GapPolicy::Report))
+        .await
+        .unwrap();
     let Some(Message::Gap(gap)) = next(&mut stream).await.message else {
         panic!("no gap");
     };
@@ -236,28 +247,26 @@ async fn a_position_of_another_life_is_told_apart_from_nonsense() {
         (gap.reason(), gap.missed_count),
         (GapReason::EpochChanged, 0)
     );
-    let refused = watch(&site, &foreign, GapPolicy::Fail).await.unwrap_err();
+    let refused = site
+        .watch(resumed(&foreign, GapPolicy::Fail))
+        .await
+        .unwrap_err();
     assert_eq!(reason(&refused), "EPOCH_CHANGED");
-    let refused = watch(&site, "nonsense", GapPolicy::Report)
+    let refused = site
+        .watch(resumed("nonsense", GapPolicy::Report))
         .await
         .unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
-async fn watch(
-    site: &Site,
-    position: &str,
-    on_gap: GapPolicy,
-) -> Result<Streaming<WatchUserStatusResponse>, tonic::Status> {
-    let mut presence = site.presence().await;
-    let request = WatchUserStatusRequest {
+/// A watch of everybody from here on.
+fn resumed(position: &str, on_gap: GapPolicy) -> WatchUserStatusRequest {
+    WatchUserStatusRequest {
         all_users: true,
         resume_position: position.to_owned(),
         on_gap: on_gap.into(),
         ..WatchUserStatusRequest::default()
-    };
-    let stream = soon("a stream", presence.watch_user_status(request)).await?;
-    Ok(stream.into_inner())
+    }
 }
 
 pub(crate) async fn next(

@@ -304,7 +304,7 @@ async fn gateways_that_are_away_or_full_are_told_apart() {
 async fn what_the_node_holds_for_a_connection_to_come_is_told() {
     let (site, mut a) = Played::one(&[1]).await;
     a.open_with(2, &[2]).await;
-    a.open_sibling(3, 2, &[2]).await;
+    a.open_sibling(3, (a.incarnation, 2), &[2]).await;
     a.close(2).await;
     a.ask(1, &[2]).await;
     a.answer().await;

@@ -1,6 +1,5 @@
 //! The server around the services: health, reflection, limits, the end.
 
-use std::future::poll_fn;
 use std::time::Duration;
 
 use route_proto::v1::subscribe_response::Message as Routed;
@@ -9,9 +8,6 @@ use route_proto::v1::{BatchGetUserStatusRequest, SubscribeRequest, WatchUserStat
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
-use tonic::body::Body;
-use tonic::codegen::Service;
-use tonic::codegen::http::Request;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -40,23 +36,16 @@ fn named(service: &str) -> HealthCheckRequest {
 }
 
 /// Calls a method without anything to say.
-async fn called(site: &Site, method: &str) -> Status {
-    let mut channel = site.channel().await;
-    let request = Request::post(format!("http://node/{method}"))
-        .header("content-type", "application/grpc")
-        .body(Body::empty())
-        .unwrap();
-    soon("a connection", poll_fn(|cx| channel.poll_ready(cx)))
-        .await
-        .unwrap();
-    let answer = soon("an answer", channel.call(request)).await.unwrap();
-    Status::from_header_map(answer.headers()).unwrap()
+async fn status_of(site: &Site, method: &str) -> Status {
+    let headers = [("content-type", "application/grpc")];
+    let (_, headers) = site.call(method, &headers, b"").await;
+    Status::from_header_map(&headers).unwrap()
 }
 
 #[tokio::test]
 async fn a_gateway_of_before_this_protocol_is_told_to_be_upgraded() {
     let site = Site::start().await;
-    let status = called(&site, "teamtalk.route.v1.LinkService/Attach").await;
+    let status = status_of(&site, "teamtalk.route.v1.LinkService/Attach").await;
     assert_eq!(status.code(), Code::Unimplemented);
     assert!(status.message().contains("upgrade the gateway"), "{status}");
     site.shows(r#"teamtalk_route_attach_refused_total{reason="ERROR_REASON_ATTACH_PROTOCOL"} 1"#)
@@ -76,7 +65,7 @@ async fn what_http2_ends_and_what_nobody_serves_is_counted() {
         let mut answer = Vec::new();
         let _ = soon("its end", stranger.read_to_end(&mut answer)).await;
     }
-    let status = called(&site, "teamtalk.route.v1.PresenceService/Guess").await;
+    let status = status_of(&site, "teamtalk.route.v1.PresenceService/Guess").await;
     assert_eq!(status.code(), Code::Unimplemented);
 
     for reason in ["not_http2", "protocol_error"] {

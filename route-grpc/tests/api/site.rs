@@ -1,21 +1,32 @@
 //! A node in this process, served on a free port.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::Frame;
 use route_grpc::Node;
 use route_grpc::server::ServeError;
 use route_grpc::settings::NodeSettings;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
-use route_proto::v1::{GetUserStatusRequest, UserStatus};
+use route_proto::v1::{
+    GetUserStatusRequest, UserStatus, WatchUserStatusRequest, WatchUserStatusResponse,
+};
 use route_runtime::listen;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::Metrics;
 use tokio::task::JoinHandle;
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::codegen::http::{HeaderMap, Request, StatusCode};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Status, Streaming};
 
 /// No wait in these tests takes longer, unless something is broken.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -25,6 +36,21 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(DEADLINE, future).await {
         Ok(done) => done,
         Err(_) => panic!("waited {DEADLINE:?} for {what}"),
+    }
+}
+
+/// A body of one piece.
+struct Whole(Option<Bytes>);
+
+impl http_body::Body for Whole {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Ready(self.0.take().map(|body| Ok(Frame::data(body))))
     }
 }
 
@@ -88,6 +114,35 @@ impl Site {
 
     pub(crate) async fn broadcast(&self) -> BroadcastServiceClient<Channel> {
         BroadcastServiceClient::new(self.channel().await).max_decoding_message_size(usize::MAX)
+    }
+
+    pub(crate) async fn watch(
+        &self,
+        request: WatchUserStatusRequest,
+    ) -> Result<Streaming<WatchUserStatusResponse>, Status> {
+        let mut presence = self.presence().await;
+        let stream = soon("a stream", presence.watch_user_status(request)).await?;
+        Ok(stream.into_inner())
+    }
+
+    /// How the node answers a call of this method, such as `package.Service/Method`.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> (StatusCode, HeaderMap) {
+        let mut request = Request::post(format!("http://{}/{method}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let mut channel = self.channel().await;
+        let ready = poll_fn(|cx| GrpcService::<Body>::poll_ready(&mut channel, cx));
+        soon("a connection", ready).await.unwrap();
+        let body = Body::new(Whole(Some(Bytes::copy_from_slice(body))));
+        let answer = channel.call(request.body(body).unwrap());
+        let response = soon("an answer", answer).await.unwrap();
+        (response.status(), response.headers().clone())
     }
 
     pub(crate) async fn user(&self, user_id: u32) -> UserStatus {

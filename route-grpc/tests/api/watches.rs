@@ -10,10 +10,9 @@ use route_proto::v1::watch_user_status_response::Message;
 use route_proto::v1::{
     ChangeKind, ChangeReason, GapPolicy, GapReason, GetUserStatusRequest, LagPolicy, LegacyStatus,
     PresenceStatus, SnapshotScope, SubscribeRequest, UserStatus, WatchUserStatusRequest,
-    WatchUserStatusResponse,
 };
+use tonic::Code;
 use tonic::transport::Endpoint;
-use tonic::{Code, Streaming};
 
 use crate::attach::reason;
 use crate::played::{Played, list};
@@ -143,7 +142,7 @@ async fn who_wants_the_newest_is_told_each_user_once() {
     a.update(1, 7, DESKTOP, OFFLINE).await;
     a.confirmed(1).await;
 
-    let mut stream = watch(&site, newest(&position)).await.unwrap();
+    let mut stream = site.watch(newest(&position)).await.unwrap();
     assert!(matches!(
         next(&mut stream).await.message,
         Some(Message::Resumed(_))
@@ -219,7 +218,7 @@ async fn a_position_of_other_users_is_a_gap_and_a_snapshot() {
     let (site, _a) = Played::one(&[3]).await;
     let of_one = Watching::users(&site, &[1]).await.position;
 
-    let mut stream = watch(&site, resumed(&[1, 3], &of_one)).await.unwrap();
+    let mut stream = site.watch(resumed(&[1, 3], &of_one)).await.unwrap();
 
     let Some(Message::Gap(gap)) = next(&mut stream).await.message else {
         panic!("no gap");
@@ -251,7 +250,7 @@ async fn a_position_of_other_users_is_a_gap_and_a_snapshot() {
             on_gap: GapPolicy::Fail.into(),
             ..request
         };
-        let refused = watch(&site, strict).await.unwrap_err();
+        let refused = site.watch(strict).await.unwrap_err();
         assert_eq!(refused.code(), Code::FailedPrecondition);
         assert_eq!(reason(&refused), "FILTER_CHANGED");
     }
@@ -280,7 +279,7 @@ async fn positions_fit_the_same_users_in_any_order_and_those_of_answers_fit_all(
         (&[], &answer.position),
         (&[9], &subscribed.position),
     ] {
-        let mut stream = watch(&site, resumed(users, position)).await.unwrap();
+        let mut stream = site.watch(resumed(users, position)).await.unwrap();
         let first = next(&mut stream).await.message;
         assert!(
             matches!(first, Some(Message::Resumed(_))),
@@ -312,7 +311,7 @@ async fn new_users_come_as_a_snapshot_behind_what_was_missed_of_the_others() {
         ..resumed(&[1], &position)
     };
 
-    let mut stream = watch(&site, request.clone()).await.unwrap();
+    let mut stream = site.watch(request.clone()).await.unwrap();
 
     assert!(matches!(
         next(&mut stream).await.message,
@@ -354,7 +353,7 @@ async fn new_users_come_as_a_snapshot_behind_what_was_missed_of_the_others() {
         },
         resumed(&[3, 2, 1], &end.position),
     ] {
-        let mut stream = watch(&site, again).await.unwrap();
+        let mut stream = site.watch(again).await.unwrap();
         assert!(matches!(
             next(&mut stream).await.message,
             Some(Message::Resumed(_))
@@ -400,7 +399,7 @@ async fn what_cannot_be_watched_is_refused() {
         ("on_lag", with(&|it| it.on_lag = 9)),
         ("on_gap", with(&|it| it.on_gap = 9)),
     ] {
-        let refused = watch(&site, request).await.unwrap_err();
+        let refused = site.watch(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{field}");
         assert!(refused.message().starts_with(field), "{field}: {refused}");
     }
@@ -420,13 +419,4 @@ fn resumed(users: &[u32], position: &str) -> WatchUserStatusRequest {
         resume_position: position.to_owned(),
         ..WatchUserStatusRequest::default()
     }
-}
-
-async fn watch(
-    site: &Site,
-    request: WatchUserStatusRequest,
-) -> Result<Streaming<WatchUserStatusResponse>, tonic::Status> {
-    let mut presence = site.presence().await;
-    let stream = soon("a stream", presence.watch_user_status(request)).await?;
-    Ok(stream.into_inner())
 }
