@@ -50,6 +50,7 @@ impl Content {
             // What is ignored.
             event.kind = EventKind::Unspecified.into();
             event.origin_link.clear();
+            event.origin_msg_server.clear();
         }
         let same = PublishRequest {
             event,

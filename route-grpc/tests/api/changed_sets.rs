@@ -157,7 +157,9 @@ async fn a_stream_that_is_old_is_asked_to_come_back() {
 #[tokio::test]
 async fn what_is_against_the_rules_ends_the_stream() {
     let site = Site::start().await;
-    for (problem, messages) in against_the_rules() {
+    let rules = against_the_rules();
+    let count = rules.len();
+    for (problem, messages) in rules {
         let refused = match open(&site, messages).await {
             Err(refused) => refused,
             Ok(mut stream) => loop {
@@ -176,6 +178,9 @@ async fn what_is_against_the_rules_ends_the_stream() {
         );
     }
     site.shows("teamtalk_route_streams_open 0").await;
+    let labels = r#"{reason="ERROR_REASON_FIELD_INVALID",rpc_method="teamtalk.route.v1.PresenceService/WatchUserSet"}"#;
+    let series = "teamtalk_route_streams_refused_total";
+    site.shows(&format!("{series}{labels} {count}")).await;
 }
 
 /// What a client may not say, and how it is told.

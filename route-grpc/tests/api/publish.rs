@@ -174,6 +174,7 @@ async fn a_request_id_stands_for_one_event_and_one_audience() {
     let mut again = request("id", message(1, 1), None);
     if let Some(event) = &mut again.event {
         event.origin_link = "1-1".to_owned();
+        event.origin_msg_server = "m".to_owned();
         event.kind = EventKind::Kick.into();
     }
     assert!(publish(&site, again).await.unwrap().duplicate);
