@@ -1137,3 +1137,41 @@ fn a_new_node_knows_who_succeeded_whom_whatever_their_tables_are() {
         assert!(node.is_online(4) && !node.is_online(1));
     }
 }
+
+/// Whatever of the two connections of a MsgServer is heard of first.
+#[test]
+fn of_a_name_one_link_gets_each_message_in_any_order_of_beginnings() {
+    for order in 0..32_u32 {
+        // Bits that are set are of the link that claims: it opens, claims, and lists.
+        if order.count_ones() != 3 {
+            continue;
+        }
+        for claims_first in [false, true] {
+            let mut node = Node::with(FanOut::Broadcast);
+            let sender = with_sender(&mut node);
+            let named = (HERE, Some("m1"));
+            let (entries, last) = (&[][..], true);
+            let mut steps = [0; 2];
+            for at in 0..5 {
+                let of_claimed = order >> at & 1 == 1;
+                let link = if of_claimed { 2 } else { 1 };
+                let step = &mut steps[usize::from(of_claimed)];
+                match (*step, of_claimed, claims_first) {
+                    (0, ..) => node.opens(link, named),
+                    (1, true, true) | (2, true, false) => {
+                        node.claims(link);
+                    }
+                    _ => {
+                        node.does(link, Change::List { entries, last });
+                    }
+                }
+                *step += 1;
+                let got = node.targets(sender, 1);
+                assert!(
+                    got.len() == 1,
+                    "{order:05b} after {at}, {claims_first}: {got:?}"
+                );
+            }
+        }
+    }
+}

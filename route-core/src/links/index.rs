@@ -338,9 +338,9 @@ impl Links {
         link.is_some_and(|link| link.is_open() && link.claim == Claim::None)
     }
 
-    /// This link and others of its MsgServer, if what others are decides their part.
+    /// This link, then others of its MsgServer, if what others are decides their part.
     pub(crate) fn followers(&self, slot: u32) -> Vec<u32> {
-        let all = self.kin(slot).chain([slot]);
+        let all = [slot].into_iter().chain(self.kin(slot));
         all.filter(|slot| self.follows(*slot)).collect()
     }
 
