@@ -139,6 +139,11 @@ impl<'a> View<'a> {
         stats
     }
 
+    /// Bytes of memory that what is held for seats and for links that settle takes.
+    pub fn held_bytes(self) -> usize {
+        self.successions.held_bytes()
+    }
+
     /// Steps that the core has taken so far: sessions, links and deliveries that it has looked at or made.
     pub fn work(self) -> u64 {
         let (sessions, links) = (self.sessions().work(), &self.index().work);

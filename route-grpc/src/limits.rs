@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use tonic::codegen::http::Extensions;
@@ -75,6 +77,8 @@ pub(crate) struct Share {
     pub(crate) begun: Arc<Semaphore>,
     /// Attach messages that have begun.
     pub(crate) attach: Arc<Semaphore>,
+    /// Whether it is read.
+    pub(crate) reading: Reading,
 }
 
 impl Default for Share {
@@ -84,6 +88,7 @@ impl Default for Share {
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_PER_CLIENT)),
             begun: Arc::new(Semaphore::new(BEGUN_BYTES)),
             attach: Arc::new(Semaphore::new(BEGUN_ATTACH)),
+            reading: Reading::default(),
         }
     }
 }
@@ -98,6 +103,53 @@ impl Share {
     /// long for that.
     pub(crate) fn begins(bytes: u32) -> u32 {
         bytes.clamp(1, BEGUN_BYTES as u32)
+    }
+}
+
+/// Whether a connection is read: not while something that has begun on it waits for memory, for what
+/// it sends would be kept elsewhere.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Reading(Arc<Mutex<Readers>>);
+
+#[derive(Debug, Default)]
+struct Readers {
+    stops: usize,
+    reader: Option<Waker>,
+}
+
+/// It is not read before this is dropped.
+#[derive(Debug)]
+pub(crate) struct Stop(Reading);
+
+impl Reading {
+    /// Not for now.
+    pub(crate) fn stop(&self) -> Stop {
+        self.0.lock().stops += 1;
+        Stop(self.clone())
+    }
+
+    /// Ready when it is.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut readers = self.0.lock();
+        if readers.stops == 0 {
+            return Poll::Ready(());
+        }
+        readers.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        let reader = {
+            let mut readers = self.0.0.lock();
+            readers.stops -= 1;
+            let goes_on = readers.stops == 0;
+            readers.reader.take_if(|_| goes_on)
+        };
+        if let Some(reader) = reader {
+            reader.wake();
+        }
     }
 }
 

@@ -97,6 +97,8 @@ pub(crate) struct Tallies {
     pub(crate) refused_connections: Tally,
     /// gRPC connections that never spoke HTTP/2.
     pub(crate) silent_connections: Tally,
+    /// Cut off for what they hold.
+    pub(crate) cut_off: Tally,
 }
 
 /// A counter that costs one uncontended atomic addition; read when metrics are collected.
@@ -166,6 +168,12 @@ impl Tallies {
                 "teamtalk.route.connections.silent",
                 "{connection}",
                 "gRPC connections closed, because they did not begin to speak HTTP/2 in time",
+            ),
+            cut_off: Tally::declare(
+                meter,
+                "teamtalk.route.cut_off",
+                "{cut}",
+                "Gateways and requests that were cut off because they held most when --memory-limit or --unfinished-bytes was nearly reached",
             ),
         }
     }

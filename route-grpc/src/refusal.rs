@@ -51,6 +51,8 @@ pub(crate) enum Refusal {
     TooSlow { problem: &'static str },
     /// Ask again, with more time.
     DeadlinePassed,
+    /// Send it again, and all of it at once: others wait for the memory that it takes.
+    CutOff,
     /// Read faster.
     SlowConsumer { problem: String },
     /// Start from now, or with a snapshot.
@@ -167,15 +169,37 @@ impl Refusal {
         }
     }
 
-    /// A gateway's message could not be read. If it was too long, the gateway can do something
-    /// about it.
+    /// A gateway's message could not be read. If it was too long, or one field of it cannot be what it is, the gateway
+    /// can do something about it.
     pub(crate) fn unreadable(status: &Status) -> Self {
         let problem = status.message().to_owned();
         if status.code() == Code::OutOfRange {
             Self::TooLarge { problem }
         } else {
-            Self::AttachProtocol { problem }
+            Self::undecodable(status).unwrap_or(Self::AttachProtocol { problem })
         }
+    }
+
+    /// The same if it could not be decoded. The decoder says no more than a text, in which the field stands first.
+    pub(crate) fn undecodable(status: &Status) -> Option<Self> {
+        let text = status.message();
+        let text = text.strip_prefix("failed to decode Protobuf message: ")?;
+        let (path, rest) = text.split_once(": ").unwrap_or_default();
+        let named = path.split_once('.');
+        let Some((message, field)) = named.filter(|_| rest.contains("invalid string value")) else {
+            return Some(Self::protocol(text));
+        };
+        let place = match message {
+            "AttachHello" => "hello",
+            "Uplink" => "uplink",
+            "LinkOpened" => "entries.opened",
+            "Envelope" => "entries.envelope",
+            "StatusQuery" => "entries.query",
+            other => other,
+        };
+        let field = format!("{place}.{field}").into();
+        let problem = text.rsplit(": ").next().unwrap_or(text).to_owned();
+        Some(Self::FieldInvalid { field, problem })
     }
 
     /// The reason as it stands in the contract.
@@ -199,7 +223,7 @@ impl Refusal {
             Self::Draining { retry } => (R::Draining, C::Unavailable, Some(*retry)),
             Self::StreamLimit { .. } => (R::StreamLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
             Self::Busy => (R::RateLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
-            Self::BegunLimit => (R::RateLimit, C::ResourceExhausted, Some(AT_ONCE)),
+            Self::BegunLimit | Self::CutOff => (R::RateLimit, C::ResourceExhausted, Some(AT_ONCE)),
             Self::SlowConsumer { .. } => (R::SlowConsumer, C::ResourceExhausted, Some(AT_ONCE)),
             Self::PositionCompacted => (R::PositionCompacted, C::OutOfRange, None),
             Self::EpochChanged => (R::EpochChanged, C::OutOfRange, None),
@@ -235,6 +259,10 @@ impl fmt::Display for Refusal {
             }
             Self::TooSlow { problem } => f.write_str(problem),
             Self::DeadlinePassed => f.write_str("the call took longer than its deadline"),
+            Self::CutOff => f.write_str(
+                "not all of it came while others waited for the memory that it takes: \
+                 --unfinished-bytes, --memory-limit",
+            ),
             Self::PositionCompacted => f.write_str(
                 "the log no longer holds this position: \
                  leave it out to begin anew, or let gaps be reported (on_gap)",
@@ -321,6 +349,31 @@ mod tests {
         let too_large = Refusal::of_unread(&Status::out_of_range(tonics));
         assert!(matches!(too_large, Some(Refusal::TooLarge { .. })));
         assert_eq!(Refusal::of_unread(&Refusal::PositionCompacted.into()), None);
+    }
+
+    #[test]
+    fn text_that_is_none_is_refused_by_field() {
+        use prost::Message;
+        use route_proto::attach::v1::AttachRequest;
+
+        // A hello whose id is one byte that is no UTF-8; an entry of an Uplink with such an address.
+        let hello: &[u8] = &[10, 3, 10, 1, 0xff];
+        let opened: &[u8] = &[18, 7, 10, 5, 26, 3, 10, 1, 0xff];
+        for (bytes, place) in [(hello, "hello.gateway_id"), (opened, "entries.opened.peer")] {
+            let error = AttachRequest::decode(bytes).expect_err("it is no text");
+            let refusal = Refusal::unreadable(&Status::internal(error.to_string()));
+            let Refusal::FieldInvalid { field, problem } = &refusal else {
+                panic!("{refusal:?}");
+            };
+            assert_eq!(field, place);
+            assert!(problem.contains("UTF-8"), "{problem}");
+        }
+        let broken = AttachRequest::decode(&[10, 3, 10][..]).expect_err("it is cut");
+        let refusal = Refusal::unreadable(&Status::internal(broken.to_string()));
+        assert!(
+            matches!(refusal, Refusal::AttachProtocol { .. }),
+            "{refusal:?}"
+        );
     }
 
     #[test]

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use route_core::{LogLimits, Settings};
+use route_runtime::budget::Needs;
 use route_runtime::flags::{bytes, count, duration, duration_or_zero};
 use route_runtime::http2;
 
 use crate::gateways::MAX_GATEWAYS;
 use crate::limits::{ATTACH_OVERHEAD_BYTES, MAX_REQUEST_BYTES};
+
+/// About what a session takes.
+const SESSION_BYTES: usize = 70;
 
 /// How the node routes and what it may use. `pdu-gateway --embedded` has the same flags.
 #[derive(Debug, Clone, Args)]
@@ -102,7 +106,7 @@ pub struct NodeSettings {
         env = "TT_ROUTE_MAX_SESSIONS",
         value_name = "COUNT",
         value_parser = count,
-        default_value = "8000000"
+        default_value = "2500000"
     )]
     pub max_sessions: usize,
     /// Longest PDU, a frame of the MsgServers' protocol, that gateways may send up or services
@@ -113,8 +117,8 @@ pub struct NodeSettings {
     /// short enough for many to be in memory
     #[arg(long, env = "TT_ROUTE_PUBLISH_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "1MiB")]
     pub publish_bytes: usize,
-    /// What requests that have come in part may hold, of all connections together; beyond, more are
-    /// refused. Many times what services send at once
+    /// What requests and gateways' messages that have come in part may hold, of all connections together;
+    /// beyond, more requests are refused and gateways wait. Many times what services send at once
     #[arg(long, env = "TT_ROUTE_UNFINISHED_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "128MiB")]
     pub unfinished_bytes: usize,
     /// Events kept for subscribers that come back or fall behind
@@ -204,9 +208,11 @@ impl NodeSettings {
                     .to_owned(),
             );
         }
-        if self.unfinished_bytes < MAX_REQUEST_BYTES.max(self.publish_bytes) {
+        let longest = self.attach_message_bytes().max(self.publish_bytes);
+        if self.unfinished_bytes < longest.max(MAX_REQUEST_BYTES) {
             return Err(
-                "--unfinished-bytes has to be at least 4MiB and --publish-bytes, for one request to fit"
+                "--unfinished-bytes has to be at least --publish-bytes, and --pdu-limit with 1MiB more, \
+                for one message to fit"
                     .to_owned(),
             );
         }
@@ -225,6 +231,20 @@ impl NodeSettings {
         }
         http2::keepalive("--grpc-keepalive-interval", self.grpc_keepalive_interval)?;
         http2::window("--grpc-stream-bytes", self.grpc_stream_bytes)
+    }
+
+    /// What all this may take of the process's memory.
+    pub fn needs(&self) -> Needs {
+        let waits = [
+            self.log_bytes,
+            self.gateway_queue_bytes,
+            self.seat_bytes,
+            self.unfinished_bytes,
+        ];
+        Needs {
+            waits: waits.iter().map(|bytes| *bytes as u64).sum(),
+            tables: (self.max_sessions * SESSION_BYTES) as u64,
+        }
     }
 
     /// What concerns the core.
@@ -298,7 +318,7 @@ mod tests {
             (&["--grpc-keepalive-interval=999ms"], "at least 1s"),
             (&["--gateway-silence=999ms"], "at least 1s"),
             (&["--gateway-given-up=1s"], "--gateway-silence"),
-            (&["--unfinished-bytes=3MiB"], "4MiB"),
+            (&["--unfinished-bytes=16MiB"], "--pdu-limit"),
             (&["--max-gateways=1025"], "at most 1024"),
             (&["--grpc-stream-bytes=1KiB"], "at least 64KiB"),
             (&["--grpc-stream-bytes=3GiB"], "less than 2GiB"),

@@ -71,6 +71,9 @@ const STOP_OF_GATEWAY: [&str; 4] = [
 ];
 const STOP_OF_NODE: [&str; 1] = ["--shutdown-deadline=6s"];
 
+/// What others wait for at most, where the attack is on what all share.
+const PROMPT: Duration = Duration::from_secs(2);
+
 /// The pair's delays are measured, so one siege goes on at a time.
 /// (Where each test is a process, .config/nextest.toml says the same.)
 static ALONE: Mutex<()> = Mutex::const_new(());
@@ -216,12 +219,21 @@ impl Siege {
     /// by less than `growth` bytes; and they end in time when they are asked to, whatever the attack
     /// has left open or goes on with.
     async fn end(self, growth: u64) {
+        self.end_within(growth, WORST_ROUND).await;
+    }
+
+    /// The same, and the pair has got everything at once.
+    async fn ends_promptly(self, growth: u64) {
+        self.end_within(growth, PROMPT).await;
+    }
+
+    async fn end_within(self, growth: u64, worst_round: Duration) {
         self.goes_on().await;
         // It asks for users of the pair.
         let (answers, worst_answer) = self.reader.ends().await;
         let report = self.pair.ends_well().await;
         assert!(
-            report.worst_round < WORST_ROUND,
+            report.worst_round < worst_round,
             "the pair waited {:?}",
             report.worst_round
         );

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use route_dialect::Dialect;
 use route_proto::attach::v1::LinkId;
+use route_runtime::budget::Budget;
 use route_runtime::life::new_life;
 use route_runtime::quota::Quota;
 use tokio::sync::Notify;
@@ -13,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::clock::Clock;
-use crate::links::budget::Budget;
 use crate::links::link::LinkSettings;
 use crate::links::peer::Peer;
 use crate::links::ports::Ports;
@@ -48,8 +48,8 @@ pub struct Gateway {
     pub pressed: Notify,
     /// We end, and there is no node that will know.
     pub given_up: CancellationToken,
-    /// What all links may hold, if that is bounded.
-    pub budget: Option<Budget>,
+    /// What this process may hold.
+    pub budget: Arc<Budget>,
     /// What is counted.
     pub counters: Arc<Counters>,
     /// Where MsgServers can connect.
@@ -72,7 +72,7 @@ impl Gateway {
         links: Arc<Links>,
         uplink: Arc<Uplink>,
         pdu_limit: u32,
-        budget: Option<Budget>,
+        budget: Arc<Budget>,
     ) -> Arc<Self> {
         Arc::new(Gateway {
             incarnation: new_life(),

@@ -20,7 +20,7 @@ use self::hearing::Hearing;
 use self::outbox::Outbox;
 pub use self::settings::LinkSettings;
 use crate::links::brake::Brake;
-use crate::links::budget::Fill;
+use crate::links::fills::Fill;
 use crate::links::host;
 use crate::links::output::{Batch, GivenBack, Written};
 use crate::links::peer::Peer;
@@ -408,17 +408,15 @@ impl Link {
         shut
     }
 
-    /// What it holds; `None` if it ends.
-    pub fn fill(&self, now: Duration) -> Option<Fill> {
+    /// What it holds.
+    pub fn fill(&self) -> Fill {
         let outbox = self.outbox.lock();
-        let ends = outbox.ending.is_some() || outbox.holds || outbox.shut.is_some();
-        let (unfinished, since) = self.hearing.unfinished(now);
-        (!ends).then_some(Fill {
+        Fill {
             link: self.number,
             queued: outbox.output.cost(),
-            unfinished,
-            since,
-        })
+            unfinished: self.hearing.unfinished(),
+            ends: outbox.ending.is_some() || outbox.holds || outbox.shut.is_some(),
+        }
     }
 
     /// The budget of all links is nearly used up, much of it for this one: those who feed it should pause, if it reads.

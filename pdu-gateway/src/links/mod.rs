@@ -2,8 +2,8 @@
 
 pub mod admission;
 pub mod brake;
-pub mod budget;
 pub mod connection;
+pub mod fills;
 pub mod gateway;
 pub mod host;
 pub mod link;

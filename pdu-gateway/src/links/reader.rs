@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use route_proto::attach::v1::CloseReason;
+use route_runtime::budget::{CutOff, Input};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::yield_now;
 use tracing::{debug, info};
@@ -16,7 +17,7 @@ use tracing::{debug, info};
 use crate::links::gateway::Gateway;
 use crate::links::link::Link;
 use crate::pdu::deed::Deed;
-use crate::pdu::frame::FrameError;
+use crate::pdu::frame::{FrameError, SHORT, Unfinished};
 use crate::pdu::input::{Session, Tally};
 use crate::trace::Sampling;
 use crate::unconfirmed::windows::Room;
@@ -51,12 +52,22 @@ pub(super) struct Reader<I> {
     session: Session,
     sampling: Sampling,
     room: Room,
+    /// A PDU that comes in and is too long to be kept without asking.
+    long: Option<Long>,
     /// A PDU has come. Until then it may be a probe, or anything, of which nobody needs to read much.
     pub(super) has_spoken: bool,
     /// What came that is no PDU.
     pub(super) problem: Option<FrameError>,
     /// Its socket.
     pub(super) input: I,
+}
+
+/// A PDU that takes its memory from the budget before it is read.
+#[derive(Debug)]
+struct Long {
+    number: u64,
+    input: Input,
+    has_room: bool,
 }
 
 impl<I: AsyncRead + Unpin> Reader<I> {
@@ -70,6 +81,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             ),
             sampling: Sampling::default(),
             room: Room::Left,
+            long: None,
             has_spoken: false,
             problem: None,
             gateway: Arc::clone(gateway),
@@ -83,7 +95,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
         loop {
             match poll_fn(|cx| self.poll_read(cx)).await {
                 Ok(0) => return CloseReason::Peer,
-                Ok(bytes) if bytes >= TURN => yield_now().await,
+                Ok(bytes) if bytes >= TURN || self.gateway.budget.is_tight() => yield_now().await,
                 Ok(_) => {}
                 Err(ReadError::Frame(error)) => {
                     self.problem = Some(error);
@@ -120,12 +132,17 @@ impl<I: AsyncRead + Unpin> Reader<I> {
     /// Reads once, when that is allowed and there is something, and submits what it means. Returns how much that was;
     /// 0 is the end.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, ReadError>> {
-        if self.poll_allowed(cx).is_pending() {
-            self.link.hold_up();
-            return Poll::Pending;
+        match self.poll_allowed(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(cut_off)) => return Poll::Ready(Err(self.break_off(cut_off).into())),
+            Poll::Pending => {
+                self.link.hold_up();
+                return Poll::Pending;
+            }
         }
+        let most = self.most();
         SCRATCH.with_borrow_mut(|scratch| {
-            let mut buffer = ReadBuf::new(&mut scratch.bytes);
+            let mut buffer = ReadBuf::new(&mut scratch.bytes[..most]);
             let read = Pin::new(&mut self.input).poll_read(cx, &mut buffer);
             let now = match &read {
                 // Nothing there: that costs no look at the clock, unless it was held up.
@@ -149,7 +166,9 @@ impl<I: AsyncRead + Unpin> Reader<I> {
                     info!(left_out, "link opened");
                 }
             }
-            self.link.heard(now, self.session.unfinished());
+            let unfinished = self.session.unfinished();
+            let kept = self.make_room(unfinished);
+            self.link.heard(now, kept);
             self.gateway.counters.received(&tally, bytes);
             let (link, deeds) = (self.link.number(), &mut scratch.deeds);
             let age = || self.gateway.clock.now().saturating_sub(now);
@@ -162,13 +181,78 @@ impl<I: AsyncRead + Unpin> Reader<I> {
         })
     }
 
-    fn poll_allowed(&mut self, cx: &Context<'_>) -> Poll<()> {
+    /// Bytes to read at once. Where room is short, no more than may be kept without asking.
+    fn most(&self) -> usize {
+        let has_room = self.long.as_ref().is_some_and(|long| long.has_room);
+        match has_room || !self.gateway.budget.is_tight() {
+            true => READ,
+            false => SHORT,
+        }
+    }
+
+    /// Takes the memory for a long PDU, or asks for it. Returns what is kept of it beside that.
+    fn make_room(&mut self, unfinished: Option<Unfinished>) -> Option<Unfinished> {
+        let Some(mut it) = unfinished.filter(|it| it.length > SHORT) else {
+            self.long = None;
+            return unfinished;
+        };
+        if self
+            .long
+            .as_ref()
+            .is_none_or(|long| long.number != it.number)
+        {
+            self.long = None;
+            let host = self.link.peer().address.ip();
+            let input = self.gateway.budget.ask(Some(host), it.length);
+            let has_room = input.is_granted();
+            if has_room {
+                self.session.make_room();
+            }
+            self.long = Some(Long {
+                number: it.number,
+                input,
+                has_room,
+            });
+        }
+        if self.long.as_ref().is_some_and(|long| long.has_room) {
+            it.bytes = 0;
+        }
+        Some(it)
+    }
+
+    /// Others wait for the memory.
+    fn break_off(&mut self, cut_off: CutOff) -> FrameError {
+        let error = FrameError::from(cut_off);
+        self.session.break_off(error);
+        self.long = None;
+        self.link.heard(self.gateway.clock.now(), None);
+        self.gateway.counters.cut_off.add(1);
+        error
+    }
+
+    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<Result<(), CutOff>> {
+        let Some(long) = &mut self.long else {
+            return Poll::Ready(Ok(()));
+        };
+        if !long.has_room {
+            ready!(long.input.poll_granted(cx))?;
+            long.has_room = true;
+            self.session.make_room();
+        }
+        match long.input.poll_cut(cx) {
+            Poll::Ready(cut_off) => Poll::Ready(Err(cut_off)),
+            Poll::Pending => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_allowed(&mut self, cx: &Context<'_>) -> Poll<Result<(), CutOff>> {
+        ready!(self.poll_room(cx))?;
         ready!(self.link.brake().poll_off(cx));
         if self.room == Room::Full {
             ready!(self.gateway.uplink.poll_room(cx, self.link.number()));
             self.room = Room::Left;
         }
-        Poll::Ready(())
+        Poll::Ready(Ok(()))
     }
 }
 

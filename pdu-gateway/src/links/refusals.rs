@@ -1,4 +1,5 @@
-//! Connections that are refused, and those of strangers: each is counted, one of a reason is logged a minute.
+//! Connections that are refused, those of strangers, those that are cut off for what they hold: each is counted, one of a
+//! reason is logged a minute.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,6 +19,7 @@ pub struct Refusals(Mutex<Lines>);
 struct Lines {
     refused: [Seldom; REFUSALS.len()],
     strangers: Seldom,
+    cut_off: Seldom,
 }
 
 impl Refusals {
@@ -38,6 +40,19 @@ impl Refusals {
         }
     }
 
+    /// One was cut off although it is in order: so much waits for it.
+    pub fn log_cut_off(&self, now: Duration, peer: SocketAddr, queued: usize) {
+        let happened = self.0.lock().cut_off.happened(now);
+        if let Some(left_out) = happened {
+            warn!(
+                %peer,
+                queued,
+                left_out,
+                "cutting off a connection for what waits for it: --memory-limit is nearly reached"
+            );
+        }
+    }
+
     /// Says how many were left out, when it is time; about once a second.
     pub fn tick(&self, now: Duration) {
         let mut lines = self.0.lock();
@@ -48,6 +63,9 @@ impl Refusals {
         }
         if let Some(left_out) = lines.strangers.left_out(now) {
             warn!(left_out, "closed more connections that sent no PDU");
+        }
+        if let Some(left_out) = lines.cut_off.left_out(now) {
+            warn!(left_out, "cut off more connections for what waits for them");
         }
     }
 }

@@ -5,20 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use route_proto::attach::v1::CloseReason;
+use route_runtime::budget::{LOOK, Part};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::warn;
 
+use crate::links::fills::judge;
 use crate::links::gateway::Gateway;
 
 const TICK: Duration = Duration::from_secs(1);
 
 const PRESSED_TICK: Duration = Duration::from_millis(100);
-
-/// How often it is looked how much all links hold: they may take in 50 MB meanwhile.
-const BUDGET_TICK: Duration = Duration::from_millis(100);
-
-/// When somebody was cut off, it is looked so much later whether that was enough.
-const AFTER_CUT: Duration = Duration::from_secs(1);
 
 /// When this process has not run for so long, what it has not read says nothing about MsgServers: readers come first.
 const STOPPED: Duration = Duration::from_secs(3);
@@ -27,10 +23,11 @@ const STOPPED: Duration = Duration::from_secs(3);
 pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
     let mut ticks = interval_at(Instant::now() + TICK, TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut looks = interval_at(Instant::now() + BUDGET_TICK, BUDGET_TICK);
+    // Queues may grow by 50 MB meanwhile.
+    let mut looks = interval_at(Instant::now() + LOOK, LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = gateway.clock.now();
-    let mut cut_at = None;
+    let mut waits = gateway.budget.part();
     loop {
         let relief = Instant::now() + PRESSED_TICK;
         tokio::select! {
@@ -40,7 +37,9 @@ pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
                 last = now;
                 tick(&gateway, query_timeout, stopped);
             }
-            _ = looks.tick(), if gateway.budget.is_some() => keep_within_budget(&gateway, &mut cut_at),
+            _ = looks.tick(), if gateway.budget.is_limited() => {
+                keep_within_budget(&gateway, &mut waits);
+            }
             () = sleep_until(relief), if gateway.is_pressed() => relieve(&gateway),
             // Looks again whether a link is congested.
             () = gateway.pressed.notified() => {}
@@ -73,19 +72,21 @@ fn tick(gateway: &Gateway, query_timeout: Duration, stopped: bool) {
     }
 }
 
-/// `cut_at`: when somebody was cut off last. What that one held is given back, and gone when the node knows.
-fn keep_within_budget(gateway: &Gateway, cut_at: &mut Option<Duration>) {
-    let Some(budget) = gateway.budget else {
+/// `waits`: what of the budget is known to wait here.
+fn keep_within_budget(gateway: &Gateway, waits: &mut Part) {
+    let budget = &gateway.budget;
+    let fills: Vec<_> = gateway.links.all().iter().map(|it| it.fill()).collect();
+    let of_links: usize = fills.iter().map(|it| it.queued + it.unfinished).sum();
+    waits.set(of_links + gateway.uplink.bytes());
+    budget.look();
+    if !budget.is_filled() {
         return;
-    };
+    }
     let now = gateway.clock.now();
-    let links = gateway.links.all();
-    let fills = links.iter().filter_map(|link| link.fill(now)).collect();
-    let mut measures = budget.judge(fills, gateway.uplink.bytes());
-    if cut_at.is_some_and(|at| now < at + AFTER_CUT) {
-        measures.cut.clear();
-    } else if !measures.cut.is_empty() {
-        *cut_at = Some(now);
+    let input = budget.fullest_input();
+    let measures = judge(fills, budget.limit(), budget.excess(), input);
+    if measures.inputs > 0 {
+        budget.cut(measures.inputs);
     }
     for link in measures.press {
         let link = gateway.links.get(link);
@@ -97,20 +98,12 @@ fn keep_within_budget(gateway: &Gateway, cut_at: &mut Option<Duration>) {
         let Some(link) = gateway.links.get(fill.link) else {
             continue;
         };
+        budget.goes(fill.queued);
         gateway.counters.cut_off.add(1);
-        warn!(
-            link = fill.link,
-            peer = %link.peer().address,
-            queued = fill.queued,
-            unfinished = fill.unfinished,
-            limit = budget.limit,
-            "cutting off a connection for what it holds: --memory-limit is nearly reached"
-        );
-        let unfinished = fill.unfinished > fill.queued;
-        link.end(match unfinished {
-            true => CloseReason::BadFrame,
-            false => CloseReason::SlowReader,
-        });
+        gateway
+            .refusals
+            .log_cut_off(now, link.peer().address, fill.queued);
+        link.end(CloseReason::SlowReader);
     }
 }
 

@@ -11,6 +11,7 @@ use opentelemetry::metrics::Meter;
 use route_grpc::Node;
 use route_grpc::attach::open;
 pub use route_grpc::settings::NodeSettings;
+use route_runtime::budget::Budget;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use tokio::net::TcpListener;
@@ -28,11 +29,12 @@ pub struct EmbeddedNode {
 }
 
 impl EmbeddedNode {
-    /// Starts a node that takes PDUs of at least `pdu_limit` bytes, and serves gRPC. It has `deadline` to end when it is
+    /// Starts a node that takes PDUs of at least `pdu_limit` bytes, holds what this budget allows, and serves gRPC. It has `deadline` to end when it is
     /// [told to](Self::end).
     pub fn start(
         mut settings: NodeSettings,
         pdu_limit: u32,
+        budget: Arc<Budget>,
         meter: &Meter,
         grpc: TcpListener,
         readiness: Readiness,
@@ -40,7 +42,7 @@ impl EmbeddedNode {
     ) -> Self {
         settings.pdu_limit = settings.pdu_limit.max(pdu_limit as usize);
         let shutdown = Shutdown::new(deadline);
-        let node = Node::start(settings, meter, shutdown.clone());
+        let node = Node::start(settings, budget, meter, shutdown.clone());
         let serving = Arc::clone(&node);
         shutdown.tracker().spawn(async move {
             if let Err(error) = route_grpc::serve(serving, grpc, readiness).await {

@@ -1,13 +1,15 @@
 //! Frames: PDUs cut out of a byte stream.
 //!
 //! A PDU that lies whole in what was read is borrowed from there; only one that is cut by the end of a read is
-//! gathered in memory of its own. That memory grows with the bytes that arrive, not with the length that is claimed.
+//! gathered in memory of its own. A short one has that at once; for a long one it is kept exactly as it came, until
+//! whoever reads has [made room](Framer::make_room) for the whole. So nothing is copied while it grows.
 
 use bytes::Bytes;
 use route_proto::pdu::{HEADER_LEN, Header};
+use route_runtime::budget::CutOff;
 
-/// First step of a gathered PDU's memory, bytes: most PDUs fit, and a false claim costs no more.
-const FIRST_STEP: usize = 64 << 10;
+/// A PDU of no more bytes is gathered without asking for memory: most fit.
+pub const SHORT: usize = 16 << 10;
 
 /// A length that no PDU can have. The stream cannot be read any further.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +34,9 @@ pub enum FrameError {
     /// What other clients send, where a PDU has its length.
     #[error("it speaks {0}, and this port is for the PDUs of MsgServers")]
     OtherProtocol(&'static str),
+    /// It could be read, but others wait for its memory.
+    #[error(transparent)]
+    CutOff(#[from] CutOff),
 }
 
 /// How headers of the PROXY protocol begin, versions 1 and 2.
@@ -162,6 +167,21 @@ impl Framer {
         })
     }
 
+    /// There is memory for all of the PDU that has begun.
+    pub fn make_room(&mut self) {
+        if let Some(length) = self.partial.first_chunk() {
+            let length = u32::from_be_bytes(*length) as usize;
+            let missing = length.saturating_sub(self.partial.len());
+            self.partial.reserve_exact(missing);
+        }
+    }
+
+    /// What has come of a PDU is not kept any longer, nor is what follows.
+    pub fn break_off(&mut self, error: FrameError) {
+        self.partial = Vec::new();
+        self.broken = Some(error);
+    }
+
     fn complete_partial<'a>(&mut self, data: &mut &'a [u8]) -> Result<Option<Pdu<'a>>, FrameError> {
         const LENGTH_FIELD: usize = 4;
         if self.partial.len() < LENGTH_FIELD {
@@ -213,15 +233,12 @@ impl Framer {
     fn gather(&mut self, data: &mut &[u8], wanted: usize) {
         let take = data.len().min(wanted.saturating_sub(self.partial.len()));
         let (taken, rest) = data.split_at(take);
-        let needed = self.partial.len() + take;
-        if needed > self.partial.capacity() {
-            // Doubling keeps the copying linear; the last step is exact.
-            let capacity = needed
-                .max(2 * self.partial.len())
-                .max(FIRST_STEP)
-                .min(wanted);
-            self.partial.reserve_exact(capacity - self.partial.len());
-        }
+        let room = match wanted <= SHORT {
+            true => wanted,
+            false => self.partial.len() + take,
+        };
+        self.partial
+            .reserve_exact(room.saturating_sub(self.partial.len()));
         self.partial.extend_from_slice(taken);
         *data = rest;
     }
@@ -340,17 +357,23 @@ mod tests {
     }
 
     #[test]
-    fn memory_grows_with_what_arrives() {
+    fn memory_is_what_has_come_until_there_is_room_for_all() {
         let limit = 16 << 20;
         let mut framer = Framer::new(limit);
         let mut claim = pdu(0x0301, &[0; 1000]);
         claim[..4].copy_from_slice(&limit.to_be_bytes());
 
         cut(&mut framer, &[&claim]);
-        assert!(framer.partial.capacity() <= FIRST_STEP);
+        assert_eq!(framer.partial.capacity(), claim.len());
+        framer.make_room();
+        assert_eq!(framer.partial.capacity(), limit as usize);
+        cut(&mut framer, &[&[0; 200_000]]);
+        assert_eq!(framer.partial.capacity(), limit as usize);
 
-        cut(&mut framer, &[&[0; 200_000], &[0; 1000]]);
-        assert!(framer.partial.capacity() <= 2 * framer.partial.len());
+        framer.break_off(FrameError::CutOff(CutOff));
+        assert_eq!(framer.partial.capacity(), 0);
+        let after = cut(&mut framer, &[&pdu(0x0301, b"")]);
+        assert_eq!(after, (vec![], Some(FrameError::CutOff(CutOff))));
     }
 
     proptest! {

@@ -142,6 +142,16 @@ impl Session {
         self.framer.unfinished(!self.complete)
     }
 
+    /// There is memory for all of it.
+    pub fn make_room(&mut self) {
+        self.framer.make_room();
+    }
+
+    /// What has come of it is not kept any longer.
+    pub fn break_off(&mut self, error: FrameError) {
+        self.framer.break_off(error);
+    }
+
     fn take(
         &mut self,
         now: Duration,

@@ -194,8 +194,9 @@ pub struct Settings {
     /// The same for all MsgServers together
     #[arg(long, env = "TT_GATEWAY_WINDOW_TOTAL_BYTES", value_name = "BYTES", value_parser = bytes::<u32>, default_value = "256MiB", help_heading = "MsgServers")]
     pub window_total_bytes: u32,
-    /// What all connections together may hold: what waits to be written, what is unconfirmed, and PDUs that have begun. At four
-    /// fifths, those who feed the fullest queues pause; close to the whole, the connection that holds most is cut off [default:
+    /// What this process may hold for others: what waits to be written, what is unconfirmed, PDUs that have begun; of an embedded
+    /// node, too. At four fifths, those who feed the fullest queues pause and no long PDU is read before there is room; who
+    /// keeps one unfinished while others wait is cut off, and close to the whole the connection that holds most [default:
     /// 80 % of what the container may use; without a container, no limit]
     #[arg(long, env = "TT_GATEWAY_MEMORY_LIMIT", value_name = "BYTES", value_parser = bytes::<u64>, help_heading = "MsgServers")]
     pub memory_limit: Option<u64>,
@@ -304,11 +305,13 @@ impl Settings {
         if self.window_total_bytes < self.window_bytes {
             return Err("--window-total-bytes has to be at least --window-bytes".to_owned());
         }
-        let least = u64::from(self.window_total_bytes) + u64::from(self.link_queue_bytes);
+        let least = u64::from(self.window_total_bytes)
+            + u64::from(self.link_queue_bytes)
+            + u64::from(self.max_pdu_bytes);
         if self.memory_limit.is_some_and(|limit| limit < least) {
             return Err(
-                "--memory-limit has to be at least --window-total-bytes and --link-queue-bytes, \
-                or nobody could use what these allow"
+                "--memory-limit has to be at least --window-total-bytes, --link-queue-bytes and --max-pdu-bytes \
+                together, or nobody could use what these allow"
                     .to_owned(),
             );
         }

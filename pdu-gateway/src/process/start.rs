@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
-use route_runtime::container;
+use route_runtime::budget::{Budget, Needs};
 use route_runtime::files;
 use route_runtime::listen::{self, BindError};
 use route_runtime::readiness::Readiness;
@@ -17,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::links::admission::{Admission, Networks};
-use crate::links::budget::Budget;
 use crate::links::gateway::Gateway;
 use crate::links::link::LinkSettings;
 use crate::links::listener::Door;
@@ -131,7 +130,8 @@ pub fn start(
 
     let (node, upstreams) = match (settings.embedded, sockets.grpc) {
         (true, Some(grpc)) => {
-            let node = embedded(settings, places.grpc, meter, grpc, readiness.clone());
+            let (budget, ready) = (Arc::clone(&gateway.budget), readiness.clone());
+            let node = embedded(settings, (places.grpc, budget), meter, grpc, ready);
             let upstreams = vec![node.upstream()];
             (Some(node), upstreams)
         }
@@ -226,15 +226,24 @@ fn admission(settings: &Settings) -> Admission {
     }
 }
 
-/// What of the container's memory is for what links hold, of a hundred. The rest is for tables, and what is not counted.
-const SHARE_OF_CONTAINER: u64 = 80;
+/// About what a session takes in a gateway, and how many that one has it is made for.
+const SESSION_BYTES: u64 = 50;
+const SESSIONS: u64 = 1_000_000;
 
-fn budget(settings: &Settings) -> Option<Budget> {
-    let of_container = || container::memory_limit().map(|limit| limit / 100 * SHARE_OF_CONTAINER);
-    let limit = settings.memory_limit.or_else(of_container)?;
-    info!(bytes = limit, "memory limit of what links hold");
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    Some(Budget { limit })
+/// What the flags allow.
+fn needs(settings: &Settings) -> Needs {
+    let own = u64::from(settings.window_total_bytes) + u64::from(settings.link_queue_bytes);
+    if !settings.embedded {
+        return Needs {
+            waits: own,
+            tables: SESSIONS * SESSION_BYTES,
+        };
+    }
+    let (node, sessions) = (settings.node.needs(), settings.node.max_sessions as u64);
+    Needs {
+        waits: own + node.waits,
+        tables: node.tables + sessions * SESSION_BYTES,
+    }
 }
 
 fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
@@ -275,13 +284,13 @@ fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
         Links::new(limits),
         Uplink::new(windows, keep),
         settings.max_pdu_bytes,
-        budget(settings),
+        Budget::of_process(settings.memory_limit, needs(settings)),
     )
 }
 
 fn embedded(
     settings: &Settings,
-    max_grpc_connections: usize,
+    (max_grpc_connections, budget): (usize, Arc<Budget>),
     meter: &Meter,
     grpc: TcpListener,
     readiness: Readiness,
@@ -295,6 +304,7 @@ fn embedded(
     EmbeddedNode::start(
         node,
         settings.max_pdu_bytes,
+        budget,
         meter,
         grpc,
         readiness,

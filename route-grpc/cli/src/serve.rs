@@ -8,7 +8,8 @@ use anyhow::Context;
 use clap::Args;
 use route_grpc::Node;
 use route_grpc::settings::NodeSettings;
-use route_runtime::flags::{count, duration};
+use route_runtime::budget::Budget;
+use route_runtime::flags::{bytes, count, duration};
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::{self, LogArgs, Metrics, flush_logs, init_logs};
@@ -50,6 +51,12 @@ pub(crate) struct ServeArgs {
         default_value = "1"
     )]
     worker_threads: usize,
+    /// What may be held for others: queues of gateways, the event log, seats, snapshots, requests
+    /// that have come in part. At four fifths, the gateways that fill it most are read slowly;
+    /// close to the whole, who holds most is cut off [default: 80 % of what the container may use;
+    /// without a container, no limit]
+    #[arg(long, env = "TT_ROUTE_MEMORY_LIMIT", value_name = "BYTES", value_parser = bytes::<u64>)]
+    memory_limit: Option<u64>,
     /// From SIGTERM to the exit at the latest
     #[arg(long, env = "TT_ROUTE_SHUTDOWN_DEADLINE", value_name = "TIME", value_parser = duration, default_value = "25s")]
     shutdown_deadline: Duration,
@@ -66,6 +73,14 @@ impl ServeArgs {
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.node.drain_window >= self.shutdown_deadline {
             return Err("--drain-window has to be shorter than --shutdown-deadline".to_owned());
+        }
+        let least = self.node.needs().waits;
+        if self.memory_limit.is_some_and(|limit| limit < least) {
+            return Err(
+                "--memory-limit has to be at least --log-bytes, --gateway-queue-bytes, --seat-bytes and \
+                --unfinished-bytes together, or nobody could use what these allow"
+                    .to_owned(),
+            );
         }
         self.node.check()
     }
@@ -110,7 +125,8 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
         args.node.max_grpc_connections = affordable;
     }
     let fan_out = args.node.fan_out;
-    let node = Node::start(args.node, &metrics.meter(), shutdown.clone());
+    let budget = Budget::of_process(args.memory_limit, args.node.needs());
+    let node = Node::start(args.node, budget, &metrics.meter(), shutdown.clone());
     let server = shutdown.tracker().spawn(route_grpc::serve(
         Arc::clone(&node),
         listener,

@@ -6,6 +6,7 @@
 //! | [`workers`] | the tokio runtime |
 //! | [`listen`] | TCP listeners |
 //! | [`http2`] | bounds of HTTP/2 connections, and why they broke |
+//! | [`budget`] | one bound over what a process holds for others |
 //! | [`files`] | how many connections the process can afford |
 //! | [`telemetry`] | logs, metrics, traces |
 //! | [`readiness`] | whether work is welcome, and why not |
@@ -18,6 +19,7 @@
 //! **Architecture invariant:** nothing here knows the protocol, presence or a service. A change to
 //! what is routed never touches this crate.
 
+pub mod budget;
 pub mod container;
 pub mod files;
 pub mod flags;

@@ -15,8 +15,13 @@ pub struct Seldom {
 impl Seldom {
     /// It has happened. `Some` if that is to be said, with how many were left out since the last time.
     pub fn happened(&mut self, now: Duration) -> Option<u64> {
-        self.left_out += 1;
-        self.is_due(now).then(|| self.say(now) - 1)
+        self.many_happened(now, 1)
+    }
+
+    /// So many have. They are no part of those that were left out, if they are said.
+    pub fn many_happened(&mut self, now: Duration, count: u64) -> Option<u64> {
+        self.left_out += count;
+        self.is_due(now).then(|| self.say(now) - count)
     }
 
     /// Some were left out and it is time to say so: how many.

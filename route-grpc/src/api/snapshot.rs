@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use prost::Message;
 use route_core::{Event, Gap, Logged, SessionView, Status, Summary, UserId, of_sessions};
 use route_proto::v1::UserStatus;
+use route_runtime::budget::LOOK;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::api::status::Seen;
@@ -77,7 +78,11 @@ impl Snapshot {
             let own = Arc::clone(&share.snapshots).acquire_many_owned(of_own);
             let own = own.await.ok()?;
             let of_all = Arc::clone(&node.snapshots).acquire_many_owned(of_all);
-            Some((own, of_all.await.ok()?))
+            let turn = (own, of_all.await.ok()?);
+            while node.budget.is_filled() {
+                sleep(LOOK).await;
+            }
+            Some(turn)
         };
         let Ok(Some(turn)) = timeout(WAIT, turn).await else {
             return Err(Refusal::Busy);
@@ -284,6 +289,7 @@ fn whose_status(logged: Logged) -> Option<UserId> {
 #[cfg(test)]
 mod tests {
     use opentelemetry::global::meter;
+    use route_runtime::budget::Budget;
     use route_runtime::shutdown::Shutdown;
 
     use super::*;
@@ -292,7 +298,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_has_its_share_and_what_it_does_not_read_is_taken_away() {
         let shutdown = Shutdown::new(Duration::from_secs(1));
-        let node = Node::start(NodeSettings::default(), &meter("test"), shutdown);
+        let node = Node::start(
+            NodeSettings::default(),
+            Budget::new(None),
+            &meter("test"),
+            shutdown,
+        );
         let (client, other) = (Share::default(), Share::default());
         let started = Instant::now();
         let mut unread = Vec::new();

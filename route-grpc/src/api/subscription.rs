@@ -137,6 +137,7 @@ mod tests {
     use std::pin::pin;
 
     use opentelemetry::global::meter;
+    use route_runtime::budget::Budget;
     use route_runtime::shutdown::Shutdown;
     use tokio::time::Instant;
 
@@ -146,7 +147,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_quiet_stream_gets_a_watermark_every_ten_seconds() {
         let shutdown = Shutdown::new(Duration::from_secs(1));
-        let node = Node::start(NodeSettings::default(), &meter("test"), shutdown);
+        let node = Node::start(
+            NodeSettings::default(),
+            Budget::new(None),
+            &meter("test"),
+            shutdown,
+        );
         let request = SubscribeRequest::default();
         let subscription = Subscription::open(node, &request).expect("a stream is free");
         let mut stream = pin!(subscription.into_stream());

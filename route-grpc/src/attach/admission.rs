@@ -51,8 +51,13 @@ pub(super) async fn admit(
         changed.as_mut().enable();
         let decision = node.transact(|transaction, now| {
             let admission = transaction.gateways.judge(&hello, !patient)?;
-            // Who is refused teaches nothing.
-            match node.dialects.learn(hello.dialect.as_ref()) {
+            // Who is refused teaches nothing, and one that is back is read as it was.
+            let known = match admission {
+                Admission::Resumed => transaction.gateways.spoken_by(hello.incarnation),
+                Admission::Fresh | Admission::Replaces(_) => None,
+            };
+            let spoken = known.map_or_else(|| node.dialects.learn(hello.dialect.as_ref()), Ok);
+            match spoken {
                 Ok(spoken) => hello.spoken = spoken,
                 Err(refusal) => return Ok(Err(refusal)),
             }

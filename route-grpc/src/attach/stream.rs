@@ -110,7 +110,11 @@ impl GatewayStream {
 
     /// Applies batches until the stream ends (Ok) or breaks the protocol.
     async fn take_uplinks(&mut self, hello: &Hello) -> Result<End, Refusal> {
-        while let Some(request) = self.requests.next().await {
+        loop {
+            self.node.read_slowly(hello.incarnation).await;
+            let Some(request) = self.requests.next().await else {
+                return Ok(End::Finished);
+            };
             let uplink = match request {
                 Ok(request) => match request.frame {
                     Some(attach_request::Frame::Uplink(uplink)) => uplink,
@@ -120,6 +124,13 @@ impl GatewayStream {
                     None => return Err(Refusal::protocol("a message of an unknown kind")),
                 },
                 Err(status) if status.code() == Code::OutOfRange => {
+                    return Err(Refusal::unreadable(&status));
+                }
+                // A node's own words: what a peer's reset says has another code.
+                Err(status) if status.code() == Code::ResourceExhausted => {
+                    return Err(Refusal::CutOff);
+                }
+                Err(status) if Refusal::undecodable(&status).is_some() => {
                     return Err(Refusal::unreadable(&status));
                 }
                 Err(status) => {
@@ -132,7 +143,6 @@ impl GatewayStream {
                 self.node.sync.reach().await;
             }
         }
-        Ok(End::Finished)
     }
 
     /// The stream is over, for a reason of the node's or none.
@@ -226,7 +236,10 @@ fn take_some(node: &Node, hello: &Hello, batch: &mut Batch) -> Result<Option<Hol
             Ok(false) => return (Effects::default(), Ok(Some(Hold::Room))),
             Err(refusal) => return (Effects::default(), Err(refusal)),
         }
-        let hold = batch.hold_some(transaction, now, incarnation);
+        let mut hold = batch.hold_some(transaction, now, incarnation);
+        if transaction.cold_start.is_some() && node.is_filled_by(incarnation) {
+            hold = Hold::Full;
+        }
         let (effects, more) = batch.apply_some(transaction, now, incarnation);
         match more {
             Err(refusal) => return (effects, Err(refusal)),

@@ -84,6 +84,11 @@ impl Held {
         self.gateways.get(&gateway).map_or(0, |held| held.bytes)
     }
 
+    /// What is held of this gateway takes so many bytes.
+    pub(super) fn memory_of(&self, gateway: u64) -> usize {
+        self.gateways.get(&gateway).map_or(0, |held| held.memory)
+    }
+
     /// What all of it takes, bytes.
     pub(super) fn memory(&self) -> usize {
         self.gateways.values().map(|held| held.memory).sum()

@@ -151,6 +151,11 @@ impl ColdStart {
         self.held.memory() + self.queries.bytes()
     }
 
+    /// What those of this gateway take, bytes.
+    pub(crate) fn memory_of(&self, gateway: u64) -> usize {
+        self.held.memory_of(gateway)
+    }
+
     /// How many entries wait.
     pub(crate) fn entries(&self) -> usize {
         self.held.len()

@@ -128,6 +128,11 @@ impl Confirmations {
         self.origins.values().map(|pending| pending.bytes).sum()
     }
 
+    /// The same of one gateway.
+    pub(crate) fn bytes_of(&self, origin: u64) -> usize {
+        self.origins.get(&origin).map_or(0, |pending| pending.bytes)
+    }
+
     /// What that takes here, bytes.
     pub(crate) fn memory(&self) -> usize {
         self.origins.values().map(|pending| pending.memory).sum()

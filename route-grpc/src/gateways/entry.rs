@@ -17,6 +17,8 @@ use crate::refusal::Refusal;
 /// Marks of one closed link: of each link that may have written to it.
 const MAX_MARKS: usize = 65_536;
 
+const CLAIMED_AT: &str = "entries.opened.restored.claimed_at_micros";
+
 /// Checks entries of a gateway that speaks this dialect. Returns those before the first one that
 /// cannot be, and why that cannot.
 pub(crate) fn checked(
@@ -43,8 +45,16 @@ fn check_entry(
     pdu_limit: usize,
 ) -> Result<(), Refusal> {
     let link = LinkId::new(gateway, entry.link);
+    check::number("entries.read_at_micros", entry.read_at_micros)?;
     match &entry.entry {
-        Some(Entry::Opened(opened)) => read_peer(link, opened).map(|_| ()),
+        Some(Entry::Opened(opened)) => {
+            let claimed_at = opened
+                .restored
+                .as_ref()
+                .map_or(0, |it| it.claimed_at_micros);
+            check::number(CLAIMED_AT, claimed_at)?;
+            read_peer(link, opened).map(|_| ())
+        }
         Some(Entry::Table(part)) => part.check(link, dialect),
         Some(Entry::List(list)) => list.check(link, dialect),
         Some(Entry::Update(update)) => check_update(link, *update, dialect),

@@ -68,6 +68,19 @@ pub(crate) struct Overdue {
     pub(crate) again: bool,
 }
 
+/// What the node holds for a gateway, bytes of memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fill {
+    pub(crate) incarnation: u64,
+    pub(crate) id: String,
+    /// What waits for it.
+    pub(crate) bytes: usize,
+    /// What it has sent and is not confirmed.
+    pub(crate) unconfirmed: usize,
+    /// It is in another process, so it can come again.
+    pub(crate) can_be_cut_off: bool,
+}
+
 impl Gateway {
     /// One that has just attached, within these limits.
     pub(super) fn new(
@@ -124,6 +137,18 @@ impl Gateway {
     /// Something that it has sent is not finished.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.unfinished.is_some() || !self.answering.is_empty()
+    }
+
+    /// What waits for it.
+    pub(super) fn fill(&self) -> Fill {
+        let queries = self.waiting_queries.bytes() + self.answering.bytes();
+        Fill {
+            incarnation: self.hello.incarnation,
+            id: self.hello.id.clone(),
+            bytes: self.queue.counts().bytes + queries,
+            unconfirmed: 0,
+            can_be_cut_off: self.retention == Retention::UntilTaken,
+        }
     }
 
     /// Which life of it this is.

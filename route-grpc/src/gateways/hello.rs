@@ -63,9 +63,7 @@ impl Hello {
             let problem = format!("1 to {MAX_ID_BYTES} bytes of printable ASCII");
             return Err(Refusal::field("hello.gateway_id", problem));
         }
-        if hello.incarnation == 0 {
-            return Err(Refusal::field("hello.incarnation", "must not be 0"));
-        }
+        check::count("hello.incarnation", hello.incarnation)?;
         check::count("hello.attempt", hello.attempt)?;
         check::number("hello.taken", hello.taken)?;
         check::number("hello.position", hello.position)?;
@@ -141,6 +139,8 @@ pub(crate) enum Objection {
     IncarnationInUse,
     /// It has taken what it was never handed.
     TookTooMuch,
+    /// This life has said another dialect before.
+    OtherDialect,
     /// There are too many.
     TooMany,
 }
@@ -158,6 +158,10 @@ impl Objection {
             Self::TookTooMuch => {
                 Refusal::field("hello.taken", "there was no such Downlink of this node")
             }
+            Self::OtherDialect => Refusal::field(
+                "hello.dialect",
+                "a gateway keeps the one that it began with",
+            ),
             Self::TooMany => Refusal::TooLarge {
                 problem: "this node has as many gateways as it can have".to_owned(),
             },

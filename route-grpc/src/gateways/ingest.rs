@@ -101,10 +101,13 @@ impl Batch<'_, '_> {
             let dialect = &self.gateway.hello.spoken.dialect;
             let more = unfinished.proceed(self.core, dialect, self.until);
             self.core.under(Some(self.receipt.clone()));
+            // One that cannot be is not begun again.
+            if !matches!(more, Ok(true)) {
+                self.gateway.unfinished = None;
+            }
             if more? {
                 return Ok(true);
             }
-            self.gateway.unfinished = None;
         }
         let answering = &mut self.gateway.answering;
         Ok(answering.answer(self.core, self.traced, self.until))

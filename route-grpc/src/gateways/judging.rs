@@ -20,6 +20,9 @@ impl Gateways {
             if hello.taken > taken.queue.handed_out() {
                 return Err(Objection::TookTooMuch);
             }
+            if taken.hello.dialect != hello.dialect {
+                return Err(Objection::OtherDialect);
+            }
             let is_newer = hello.attempt > taken.hello.attempt;
             return is_newer
                 .then_some(Admission::Resumed)

@@ -35,12 +35,13 @@ use route_runtime::quota::Quota;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use crate::dialects::Spoken;
 use crate::gateways::queue::{Counts, Part, Placed, Queue, Retention};
 use crate::gateways::sequences::Progress;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
 pub(crate) use census::Census;
-pub(crate) use gateway::{Gateway, Overdue};
+pub(crate) use gateway::{Fill, Gateway, Overdue};
 use hello::Hello;
 pub(crate) use limits::{GatewayLimits, MAX_GATEWAYS};
 use past::Past;
@@ -141,9 +142,16 @@ impl Gateways {
         true
     }
 
-    /// Attached gateways that have taken nothing for so long that nobody is to wait for them any longer.
-    pub(crate) fn overdue(&mut self, now: Duration) -> Vec<Overdue> {
-        let attached = self.by_incarnation.values_mut();
+    /// Attached gateways that have taken nothing for so long that nobody is to wait for them any longer. Not those that the
+    /// node reads slowly.
+    pub(crate) fn overdue(
+        &mut self,
+        now: Duration,
+        is_slowed: impl Fn(u64) -> bool,
+    ) -> Vec<Overdue> {
+        let gateways = self.by_incarnation.iter_mut();
+        let attached = gateways.filter(|(incarnation, _)| !is_slowed(**incarnation));
+        let attached = attached.map(|(_, gateway)| gateway);
         let limits = &self.limits;
         attached.filter_map(|it| it.overdue(now, limits)).collect()
     }
@@ -220,6 +228,12 @@ impl Gateways {
     pub(crate) fn unfinished(&self) -> Option<u64> {
         let mut gateways = self.by_incarnation.iter();
         gateways.find_map(|(incarnation, gateway)| gateway.is_unfinished().then_some(*incarnation))
+    }
+
+    /// What a gateway's MsgServers speak.
+    pub(crate) fn spoken_by(&self, incarnation: u64) -> Option<Spoken> {
+        let gateway = self.by_incarnation.get(&incarnation)?;
+        Some(gateway.spoken().clone())
     }
 
     /// How many links a gateway has.
@@ -390,6 +404,11 @@ impl Gateways {
     /// Queues that got something since the last call.
     pub(crate) fn take_touched(&mut self) -> Vec<Arc<Queue>> {
         std::mem::take(&mut self.touched)
+    }
+
+    /// What is held for each.
+    pub(crate) fn fills(&self) -> Vec<Fill> {
+        self.by_incarnation.values().map(Gateway::fill).collect()
     }
 
     /// Counts, for metrics.

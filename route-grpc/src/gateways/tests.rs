@@ -2,6 +2,7 @@ use std::net::Ipv4Addr;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
+use route_dialect::Dialect;
 
 use super::hello::Secret;
 use super::hello::{Admission, Objection};
@@ -105,6 +106,21 @@ fn only_who_knows_its_secret_goes_on_with_a_life() {
 }
 
 #[test]
+fn one_life_speaks_one_dialect() {
+    let mut gateways = attached(&[("a", 7, 1)]);
+    gateways.detach(NOW, 7, 1, Parting::Broken, None);
+    let other = Hello {
+        dialect: Some(Dialect::standard()),
+        ..hello("a", 7, 2)
+    };
+
+    let refused = gateways.judge(&other, false);
+    assert_eq!(refused, Err(Objection::OtherDialect));
+    let back = gateways.judge(&hello("a", 7, 2), false);
+    assert_eq!(back, Ok(Admission::Resumed));
+}
+
+#[test]
 fn one_that_is_lost_again_before_it_has_sent_anything_has_still_sent_what_it_had() {
     let mut gateways = attached(&[("a", 7, 1)]);
     let sequences = &mut gateways.get_mut(7).unwrap().sequences;
@@ -140,7 +156,7 @@ fn a_secret_is_never_shown() {
 fn one_that_takes_nothing_is_overdue_and_the_second_time_again() {
     let mut gateways = attached(&[("a", 7, 1), ("b", 8, 1)]);
     let overdue = |gateways: &mut Gateways, seconds| {
-        let overdue = gateways.overdue(NOW + Duration::from_secs(seconds));
+        let overdue = gateways.overdue(NOW + Duration::from_secs(seconds), |_| false);
         let found = overdue.iter().map(|it| (it.incarnation, it.again));
         found.collect::<Vec<_>>()
     };

@@ -21,7 +21,8 @@ pub(super) async fn run(node: Arc<Node>) {
                 transaction.core.set_reach(gateway, reach.of_core());
             }
             transaction.core.advance();
-            for overdue in transaction.gateways.overdue(now) {
+            let is_slowed = |gateway| node.is_filled_by(gateway);
+            for overdue in transaction.gateways.overdue(now, is_slowed) {
                 takes_nothing(&node, transaction, now, &overdue);
             }
             for (gateway, id) in transaction.gateways.stuck(now) {
@@ -49,6 +50,7 @@ pub(super) async fn run(node: Arc<Node>) {
             next.map_or(now + TICK, |next| next.min(now + TICK))
         });
         node.refusals.tick(node.clock.now());
+        node.losses.tick(node.clock.now());
         node.turns.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
             biased;

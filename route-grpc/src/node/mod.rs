@@ -13,6 +13,7 @@ mod holds;
 pub mod load;
 mod log;
 mod losses;
+mod memory;
 mod observed;
 pub(crate) mod position;
 mod refusals;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use opentelemetry::metrics::Meter;
 use parking_lot::Mutex;
 use route_core::View;
+use route_runtime::budget::Budget;
 use route_runtime::life::new_life;
 use route_runtime::shutdown::Shutdown;
 use tokio::sync::{Notify, Semaphore};
@@ -46,6 +48,7 @@ use commit::commit;
 use holds::Holds;
 use log::Log;
 use losses::Losses;
+use memory::Slowed;
 use position::Position;
 use refusals::Refusals;
 use routing::Routing;
@@ -75,8 +78,12 @@ pub struct Node {
     pub(crate) snapshots: Arc<Semaphore>,
     /// Bytes that wait for those who read streams.
     pub(crate) pending: Arc<AtomicUsize>,
-    /// What these may be, of all connections together.
-    pub(crate) begun: Arc<Semaphore>,
+    /// What this process may hold.
+    pub(crate) budget: Arc<Budget>,
+    /// What of it requests that have come in part may, of all connections together.
+    pub(crate) requests: Arc<Budget>,
+    /// Gateways that fill it most.
+    slowed: Slowed,
     /// Bytes of requests that have not come completely.
     pub(crate) unfinished: Arc<AtomicUsize>,
     pub(crate) log: Log,
@@ -97,9 +104,15 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node without gateways. Its chores run on the current runtime until `shutdown` drains.
-    pub fn start(settings: NodeSettings, meter: &Meter, shutdown: Shutdown) -> Arc<Self> {
-        Self::start_in_epoch(new_life(), settings, meter, shutdown)
+    /// A node without gateways that holds what this budget allows. Its chores run on the current
+    /// runtime until `shutdown` drains.
+    pub fn start(
+        settings: NodeSettings,
+        budget: Arc<Budget>,
+        meter: &Meter,
+        shutdown: Shutdown,
+    ) -> Arc<Self> {
+        Self::start_in_epoch(new_life(), settings, budget, meter, shutdown)
     }
 
     /// As [`start`](Self::start), with the name of this life given: later ones have higher names, a
@@ -107,6 +120,7 @@ impl Node {
     pub fn start_in_epoch(
         epoch: u64,
         settings: NodeSettings,
+        budget: Arc<Budget>,
         meter: &Meter,
         shutdown: Shutdown,
     ) -> Arc<Self> {
@@ -120,9 +134,9 @@ impl Node {
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             pending: Arc::default(),
             unfinished: Arc::default(),
-            begun: Arc::new(Semaphore::new(
-                settings.unfinished_bytes.min(Semaphore::MAX_PERMITS),
-            )),
+            requests: Budget::of_inputs(settings.unfinished_bytes),
+            slowed: Slowed::default(),
+            budget,
             metrics: Metrics::new(meter),
             refusals: Refusals::default(),
             gateways_changed: Notify::new(),
@@ -141,6 +155,10 @@ impl Node {
         node.shutdown
             .tracker()
             .spawn(chores::run(Arc::clone(&node)));
+        if node.budget.is_limited() {
+            let looks = memory::run(Arc::clone(&node));
+            node.shutdown.tracker().spawn(looks);
+        }
         node
     }
 

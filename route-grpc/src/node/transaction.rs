@@ -261,3 +261,67 @@ impl Transaction<'_> {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use route_proto::attach::v1::uplink_entry::Entry;
+    use route_proto::attach::v1::{AttachHello, LinkOpened, RoleReport, SessionList};
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::routing::Routing;
+    use super::*;
+    use crate::dialects::Dialects;
+    use crate::gateways::hello::Hello;
+    use crate::gateways::queue::Retention;
+    use crate::settings::NodeSettings;
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_list_that_is_refused_on_its_way_is_left_behind() {
+        let settings = NodeSettings {
+            cold_start_wait: Duration::ZERO,
+            ..NodeSettings::default()
+        };
+        let mut routing = Routing::new(&settings, 1);
+        let mut transaction = routing.begin(NOW);
+        let hello = AttachHello {
+            gateway_id: "a".to_owned(),
+            incarnation: 7,
+            attempt: 1,
+            ..AttachHello::default()
+        };
+        let hello = Hello::check(hello, None, 1, &Dialects::new(), NOW).expect("it is well");
+        let end = CancellationToken::new();
+        let gateways = &mut transaction.gateways;
+        gateways.insert(NOW, hello, end, Retention::UntilTaken);
+        let opened = LinkOpened {
+            peer: "10.0.0.1:1".to_owned(),
+            ..LinkOpened::default()
+        };
+        let of_no_client = SessionList {
+            user_ids: vec![1],
+            client_types: vec![999],
+            statuses: vec![1],
+            last: true,
+        };
+
+        let entries = [Entry::Opened(opened), Entry::List(of_no_client)];
+        let (_, refused) = transaction.apply(NOW, 7, &mut numbered(1, entries), None);
+        assert!(refused.is_err(), "{refused:?}");
+        assert_eq!(transaction.gateways.unfinished(), None);
+        let role = [Entry::Role(RoleReport { claimed: true })];
+        let (effects, more) = transaction.apply(NOW, 7, &mut numbered(3, role), None);
+        assert_eq!((effects.applied, more), (1, Ok(false)));
+    }
+
+    fn numbered<const N: usize>(first: u64, entries: [Entry; N]) -> VecDeque<UplinkEntry> {
+        let numbered = (first..).zip(entries).map(|(sequence, entry)| UplinkEntry {
+            link: 1,
+            sequence,
+            entry: Some(entry),
+            ..UplinkEntry::default()
+        });
+        numbered.collect()
+    }
+}

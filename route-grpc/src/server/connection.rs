@@ -140,6 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
             self.early.drain(..some);
             return Poll::Ready(Ok(()));
         }
+        ready!(self.share.reading.poll(cx));
         let (room, before) = (buffer.remaining(), buffer.filled().len());
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let is_over = room > 0 && buffer.filled().len() == before;

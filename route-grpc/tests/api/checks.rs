@@ -32,6 +32,8 @@ async fn a_hello_that_cannot_be_is_refused_by_field() {
         (with(&|it| it.gateway_id = String::new()), "gateway_id"),
         (with(&|it| it.gateway_id = "a\n".to_owned()), "gateway_id"),
         (with(&|it| it.incarnation = 0), "incarnation"),
+        (with(&|it| it.incarnation = END), "incarnation"),
+        (with(&|it| it.incarnation = u64::MAX), "incarnation"),
         (with(&|it| it.attempt = 0), "attempt"),
         (with(&|it| it.attempt = u64::MAX), "attempt"),
         (with(&|it| it.taken = END), "taken"),

@@ -17,6 +17,7 @@ use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::{
     GetUserStatusRequest, UserStatus, WatchUserStatusRequest, WatchUserStatusResponse,
 };
+use route_runtime::budget::Budget;
 use route_runtime::listen;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
@@ -81,7 +82,12 @@ impl Site {
         let readiness = Readiness::new();
         let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let node = Node::start(settings, &metrics.meter(), shutdown.clone());
+        let node = Node::start(
+            settings,
+            Budget::new(None),
+            &metrics.meter(),
+            shutdown.clone(),
+        );
         let server = route_grpc::serve(Arc::clone(&node), listener, readiness.clone());
         Self {
             server: tokio::spawn(server),

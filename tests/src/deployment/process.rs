@@ -206,6 +206,11 @@ impl Process {
     pub fn resident_bytes(&self) -> u64 {
         resident_bytes(self.pid)
     }
+
+    /// The most that its resident set ever was, in bytes; 0 once it has ended.
+    pub fn peak_bytes(&self) -> u64 {
+        status_bytes(self.pid, "VmHWM:")
+    }
 }
 
 impl Drop for Process {
@@ -245,10 +250,14 @@ impl fmt::Debug for Process {
 
 /// Resident memory of a process in bytes; 0 if it is gone.
 pub fn resident_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "VmRSS:")
+}
+
+fn status_bytes(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let mut lines = status.lines();
     let kib = lines
-        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .find_map(|line| line.strip_prefix(name))
         .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
     kib.unwrap_or_default() * 1024
 }

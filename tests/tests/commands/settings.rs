@@ -26,7 +26,7 @@ const ZERO_MEANS_SOMETHING: [&str; 8] = [
 
 /// Values of the gateway, of a node anywhere, and of one on its own that do not fit the others.
 const GATEWAY: [&str; 6] = [
-    "--memory-limit=319MiB",
+    "--memory-limit=335MiB",
     "--host-timeout=5s",
     "--max-pdu-bytes=15",
     "--link-queue-bytes=1MiB",
@@ -36,7 +36,7 @@ const GATEWAY: [&str; 6] = [
 const NODE: [&str; 10] = [
     "--gateway-given-up=1s",
     "--max-gateways=1025",
-    "--unfinished-bytes=3MiB",
+    "--unfinished-bytes=16MiB",
     "--gateway-queue-bytes=1MiB",
     "--seat-bytes=1MiB",
     "--cold-start-bytes=1MiB",
@@ -45,7 +45,7 @@ const NODE: [&str; 10] = [
     "--grpc-keepalive-interval=999ms",
     "--grpc-stream-bytes=1KiB",
 ];
-const SERVE: [&str; 1] = ["--drain-window=25s"];
+const SERVE: [&str; 2] = ["--drain-window=25s", "--memory-limit=479MiB"];
 
 #[test]
 fn flags_that_cannot_be_meant_are_refused_by_their_name() {

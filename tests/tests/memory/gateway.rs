@@ -25,6 +25,12 @@ const DESKTOP: u32 = 1;
 /// A message between two users.
 const MESSAGE: u16 = 0x0301;
 
+/// The name of another life.
+pub(crate) fn life() -> u64 {
+    static LIVES: AtomicU64 = AtomicU64::new(1 << 20);
+    LIVES.fetch_add(1, Ordering::Relaxed)
+}
+
 /// A stream. Its end is that of the gateway.
 pub(crate) struct Gateway {
     requests: mpsc::Sender<AttachRequest>,
@@ -37,10 +43,9 @@ pub(crate) struct Gateway {
 impl Gateway {
     /// Attaches; `roster` are the gateways that it knows.
     pub(crate) async fn attach(node: &Node, id: &str, roster: &[&str]) -> Self {
-        static LIVES: AtomicU64 = AtomicU64::new(1 << 20);
         let hello = AttachHello {
             gateway_id: id.to_owned(),
-            incarnation: LIVES.fetch_add(1, Ordering::Relaxed),
+            incarnation: life(),
             attempt: 1,
             roster: roster.iter().map(|&id| id.to_owned()).collect(),
             ..AttachHello::default()

@@ -1,5 +1,6 @@
 //! The real node, and what it says that it holds beside what it takes.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -58,15 +59,16 @@ impl Node {
         endpoint.connect().await.expect("the node listens")
     }
 
-    /// One of its metrics. A node that works through what it was sent may answer late: time is not
-    /// judged here.
+    /// One of its metrics. A node that works through what it was sent may answer too late: time is not
+    /// judged here. Any other error is one.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         let until = Instant::now() + LIMIT;
         loop {
             let value = admin::metric(self.admin, &format!("teamtalk_route_{name}")).await;
             match value {
                 Ok(value) => return value as u64,
-                Err(error) => assert!(Instant::now() < until, "no answer: {error}"),
+                Err(error) if error.kind() == ErrorKind::TimedOut && Instant::now() < until => {}
+                Err(error) => panic!("no answer: {error}\n{}", self.process),
             }
         }
     }
@@ -115,6 +117,19 @@ impl Node {
             assert!(Instant::now() < until, "{name} does not settle");
         }
         value
+    }
+
+    /// It has never grown by so much.
+    pub(crate) fn stays_below(&self, what: &str, most: u64) {
+        let grown = self.process.peak_bytes().saturating_sub(self.before.0);
+        show(&format!("{what}: grown by {} MiB at the most", grown >> 20));
+        assert!(self.process.is_alive(), "{}", self.process);
+        assert!(grown < most, "{what}: grown by {grown}, not below {most}");
+    }
+
+    /// Its log says this.
+    pub(crate) async fn says(&self, text: &str) {
+        assert!(self.process.says(text, LIMIT).await, "{}", self.process);
     }
 
     /// Waits until a metric has fallen to this value.

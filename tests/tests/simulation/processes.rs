@@ -13,6 +13,7 @@ use pdu_gateway::unconfirmed::windows::Windows;
 use route_dialect::Dialect;
 use route_grpc::Node;
 use route_grpc::settings::NodeSettings;
+use route_runtime::budget::Budget;
 use route_runtime::shutdown::Shutdown;
 
 /// How long queries are kept: the flag's default.
@@ -67,7 +68,7 @@ pub(crate) fn gateway(
         Links::new(limits),
         Uplink::new(windows, Keep::Contents),
         16 << 20,
-        None,
+        Budget::new(None),
     );
     Arc::get_mut(&mut gateway)
         .expect("nobody else has it yet")
@@ -86,7 +87,13 @@ pub(crate) fn identity(number: usize) -> Identity {
 /// A node. `life` counts the lives of a schedule, from 1.
 pub(crate) fn node(life: u64, settings: NodeSettings, shutdown: &Shutdown) -> Arc<Node> {
     let meter = opentelemetry::global::meter("simulation");
-    Node::start_in_epoch(epoch(life), settings, &meter, shutdown.clone())
+    Node::start_in_epoch(
+        epoch(life),
+        settings,
+        Budget::new(None),
+        &meter,
+        shutdown.clone(),
+    )
 }
 
 /// Which life of the node it is, as its positions have it.

@@ -108,12 +108,9 @@ impl Hearing {
         since != 0 && now.saturating_sub(Duration::from_millis(since - 1)) >= due
     }
 
-    /// What has come of an unfinished PDU takes so many bytes of memory, for so long.
-    pub(super) fn unfinished(&self, now: Duration) -> (usize, Duration) {
-        let since = self.unfinished_since.load(Ordering::Relaxed);
-        let since = Duration::from_millis(since.saturating_sub(1));
-        let bytes = self.unfinished_bytes.load(Ordering::Relaxed);
-        (bytes, now.saturating_sub(since))
+    /// What has come of an unfinished PDU takes so many bytes of memory.
+    pub(super) fn unfinished(&self) -> usize {
+        self.unfinished_bytes.load(Ordering::Relaxed)
     }
 }
 

@@ -1,7 +1,9 @@
 //! How requests come in: each message has to keep a pace, and what one client has begun and not
 //! ended has a limit. What is beyond is refused: if it waited, it would fill the window that the
-//! others need to end.
+//! others need to end. A gateway that is let in is not refused: its connection is not read until there
+//! is room.
 
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,7 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use route_runtime::budget::Input;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 use tonic::body::Body;
@@ -17,7 +20,7 @@ use tonic::codegen::http::{Request, Response};
 
 use super::{Around, Handler};
 use crate::attach::Hangup;
-use crate::limits::{Share, Weight};
+use crate::limits::{Share, Stop, Weight};
 use crate::node::Node;
 use crate::refusal::Refusal;
 
@@ -45,7 +48,8 @@ impl Around for Intake {
         let client = request.extensions().get::<(Hangup, Share)>();
         let (hangup, share) = client.cloned().unwrap_or_default();
         let stream = Stream::of(request.uri().path());
-        let (of_all, of_client) = (Arc::clone(&self.0.begun), share.clone());
+        let (node, of_client) = (Arc::clone(&self.0), share.clone());
+        let peer = hangup.peer();
         let extensions = request.extensions_mut();
         extensions.insert::<Hangup>(hangup);
         extensions.insert::<Share>(share);
@@ -54,7 +58,8 @@ impl Around for Intake {
             Body::new(Paced {
                 inner: body,
                 stream,
-                of_all,
+                node,
+                peer,
                 of_client,
                 message: Message::default(),
                 place: None,
@@ -66,8 +71,15 @@ impl Around for Intake {
     }
 }
 
-/// Of what a client may have begun; of what all may.
-type Place = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
+/// What a message has that has begun and goes on.
+#[derive(Debug)]
+struct Place {
+    _of_client: OwnedSemaphorePermit,
+    /// Of what all may have.
+    memory: Input,
+    /// It waits for that.
+    waits: Option<Stop>,
+}
 
 /// What comes on one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,10 +109,10 @@ impl Stream {
 struct Paced<B> {
     inner: B,
     stream: Stream,
-    of_all: Arc<Semaphore>,
+    node: Arc<Node>,
+    peer: Option<SocketAddr>,
     of_client: Share,
     message: Message,
-    /// Its part of what the client may have begun, and of what all may.
     place: Option<Place>,
     /// Since the deadline was set.
     came: usize,
@@ -169,18 +181,48 @@ impl<B> Paced<B> {
         Poll::Ready(Refusal::TooSlow { problem }.into())
     }
 
-    /// A message of so many bytes has begun and goes on. What a gateway sends has bounds of its own; its
-    /// hello has not: anybody can say one.
+    /// A message of so many bytes has begun and goes on. A gateway that is let in may wait; its hello may not:
+    /// anybody can say one.
     fn begins(&self, length: u32) -> Option<Place> {
         let client = &self.of_client;
-        if self.stream == Stream::Attach && self.message.complete {
-            let place = Arc::clone(&client.attach).try_acquire_owned().ok()?;
-            return Some((place, None));
+        let may_wait = self.stream == Stream::Attach && self.message.complete;
+        let of_client = if may_wait {
+            Arc::clone(&client.attach).try_acquire_owned()
+        } else {
+            let bytes = Share::begins(length);
+            Arc::clone(&client.begun).try_acquire_many_owned(bytes)
+        };
+        let of_client = of_client.ok()?;
+        let host = self.peer.map(|peer| peer.ip());
+        let memory = self.node.requests.ask(host, length as usize);
+        let is_granted = memory.is_granted();
+        (is_granted || may_wait).then(|| Place {
+            _of_client: of_client,
+            memory,
+            waits: (!is_granted).then(|| client.reading.stop()),
+        })
+    }
+
+    /// Ready when the message that has begun has its memory; or with a refusal, if that is taken away.
+    fn poll_memory(&mut self, cx: &Context<'_>) -> Poll<Result<(), Refusal>> {
+        let Some(place) = &mut self.place else {
+            return Poll::Ready(Ok(()));
+        };
+        let memory = &place.memory;
+        if place.waits.is_some() && ready!(memory.poll_granted(cx)).is_ok() {
+            place.waits = None;
+            // It could not be faster.
+            self.deadline = None;
         }
-        let bytes = Share::begins(length);
-        let begun = Arc::clone(&client.begun).try_acquire_many_owned(bytes);
-        let of_all = Arc::clone(&self.of_all).try_acquire_many_owned(bytes);
-        Some((begun.ok()?, Some(of_all.ok()?)))
+        if memory.poll_cut(cx).is_pending() {
+            return Poll::Ready(Ok(()));
+        }
+        self.place = None;
+        let node = &self.node;
+        node.metrics.tallies.cut_off.add(1);
+        let (now, kind) = (node.clock.now(), ("request cut off", "memory"));
+        node.refusals.log(now, kind, self.peer, &Refusal::CutOff);
+        Poll::Ready(Err(Refusal::CutOff))
     }
 
     /// More has come.
@@ -217,6 +259,9 @@ where
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Err(refusal) = ready!(self.poll_memory(cx)) {
+            return Poll::Ready(Some(Err(refusal.into())));
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
             return self.poll_late(cx).map(|late| Some(Err(late)));
         };
@@ -239,134 +284,4 @@ where
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-    use std::future::poll_fn;
-
-    use http_body::Body as _;
-    use tokio::time::Instant;
-    use tonic::Code;
-
-    use super::*;
-
-    /// Frames that have come; the next one does not come.
-    struct Came(VecDeque<Bytes>);
-
-    impl http_body::Body for Came {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            match self.0.pop_front() {
-                Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
-                None => Poll::Pending,
-            }
-        }
-    }
-
-    /// So much has come of a message of this length.
-    fn paced(share: &Share, stream: Stream, length: u32, came: usize) -> Paced<Came> {
-        let mut data = vec![0];
-        data.extend_from_slice(&length.to_be_bytes());
-        data.resize(PREFIX_BYTES + came, 7);
-        Paced {
-            inner: Came(VecDeque::from([data.into()])),
-            stream,
-            of_all: Arc::new(Semaphore::new(40 << 20)),
-            of_client: share.clone(),
-            message: Message::default(),
-            place: None,
-            came: 0,
-            deadline: None,
-            unfinished: Weight::new(&Arc::default()),
-        }
-    }
-
-    async fn next(body: &mut Paced<Came>) -> Result<usize, Code> {
-        let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
-        let frame = frame.expect("there is something").map_err(|it| it.code())?;
-        Ok(frame.into_data().map_or(0, |data| data.len()))
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_message_that_stands_still_is_given_up() {
-        let mut body = paced(&Share::default(), Stream::Messages, 1000, 999);
-        let started = Instant::now();
-
-        assert_eq!(next(&mut body).await, Ok(PREFIX_BYTES + 999));
-        assert_eq!(next(&mut body).await, Err(Code::DeadlineExceeded));
-
-        assert_eq!(started.elapsed(), PACE_TIME);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn only_one_who_owes_something_has_to_hurry() {
-        let share = Share::default();
-        let mut call = paced(&share, Stream::One, 0, 0);
-        call.inner.0.clear();
-        let mut between = paced(&share, Stream::Messages, 3, 3);
-
-        assert_eq!(next(&mut call).await, Err(Code::DeadlineExceeded));
-        assert_eq!(next(&mut between).await, Ok(PREFIX_BYTES + 3));
-        let idle = tokio::time::timeout(10 * PACE_TIME, next(&mut between)).await;
-        assert!(idle.is_err(), "it may take its time");
-    }
-
-    #[tokio::test]
-    async fn what_one_client_has_begun_has_a_limit() {
-        let share = Share::default();
-        let mut bodies = Vec::new();
-        let refused = loop {
-            let mut body = paced(&share, Stream::One, 4 << 20, 1);
-            if let Err(code) = next(&mut body).await {
-                break code;
-            }
-            bodies.push(body);
-        };
-
-        assert_eq!((refused, bodies.len()), (Code::ResourceExhausted, 4));
-        bodies[0].inner.0.push_back(vec![7; (4 << 20) - 1].into());
-        assert!(next(&mut bodies[0]).await.is_ok());
-        let mut body = paced(&share, Stream::One, 4 << 20, 1);
-        assert!(next(&mut body).await.is_ok(), "one has ended");
-    }
-
-    #[tokio::test]
-    async fn what_all_clients_have_begun_has_a_limit() {
-        let of_all = Arc::new(Semaphore::new(8 << 20));
-        let mut bodies = Vec::new();
-        let refused = loop {
-            let stream = [Stream::One, Stream::Attach][bodies.len() % 2];
-            let mut body = paced(&Share::default(), stream, 4 << 20, 1);
-            body.of_all = Arc::clone(&of_all);
-            if let Err(code) = next(&mut body).await {
-                break code;
-            }
-            bodies.push(body);
-        };
-
-        assert_eq!((refused, bodies.len()), (Code::ResourceExhausted, 2));
-    }
-
-    #[test]
-    fn a_message_has_begun_until_its_last_byte() {
-        let mut message = Message::default();
-
-        assert_eq!(message.read(&[0, 0, 0]), None);
-        assert!(message.has_begun());
-        assert_eq!(message.read(&[0, 3, 1]), Some(3));
-        assert_eq!(message.read(&[2]), None);
-        assert!(message.has_begun() && !message.complete);
-        // Its end, an empty one, and the beginning of a long one.
-        let begun = message.read(&[3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 9]);
-        assert_eq!(begun, Some(1 << 16));
-        assert!(message.has_begun() && message.complete);
-        // One that is complete asks for nothing.
-        let mut message = Message::default();
-        assert_eq!(message.read(&[0, 0, 0, 0, 2, 7, 7]), None);
-        assert!(!message.has_begun() && message.complete);
-    }
-}
+mod tests;

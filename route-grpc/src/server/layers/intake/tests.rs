@@ -1,0 +1,176 @@
+use std::collections::VecDeque;
+use std::future::poll_fn;
+
+use http_body::Body as _;
+use opentelemetry::global::meter;
+use route_runtime::budget::Budget;
+use route_runtime::shutdown::Shutdown;
+use tokio::time::Instant;
+use tonic::Code;
+
+use super::*;
+use crate::settings::NodeSettings;
+
+fn node(unfinished_bytes: usize) -> Arc<Node> {
+    let settings = NodeSettings {
+        unfinished_bytes,
+        ..NodeSettings::default()
+    };
+    let shutdown = Shutdown::new(Duration::from_secs(1));
+    Node::start(settings, Budget::new(None), &meter("test"), shutdown)
+}
+
+/// Frames that have come; the next one does not come.
+struct Came(VecDeque<Bytes>);
+
+impl http_body::Body for Came {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.0.pop_front() {
+            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// So much has come of a message of this length.
+fn paced(node: &Arc<Node>, share: &Share, stream: Stream, length: u32, came: usize) -> Paced<Came> {
+    let mut data = vec![0];
+    data.extend_from_slice(&length.to_be_bytes());
+    data.resize(PREFIX_BYTES + came, 7);
+    Paced {
+        inner: Came(VecDeque::from([data.into()])),
+        stream,
+        node: Arc::clone(node),
+        peer: None,
+        of_client: share.clone(),
+        message: Message::default(),
+        place: None,
+        came: 0,
+        deadline: None,
+        unfinished: Weight::new(&Arc::default()),
+    }
+}
+
+async fn next(body: &mut Paced<Came>) -> Result<usize, Code> {
+    let frame = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await;
+    let frame = frame.expect("there is something").map_err(|it| it.code())?;
+    Ok(frame.into_data().map_or(0, |data| data.len()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_stands_still_is_given_up() {
+    let node = node(40 << 20);
+    let mut body = paced(&node, &Share::default(), Stream::Messages, 1000, 999);
+    let started = Instant::now();
+
+    assert_eq!(next(&mut body).await, Ok(PREFIX_BYTES + 999));
+    assert_eq!(next(&mut body).await, Err(Code::DeadlineExceeded));
+
+    assert_eq!(started.elapsed(), PACE_TIME);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_one_who_owes_something_has_to_hurry() {
+    let (node, share) = (node(40 << 20), Share::default());
+    let mut call = paced(&node, &share, Stream::One, 0, 0);
+    call.inner.0.clear();
+    let mut between = paced(&node, &share, Stream::Messages, 3, 3);
+
+    assert_eq!(next(&mut call).await, Err(Code::DeadlineExceeded));
+    assert_eq!(next(&mut between).await, Ok(PREFIX_BYTES + 3));
+    let idle = tokio::time::timeout(10 * PACE_TIME, next(&mut between)).await;
+    assert!(idle.is_err(), "it may take its time");
+}
+
+#[tokio::test]
+async fn what_one_client_has_begun_has_a_limit() {
+    let (node, share) = (node(40 << 20), Share::default());
+    let mut bodies = Vec::new();
+    let refused = loop {
+        let mut body = paced(&node, &share, Stream::One, 4 << 20, 1);
+        if let Err(code) = next(&mut body).await {
+            break code;
+        }
+        bodies.push(body);
+    };
+
+    assert_eq!((refused, bodies.len()), (Code::ResourceExhausted, 4));
+    bodies[0].inner.0.push_back(vec![7; (4 << 20) - 1].into());
+    assert!(next(&mut bodies[0]).await.is_ok());
+    let mut body = paced(&node, &share, Stream::One, 4 << 20, 1);
+    assert!(next(&mut body).await.is_ok(), "one has ended");
+}
+
+#[tokio::test]
+async fn what_all_clients_have_begun_has_a_limit() {
+    let node = node(8 << 20);
+    let mut bodies = Vec::new();
+    let refused = loop {
+        let stream = [Stream::One, Stream::Attach][bodies.len() % 2];
+        let mut body = paced(&node, &Share::default(), stream, 4 << 20, 1);
+        if let Err(code) = next(&mut body).await {
+            break code;
+        }
+        bodies.push(body);
+    };
+
+    assert_eq!((refused, bodies.len()), (Code::ResourceExhausted, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gateway_that_is_let_in_waits_for_memory_and_is_not_read_meanwhile() {
+    let (node, share) = (node(8 << 20), Share::default());
+    let cx = Context::from_waker(std::task::Waker::noop());
+    let mut first = paced(&node, &Share::default(), Stream::One, 5 << 20, 1);
+    assert!(next(&mut first).await.is_ok());
+    let mut gateway = paced(&node, &share, Stream::Attach, 5 << 20, 1);
+    gateway.message.complete = true;
+    gateway.inner.0.push_back(vec![7; 1].into());
+
+    assert_eq!(next(&mut gateway).await, Ok(PREFIX_BYTES + 1));
+    assert!(share.reading.poll(&cx).is_pending());
+    drop(first);
+    assert_eq!(next(&mut gateway).await, Ok(1));
+    assert!(share.reading.poll(&cx).is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_holds_memory_for_too_long_is_cut_off_while_another_one_waits() {
+    let node = node(8 << 20);
+    let mut slow = paced(&node, &Share::default(), Stream::One, 5 << 20, 1);
+    assert!(next(&mut slow).await.is_ok());
+    let mut gateway = paced(&node, &Share::default(), Stream::Attach, 5 << 20, 1);
+    gateway.message.complete = true;
+    assert!(next(&mut gateway).await.is_ok());
+
+    tokio::time::advance(Duration::from_secs(3)).await;
+    node.requests.look();
+    assert_eq!(next(&mut slow).await, Err(Code::ResourceExhausted));
+    gateway.inner.0.push_back(vec![7; 1].into());
+    assert_eq!(next(&mut gateway).await, Ok(1));
+}
+
+#[test]
+fn a_message_has_begun_until_its_last_byte() {
+    let mut message = Message::default();
+
+    assert_eq!(message.read(&[0, 0, 0]), None);
+    assert!(message.has_begun());
+    assert_eq!(message.read(&[0, 3, 1]), Some(3));
+    assert_eq!(message.read(&[2]), None);
+    assert!(message.has_begun() && !message.complete);
+    // Its end, an empty one, and the beginning of a long one.
+    let begun = message.read(&[3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 9]);
+    assert_eq!(begun, Some(1 << 16));
+    assert!(message.has_begun() && message.complete);
+    // One that is complete asks for nothing.
+    let mut message = Message::default();
+    assert_eq!(message.read(&[0, 0, 0, 0, 2, 7, 7]), None);
+    assert!(!message.has_begun() && message.complete);
+}
