@@ -319,6 +319,12 @@ impl Transaction<'_> {
         false
     }
 
+    /// The node is being stopped, and so is the gateway of its links: users of links that end from now
+    /// on stay as they are, for nobody is to be told of a stop.
+    pub fn keep_ended(&mut self) {
+        self.core.ending.keep();
+    }
+
     /// Ends what is due: seats without a successor, and waiting for returns that do not come.
     pub fn advance(&mut self) {
         self.parts().advance();

@@ -16,6 +16,8 @@ const PIECE: usize = 64;
 pub(crate) struct Ending {
     notify: NotifyOnLoss,
     slots: VecDeque<(u32, Vec<Receipt>)>,
+    /// Sessions of links that end now stay: the node is being stopped, with the gateway of its links.
+    keeps: bool,
 }
 
 impl Ending {
@@ -24,7 +26,13 @@ impl Ending {
         Ending {
             notify,
             slots: VecDeque::new(),
+            keeps: false,
         }
+    }
+
+    /// From now on sessions of links that end stay, and nobody is told.
+    pub(crate) fn keep(&mut self) {
+        self.keeps = true;
     }
 
     /// The link is over; its sessions go by [`Ending::reap`].
@@ -36,6 +44,9 @@ impl Ending {
             links.set_phase(slot, Phase::Ended(reason));
         }
         links.leave_group(slot);
+        if self.keeps {
+            return;
+        }
         // Those of whom somebody is still to be told.
         let causes = match self.notify {
             NotifyOnLoss::None => Vec::new(),

@@ -106,10 +106,6 @@ impl<S: Socket> Connection<S> {
             | CloseReason::SlowReader
             | CloseReason::Requested => Concluded::NotTold,
         };
-        // Nobody is told anything by a stop that the node does not outlive: what it still sends goes nowhere.
-        if self.gateway.uplink.keeps_untold(reason) {
-            self.gateway.links.forget(self.link.number());
-        }
         let told = (concluded == Concluded::NotTold).then_some(reason);
         let shut = self
             .link

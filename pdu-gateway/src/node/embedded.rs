@@ -57,6 +57,11 @@ impl EmbeddedNode {
         Box::new(InProcess(Arc::clone(&self.node)))
     }
 
+    /// The gateway begins to close its links.
+    pub fn stops(&self) {
+        self.node.stops_with_its_gateway();
+    }
+
     /// Ends the node: true. False if it had to be cut off.
     pub async fn end(self) -> bool {
         self.shutdown.finish().await

@@ -77,6 +77,9 @@ impl Lifetime {
             None => {
                 let remaining = self.shutdown.remaining();
                 let window = self.close_window.min(remaining / 2);
+                if let Some(node) = &self.node {
+                    node.stops();
+                }
                 close_links(&self.gateway, window).await;
                 let remaining = self.shutdown.remaining();
                 drain(&self.gateway, self.door, remaining, self.drain_wait).await;

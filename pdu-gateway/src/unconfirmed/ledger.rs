@@ -7,7 +7,8 @@
 //! The cut stays before a query that nobody has answered, and before the end of a link that has not given back
 //! everything yet, for a new node has to be told of both.
 //!
-//! In an embedded gateway nobody can come back and ask: only byte counts are kept ([`Keep::Counts`]).
+//! In an embedded gateway nobody can come back and ask: of entries only byte counts are kept ([`Keep::Counts`]), and the
+//! table is as of the last entry, for people.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -53,8 +54,8 @@ pub struct Timing {
 pub struct Summary {
     /// It has said that it is its MsgServer's primary one.
     pub claimed: bool,
-    /// Clients of one type of one user count as one. `None` if the ledger only counts.
-    pub sessions: Option<usize>,
+    /// Clients of one type of one user count as one.
+    pub sessions: usize,
 }
 
 /// What a link's MsgServer has done and the node has not confirmed.
@@ -182,6 +183,9 @@ impl Ledger {
             let clients = Clients::like(update.user_id, update.client_type);
             self.logins.note(now, clients);
         }
+        if self.keep == Keep::Counts {
+            self.table.apply(&entry);
+        }
         self.keep(now, &entry);
         UplinkEntry {
             link: self.link,
@@ -198,15 +202,12 @@ impl Ledger {
 
     /// What the link has been so far, for people.
     pub fn summary(&self) -> Summary {
-        let sessions = || {
-            let mut table = self.table.clone();
-            let entries = self.window.iter().filter_map(|kept| kept.entry.as_ref());
-            entries.for_each(|entry| table.apply(entry));
-            table.sessions()
-        };
+        let mut table = self.table.clone();
+        let entries = self.window.iter().filter_map(|kept| kept.entry.as_ref());
+        entries.for_each(|entry| table.apply(entry));
         Summary {
             claimed: self.claimed,
-            sessions: (self.keep == Keep::Contents).then(sessions),
+            sessions: table.sessions(),
         }
     }
 
@@ -270,13 +271,6 @@ impl Ledger {
     /// The node has had the link take the place of these; the next node is told so.
     pub fn succeeds(&mut self, predecessors: Vec<LinkId>) {
         self.table.link.predecessors = predecessors;
-    }
-
-    /// The link ends, and no node is told: it is finished when what it did before is confirmed.
-    pub fn leave_untold(&mut self) {
-        self.gave_last = true;
-        self.closed = Some(self.last);
-        self.forget_queries();
     }
 
     /// The link has ended.

@@ -156,29 +156,10 @@ impl Uplink {
 
     /// The link ends. What is given back comes right after, before anything that [`give_back`](Self::give_back) adds.
     pub fn close(&self, link: u64, reason: CloseReason, given_back: Vec<DeliveryRun>) {
-        if self.keeps_untold(reason) {
-            self.leave_untold(link);
-            return;
-        }
         let reason = reason.into();
         let closed = Deed::Entry(Entry::Closed(LinkClosed { reason }));
         self.submit(link, &mut vec![closed]);
         self.give_back(link, given_back);
-        self.ended.notify_waiters();
-    }
-
-    /// Nobody is told that links end for this reason: the node ends with us.
-    pub fn keeps_untold(&self, reason: CloseReason) -> bool {
-        self.keep == Keep::Counts && reason == CloseReason::Drain
-    }
-
-    fn leave_untold(&self, link: u64) {
-        self.change(|state| {
-            state.settle(link, Ledger::leave_untold);
-            if state.ledgers.get(&link).is_some_and(Ledger::is_finished) {
-                state.ledgers.remove(&link);
-            }
-        });
         self.ended.notify_waiters();
     }
 

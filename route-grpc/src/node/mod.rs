@@ -257,6 +257,12 @@ impl Node {
         self.shutdown.draining()
     }
 
+    /// The gateway in this process begins to close its links, and the node will end with it: nobody is told that their users
+    /// go, for all of them will be back.
+    pub fn stops_with_its_gateway(&self) {
+        self.transact(|transaction, _| transaction.core.keep_ended());
+    }
+
     /// How often the chores' loop has turned: grows while the node is alive.
     pub fn turns(&self) -> u64 {
         self.turns.load(Ordering::Relaxed)

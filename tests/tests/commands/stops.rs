@@ -5,6 +5,7 @@ use system_tests::deployment::process::{Process, Surroundings};
 use system_tests::deployment::{Deployment, FanOut, Setup, start_node};
 use system_tests::player::connection::{Connection, Ending, Options};
 use system_tests::player::messages;
+use system_tests::player::pdu::command;
 
 use crate::SOON;
 
@@ -70,6 +71,39 @@ async fn a_stop_of_everything_tells_nobody_anything() {
     assert_eq!(other.received(), Vec::<Bytes>::new());
     assert!(servers.processes()[0].ended(SOON).await.is_some());
     assert!(!watch.has_said("OFFLINE"), "{watch}");
+    assert_eq!(loud(&servers.output()), 0, "{}", servers.output());
+}
+
+/// A MsgServer with two connections goes on with the second one while everything is stopped, and nobody waits for what its
+/// first one might have given back.
+#[tokio::test]
+async fn a_second_connection_is_of_use_while_everything_stops() {
+    let window = ["--close-window=9s"];
+    let servers = Deployment::start_with(Setup::Embedded, FanOut::Directed, &window).await;
+    let connect = async |last, claims, user| {
+        let (address, list) = (servers.pdu_address(), messages::online(&[user]));
+        let from = Options::from_loopback(last);
+        let connection = Connection::of_msg_server(address, from, claims, &list);
+        connection.await.expect("the server accepts")
+    };
+    let mut first = connect(1, true, 1).await;
+    let second = connect(1, false, 1).await;
+    let other = connect(2, true, 2).await;
+
+    servers.processes()[0].terminate();
+    assert!(first.closes(SOON).await && !second.is_closed());
+    first.close(Ending::Fin).await;
+    let claim = messages::role(1).encode();
+    second.write(&claim).await.expect("it is open");
+    assert!(second.barrier(SOON).await);
+    let message = messages::message(2, 1, 7, 1, "still here").encode();
+    other.write(&message).await.expect("it is open");
+
+    let comes = second.comes(command::MESSAGE, SOON).await;
+    assert_eq!(comes.as_deref(), Some(&message[..]));
+    assert!(second.closes(SOON).await && other.closes(SOON).await);
+    drop((second, other));
+    assert!(servers.processes()[0].ended(SOON).await.is_some());
     assert_eq!(loud(&servers.output()), 0, "{}", servers.output());
 }
 

@@ -203,19 +203,18 @@ fn a_link_that_ended_is_not_opened_again_for_what_it_gives_back() {
 
 #[test]
 fn a_summary_is_of_everything_so_far() {
-    let (mut ledger, _) = open();
-    let sessions = Some(0);
-    let claimed = false;
-    assert_eq!(ledger.summary(), Summary { claimed, sessions });
+    for keep in [Keep::Contents, Keep::Counts] {
+        let (mut ledger, _) = Ledger::open(NOW, LINK, keep, LinkOpened::default());
+        assert_eq!(ledger.summary(), Summary::default());
 
-    ledger.record(NOW, claim());
-    ledger.record(NOW, list(&[1, 2]));
-    ledger.confirm(3);
-    ledger.record(NOW, list(&[2, 3]));
+        ledger.record(NOW, claim());
+        ledger.record(NOW, list(&[1, 2]));
+        ledger.confirm(3);
+        ledger.record(NOW, list(&[2, 3]));
 
-    let sessions = Some(3);
-    let claimed = true;
-    assert_eq!(ledger.summary(), Summary { claimed, sessions });
+        let (claimed, sessions) = (true, 3);
+        assert_eq!(ledger.summary(), Summary { claimed, sessions });
+    }
 }
 
 #[test]
