@@ -214,6 +214,12 @@ impl Node {
         messages(transaction.outputs().drain())
     }
 
+    /// Nothing is heard of its gateway.
+    fn loses_sight_of(&mut self, link: u64) {
+        let mut transaction = self.core.transaction(self.now);
+        transaction.set_reach(id(link).gateway, Reach::Away);
+    }
+
     fn is_online(&self, user: u32) -> bool {
         self.core.view().legacy_online(UserId(user))
     }
@@ -1173,5 +1179,127 @@ fn of_a_name_one_link_gets_each_message_in_any_order_of_beginnings() {
                 );
             }
         }
+    }
+}
+
+/// How often it was said that two MsgServers have one name.
+fn shared_names(node: &Node) -> usize {
+    let said = node.said.iter();
+    said.filter(|it| it.kind == TransitionKind::SharesName)
+        .count()
+}
+
+/// Neither closes the other one's connection, so only their users tell.
+#[test]
+fn two_msg_servers_with_one_name_are_heard_though_one_of_them_never_claims() {
+    for mode in [FanOut::Directed, FanOut::Broadcast] {
+        for claims in [true, false] {
+            let mut node = Node::with(mode);
+            let sender = with_sender(&mut node);
+            let named = Some("m1");
+            node.connects_as(1, (HERE, named), claims, &[1, 2, 3]);
+            node.connects_as(2, (HERE, named), false, &[1, 2, 3]);
+            node.passes(60);
+            node.connects_as(3, (ELSEWHERE, named), false, &[11, 12, 13]);
+            node.connects_as(4, (ELSEWHERE, named), false, &[11, 12, 13]);
+            node.a_beat_passes();
+            assert!(!node.is_online(11), "it may be the same one");
+            assert_eq!(shared_names(&node), 0);
+            node.a_beat_passes();
+            node.a_beat_passes();
+
+            assert!(node.is_online(1) && node.is_online(11));
+            assert_eq!(shared_names(&node), 1);
+            let of = |one, all| if mode == FanOut::Directed { one } else { all };
+            assert_eq!(node.targets(sender, 11), of(vec![3], vec![1, 3]));
+            assert_eq!(node.targets(1, 11), of(vec![3], vec![3, sender]));
+            // Each has another connection, which takes the place of its own one.
+            node.closes(3);
+            node.gives_back(3);
+            assert_eq!(node.targets(sender, 11), of(vec![4], vec![1, 4]));
+            node.closes(1);
+            node.gives_back(1);
+            node.claims(2);
+            assert_eq!(node.targets(sender, 1), of(vec![2], vec![2, 4]));
+            assert_eq!(shared_names(&node), 1);
+        }
+    }
+}
+
+/// One of its connections is cut, or its gateway is away: what the other one tells is not there.
+#[test]
+fn a_named_msg_server_whose_links_differ_is_one_while_one_of_them_may_be_dead() {
+    for (claims, is_cut) in [(true, true), (false, true), (true, false), (false, false)] {
+        let mut node = Node::new();
+        let named = Some("m1");
+        node.connects_as(1, (HERE, named), claims, &[1, 2, 3]);
+        node.connects_as(102, (HERE, named), false, &[1, 2, 3]);
+        node.passes(60);
+        for user in [1, 2, 3] {
+            node.reports(102, user, ReportedStatus::Offline);
+            node.reports(102, user + 10, ReportedStatus::Online);
+        }
+        node.passes(5);
+        if is_cut {
+            node.falls_silent(1);
+        } else {
+            node.loses_sight_of(1);
+        }
+        for _ in 0..4 {
+            node.a_beat_passes();
+        }
+        assert_eq!(shared_names(&node), 0, "{claims} {is_cut}");
+    }
+}
+
+/// Nobody has logged in yet. Nothing tells them apart but that both are heard.
+#[test]
+fn two_msg_servers_with_one_name_and_without_users_do_not_close_each_others_links() {
+    for mode in [FanOut::Directed, FanOut::Broadcast] {
+        let mut node = Node::with(mode);
+        let sender = with_sender(&mut node);
+        let named = Some("m1");
+        for (link, host) in [(1, HERE), (2, ELSEWHERE)] {
+            node.opens(link, (host, named));
+            node.claims(link);
+            let (entries, last) = (&[][..], true);
+            assert_eq!(node.does(link, Change::List { entries, last }), [0; 0]);
+        }
+        for said in [0, 1, 1, 1] {
+            assert_eq!(node.a_beat_passes(), [0; 0]);
+            assert_eq!(shared_names(&node), said);
+        }
+        node.reports(1, 1, ReportedStatus::Online);
+        node.reports(2, 11, ReportedStatus::Online);
+        let of = |one, all| if mode == FanOut::Directed { one } else { all };
+        assert_eq!(node.targets(sender, 11), of(vec![2], vec![1, 2]));
+        assert_eq!(node.targets(sender, 1), of(vec![1], vec![1, 2]));
+    }
+}
+
+/// Its old connection is half-open.
+#[test]
+fn a_named_msg_server_without_users_that_connects_anew_is_one() {
+    for mode in [FanOut::Directed, FanOut::Broadcast] {
+        let mut node = Node::with(mode);
+        let sender = with_sender(&mut node);
+        let named = (HERE, Some("m1"));
+        node.connects_as(1, named, true, &[]);
+        node.passes(60);
+        node.connects_as(2, named, true, &[]);
+        node.reports(2, 1, ReportedStatus::Online);
+        let of = |one, all| if mode == FanOut::Directed { one } else { all };
+        assert_eq!(node.targets(2, 5), of(vec![], vec![sender]), "its own");
+        node.passes(6);
+        node.falls_silent(1);
+        assert_eq!(node.a_beat_passes(), [1]);
+        assert_eq!(node.targets(sender, 1), [0; 0], "held");
+        node.closes(1);
+        assert_eq!(node.gives_back(1), [2]);
+        for _ in 0..4 {
+            assert_eq!(node.a_beat_passes(), [0; 0]);
+        }
+        assert_eq!(node.targets(sender, 1), [2]);
+        assert_eq!(shared_names(&node), 0);
     }
 }

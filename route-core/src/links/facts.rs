@@ -37,8 +37,8 @@ pub(crate) struct Link {
     pub(super) judged: Option<Duration>,
     /// When it took the place of a link of its name that was open and not silent.
     pub(crate) ousted: Option<Duration>,
-    /// The claimed link of its name that is another MsgServer's, by mistake.
-    pub(crate) rival: Option<LinkId>,
+    /// Links of its name that are another MsgServer's, by mistake: of those that are compared.
+    pub(crate) rivals: Vec<LinkId>,
     /// The leading link with which it has had much in common, the last one.
     pub(crate) tied: Option<LinkId>,
     /// By slot: how many of its sessions these links hold, too.
@@ -145,7 +145,7 @@ impl Link {
             silent: restored.is_some_and(|restored| restored.silent),
             judged: None,
             ousted: None,
-            rival: None,
+            rivals: Vec::new(),
             tied: None,
             shared: Vec::new(),
             predecessors: Vec::new(),

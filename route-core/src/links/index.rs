@@ -298,6 +298,7 @@ impl Links {
     pub(crate) fn kin(&self, slot: u32) -> impl Iterator<Item = u32> + use<'_> {
         let link = &self[slot];
         let of_name = self.groups.of_name(link);
+        let of_name = of_name.filter(move |member| !self.are_known_as_two(slot, *member));
         let of_address = self.groups.compared(link);
         let of_address = of_address.filter(move |member| self.may_be_one(slot, *member));
         let all = of_name.chain(of_address).inspect(|_| self.work.step());
@@ -312,11 +313,16 @@ impl Links {
 
     /// Both have the same name: they are of one MsgServer, unless it is known that two have it.
     pub(crate) fn are_one(&self, a: u32, b: u32) -> bool {
-        let is_rival = |a: u32, b: u32| self[a].rival == Some(self[b].id);
-        self.have_one_name(a, b) && !is_rival(a, b) && !is_rival(b, a)
+        self.have_one_name(a, b) && !self.are_known_as_two(a, b)
     }
 
-    fn have_one_name(&self, a: u32, b: u32) -> bool {
+    /// They have one name, and it is known that two MsgServers have it.
+    pub(crate) fn are_known_as_two(&self, a: u32, b: u32) -> bool {
+        let is_rival = |a: u32, b: u32| self[a].rivals.contains(&self[b].id);
+        is_rival(a, b) || is_rival(b, a)
+    }
+
+    pub(crate) fn have_one_name(&self, a: u32, b: u32) -> bool {
         let (a, b) = (&self[a].msg_server, &self[b].msg_server);
         a.is_some() && a == b
     }
@@ -329,7 +335,14 @@ impl Links {
 
     /// They have one name, and are known to be of two MsgServers.
     pub(crate) fn are_rivals(&mut self, a: u32, b: u32) {
-        (self[a].rival, self[b].rival) = (Some(self[b].id), Some(self[a].id));
+        for (slot, other) in [(a, b), (b, a)] {
+            let id = self[other].id;
+            let mut rivals = std::mem::take(&mut self[slot].rivals);
+            // Those that are closed are nobody's.
+            rivals.retain(|it| *it != id && self.slot(*it).is_some());
+            rivals.push(id);
+            self[slot].rivals = rivals;
+        }
     }
 
     /// It is open and has not claimed: what others are decides its part.

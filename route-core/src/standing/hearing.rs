@@ -1,34 +1,7 @@
 //! What it says that nothing is heard of a link: of the rules in the parent module, those that need it.
 
-use std::time::Duration;
-
 use super::Standing;
 use crate::links::Part;
-
-/// A MsgServer whose link was closed is back within this time: after 4 s, or 8, or less if it had
-/// another connection.
-const FIGHT: Duration = Duration::from_secs(20);
-
-/// A claimed link of this one's name, which has just taken the place of another one of the name, and
-/// is alive, but has other users: two MsgServers have one name, by mistake. This one has claimed as it
-/// connected, so its MsgServer had no other.
-pub(super) fn rival(standing: Standing<'_>, slot: u32, now: Duration) -> Option<u32> {
-    let links = standing.links();
-    let is_rival = |leader: &u32| {
-        let other = &links[*leader];
-        let opened = links[slot].opened;
-        let fights = other
-            .ousted
-            .is_some_and(|at| opened > Some(at) && now < at + FIGHT);
-        let is_heard = other.is_open() && !other.silent && !links.is_detached(*leader);
-        let likeness = standing.likeness(slot, *leader);
-        let differs = !likeness.of_tables() && !likeness.is_of_nothing();
-        // Of a crowd it is not known what they share.
-        let differs = differs && links.count(slot, *leader);
-        links.are_one(slot, *leader) && other.is_claimed() && fights && is_heard && differs
-    };
-    standing.leaders(slot).find(is_rival)
-}
 
 /// Silent links whose place this one may take, or that it may show to be cut.
 pub(super) fn silent_before(standing: Standing<'_>, slot: u32) -> Vec<u32> {

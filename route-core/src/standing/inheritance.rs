@@ -63,12 +63,11 @@ pub(super) fn take_place(
         presence.links[to].ousted = Some(now);
     }
     // The other MsgServer of its name is still another one.
-    let rival = presence.links[from].rival.take();
-    if let Some(rival) = rival
-        .and_then(|id| presence.links.slot(id))
-        .filter(|it| *it != to)
-    {
-        presence.links.are_rivals(to, rival);
+    for rival in std::mem::take(&mut presence.links[from].rivals) {
+        let rival = presence.links.slot(rival).filter(|it| *it != to);
+        if let Some(rival) = rival {
+            presence.links.are_rivals(to, rival);
+        }
     }
     let predecessors = presence.links.succeeds(from, to);
     successions.inherit(now, from, predecessors, heir, out);

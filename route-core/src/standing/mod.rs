@@ -38,6 +38,7 @@
 mod hearing;
 mod inheritance;
 mod likeness;
+mod namesakes;
 mod outcome;
 pub(crate) mod parts;
 mod places;
@@ -150,7 +151,7 @@ impl<'a> Standing<'a> {
             Part::Waiting { stand_in } => Some(stand_in),
             Part::Shadow => self.stands_for(slot),
             // Who would supersede it, or it, holds much the same.
-            Part::Active if link.shares_nothing() => None,
+            Part::Active if link.shares_nothing() && link.supersedes.is_none() => None,
             Part::Active => {
                 let superseded = link.supersedes.and_then(|id| links.slot(id));
                 let superseded = superseded.filter(|other| self.likeness(slot, *other).is_great());
@@ -194,8 +195,11 @@ impl<'a> Standing<'a> {
 
     /// `follows`: it is, or may be, a shadow so far.
     fn due_after(&self, slot: u32, follows: bool) -> Due {
-        if self.master(slot).is_some() || self.elder(slot).is_some() {
-            return Due::Now(Part::Shadow);
+        if let Some(other) = self.master(slot).or_else(|| self.elder(slot)) {
+            return match namesakes::is_strange(*self, slot, other) {
+                true => Due::Doubted,
+                false => Due::Now(Part::Shadow),
+            };
         }
         let of_leader = |leader| u64::from(self.links().shared(slot, leader));
         let shared: u64 = self.leaders(slot).map(of_leader).sum();
@@ -289,7 +293,8 @@ impl<'a> Standing<'a> {
         let is_vacant = |leader: &u32| {
             let gone = !links[*leader].is_open() || links.is_detached(*leader);
             let likeness = self.likeness(slot, *leader);
-            likeness.named || (gone && likeness.is_great())
+            let is_contested = namesakes::is_contested(*self, slot, *leader);
+            (likeness.named && !is_contested) || (gone && likeness.is_great())
         };
         self.best(slot, self.leaders(slot).filter(is_vacant))
     }

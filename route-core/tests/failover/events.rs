@@ -65,7 +65,7 @@ impl World {
         let it = &self.servers[server];
         let moved = self.moved.get(&client.user);
         let stays = moved.is_some_and(|at| self.now < *at + STAY);
-        if !it.has_users() || it.primary.is_none() || stays {
+        if !it.has_users() || it.primary.is_none() || stays || !it.takes_movers() {
             return;
         }
         if it.clients.contains_key(&client) {

@@ -182,6 +182,10 @@ impl World {
     /// A notice comes to a MsgServer. Who is at one MsgServer only goes on and off by turns.
     pub(crate) fn is_told(&mut self, server: usize, user: u32, status: ReportedStatus) {
         self.show(|| format!("s{server} is told {status:?} of {user}"));
+        let home = self.servers.get(user as usize / 100);
+        if home.is_some_and(|home| home.shares_name && self.now < home.fights_until) {
+            return self.servers[server].may_not_know(self.now, user);
+        }
         let it = &mut self.servers[server];
         if let Some(since) = it.untold.get(&user) {
             let reported = self.reported.get(&user);
@@ -191,7 +195,9 @@ impl World {
             it.untold.remove(&user);
         }
         let told = it.notices.entry(user).or_default();
-        let is_repeated = user < MOVERS && told.last() == Some(&status);
+        // What could not be sent to the other one of its name may come to it.
+        let fights = it.shares_name && self.now < it.fights_until;
+        let is_repeated = user < MOVERS && told.last() == Some(&status) && !fights;
         told.push(status);
         if is_repeated && self.servers[server].kind.listens() {
             self.fail(&format!("s{server} is told again {status:?} of {user}"));

@@ -188,6 +188,12 @@ impl MsgServer {
         self.kind == Kind::MsgServer
     }
 
+    /// While one of two with one name is not heard, it is not told who has moved to the other one: if
+    /// those were most of its users, the two would be taken for one.
+    pub(crate) fn takes_movers(&self) -> bool {
+        !self.shares_name || self.stable > MOVING
+    }
+
     pub(crate) fn shows(&self, user: u32, is_mobile: bool) -> bool {
         let login = self.clients.get(&Client::new(user, is_mobile));
         login.is_some_and(|login| !login.is_hidden)

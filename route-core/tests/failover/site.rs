@@ -52,10 +52,7 @@ pub(crate) fn build(dice: &mut Dice) -> Vec<MsgServer> {
             servers[index].name = Some(format!("m{index}"));
         }
     }
-    // Only their users tell two with one name apart, and one that never claims would be taken for the
-    // other one's second connection.
-    let may_share = |it: &MsgServer| it.claims && it.stable >= MANY;
-    if dice.once_in(4) && servers[..2].iter().all(may_share) {
+    if dice.once_in(4) {
         let name = Some("twice".to_owned());
         for server in &mut servers[..2] {
             server.name = name.clone();

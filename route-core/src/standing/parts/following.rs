@@ -51,6 +51,9 @@ impl Parts<'_> {
         let due = links.doubted().take_while(|(due, _)| *due <= self.now);
         let due: Vec<u32> = due.map(|(_, slot)| slot).collect();
         for slot in due {
+            if self.is_undecided(slot) {
+                continue;
+            }
             let part = self.standing().due(slot, self.now).settled();
             if self.is_open_to_doubt(slot, part) {
                 continue;

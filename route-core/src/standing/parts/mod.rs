@@ -2,6 +2,7 @@
 
 mod following;
 mod loss;
+mod namesakes;
 mod silence;
 
 use std::collections::VecDeque;
@@ -122,13 +123,12 @@ impl Parts<'_> {
     /// A link's first list is complete.
     pub(crate) fn first_list_is_complete(&mut self, slot: u32, effect: Effect) {
         let is_claimed = self.routing.presence.links[slot].is_claimed();
-        if is_claimed {
-            self.find_rival(slot);
-        }
+        self.find_rival(slot);
         if let Some(vacant) = self.standing().vacant(slot) {
             self.inherit(vacant, slot, effect);
         } else if is_claimed {
             self.stand_alone(slot, ChangeReason::Standing);
+            self.await_namesake(slot);
         }
         self.regroup(slot);
     }

@@ -80,15 +80,4 @@ impl Parts<'_> {
         }
         self.routing.out.close(id);
     }
-
-    /// Of two MsgServers with one name, both stand: else each would have the other one's links closed.
-    pub(super) fn find_rival(&mut self, slot: u32) {
-        let Some(rival) = hearing::rival(self.standing(), slot, self.now) else {
-            return;
-        };
-        let links = &mut self.routing.presence.links;
-        links.are_rivals(slot, rival);
-        let other = links[rival].id;
-        self.notes(slot, TransitionKind::SharesName, Some(other));
-    }
 }
