@@ -44,14 +44,22 @@ const BEGUN_BYTES: usize = 16 << 20;
 /// it.
 const BEGUN_ATTACH: usize = 2;
 
+/// Refuses 0, which is also what is not said.
+pub(crate) fn check_id(id: u32, field: &'static str) -> Result<(), Refusal> {
+    match id {
+        0 => Err(Refusal::field(field, "is missing, or 0, which is nobody")),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses more than [`MAX_IDS`] ids, and 0 among them.
 pub(crate) fn check_ids(ids: &[u32], field: &'static str) -> Result<(), Refusal> {
     if ids.len() > MAX_IDS {
         return Err(too_many_ids(ids.len(), field));
     }
-    match ids.contains(&0) {
-        true => Err(Refusal::field(field, "0 is nobody")),
-        false => Ok(()),
+    match ids.iter().position(|&id| id == 0) {
+        Some(number) => Err(Refusal::field(format!("{field}[{number}]"), "0 is nobody")),
+        None => Ok(()),
     }
 }
 

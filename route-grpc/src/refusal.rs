@@ -33,8 +33,8 @@ pub(crate) enum Refusal {
         field: Cow<'static, str>,
         problem: String,
     },
-    /// Choose another id: what it stands for was another one.
-    RequestIdReused { number: usize },
+    /// Choose another id: what it stands for was another one. `number`: of the request, if there are several.
+    RequestIdReused { number: Option<usize> },
     /// Ask for less, or send less.
     TooLarge { problem: String },
     /// Ask again soon: the node is collecting its gateways.
@@ -103,7 +103,7 @@ impl Refusal {
     pub(crate) const DRAINING: Self = Self::Draining { retry: DRAIN_RETRY };
 
     /// An argument is wrong.
-    pub(crate) fn field(field: &'static str, problem: impl Into<String>) -> Self {
+    pub(crate) fn field(field: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Self {
         Self::FieldInvalid {
             field: field.into(),
             problem: problem.into(),
@@ -120,8 +120,9 @@ impl Refusal {
         self
     }
 
-    /// What tonic says of a request that it cannot read, with a code and without a reason.
-    pub(crate) fn of_unread(status: &Status) -> Option<Self> {
+    /// What tonic says of a request that it cannot read, with a code and without a reason. `longest`
+    /// says how long one may be.
+    pub(crate) fn of_unread(status: &Status, longest: impl fmt::Display) -> Option<Self> {
         const NOT_READ: &str = "failed to decode Protobuf message: ";
         const TOO_LONG: &str = "Error, decoded message length too large";
         const NOT_UNPACKED: &str = "Error decompressing: ";
@@ -131,6 +132,7 @@ impl Refusal {
         let is_too_long = code == Code::OutOfRange && message.starts_with(TOO_LONG)
             || code == Code::ResourceExhausted && is_packed;
         if is_too_long {
+            let problem = format!("the request, unpacked, is longer than {longest}");
             return Some(Self::TooLarge { problem });
         }
         if code != Code::Internal {
@@ -244,10 +246,12 @@ impl fmt::Display for Refusal {
             Self::TooLarge { problem }
             | Self::AttachProtocol { problem }
             | Self::SlowConsumer { problem } => f.write_str(problem),
-            Self::RequestIdReused { number } => write!(
-                f,
-                "the request_id of request {number} was published with other content"
-            ),
+            Self::RequestIdReused { number } => {
+                if let Some(number) = number {
+                    write!(f, "requests[{number}]: ")?;
+                }
+                f.write_str("this request_id was published with another event or audience")
+            }
             Self::NotSynced => f.write_str("the node does not know all MsgServers yet"),
             Self::Draining { .. } => f.write_str("this stream or this node is ending; come back"),
             Self::StreamLimit { limit } => {
@@ -269,7 +273,7 @@ impl fmt::Display for Refusal {
             ),
             Self::EpochChanged => f.write_str(
                 "this position is of another life of the node, which has been started since: \
-                 leave it out to begin anew with what the node knows now",
+                 leave it out to begin anew, or, in a stream, let gaps be reported (on_gap)",
             ),
             Self::FilterChanged => f.write_str(
                 "this position is of a watch of other users, or with other options: \
@@ -331,7 +335,7 @@ mod tests {
     fn what_cannot_be_read_is_named() {
         let unread = |message: &str| {
             let status = Status::internal(format!("failed to decode Protobuf message: {message}"));
-            Refusal::of_unread(&status)
+            Refusal::of_unread(&status, "4 bytes")
         };
         let named = |field: &'static str, problem| Some(Refusal::field(field, problem));
 
@@ -343,12 +347,14 @@ mod tests {
             unread("buffer underflow"),
             named("request", "buffer underflow")
         );
-        assert_eq!(Refusal::of_unread(&Status::internal("a bug")), None);
+        let unread = |status: &Status| Refusal::of_unread(status, "4 bytes (--publish-bytes)");
+        assert_eq!(unread(&Status::internal("a bug")), None);
         let tonics =
             "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes";
-        let too_large = Refusal::of_unread(&Status::out_of_range(tonics));
-        assert!(matches!(too_large, Some(Refusal::TooLarge { .. })));
-        assert_eq!(Refusal::of_unread(&Refusal::PositionCompacted.into()), None);
+        let too_large = unread(&Status::out_of_range(tonics)).expect("it is refused");
+        let own = "the request, unpacked, is longer than 4 bytes (--publish-bytes)";
+        assert_eq!(too_large.to_string(), own);
+        assert_eq!(unread(&Refusal::PositionCompacted.into()), None);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 """What clients may do at most: connections that say nothing, calls that are given up."""
 
 import socket
+import struct
 
 import grpc
+import pytest
 from client import DEADLINE, Client
-from msgserver import OFFLINE, ONLINE, WINDOWS, MsgServer
+from msgserver import HEARTBEAT, OFFLINE, ONLINE, WINDOWS, MsgServer, frame
 from server import Server, direct
 from teamtalk.route.v1 import presence_pb2
 
@@ -50,6 +52,32 @@ def test_calls_that_are_given_up_end_no_other_stream_of_their_channel(server, cl
         desk.update(user, WINDOWS, ONLINE)
         stream.next("event")
     assert metric(server, 'teamtalk_route_http2_ended_total{reason="enhance_your_calm",scope="connection"}') == 0
+
+
+def test_a_pdu_over_the_limit_is_logged_with_the_flag_that_sets_it(tmp_path):
+    with Server.start(tmp_path, flags=["--max-pdu-bytes=1MiB"]) as server, MsgServer(server.pdu) as msg_server:
+        msg_server.statuses(1)
+        msg_server.send_bytes(struct.pack(">I", 2 << 20))
+
+        closed = server.logged(lambda line: line["message"] == "link closed", DEADLINE)
+
+    assert "limit of 1048576, which this gateway has set (--max-pdu-bytes)" in str(closed)
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(HEARTBEAT)], ids=("grpc", "pdus")
+)
+def test_who_comes_to_the_probe_port_by_mistake_is_logged(start_server, beginning):
+    server = start_server()
+    host, port = server.admin.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), DEADLINE) as stranger:
+        stranger.sendall(beginning)
+        stranger.shutdown(socket.SHUT_WR)
+
+        logged = server.logged(lambda line: line["message"].startswith("the probe port speaks HTTP/1"), DEADLINE)
+
+        assert logged["level"] == "WARN"
+        assert logged["peer"] == "%s:%d" % stranger.getsockname()
 
 
 def ended(connection):

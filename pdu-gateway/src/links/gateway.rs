@@ -62,6 +62,8 @@ pub struct Gateway {
     pub lines: Arc<Quota>,
     /// Longest PDU that is taken from MsgServers, bytes.
     pdu_limit: AtomicU32,
+    /// The same as this gateway's own flag has it.
+    pub own_pdu_limit: u32,
 }
 
 impl Gateway {
@@ -91,6 +93,7 @@ impl Gateway {
             superseded: Superseded::default(),
             lines: Arc::new(Quota::new(LINES)),
             pdu_limit: AtomicU32::new(pdu_limit),
+            own_pdu_limit: pdu_limit,
         })
     }
 

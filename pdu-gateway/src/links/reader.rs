@@ -57,7 +57,7 @@ pub(super) struct Reader<I> {
     /// A PDU has come. Until then it may be a probe, or anything, of which nobody needs to read much.
     pub(super) has_spoken: bool,
     /// What came that is no PDU.
-    pub(super) problem: Option<FrameError>,
+    pub(super) problem: Option<String>,
     /// Its socket.
     pub(super) input: I,
 }
@@ -98,7 +98,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
                 Ok(bytes) if bytes >= TURN || self.gateway.budget.is_tight() => yield_now().await,
                 Ok(_) => {}
                 Err(ReadError::Frame(error)) => {
-                    self.problem = Some(error);
+                    self.problem = Some(error.told(self.gateway.own_pdu_limit));
                     return CloseReason::BadFrame;
                 }
                 Err(ReadError::Io(error)) => {

@@ -39,6 +39,24 @@ pub enum FrameError {
     CutOff(#[from] CutOff),
 }
 
+impl FrameError {
+    /// For people. Of a limit it says which flag has set it: the gateway's own limit, or a lower one of its node.
+    pub fn told(self, own_limit: u32) -> String {
+        match self {
+            Self::TooLong { limit, .. } if limit < own_limit => {
+                format!("{self}, which the node has set (--pdu-limit)")
+            }
+            Self::TooLong { .. } => {
+                format!("{self}, which this gateway has set (--max-pdu-bytes)")
+            }
+            Self::TooShort { .. }
+            | Self::ProxyHeader
+            | Self::OtherProtocol(_)
+            | Self::CutOff(_) => self.to_string(),
+        }
+    }
+}
+
 /// How headers of the PROXY protocol begin, versions 1 and 2.
 const PROXY_HEADERS: [&[u8; 4]; 2] = [b"PROX", b"\r\n\r\n"];
 
@@ -252,6 +270,15 @@ mod tests {
     use super::*;
 
     const LIMIT: u32 = 1 << 20;
+
+    #[test]
+    fn a_limit_is_told_with_the_flag_that_sets_it() {
+        let told = |limit, own| FrameError::TooLong { length: 99, limit }.told(own);
+
+        let gateways = "a PDU claims 99 bytes, more than the limit of 50, which this gateway has set (--max-pdu-bytes)";
+        assert_eq!(told(50, 50), gateways);
+        assert!(told(50, 60).contains("(--pdu-limit)"));
+    }
 
     #[test]
     fn a_header_of_a_proxy_is_told_from_a_length() {

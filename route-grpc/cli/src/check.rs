@@ -41,7 +41,7 @@ Exit codes:
   0  all is well
   1  something else went wrong
   2  the command line is wrong
-  3  unreachable: the node, or the gateway, takes no connection
+  3  unreachable: the node, or the gateway, takes no connection, or no gRPC is at --address
   4  unhealthy: the node says so, or does not answer
   5  the PDU round trip failed: no answer, or no delivery
   6  the subscription failed: refused, ended, or blind to what was routed";

@@ -7,7 +7,7 @@ use clap::Args;
 use route_runtime::flags::{duration, node_url};
 use tonic::transport::{Channel, Endpoint};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, innermost};
 
 /// How long a connection may take to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
@@ -68,13 +68,4 @@ impl ClientArgs {
         request.set_timeout(self.timeout);
         request
     }
-}
-
-/// The last cause, which says what happened ("Connection refused"); the others say where.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut innermost = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    innermost.to_string()
 }

@@ -1,5 +1,6 @@
 //! Why a command failed, and the exit code that says so.
 
+use std::error::Error as _;
 use std::io;
 
 use tonic::{Code, Status};
@@ -10,8 +11,11 @@ pub(crate) enum Failure {
     /// Nobody answers there.
     #[error("no node answers at {address} ({problem}); is it running, and is --address right?")]
     Unreachable { address: String, problem: String },
-    /// The node refused the call, or the connection broke. Shows the code by its name, as documents
-    /// do.
+    /// Somebody takes connections there, and ends them without an answer: another port, or a node
+    /// that has just ended.
+    #[error("no gRPC there ({problem}); is --address right?")]
+    NoGrpc { problem: String },
+    /// The node refused the call. Shows the code by its name, as documents do.
     #[error("{:?}: {}", .0.code(), .0.message())]
     Refused(Box<Status>),
     /// `check` has found something.
@@ -48,7 +52,7 @@ impl Failure {
         match self {
             Self::OutputClosed => 0,
             Self::Refused(_) | Self::Other(_) => 1,
-            Self::Unreachable { .. } => 3,
+            Self::Unreachable { .. } | Self::NoGrpc { .. } => 3,
             Self::Check { trouble, .. } => match trouble {
                 Trouble::Unreachable => 3,
                 Trouble::Unhealthy => 4,
@@ -62,7 +66,7 @@ impl Failure {
     /// these codes.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::NoGrpc { .. } => true,
             Self::Refused(status) => matches!(
                 status.code(),
                 Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
@@ -73,8 +77,18 @@ impl Failure {
 }
 
 impl From<Status> for Failure {
+    /// What a node says has no cause here.
     fn from(status: Status) -> Self {
-        Self::Refused(Box::new(status))
+        let is_of_connection = matches!(
+            status.code(),
+            Code::Unavailable | Code::Unknown | Code::Internal
+        );
+        match status.source() {
+            Some(cause) if is_of_connection => Self::NoGrpc {
+                problem: innermost(cause),
+            },
+            _ => Self::Refused(Box::new(status)),
+        }
     }
 }
 
@@ -92,4 +106,13 @@ impl From<io::Error> for Failure {
             Self::Other(error.into())
         }
     }
+}
+
+/// The last cause, which says what happened ("Connection refused"); the others say where.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
 }

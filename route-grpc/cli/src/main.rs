@@ -127,6 +127,33 @@ mod tests {
     }
 
     #[test]
+    fn a_client_type_has_a_name_or_a_number() {
+        let parse = |text| {
+            let kick = [
+                "route-grpc",
+                "publish",
+                "kick",
+                "--user=1",
+                "--client-type",
+                text,
+            ];
+            Cli::try_parse_from(kick)
+        };
+
+        for (text, number) in [("android", 18), ("iOS", 17), ("18", 18), ("0x21", 33)] {
+            let parsed = format!("{:?}", parse(text).expect(text));
+            assert!(
+                parsed.contains(&format!("client_type: {number},")),
+                "{parsed}"
+            );
+        }
+        for wrong in ["desktop", "0x", "1.5", ""] {
+            let told = parse(wrong).expect_err(wrong).to_string();
+            assert!(told.contains("windows, mac, ios, android"), "{told}");
+        }
+    }
+
+    #[test]
     fn an_address_without_a_scheme_is_a_wrong_command_line() {
         let parse =
             |address| Cli::try_parse_from(["route-grpc", "status", "--address", address, "1001"]);

@@ -9,7 +9,7 @@ use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::event::Body as Typed;
 use route_proto::v1::publish_request::Audience;
 use route_proto::v1::{
-    self, Acknowledgement, AllMsgServers, ChatMessage, ConversationType, Event,
+    self, Acknowledgement, AllMsgServers, ChatMessage, ClientType, ConversationType, Event,
     ExplainPublishRequest, ExplainPublishResponse, FileNotice, FileServer, GroupChangeType,
     MsgServersOfUsers, P2pCommand, PublishRequest, PublishResponse, ReadReceipt, SignatureChange,
     explain_publish_request,
@@ -275,12 +275,25 @@ struct Kick {
     /// Whom
     #[arg(long)]
     user: u32,
-    /// 1 Windows, 2 Mac, 17 iOS, 18 Android
-    #[arg(long)]
+    /// Which class: windows, mac, ios, android, or a number such as 18 or 0x12
+    #[arg(long, value_name = "TYPE", value_parser = client_type)]
     client_type: i32,
     /// 1 duplicate login, 2 kicked by the mobile client
     #[arg(long, default_value_t = 1)]
     reason: i32,
+}
+
+/// By its name, or its number.
+fn client_type(text: &str) -> Result<i32, String> {
+    let named = format!("CLIENT_TYPE_{}", text.to_uppercase());
+    if let Some(named) = ClientType::from_str_name(&named) {
+        return Ok(named.into());
+    }
+    let number = match text.strip_prefix("0x") {
+        Some(hex) => i32::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| "neither windows, mac, ios, android, nor a number".to_owned())
 }
 
 impl From<Kick> for Typed {

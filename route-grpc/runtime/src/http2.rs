@@ -53,8 +53,6 @@ pub fn broken(error: &dyn Error) -> Option<String> {
 
 /// The peer asks for too much.
 pub const ENHANCE_YOUR_CALM: u32 = 11;
-/// The peer is to speak HTTP/1.
-pub const HTTP_1_1_REQUIRED: u32 = 13;
 
 /// What a server says to somebody who has to go: settings, as each connection begins, and a GOAWAY with this code and this
 /// text. Clients show the text to people.

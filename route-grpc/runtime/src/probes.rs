@@ -5,11 +5,14 @@
 //! | `/metrics` | all instruments in Prometheus' text format |
 //! | `/livez` | 200 while the runtime's workers turn; depends on nothing else |
 //! | `/readyz` | 200 if work is welcome, else 503; the body says why |
+//! | any other | 404; the body says which there are |
 //!
 //! It is served through the whole drain, so that the drain can be watched.
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,6 +24,7 @@ use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Counter;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, timeout};
@@ -47,6 +51,12 @@ const CROWDED: &str = "crowded";
 const LATE: &str = "late";
 const NOT_HTTP: &str = "not_http";
 
+/// What a client of gRPC is told. Such clients know HTTP/1 when they see it, and give up at once; after a
+/// GOAWAY, whatever its code, they would try again until their deadline.
+const TO_GRPC: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
+    content-type: text/plain\r\ncontent-length: 64\r\nconnection: close\r\n\r\n\
+    This is the probe port, for HTTP/1. gRPC has a port of its own.\n";
+
 /// How a client of gRPC begins.
 const HTTP2: [u8; 5] = *b"PRI *";
 
@@ -65,6 +75,11 @@ pub async fn serve(
     let mut connections = JoinSet::new();
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     let (mut crowded, began) = (Seldom::default(), Instant::now());
+    let strangers = Strangers {
+        dropped: dropped.clone(),
+        lines: Arc::default(),
+        began,
+    };
     loop {
         tokio::select! {
             // The end first; then places are freed before new connections take them.
@@ -84,7 +99,7 @@ pub async fn serve(
                         warn!(%peer, left_out, "too many connections to the probe port, the oldest is dropped for a new one");
                     }
                 }
-                oldest_first.push_back(connections.spawn(answer(stream, router.clone(), dropped.clone())));
+                oldest_first.push_back(connections.spawn(answer(stream, peer, router.clone(), strangers.clone())));
             }
         }
     }
@@ -104,6 +119,10 @@ fn router(metrics: Metrics, readiness: Readiness, draining: CancellationToken) -
         .route("/metrics", get(metrics))
         .route("/livez", get(async || "alive\n"))
         .route("/readyz", get(ready))
+        .fallback(async || {
+            let text = "this is the probe port; it has /metrics, /livez and /readyz\n";
+            (StatusCode::NOT_FOUND, text)
+        })
 }
 
 fn ready_answer(ready: bool, reason: &str) -> impl IntoResponse {
@@ -117,7 +136,27 @@ fn ready_answer(ready: bool, reason: &str) -> impl IntoResponse {
     }
 }
 
-async fn answer(stream: TcpStream, router: Router, dropped: Counter<u64>) {
+/// Tells of connections that are dropped.
+#[derive(Debug, Clone)]
+struct Strangers {
+    dropped: Counter<u64>,
+    lines: Arc<Mutex<Seldom>>,
+    began: Instant,
+}
+
+impl Strangers {
+    /// Who does not speak HTTP has come to the wrong port, and should be found.
+    fn dropped(&self, peer: SocketAddr, reason: &'static str) {
+        self.dropped.add(1, &[KeyValue::new("reason", reason)]);
+        if reason == NOT_HTTP
+            && let Some(left_out) = self.lines.lock().happened(self.began.elapsed())
+        {
+            warn!(%peer, left_out, "the probe port speaks HTTP/1, and this peer gRPC or something else; it is dropped");
+        }
+    }
+}
+
+async fn answer(stream: TcpStream, peer: SocketAddr, router: Router, strangers: Strangers) {
     let reason = match timeout(CONNECTION_TIME, serve_one(stream, router)).await {
         Ok(Ok(())) => return,
         Ok(Err(reason)) => reason,
@@ -126,7 +165,7 @@ async fn answer(stream: TcpStream, router: Router, dropped: Counter<u64>) {
             LATE
         }
     };
-    dropped.add(1, &[KeyValue::new("reason", reason)]);
+    strangers.dropped(peer, reason);
 }
 
 /// Answers one request. An error says what it was instead.
@@ -134,10 +173,8 @@ async fn serve_one(stream: TcpStream, router: Router) -> Result<(), &'static str
     let mut first = [0; HTTP2.len()];
     let peeked = stream.peek(&mut first).await;
     if peeked.is_ok() && first == HTTP2 {
-        let text = "this is the probe port, for HTTP/1; gRPC has a port of its own";
-        let told = http2::farewell(http2::HTTP_1_1_REQUIRED, text);
         // Whoever does not listen is not told.
-        let _ = http2::tell(stream, &told).await;
+        let _ = http2::tell(stream, TO_GRPC).await;
         return Err(NOT_HTTP);
     }
     let connection = http1::Builder::new()
@@ -180,6 +217,19 @@ mod tests {
             "{answer}"
         );
         assert!(answer.contains("\nprocess_memory_usage_bytes "), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn another_path_is_told_which_there_are() {
+        let port = Port::open().await;
+
+        let answer = port.get("/").await;
+
+        assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+        assert!(
+            answer.ends_with("/metrics, /livez and /readyz\n"),
+            "{answer}"
+        );
     }
 
     #[tokio::test]
@@ -264,8 +314,10 @@ mod tests {
 
         let text = String::from_utf8_lossy(&told);
         assert!(text.contains("probe port"), "{text}");
-        // Settings, then GOAWAY.
-        assert_eq!((told[3], told[12]), (4, 7));
+        let (headers, body) = text.split_once("\r\n\r\n").expect("it has both");
+        assert!(headers.starts_with("HTTP/1.1 505 "), "{text}");
+        let length = format!("content-length: {}\r\n", body.len());
+        assert!(headers.contains(&length), "{text}");
     }
 
     struct Port {

@@ -22,7 +22,7 @@ use crate::api::list;
 use crate::api::status::Seen;
 use crate::api::watch::Watch;
 use crate::api::watched::Asked;
-use crate::limits::{MAX_IDS_WITH_SESSIONS, Share, check_ids};
+use crate::limits::{MAX_IDS_WITH_SESSIONS, MAX_REQUEST_BYTES, Share, check_id, check_ids};
 use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -55,7 +55,7 @@ impl PresenceService for Presence {
         request: Request<GetUserStatusRequest>,
     ) -> Result<Response<GetUserStatusResponse>, Status> {
         let request = request.into_inner();
-        check_ids(&[request.user_id], "user_id")?;
+        check_id(request.user_id, "user_id")?;
         let user = UserId(request.user_id);
         self.node.admit_call().await?;
         reach(&self.node, &request.at_least_position).await?;
@@ -156,7 +156,10 @@ impl PresenceService for Presence {
                     Err(Refusal::field("start", "has to be the first message"))
                 }
             },
-            Ok(Err(status)) => Err(Refusal::of_unread(&status).ok_or(status)?),
+            Ok(Err(status)) => {
+                let longest = format!("{MAX_REQUEST_BYTES} bytes");
+                Err(Refusal::of_unread(&status, longest).ok_or(status)?)
+            }
             Err(_) => Err(Refusal::TooSlow {
                 problem: "no first message has come in 10 s",
             }),

@@ -69,7 +69,7 @@ impl Publisher {
             Ok(Acknowledgement::Unspecified | Acknowledgement::Routed) => false,
             Ok(Acknowledgement::Taken) => true,
             Err(_) => {
-                let problem = format!("{} is none", request.acknowledgement);
+                let problem = format!("{} is no acknowledgement", request.acknowledgement);
                 return Err(Refusal::field("acknowledgement", problem));
             }
         };
@@ -79,7 +79,8 @@ impl Publisher {
         let publication = events::publication(event, now, &self.node.dialects)?;
         let (length, limit) = (publication.pdu.len(), self.node.settings.pdu_limit);
         if length > limit {
-            let problem = format!("a PDU of {length} bytes, the limit is {limit}");
+            let problem =
+                format!("a PDU of {length} bytes, more than the node's {limit} (--pdu-limit)");
             return Err(Refusal::TooLarge { problem });
         }
         Ok(Order {
@@ -153,6 +154,7 @@ impl Publisher {
             let known = requests.find(now, id).map(|it| it.content);
             let first = *firsts.entry(id).or_insert(known.unwrap_or(order.content));
             if !id.is_empty() && first != order.content {
+                let number = (orders.len() > 1).then_some(number);
                 return Err(Refusal::RequestIdReused { number });
             }
         }

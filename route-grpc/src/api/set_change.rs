@@ -93,7 +93,12 @@ impl Changes {
         check_ids(&add_user_ids, "change_set.add_user_ids")?;
         check_ids(&remove_user_ids, "change_set.remove_user_ids")?;
         if number <= self.number {
-            let problem = format!("{number} does not come after {}", self.number);
+            let problem = match self.number {
+                0 => format!("{number}, but the first is at least 1"),
+                before => {
+                    format!("{number}, but it has to be greater than the one before, {before}")
+                }
+            };
             return Err(Refusal::field("change_set.number", problem));
         }
         self.number = number;

@@ -22,7 +22,7 @@ use crate::api::set_change::{Addition, Changes};
 use crate::api::snapshot::Snapshot;
 use crate::api::status::{status_change, user_sessions};
 use crate::api::watched::{Asked, Watched};
-use crate::limits::Share;
+use crate::limits::{MAX_REQUEST_BYTES, Share};
 use crate::methods;
 use crate::node::{Moment, Node};
 use crate::refusal::Refusal;
@@ -206,7 +206,8 @@ impl Watch {
                     };
                 }
                 Work::OfClient(Err(status)) => {
-                    if let Some(refusal) = Refusal::of_unread(&status) {
+                    let longest = format!("{MAX_REQUEST_BYTES} bytes");
+                    if let Some(refusal) = Refusal::of_unread(&status, longest) {
                         return self.end(refusal);
                     }
                     self.next = Next::Over;

@@ -75,7 +75,9 @@ impl Health for Service {
                 return status;
             }
             let names = READINESS.join(" ");
-            Status::not_found(format!("{name:?} is not served here, but {}", names.trim()))
+            Status::not_found(format!(
+                "{name:?} is not served here, but {LIVENESS}{names}"
+            ))
         })
     }
 

@@ -101,7 +101,9 @@ pub async fn serve(
         .http2_max_pending_accept_reset_streams(Some(CONNECTION_STREAMS as usize))
         .layer(Each(Trace))
         .layer(Each(measure(&node)))
-        .layer(Each(Codes))
+        .layer(Each(Codes {
+            publish_bytes: settings.publish_bytes,
+        }))
         .layer(Each(Asked))
         .layer(Each(Deadline))
         .layer(Each(Intake(Arc::clone(&node))))

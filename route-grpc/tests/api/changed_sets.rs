@@ -208,11 +208,11 @@ fn against_the_rules() -> Vec<(&'static str, Vec<WatchUserSetRequest>)> {
             })],
         ),
         (
-            "change_set.number: 0",
+            "change_set.number: 0, but the first is at least 1",
             vec![first(start(&[])), change(0, &[1], &[])],
         ),
         (
-            "change_set.number: 2 does not come after 2",
+            "change_set.number: 2, but it has to be greater than the one before, 2",
             vec![
                 first(start(&[])),
                 change(2, &[1], &[]),
@@ -230,9 +230,9 @@ fn against_the_rules() -> Vec<(&'static str, Vec<WatchUserSetRequest>)> {
                 change(1, &(6000..10_002).collect::<Vec<_>>(), &[]),
             ],
         ),
-        ("user_ids: 0 is nobody", vec![first(start(&[1, 0]))]),
+        ("user_ids[1]: 0 is nobody", vec![first(start(&[1, 0]))]),
         (
-            "change_set.add_user_ids: 0 is nobody",
+            "change_set.add_user_ids[0]: 0 is nobody",
             vec![first(start(&[])), change(1, &[0], &[])],
         ),
         (

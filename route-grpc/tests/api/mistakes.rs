@@ -3,7 +3,11 @@
 use route_proto::pdu::{command, framed};
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::event::Body as Typed;
-use route_proto::v1::{Event, PublishRequest, SignatureChange};
+use route_proto::v1::presence_service_client::PresenceServiceClient;
+use route_proto::v1::{
+    ChatMessage, CountOnlineUsersRequest, Event, GapPolicy, GetUserStatusRequest, Kick,
+    PublishRequest, SignatureChange, SubscribeRequest,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_stream::StreamExt;
@@ -123,12 +127,103 @@ async fn health_of_an_unknown_service_is_not_found_and_watched_until_the_drain()
     let mut watched = health.watch(unknown()).await.unwrap().into_inner();
 
     assert_eq!(refused.code(), Code::NotFound);
-    assert!(refused.message().contains("BroadcastService"), "{refused}");
+    for name in ["liveness", "readiness", "BroadcastService"] {
+        assert!(refused.message().contains(name), "{refused}");
+    }
     let told = soon("a status", watched.message()).await.unwrap().unwrap();
     assert_eq!(told.status(), ServingStatus::ServiceUnknown);
     site.shutdown.begin();
     let end = soon("its end", watched.message()).await;
     assert!(!matches!(end, Ok(Some(_))), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_method_that_is_not_there_is_named() {
+    let site = Site::start().await;
+    for method in [
+        "teamtalk.route.v1.PresenceService/Guess",
+        "teamtalk.route.v1.Guess/GetUserStatus",
+    ] {
+        let (_, headers) = site.call(method, &GRPC, b"").await;
+
+        let told = Status::from_header_map(&headers).unwrap();
+        assert_eq!(told.code(), Code::Unimplemented, "{told}");
+        assert!(told.message().contains(method), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_missing_or_unknown_in_a_request_is_called_so() {
+    let site = Site::start().await;
+    let kick = Kick {
+        user_id: 1,
+        reason: 1,
+        ..Kick::default()
+    };
+    let chat = ChatMessage {
+        from_user_id: 1,
+        to_id: 2,
+        message_id: 3,
+        ..ChatMessage::default()
+    };
+    let publish = |body, acknowledgement| PublishRequest {
+        event: Some(Event {
+            body: Some(body),
+            ..Event::default()
+        }),
+        acknowledgement,
+        ..PublishRequest::default()
+    };
+    let mut broadcast = BroadcastServiceClient::new(site.channel().await);
+    for (request, told) in [
+        (
+            publish(Typed::Kick(kick), 0),
+            "event.kick.client_type: is missing",
+        ),
+        (
+            publish(Typed::ChatMessage(chat), 0),
+            "event.chat_message.message_type: is missing",
+        ),
+        (
+            publish(Typed::Kick(kick), 9),
+            "acknowledgement: 9 is no acknowledgement",
+        ),
+    ] {
+        let refused = soon("an answer", broadcast.publish(request)).await;
+        assert_eq!(refused.unwrap_err().message(), told);
+    }
+
+    let mut presence = PresenceServiceClient::new(site.channel().await);
+    let nobody = presence.get_user_status(GetUserStatusRequest::default());
+    let refused = soon("an answer", nobody).await.unwrap_err();
+    let told = "user_id: is missing, or 0, which is nobody";
+    assert_eq!(refused.message(), told);
+}
+
+/// The way on is told: to leave the position out, or to have gaps reported.
+#[tokio::test]
+async fn a_position_of_another_life_is_refused_with_the_way_on() {
+    let (before, now) = (Site::start().await, Site::start().await);
+    let position = {
+        let mut presence = PresenceServiceClient::new(before.channel().await);
+        let asked = presence.count_online_users(CountOnlineUsersRequest::default());
+        soon("an answer", asked)
+            .await
+            .unwrap()
+            .into_inner()
+            .position
+    };
+    let mut broadcast = BroadcastServiceClient::new(now.channel().await);
+
+    let refused = broadcast.subscribe(SubscribeRequest {
+        resume_position: position,
+        on_gap: GapPolicy::Fail.into(),
+        ..SubscribeRequest::default()
+    });
+    let refused = soon("an answer", refused).await.unwrap_err();
+
+    assert_eq!(reason(&refused), "EPOCH_CHANGED");
+    assert!(refused.message().contains("on_gap"), "{refused}");
 }
 
 #[tokio::test]

@@ -153,6 +153,7 @@ async fn a_pdu_over_the_limit_is_not_published() {
 
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(reason(&refused), "TOO_LARGE");
+    assert!(refused.message().contains("(--pdu-limit)"), "{refused}");
 }
 
 #[tokio::test]
@@ -169,6 +170,8 @@ async fn a_request_id_stands_for_one_event_and_one_audience() {
         let refused = publish(&site, other).await.unwrap_err();
         assert_eq!(refused.code(), Code::AlreadyExists);
         assert_eq!(reason(&refused), "REQUEST_ID_REUSED");
+        let told = "this request_id was published with another event or audience";
+        assert_eq!(refused.message(), told);
     }
     // What is ignored is so here, too.
     let mut again = request("id", message(1, 1), None);
@@ -448,6 +451,8 @@ async fn a_request_over_the_limit_is_refused_whole() {
 
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(reason(&refused), "TOO_LARGE");
+    let told = "the request, unpacked, is longer than 5000 bytes (--publish-bytes)";
+    assert_eq!(refused.message(), told);
 }
 
 /// What is published to whom, and which links would get it and why.

@@ -371,7 +371,7 @@ async fn what_cannot_be_watched_is_refused() {
         request
     };
     for (field, request) in [
-        ("user_ids", with(&|it| it.user_ids = vec![1, 0])),
+        ("user_ids[1]", with(&|it| it.user_ids = vec![1, 0])),
         ("user_ids", with(&|it| it.user_ids.clear())),
         ("user_ids", with(&|it| it.all_users = true)),
         (
@@ -389,7 +389,7 @@ async fn what_cannot_be_watched_is_refused() {
                 it.all_users = true;
             }),
         ),
-        ("new_user_ids", with(&|it| it.new_user_ids = vec![2, 0])),
+        ("new_user_ids[1]", with(&|it| it.new_user_ids = vec![2, 0])),
         (
             "new_user_ids",
             with(&|it| it.new_user_ids = vec![2; 10_000]),

@@ -343,7 +343,7 @@ def mistakes(api, *wrong_ports):
     chat = route.Event(chat_message=route.ChatMessage(from_user_id=1, to_id=2, message_type=1))
     for call, request, field in (
         (api.presence.GetUserStatus, presence.GetUserStatusRequest(), "user_id"),
-        (api.presence.BatchGetUserStatus, presence.BatchGetUserStatusRequest(user_ids=[1, 0]), "user_ids"),
+        (api.presence.BatchGetUserStatus, presence.BatchGetUserStatusRequest(user_ids=[1, 0]), "user_ids[1]"),
         (api.presence.ListOnlineUsers, presence.ListOnlineUsersRequest(page_token="x"), "page_token"),
         (api.presence.WatchUserStatus, presence.WatchUserStatusRequest(), "user_ids"),
         (api.broadcast.Publish, route.PublishRequest(), "event.body"),

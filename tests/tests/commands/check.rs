@@ -148,6 +148,24 @@ async fn nobody_there_is_unreachable() {
     found.says(&format!("no gateway takes connections at {nobody}"));
 }
 
+/// The port for MsgServers, and the one for probes.
+#[tokio::test]
+async fn another_port_than_grpcs_is_unreachable() {
+    let servers = embedded(&[]).await;
+    let probes = *servers.admin().first().expect("an admin port");
+    for wrong in [servers.pdu_address(), probes] {
+        let found = check(&[&at(wrong)]).await;
+        assert_eq!(found.code, 3, "{found:?}");
+        found.says("no gRPC there");
+        found.says("is --address right?");
+
+        let status = Command::new(binary("route-grpc").expect("a built node"))
+            .args(["status", &at(wrong), "1"])
+            .status();
+        assert_eq!(status.expect("it starts").code(), Some(3), "{wrong}");
+    }
+}
+
 #[test]
 fn the_exit_code_does_not_depend_on_a_reader() {
     let [nobody] = ports::free().expect("a free port");

@@ -46,6 +46,14 @@ impl Steps {
             Err(error) => {
                 let problem = format!("{error:#}");
                 self.tell(name, "failed", Some(took), &problem)?;
+                let is_grpc = !matches!(error.downcast_ref(), Some(Failure::NoGrpc { .. }));
+                let trouble = match trouble {
+                    Trouble::Unhealthy if !is_grpc => Trouble::Unreachable,
+                    Trouble::Unreachable
+                    | Trouble::Unhealthy
+                    | Trouble::RoundTrip
+                    | Trouble::Subscription => trouble,
+                };
                 Err(Failure::Check {
                     trouble,
                     problem: format!("{name}: {problem}"),

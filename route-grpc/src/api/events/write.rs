@@ -128,6 +128,10 @@ fn check(typed: &Typed) -> Result<(), Refusal> {
             ("event.chat_message.from_user_id", chat.from_user_id),
             ("event.chat_message.to_id", chat.to_id),
             ("event.chat_message.message_id", chat.message_id),
+            (
+                "event.chat_message.message_type",
+                chat.message_type.cast_unsigned(),
+            ),
         ],
         Typed::P2pCommand(p2p) => &[
             ("event.p2p_command.from_user_id", p2p.from_user_id),
@@ -140,6 +144,7 @@ fn check(typed: &Typed) -> Result<(), Refusal> {
         ],
         Typed::Kick(kick) => &[
             ("event.kick.user_id", kick.user_id),
+            ("event.kick.client_type", kick.client_type.cast_unsigned()),
             ("event.kick.reason", kick.reason.cast_unsigned()),
         ],
         Typed::GroupChange(group) => &[
@@ -166,7 +171,7 @@ fn check(typed: &Typed) -> Result<(), Refusal> {
         Typed::StatusChange(_) | Typed::DesktopLoginChange(_) | Typed::OtherCommand(_) => &[],
     };
     match required.iter().find(|(_, value)| *value == 0) {
-        Some((field, _)) => Err(Refusal::field(field, "is missing")),
+        Some((field, _)) => Err(Refusal::field(*field, "is missing")),
         None => Ok(()),
     }
 }
