@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-const API: [&str; 6] = [
+const API: [&str; 5] = [
     "teamtalk/route/v1/error.proto",
     "teamtalk/route/v1/stream.proto",
     "teamtalk/route/v1/presence.proto",
     "teamtalk/route/v1/broadcast.proto",
     "teamtalk/route/v1/server.proto",
-    "teamtalk/attach/v1/attach.proto",
 ];
+
+const ATTACH: &str = "teamtalk/attach/v1/attach.proto";
 
 /// The legacy files import each other flat, so their folder is an include root of its own.
 const LEGACY: [&str; 8] = [
@@ -30,8 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=legacy");
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
 
-    let api = protox::compile(API, ["."])?;
-    std::fs::write(out.join("route_descriptor.bin"), api.encode_to_vec())?;
+    let all = protox::compile(API.into_iter().chain([ATTACH]), ["."])?;
+    std::fs::write(out.join("route_descriptor.bin"), all.encode_to_vec())?;
     // A message knows its name, by which its descriptor is found.
     let mut named = tonic_prost_build::Config::new();
     named.enable_type_names();
@@ -39,7 +40,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Payloads pass through: a handle, not a copy.
         .bytes(".")
         .build_transport(true)
-        .compile_fds_with_config(api, named)?;
+        .compile_fds_with_config(protox::compile(API, ["."])?, named)?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .build_transport(true)
+        .codec_path("crate::attach::codec::CountedCodec")
+        .compile_fds(protox::compile([ATTACH], ["."])?)?;
 
     let legacy_out = out.join("legacy");
     std::fs::create_dir_all(&legacy_out)?;

@@ -1,5 +1,7 @@
 //! What gateways and nodes say to each other, and nobody else.
 
+pub mod codec;
+
 use v1::TakenMark;
 use v1::delivery::Payload;
 use v1::uplink_entry::Entry;

@@ -2,6 +2,7 @@
 //! else anything.
 
 use bytes::Bytes;
+use route_proto::attach::codec::MAX_PIECES;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AttachHello, Delivery, DeliveryRun, Envelope, LinkClosed, LinkId, LinkOpened, Pause,
@@ -109,6 +110,22 @@ async fn a_message_that_cannot_be_ends_the_stream_by_field() {
         let ended = stranger.end().await.unwrap();
         assert_names(&ended, &format!("uplink.{field}"));
     }
+}
+
+/// Two bytes each on the wire, hundreds in memory.
+#[tokio::test]
+async fn a_message_of_too_many_pieces_is_refused_unread() {
+    let site = Site::start().await;
+    let mut stranger = Played::attach(&site, "g").await;
+    let many = Uplink {
+        entries: vec![UplinkEntry::default(); MAX_PIECES],
+        ..Uplink::default()
+    };
+    stranger.send(many).await;
+
+    let ended = stranger.end().await.unwrap();
+    assert!(ended.message().contains("pieces"), "{ended}");
+    assert_eq!(reason(&ended), "TOO_LARGE");
 }
 
 #[tokio::test]
