@@ -101,7 +101,7 @@ impl Stream {
 fn hello(id: &str) -> AttachHello {
     AttachHello {
         gateway_id: id.to_owned(),
-        incarnation: fastrand::u64(1..),
+        incarnation: fastrand::u64(1..1 << 62),
         attempt: 1,
         secret: Bytes::from_static(b"mine"),
         ..AttachHello::default()
