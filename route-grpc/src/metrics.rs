@@ -342,6 +342,19 @@ impl Metrics {
         self.refused.streams.add(1, &labels);
     }
 
+    /// Counts, each time, a watch whose reader has got nothing of its snapshot for too long.
+    pub(crate) fn unread_snapshots(&self) -> impl Fn() + Send + 'static {
+        let streams = self.refused.streams.clone();
+        let reason = ErrorReason::SlowConsumer.as_str_name();
+        move || {
+            let labels = [
+                KeyValue::new("rpc.method", methods::WATCH),
+                KeyValue::new("reason", reason),
+            ];
+            streams.add(1, &labels);
+        }
+    }
+
     /// A stream has ended.
     pub(crate) fn stream_ended(&self, method: &'static str, seconds: f64) {
         self.streams

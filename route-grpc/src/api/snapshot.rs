@@ -158,17 +158,23 @@ impl Snapshot {
         }
     }
 
-    /// A reader that reads nothing does not poll its stream either, so a task watches the time.
+    /// A reader that reads nothing does not poll its stream either, so a task watches the time, and
+    /// counts.
     fn take_away_in_time(&mut self, node: &Node) {
         let read = CancellationToken::new();
         let over = node.draining();
         let users = Arc::clone(&self.users);
+        let count = node.metrics.unread_snapshots();
         self._reading = Some(read.clone().drop_guard());
         node.shutdown.tracker().spawn(async move {
             tokio::select! {
                 () = read.cancelled() => {}
                 () = over.cancelled() => {}
-                () = stands_still(&users) => { users.lock().take(); }
+                () = stands_still(&users) => {
+                    if users.lock().take().is_some() {
+                        count();
+                    }
+                }
             }
         });
     }

@@ -174,7 +174,11 @@ impl Watch {
                 let part = Message::Snapshot(StatusSnapshot { users });
                 vec![Ok(self.without_position(at, part))]
             }
-            Err(refusal) => self.end(refusal),
+            // It was counted when its time was up.
+            Err(refusal) => {
+                self.next = Next::Over;
+                vec![Err(refusal.into())]
+            }
         }
     }
 

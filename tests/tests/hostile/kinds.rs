@@ -191,9 +191,9 @@ system_tests::in_both_setups! {
     watchers_that_never_read: play(Kind {
         begin: |at, all| {
             all.spawn(peers::many_users(at));
-            (0..8).for_each(|_| { all.spawn(services::silent_watcher(at)); });
+            (0..4).for_each(|_| { all.spawn(services::silent_watcher(at)); });
         },
-        counted: Counted(Node, STREAMS_REFUSED, "reason=\"ERROR_REASON_SLOW_CONSUMER\"", 8.0),
+        counted: Counted(Node, STREAMS_REFUSED, "reason=\"ERROR_REASON_SLOW_CONSUMER\"", 4.0),
         ..KIND
     });
     subscribers_that_never_read: play(Kind {

@@ -22,6 +22,8 @@ const ADDRESS: u8 = 40;
 const CLOSE_LIMIT: Duration = Duration::from_secs(30);
 /// Users of whom nobody else knows.
 const FIRST_USER: u32 = 3_100_000_000;
+/// Of one link that lists many.
+pub(crate) const MANY_USERS: u32 = 200_000;
 
 /// Does it again and again, whatever comes of it.
 pub(crate) async fn again<F: Future<Output = io::Result<()>>>(mut what: impl FnMut() -> F) {
@@ -125,7 +127,7 @@ pub(crate) async fn long_lists(at: Target) {
 
 /// So many that who wants to know of all has a lot to read.
 pub(crate) async fn many_users(at: Target) {
-    let users: Vec<u32> = (FIRST_USER..FIRST_USER + 200_000).collect();
+    let users: Vec<u32> = (FIRST_USER..FIRST_USER + MANY_USERS).collect();
     let list = messages::online(&users).encode();
     again(async || {
         let one = connect(at).await?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Frame;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
-use route_proto::v1::{BatchGetUserStatusRequest, WatchUserStatusRequest};
+use route_proto::v1::{BatchGetUserStatusRequest, CountOnlineUsersRequest, WatchUserStatusRequest};
 use system_tests::siege::unread_channel;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,7 +22,7 @@ use tonic::transport::{Channel, Endpoint};
 use tower::ServiceExt;
 
 use crate::kinds::Target;
-use crate::peers::again;
+use crate::peers::{MANY_USERS, again};
 
 /// Connections at a time, or calls.
 const MANY: usize = 100;
@@ -106,6 +106,15 @@ pub(crate) async fn long_questions(at: Target) {
 pub(crate) async fn silent_watcher(at: Target) {
     again(async || {
         let mut client = PresenceServiceClient::new(unread_channel(at.grpc).await?);
+        // A snapshot of few fits where nobody need read it.
+        loop {
+            let answer = client.count_online_users(CountOnlineUsersRequest::default());
+            let answer = answer.await.map_err(io::Error::other)?.into_inner();
+            if answer.all.unwrap_or_default().online_count >= MANY_USERS {
+                break;
+            }
+            sleep(STAYS).await;
+        }
         let all = WatchUserStatusRequest {
             all_users: true,
             ..WatchUserStatusRequest::default()
