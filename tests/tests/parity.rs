@@ -7,13 +7,16 @@
 use std::collections::VecDeque;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use system_tests::deployment::admin::metric;
 use system_tests::deployment::{Deployment, FanOut, Setup};
 use system_tests::scenarios::{self, Chapter, Scenario};
 use system_tests::stage::Stage;
 use tokio::sync::RwLock;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 /// What a flood costs is measured, so nothing else goes on beside it: floods hold this alone, other
 /// plays share it. (Where each test is a process, .config/nextest.toml says the same.)
@@ -21,6 +24,10 @@ static MACHINE: RwLock<()> = RwLock::const_new(());
 
 /// Plays mostly wait for silences, so a few side by side do not slow each other down.
 const WORKERS: usize = 3;
+/// Until the links of a play have ended.
+const EMPTY_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(10);
 
 system_tests::in_both_setups! {
     forwards: check(Chapter::Forwards);
@@ -70,7 +77,10 @@ async fn work(plays: Arc<Mutex<VecDeque<Scenario>>>, setup: Setup) -> String {
             .take()
             .filter(|servers: &Arc<Deployment>| servers.is_alive() && !play.needs_fresh_server());
         let running = match usable {
-            Some(running) => running,
+            Some(running) => {
+                wait_until_empty(&running).await;
+                running
+            }
             None => Arc::new(Deployment::start(setup, FanOut::Broadcast).await),
         };
         let wrong = play
@@ -83,5 +93,16 @@ async fn work(plays: Arc<Mutex<VecDeque<Scenario>>>, setup: Setup) -> String {
             let _ = writeln!(failures, "{}", running.output());
         }
         servers = Some(running);
+    }
+}
+
+/// The connections of the play before have ended for the node, too: with those of the next one they could be so many of one
+/// address that it cannot tell whose they are.
+async fn wait_until_empty(servers: &Deployment) {
+    let node = servers.admin().last().expect("it has a probe port");
+    let deadline = Instant::now() + EMPTY_WITHIN;
+    while !matches!(metric(*node, "teamtalk_route_links").await, Ok(0.0)) {
+        assert!(Instant::now() < deadline, "links stay");
+        sleep(LOOK).await;
     }
 }
