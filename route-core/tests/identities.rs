@@ -1303,3 +1303,23 @@ fn a_named_msg_server_without_users_that_connects_anew_is_one() {
         assert_eq!(shared_names(&node), 0);
     }
 }
+
+/// A MsgServer is killed and back at once, on an address without a name. One of its users comes and goes again before the seat
+/// of its old connection ends: that still shows him.
+#[test]
+fn a_seat_hides_nobody_who_comes_back_and_leaves() {
+    let mut node = Node::new();
+    node.connects(9, ELSEWHERE, true, &[9]);
+    node.connects(1, HERE, true, &[1, 2, 3]);
+    node.connects(2, HERE, false, &[1, 2, 3]);
+    node.closes(1);
+    node.connects_as(3, (HERE, None), true, &[]);
+    node.told_offline.clear();
+
+    node.reports(3, 1, ReportedStatus::Online);
+    assert!(node.is_online(1));
+    node.reports(3, 1, ReportedStatus::Offline);
+
+    assert!(!node.is_online(1) && node.is_online(2));
+    assert_eq!(node.told_offline, [1]);
+}

@@ -165,17 +165,18 @@ impl Presence {
             })
     }
 
-    /// A session that appears on a link ends its twin on a link of the same MsgServer whose gateway
-    /// is away: that one will not tell when the client leaves, and would hide it.
+    /// A session that appears on a link ends its twin on a seat, or a link whose gateway is away, of
+    /// the same MsgServer: that one will not tell when the client leaves, and would hide it.
     fn end_twins(&mut self, now: Duration, slot: u32, client: Client, out: &mut Outputs) {
         let links = &self.links;
-        if !links.reach.any_away() || !links[slot].is_active() {
+        if !links[slot].is_active() {
             return;
         }
-        let is_twin = |other: &u32| {
-            let other = *other;
-            links.are_kin(slot, other) && links[other].is_active() && links.is_detached(other)
+        let says_no_more = |other: u32| {
+            let link = &links[other];
+            link.is_seat() || (link.is_active() && links.is_detached(other))
         };
+        let is_twin = |other: &u32| says_no_more(*other) && links.are_kin(slot, *other);
         // A link that holds several client types of the user comes several times.
         let twins: Vec<u32> = self.sessions.holders(client.user).filter(is_twin).collect();
         for twin in twins {
