@@ -1323,3 +1323,20 @@ fn a_seat_hides_nobody_who_comes_back_and_leaves() {
     assert!(!node.is_online(1) && node.is_online(2));
     assert_eq!(node.told_offline, [1]);
 }
+
+/// The same, of one who comes back in the list of a link that is no heir of the seat.
+#[test]
+fn a_seat_hides_nobody_whom_another_list_shows() {
+    let mut node = Node::new();
+    node.connects(9, ELSEWHERE, true, &[9]);
+    node.connects(1, HERE, true, &[1, 2, 3]);
+    node.connects(2, HERE, false, &[1, 2, 3]);
+    node.closes(1);
+    node.connects_as(3, (HERE, None), true, &[1, 4, 5, 6]);
+    node.told_offline.clear();
+
+    node.reports(3, 1, ReportedStatus::Offline);
+
+    assert!(!node.is_online(1) && node.is_online(2));
+    assert_eq!(node.told_offline, [1]);
+}

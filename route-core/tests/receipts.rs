@@ -307,6 +307,8 @@ fn what_is_held_finds_the_last_of_many_heirs() {
         apply(&mut transaction, next, list);
         close(&mut transaction, last);
         claim(&mut transaction, next);
+        // Else the user would be on more links than are kept.
+        transaction.proceed(u64::MAX);
         last = next;
     }
     assert_eq!(given_to(&mut transaction), []);

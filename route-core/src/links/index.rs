@@ -251,6 +251,12 @@ impl Links {
         self.reach.is_away(self[slot].id.gateway)
     }
 
+    /// Its sessions are presence, and it will not tell for now when one of them ends.
+    pub(crate) fn is_mute(&self, slot: u32) -> bool {
+        let link = &self[slot];
+        link.is_seat() || (link.is_active() && self.is_detached(slot))
+    }
+
     /// Slots of active links that are opaque.
     pub(crate) fn opaque(&self) -> impl Iterator<Item = u32> + '_ {
         self.opaque.iter().map(|slot| {

@@ -19,19 +19,15 @@ pub enum Reach {
 #[derive(Debug, Default)]
 pub(crate) struct Absent {
     gateways: HashMap<u64, Reach, RandomState>,
-    /// How many of them are away.
-    away: usize,
 }
 
 impl Absent {
     /// From now on the gateway can be reached like this.
     pub(crate) fn set(&mut self, gateway: u64, reach: Reach) {
-        let before = match reach {
+        match reach {
             Reach::Here => self.gateways.remove(&gateway),
             Reach::Silent | Reach::Away => self.gateways.insert(gateway, reach),
         };
-        self.away += usize::from(reach == Reach::Away);
-        self.away -= usize::from(before == Some(Reach::Away));
     }
 
     /// What it has said so far may be old.
@@ -47,10 +43,5 @@ impl Absent {
     /// It has no stream.
     pub(crate) fn is_away(&self, gateway: u64) -> bool {
         self.gateways.get(&gateway) == Some(&Reach::Away)
-    }
-
-    /// Has any none?
-    pub(crate) fn any_away(&self) -> bool {
-        self.away > 0
     }
 }

@@ -76,8 +76,7 @@ impl Presence {
     /// Ends the twins of everything that the link holds.
     pub(crate) fn end_all_twins(&mut self, now: Duration, slot: u32) {
         let links = &self.links;
-        let is_away = |other: u32| links[other].is_active() && links.is_detached(other);
-        if links.reach.any_away() && links.kin(slot).any(is_away) {
+        if links[slot].is_active() && links.kin(slot).any(|other| links.is_mute(other)) {
             self.sessions.begin_walk(slot);
             let lag = self.lag(slot, ChangeReason::Standing);
             lag.ends_twins = Some(now);
@@ -134,9 +133,6 @@ impl Presence {
     }
 
     fn end_twins_of(&mut self, user: UserId, out: &mut Outputs) {
-        if !self.links.reach.any_away() {
-            return;
-        }
         let since = |slot: u32| self.lagging.links.get(&slot)?.ends_twins;
         let held = self.sessions.held_of(user);
         let ending = held.filter_map(|(slot, client)| Some((since(slot)?, slot, client)));

@@ -172,11 +172,7 @@ impl Presence {
         if !links[slot].is_active() {
             return;
         }
-        let says_no_more = |other: u32| {
-            let link = &links[other];
-            link.is_seat() || (link.is_active() && links.is_detached(other))
-        };
-        let is_twin = |other: &u32| says_no_more(*other) && links.are_kin(slot, *other);
+        let is_twin = |other: &u32| links.is_mute(*other) && links.are_kin(slot, *other);
         // A link that holds several client types of the user comes several times.
         let twins: Vec<u32> = self.sessions.holders(client.user).filter(is_twin).collect();
         for twin in twins {

@@ -132,8 +132,8 @@ impl World {
         }
     }
 
-    /// A message comes to a MsgServer.
-    pub(crate) fn receive(&mut self, server: usize, id: u32) {
+    /// A message comes to a MsgServer, by a connection that was opened then.
+    pub(crate) fn receive(&mut self, server: usize, id: u32, opened: Option<Duration>) {
         let message = &mut self.sent[id as usize];
         message.due.remove(&server);
         let (sender, what, at) = (message.sender, message.what, message.at);
@@ -156,13 +156,22 @@ impl World {
             self.fail(&format!("message {id} ({what:?}) came back to s{server}"));
         }
         if let Sent::Kick(user) = what {
-            self.is_kicked(server, user, at, fights);
+            let by_list = |login: Duration| opened.is_some_and(|opened| opened > login);
+            self.is_kicked(server, user, at, |login| fights || by_list(login));
         }
     }
 
     /// Whoever is here ends, but for one who has logged in after the kick was sent, which must not come
-    /// to him: both times are known, as far as clocks agree, unless the login was not heard.
-    fn is_kicked(&mut self, server: usize, user: u32, sent: Duration, fights: bool) {
+    /// to him: both times are known, as far as clocks agree, unless the login was not heard, or only in
+    /// the list of the connection by which the kick comes: that does not say since when he is there.
+    /// `excused`: of a login at that time.
+    fn is_kicked(
+        &mut self,
+        server: usize,
+        user: u32,
+        sent: Duration,
+        excused: impl Fn(Duration) -> bool,
+    ) {
         let client = Client::new(user, false);
         let it = &self.servers[server];
         let Some(login) = it.clients.get(&client) else {
@@ -170,7 +179,7 @@ impl World {
         };
         let unheard = self.unheard_since(it);
         let is_heard = unheard.is_none_or(|since| login.since < since);
-        if login.since > sent + CLOCKS_ERR && is_heard && !fights {
+        if login.since > sent + CLOCKS_ERR && is_heard && !excused(login.since) {
             let since = login.since;
             self.fail(&format!(
                 "the login of {user} at s{server}, of {since:?}, is kicked by one of {sent:?}"

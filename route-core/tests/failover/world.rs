@@ -338,7 +338,9 @@ impl World {
                     return;
                 }
             }
-            self.receive(server, id);
+            let opened = self.gateways[gateway].lines.get(&number);
+            let opened = opened.map(|line| line.opened);
+            self.receive(server, id, opened);
         } else if let Payload::Status { user, status } = item.payload {
             self.is_told(server, user.0, status);
         }
