@@ -202,12 +202,21 @@ impl Ledger {
 
     /// What the link has been so far, for people.
     pub fn summary(&self) -> Summary {
-        let mut table = self.table.clone();
-        let entries = self.window.iter().filter_map(|kept| kept.entry.as_ref());
-        entries.for_each(|entry| table.apply(entry));
+        let mut newer = self.window.iter().filter_map(|kept| kept.entry.as_ref());
+        let sessions = match newer.next() {
+            None => self.table.sessions(),
+            Some(first) => {
+                let mut table = self.table.clone();
+                [first]
+                    .into_iter()
+                    .chain(newer)
+                    .for_each(|entry| table.apply(entry));
+                table.sessions()
+            }
+        };
         Summary {
             claimed: self.claimed,
-            sessions: table.sessions(),
+            sessions,
         }
     }
 

@@ -2,20 +2,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body::Frame;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::{BatchGetUserStatusRequest, CountOnlineUsersRequest, WatchUserStatusRequest};
+use system_tests::player::unfinished::Unfinished;
 use system_tests::siege::unread_channel;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::Request;
 use tonic::transport::{Channel, Endpoint};
@@ -38,8 +34,6 @@ const IDS: u32 = 10_000;
 const GIVEN_UP: u32 = 3000;
 /// Longest request to publish.
 const REQUEST: usize = 1 << 20;
-/// What one read brings.
-const CHUNK: usize = 16 << 10;
 
 /// Many that begin to speak HTTP/2, and go.
 pub(crate) async fn connections(at: Target) {
@@ -135,7 +129,7 @@ pub(crate) async fn unended_calls(at: Target) {
             let request = Request::post("/teamtalk.route.v1.BroadcastService/Publish")
                 .header("content-type", "application/grpc")
                 .header("te", "trailers")
-                .body(Body::new(Unended(0)))
+                .body(Body::new(Unfinished::of(REQUEST)))
                 .map_err(io::Error::other)?;
             begun.spawn(channel.clone().oneshot(request));
         }
@@ -143,33 +137,6 @@ pub(crate) async fn unended_calls(at: Target) {
         Ok(())
     })
     .await;
-}
-
-/// A message but for its last byte.
-struct Unended(usize);
-
-impl http_body::Body for Unended {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let came = self.0;
-        if came == REQUEST - 1 {
-            return Poll::Pending;
-        }
-        let some = CHUNK.min(REQUEST - 1 - came);
-        let mut data = Vec::with_capacity(some + 5);
-        if came == 0 {
-            data.push(0);
-            data.extend_from_slice(&(REQUEST as u32).to_be_bytes());
-        }
-        data.resize(data.len() + some, 7);
-        self.0 += some;
-        Poll::Ready(Some(Ok(Frame::data(data.into()))))
-    }
 }
 
 /// Calls that are begun and reset, more than any client gives up at once.
