@@ -5,6 +5,7 @@
 //!
 //! What comes in takes its memory before it is read. What waits is told from time to time.
 
+mod hosts;
 mod inputs;
 
 use std::collections::VecDeque;

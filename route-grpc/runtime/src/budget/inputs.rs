@@ -6,27 +6,25 @@
 //! holds everybody up, and a host that holds little is never cut off for another one.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use hashbrown::HashMap;
 use tokio::time::Instant;
 
 use super::CutOff;
+use super::hosts::{Host, Hosts};
 
 /// A host that holds no more than its part has this long for each, and what its length takes at this
 /// rate (bytes a second), while others wait.
 const PATIENCE: Duration = Duration::from_secs(2);
 const RATE: usize = 8 << 20;
 
-type Host = Option<IpAddr>;
-
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
     /// By number: the oldest first.
     all: BTreeMap<u64, Entry>,
+    hosts: Hosts,
     last: u64,
     granted: usize,
     cutting: usize,
@@ -62,8 +60,13 @@ impl Inputs {
             stage: Stage::Waits,
             waker: None,
         };
-        self.all.insert(self.last, entry);
-        self.last
+        let number = self.last;
+        self.all.insert(number, entry);
+        self.hosts.change(host, |it| {
+            it.count += 1;
+            it.waits.insert(number);
+        });
+        number
     }
 
     /// It is complete, or given up.
@@ -79,6 +82,13 @@ impl Inputs {
                 self.cutting -= entry.bytes;
             }
         }
+        self.hosts.change(entry.host, |it| {
+            it.count -= 1;
+            it.waits.remove(&number);
+            if it.has.remove(&(entry.since, number)) {
+                it.bytes -= entry.bytes;
+            }
+        });
     }
 
     /// Bytes of those that have their memory, cut off or not.
@@ -129,7 +139,7 @@ impl Inputs {
     /// Gives memory to those who wait, while there is some below the mark; if so much else is `held`. Where nobody has any,
     /// one may go up to the second mark. Who holds too much of it is cut off.
     pub(super) fn serve(&mut self, now: Instant, held: usize, (tight, full): (usize, usize)) {
-        while let Some(next) = self.next() {
+        while let Some(next) = self.hosts.next() {
             let mark = if self.granted == 0 { full } else { tight };
             let room = mark.saturating_sub(held.saturating_add(self.granted));
             let Some(entry) = self.all.get_mut(&next) else {
@@ -142,6 +152,11 @@ impl Inputs {
                 self.woken.extend(entry.waker.take());
                 self.granted += bytes;
                 self.waiting -= 1;
+                self.hosts.change(host, |it| {
+                    it.waits.remove(&next);
+                    it.has.insert((now, next));
+                    it.bytes += bytes;
+                });
                 continue;
             }
             if bytes <= room + self.cutting {
@@ -157,10 +172,9 @@ impl Inputs {
     /// Cuts off so many bytes, of the fullest host first, of that the oldest.
     pub(super) fn cut(&mut self, excess: usize) {
         while self.cutting < excess {
-            let Some((fullest, _)) = self.fullest(&self.by_host()) else {
-                return;
-            };
-            let Some(oldest) = self.oldest_of(fullest) else {
+            let fullest = self.hosts.fullest();
+            let oldest = fullest.and_then(|(host, _)| self.hosts.oldest_of(host));
+            let Some(oldest) = oldest else {
                 return;
             };
             self.cut_one(oldest);
@@ -169,57 +183,20 @@ impl Inputs {
 
     /// What the fullest host has.
     pub(super) fn most(&self) -> usize {
-        self.fullest(&self.by_host()).map_or(0, |(_, bytes)| bytes)
-    }
-
-    /// Who waits and is next: of the host that holds least, the first.
-    fn next(&self) -> Option<u64> {
-        if self.waiting == 0 {
-            return None;
-        }
-        let hosts = self.by_host();
-        let waiting = self.all.iter().filter(|(_, it)| it.stage == Stage::Waits);
-        let next = waiting.min_by_key(|(number, it)| (hosts.get(&it.host), **number));
-        next.map(|(number, _)| *number)
+        self.hosts.fullest().map_or(0, |(_, bytes)| bytes)
     }
 
     /// The one that has to go for this one.
     fn in_the_way(&self, now: Instant, host: Host, bytes: usize, all: usize) -> Option<u64> {
-        let hosts = self.by_host();
-        let (fullest, most) = self.fullest(&hosts)?;
-        let oldest = self.oldest_of(fullest)?;
-        let own = hosts.get(&host).copied().unwrap_or(0);
+        let (fullest, most) = self.hosts.fullest()?;
+        let oldest = self.hosts.oldest_of(fullest)?;
+        let own = self.hosts.bytes_of(host);
         let gives_way =
-            fullest != host && most > all / hosts.len() && most >= own.saturating_add(bytes);
+            fullest != host && most > all / self.hosts.len() && most >= own.saturating_add(bytes);
         let entry = self.all.get(&oldest)?;
         let time = PATIENCE + Duration::from_secs((entry.bytes / RATE) as u64);
         let is_late = now.saturating_duration_since(entry.since) >= time;
         (gives_way || is_late).then_some(oldest)
-    }
-
-    /// What each host has that has something or waits, without what is cut off.
-    fn by_host(&self) -> HashMap<Host, usize> {
-        let mut hosts = HashMap::new();
-        for entry in self.all.values() {
-            let bytes = hosts.entry(entry.host).or_default();
-            if entry.stage == Stage::Granted {
-                *bytes += entry.bytes;
-            }
-        }
-        hosts
-    }
-
-    fn fullest(&self, hosts: &HashMap<Host, usize>) -> Option<(Host, usize)> {
-        let full = hosts.iter().filter(|(_, bytes)| **bytes > 0);
-        let fullest = full.max_by_key(|(host, bytes)| (**bytes, **host));
-        fullest.map(|(host, bytes)| (*host, *bytes))
-    }
-
-    fn oldest_of(&self, host: Host) -> Option<u64> {
-        let of_host = |it: &Entry| it.stage == Stage::Granted && it.host == host;
-        let all = self.all.iter().filter(|(_, it)| of_host(it));
-        let oldest = all.min_by_key(|(number, it)| (it.since, **number));
-        oldest.map(|(number, _)| *number)
     }
 
     fn cut_one(&mut self, number: u64) {
@@ -227,6 +204,11 @@ impl Inputs {
             entry.stage = Stage::CutOff;
             self.cutting += entry.bytes;
             self.woken.extend(entry.waker.take());
+            let (since, bytes) = (entry.since, entry.bytes);
+            self.hosts.change(entry.host, |it| {
+                it.has.remove(&(since, number));
+                it.bytes -= bytes;
+            });
         }
     }
 }
