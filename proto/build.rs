@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use prost::Message;
 
-const API: [&str; 5] = [
+const API: [&str; 6] = [
     "teamtalk/route/v1/error.proto",
     "teamtalk/route/v1/stream.proto",
     "teamtalk/route/v1/presence.proto",
     "teamtalk/route/v1/broadcast.proto",
     "teamtalk/route/v1/server.proto",
+    "teamtalk/route/v1/admin.proto",
 ];
 
 const ATTACH: &str = "teamtalk/attach/v1/attach.proto";

@@ -78,6 +78,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     if let Some(address) = gateway.grpc_address() {
         info!(%address, "gRPC port");
     }
+    if let Some(address) = gateway.admin_address() {
+        info!(%address, "admin port");
+    }
     let signal = tokio::spawn({
         let shutdown = shutdown.clone();
         async move { shutdown.on_signal().await }

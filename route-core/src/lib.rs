@@ -24,6 +24,7 @@
 //! | `ending` | what becomes of the sessions of a link that has ended |
 //! | `standing/` | which link stands for a MsgServer, and the parts that links play |
 //! | `transition` | what happened to links, and what was lost, for logs and metrics |
+//! | `report` | what can be said of one link |
 //! | `view` | what can be seen from outside |
 //! | `memory` | what things really take, for bounds |
 //! | `core` | the entry points that tie these together |
@@ -39,6 +40,7 @@ pub mod memory;
 mod output;
 mod presence;
 mod receipt;
+mod report;
 mod routing;
 mod settings;
 mod standing;
@@ -62,8 +64,10 @@ pub use links::Reach;
 pub use output::{Answer, FanView, Output, Outputs};
 pub use presence::{Counted, Counts};
 pub use receipt::{Kept, Receipt};
+pub use report::{LinkPart, LinkReport, Relation};
 pub use routing::{Audience, Routed, Target, Why};
 pub use settings::{FanOut, NotifyOnLoss, Settings};
+pub use standing::PartReason;
 pub use status::{LinkView, SessionView, Status, Summary};
 pub use transition::{Loss, LossReason, Transition, TransitionKind, Whose};
 pub use view::{Stats, View};

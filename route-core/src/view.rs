@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::ids::{LinkId, UserId};
 use crate::links::{Links, Part};
 use crate::presence::{Counts, Presence, Sessions};
+use crate::report::{LinkReport, Relation, Reporter};
 use crate::routing::Router;
 use crate::status::{SessionView, Summary};
 use crate::succession::Successions;
@@ -105,6 +106,32 @@ impl<'a> View<'a> {
         self.sessions().scan(cursor, max, visit)
     }
 
+    /// A link that is open, or whose seat is held.
+    pub fn link(self, id: LinkId) -> Option<LinkReport> {
+        let reporter = self.reporter();
+        reporter.report(reporter.slot(id)?)
+    }
+
+    /// Open links with ids above this one, in the order of their ids.
+    pub fn links_after(self, after: LinkId) -> impl Iterator<Item = LinkReport> + use<'a> {
+        let reporter = self.reporter();
+        let slots = self.index().after(after);
+        slots.filter_map(move |slot| reporter.report(slot))
+    }
+
+    /// Links and seats that are, or may be, of the same MsgServer as this one.
+    pub fn relations(self, id: LinkId) -> impl Iterator<Item = Relation> + use<'a> {
+        let reporter = self.reporter();
+        let slot = reporter.slot(id).into_iter();
+        slot.flat_map(move |slot| reporter.relations(slot))
+    }
+
+    /// Links whose place this one has taken, the last one first.
+    pub fn predecessors(self, id: LinkId) -> &'a [LinkId] {
+        let slot = self.reporter().slot(id);
+        slot.map_or(&[], |slot| &self.index()[slot].predecessors)
+    }
+
     /// Is this an open link that has not claimed, and no claimed link of its MsgServer, as far as
     /// that is known, stands?
     pub fn is_unclaimed(self, id: LinkId) -> bool {
@@ -183,6 +210,14 @@ impl<'a> View<'a> {
                 .map(|user| sessions.legacy_online_as_if(user, hidden, shown))
                 .collect(),
             None => users.map(|user| sessions.legacy_online(user)).collect(),
+        }
+    }
+
+    fn reporter(self) -> Reporter<'a> {
+        Reporter {
+            presence: self.presence,
+            successions: self.successions,
+            position: self.router.position,
         }
     }
 

@@ -15,6 +15,7 @@
 //! | room | subject |
 //! |---|---|
 //! | [`server`] | the gRPC port: connections, what every call passes, health |
+//! | `admin` | AdminService |
 //! | [`api`] | PresenceService, BroadcastService, ServerService |
 //! | [`attach`] | AttachService: a gateway's stream |
 //! | [`node`] | the state, its locks, its chores |
@@ -23,6 +24,7 @@
 //! | [`settings`], `limits`, `methods` | flags, bounds, names |
 //! | `metrics`, `trace`, `refusal`, `clock` | instruments, hops, errors, time |
 
+mod admin;
 pub mod api;
 pub mod attach;
 mod clock;
@@ -39,4 +41,5 @@ pub mod settings;
 mod trace;
 
 pub use node::Node;
+pub use server::admin::{bind_admin, serve_admin};
 pub use server::{Listener, serve};

@@ -24,6 +24,12 @@ pub(crate) const MAX_PAGE: usize = 10_000;
 /// Longest message of a unary call or of a request that opens a stream, bytes (gRPC's usual limit).
 pub(crate) const MAX_REQUEST_BYTES: usize = 4 << 20;
 
+/// Longest request of AdminService, bytes.
+pub(crate) const MAX_ADMIN_REQUEST_BYTES: usize = 64 << 10;
+
+/// Connections to the admin port: operators and their screens.
+pub(crate) const ADMIN_CONNECTIONS: usize = 64;
+
 /// What an Attach message may be longer than the longest PDU, bytes: everything around it.
 pub(crate) const ATTACH_OVERHEAD_BYTES: usize = 1 << 20;
 

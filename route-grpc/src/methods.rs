@@ -11,7 +11,7 @@ pub(crate) const WATCH_USER_SET: &str = "teamtalk.route.v1.PresenceService/Watch
 pub(crate) const STREAMS: [&str; 3] = [SUBSCRIBE, WATCH, WATCH_USER_SET];
 
 /// Calls with one answer.
-pub(crate) const UNARY: [&str; 8] = [
+pub(crate) const UNARY: [&str; 13] = [
     "teamtalk.route.v1.PresenceService/GetUserStatus",
     "teamtalk.route.v1.PresenceService/BatchGetUserStatus",
     "teamtalk.route.v1.PresenceService/ListOnlineUsers",
@@ -20,4 +20,9 @@ pub(crate) const UNARY: [&str; 8] = [
     "teamtalk.route.v1.BroadcastService/BatchPublish",
     "teamtalk.route.v1.BroadcastService/ExplainPublish",
     "teamtalk.route.v1.ServerService/GetServerInfo",
+    "teamtalk.route.v1.AdminService/ListLinks",
+    "teamtalk.route.v1.AdminService/GetLink",
+    "teamtalk.route.v1.AdminService/CloseLink",
+    "teamtalk.route.v1.AdminService/ListGateways",
+    "teamtalk.route.v1.AdminService/GetStats",
 ];

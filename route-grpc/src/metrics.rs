@@ -111,6 +111,11 @@ impl Tally {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// What was counted.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     fn declare(meter: &Meter, name: &'static str, unit: &'static str, text: &'static str) -> Self {
         let tally = Self::default();
         let read = tally.clone();
@@ -118,7 +123,7 @@ impl Tally {
             .u64_observable_counter(name)
             .with_unit(unit)
             .with_description(text)
-            .with_callback(move |count| count.observe(read.0.load(Ordering::Relaxed), &[]))
+            .with_callback(move |count| count.observe(read.count(), &[]))
             .build();
         tally
     }

@@ -7,6 +7,7 @@ use route_core::{LogLimits, Settings};
 use route_runtime::budget::Needs;
 use route_runtime::flags::{bytes, count, duration, duration_or_zero};
 use route_runtime::http2;
+use route_runtime::listen::local::LocalAddress;
 
 use crate::gateways::MAX_GATEWAYS;
 use crate::limits::{ATTACH_OVERHEAD_BYTES, MAX_REQUEST_BYTES};
@@ -22,6 +23,10 @@ pub struct NodeSettings {
     /// does
     #[arg(long, env = "TT_ROUTE_FAN_OUT", value_enum, default_value_t = FanOut::Directed)]
     pub fan_out: FanOut,
+    /// Address for AdminService: a loopback address, or unix:PATH [default: 127.0.0.1, at the port
+    /// after that of the public API]
+    #[arg(long, env = "TT_ROUTE_ADMIN_GRPC_LISTEN", value_name = "ADDR", value_parser = LocalAddress::parse)]
+    pub admin_grpc_listen: Option<LocalAddress>,
     /// How long the links of a gateway stay when its stream breaks
     #[arg(long, env = "TT_ROUTE_DETACH_GRACE", value_name = "TIME", value_parser = duration, default_value = "10s")]
     pub detach_grace: Duration,

@@ -3,15 +3,18 @@
 //! The node gets the same messages by the same function as over the network, only without one.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
-use route_grpc::Node;
 use route_grpc::attach::open;
 pub use route_grpc::settings::NodeSettings;
+use route_grpc::{Node, bind_admin};
 use route_runtime::budget::Budget;
+use route_runtime::listen::local::{LocalAddress, LocalBindError, LocalListener};
+use route_runtime::listen::{self, BindError};
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use tokio::net::TcpListener;
@@ -19,6 +22,43 @@ use tokio_stream::StreamExt;
 
 use crate::node::upstream::{AttachError, Responses, Upstream};
 use crate::unconfirmed::uplink::UplinkStream;
+
+/// Sockets that a node needs, bound.
+#[derive(Debug)]
+pub struct NodeSockets {
+    /// For the public API.
+    pub grpc: TcpListener,
+    /// For AdminService; none if nobody has said where, and the usual place is taken.
+    pub admin: Option<LocalListener>,
+}
+
+/// An address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// For MsgServers or the public API.
+    #[error(transparent)]
+    Open(#[from] BindError),
+    /// For AdminService.
+    #[error(transparent)]
+    Admin(#[from] LocalBindError),
+}
+
+impl NodeSockets {
+    /// Binds the public port, and what the settings say of the admin port.
+    pub async fn bind(grpc: SocketAddr, settings: &NodeSettings) -> Result<Self, SocketError> {
+        let asked = settings.admin_grpc_listen.as_ref();
+        Ok(NodeSockets {
+            admin: bind_admin(asked, grpc).await?,
+            grpc: listen::bind(grpc).await?,
+        })
+    }
+
+    /// Where they are: the public port, the admin port.
+    pub fn addresses(&self) -> (Option<SocketAddr>, Option<LocalAddress>) {
+        let admin = self.admin.as_ref().map(|it| it.address().clone());
+        (self.grpc.local_addr().ok(), admin)
+    }
+}
 
 /// A node in this process, and its gRPC port for others.
 #[derive(Debug)]
@@ -36,7 +76,7 @@ impl EmbeddedNode {
         pdu_limit: u32,
         budget: Arc<Budget>,
         meter: &Meter,
-        grpc: TcpListener,
+        sockets: NodeSockets,
         readiness: Readiness,
         deadline: Duration,
     ) -> Self {
@@ -44,8 +84,9 @@ impl EmbeddedNode {
         let shutdown = Shutdown::new(deadline);
         let node = Node::start(settings, budget, meter, shutdown.clone());
         let serving = Arc::clone(&node);
+        route_grpc::serve_admin(&node, sockets.admin);
         shutdown.tracker().spawn(async move {
-            if let Err(error) = route_grpc::serve(serving, grpc, readiness).await {
+            if let Err(error) = route_grpc::serve(serving, sockets.grpc, readiness).await {
                 tracing::error!(%error, "the gRPC server broke");
             }
         });

@@ -7,10 +7,10 @@ use std::time::Duration;
 use opentelemetry::metrics::Meter;
 use route_runtime::budget::{Budget, Needs};
 use route_runtime::files;
-use route_runtime::listen::{self, BindError};
+use route_runtime::listen::BindError;
+use route_runtime::listen::local::LocalAddress;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use crate::links::peer::Name;
 use crate::links::registry::{ConnectionLimits, Links};
 use crate::metrics::{self, Levels};
 use crate::node::attachment::{Attachment, Identity, Lost, Patience};
-use crate::node::embedded::{EmbeddedNode, NodeSettings};
+use crate::node::embedded::{EmbeddedNode, NodeSettings, NodeSockets, SocketError};
 use crate::node::remote::{ConnectionSettings, Remote};
 use crate::node::upstream::Upstream;
 use crate::process::life::{LAST_STEPS, Lifetime};
@@ -44,21 +44,21 @@ pub struct Sockets {
     /// For MsgServers, or for that of this name; at least one.
     pub pdu: Vec<(Reserved, Option<Name>)>,
     /// For gRPC; only with an embedded node.
-    pub grpc: Option<TcpListener>,
+    pub node: Option<NodeSockets>,
 }
 
 impl Sockets {
     /// Binds what the settings say.
-    pub async fn bind(settings: &Settings) -> Result<Self, BindError> {
+    pub async fn bind(settings: &Settings) -> Result<Self, SocketError> {
         let reserve = |on: &ListenOn| Ok((Reserved::reserve(on.address)?, on.name.clone()));
         let pdu = settings.listen.iter().map(reserve);
-        let grpc = match settings.embedded {
-            true => Some(listen::bind(settings.grpc_listen).await?),
+        let node = match settings.embedded {
+            true => Some(NodeSockets::bind(settings.grpc_listen, &settings.node).await?),
             false => None,
         };
         Ok(Sockets {
-            pdu: pdu.collect::<Result<_, _>>()?,
-            grpc,
+            pdu: pdu.collect::<Result<_, BindError>>()?,
+            node,
         })
     }
 }
@@ -84,6 +84,7 @@ pub enum StartError {
 pub struct Running {
     pdu_addresses: Vec<SocketAddr>,
     grpc_address: Option<SocketAddr>,
+    admin_address: Option<LocalAddress>,
     task: JoinHandle<Result<(), Lost>>,
 }
 
@@ -96,6 +97,11 @@ impl Running {
     /// Where an embedded node serves gRPC.
     pub fn grpc_address(&self) -> Option<SocketAddr> {
         self.grpc_address
+    }
+
+    /// Where it serves AdminService.
+    pub fn admin_address(&self) -> Option<&LocalAddress> {
+        self.admin_address.as_ref()
     }
 
     /// Waits for the end: after a drain, or because there is no use in going on without a node.
@@ -120,24 +126,25 @@ pub fn start(
 ) -> Result<Running, StartError> {
     let pdu_addresses: Vec<_> = sockets.pdu.iter().map(|(it, _)| it.address()).collect();
     let first = pdu_addresses.first().ok_or(StartError::Socket("PDUs"))?;
-    let grpc_address = sockets.grpc.as_ref().and_then(|l| l.local_addr().ok());
-    if !settings.ignored.is_empty() {
-        warn!(names = ?settings.ignored, "set for a node, but none runs in this process");
-    }
+    let of_node = sockets.node.as_ref().map(NodeSockets::addresses);
+    let (grpc_address, admin_address) = of_node.unwrap_or_default();
     let places = Places::new(settings);
     let gateway = gateway(settings, places.msg_servers);
     observe(meter, &gateway);
 
-    let (node, upstreams) = match (settings.embedded, sockets.grpc) {
-        (true, Some(grpc)) => {
+    let (node, upstreams) = match (settings.embedded, sockets.node) {
+        (true, Some(sockets)) => {
             let (budget, ready) = (Arc::clone(&gateway.budget), readiness.clone());
-            let node = embedded(settings, (places.grpc, budget), meter, grpc, ready);
+            let node = embedded(settings, (places.grpc, budget), meter, sockets, ready);
             let upstreams = vec![node.upstream()];
             (Some(node), upstreams)
         }
         (true, None) => return Err(StartError::Socket("gRPC")),
         (false, _) => (None, remotes(settings)?),
     };
+    if !settings.ignored.is_empty() {
+        warn!(names = ?settings.ignored, "set for a node, but none runs in this process");
+    }
     let (doors, door) = watch::channel(Door::Shut);
     let finished = CancellationToken::new();
     let attachment = Attachment {
@@ -166,17 +173,12 @@ pub fn start(
         drain_wait: settings.upstream_drain_wait,
         query_timeout: settings.query_timeout,
     };
-    info!(
-        version = env!("CARGO_PKG_VERSION"),
-        gateway = attachment.identity.gateway_id,
-        incarnation = format_args!("{:x}", attachment.gateway.incarnation),
-        dialect = attachment.gateway.dialect.name(),
-        "gateway starts"
-    );
+    say_start(&attachment);
     let task = shutdown.tracker().spawn(lifetime.live(attachment));
     Ok(Running {
         pdu_addresses,
         grpc_address,
+        admin_address,
         task,
     })
 }
@@ -288,11 +290,21 @@ fn gateway(settings: &Settings, connections: usize) -> Arc<Gateway> {
     )
 }
 
+fn say_start(attachment: &Attachment) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        gateway = attachment.identity.gateway_id,
+        incarnation = format_args!("{:x}", attachment.gateway.incarnation),
+        dialect = attachment.gateway.dialect.name(),
+        "gateway starts"
+    );
+}
+
 fn embedded(
     settings: &Settings,
     (max_grpc_connections, budget): (usize, Arc<Budget>),
     meter: &Meter,
-    grpc: TcpListener,
+    sockets: NodeSockets,
     readiness: Readiness,
 ) -> EmbeddedNode {
     let node = NodeSettings {
@@ -306,7 +318,7 @@ fn embedded(
         settings.max_pdu_bytes,
         budget,
         meter,
-        grpc,
+        sockets,
         readiness,
         LAST_STEPS,
     )

@@ -287,6 +287,15 @@ impl Links {
         })
     }
 
+    /// Slots of open links with ids above this one, by gateway and number.
+    pub(crate) fn after(&self, id: LinkId) -> impl Iterator<Item = u32> + use<'_> {
+        let first = self.order.partition_point(|(it, _)| *it <= id);
+        self.order[first..].iter().map(|(_, slot)| {
+            self.work.step();
+            *slot
+        })
+    }
+
     /// Open links of one gateway.
     pub(crate) fn of_gateway(&self, gateway: u64) -> impl Iterator<Item = (u32, &Link)> {
         let first = self.order.partition_point(|(id, _)| id.gateway < gateway);

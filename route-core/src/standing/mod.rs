@@ -42,6 +42,7 @@ mod namesakes;
 mod outcome;
 pub(crate) mod parts;
 mod places;
+mod reasons;
 pub(crate) mod strangers;
 mod transitions;
 
@@ -52,6 +53,7 @@ use crate::links::{Claim, Links, Part, Phase};
 use crate::presence::Presence;
 use likeness::Likeness;
 pub(crate) use outcome::{Due, Outcome, Return};
+pub use reasons::PartReason;
 
 /// How long updates have to contradict a link's part before it changes: by then both connections
 /// of a MsgServer have told of a login.

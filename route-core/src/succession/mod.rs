@@ -359,7 +359,8 @@ impl Successions {
         heirs.find_map(|heir| standing(heir, links).or_else(|| self.seat_of(heir)))
     }
 
-    fn seat_of(&self, link: LinkId) -> Option<u32> {
+    /// The seat that this link has left.
+    pub(crate) fn seat_of(&self, link: LinkId) -> Option<u32> {
         self.work.step();
         self.seats.get(&link).copied()
     }

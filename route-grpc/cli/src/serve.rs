@@ -14,6 +14,7 @@ use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::{self, LogArgs, Metrics, flush_logs, init_logs};
 use route_runtime::{files, listen, probes, workers};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 /// How long each of these may take at the end: log lines, traces, metrics. They and the drain have
@@ -107,6 +108,9 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let listener = listen::bind(args.listen).await?;
     let probe_listener = listen::bind(args.admin_listen).await?;
+    let admin_listener =
+        route_grpc::bind_admin(args.node.admin_grpc_listen.as_ref(), args.listen).await?;
+    let admin = admin_listener.as_ref().map(|it| it.address().to_string());
     let (grpc, probes) = (listener.local_addr()?, probe_listener.local_addr()?);
     let probe_server = tokio::spawn(probes::serve(
         probe_listener,
@@ -132,17 +136,11 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
         listener,
         readiness.clone(),
     ));
-    readiness.set(false, "waiting for gateways");
-    let ready = readiness.clone();
-    let draining = shutdown.draining();
-    shutdown.tracker().spawn(async move {
-        tokio::select! {
-            biased;
-            () = draining.cancelled() => {}
-            () = node.synced() => ready.set(true, "serving"),
-        }
-    });
-    info!(%grpc, %probes, ?fan_out, version = VERSION, "node started");
+    route_grpc::serve_admin(&node, admin_listener);
+    shutdown
+        .tracker()
+        .spawn(become_ready(node, readiness.clone(), shutdown.draining()));
+    info!(%grpc, admin, %probes, ?fan_out, version = VERSION, "node started");
 
     let served = tokio::select! {
         () = shutdown.on_signal() => None,
@@ -155,5 +153,15 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
     match served {
         None => Ok(()),
         Some(served) => Ok(served.context("the server's task ended")??),
+    }
+}
+
+/// Is ready when the node knows all links.
+async fn become_ready(node: Arc<Node>, readiness: Readiness, draining: CancellationToken) {
+    readiness.set(false, "waiting for gateways");
+    tokio::select! {
+        biased;
+        () = draining.cancelled() => {}
+        () = node.synced() => readiness.set(true, "serving"),
     }
 }

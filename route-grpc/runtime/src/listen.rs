@@ -1,6 +1,8 @@
 //! TCP listeners: binding with an error that names the address, and accepting through a shortage of
 //! resources.
 
+pub mod local;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -137,6 +137,11 @@ impl ColdStart {
         }
     }
 
+    /// Some gateway has come.
+    pub(crate) fn knows_any(&self) -> bool {
+        self.first.is_some()
+    }
+
     /// Ids of the gateways that are waited for.
     pub(crate) fn missing(
         &self,

@@ -15,7 +15,7 @@ use super::{GatewayLimits, check};
 use crate::dialects::Spoken;
 use crate::gateways::clock_offset::ClockOffset;
 use crate::gateways::queries::OpenQueries;
-use crate::gateways::queue::{Queue, Retention};
+use crate::gateways::queue::{Counts, Queue, Retention};
 use crate::gateways::replays::Replays;
 use crate::gateways::sequences::{Progress, Sequences};
 use crate::gateways::unfinished::Unfinished;
@@ -81,6 +81,24 @@ pub(crate) struct Fill {
     pub(crate) can_be_cut_off: bool,
 }
 
+/// A gateway as operators see it.
+#[derive(Debug)]
+pub(crate) struct GatewayReport {
+    pub(crate) id: String,
+    pub(crate) incarnation: u64,
+    /// Where it is, and what it says of itself.
+    pub(crate) whence: String,
+    pub(crate) reach: Reach,
+    /// Open links.
+    pub(crate) links: usize,
+    /// What waits for it, and what became of the rest.
+    pub(crate) queued: Counts,
+    /// Of what its MsgServers speak, the name.
+    pub(crate) dialect: String,
+    /// When its last stream began.
+    pub(crate) stream_since: Duration,
+}
+
 impl Gateway {
     /// One that has just attached, within these limits.
     pub(super) fn new(
@@ -140,7 +158,7 @@ impl Gateway {
     }
 
     /// What waits for it.
-    pub(super) fn fill(&self) -> Fill {
+    pub(crate) fn fill(&self) -> Fill {
         let queries = self.waiting_queries.bytes() + self.answering.bytes();
         Fill {
             incarnation: self.hello.incarnation,
@@ -148,6 +166,20 @@ impl Gateway {
             bytes: self.queue.counts().bytes + queries,
             unconfirmed: 0,
             can_be_cut_off: self.retention == Retention::UntilTaken,
+        }
+    }
+
+    /// As operators see it.
+    pub(crate) fn report(&self) -> GatewayReport {
+        GatewayReport {
+            id: self.hello.id.clone(),
+            incarnation: self.hello.incarnation,
+            whence: self.hello.whence.clone(),
+            reach: self.reach,
+            links: self.sequences.open_links().count(),
+            queued: self.queue.counts(),
+            dialect: self.hello.spoken.dialect.name().to_owned(),
+            stream_since: self.stream_since,
         }
     }
 

@@ -41,7 +41,7 @@ use crate::gateways::sequences::Progress;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
 pub(crate) use census::Census;
-pub(crate) use gateway::{Fill, Gateway, Overdue};
+pub(crate) use gateway::{Fill, Gateway, GatewayReport, Overdue};
 use hello::Hello;
 pub(crate) use limits::{GatewayLimits, MAX_GATEWAYS};
 use past::Past;
@@ -242,6 +242,17 @@ impl Gateways {
         Some(gateway.sequences.open_links().count())
     }
 
+    /// All gateways, attached or not.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Gateway> {
+        self.by_incarnation.values()
+    }
+
+    /// Whether this link is open, as far as its gateway has said.
+    pub(crate) fn has_open(&self, link: LinkId) -> bool {
+        let gateway = self.by_incarnation.get(&link.gateway);
+        gateway.is_some_and(|it| it.sequences.is_open(link.number))
+    }
+
     /// One of the gateways, attached or not.
     pub(crate) fn get_mut(&mut self, incarnation: u64) -> Option<&mut Gateway> {
         self.by_incarnation.get_mut(&incarnation)
@@ -326,9 +337,7 @@ impl Gateways {
 
     /// Links of a gateway are fed more than they take by this one, which should pause, or may go on.
     pub(crate) fn ask_pause(&mut self, asker: u64, link: LinkId, on: bool) {
-        let gateway = self.by_incarnation.get(&link.gateway);
-        let is_open = gateway.is_some_and(|it| it.sequences.is_open(link.number));
-        if (is_open || !on) && self.pauses.change(asker, link, on) {
+        if (self.has_open(link) || !on) && self.pauses.change(asker, link, on) {
             self.tell_pause(link, on);
         }
     }
@@ -404,11 +413,6 @@ impl Gateways {
     /// Queues that got something since the last call.
     pub(crate) fn take_touched(&mut self) -> Vec<Arc<Queue>> {
         std::mem::take(&mut self.touched)
-    }
-
-    /// What is held for each.
-    pub(crate) fn fills(&self) -> Vec<Fill> {
-        self.by_incarnation.values().map(Gateway::fill).collect()
     }
 
     /// Counts, for metrics.

@@ -13,7 +13,7 @@ use route_runtime::budget::{LOOK, Part};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Node;
-use crate::gateways::Fill;
+use crate::gateways::{Fill, Gateway};
 use crate::refusal::Refusal;
 
 /// A gateway that fills the budget most is read one message in so long: what it acknowledges is never
@@ -113,7 +113,7 @@ impl Holdings {
     fn of(node: &Node) -> Self {
         let routing = node.routing.lock();
         let cold_start = routing.cold_start.as_ref();
-        let mut gateways = routing.gateways.fills();
+        let mut gateways: Vec<_> = routing.gateways.all().map(Gateway::fill).collect();
         for fill in &mut gateways {
             let held = cold_start.map_or(0, |it| it.memory_of(fill.incarnation));
             fill.bytes += held;

@@ -9,6 +9,7 @@
 mod all_known;
 mod chores;
 mod commit;
+pub(crate) mod gateways;
 mod holds;
 pub mod load;
 mod log;
@@ -40,7 +41,7 @@ use crate::cold_start::Sync;
 use crate::dialects::Dialects;
 use crate::gateways::ingest::Effects;
 use crate::gateways::queue::Placed;
-use crate::limits::{Places, SNAPSHOTS_AT_ONCE};
+use crate::limits::{ADMIN_CONNECTIONS, Places, SNAPSHOTS_AT_ONCE};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
@@ -73,8 +74,10 @@ pub struct Node {
     pub(crate) sync: Sync,
     /// For watch and subscribe streams.
     pub(crate) streams: Places,
-    /// For gRPC connections.
+    /// For connections to the public port.
     pub(crate) connections: Places,
+    /// For connections to the admin port.
+    pub(crate) admin_connections: Places,
     pub(crate) snapshots: Arc<Semaphore>,
     /// Bytes that wait for those who read streams.
     pub(crate) pending: Arc<AtomicUsize>,
@@ -131,6 +134,7 @@ impl Node {
             sync: Sync::new(routing.cold_start.is_none(), settings.call_wait),
             streams: Places::new(settings.max_streams),
             connections: Places::new(settings.max_grpc_connections),
+            admin_connections: Places::new(ADMIN_CONNECTIONS),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             pending: Arc::default(),
             unfinished: Arc::default(),

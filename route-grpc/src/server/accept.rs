@@ -49,14 +49,32 @@ impl Listener for TcpListener {
     }
 }
 
+/// To which of a node's ports somebody connects. Each has places of its own, so that nobody can keep operators out.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Port {
+    Public,
+    Admin,
+}
+
+impl Port {
+    fn places(self, node: &Node) -> &Places {
+        match self {
+            Self::Public => &node.connections,
+            Self::Admin => &node.admin_connections,
+        }
+    }
+}
+
 /// Takes connections; those beyond the limit are told so and closed, counted and logged. Ends when
 /// the listener breaks.
 pub(super) fn incoming<L: Listener>(
     node: Arc<Node>,
     listener: L,
+    port: Port,
 ) -> impl Stream<Item = io::Result<Connection<L::Stream>>> {
     let door = Door {
         node,
+        port,
         listener,
         farewells: Places::new(FAREWELLS),
     };
@@ -66,6 +84,7 @@ pub(super) fn incoming<L: Listener>(
 #[derive(Debug)]
 struct Door<L> {
     node: Arc<Node>,
+    port: Port,
     listener: L,
     /// Connections that are being told why they are closed.
     farewells: Places,
@@ -75,7 +94,7 @@ impl<L: Listener> Door<L> {
     async fn next(&mut self) -> io::Result<Connection<L::Stream>> {
         loop {
             let (stream, peer) = self.listener.accept().await?;
-            match self.node.connections.take() {
+            match self.port.places(&self.node).take() {
                 Some(place) => {
                     let node = Arc::clone(&self.node);
                     return Ok(Connection::new(stream, peer, place, node));
@@ -87,8 +106,9 @@ impl<L: Listener> Door<L> {
 
     fn refuse(&self, stream: L::Stream, peer: SocketAddr) {
         let node = &self.node;
+        let limit = self.port.places(node).limit();
         if let Some(place) = self.farewells.take() {
-            let told = too_many(node.connections.limit());
+            let told = too_many(limit, self.port);
             tokio::spawn(async move {
                 let _place = place;
                 // Whoever does not listen is not told.
@@ -96,15 +116,17 @@ impl<L: Listener> Door<L> {
             });
         }
         node.metrics.tallies.refused_connections.add(1);
-        let why = format_args!("there are {} already", node.connections.limit());
+        let why = format_args!("there are {limit} already");
         let kind = ("too many gRPC connections", "total");
         node.refusals.log(node.clock.now(), kind, Some(peer), &why);
     }
 }
 
-fn too_many(connections: usize) -> Vec<u8> {
-    let text = format!(
-        "this node has {connections} gRPC connections already (--max-grpc-connections); come back later"
-    );
+fn too_many(connections: usize, port: Port) -> Vec<u8> {
+    let of = match port {
+        Port::Public => "gRPC connections already (--max-grpc-connections)",
+        Port::Admin => "connections to its admin port already",
+    };
+    let text = format!("this node has {connections} {of}; come back later");
     farewell(ENHANCE_YOUR_CALM, &text)
 }

@@ -1,6 +1,8 @@
-//! The gRPC server: every service of a node on one listener, until the process drains.
+//! The gRPC servers: every service of a node on the public port, but AdminService, which has a port of its own;
+//! until the process drains.
 
 mod accept;
+pub(crate) mod admin;
 mod connection;
 mod greeting;
 mod health;
@@ -10,10 +12,10 @@ mod verdicts;
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_proto::attach::v1::attach_service_server::AttachServiceServer;
-use route_proto::v1::broadcast_service_server::BroadcastServiceServer;
-use route_proto::v1::presence_service_server::PresenceServiceServer;
-use route_proto::v1::server_service_server::ServerServiceServer;
+use route_proto::attach::v1::attach_service_server::{self, AttachServiceServer};
+use route_proto::v1::broadcast_service_server::{self, BroadcastServiceServer};
+use route_proto::v1::presence_service_server::{self, PresenceServiceServer};
+use route_proto::v1::server_service_server::{self, ServerServiceServer};
 use route_runtime::http2;
 use route_runtime::readiness::Readiness;
 use tonic::codec::CompressionEncoding;
@@ -28,7 +30,7 @@ use crate::attach::service::Attach;
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::node::Node;
 pub use accept::Listener;
-use accept::incoming;
+use accept::{Port, incoming};
 use layers::{Asked, Codes, Deadline, Each, Intake, Measure, Trace};
 use verdicts::Verdict;
 
@@ -44,6 +46,21 @@ const CONNECTION_STREAMS: u32 = 1000;
 /// What is left after the last stream for calls that are still running. A bare TCP connection, or a
 /// peer that reads nothing, would hold the server for ever.
 const LAST_CALLS: Duration = Duration::from_secs(1);
+
+/// What the public port serves.
+const SERVICES: [&str; 5] = [
+    presence_service_server::SERVICE_NAME,
+    broadcast_service_server::SERVICE_NAME,
+    server_service_server::SERVICE_NAME,
+    attach_service_server::SERVICE_NAME,
+    tonic_health::pb::health_server::SERVICE_NAME,
+];
+
+/// What each port serves.
+const REFLECTION: [&str; 2] = [
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
 
 /// The server could not run.
 #[derive(Debug, thiserror::Error)]
@@ -108,14 +125,14 @@ pub async fn serve(
         .layer(Each(Deadline))
         .layer(Each(Intake(Arc::clone(&node))))
         .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
+        .add_service(reflection(&SERVICES).build_v1()?)
+        .add_service(reflection(&SERVICES).build_v1alpha()?)
         .add_service(presence)
         .add_service(broadcast)
         .add_service(info)
         .add_service(gateways)
         .add_service(FormerAttach::new(Arc::clone(&node)))
-        .serve_with_incoming_shutdown(incoming(Arc::clone(&node), listener), drained);
+        .serve_with_incoming_shutdown(incoming(Arc::clone(&node), listener, Port::Public), drained);
 
     let given_up = async move {
         node.drained().await;
@@ -141,8 +158,16 @@ fn measure(node: &Node) -> Measure {
     }
 }
 
-fn reflection() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
+/// Of a port that serves these, and reflection.
+fn reflection(services: &[&str]) -> tonic_reflection::server::Builder<'static> {
+    let named = services.iter().chain(&REFLECTION);
+    named
+        .fold(
+            tonic_reflection::server::Builder::configure(),
+            |it, name| it.with_service_name(*name),
+        )
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(route_proto::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         // What the details of errors are.

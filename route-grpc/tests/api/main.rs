@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)] // a panic is how a test fails
 
+mod admin;
 mod attach;
 mod bounds;
 mod broadcast;

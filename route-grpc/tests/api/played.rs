@@ -112,6 +112,8 @@ pub(crate) struct Played {
     pub(crate) ended: Vec<u64>,
     /// Of the last Downlink that was read.
     pub(crate) number: u64,
+    /// None: that is not expected.
+    pub(crate) asked_to_close: Option<Vec<u64>>,
 }
 
 impl Played {
@@ -170,6 +172,7 @@ impl Played {
             runs: 0,
             ended: Vec::new(),
             number: 0,
+            asked_to_close: None,
         })
     }
 
@@ -297,7 +300,10 @@ impl Played {
                 downlink_entry::Entry::Answer(answer) => self.answers.push(answer),
                 downlink_entry::Entry::Ended(ended) => self.ended.push(ended.link),
                 downlink_entry::Entry::TakenOver(_) => {}
-                downlink_entry::Entry::Close(close) => panic!("asked to close: {close:?}"),
+                downlink_entry::Entry::Close(close) => match &mut self.asked_to_close {
+                    Some(asked) => asked.push(close.link),
+                    None => panic!("asked to close: {close:?}"),
+                },
             }
         }
         self.number = downlink.number;

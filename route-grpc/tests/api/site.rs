@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Frame;
-use route_grpc::Node;
 use route_grpc::server::ServeError;
 use route_grpc::settings::NodeSettings;
+use route_grpc::{Node, bind_admin, serve_admin};
+use route_proto::v1::admin_service_client::AdminServiceClient;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::{
@@ -62,6 +63,8 @@ pub(crate) struct Site {
     pub(crate) readiness: Readiness,
     pub(crate) metrics: Metrics,
     pub(crate) server: JoinHandle<Result<(), ServeError>>,
+    /// Of AdminService.
+    pub(crate) admin_address: String,
 }
 
 impl Site {
@@ -88,9 +91,14 @@ impl Site {
             &metrics.meter(),
             shutdown.clone(),
         );
+        let any = "127.0.0.1:0".parse().unwrap();
+        let admin = bind_admin(None, any).await.unwrap();
+        let admin_address = admin.as_ref().unwrap().address().to_string();
+        serve_admin(&node, admin);
         let server = route_grpc::serve(Arc::clone(&node), listener, readiness.clone());
         Self {
             server: tokio::spawn(server),
+            admin_address,
             node,
             address,
             shutdown,
@@ -116,6 +124,11 @@ impl Site {
 
     pub(crate) async fn presence(&self) -> PresenceServiceClient<Channel> {
         PresenceServiceClient::new(self.channel().await)
+    }
+
+    pub(crate) async fn admin(&self) -> AdminServiceClient<Channel> {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.admin_address)).unwrap();
+        AdminServiceClient::new(soon("a connection", endpoint.connect()).await.unwrap())
     }
 
     pub(crate) async fn broadcast(&self) -> BroadcastServiceClient<Channel> {

@@ -148,10 +148,9 @@ impl Queue {
         self.push(Entry::Ended(LinkEnded { link }));
     }
 
-    /// Asks for the close of a link whose MsgServer has claimed another one. Outside the bound:
-    /// once per link.
-    pub(crate) fn close_link(&self, link: u64) {
-        let reason = "its MsgServer has another connection".to_owned();
+    /// Asks for the close of a link. Outside the bound: once per link, or call of an operator.
+    pub(crate) fn close_link(&self, link: u64, why: &str) {
+        let reason = why.to_owned();
         self.push(Entry::Close(CloseLink { link, reason }));
     }
 

@@ -1,13 +1,13 @@
 //! gRPC's usual codes, with reasons. tonic says of a request that it cannot read that the server has failed
 //! (INTERNAL), or that it is out of range; callers decide by that. Of a method that it does not know, it says nothing.
 
-use route_proto::v1::broadcast_service_server;
+use route_proto::v1::{admin_service_server, broadcast_service_server};
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};
 
 use super::{Around, Handler};
-use crate::limits::MAX_REQUEST_BYTES;
+use crate::limits::{MAX_ADMIN_REQUEST_BYTES, MAX_REQUEST_BYTES};
 use crate::refusal::Refusal;
 
 /// Puts our refusal in the place of tonic's.
@@ -36,9 +36,14 @@ impl Around for Codes {
                 let told = format!("{method} is not served here; reflection lists what is");
                 return Ok(Status::unimplemented(told).into_http());
             }
-            let longest = match is_broadcast(uri.path()) {
-                true => format!("{publish_bytes} bytes (--publish-bytes)"),
-                false => format!("{MAX_REQUEST_BYTES} bytes"),
+            let longest = match service(uri.path()) {
+                Some(broadcast_service_server::SERVICE_NAME) => {
+                    format!("{publish_bytes} bytes (--publish-bytes)")
+                }
+                Some(admin_service_server::SERVICE_NAME) => {
+                    format!("{MAX_ADMIN_REQUEST_BYTES} bytes")
+                }
+                Some(_) | None => format!("{MAX_REQUEST_BYTES} bytes"),
             };
             Ok(match Refusal::of_unread(&status, longest) {
                 Some(refusal) => Status::from(refusal).into_http(),
@@ -48,7 +53,6 @@ impl Around for Codes {
     }
 }
 
-fn is_broadcast(path: &str) -> bool {
-    let service = path.split('/').nth(1);
-    service == Some(broadcast_service_server::SERVICE_NAME)
+fn service(path: &str) -> Option<&str> {
+    path.split('/').nth(1)
 }

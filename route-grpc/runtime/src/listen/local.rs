@@ -1,0 +1,218 @@
+//! Listeners that only this host can reach: on a loopback address, or a Unix socket.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+/// What stands before the path of a Unix socket.
+const UNIX: &str = "unix:";
+
+/// Who may connect to the socket: its owner.
+const MODE: u32 = 0o600;
+
+/// Where it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalAddress {
+    /// TCP, on this host only.
+    Loopback(SocketAddr),
+    /// A Unix socket that its owner may use.
+    Unix(PathBuf),
+}
+
+impl LocalAddress {
+    /// Reads a flag's value.
+    ///
+    /// # Errors
+    ///
+    /// It is neither, or an address that other hosts can reach.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix(UNIX) {
+            return match path.is_empty() {
+                true => Err("unix: needs the path of a socket".to_owned()),
+                false => Ok(Self::Unix(path.into())),
+            };
+        }
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|_| "expected unix:PATH, or IP:PORT of a loopback address".to_owned())?;
+        match address.ip().is_loopback() {
+            true => Ok(Self::Loopback(address)),
+            false => Err(format!(
+                "{address} can be reached from other hosts, and there are no rights yet: use a \
+                 loopback address or unix:PATH"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for LocalAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Loopback(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+/// It could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}")]
+pub struct LocalBindError {
+    /// As it was asked for.
+    pub address: LocalAddress,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Such a listener, bound. A socket is removed when this is dropped.
+#[derive(Debug)]
+pub struct LocalListener {
+    address: LocalAddress,
+    socket: Socket,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl LocalListener {
+    /// Binds it. A socket that a process has left which was killed is taken over.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, `AddrInUse` if somebody answers there.
+    pub async fn bind(address: &LocalAddress) -> Result<Self, LocalBindError> {
+        let bound = Self::bound(address).await;
+        bound.map_err(|source| LocalBindError {
+            address: address.clone(),
+            source,
+        })
+    }
+
+    async fn bound(address: &LocalAddress) -> io::Result<Self> {
+        match address {
+            LocalAddress::Loopback(wanted) => {
+                let listener = super::bind(*wanted).await.map_err(|error| error.source)?;
+                Ok(Self {
+                    address: LocalAddress::Loopback(listener.local_addr()?),
+                    socket: Socket::Tcp(listener),
+                })
+            }
+            LocalAddress::Unix(path) => Ok(Self {
+                address: address.clone(),
+                socket: Socket::Unix(bind_unix(path).await?),
+            }),
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &LocalAddress {
+        &self.address
+    }
+
+    /// Waits for the next connection. Whoever uses the socket has no address: it is shown as a loopback one.
+    ///
+    /// # Errors
+    ///
+    /// The listener is unusable.
+    pub async fn accept(&self) -> io::Result<(Box<dyn Io>, SocketAddr)> {
+        match &self.socket {
+            Socket::Tcp(listener) => {
+                let (stream, peer) = super::accept(listener).await?;
+                stream.set_nodelay(true)?;
+                Ok((Box::new(stream), peer))
+            }
+            Socket::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Box::new(stream), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
+            }
+        }
+    }
+}
+
+/// A connection of either kind.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// A socket that nobody answers at is what a process left that was killed.
+async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
+    let bound = UnixListener::bind(path);
+    let listener = match bound {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            let answer = UnixStream::connect(path).await;
+            if !answer.is_err_and(|it| it.kind() == io::ErrorKind::ConnectionRefused) {
+                return Err(error);
+            }
+            std::fs::remove_file(path)?;
+            UnixListener::bind(path)?
+        }
+        bound => bound?,
+    };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE))?;
+    Ok(listener)
+}
+
+impl Drop for LocalListener {
+    fn drop(&mut self) {
+        if let LocalAddress::Unix(path) = &self.address {
+            // If somebody has removed it already, that is all right.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_host_can_reach_it() {
+        let parse = LocalAddress::parse;
+
+        assert!(parse("127.0.0.1:50052").is_ok() && parse("[::1]:50052").is_ok());
+        assert_eq!(
+            parse("unix:/run/a.sock"),
+            Ok(LocalAddress::Unix("/run/a.sock".into()))
+        );
+        for wrong in [
+            "0.0.0.0:50052",
+            "[::]:50052",
+            "10.0.0.1:50052",
+            "unix:",
+            "50052",
+            "/run/a.sock",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_left_is_taken_over_and_one_in_use_is_not() {
+        let folder = std::env::temp_dir().join(format!("admin-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let path = folder.join("a.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).expect("a socket"));
+        let asked = LocalAddress::Unix(path.clone());
+
+        let first = LocalListener::bind(&asked).await.expect("it is free");
+        let second = LocalListener::bind(&asked).await;
+
+        assert!(second.is_err(), "it is in use");
+        let mode = std::fs::metadata(&path)
+            .expect("it is there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, MODE);
+        drop(first);
+        assert!(!path.exists());
+        std::fs::remove_dir_all(folder).expect("it is ours");
+    }
+}
