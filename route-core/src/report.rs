@@ -51,6 +51,8 @@ pub struct LinkReport {
     pub is_detached: bool,
     /// How many sessions it holds, hidden ones included.
     pub sessions: u32,
+    /// Highest number of its entries that was applied.
+    pub sequence: u64,
     /// When it was opened, unless that was before the node.
     pub opened: Option<Duration>,
     /// When it has done something last.
@@ -100,6 +102,7 @@ impl<'a> Reporter<'a> {
             is_silent: link.silent,
             is_detached: links.is_detached(slot),
             sessions: self.presence.sessions.held_by(slot),
+            sequence: link.sequence,
             opened: link.opened,
             acted: link.acted,
         })

@@ -1,5 +1,7 @@
 //! What a caller may ask for at most.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -29,6 +31,9 @@ pub(crate) const MAX_ADMIN_REQUEST_BYTES: usize = 64 << 10;
 
 /// Connections to the admin port: operators and their screens.
 pub(crate) const ADMIN_CONNECTIONS: usize = 64;
+
+/// Streams of the admin port that may be open: each looks at all links every second.
+pub(crate) const SCREENS: usize = 16;
 
 /// What an Attach message may be longer than the longest PDU, bytes: everything around it.
 pub(crate) const ATTACH_OVERHEAD_BYTES: usize = 1 << 20;
@@ -93,6 +98,8 @@ pub(crate) struct Share {
     pub(crate) attach: Arc<Semaphore>,
     /// Whether it is read.
     pub(crate) reading: Reading,
+    /// Its address; none: it is in this process.
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl Default for Share {
@@ -103,11 +110,20 @@ impl Default for Share {
             begun: Arc::new(Semaphore::new(BEGUN_BYTES)),
             attach: Arc::new(Semaphore::new(BEGUN_ATTACH)),
             reading: Reading::default(),
+            peer: None,
         }
     }
 }
 
 impl Share {
+    /// Of a new connection from this address.
+    pub(crate) fn from(peer: SocketAddr) -> Self {
+        Self {
+            peer: Some(peer),
+            ..Self::default()
+        }
+    }
+
     /// That of whoever has sent a request.
     pub(crate) fn of(request: &Extensions) -> Self {
         request.get::<Self>().cloned().unwrap_or_default()
@@ -128,6 +144,8 @@ pub(crate) struct Reading(Arc<Mutex<Readers>>);
 #[derive(Debug, Default)]
 struct Readers {
     stops: usize,
+    /// It is to be closed.
+    cut: bool,
     reader: Option<Waker>,
 }
 
@@ -142,14 +160,32 @@ impl Reading {
         Stop(self.clone())
     }
 
-    /// Ready when it is.
-    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut readers = self.0.lock();
-        if readers.stops == 0 {
-            return Poll::Ready(());
+    /// Never again: its connection is closed.
+    pub(crate) fn cut(&self) {
+        let reader = {
+            let mut readers = self.0.lock();
+            readers.cut = true;
+            readers.reader.take()
+        };
+        if let Some(reader) = reader {
+            reader.wake();
         }
-        readers.reader = Some(cx.waker().clone());
-        Poll::Pending
+    }
+
+    /// Ready when it is; an error when it is to be closed.
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut readers = self.0.lock();
+        if readers.cut {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        match &mut readers.reader {
+            Some(reader) => reader.clone_from(cx.waker()),
+            reader => *reader = Some(cx.waker().clone()),
+        }
+        match readers.stops {
+            0 => Poll::Ready(Ok(())),
+            _ => Poll::Pending,
+        }
     }
 }
 

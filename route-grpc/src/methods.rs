@@ -11,7 +11,7 @@ pub(crate) const WATCH_USER_SET: &str = "teamtalk.route.v1.PresenceService/Watch
 pub(crate) const STREAMS: [&str; 3] = [SUBSCRIBE, WATCH, WATCH_USER_SET];
 
 /// Calls with one answer.
-pub(crate) const UNARY: [&str; 13] = [
+pub(crate) const UNARY: [&str; 16] = [
     "teamtalk.route.v1.PresenceService/GetUserStatus",
     "teamtalk.route.v1.PresenceService/BatchGetUserStatus",
     "teamtalk.route.v1.PresenceService/ListOnlineUsers",
@@ -25,4 +25,7 @@ pub(crate) const UNARY: [&str; 13] = [
     "teamtalk.route.v1.AdminService/CloseLink",
     "teamtalk.route.v1.AdminService/ListGateways",
     "teamtalk.route.v1.AdminService/GetStats",
+    "teamtalk.route.v1.AdminService/ListStreams",
+    "teamtalk.route.v1.AdminService/CloseStream",
+    "teamtalk.route.v1.AdminService/SetLogFilter",
 ];

@@ -69,6 +69,8 @@ pub(crate) enum Refusal {
     GatewayIdInUse { gateway: String, holder: String },
     /// Mend the gateway.
     AttachProtocol { problem: String },
+    /// Ask who has closed it, or come back.
+    StreamClosed,
     /// Look which there are.
     NotFound { what: String },
     /// Upgrade the gateway.
@@ -232,6 +234,7 @@ impl Refusal {
             Self::PositionCompacted => (R::PositionCompacted, C::OutOfRange, None),
             Self::EpochChanged => (R::EpochChanged, C::OutOfRange, None),
             Self::FilterChanged => (R::FilterChanged, C::FailedPrecondition, None),
+            Self::StreamClosed => (R::StreamClosed, C::Aborted, None),
             Self::NotFound { .. } => (R::NotFound, C::NotFound, None),
             Self::Behind => (R::Behind, C::Unavailable, Some(NOT_SYNCED_RETRY)),
             Self::TooSlow { .. } => (R::RequestTooSlow, C::DeadlineExceeded, None),
@@ -282,6 +285,7 @@ impl fmt::Display for Refusal {
                 "this position is of a watch of other users, or with other options: \
                  leave it out to begin anew, or let gaps be reported (on_gap)",
             ),
+            Self::StreamClosed => f.write_str("an operator has closed this stream"),
             Self::NotFound { what } => write!(f, "there is no {what}, or not any more"),
             Self::Behind => f.write_str("the node has not come to this position yet"),
             Self::AttachSuperseded { gateway } => {

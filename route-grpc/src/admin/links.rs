@@ -17,10 +17,10 @@ use crate::node::gateways::{Named, Names};
 use crate::refusal::Refusal;
 
 /// Links in a page, unless the request says otherwise.
-const USUAL_PAGE: usize = 100;
+pub(super) const USUAL_PAGE: usize = 100;
 
 /// Links in a page at most.
-const MAX_PAGE: usize = 1000;
+pub(super) const MAX_PAGE: usize = 1000;
 
 /// Steps that are taken for one page, under one lock: those that the filters leave out cost, too.
 const STEPS: u64 = 16_384;

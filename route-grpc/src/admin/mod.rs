@@ -4,11 +4,15 @@
 //! | module | subject |
 //! |---|---|
 //! | `service` | the methods, one line each |
-//! | `links`, `gateways`, `stats` | what each of them shows or does |
+//! | `links`, `gateways`, `stats`, `streams`, `log_filter` | what each of them shows or does |
+//! | `topology` | all of that again and again, for screens |
 //! | `audit` | the log line of whatever changes something |
 
 mod audit;
 mod gateways;
 mod links;
+mod log_filter;
 pub(crate) mod service;
 mod stats;
+mod streams;
+mod topology;

@@ -1,17 +1,20 @@
 //! The methods of AdminService.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures_util::stream::Stream;
 use route_proto::v1::admin_service_server::AdminService;
 use route_proto::v1::{
-    CloseLinkRequest, CloseLinkResponse, GetLinkRequest, GetLinkResponse, GetStatsRequest,
-    GetStatsResponse, ListGatewaysRequest, ListGatewaysResponse, ListLinksRequest,
-    ListLinksResponse,
+    CloseLinkRequest, CloseLinkResponse, CloseStreamRequest, CloseStreamResponse, GetLinkRequest,
+    GetLinkResponse, GetStatsRequest, GetStatsResponse, ListGatewaysRequest, ListGatewaysResponse,
+    ListLinksRequest, ListLinksResponse, ListStreamsRequest, ListStreamsResponse,
+    SetLogFilterRequest, SetLogFilterResponse, WatchTopologyRequest, WatchTopologyResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::audit::Caller;
-use super::{gateways, links, stats};
+use super::{gateways, links, log_filter, stats, streams, topology};
 use crate::node::Node;
 
 /// The service, for one node.
@@ -30,6 +33,9 @@ impl Admin {
 /// Whatever the state of the node, for that is what is asked for: nothing is waited for.
 #[tonic::async_trait]
 impl AdminService for Admin {
+    type WatchTopologyStream =
+        Pin<Box<dyn Stream<Item = Result<WatchTopologyResponse, Status>> + Send>>;
+
     async fn list_links(
         &self,
         request: Request<ListLinksRequest>,
@@ -68,5 +74,45 @@ impl AdminService for Admin {
         _: Request<GetStatsRequest>,
     ) -> Result<Response<GetStatsResponse>, Status> {
         Ok(Response::new(stats::stats(&self.node)))
+    }
+
+    async fn list_streams(
+        &self,
+        request: Request<ListStreamsRequest>,
+    ) -> Result<Response<ListStreamsResponse>, Status> {
+        Ok(Response::new(streams::list(&self.node, request.get_ref())?))
+    }
+
+    async fn close_stream(
+        &self,
+        request: Request<CloseStreamRequest>,
+    ) -> Result<Response<CloseStreamResponse>, Status> {
+        let caller = Caller::of(request.extensions());
+        let request = request.into_inner();
+        let closed = streams::close(&self.node, &request).await;
+        let closed = closed.map(Response::new).map_err(Status::from);
+        caller.did("CloseStream", &request.stream, &request.reason, &closed);
+        closed
+    }
+
+    async fn set_log_filter(
+        &self,
+        request: Request<SetLogFilterRequest>,
+    ) -> Result<Response<SetLogFilterResponse>, Status> {
+        let caller = Caller::of(request.extensions());
+        let request = request.into_inner();
+        let set = log_filter::set(&request)
+            .map(Response::new)
+            .map_err(Status::from);
+        caller.did("SetLogFilter", &request.filter, "", &set);
+        set
+    }
+
+    async fn watch_topology(
+        &self,
+        request: Request<WatchTopologyRequest>,
+    ) -> Result<Response<Self::WatchTopologyStream>, Status> {
+        let states = topology::watch(Arc::clone(&self.node), request.get_ref())?;
+        Ok(Response::new(Box::pin(states)))
     }
 }

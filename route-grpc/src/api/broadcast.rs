@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status};
 
 use crate::api::publisher::{Order, Publisher};
 use crate::api::subscription::Subscription;
+use crate::limits::Share;
 use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -46,7 +47,8 @@ impl BroadcastService for Broadcast {
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let node = Arc::clone(&self.node);
-        let responses = subscribe(node, request.into_inner()).await?;
+        let client = Share::of(request.extensions());
+        let responses = subscribe_as(node, request.into_inner(), client).await?;
         Ok(Response::new(Box::pin(responses)))
     }
 
@@ -93,12 +95,20 @@ impl Broadcast {
     }
 }
 
-/// `Subscribe`, for callers with and without a network between.
+/// `Subscribe`, for a caller without a network between.
 pub async fn subscribe(
     node: Arc<Node>,
     request: SubscribeRequest,
 ) -> Result<impl Stream<Item = Result<SubscribeResponse, Status>> + Send, Status> {
-    let opened = open_subscription(Arc::clone(&node), &request).await;
+    subscribe_as(node, request, Share::default()).await
+}
+
+async fn subscribe_as(
+    node: Arc<Node>,
+    request: SubscribeRequest,
+    client: Share,
+) -> Result<impl Stream<Item = Result<SubscribeResponse, Status>> + Send, Status> {
+    let opened = open_subscription(Arc::clone(&node), &request, &client).await;
     let counted = opened.inspect_err(|why| node.metrics.stream_refused(methods::SUBSCRIBE, why));
     Ok(counted?.into_stream())
 }
@@ -106,7 +116,8 @@ pub async fn subscribe(
 async fn open_subscription(
     node: Arc<Node>,
     request: &SubscribeRequest,
+    client: &Share,
 ) -> Result<Subscription, Refusal> {
     node.admit_call().await?;
-    Subscription::open(node, request)
+    Subscription::open(node, request, client)
 }

@@ -77,6 +77,15 @@ impl Filter {
         })
     }
 
+    /// What passes, in words, for operators.
+    pub(crate) fn about(&self) -> String {
+        if self.any_of.is_empty() {
+            return "all events".to_owned();
+        }
+        let filters: Vec<_> = self.any_of.iter().map(Conditions::about).collect();
+        filters.join(" or ")
+    }
+
     /// The event, if it is wanted. A body is read only if its kind is.
     pub(crate) fn pass(&self, dialects: &Dialects, event: &Event) -> Option<api::Event> {
         if let Event::Presence(change) = event
@@ -103,6 +112,34 @@ impl Filter {
 }
 
 impl Conditions {
+    fn about(&self) -> String {
+        let kinds = (1..32).filter(|kind| self.kinds & 1 << kind != 0);
+        let kinds = kinds.filter_map(|kind| EventKind::try_from(kind).ok());
+        let kinds: Vec<_> = kinds
+            .map(|kind| {
+                kind.as_str_name()
+                    .trim_start_matches("EVENT_KIND_")
+                    .to_lowercase()
+            })
+            .collect();
+        let many = |count: usize, what| (count > 0).then(|| format!("{count} {what}"));
+        let share = self.share.as_ref();
+        let share = share.map(|it| format!("share {} of {}", it.index, it.share_count));
+        let parts = [
+            (!kinds.is_empty()).then(|| kinds.join("+")),
+            many(self.users.len(), "users"),
+            self.all_groups.then(|| "all groups".to_owned()),
+            many(self.conversations.len(), "conversations"),
+            share,
+            many(self.msg_servers.len(), "MsgServers"),
+        ];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        match parts.is_empty() {
+            true => "all events".to_owned(),
+            false => parts.join(", "),
+        }
+    }
+
     fn new(filter: &EventFilter) -> Result<Self, Refusal> {
         let Ok(role) = UserRole::try_from(filter.role) else {
             let problem = format!("{} is no role", filter.role);

@@ -12,8 +12,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::{Place, Weight};
+use crate::limits::{Place, Share, Weight};
 use crate::node::Node;
+use crate::node::readers::ReaderReport;
 use crate::refusal::{DRAIN_RETRY, Refusal};
 
 /// Events that are read under one lock of the log.
@@ -44,6 +45,8 @@ pub(crate) enum Turn {
     Gap { from: u64, to: u64 },
     /// Say that nothing was missed up to [`Reader::after`].
     Idle,
+    /// Say that an operator ends it.
+    Closed,
     /// Say goodbye; the reader may come back after this time.
     Leave(Duration),
 }
@@ -62,18 +65,27 @@ pub(crate) struct Reader {
     leave_at: Instant,
     /// What waits for whoever reads the stream.
     pending: Weight,
+    /// What operators see of it.
+    report: Arc<ReaderReport>,
+    closed: CancellationToken,
     /// The drain has begun, and `leave_at` says so.
     leaving: bool,
     _place: Place,
 }
 
 impl Reader {
-    /// A stream of `method` that reads what comes from now on.
-    pub(crate) fn open(node: Arc<Node>, method: &'static str) -> Result<Self, Refusal> {
+    /// A stream of `method` that reads what comes from now on; `about` what, in words.
+    pub(crate) fn open(
+        node: Arc<Node>,
+        method: &'static str,
+        client: &Share,
+        about: String,
+    ) -> Result<Self, Refusal> {
         let Some(place) = node.streams.take() else {
             let limit = node.streams.limit();
             return Err(Refusal::StreamLimit { limit });
         };
+        let report = node.readers.opened(node.clock.now(), method, client, about);
         let now = Instant::now();
         // Streams that were opened together do not end together.
         let age = node.settings.max_stream_age;
@@ -88,6 +100,8 @@ impl Reader {
             quiet_since: now,
             leave_at: now + age,
             pending: Weight::new(&node.pending),
+            closed: report.closed(),
+            report,
             leaving: false,
             _place: place,
             node,
@@ -102,6 +116,7 @@ impl Reader {
     /// What was read has become answers, which take so much.
     pub(crate) fn waits(&mut self, bytes: usize) {
         self.pending.set(bytes);
+        self.report.waits(bytes);
         self.page = Vec::new();
     }
 
@@ -159,6 +174,8 @@ impl Reader {
     /// Something was sent: no watermark is due for a while.
     pub(crate) fn sent(&mut self) {
         self.quiet_since = Instant::now();
+        self.report.has_read(self.after);
+        self.report.was_sent(self.node.clock.now());
     }
 
     /// Counts a gap that the reader is told of.
@@ -171,7 +188,11 @@ impl Reader {
         loop {
             // A reader whose filter lets nothing through must not keep the others from running.
             tokio::task::consume_budget().await;
+            self.report.has_read(self.after);
             let now = Instant::now();
+            if self.closed.is_cancelled() {
+                return Turn::Closed;
+            }
             if !self.leaving && self.draining.is_cancelled() {
                 let window = self.node.settings.drain_window;
                 self.leave_at = self.leave_at.min(now + window.mul_f64(fastrand::f64()));
@@ -199,6 +220,7 @@ impl Reader {
             let wake_up = self.leave_at.min(self.quiet_since + WATERMARK);
             tokio::select! {
                 () = self.draining.cancelled(), if !self.leaving => {}
+                () = self.closed.cancelled() => {}
                 // The sender lives as long as the node, which this reader holds.
                 _ = self.head.changed() => {}
                 () = tokio::time::sleep_until(wake_up) => {}
@@ -209,6 +231,7 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        self.node.readers.ended(self.report.number);
         let seconds = self.opened.elapsed().as_secs_f64();
         self.node.metrics.stream_ended(self.method, seconds);
     }

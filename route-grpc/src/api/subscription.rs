@@ -11,6 +11,7 @@ use tonic::Status;
 use crate::api::filter::Filter;
 use crate::api::reader::{Reader, Turn, draining};
 use crate::api::resume::{self, Start};
+use crate::limits::Share;
 use crate::methods;
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -38,11 +39,15 @@ const ANSWER_BYTES: usize = size_of::<Result<SubscribeResponse, Status>>() + 64;
 
 impl Subscription {
     /// A stream for this request.
-    pub(crate) fn open(node: Arc<Node>, request: &SubscribeRequest) -> Result<Self, Refusal> {
+    pub(crate) fn open(
+        node: Arc<Node>,
+        request: &SubscribeRequest,
+        client: &Share,
+    ) -> Result<Self, Refusal> {
         let filter = Filter::new(request)?;
         let on_gap = resume::gap_policy(request.on_gap)?;
         let start = resume::start(&node, &request.resume_position, on_gap, None)?;
-        let mut reader = Reader::open(node, methods::SUBSCRIBE)?;
+        let mut reader = Reader::open(node, methods::SUBSCRIBE, client, filter.about())?;
         let first = match start {
             Start::Now => Message::Subscribed(Subscribed {}),
             Start::Resumed(after) => {
@@ -107,6 +112,10 @@ impl Subscription {
                     return self.say(Message::Gap(gap));
                 }
                 Turn::Idle => return self.say(Message::Watermark(Watermark {})),
+                Turn::Closed => {
+                    self.next = Next::Over;
+                    return vec![Err(Refusal::StreamClosed.into())];
+                }
                 Turn::Leave(retry) => {
                     self.next = Next::Over;
                     let mut page = self.say(Message::Draining(draining(retry)));
@@ -154,7 +163,8 @@ mod tests {
             shutdown,
         );
         let request = SubscribeRequest::default();
-        let subscription = Subscription::open(node, &request).expect("a stream is free");
+        let subscription =
+            Subscription::open(node, &request, &Share::default()).expect("a stream is free");
         let mut stream = pin!(subscription.into_stream());
         let opened = Instant::now();
 

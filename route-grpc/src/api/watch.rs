@@ -85,7 +85,7 @@ impl Watch {
             Some(_) => methods::WATCH_USER_SET,
             None => methods::WATCH,
         };
-        let mut reader = Reader::open(node, method)?;
+        let mut reader = Reader::open(node, method, &share, watched.about())?;
         let next = match start {
             Start::Now => Next::SnapshotBegins,
             Start::Resumed(after) => {
@@ -197,6 +197,10 @@ impl Watch {
                 }
                 Work::OfReader(Turn::Gap { from, to }) => return self.fell_behind(from, to),
                 Work::OfReader(Turn::Idle) => return self.say(Message::Watermark(Watermark {})),
+                Work::OfReader(Turn::Closed) => {
+                    self.next = Next::Over;
+                    return vec![Err(Refusal::StreamClosed.into())];
+                }
                 Work::OfReader(Turn::Leave(retry)) => {
                     let mut page = self.say(Message::Draining(draining(retry)));
                     page.extend(self.end(Refusal::Draining { retry }));

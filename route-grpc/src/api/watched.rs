@@ -142,6 +142,18 @@ fn no_policy(field: &'static str, number: i32) -> Refusal {
 }
 
 impl Watched {
+    /// What it is about, in words, for operators.
+    pub(crate) fn about(&self) -> String {
+        let users = match self.some() {
+            Some(users) => format!("{} users", users.len()),
+            None => "all users".to_owned(),
+        };
+        match self.sessions {
+            true => format!("{users}, with sessions"),
+            false => users,
+        }
+    }
+
     /// What tells this from every other watch: the set, whatever its order, and the options.
     pub(crate) fn fingerprint(&self) -> u64 {
         let Kinds {

@@ -17,6 +17,7 @@ mod losses;
 mod memory;
 mod observed;
 pub(crate) mod position;
+pub(crate) mod readers;
 mod refusals;
 mod routing;
 mod take_back;
@@ -41,7 +42,7 @@ use crate::cold_start::Sync;
 use crate::dialects::Dialects;
 use crate::gateways::ingest::Effects;
 use crate::gateways::queue::Placed;
-use crate::limits::{ADMIN_CONNECTIONS, Places, SNAPSHOTS_AT_ONCE};
+use crate::limits::{ADMIN_CONNECTIONS, Places, SCREENS, SNAPSHOTS_AT_ONCE};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
@@ -51,6 +52,7 @@ use log::Log;
 use losses::Losses;
 use memory::Slowed;
 use position::Position;
+use readers::Readers;
 use refusals::Refusals;
 use routing::Routing;
 pub(crate) use transaction::Transaction;
@@ -74,6 +76,10 @@ pub struct Node {
     pub(crate) sync: Sync,
     /// For watch and subscribe streams.
     pub(crate) streams: Places,
+    /// Those that are open.
+    pub(crate) readers: Readers,
+    /// For streams of the admin port.
+    pub(crate) screens: Places,
     /// For connections to the public port.
     pub(crate) connections: Places,
     /// For connections to the admin port.
@@ -133,6 +139,8 @@ impl Node {
             epoch,
             sync: Sync::new(routing.cold_start.is_none(), settings.call_wait),
             streams: Places::new(settings.max_streams),
+            readers: Readers::default(),
+            screens: Places::new(SCREENS),
             connections: Places::new(settings.max_grpc_connections),
             admin_connections: Places::new(ADMIN_CONNECTIONS),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),

@@ -44,7 +44,7 @@ impl<S> Connection<S> {
         Self {
             stream,
             hangup: Hangup::of(peer),
-            share: Share::default(),
+            share: Share::from(peer),
             greeting: Some(Greeting::awaited()),
             early: Vec::new(),
             written: Frames::default(),
@@ -140,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
             self.early.drain(..some);
             return Poll::Ready(Ok(()));
         }
-        ready!(self.share.reading.poll(cx));
+        ready!(self.share.reading.poll(cx))?;
         let (room, before) = (buffer.remaining(), buffer.filled().len());
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let is_over = room > 0 && buffer.filled().len() == before;

@@ -18,6 +18,7 @@ mod played;
 mod presence;
 mod publish;
 mod reads;
+mod screens;
 mod server;
 mod site;
 mod watches;

@@ -7,14 +7,15 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tracing::{Event, Subscriber};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::{LevelFilter, ParseError};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 use super::log_writer::LogWriter;
 use super::traces;
@@ -96,12 +97,73 @@ pub enum LogError {
     AlreadySet,
 }
 
+/// What is logged, and how it is set anew.
+struct Filtered {
+    handle: reload::Handle<EnvFilter, Registry>,
+    /// As at the start.
+    first: String,
+    /// As it is now, and how often it was set.
+    now: Mutex<(String, u64)>,
+}
+
+/// Set once, with the subscriber.
+static FILTERED: OnceLock<Filtered> = OnceLock::new();
+
+/// What is logged could not be set.
+#[derive(Debug, thiserror::Error)]
+pub enum LogFilterError {
+    /// Nothing is: logging is not set up.
+    #[error("this process has no log")]
+    NoLog,
+    /// That is no filter: what is wrong with it.
+    #[error("{0}")]
+    Filter(String),
+}
+
+/// Logs this from now on; as at the start, if it is empty. `for_long`: then it is as at the start
+/// again, unless it was set meanwhile; that needs a runtime of tokio. Returns what was logged before.
+///
+/// # Errors
+///
+/// Nothing has changed.
+pub fn set_log_filter(text: &str, for_long: Option<Duration>) -> Result<String, LogFilterError> {
+    let filtered = FILTERED.get().ok_or(LogFilterError::NoLog)?;
+    let text = match text {
+        "" => filtered.first.clone(),
+        text => filter(text).map_err(LogFilterError::Filter)?,
+    };
+    let (before, count) = filtered.set(text)?;
+    if let Some(time) = for_long {
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            if filtered.now.lock().1 == count {
+                // It was set once already, so it can be.
+                let _ = filtered.set(filtered.first.clone());
+            }
+        });
+    }
+    Ok(before)
+}
+
+impl Filtered {
+    /// What was set before, and how often it was set by now.
+    fn set(&self, text: String) -> Result<(String, u64), LogFilterError> {
+        let parsed = parse(&text).map_err(|error| LogFilterError::Filter(reasons(&error)))?;
+        let mut now = self.now.lock();
+        let reloaded = self.handle.reload(parsed);
+        reloaded.map_err(|_| LogFilterError::NoLog)?;
+        now.1 += 1;
+        Ok((std::mem::replace(&mut now.0, text), now.1))
+    }
+}
+
 /// Sends what `tracing` reports to standard output.
 pub(super) fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
-    let filter = parse(filter).map_err(|source| LogError::Filter {
+    let parsed = parse(filter).map_err(|source| LogError::Filter {
         filter: filter.to_owned(),
         source,
     })?;
+    let (layer, handle) = reload::Layer::new(parsed);
     let stdout = io::stdout();
     let is_terminal = stdout.is_terminal();
     // A handle of its own: a blocked writer would hold the lock of `io::stdout()` for ever.
@@ -114,7 +176,7 @@ pub(super) fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
         LogFormat::Json => false,
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(Arc::clone(&writer));
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(layer);
     let set = if text {
         let colours = is_terminal && std::env::var_os("NO_COLOR").is_none();
         registry.with(lines.with_ansi(colours)).try_init()
@@ -125,6 +187,12 @@ pub(super) fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
     };
     set.map_err(|_| LogError::AlreadySet)?;
     WRITER.set(writer).map_err(|_| LogError::AlreadySet)?;
+    let filtered = Filtered {
+        handle,
+        first: filter.to_owned(),
+        now: Mutex::new((filter.to_owned(), 0)),
+    };
+    FILTERED.set(filtered).map_err(|_| LogError::AlreadySet)?;
     Ok(())
 }
 
