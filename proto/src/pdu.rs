@@ -81,6 +81,20 @@ pub fn framed(command: u16, sequence: u16, body: &[u8]) -> Bytes {
     pdu.freeze()
 }
 
+/// How many whole PDUs these bytes are, by what their headers say.
+pub fn count(mut pdus: &[u8]) -> usize {
+    let mut count = 0;
+    while let Some(header) = pdus.first_chunk::<HEADER_LEN>() {
+        let length = Header::read(header).length as usize;
+        let Some(rest) = pdus.get(length.max(HEADER_LEN)..) else {
+            break;
+        };
+        pdus = rest;
+        count += 1;
+    }
+    count
+}
+
 /// The ids of the commands that a RouteServer handles or makes. The high byte is the service, the
 /// other half of the legacy numbering.
 pub mod command {
@@ -134,5 +148,16 @@ mod tests {
         );
         let header = Header::read(pdu.first_chunk().expect("it is long enough"));
         assert_eq!(header, Header::new(command::ROLE_SET, 0x1234, 2));
+    }
+
+    #[test]
+    fn whole_pdus_are_counted() {
+        let pdus = [b"".as_slice(), b"some", b"more of it"].map(|body| framed(1, 0, body));
+        let pdus = pdus.concat();
+
+        assert_eq!(count(&pdus), 3);
+        assert_eq!(count(&pdus[..pdus.len() - 1]), 2);
+        assert_eq!(count(b""), 0);
+        assert_eq!(count(&[0; 40]), 2, "of no length that can be");
     }
 }

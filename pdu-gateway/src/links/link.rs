@@ -5,6 +5,7 @@
 //! confirms that it knows of the end. What arrives between is given back too. After both, the gateway says that nothing more
 //! comes back, and when the node has confirmed that, the link is forgotten.
 
+mod figures;
 mod hearing;
 mod outbox;
 mod settings;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use route_proto::attach::v1::{CloseReason, LinkId, TakenMark};
 
+use self::figures::Received;
 use self::hearing::Hearing;
 use self::outbox::Outbox;
 pub use self::settings::LinkSettings;
@@ -41,6 +43,7 @@ pub struct Link {
     peer: Peer,
     outbox: Mutex<Outbox>,
     hearing: Hearing,
+    received: Received,
     brake: Brake,
 }
 
@@ -100,6 +103,7 @@ impl Link {
             peer,
             outbox: Mutex::new(Outbox::new(settings, now)),
             hearing: Hearing::new(now),
+            received: Received::default(),
             brake: Brake::default(),
         })
     }

@@ -11,6 +11,7 @@ use std::io::IoSlice;
 use std::sync::Arc;
 
 use route_proto::attach::v1::DeliveryRun;
+use route_proto::pdu;
 
 use self::packed::Packed;
 use crate::links::run::Run;
@@ -59,6 +60,15 @@ impl Item {
             }
     }
 
+    /// PDUs in it.
+    fn pdus(&self) -> usize {
+        match self {
+            Item::Run(run) => run.pdus(),
+            Item::Packed(packed) => packed.pdus(),
+            Item::Own(piece) => pdu::count(piece),
+        }
+    }
+
     fn small_run(&self) -> Option<&Run> {
         match self {
             Item::Run(run) if Packed::takes(run) => Some(run),
@@ -81,6 +91,8 @@ pub struct Output {
     spare: Vec<u8>,
     /// Written since the start.
     written: u64,
+    /// The same of whole PDUs.
+    written_pdus: u64,
     /// What is traced, by how much has to be written since the start.
     traced: VecDeque<(u64, Arriving)>,
 }
@@ -166,6 +178,12 @@ impl Output {
         self.bytes -= written.bytes;
         self.cost -= written.freed;
         self.written += written.bytes as u64;
+        self.written_pdus += written.pdus as u64;
+    }
+
+    /// PDUs and bytes that have been written since the start.
+    pub fn sent(&self) -> (u64, u64) {
+        (self.written_pdus, self.written)
     }
 
     /// What all of it takes in memory, bytes.
@@ -191,6 +209,8 @@ pub struct Written {
     pub bytes: usize,
     /// Memory that is free by that, bytes.
     pub freed: usize,
+    /// PDUs that are complete by that; those of one run are when all of them are.
+    pub pdus: usize,
 }
 
 /// What the writer is writing.
@@ -230,29 +250,31 @@ impl Batch {
 
     /// So many bytes of the slices have been written.
     pub fn advance(&mut self, bytes: usize) -> Written {
-        let freed = self.skip(bytes);
-        Written { bytes, freed }
+        let (freed, pdus) = self.skip(bytes);
+        Written { bytes, freed, pdus }
     }
 
-    fn skip(&mut self, mut bytes: usize) -> usize {
-        let mut freed = 0;
+    /// Returns what is free by that, and how many PDUs are complete.
+    fn skip(&mut self, mut bytes: usize) -> (usize, usize) {
+        let (mut freed, mut pdus) = (0, 0);
         while let Some(item) = self.items.front() {
             let Some(segment) = item.segment(self.segments) else {
                 freed += item.cost();
+                pdus += item.pdus();
                 self.end_item();
                 continue;
             };
             let left = segment.len() - self.offset;
             if bytes < left {
                 self.offset += bytes;
-                return freed;
+                return (freed, pdus);
             }
             bytes -= left;
             self.segments += 1;
             self.offset = 0;
         }
         debug_assert_eq!(bytes, 0, "more was written than there was");
-        freed
+        (freed, pdus)
     }
 
     fn end_item(&mut self) {

@@ -170,6 +170,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             let kept = self.make_room(unfinished);
             self.link.heard(now, kept);
             self.gateway.counters.received(&tally, bytes);
+            self.link.received(tally.iter().sum(), bytes);
             let (link, deeds) = (self.link.number(), &mut scratch.deeds);
             let age = || self.gateway.clock.now().saturating_sub(now);
             let dialect = &self.gateway.dialect;

@@ -177,6 +177,11 @@ impl Run {
         self.deliveries.len()
     }
 
+    /// PDUs that are to be written.
+    pub fn pdus(&self) -> usize {
+        self.lengths().filter(|length| *length > 0).count()
+    }
+
     /// What is to be written.
     pub fn segments(&self) -> &[Bytes] {
         &self.segments

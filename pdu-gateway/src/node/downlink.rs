@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use route_dialect::{AnswerTo, Command};
 use route_proto::attach::v1::{
-    CloseReason, DeliveryRun, Downlink as Message, ReportedStatus, StatusAnswer,
-    downlink_entry::Entry,
+    CloseReason, DeliveryRun, Downlink as Message, LinkFigures, LookAtLinks, LookedAt,
+    ReportedStatus, StatusAnswer, downlink_entry::Entry,
 };
 use tracing::debug;
 
@@ -20,6 +20,9 @@ use crate::links::link::{Delivered, Query};
 use crate::links::run::Run;
 use crate::once::old_kicks::{self, CLOCKS_ERR, OldKick};
 use crate::trace::Arriving;
+
+/// Links that are looked at for one question, at most.
+const MAX_LOOKED_AT: usize = 1000;
 
 /// Distributes messages of one gateway's stream.
 #[derive(Debug)]
@@ -88,8 +91,28 @@ impl Downlink {
                 link.brake().node(now, pause.on);
             }
         }
+        for look in message.looks {
+            self.look_at(now, look);
+        }
         self.gateway.uplink.took_over(now, message.number);
         bytes
+    }
+
+    /// Says what these links are in figures.
+    fn look_at(&self, now: Duration, look: LookAtLinks) {
+        let gateway = &self.gateway;
+        let mut rows = Vec::new();
+        let of_links = &look.links[..look.links.len().min(MAX_LOOKED_AT)];
+        gateway.links.visit(of_links, |link| {
+            rows.extend(link.figures(now).map(|figures| LinkFigures {
+                unconfirmed_bytes: gateway.uplink.unconfirmed_bytes(link.number()) as u64,
+                ..figures
+            }));
+        });
+        gateway.uplink.looked_at(LookedAt {
+            number: look.number,
+            rows,
+        });
     }
 
     fn deliver(&mut self, now: Duration, run: DeliveryRun) -> usize {

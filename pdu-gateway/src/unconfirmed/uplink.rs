@@ -20,8 +20,8 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
-    AttachHello, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkId, LinkOpened, Returned,
-    SilenceReport, TakenMark,
+    AttachHello, CloseReason, Confirmation, DeliveryRun, LinkClosed, LinkId, LinkOpened, LookedAt,
+    Returned, SilenceReport, TakenMark,
 };
 use route_runtime::telemetry::Span;
 use tokio::sync::Notify;
@@ -259,6 +259,17 @@ impl Uplink {
         let state = self.state.lock();
         let ledger = state.ledgers.get(&link);
         ledger.is_some_and(|ledger| ledger.is_spared(kick))
+    }
+
+    /// What the link has done and the node has not confirmed takes so many bytes.
+    pub fn unconfirmed_bytes(&self, link: u64) -> usize {
+        let state = self.state.lock();
+        state.ledgers.get(&link).map_or(0, Ledger::bytes)
+    }
+
+    /// Tells the node what it has asked about links, if its stream is still there.
+    pub fn looked_at(&self, links: LookedAt) {
+        self.change(|state| state.outgoing.looked_at(links));
     }
 
     /// Everything up to this downlink message, which came at `now`, stands in the links' output queues.

@@ -11,8 +11,8 @@ use route_proto::attach::v1::attach_service_server::{AttachService, AttachServic
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AttachHello, AttachRequest, AttachResponse, AttachWelcome, Confirmation, Delivery, DeliveryRun,
-    Downlink, DownlinkEntry, LinkId, UplinkEntry, attach_request, attach_response, delivery,
-    downlink_entry,
+    Downlink, DownlinkEntry, LinkFigures, LinkId, LookAtLinks, LookedAt, UplinkEntry,
+    attach_request, attach_response, delivery, downlink_entry,
 };
 use route_proto::pdu::{HEADER_LEN, framed};
 use route_runtime::listen;
@@ -202,6 +202,7 @@ pub(crate) struct NodeStream {
     requests: Streaming<AttachRequest>,
     responses: mpsc::Sender<Result<AttachResponse, Status>>,
     entries: std::collections::VecDeque<UplinkEntry>,
+    looked_at: std::collections::VecDeque<LookedAt>,
     pub(crate) taken: u64,
     number: u64,
 }
@@ -247,6 +248,24 @@ impl NodeStream {
         };
         self.taken = uplink.taken;
         self.entries.extend(uplink.entries);
+        self.looked_at.extend(uplink.looked_at);
+    }
+
+    /// Asks about these links, and waits for the answer.
+    pub(crate) async fn looks_at(&mut self, number: u64, links: &[u64]) -> Vec<LinkFigures> {
+        let links = links.to_vec();
+        let message = Downlink {
+            looks: vec![LookAtLinks { number, links }],
+            ..Downlink::default()
+        };
+        self.send_downlink(message).await;
+        loop {
+            if let Some(answer) = self.looked_at.pop_front() {
+                assert_eq!(answer.number, number);
+                return answer.rows;
+            }
+            self.message().await;
+        }
     }
 
     pub(crate) async fn confirm(&mut self, confirmed: &[(u64, u64)]) {
@@ -263,16 +282,22 @@ impl NodeStream {
         entries: Vec<downlink_entry::Entry>,
         confirmed: &[(u64, u64)],
     ) {
-        self.number += 1;
         let entries = entries
             .into_iter()
             .map(|entry| DownlinkEntry { entry: Some(entry) });
         let downlink = Downlink {
-            number: self.number,
             entries: entries.collect(),
             confirmations: confirmations(confirmed),
             ..Downlink::default()
         };
+        self.send_downlink(downlink).await;
+    }
+
+    /// Sends a message, with the next number.
+    pub(crate) async fn send_downlink(&mut self, downlink: Downlink) {
+        self.number += 1;
+        let number = self.number;
+        let downlink = Downlink { number, ..downlink };
         self.send(attach_response::Frame::Downlink(downlink)).await;
     }
 
@@ -367,6 +392,7 @@ impl AttachService for FakeNode {
             requests: request.into_inner(),
             responses,
             entries: std::collections::VecDeque::new(),
+            looked_at: std::collections::VecDeque::new(),
             taken: 0,
             number: 0,
         };

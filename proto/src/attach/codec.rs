@@ -14,7 +14,7 @@ use tonic_prost::{ProstCodec, ProstEncoder};
 
 use super::v1::{AttachRequest, AttachResponse};
 
-/// Most pieces of a message: entries, runs, deliveries, marks and names. Gateways and nodes send far fewer in one.
+/// Most pieces of a message: entries, runs, deliveries, marks, names and figures. Gateways and nodes send far fewer in one.
 pub const MAX_PIECES: usize = 1 << 17;
 
 /// A shorter message cannot have more: a piece has a tag and a length.
@@ -30,7 +30,8 @@ const RESTORED: Shape = Shape(&[(7, LEAF)]);
 const OPENED: Shape = Shape(&[(3, RESTORED)]);
 const RETURNED: Shape = Shape(&[(1, RUN), (3, LEAF)]);
 const ENTRY: Shape = Shape(&[(3, OPENED), (12, RETURNED)]);
-const UPLINK: Shape = Shape(&[(1, ENTRY), (3, LEAF)]);
+const LOOKED_AT: Shape = Shape(&[(2, LEAF)]);
+const UPLINK: Shape = Shape(&[(1, ENTRY), (3, LEAF), (6, LOOKED_AT)]);
 const HELLO: Shape = Shape(&[(4, LEAF)]);
 
 /// What comes from the other end.
@@ -131,8 +132,8 @@ mod tests {
     use super::*;
     use crate::attach::v1::uplink_entry::Entry;
     use crate::attach::v1::{
-        AttachHello, Delivery, DeliveryRun, LinkClosed, Returned, TakenMark, Uplink, UplinkEntry,
-        attach_request,
+        AttachHello, Delivery, DeliveryRun, LinkClosed, LinkFigures, LookedAt, Returned, TakenMark,
+        Uplink, UplinkEntry, attach_request,
     };
 
     fn pieces(frame: attach_request::Frame) -> usize {
@@ -162,10 +163,15 @@ mod tests {
                 of(Entry::Returned(returned)),
                 of(Entry::Closed(LinkClosed::default())),
             ],
+            looked_at: vec![LookedAt {
+                number: 1,
+                rows: vec![LinkFigures::default(); 7],
+            }],
             ..Uplink::default()
         };
-        // The uplink, two entries, what the one gives back: two runs of three deliveries, five marks.
-        assert_eq!(pieces(attach_request::Frame::Uplink(uplink)), 17);
+        // The uplink, two entries, what the one gives back: two runs of three deliveries, five marks. Seven links were
+        // looked at.
+        assert_eq!(pieces(attach_request::Frame::Uplink(uplink)), 25);
 
         let hello = AttachHello {
             roster: vec!["gateway".to_owned(); 4],

@@ -72,6 +72,7 @@ impl Batch {
             gateways.ask_pause(incarnation, link, pause.on);
         }
         let gateways = &mut transaction.gateways;
+        gateways.looked_at(incarnation, uplink.looked_at);
         gateways.took(incarnation, attempt, uplink.taken);
         Ok(true)
     }

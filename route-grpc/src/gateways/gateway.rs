@@ -11,7 +11,7 @@ use tonic::Status;
 
 use super::hello::Hello;
 use super::reach::{Event, Pulse, Reach};
-use super::{GatewayLimits, check};
+use super::{GatewayLimits, check, looks};
 use crate::dialects::Spoken;
 use crate::gateways::clock_offset::ClockOffset;
 use crate::gateways::queries::OpenQueries;
@@ -53,6 +53,8 @@ pub(crate) struct Gateway {
     pub(super) taken: u64,
     /// Number of the last Downlink that it has taken. One that only sends gets no entries.
     last_taken: u64,
+    /// Number of the last question about its links.
+    pub(super) asked: u64,
     /// Longest PDU that it may send up, bytes.
     pub(super) pdu_limit: usize,
     /// How many entries it had taken when it was cut off last.
@@ -129,6 +131,7 @@ impl Gateway {
             answering: OpenQueries::default(),
             taken: 0,
             last_taken: 0,
+            asked: 0,
             pdu_limit: limits.pdu_limit,
             cut_off_at: None,
             hello,
@@ -229,7 +232,7 @@ impl Gateway {
         if uplink.pauses.iter().any(|pause| pause.origin.is_none()) {
             return Err(Refusal::field("uplink.pauses.origin", "is missing"));
         }
-        Ok(())
+        looks::check(uplink, self.asked)
     }
 
     /// Everything up to this Downlink was taken.

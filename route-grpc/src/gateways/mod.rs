@@ -14,6 +14,7 @@ pub(crate) mod hello;
 pub(crate) mod ingest;
 mod judging;
 mod limits;
+mod looks;
 mod past;
 mod pauses;
 pub(crate) mod queries;
@@ -44,6 +45,9 @@ pub(crate) use census::Census;
 pub(crate) use gateway::{Fill, Gateway, GatewayReport, Overdue};
 use hello::Hello;
 pub(crate) use limits::{GatewayLimits, MAX_GATEWAYS};
+pub use looks::Figures;
+use looks::Looks;
+pub(crate) use looks::{MOST_AT_ONCE, MOST_LINKS, Rows};
 use past::Past;
 use pauses::Pauses;
 use reach::{Event, Parting, Reach};
@@ -59,6 +63,7 @@ pub(crate) struct Gateways {
     by_id: HashMap<String, u64>,
     past: Past,
     pauses: Pauses,
+    looks: Looks,
     /// What queues of past gateways had dropped, and given up.
     dropped_before: u64,
     given_up: u64,
@@ -76,6 +81,7 @@ impl Gateways {
             by_id: HashMap::new(),
             past: Past::default(),
             pauses: Pauses::default(),
+            looks: Looks::default(),
             dropped_before: 0,
             given_up: 0,
             lines: Quota::new(LINES),
@@ -332,34 +338,6 @@ impl Gateways {
                 gateway.queue.roster(roster.clone());
                 touch(&mut self.touched, &gateway.queue);
             }
-        }
-    }
-
-    /// Links of a gateway are fed more than they take by this one, which should pause, or may go on.
-    pub(crate) fn ask_pause(&mut self, asker: u64, link: LinkId, on: bool) {
-        if (self.has_open(link) || !on) && self.pauses.change(asker, link, on) {
-            self.tell_pause(link, on);
-        }
-    }
-
-    /// A gateway that is gone, or has a new stream, asks for nothing.
-    fn ask_no_pauses(&mut self, asker: u64) {
-        for link in self.pauses.forget(asker) {
-            self.tell_pause(link, false);
-        }
-    }
-
-    /// The new stream of a gateway knows of no pauses.
-    fn tell_pauses(&mut self, incarnation: u64) {
-        let paused: Vec<_> = self.pauses.of(incarnation).collect();
-        for link in paused {
-            self.tell_pause(link, true);
-        }
-    }
-
-    fn tell_pause(&mut self, link: LinkId, on: bool) {
-        if let Some(queue) = self.queue_of(link.gateway) {
-            queue.pause(link.number, on);
         }
     }
 

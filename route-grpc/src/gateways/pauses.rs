@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use route_core::LinkId;
 
+use super::Gateways;
+
 /// So many links may one gateway ask to pause at a time. More are not paused.
 const MOST: usize = 65_536;
 
@@ -51,6 +53,36 @@ impl Pauses {
     pub(super) fn of(&self, gateway: u64) -> impl Iterator<Item = LinkId> {
         let all = LinkId::new(gateway, 0)..=LinkId::new(gateway, u64::MAX);
         self.asked.range(all).map(|(link, _)| *link)
+    }
+}
+
+impl Gateways {
+    /// Links of a gateway are fed more than they take by this one, which should pause, or may go on.
+    pub(crate) fn ask_pause(&mut self, asker: u64, link: LinkId, on: bool) {
+        if (self.has_open(link) || !on) && self.pauses.change(asker, link, on) {
+            self.tell_pause(link, on);
+        }
+    }
+
+    /// A gateway that is gone, or has a new stream, asks for nothing.
+    pub(super) fn ask_no_pauses(&mut self, asker: u64) {
+        for link in self.pauses.forget(asker) {
+            self.tell_pause(link, false);
+        }
+    }
+
+    /// The new stream of a gateway knows of no pauses.
+    pub(super) fn tell_pauses(&mut self, incarnation: u64) {
+        let paused: Vec<_> = self.pauses.of(incarnation).collect();
+        for link in paused {
+            self.tell_pause(link, true);
+        }
+    }
+
+    fn tell_pause(&mut self, link: LinkId, on: bool) {
+        if let Some(queue) = self.queue_of(link.gateway) {
+            queue.pause(link.number, on);
+        }
     }
 }
 

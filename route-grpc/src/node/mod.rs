@@ -9,6 +9,7 @@
 mod all_known;
 mod chores;
 mod commit;
+mod figures;
 pub(crate) mod gateways;
 mod holds;
 pub mod load;
@@ -40,6 +41,8 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::cold_start::Sync;
 use crate::dialects::Dialects;
+pub use crate::gateways::Figures;
+use crate::gateways::MOST_AT_ONCE;
 use crate::gateways::ingest::Effects;
 use crate::gateways::queue::Placed;
 use crate::limits::{ADMIN_CONNECTIONS, Places, SCREENS, SNAPSHOTS_AT_ONCE};
@@ -85,6 +88,8 @@ pub struct Node {
     /// For connections to the admin port.
     pub(crate) admin_connections: Places,
     pub(crate) snapshots: Arc<Semaphore>,
+    /// For questions about links.
+    looks: Semaphore,
     /// Bytes that wait for those who read streams.
     pub(crate) pending: Arc<AtomicUsize>,
     /// What this process may hold.
@@ -144,6 +149,7 @@ impl Node {
             connections: Places::new(settings.max_grpc_connections),
             admin_connections: Places::new(ADMIN_CONNECTIONS),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
+            looks: Semaphore::new(MOST_AT_ONCE),
             pending: Arc::default(),
             unfinished: Arc::default(),
             requests: Budget::of_inputs(settings.unfinished_bytes),

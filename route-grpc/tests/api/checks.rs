@@ -368,7 +368,7 @@ fn table(user_ids: &[u32]) -> Entry {
     })
 }
 
-fn assert_names(status: &Status, field: &str) {
+pub(crate) fn assert_names(status: &Status, field: &str) {
     assert_eq!(status.code(), Code::InvalidArgument, "{field}: {status}");
     assert_eq!(reason(status), "FIELD_INVALID");
     let details = status.get_error_details();

@@ -10,7 +10,7 @@ use route_proto::attach::v1::attach_service_client::AttachServiceClient;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{
     AttachHello, AttachRequest, AttachResponse, AttachWelcome, AudienceScope, DeliveryRun,
-    Downlink, Envelope, LinkClosed, LinkOpened, RestoredLink, RoleReport, SessionList,
+    Downlink, Envelope, LinkClosed, LinkOpened, LookAtLinks, RestoredLink, RoleReport, SessionList,
     SessionUpdate, StatusAnswer, StatusQuery, Uplink, UplinkEntry, attach_request, attach_response,
     delivery, downlink_entry,
 };
@@ -107,6 +107,8 @@ pub(crate) struct Played {
     answers: Vec<StatusAnswer>,
     confirmed: HashMap<u64, u64>,
     pub(crate) pauses: HashMap<u64, bool>,
+    /// What it was asked about its links.
+    pub(crate) looks: Vec<LookAtLinks>,
     pub(crate) roster: Vec<String>,
     pub(crate) runs: usize,
     pub(crate) ended: Vec<u64>,
@@ -169,6 +171,7 @@ impl Played {
             answers: Vec::new(),
             confirmed: HashMap::new(),
             pauses: HashMap::new(),
+            looks: Vec::new(),
             runs: 0,
             ended: Vec::new(),
             number: 0,
@@ -313,6 +316,7 @@ impl Played {
         let pauses = downlink.pauses.iter();
         self.pauses
             .extend(pauses.map(|pause| (pause.link, pause.on)));
+        self.looks.extend(downlink.looks);
         if let Some(roster) = downlink.roster {
             self.roster = roster.gateway_ids;
         }

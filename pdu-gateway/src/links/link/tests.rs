@@ -34,7 +34,11 @@ fn a_heartbeat_is_due_when_nothing_was_sent_for_five_seconds() {
 
     assert_eq!(beats(1, 4), 0);
     assert_eq!(beats(5, 9), 1);
-    let written = Written { bytes: 0, freed: 0 };
+    let written = Written {
+        bytes: 0,
+        freed: 0,
+        pdus: 0,
+    };
     link.wrote(Duration::from_secs(9), written);
     assert_eq!(beats(10, 13), 0);
     assert_eq!(beats(14, 14), 1);

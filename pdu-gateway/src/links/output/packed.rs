@@ -18,6 +18,8 @@ pub(super) struct Packed {
     runs: Vec<u8>,
     /// Of the deliveries of all runs: how much is written of each.
     lengths: Vec<u32>,
+    /// Of which something is.
+    pdus: usize,
 }
 
 impl Packed {
@@ -34,6 +36,7 @@ impl Packed {
             wire: Vec::with_capacity(wire),
             runs: Vec::new(),
             lengths: Vec::with_capacity(deliveries),
+            pdus: runs.clone().map(Run::pdus).sum(),
         };
         for run in runs {
             for segment in run.segments() {
@@ -52,6 +55,11 @@ impl Packed {
     /// What is to be written.
     pub(super) fn wire(&self) -> &[u8] {
         &self.wire
+    }
+
+    /// PDUs that are to be written.
+    pub(super) fn pdus(&self) -> usize {
+        self.pdus
     }
 
     /// What it takes, bytes.

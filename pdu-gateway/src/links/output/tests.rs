@@ -77,9 +77,10 @@ proptest! {
         let mut batch = Batch::default();
         let mut expected = Vec::new();
         let mut sent = Vec::new();
-        let mut sequence = 1;
+        let (mut sequence, mut pdus) = (1, 0);
         let mut writes = writes.into_iter();
         for lengths in pushes {
+            pdus += lengths.len().max(1) as u64;
             if lengths.is_empty() {
                 output.push_own(|out| out.extend_from_slice(&heartbeat()));
                 expected.extend_from_slice(&heartbeat());
@@ -105,8 +106,9 @@ proptest! {
             }
             output.take(&mut batch);
         }
-        prop_assert_eq!(sent, expected);
+        prop_assert_eq!(&sent, &expected);
         prop_assert_eq!((output.bytes(), output.cost()), (0, 0));
+        prop_assert_eq!(output.sent(), (pdus, expected.len() as u64));
     }
 }
 

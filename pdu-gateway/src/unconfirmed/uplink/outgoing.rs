@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use route_proto::attach::v1::{
-    AttachHello, AttachRequest, Uplink as UplinkMessage, UplinkEntry, attach_request,
+    AttachHello, AttachRequest, LookedAt, Uplink as UplinkMessage, UplinkEntry, attach_request,
 };
 use route_runtime::telemetry::Span;
 use tokio_stream::Stream;
@@ -27,6 +27,9 @@ pub(super) const MESSAGE_ENTRIES: usize = 4096;
 
 /// How often the node is told what our clock shows.
 const CLOCK_TOLD_EVERY: Duration = Duration::from_secs(1);
+
+/// Answers about links that wait for the stream, as many as a node asks at a time. Of more, the newest stay.
+const MAX_LOOKED_AT: usize = 16;
 
 /// Spans that wait for a stream; those of what is read while there is none for long end early.
 const MAX_SPANS: usize = 1024;
@@ -54,6 +57,8 @@ pub(super) struct Outgoing {
     clock_told: Duration,
     /// Links elsewhere that should pause.
     pub(super) pauses: Pauses,
+    /// What the node wants to know of links.
+    looked_at: VecDeque<LookedAt>,
     /// Entries that were sent again since the start.
     pub(super) resent: u64,
 }
@@ -89,6 +94,16 @@ impl Outgoing {
         }
     }
 
+    /// Queues an answer about links, if somebody takes it.
+    pub(super) fn looked_at(&mut self, links: LookedAt) {
+        if self.is_attached() {
+            if self.looked_at.len() == MAX_LOOKED_AT {
+                self.looked_at.pop_front();
+            }
+            self.looked_at.push_back(links);
+        }
+    }
+
     /// A new stream begins, and is not welcomed yet. Returns its number.
     pub(super) fn begin(&mut self) -> u64 {
         self.generation += 1;
@@ -114,6 +129,7 @@ impl Outgoing {
         self.stream = StreamState::Detached;
         self.queue = Turns::default();
         self.again = VecDeque::new();
+        self.looked_at = VecDeque::new();
         self.is_catching_up = false;
     }
 
@@ -124,7 +140,10 @@ impl Outgoing {
 
     /// Everything that is ready, within the limits of a message.
     fn take(&mut self) -> Option<UplinkMessage> {
-        let news = self.taken != self.taken_told || self.pauses.is_news || self.is_catching_up;
+        let news = self.taken != self.taken_told
+            || self.pauses.is_news
+            || self.is_catching_up
+            || !self.looked_at.is_empty();
         if self.queue.is_empty() && !news {
             return None;
         }
@@ -149,6 +168,7 @@ impl Outgoing {
                 true => micros(self.clock).cast_unsigned(),
                 false => 0,
             },
+            looked_at: std::mem::take(&mut self.looked_at).into(),
         })
     }
 

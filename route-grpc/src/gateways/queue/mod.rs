@@ -28,7 +28,7 @@ use parking_lot::Mutex;
 use route_core::{Answer, LinkId, Receipt, Taken};
 use route_proto::attach::v1::downlink_entry::Entry;
 use route_proto::attach::v1::{
-    CloseLink, Downlink, LinkEnded, ReportedStatus, StatusAnswer, TakenOver,
+    CloseLink, Downlink, LinkEnded, LookAtLinks, ReportedStatus, StatusAnswer, TakenOver,
 };
 use tokio::sync::Notify;
 use tonic::Status;
@@ -226,6 +226,11 @@ impl Queue {
     /// Tells the gateway which gateways there are.
     pub(crate) fn roster(&self, ids: Vec<String>) {
         self.contents.lock().news.roster = Some(ids);
+    }
+
+    /// Asks the gateway about some of its links.
+    pub(crate) fn look_at(&self, look: LookAtLinks) {
+        self.contents.lock().news.look_at(look);
     }
 
     /// Gives the queue to a new stream; an older one ends. What that one was handed out and the

@@ -2,8 +2,9 @@
 //! order.
 
 use hashbrown::HashMap;
-use route_proto::attach::v1::{AttachRoster, Confirmation, Downlink, LinkPause};
+use route_proto::attach::v1::{AttachRoster, Confirmation, Downlink, LinkPause, LookAtLinks};
 
+use crate::gateways::looks::MOST_AT_ONCE;
 use crate::gateways::sequences::Progress;
 
 /// What the present stream has not been told.
@@ -15,6 +16,8 @@ pub(super) struct News {
     pub(super) pauses: HashMap<u64, bool>,
     /// Which gateways there are.
     pub(super) roster: Option<Vec<String>>,
+    /// Questions about links, the oldest first.
+    looks: Vec<LookAtLinks>,
     /// A message is to be sent although there is nothing in it.
     pub(super) beat: bool,
 }
@@ -22,12 +25,24 @@ pub(super) struct News {
 impl News {
     /// There is none.
     pub(super) fn is_empty(&self) -> bool {
-        self.confirmed.is_empty() && self.pauses.is_empty() && self.roster.is_none() && !self.beat
+        self.confirmed.is_empty()
+            && self.pauses.is_empty()
+            && self.roster.is_none()
+            && self.looks.is_empty()
+            && !self.beat
     }
 
     /// Links have come so far.
     pub(super) fn confirm(&mut self, progress: &[Progress]) {
         self.confirmed.extend(progress.iter().copied());
+    }
+
+    /// Asks about links. Of more questions than may be, the oldest goes: nobody waits for its answer any more.
+    pub(super) fn look_at(&mut self, look: LookAtLinks) {
+        if self.looks.len() == MOST_AT_ONCE {
+            self.looks.remove(0);
+        }
+        self.looks.push(look);
     }
 
     /// Takes it, in a message that has no entries yet.
@@ -46,6 +61,7 @@ impl News {
                 .roster
                 .take()
                 .map(|gateway_ids| AttachRoster { gateway_ids }),
+            looks: std::mem::take(&mut self.looks),
             ..Downlink::default()
         }
     }
