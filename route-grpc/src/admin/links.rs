@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use route_core::{LinkId, LinkReport, PartReason, View};
 use route_proto::v1::{
-    CloseLinkRequest, CloseLinkResponse, GetLinkRequest, GetLinkResponse, Link, LinkPart,
-    LinkPartReason, ListLinksRequest, ListLinksResponse, RelatedLink,
+    CloseLinkRequest, CloseLinkResponse, GetLinkRequest, GetLinkResponse, Link, LinkFigures,
+    LinkPart, LinkPartReason, ListLinksRequest, ListLinksResponse, RelatedLink,
 };
 use tokio::time::{Instant, sleep};
 
@@ -44,7 +44,10 @@ const TOKEN_LENGTH: usize = 2 + 16 + 16 + 16;
 const VERSION: u8 = 1;
 
 /// A page of links.
-pub(super) fn list(node: &Node, request: &ListLinksRequest) -> Result<ListLinksResponse, Refusal> {
+pub(super) async fn list(
+    node: &Node,
+    request: &ListLinksRequest,
+) -> Result<ListLinksResponse, Refusal> {
     let filters = Filters::new(request)?;
     let size = match usize::try_from(request.page_size) {
         Ok(0) => USUAL_PAGE,
@@ -63,7 +66,32 @@ pub(super) fn list(node: &Node, request: &ListLinksRequest) -> Result<ListLinksR
     let (now, (found, next)) =
         node.look(|core, now| (now, look(core, &filters, gateway, after, size)));
     let next = next.map_or_else(String::new, |last| filters.token(last));
-    Ok(page(node, &names, now.at, found, next))
+    let mut page = page(node, &names, now.at, found, next);
+    if request.include_figures {
+        add_figures(node, &mut page.links).await;
+    }
+    Ok(page)
+}
+
+/// Adds what gateways say of these links.
+async fn add_figures(node: &Node, links: &mut [Link]) {
+    let id = |link: &Link| link_id(&link.link).ok();
+    let ids: Vec<_> = links.iter().filter_map(id).collect();
+    let figures = node.figures(&ids).await;
+    for link in links {
+        let figures = id(link).and_then(|id| figures.get(&id));
+        link.figures = figures.map(|it| LinkFigures {
+            queued_bytes: it.queued_bytes,
+            stalled_duration: prost_types::Duration::try_from(it.stalled).ok(),
+            unconfirmed_bytes: it.unconfirmed_bytes,
+            received_pdu_count: it.received_pdus,
+            received_bytes: it.received_bytes,
+            sent_pdu_count: it.sent_pdus,
+            sent_bytes: it.sent_bytes,
+            idle_duration: prost_types::Duration::try_from(it.idle).ok(),
+            is_paused: it.paused,
+        });
+    }
 }
 
 fn page(
@@ -180,7 +208,7 @@ impl Filters {
 }
 
 /// One link, and what it has to do with others.
-pub(super) fn get(node: &Node, request: &GetLinkRequest) -> Result<GetLinkResponse, Refusal> {
+pub(super) async fn get(node: &Node, request: &GetLinkRequest) -> Result<GetLinkResponse, Refusal> {
     let id = link_id(&request.link)?;
     let names = node.gateway_names();
     let (now, found) = node.look(|core, now| {
@@ -197,8 +225,13 @@ pub(super) fn get(node: &Node, request: &GetLinkRequest) -> Result<GetLinkRespon
         shared_session_count: it.shared,
         session_count: it.sessions,
     });
+    let mut links = [shown(&node.clock, &names, link)];
+    if request.include_figures {
+        add_figures(node, &mut links).await;
+    }
+    let [link] = links;
     Ok(GetLinkResponse {
-        link: Some(shown(&node.clock, &names, link)),
+        link: Some(link),
         related_links: related.collect(),
         predecessors: predecessors.iter().map(LinkId::to_string).collect(),
         node_time: Some(node.clock.timestamp(now.at)),
@@ -281,6 +314,7 @@ pub(super) fn shown(clock: &Clock, names: &Names, link: LinkReport) -> Link {
         open_time: link.opened.map(|at| clock.timestamp(at)),
         last_entry_time: Some(clock.timestamp(link.acted)),
         dialect,
+        figures: None,
     }
 }
 

@@ -40,14 +40,18 @@ impl AdminService for Admin {
         &self,
         request: Request<ListLinksRequest>,
     ) -> Result<Response<ListLinksResponse>, Status> {
-        Ok(Response::new(links::list(&self.node, request.get_ref())?))
+        Ok(Response::new(
+            links::list(&self.node, request.get_ref()).await?,
+        ))
     }
 
     async fn get_link(
         &self,
         request: Request<GetLinkRequest>,
     ) -> Result<Response<GetLinkResponse>, Status> {
-        Ok(Response::new(links::get(&self.node, request.get_ref())?))
+        Ok(Response::new(
+            links::get(&self.node, request.get_ref()).await?,
+        ))
     }
 
     async fn close_link(

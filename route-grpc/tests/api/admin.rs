@@ -79,7 +79,10 @@ async fn a_shadow_names_the_link_that_stands_for_it() {
     let (site, mut a) = Played::one(&[3, 4]).await;
     a.open_sibling(2, (a.incarnation, 1), &[3, 4]).await;
 
-    let get = GetLinkRequest { link: id(&a, 2) };
+    let get = GetLinkRequest {
+        link: id(&a, 2),
+        ..GetLinkRequest::default()
+    };
     let answer = site.admin().await.get_link(get).await.unwrap().into_inner();
 
     let link = answer.link.unwrap();
@@ -157,6 +160,7 @@ async fn what_cannot_be_asked_is_refused() {
     for (link, code) in [("", Code::InvalidArgument), ("1-1", Code::NotFound)] {
         let get = GetLinkRequest {
             link: link.to_owned(),
+            ..GetLinkRequest::default()
         };
         assert_eq!(admin.get_link(get).await.unwrap_err().code(), code);
         let close = CloseLinkRequest {
@@ -175,6 +179,7 @@ async fn what_cannot_be_asked_is_refused() {
     );
     let long = GetLinkRequest {
         link: "x".repeat(65 << 10),
+        ..GetLinkRequest::default()
     };
     assert_eq!(
         admin.get_link(long).await.unwrap_err().code(),
@@ -198,7 +203,10 @@ async fn a_link_is_closed_by_its_gateway() {
     a.close(1).await;
 
     soon("an answer", closing).await.unwrap().unwrap();
-    let get = GetLinkRequest { link };
+    let get = GetLinkRequest {
+        link,
+        ..GetLinkRequest::default()
+    };
     let gone = site.admin().await.get_link(get).await.unwrap_err();
     assert_eq!(gone.code(), Code::NotFound);
 }

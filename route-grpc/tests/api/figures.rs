@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use route_core::LinkId;
 use route_proto::attach::v1::{LinkFigures, LookAtLinks, LookedAt, Uplink};
+use route_proto::v1::{GetLinkRequest, ListLinksRequest};
 
 use crate::checks::assert_names;
 use crate::played::{Played, chat};
@@ -61,6 +62,49 @@ async fn each_gateway_is_asked_about_its_own_links() {
     assert_eq!((of_a.received_pdus, of_a.received_bytes), (4, 400));
     assert_eq!((of_a.sent_pdus, of_a.sent_bytes), (5, 500));
     assert_eq!((of_a.idle, of_a.paused), (Duration::from_secs(2), true));
+}
+
+#[tokio::test]
+async fn operators_see_the_figures_if_they_ask_for_them() {
+    let site = Site::start().await;
+    let [mut a, _b] = Played::two(&site).await;
+    let link = format!("{:x}-1", a.incarnation);
+    let mut admin = site.admin().await;
+    let list = ListLinksRequest {
+        include_figures: true,
+        ..ListLinksRequest::default()
+    };
+    let get = GetLinkRequest {
+        link: link.clone(),
+        include_figures: true,
+    };
+
+    let (listed, got) = tokio::join!(
+        async {
+            let listed = admin.list_links(list).await.unwrap().into_inner();
+            let got = admin.get_link(get).await.unwrap().into_inner();
+            (listed.links, got.link.unwrap())
+        },
+        async {
+            for _ in 0..2 {
+                let question = asked(&mut a).await;
+                a.send(answer(question.number, vec![row(1)])).await;
+            }
+        }
+    )
+    .0;
+
+    // The other gateway does not answer.
+    assert_eq!((&listed[0].link, &listed[1].figures), (&link, &None));
+    assert_eq!(listed[0].figures, got.figures);
+    let figures = got.figures.unwrap();
+    assert_eq!((figures.queued_bytes, figures.is_paused), (10, true));
+    assert_eq!(figures.stalled_duration.unwrap().nanos, 500_000_000);
+    assert_eq!(figures.idle_duration.unwrap().seconds, 2);
+    let plain = admin.list_links(ListLinksRequest::default()).await;
+    let plain = plain.unwrap().into_inner();
+    assert!(plain.links.iter().all(|link| link.figures.is_none()));
+    assert!(a.looks.is_empty());
 }
 
 #[tokio::test]
