@@ -92,14 +92,14 @@ impl Downlink {
             }
         }
         for look in message.looks {
-            self.look_at(now, look);
+            self.look_at(now, &look);
         }
         self.gateway.uplink.took_over(now, message.number);
         bytes
     }
 
     /// Says what these links are in figures.
-    fn look_at(&self, now: Duration, look: LookAtLinks) {
+    fn look_at(&self, now: Duration, look: &LookAtLinks) {
         let gateway = &self.gateway;
         let mut rows = Vec::new();
         let of_links = &look.links[..look.links.len().min(MAX_LOOKED_AT)];
