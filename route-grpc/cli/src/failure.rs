@@ -11,6 +11,12 @@ pub(crate) enum Failure {
     /// Nobody answers there.
     #[error("no node answers at {address} ({problem}); is it running, and is --address right?")]
     Unreachable { address: String, problem: String },
+    /// Nobody answers at the admin port.
+    #[error(
+        "no node answers at {address} ({problem}); --admin-address has to be its --admin-grpc-listen, \
+         which only its own host can reach"
+    )]
+    NoAdmin { address: String, problem: String },
     /// Somebody takes connections there, and ends them without an answer: another port, or a node
     /// that has just ended.
     #[error("no gRPC there ({problem}); is --address right?")]
@@ -21,6 +27,9 @@ pub(crate) enum Failure {
     /// `check` has found something.
     #[error("{trouble}: {problem}")]
     Check { trouble: Trouble, problem: String },
+    /// MsgServers have not come over yet.
+    #[error("the old server is still needed: {0}")]
+    NotMigrated(String),
     /// Nobody reads our output any more: no failure at all.
     #[error("nobody reads the output")]
     OutputClosed,
@@ -52,7 +61,8 @@ impl Failure {
         match self {
             Self::OutputClosed => 0,
             Self::Refused(_) | Self::Other(_) => 1,
-            Self::Unreachable { .. } | Self::NoGrpc { .. } => 3,
+            Self::Unreachable { .. } | Self::NoAdmin { .. } | Self::NoGrpc { .. } => 3,
+            Self::NotMigrated(_) => 7,
             Self::Check { trouble, .. } => match trouble {
                 Trouble::Unreachable => 3,
                 Trouble::Unhealthy => 4,
@@ -66,12 +76,14 @@ impl Failure {
     /// these codes.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::NoGrpc { .. } => true,
+            Self::Unreachable { .. } | Self::NoAdmin { .. } | Self::NoGrpc { .. } => true,
             Self::Refused(status) => matches!(
                 status.code(),
                 Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
             ),
-            Self::Check { .. } | Self::OutputClosed | Self::Other(_) => false,
+            Self::Check { .. } | Self::NotMigrated(_) | Self::OutputClosed | Self::Other(_) => {
+                false
+            }
         }
     }
 }

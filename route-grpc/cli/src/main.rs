@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `serve` | runs a node |
 //! | `status`, `watch`, `subscribe`, `publish`, `check` | one command each |
+//! | `admin/` | commands that ask the admin port |
 //! | `client`, `follow` | the connection to a node; a stream that is followed across its restarts |
-//! | `show`, `json` | how answers look: for a person, for a program |
+//! | `show`, `table`, `json` | how answers look: for a person, for a program |
 //! | `failure` | why a command failed, and its exit code |
 
+mod admin;
 mod check;
 mod client;
 mod failure;
@@ -18,6 +20,7 @@ mod serve;
 mod show;
 mod status;
 mod subscribe;
+mod table;
 mod watch;
 
 use std::process::ExitCode;
@@ -39,7 +42,7 @@ Exit codes:
   1  the node refused the call, or something else went wrong
   2  the command line is wrong
   3  no node could be reached
-`check` has more: see its own help";
+`check` and `migrate` have more: see their own help";
 
 const UNITS: &str = "\
 TIME is a whole number and ms, s, m or h. BYTES is a whole number and KiB, MiB, GiB or nothing.";
@@ -71,6 +74,22 @@ enum Command {
     Subscribe(subscribe::SubscribeArgs),
     /// Route something
     Publish(publish::PublishArgs),
+    /// Show the connections of MsgServers, and which part each plays
+    Links(admin::links::LinksArgs),
+    /// Show one of them, and what it has to do with others; or close it
+    Link(admin::links::LinkArgs),
+    /// Show the gateways
+    Gateways(admin::gateways::GatewaysArgs),
+    /// Show who reads the node, and how far behind; or close a stream
+    Streams(admin::streams::StreamsArgs),
+    /// Show the node in numbers
+    Stats(admin::stats::StatsArgs),
+    /// Set what the node logs, while it runs
+    LogFilter(admin::log_filter::LogFilterArgs),
+    /// Say which MsgServers have come over from an old RouteServer, and whether it can be stopped
+    Migrate(admin::migrate::MigrateArgs),
+    /// Show the site on a screen that follows it
+    Top(admin::top::TopArgs),
     /// Check a node, and a gateway, end to end
     Check(Box<check::CheckArgs>),
 }
@@ -99,6 +118,14 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Watch(args) => block_on(watch::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
         Command::Publish(args) => block_on(publish::run(args)),
+        Command::Links(args) => block_on(admin::links::list(args)),
+        Command::Link(args) => block_on(admin::links::one(args)),
+        Command::Gateways(args) => block_on(admin::gateways::run(args)),
+        Command::Streams(args) => block_on(admin::streams::run(args)),
+        Command::Stats(args) => block_on(admin::stats::run(args)),
+        Command::LogFilter(args) => block_on(admin::log_filter::run(args)),
+        Command::Migrate(args) => block_on(admin::migrate::run(args)),
+        Command::Top(args) => block_on(admin::top::run(args)),
         Command::Check(args) => block_on(check::run(*args)),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use prost_types::Timestamp;
 use route_proto::v1::event::Body as Typed;
 use route_proto::v1::{
     ChangeReason, ClientType, ConversationType, Event, Gap, GapReason, KickReason, UserStatus,
@@ -21,6 +22,39 @@ pub(crate) fn word(prefix: &str, name: &str) -> String {
     match name.strip_prefix(prefix) {
         Some("UNSPECIFIED") | None => "unknown".to_owned(),
         Some(word) => word.to_lowercase().replace('_', " "),
+    }
+}
+
+/// A moment in the reader's time zone: the time today, else the day and the time; `-` if it is not known.
+pub(crate) fn time(at: Option<&Timestamp>) -> String {
+    let at = at.and_then(|at| jiff::Timestamp::new(at.seconds, at.nanos).ok());
+    at.map_or_else(|| "-".to_owned(), |at| time_as_of(at, &jiff::Zoned::now()))
+}
+
+fn time_as_of(at: jiff::Timestamp, now: &jiff::Zoned) -> String {
+    let at = at.to_zoned(now.time_zone().clone());
+    match at.date() == now.date() {
+        true => at.strftime("%H:%M:%S").to_string(),
+        false => at.strftime("%Y-%m-%d %H:%M").to_string(),
+    }
+}
+
+/// A time in seconds, to a tenth.
+pub(crate) fn seconds(time: Option<&prost_types::Duration>) -> String {
+    let time = time.and_then(|it| std::time::Duration::try_from(*it).ok());
+    format!("{:.1} s", time.unwrap_or_default().as_secs_f64())
+}
+
+/// Bytes with a unit.
+pub(crate) fn bytes(count: u64) -> String {
+    const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = UNITS.iter().find(|(_, bits)| count >> bits > 0);
+    match unit {
+        None => format!("{count} B"),
+        Some((name, bits)) => {
+            let tenths = ((count >> (bits - 10)) * 10) >> 10;
+            format!("{}.{} {name}", tenths / 10, tenths % 10)
+        }
     }
 }
 

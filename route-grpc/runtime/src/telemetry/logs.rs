@@ -54,9 +54,9 @@ fn filter(text: &str) -> Result<String, String> {
     parsed.map(|_| text.to_owned())
 }
 
-/// Errors are logged unless the filter says more of all targets, or off.
+/// Errors, and what operators change, are logged unless the filter says otherwise of their targets, or off.
 fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(format!("error,{filter}"))
+    EnvFilter::try_new(format!("error,audit=info,{filter}"))
 }
 
 /// An error and its causes, each told once.

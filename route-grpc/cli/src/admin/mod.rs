@@ -1,0 +1,131 @@
+//! Commands that ask the admin port, and tell it something.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `links` | `links`, `link` |
+//! | `gateways`, `streams`, `stats`, `log_filter` | one command each |
+//! | `migrate` | `migrate`: which MsgServers have come over |
+//! | `top` | `top`: a screen |
+
+pub(crate) mod gateways;
+pub(crate) mod links;
+pub(crate) mod log_filter;
+pub(crate) mod migrate;
+pub(crate) mod stats;
+pub(crate) mod streams;
+pub(crate) mod top;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use hyper_util::rt::TokioIo;
+use route_proto::v1::Link;
+use route_proto::v1::ListLinksRequest;
+use route_proto::v1::admin_service_client::AdminServiceClient;
+use route_runtime::flags::duration;
+use tokio::net::UnixStream;
+use tonic::Request;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::failure::{Failure, innermost};
+
+/// How long a connection may take to be made.
+const CONNECT_TIME: Duration = Duration::from_secs(3);
+
+/// Time between two HTTP/2 pings: a screen notices by them that the node has vanished.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long the node may take to answer a ping.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Links that are asked for at a time.
+const PAGE: i32 = 1000;
+
+/// A client of the admin port.
+pub(crate) type Client = AdminServiceClient<Channel>;
+
+/// Which admin port, and how to show its answers.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Node")]
+pub(crate) struct AdminArgs {
+    /// Where the node serves operators: host:port, or unix:PATH of a socket
+    #[arg(
+        long,
+        global = true,
+        env = "TT_ROUTE_ADMIN_ADDRESS",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:50052"
+    )]
+    pub(crate) admin_address: String,
+    /// How long a call may take
+    #[arg(long, global = true, env = "TT_ROUTE_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "10s")]
+    pub(crate) timeout: Duration,
+    /// One JSON object a line, as protobuf maps the API's messages, with fields that are 0 or empty
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+impl AdminArgs {
+    /// Connects to the admin port.
+    pub(crate) async fn connect(&self) -> Result<Client, Failure> {
+        let address = &self.admin_address;
+        let unix = address.strip_prefix("unix:").map(PathBuf::from);
+        let url = match &unix {
+            // Nobody looks at it.
+            Some(_) => "http://localhost".to_owned(),
+            None if address.contains("://") => address.clone(),
+            None => format!("http://{address}"),
+        };
+        let wrong = || format!("--admin-address: {address:?} is neither host:port nor unix:PATH");
+        let endpoint = Endpoint::from_shared(url)
+            .with_context(wrong)?
+            .connect_timeout(CONNECT_TIME)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        let connected = match unix {
+            None => endpoint.connect().await,
+            Some(path) => {
+                let connector = tower::service_fn(move |_| {
+                    let path = path.clone();
+                    async move { UnixStream::connect(path).await.map(TokioIo::new) }
+                });
+                endpoint.connect_with_connector(connector).await
+            }
+        };
+        let channel = connected.map_err(|error| Failure::NoAdmin {
+            address: address.clone(),
+            problem: innermost(&error),
+        })?;
+        // A state of a large site is longer than what is usual.
+        Ok(Client::new(channel).max_decoding_message_size(usize::MAX))
+    }
+
+    /// A request with the deadline.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.timeout);
+        request
+    }
+
+    /// All links that are asked for, page by page.
+    pub(crate) async fn links(
+        &self,
+        client: &mut Client,
+        mut asked: ListLinksRequest,
+    ) -> Result<Vec<Link>, Failure> {
+        asked.page_size = PAGE;
+        let mut links = Vec::new();
+        loop {
+            let request = self.request(asked.clone());
+            let page = client.list_links(request).await?.into_inner();
+            links.extend(page.links);
+            if page.next_page_token.is_empty() {
+                return Ok(links);
+            }
+            asked.page_token = page.next_page_token;
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! What `top` shows: numbers, gateways, links.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::Paragraph;
+use route_proto::v1::{GatewayState, GetStatsResponse, LinkActivity, WatchTopologyResponse};
+
+use super::Key;
+use crate::admin::links::{notes, part_of};
+use crate::failure::Failure;
+use crate::show;
+use crate::table::{Align, Table};
+
+/// Lines above the tables.
+const HEAD: u16 = 4;
+
+/// Lines of gateways at most: their title, and this many less one.
+const GATEWAYS: u16 = 9;
+
+/// By what links stand in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Rate,
+    Sessions,
+    MsgServer,
+}
+
+/// One screen.
+#[derive(Debug)]
+pub(super) struct Screen {
+    address: String,
+    colours: bool,
+    state: Option<WatchTopologyResponse>,
+    /// Why there is no newer state.
+    problem: Option<String>,
+    order: Order,
+    /// Links that have been scrolled away.
+    skipped: usize,
+}
+
+impl Screen {
+    /// Of the node at this address, with or without colours.
+    pub(super) fn new(address: String, colours: bool) -> Self {
+        Self {
+            address,
+            colours,
+            state: None,
+            problem: None,
+            order: Order::Rate,
+            skipped: 0,
+        }
+    }
+
+    /// The node has told this.
+    pub(super) fn show(&mut self, state: WatchTopologyResponse) {
+        (self.state, self.problem) = (Some(state), None);
+    }
+
+    /// The node is away: what is shown is old.
+    pub(super) fn lost(&mut self, failure: &Failure) {
+        self.problem = Some(format!("the node is away, trying again: {failure}"));
+    }
+
+    /// Somebody wants something.
+    pub(super) fn pressed(&mut self, key: Key) {
+        match key {
+            Key::Sort => {
+                self.order = match self.order {
+                    Order::Rate => Order::Sessions,
+                    Order::Sessions => Order::MsgServer,
+                    Order::MsgServer => Order::Rate,
+                };
+                self.skipped = 0;
+            }
+            Key::Up => self.skipped = self.skipped.saturating_sub(1),
+            Key::Down => self.skipped += 1,
+            Key::Resized | Key::Quit => {}
+        }
+    }
+
+    /// Draws all of it.
+    pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
+        let gateways = self.state.as_ref().map_or(0, |state| state.gateways.len());
+        let gateways = u16::try_from(gateways + 1)
+            .unwrap_or(u16::MAX)
+            .min(GATEWAYS);
+        let heights = [
+            Constraint::Length(HEAD),
+            Constraint::Length(gateways + 1),
+            Constraint::Min(0),
+            Constraint::Length(1),
+        ];
+        let [head, middle, links, foot] = Layout::vertical(heights).areas(frame.area());
+        frame.render_widget(Paragraph::new(self.head()), head);
+        if let Some(state) = &self.state {
+            let width = usize::from(middle.width);
+            self.table(frame, middle, &gateway_table(state).lines(Some(width)));
+            let all = state.links.len();
+            self.skipped = self.skipped.min(all.saturating_sub(1));
+            let table = self.link_table(state);
+            self.table(frame, links, &table.lines(Some(width)));
+        }
+        let order = match self.order {
+            Order::Rate => "rate",
+            Order::Sessions => "sessions",
+            Order::MsgServer => "MsgServer",
+        };
+        let keys = format!("q quit  s sort (by {order})  up/down scroll");
+        frame.render_widget(Paragraph::new(keys).style(self.dim()), foot);
+    }
+
+    fn head(&self) -> Vec<Line<'static>> {
+        let at = self
+            .state
+            .as_ref()
+            .and_then(|state| state.node_time.as_ref());
+        let title = format!("TeamTalk Route  {}  {}", self.address, show::time(at));
+        let mut lines = vec![Line::styled(title, self.bold())];
+        let (state, stats) = match &self.state {
+            Some(state) => (state, state.stats.clone().unwrap_or_default()),
+            None => return vec![Line::raw("waiting for the node")],
+        };
+        lines.push(Line::raw(format!(
+            "users {}  sessions {}  links {}  claimed {}  shadows {}  streams {}",
+            stats.user_count,
+            stats.session_count,
+            stats.link_count,
+            stats.claimed_link_count,
+            stats.shadow_link_count,
+            stats.stream_count
+        )));
+        lines.push(Line::raw(format!(
+            "entries/s {:.0}  deliveries/s {:.0}  queued {}  unconfirmed {}  dropped {}",
+            state.entry_rate,
+            state.delivery_rate,
+            show::bytes(stats.queued_bytes),
+            show::bytes(stats.unconfirmed_bytes),
+            stats.dropped_count
+        )));
+        lines.push(self.trouble(state, &stats));
+        lines
+    }
+
+    /// What is wrong, in one line.
+    fn trouble(&self, state: &WatchTopologyResponse, stats: &GetStatsResponse) -> Line<'static> {
+        let away = state
+            .gateways
+            .iter()
+            .filter(|it| it.state() == GatewayState::Away);
+        let away: Vec<_> = away.map(|it| it.gateway_id.clone()).collect();
+        let text = if let Some(problem) = &self.problem {
+            problem.clone()
+        } else if !stats.is_synced {
+            format!("not ready: waits for {}", stats.waits_for)
+        } else if !away.is_empty() {
+            format!("away: {}", away.join(", "))
+        } else {
+            return Line::raw("");
+        };
+        Line::from(Span::styled(text, self.alarm()))
+    }
+
+    fn link_table(&self, state: &WatchTopologyResponse) -> Table {
+        let mut links: Vec<_> = state.links.iter().collect();
+        match self.order {
+            Order::Rate => links.sort_by(|a, b| b.entry_rate.total_cmp(&a.entry_rate)),
+            Order::Sessions => links.sort_by_key(|it| std::cmp::Reverse(sessions(it))),
+            Order::MsgServer => {
+                links.sort_by_key(|it| it.link.as_ref().map(|it| it.msg_server.clone()))
+            }
+        }
+        let mut table = Table::new(&[
+            ("MsgServer", Align::Left),
+            ("part", Align::Left),
+            ("sessions", Align::Right),
+            ("entries/s", Align::Right),
+            ("gateway", Align::Left),
+            ("link", Align::Left),
+            ("notes", Align::Left),
+        ]);
+        for it in links.into_iter().skip(self.skipped) {
+            let Some(link) = &it.link else { continue };
+            let claimed = if link.is_claimed { "*" } else { "" };
+            table.row([
+                link.msg_server.clone(),
+                format!("{}{claimed}", part_of(link)),
+                link.session_count.to_string(),
+                format!("{:.1}", it.entry_rate),
+                link.gateway_id.clone(),
+                link.link.clone(),
+                notes(link),
+            ]);
+        }
+        table
+    }
+
+    /// A table whose first line is its titles.
+    fn table(&self, frame: &mut Frame<'_>, area: Rect, lines: &[String]) {
+        let mut lines = lines.iter().map(|line| Line::raw(line.clone()));
+        let titles = lines.next().map(|line| line.style(self.titles()));
+        let all: Vec<_> = titles.into_iter().chain(lines).collect();
+        frame.render_widget(Paragraph::new(all), area);
+    }
+
+    fn bold(&self) -> Style {
+        Style::default().add_modifier(Modifier::BOLD)
+    }
+
+    fn dim(&self) -> Style {
+        Style::default().add_modifier(Modifier::DIM)
+    }
+
+    fn titles(&self) -> Style {
+        match self.colours {
+            true => Style::default().fg(Color::Cyan),
+            false => self.bold(),
+        }
+    }
+
+    fn alarm(&self) -> Style {
+        match self.colours {
+            true => Style::default().fg(Color::Red),
+            false => Style::default().add_modifier(Modifier::REVERSED),
+        }
+    }
+}
+
+fn sessions(it: &LinkActivity) -> u32 {
+    it.link.as_ref().map_or(0, |link| link.session_count)
+}
+
+fn gateway_table(state: &WatchTopologyResponse) -> Table {
+    let mut table = Table::new(&[
+        ("gateway", Align::Left),
+        ("state", Align::Left),
+        ("links", Align::Right),
+        ("queued", Align::Right),
+        ("dropped", Align::Right),
+    ]);
+    for it in &state.gateways {
+        table.row([
+            it.gateway_id.clone(),
+            show::word("GATEWAY_STATE_", it.state().as_str_name()),
+            it.link_count.to_string(),
+            show::bytes(it.queued_bytes),
+            it.dropped_count.to_string(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use route_proto::v1::{Gateway, Link, LinkPart};
+
+    use super::*;
+
+    fn link(msg_server: &str, session_count: u32, entry_rate: f64) -> LinkActivity {
+        let link = Link {
+            link: format!("1f-{session_count}"),
+            msg_server: msg_server.to_owned(),
+            gateway_id: "gate-1".to_owned(),
+            part: LinkPart::Active.into(),
+            is_claimed: true,
+            is_listed: true,
+            session_count,
+            ..Link::default()
+        };
+        LinkActivity {
+            link: Some(link),
+            entry_rate,
+        }
+    }
+
+    fn state() -> WatchTopologyResponse {
+        WatchTopologyResponse {
+            stats: Some(GetStatsResponse {
+                is_synced: true,
+                user_count: 30,
+                link_count: 2,
+                ..GetStatsResponse::default()
+            }),
+            gateways: vec![Gateway {
+                gateway_id: "gate-1".to_owned(),
+                state: GatewayState::Here.into(),
+                link_count: 2,
+                ..Gateway::default()
+            }],
+            links: vec![link("msg-a", 20, 1.0), link("msg-b", 10, 250.0)],
+            entry_rate: 251.0,
+            ..WatchTopologyResponse::default()
+        }
+    }
+
+    fn drawn(screen: &mut Screen, width: u16, height: u16) -> Vec<String> {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).expect("a terminal");
+        terminal.draw(|frame| screen.draw(frame)).expect("it draws");
+        let shown = terminal.backend().to_string();
+        shown
+            .lines()
+            .map(|line| line.trim_matches('"').trim_end().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn who_sends_most_comes_first_unless_somebody_sorts() {
+        let mut screen = Screen::new("here".to_owned(), false);
+        screen.show(state());
+
+        let lines = drawn(&mut screen, 100, 12);
+        assert!(lines[1].starts_with("users 30"), "{lines:?}");
+        assert!(lines[2].starts_with("entries/s 251"), "{lines:?}");
+        assert!(lines[8].starts_with("msg-b"), "{lines:?}");
+        screen.pressed(Key::Sort);
+        assert!(drawn(&mut screen, 100, 12)[8].starts_with("msg-a"));
+        screen.pressed(Key::Down);
+        assert!(drawn(&mut screen, 100, 12)[8].starts_with("msg-b"));
+        screen.pressed(Key::Down);
+        assert!(
+            drawn(&mut screen, 100, 12)[8].starts_with("msg-b"),
+            "the last one stays"
+        );
+    }
+
+    #[test]
+    fn a_small_terminal_shows_what_fits() {
+        let mut screen = Screen::new("here".to_owned(), true);
+        screen.show(state());
+
+        for (width, height) in [(40, 8), (20, 3), (1, 1)] {
+            let lines = drawn(&mut screen, width, height);
+            assert_eq!(lines.len(), usize::from(height));
+            assert!(
+                lines
+                    .iter()
+                    .all(|line| line.chars().count() <= usize::from(width))
+            );
+        }
+    }
+
+    #[test]
+    fn a_node_that_is_away_and_back_is_said() {
+        let mut screen = Screen::new("here".to_owned(), false);
+        screen.show(state());
+        screen.lost(&Failure::NoAdmin {
+            address: "here".to_owned(),
+            problem: "Connection refused".to_owned(),
+        });
+
+        assert!(drawn(&mut screen, 100, 12)[3].starts_with("the node is away"));
+        screen.show(state());
+        assert_eq!(drawn(&mut screen, 100, 12)[3], "");
+    }
+}
