@@ -45,11 +45,17 @@ pub enum SocketError {
 
 impl NodeSockets {
     /// Binds the public port, and what the settings say of the admin port.
-    pub async fn bind(grpc: SocketAddr, settings: &NodeSettings) -> Result<Self, SocketError> {
+    pub async fn bind(wanted: SocketAddr, settings: &NodeSettings) -> Result<Self, SocketError> {
         let asked = settings.admin_grpc_listen.as_ref();
+        let grpc = listen::bind(wanted).await?;
+        let address = grpc.local_addr();
+        let address = address.map_err(|source| BindError {
+            address: wanted,
+            source,
+        })?;
         Ok(NodeSockets {
-            admin: bind_admin(asked, grpc).await?,
-            grpc: listen::bind(grpc).await?,
+            admin: bind_admin(asked, address).await?,
+            grpc,
         })
     }
 

@@ -108,8 +108,8 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
     let readiness = Readiness::new();
     let listener = listen::bind(args.listen).await?;
     let probe_listener = listen::bind(args.admin_listen).await?;
-    let admin_listener =
-        route_grpc::bind_admin(args.node.admin_grpc_listen.as_ref(), args.listen).await?;
+    let asked = args.node.admin_grpc_listen.as_ref();
+    let admin_listener = route_grpc::bind_admin(asked, listener.local_addr()?).await?;
     let admin = admin_listener.as_ref().map(|it| it.address().to_string());
     let (grpc, probes) = (listener.local_addr()?, probe_listener.local_addr()?);
     let probe_server = tokio::spawn(probes::serve(

@@ -1,7 +1,7 @@
 //! The admin port: AdminService and reflection, on a listener of its own that only this host can reach.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use route_proto::v1::admin_service_server::{self, AdminServiceServer};
@@ -16,8 +16,8 @@ use crate::admin::service::Admin;
 use crate::limits::MAX_ADMIN_REQUEST_BYTES;
 use crate::node::Node;
 
-/// Binds the admin port that is asked for. Else that beside the public one: if it is taken, there is
-/// no admin port, and the log says so.
+/// Binds the admin port that is asked for. Else a socket that is named after the public one: if it is
+/// taken, there is no admin port, and the log says so.
 ///
 /// # Errors
 ///
@@ -37,13 +37,10 @@ pub async fn bind_admin(
     LocalListener::bind(asked).await.map(Some)
 }
 
-/// On loopback, at the port after the public one.
+/// A socket that is named after the public port, so that several nodes of a host do not meet, and
+/// no port is taken that somebody else needs.
 fn beside(public: SocketAddr) -> LocalAddress {
-    let port = match public.port() {
-        0 => 0,
-        port => port.checked_add(1).unwrap_or(port - 1),
-    };
-    LocalAddress::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+    LocalAddress::Unix(format!("@teamtalk-route-admin-{}", public.port()).into())
 }
 
 impl Listener for LocalListener {
@@ -98,19 +95,5 @@ async fn serve(node: Arc<Node>, listener: LocalListener) -> Result<(), ServeErro
     tokio::select! {
         served = server => Ok(served?),
         () = given_up => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_is_beside_the_public_one() {
-        for (public, expected) in [(50051, 50052), (0, 0), (65535, 65534)] {
-            let public = SocketAddr::from(([0, 0, 0, 0], public));
-            let expected = SocketAddr::from((Ipv4Addr::LOCALHOST, expected));
-            assert_eq!(beside(public), LocalAddress::Loopback(expected));
-        }
     }
 }

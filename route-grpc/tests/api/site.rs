@@ -20,6 +20,7 @@ use route_proto::v1::{
 };
 use route_runtime::budget::Budget;
 use route_runtime::listen;
+use route_runtime::listen::local::LocalAddress;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::Metrics;
@@ -91,8 +92,8 @@ impl Site {
             &metrics.meter(),
             shutdown.clone(),
         );
-        let any = "127.0.0.1:0".parse().unwrap();
-        let admin = bind_admin(None, any).await.unwrap();
+        let any = LocalAddress::parse("127.0.0.1:0").unwrap();
+        let admin = bind_admin(Some(&any), address).await.unwrap();
         let admin_address = admin.as_ref().unwrap().address().to_string();
         serve_admin(&node, admin);
         let server = route_grpc::serve(Arc::clone(&node), listener, readiness.clone());

@@ -25,7 +25,7 @@ use route_proto::v1::Link;
 use route_proto::v1::ListLinksRequest;
 use route_proto::v1::admin_service_client::AdminServiceClient;
 use route_runtime::flags::duration;
-use tokio::net::UnixStream;
+use route_runtime::listen::local::connect_unix;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
 
@@ -50,13 +50,13 @@ pub(crate) type Client = AdminServiceClient<Channel>;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Node")]
 pub(crate) struct AdminArgs {
-    /// Where the node serves operators: host:port, or unix:PATH of a socket
+    /// Where the node serves operators, as its --admin-grpc-listen: host:port, unix:PATH, or unix:@NAME
     #[arg(
         long,
         global = true,
         env = "TT_ROUTE_ADMIN_ADDRESS",
         value_name = "ADDR",
-        default_value = "127.0.0.1:50052"
+        default_value = "unix:@teamtalk-route-admin-50051"
     )]
     pub(crate) admin_address: String,
     /// How long a call may take
@@ -78,7 +78,9 @@ impl AdminArgs {
             None if address.contains("://") => address.clone(),
             None => format!("http://{address}"),
         };
-        let wrong = || format!("--admin-address: {address:?} is neither host:port nor unix:PATH");
+        let wrong = || {
+            format!("--admin-address: {address:?} is none of host:port, unix:PATH and unix:@NAME")
+        };
         let endpoint = Endpoint::from_shared(url)
             .with_context(wrong)?
             .connect_timeout(CONNECT_TIME)
@@ -90,7 +92,7 @@ impl AdminArgs {
             Some(path) => {
                 let connector = tower::service_fn(move |_| {
                     let path = path.clone();
-                    async move { UnixStream::connect(path).await.map(TokioIo::new) }
+                    async move { connect_unix(&path).await.map(TokioIo::new) }
                 });
                 endpoint.connect_with_connector(connector).await
             }

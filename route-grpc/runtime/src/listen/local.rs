@@ -3,7 +3,11 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{
+    SocketAddr as UnixAddress, UnixListener as StdListener, UnixStream as StdStream,
+};
 use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,6 +15,9 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 /// What stands before the path of a Unix socket.
 const UNIX: &str = "unix:";
+
+/// What stands before the name of one that is in no folder.
+const ABSTRACT: &str = "@";
 
 /// Who may connect to the socket: its owner.
 const MODE: u32 = 0o600;
@@ -20,7 +27,8 @@ const MODE: u32 = 0o600;
 pub enum LocalAddress {
     /// TCP, on this host only.
     Loopback(SocketAddr),
-    /// A Unix socket that its owner may use.
+    /// A Unix socket in a folder, or `@NAME`, one that is in none and vanishes with its process (Linux). Processes of our own
+    /// user and of root may use it.
     Unix(PathBuf),
 }
 
@@ -107,7 +115,14 @@ impl LocalListener {
             }
             LocalAddress::Unix(path) => Ok(Self {
                 address: address.clone(),
-                socket: Socket::Unix(bind_unix(path).await?),
+                socket: Socket::Unix(match abstract_name(path)? {
+                    Some(name) => {
+                        let listener = StdListener::bind_addr(&name)?;
+                        listener.set_nonblocking(true)?;
+                        UnixListener::from_std(listener)?
+                    }
+                    None => bind_unix(path).await?,
+                }),
             }),
         }
     }
@@ -129,10 +144,14 @@ impl LocalListener {
                 stream.set_nodelay(true)?;
                 Ok((Box::new(stream), peer))
             }
-            Socket::Unix(listener) => {
+            Socket::Unix(listener) => loop {
                 let (stream, _) = listener.accept().await?;
-                Ok((Box::new(stream), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))))
-            }
+                let uid = stream.peer_cred().map(|it| it.uid());
+                if uid.is_ok_and(|uid| uid == 0 || uid == rustix::process::getuid().as_raw()) {
+                    return Ok((Box::new(stream), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
+                }
+                tracing::warn!(address = %self.address, "a process of another user was turned away");
+            },
         }
     }
 }
@@ -141,6 +160,26 @@ impl LocalListener {
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+/// Connects to such a socket.
+///
+/// # Errors
+///
+/// What the system says.
+pub async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let Some(name) = abstract_name(path)? else {
+        return UnixStream::connect(path).await;
+    };
+    let stream = StdStream::connect_addr(&name)?;
+    stream.set_nonblocking(true)?;
+    UnixStream::from_std(stream)
+}
+
+/// The address of a socket that is in no folder; none: this one is.
+fn abstract_name(path: &Path) -> io::Result<Option<UnixAddress>> {
+    let name = path.to_str().and_then(|path| path.strip_prefix(ABSTRACT));
+    name.map(UnixAddress::from_abstract_name).transpose()
+}
 
 /// A socket that nobody answers at is what a process left that was killed.
 async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
@@ -162,7 +201,9 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
 
 impl Drop for LocalListener {
     fn drop(&mut self) {
-        if let LocalAddress::Unix(path) = &self.address {
+        if let LocalAddress::Unix(path) = &self.address
+            && matches!(abstract_name(path), Ok(None))
+        {
             // If somebody has removed it already, that is all right.
             let _ = std::fs::remove_file(path);
         }
@@ -214,5 +255,19 @@ mod tests {
         drop(first);
         assert!(!path.exists());
         std::fs::remove_dir_all(folder).expect("it is ours");
+    }
+
+    #[tokio::test]
+    async fn one_in_no_folder_is_reached_by_its_name() {
+        let path = PathBuf::from(format!("@admin-{}", std::process::id()));
+        let listener = LocalListener::bind(&LocalAddress::Unix(path.clone())).await;
+        let listener = listener.expect("it is free");
+
+        let client = connect_unix(&path).await.expect("somebody listens");
+
+        let (_, peer) = listener.accept().await.expect("it connects");
+        assert!(peer.ip().is_loopback());
+        drop((client, listener));
+        assert!(connect_unix(&path).await.is_err());
     }
 }
