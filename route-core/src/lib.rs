@@ -25,6 +25,7 @@
 //! | `standing/` | which link stands for a MsgServer, and the parts that links play |
 //! | `transition` | what happened to links, and what was lost, for logs and metrics |
 //! | `report` | what can be said of one link |
+//! | `explanation` | why a user is what he is |
 //! | `view` | what can be seen from outside |
 //! | `memory` | what things really take, for bounds |
 //! | `core` | the entry points that tie these together |
@@ -34,6 +35,7 @@ mod core;
 mod delivery;
 mod ending;
 mod event_log;
+mod explanation;
 mod ids;
 mod links;
 pub mod memory;
@@ -59,6 +61,7 @@ pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken};
 pub use event_log::{
     ChangeReason, Event, EventLog, Gap, LogLimits, Logged, PresenceChange, of_sessions,
 };
+pub use explanation::{ExplainedSession, Explanation, LegacyReason, SessionStanding};
 pub use ids::{ClientType, Command, LinkId, UserId};
 pub use links::Reach;
 pub use output::{Answer, FanView, Output, Outputs};
@@ -68,6 +71,6 @@ pub use report::{LinkPart, LinkReport, Relation};
 pub use routing::{Audience, Routed, Target, Why};
 pub use settings::{FanOut, NotifyOnLoss, Settings};
 pub use standing::PartReason;
-pub use status::{LinkView, SessionView, Status, Summary};
+pub use status::{LearnedBy, LinkView, SessionView, Status, Summary};
 pub use transition::{Loss, LossReason, Transition, TransitionKind, Whose};
 pub use view::{Stats, View};

@@ -42,6 +42,18 @@ impl Summary {
     }
 }
 
+/// How a node has learned of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u8)]
+pub enum LearnedBy {
+    /// From a list of the link.
+    List,
+    /// From an update of the link.
+    Update,
+    /// From the link's gateway, which knew it from before this node.
+    Restored,
+}
+
 /// A link as the sessions on it are shown.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LinkView {

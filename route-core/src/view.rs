@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::explanation::Explanation;
 use crate::ids::{LinkId, UserId};
 use crate::links::{Links, Part};
 use crate::presence::{Counts, Presence, Sessions};
@@ -124,6 +125,11 @@ impl<'a> View<'a> {
         let reporter = self.reporter();
         let slot = reporter.slot(id).into_iter();
         slot.flat_map(move |slot| reporter.relations(slot))
+    }
+
+    /// Why a user is what he is.
+    pub fn explain(self, user: UserId) -> Explanation {
+        self.reporter().explain(user)
     }
 
     /// Links whose place this one has taken, the last one first.

@@ -265,6 +265,14 @@ impl Links {
         })
     }
 
+    /// Slots of active links that may have users of whom nothing is known.
+    pub(crate) fn uncertain(&self) -> impl Iterator<Item = u32> + '_ {
+        self.active().filter(|slot| {
+            let link = &self[*slot];
+            link.opaque || link.silent || !link.is_listed() || self.is_detached(*slot)
+        })
+    }
+
     /// Slots of active links, by gateway and number.
     pub(crate) fn active(&self) -> impl Iterator<Item = u32> + '_ {
         self.active.values().map(|slot| {

@@ -1,7 +1,7 @@
 //! What one session counts, and how reports change that.
 
 use crate::change::ReportedStatus;
-use crate::status::Status;
+use crate::status::{LearnedBy, Status};
 
 /// How many logins of each kind a session has. A count that would exceed 65 535 stays there: nobody
 /// has that many clients of one type on one MsgServer, and a peer that says so may only confuse its
@@ -42,7 +42,7 @@ impl Logins {
         let mut next = self;
         match step {
             Step::Clear => next = Logins::default(),
-            Step::Add(more) => {
+            Step::Add(more) | Step::Restore(more) => {
                 next.online = next.online.saturating_add(more.online);
                 next.away = next.away.saturating_add(more.away);
                 next.hidden = next.hidden.saturating_add(more.hidden);
@@ -91,8 +91,10 @@ impl Logins {
 /// What happens to one session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    /// So many more logins.
+    /// A list tells of so many more logins.
     Add(Logins),
+    /// A table that is restored has so many more.
+    Restore(Logins),
     /// An update.
     Report(ReportedStatus),
     /// No login is left.
@@ -103,9 +105,18 @@ impl Step {
     /// It reports somebody who is there for others to see.
     pub(super) fn brings(self) -> bool {
         match self {
-            Step::Add(more) => more.visible() > 0,
+            Step::Add(more) | Step::Restore(more) => more.visible() > 0,
             Step::Report(status) => status != ReportedStatus::Offline,
             Step::Clear => false,
+        }
+    }
+
+    /// How the node learns of a login by it.
+    pub(super) fn learned_by(self) -> LearnedBy {
+        match self {
+            Step::Add(_) => LearnedBy::List,
+            Step::Restore(_) => LearnedBy::Restored,
+            Step::Report(_) | Step::Clear => LearnedBy::Update,
         }
     }
 }

@@ -28,7 +28,7 @@ pub(crate) use logins::Logins;
 use logins::Step;
 pub use roll::{Counted, Counts};
 use sessions::Became;
-pub(crate) use sessions::Sessions;
+pub(crate) use sessions::{Held, Sessions};
 
 /// A user's clients of one type.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -81,7 +81,7 @@ impl Presence {
                 user: entry.user,
                 client_type: entry.client_type,
             };
-            let step = Step::Add(Logins {
+            let step = Step::Restore(Logins {
                 online: entry.online,
                 away: entry.away,
                 hidden: entry.hidden,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::session::{Session, summary};
+use super::session::{Session, Told, summary};
 use super::slab::Slab;
 use super::{Client, Logins, Step};
 use crate::ids::ClientType;
@@ -290,7 +290,7 @@ impl Records {
                 since,
                 logins,
                 client_type: client.client_type,
-                brought: step.brings(),
+                told: Told::first(step),
                 seen: self.links[slot as usize].shown,
             };
             return Some(self.insert(session));
@@ -298,13 +298,14 @@ impl Records {
         let of_link = &mut self.links[slot as usize];
         if session.logins.is_empty() {
             session.since = since;
+            session.told = session.told.anew(step);
         } else {
             of_link.held -= 1;
         }
         session.logins = session.logins.after(step);
-        session.brought |= step.brings();
+        session.told = session.told.then(step);
         of_link.held += u32::from(!session.logins.is_empty());
-        let is_over = session.logins.is_empty() && !(lingers && session.brought);
+        let is_over = session.logins.is_empty() && !(lingers && session.told.brought());
         Some(if is_over {
             self.remove(first, previous, at)
         } else {
@@ -321,7 +322,9 @@ impl Records {
             self.work.step();
             let next = session.next_of_user;
             let of_link = session.link == slot;
-            session.brought &= !of_link;
+            if of_link {
+                session.told = session.told.taken_away();
+            }
             if of_link && session.logins.is_empty() {
                 new_first = self.remove(new_first, previous, at);
             } else {

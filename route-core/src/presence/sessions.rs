@@ -16,9 +16,9 @@ use super::session::{Session, desktop_status, summary};
 use super::users::Users;
 use super::{Client, Logins, Step};
 use crate::change::ReportedStatus;
-use crate::ids::UserId;
+use crate::ids::{ClientType, UserId};
 use crate::settings::{FanOut, Settings};
-use crate::status::{LinkView, SessionView, Status, Summary};
+use crate::status::{LearnedBy, LinkView, SessionView, Status, Summary};
 use crate::work::Work;
 
 /// All sessions of all links.
@@ -56,6 +56,19 @@ pub(crate) struct Aligned {
     pub(crate) of_desktop: Option<bool>,
     /// The links behind which they lagged.
     pub(crate) links: Vec<u32>,
+}
+
+/// What a link holds of a user, seen or not.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) slot: u32,
+    pub(crate) link: Arc<LinkView>,
+    pub(crate) client_type: ClientType,
+    pub(crate) logins: Logins,
+    pub(crate) learned_by: LearnedBy,
+    pub(crate) since_seconds: u32,
+    /// It counts for others.
+    pub(crate) seen: bool,
 }
 
 impl Sessions {
@@ -155,7 +168,7 @@ impl Sessions {
     /// Is the user known at all: some login is visible, or some link lingers?
     pub(crate) fn is_known(&self, user: UserId) -> bool {
         self.records.of_user(self.first(user)).any(|session| {
-            let counts = session.logins.visible() > 0 || (self.lingers && session.brought);
+            let counts = session.logins.visible() > 0 || (self.lingers && session.told.brought());
             counts && session.seen
         })
     }
@@ -169,6 +182,22 @@ impl Sessions {
     fn visible(&self, user: UserId) -> impl Iterator<Item = &Session> {
         let sessions = self.records.of_user(self.first(user));
         sessions.filter(|session| session.seen && session.logins.visible() > 0)
+    }
+
+    /// Everything that links hold of a user, newest first.
+    pub(crate) fn all_of(&self, user: UserId) -> impl Iterator<Item = Held> {
+        let sessions = self.records.of_user(self.first(user));
+        sessions
+            .filter(|session| !session.logins.is_empty())
+            .map(|session| Held {
+                slot: session.link,
+                link: Arc::clone(self.records.shown_as(session.link)),
+                client_type: session.client_type,
+                logins: session.logins,
+                learned_by: session.told.learned_by(),
+                since_seconds: session.since,
+                seen: session.seen,
+            })
     }
 
     /// The slots of links that hold this client.

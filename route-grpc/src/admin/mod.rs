@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `service` | the methods, one line each |
 //! | `links`, `gateways`, `stats`, `streams`, `log_filter` | what each of them shows or does |
+//! | `users` | why a user is what he is |
 //! | `topology` | all of that again and again, for screens |
 //! | `audit` | the log line of whatever changes something |
 
@@ -16,3 +17,4 @@ pub(crate) mod service;
 mod stats;
 mod streams;
 mod topology;
+mod users;

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use futures_util::stream::Stream;
 use route_proto::v1::admin_service_server::AdminService;
 use route_proto::v1::{
-    CloseLinkRequest, CloseLinkResponse, CloseStreamRequest, CloseStreamResponse, GetLinkRequest,
-    GetLinkResponse, GetStatsRequest, GetStatsResponse, ListGatewaysRequest, ListGatewaysResponse,
-    ListLinksRequest, ListLinksResponse, ListStreamsRequest, ListStreamsResponse,
-    SetLogFilterRequest, SetLogFilterResponse, WatchTopologyRequest, WatchTopologyResponse,
+    CloseLinkRequest, CloseLinkResponse, CloseStreamRequest, CloseStreamResponse,
+    ExplainUserRequest, ExplainUserResponse, GetLinkRequest, GetLinkResponse, GetStatsRequest,
+    GetStatsResponse, ListGatewaysRequest, ListGatewaysResponse, ListLinksRequest,
+    ListLinksResponse, ListStreamsRequest, ListStreamsResponse, SetLogFilterRequest,
+    SetLogFilterResponse, WatchTopologyRequest, WatchTopologyResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::audit::Caller;
-use super::{gateways, links, log_filter, stats, streams, topology};
+use super::{gateways, links, log_filter, stats, streams, topology, users};
 use crate::node::Node;
 
 /// The service, for one node.
@@ -118,5 +119,13 @@ impl AdminService for Admin {
     ) -> Result<Response<Self::WatchTopologyStream>, Status> {
         let states = topology::watch(Arc::clone(&self.node), request.get_ref())?;
         Ok(Response::new(Box::pin(states)))
+    }
+
+    async fn explain_user(
+        &self,
+        request: Request<ExplainUserRequest>,
+    ) -> Result<Response<ExplainUserResponse>, Status> {
+        let explained = users::explain(&self.node, request.get_ref())?;
+        Ok(Response::new(explained))
     }
 }

@@ -17,7 +17,7 @@ mod requests;
 mod resume;
 mod set_change;
 mod snapshot;
-mod status;
+pub(crate) mod status;
 mod subscription;
 mod watch;
 mod watched;

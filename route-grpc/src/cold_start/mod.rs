@@ -213,6 +213,11 @@ impl Sync {
         self.synced.send_replace(true);
     }
 
+    /// It knows all links.
+    pub(crate) fn is_reached(&self) -> bool {
+        *self.synced.borrow()
+    }
+
     /// Waits until the node knows all links.
     pub(crate) async fn reach(&self) {
         // The sender is this value's own, so there is no other end.
