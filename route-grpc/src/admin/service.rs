@@ -8,26 +8,31 @@ use route_proto::v1::admin_service_server::AdminService;
 use route_proto::v1::{
     CloseLinkRequest, CloseLinkResponse, CloseStreamRequest, CloseStreamResponse,
     ExplainUserRequest, ExplainUserResponse, GetLinkRequest, GetLinkResponse, GetStatsRequest,
-    GetStatsResponse, ListGatewaysRequest, ListGatewaysResponse, ListLinksRequest,
-    ListLinksResponse, ListStreamsRequest, ListStreamsResponse, SetLogFilterRequest,
-    SetLogFilterResponse, WatchTopologyRequest, WatchTopologyResponse,
+    GetStatsResponse, KickUserRequest, KickUserResponse, ListGatewaysRequest, ListGatewaysResponse,
+    ListLinksRequest, ListLinksResponse, ListStreamsRequest, ListStreamsResponse,
+    SetLogFilterRequest, SetLogFilterResponse, WatchTopologyRequest, WatchTopologyResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::audit::Caller;
-use super::{gateways, links, log_filter, stats, streams, topology, users};
+use super::{gateways, kick, links, log_filter, stats, streams, topology, users};
+use crate::api::publisher::Publisher;
 use crate::node::Node;
 
 /// The service, for one node.
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
     node: Arc<Node>,
+    publisher: Arc<Publisher>,
 }
 
 impl Admin {
     /// Of this node.
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node }
+        Self {
+            publisher: Arc::new(Publisher::new(Arc::clone(&node))),
+            node,
+        }
     }
 }
 
@@ -127,5 +132,19 @@ impl AdminService for Admin {
     ) -> Result<Response<ExplainUserResponse>, Status> {
         let explained = users::explain(&self.node, request.get_ref())?;
         Ok(Response::new(explained))
+    }
+
+    async fn kick_user(
+        &self,
+        request: Request<KickUserRequest>,
+    ) -> Result<Response<KickUserResponse>, Status> {
+        let caller = Caller::of(request.extensions());
+        let request = request.into_inner();
+        let kicked = kick::kick(&self.node, &self.publisher, &request).await;
+        let kicked = kicked.map_err(Status::from);
+        // Before that is waited for: the caller may not.
+        let user = format!("user {}", request.user_id);
+        caller.did("KickUser", &user, &request.reason, &kicked);
+        Ok(Response::new(kicked?.wait(&self.node).await))
     }
 }

@@ -38,7 +38,12 @@ pub(super) fn explain(
     })
 }
 
-fn session(clock: &Clock, names: &Names, it: route_core::ExplainedSession) -> ExplainedSession {
+/// A session as the API says it.
+pub(super) fn session(
+    clock: &Clock,
+    names: &Names,
+    it: route_core::ExplainedSession,
+) -> ExplainedSession {
     let class = match it.client_type.mobile {
         true => ClientClass::Mobile,
         false => ClientClass::Desktop,

@@ -11,7 +11,7 @@ pub(crate) mod info;
 mod list;
 mod newest;
 pub(crate) mod presence;
-mod publisher;
+pub(crate) mod publisher;
 mod reader;
 mod requests;
 mod resume;

@@ -13,6 +13,7 @@ mod explain;
 mod figures;
 mod filters;
 mod hand_over;
+mod kicked_users;
 mod kicks;
 mod lists;
 mod mistakes;
