@@ -20,8 +20,8 @@ pub(crate) enum Align {
     Right,
 }
 
-/// A table. What does not fit into the terminal is cut in its widest columns; where the output is no
-/// terminal, nothing is.
+/// A table. What does not fit into the terminal is cut in its widest columns; if they would be too narrow
+/// to be read, the last columns are left out. Where the output is no terminal, all is shown.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: Vec<(&'static str, Align)>,
@@ -84,14 +84,19 @@ impl Table {
     }
 }
 
-/// Makes the widest columns narrower until all fit.
-fn fit(widths: &mut [usize], width: usize) {
-    let gaps = GAP.len() * widths.len().saturating_sub(1);
-    while widths.iter().sum::<usize>() + gaps > width {
+/// Makes the widest columns narrower until all fit, or leaves out the last one.
+fn fit(widths: &mut Vec<usize>, width: usize) {
+    let all = |widths: &[usize]| widths.iter().sum::<usize>() + GAP.len() * (widths.len() - 1);
+    while widths.len() > 1 && all(widths) > width {
         match widths.iter_mut().max() {
             Some(widest) if *widest > NARROWEST => *widest -= 1,
-            _ => return,
+            _ => {
+                widths.pop();
+            }
         }
+    }
+    if let [only] = widths.as_mut_slice() {
+        *only = width.min(*only);
     }
 }
 
@@ -151,7 +156,9 @@ mod tests {
                 "a name that …  12345",
             ]
         );
-        // Narrower than that, nobody could read anything.
-        assert_eq!(table().lines(Some(1))[2], "a nam…  12345");
+        // Narrower columns nobody could read.
+        assert_eq!(table().lines(Some(13))[2], "a nam…  12345");
+        assert_eq!(table().lines(Some(12))[2], "a nam…");
+        assert_eq!(table().lines(Some(3))[2], "a …");
     }
 }

@@ -2,7 +2,7 @@
 //! behind.
 
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use route_proto::v1;
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use tonic::Streaming;
 use tonic::transport::Endpoint;
 
+use crate::ended::{Ended, command};
 use crate::says;
 
 /// No wait here takes longer, unless something is broken.
@@ -51,7 +52,7 @@ async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
     let found = check(&[&at(grpc), &format!("--pdu={pdu}"), "--json"]).await;
 
     assert_eq!(found.code, 0, "{found:?}");
-    let steps: Vec<_> = found.steps().iter().map(summary).collect();
+    let steps: Vec<_> = found.objects().iter().map(summary).collect();
     let expected = [
         "node ok",
         "health liveness ok",
@@ -120,7 +121,7 @@ async fn a_node_can_be_checked_alone() {
     let found = check(&[&at(servers.grpc_address()), "--json"]).await;
 
     assert_eq!(found.code, 0, "{found:?}");
-    let last = found.steps().pop().expect("steps");
+    let last = found.objects().pop().expect("steps");
     assert_eq!(summary(&last), "pdu skipped");
 }
 
@@ -130,7 +131,7 @@ async fn two_at_the_same_time_do_not_disturb_each_other() {
     let (node, pdu) = reach(&servers);
     let arguments: [&str; 2] = [&node, &pdu];
 
-    for found in <[Found; 2]>::from(tokio::join!(check(&arguments), check(&arguments))) {
+    for found in <[Ended; 2]>::from(tokio::join!(check(&arguments), check(&arguments))) {
         assert_eq!(found.code, 0, "{found:?}");
     }
 }
@@ -307,50 +308,13 @@ async fn a_wrong_command_line_is_told_from_a_wrong_server() {
     }
 }
 
-/// What a check has found.
-#[derive(Debug)]
-struct Found {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Found {
-    /// The steps of `--json`.
-    fn steps(&self) -> Vec<Json> {
-        let lines = self.stdout.lines();
-        lines
-            .map(|line| serde_json::from_str(line).expect("an object a line"))
-            .collect()
-    }
-
-    /// The closing sentence contains this.
-    fn says(&self, text: &str) {
-        assert!(self.stderr.contains(text), "not said: {text}\n{self:?}");
-    }
-}
-
 fn summary(step: &Json) -> String {
     let text = |field: &str| step[field].as_str().expect("a text").to_owned();
     format!("{} {}", text("step"), text("result"))
 }
 
-/// Runs the command to its end.
-async fn check(arguments: &[&str]) -> Found {
-    let mut command = Command::new(binary("route-grpc").expect("a built node"));
-    command
-        .arg("check")
-        .args(arguments)
-        .env_remove("TT_ROUTE_ADDRESS")
-        .env_remove("TT_ROUTE_TIMEOUT")
-        .stdin(Stdio::null());
-    let ended = tokio::task::spawn_blocking(move || command.output()).await;
-    let output = ended.expect("no panic").expect("it starts");
-    Found {
-        code: output.status.code().expect("no signal"),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+async fn check(arguments: &[&str]) -> Ended {
+    command(&[&["check"], arguments].concat()).await
 }
 
 async fn embedded(flags: &[&str]) -> Deployment {

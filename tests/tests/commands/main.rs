@@ -2,8 +2,10 @@
 
 mod check;
 mod demo;
+mod ended;
 mod follow;
 mod losses;
+mod operators;
 mod settings;
 mod stops;
 

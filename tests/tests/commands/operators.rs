@@ -1,0 +1,185 @@
+//! What operators ask the admin port on the command line.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use system_tests::deployment::{Deployment, FanOut, Setup};
+use system_tests::player::connection::{Connection, Ending, Options};
+use system_tests::player::messages;
+use system_tests::player::pdu::Pdu;
+
+use crate::ended::{Ended, command};
+use crate::says;
+
+system_tests::in_both_setups! {
+    links_and_gateways: shows_links_and_gateways();
+    migration: leads_a_migration();
+}
+
+/// Runs a command at the admin port of this node.
+async fn ask(servers: &Deployment, arguments: &[&str]) -> Ended {
+    let address = format!(
+        "--admin-address=unix:@teamtalk-route-admin-{}",
+        servers.grpc_address().port()
+    );
+    command(&[arguments, &[&address]].concat()).await
+}
+
+/// A MsgServer at 127.0.0.`last`.
+async fn connect(servers: &Deployment, last: u8, claims: bool, list: &Pdu) -> Connection {
+    let (address, options) = (servers.pdu_address(), Options::from_loopback(last));
+    let connected = Connection::of_msg_server(address, options, claims, list).await;
+    connected.expect("the server accepts")
+}
+
+async fn shows_links_and_gateways(setup: Setup) {
+    let servers = Deployment::start(setup, FanOut::Directed).await;
+    let users = messages::online(&[1, 2]);
+    let _primary = connect(&servers, 2, true, &users).await;
+    let _spare = connect(&servers, 2, false, &users).await;
+
+    let links = ask(&servers, &["links", "--json"]).await;
+    let parts: Vec<_> = links
+        .objects()
+        .iter()
+        .map(|it| it["part"].clone())
+        .collect();
+    assert_eq!(parts, ["LINK_PART_ACTIVE", "LINK_PART_SHADOW"], "{links:?}");
+    let shadow = &links.objects()[1];
+    assert_eq!(shadow["otherLink"], links.objects()[0]["link"]);
+    let table = ask(&servers, &["links", "--part=shadow"]).await.stdout;
+    assert!(
+        table.contains("other claimed") && table.lines().count() == 2,
+        "{table}"
+    );
+    let figures = ask(&servers, &["links", "--figures"]).await.stdout;
+    assert!(
+        figures.starts_with("LINK") && figures.lines().count() == 3,
+        "{figures}"
+    );
+    let id = shadow["link"].as_str().expect("an id");
+    let details = ask(&servers, &["link", id]).await.stdout;
+    assert!(
+        details.contains("part          shadow: other claimed"),
+        "{details}"
+    );
+    assert!(
+        details.contains("2 sessions, 2 of them here too"),
+        "{details}"
+    );
+    let gateways = ask(&servers, &["gateways", "--json"]).await.objects();
+    assert_eq!(
+        (&gateways[0]["state"], &gateways[0]["linkCount"]),
+        (&json!("GATEWAY_STATE_HERE"), &json!(2))
+    );
+    let stats = ask(&servers, &["stats", "--json"]).await.objects();
+    assert_eq!(stats[0]["shadowLinkCount"], 1);
+    assert_eq!(ask(&servers, &["streams", "--json"]).await.stdout, "");
+
+    let closed = ask(&servers, &["link", id, "--close", "--reason=in a test"]).await;
+    assert_eq!(closed.code, 0, "{closed:?}");
+    says(
+        servers.processes().last().expect("a node"),
+        "\"reason\":\"in a test\"",
+    )
+    .await;
+    let gone = ask(&servers, &["link", id]).await;
+    assert_eq!(gone.code, 1);
+    gone.says("there is no link");
+}
+
+/// The rows of `migrate`: which MsgServer, how far it has come.
+fn rows(ended: &Ended) -> Vec<(String, String)> {
+    let text = |it: &Json| it.as_str().expect("a text").to_owned();
+    let objects = ended.objects();
+    objects
+        .iter()
+        .map(|it| (text(&it["msgServer"]), text(&it["state"])))
+        .collect()
+}
+
+/// Five MsgServers: 127.0.0.15 has its primary connection elsewhere, 127.0.0.16 speaks another dialect.
+async fn leads_a_migration(setup: Setup) {
+    let servers = Deployment::start(setup, FanOut::Directed).await;
+    let expect = "--expect=127.0.0.12,127.0.0.13,127.0.0.14,127.0.0.15,127.0.0.16";
+    let migrate = async || ask(&servers, &["migrate", expect, "--json"]).await;
+    let states =
+        |ended: &Ended| -> Vec<String> { rows(ended).into_iter().map(|it| it.1).collect() };
+
+    let found = migrate().await;
+    assert_eq!(
+        (found.code, states(&found)),
+        (7, vec!["NOT_HERE".to_owned(); 5])
+    );
+    found.says("127.0.0.16 is not here");
+
+    let mut here = Vec::new();
+    for last in 12..=14 {
+        here.push(connect(&servers, last, true, &messages::online(&[last.into()])).await);
+    }
+    let elsewhere = connect(&servers, 15, false, &messages::online(&[15])).await;
+    let found = migrate().await;
+    let come = ["CLAIMED", "CLAIMED", "CLAIMED", "CONNECTED", "NOT_HERE"];
+    assert_eq!(
+        (found.code, states(&found)),
+        (7, come.map(str::to_owned).to_vec())
+    );
+    assert_eq!(
+        found.objects()[3]["notes"],
+        json!(["its primary connection is another one"])
+    );
+
+    elsewhere
+        .write(&messages::role(1).encode())
+        .await
+        .expect("it is open");
+    let unreadable = Pdu::new(messages::online(&[]).command, vec![0xff; 20]);
+    let mut other_dialect = connect(&servers, 16, true, &unreadable).await;
+    let found = ask(&servers, &["migrate", expect]).await;
+    assert!(
+        found.stdout.contains("cannot be read: does --dialect fit?"),
+        "{found:?}"
+    );
+
+    other_dialect.close(Ending::Fin).await;
+    here.push(connect(&servers, 16, true, &messages::online(&[16])).await);
+    let found = ask(&servers, &["migrate", expect, "--wait=10s"]).await;
+    assert_eq!(found.code, 0, "{found:?}");
+    assert!(
+        found.stdout.ends_with("Safe to stop the old server.\n"),
+        "{found:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_filter_of_the_log_is_set_for_a_while() {
+    let servers = Deployment::start(Setup::Embedded, FanOut::Directed).await;
+    let process = &servers.processes()[0];
+
+    let set = ask(&servers, &["log-filter", "h2=debug", "--for=1s"]).await;
+    assert_eq!(set.stdout, "set; it was info\n", "{set:?}");
+    says(process, "\"method\":\"SetLogFilter\"").await;
+    let _ = ask(&servers, &["stats"]).await;
+    says(process, "\"target\":\"h2::").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let again = ask(&servers, &["log-filter"]).await;
+    assert_eq!(again.stdout, "set; it was info\n", "{again:?}");
+}
+
+#[tokio::test]
+async fn the_admin_port_may_be_a_socket_in_a_folder() {
+    let folder = std::env::temp_dir().join(format!("admin-port-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let path = format!("unix:{}", folder.join("a.sock").display());
+    let flag = format!("--admin-grpc-listen={path}");
+    let servers = Deployment::start_with(Setup::Embedded, FanOut::Directed, &[&flag]).await;
+
+    let stats = command(&["stats", "--json", &format!("--admin-address={path}")]).await;
+
+    assert_eq!(stats.code, 0, "{stats:?}");
+    drop(servers);
+    let refused = command(&["stats", &format!("--admin-address={path}")]).await;
+    assert_eq!(refused.code, 3, "{refused:?}");
+    refused.says("--admin-grpc-listen");
+    std::fs::remove_dir_all(folder).expect("it is ours");
+}
