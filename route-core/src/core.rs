@@ -15,7 +15,7 @@ use crate::links::{Link, Part, Reach};
 use crate::output::{Answer, Outputs};
 use crate::presence::{Client, Presence};
 use crate::receipt::Receipt;
-use crate::routing::{Audience, Cause, Routed, Router, Routing, Target, Untold};
+use crate::routing::{Audience, Cause, Routed, Router, Routing, Untold};
 use crate::settings::{FanOut, Settings};
 use crate::standing::parts::{Lost, Parts};
 use crate::standing::strangers::look_for_double;
@@ -218,11 +218,6 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Who would get what a service publishes to this audience.
-    pub fn targets(&mut self, audience: Audience<'_>) -> Vec<Target> {
-        self.routing().targets(audience)
-    }
-
     /// Routes a PDU that a service publishes. `read_at`: as in [`Perishable`](crate::Perishable).
     pub fn publish(
         &mut self,
@@ -398,7 +393,7 @@ impl Transaction<'_> {
     }
 
     /// Another link of the same MsgServer, that receives for this one.
-    fn stand_in(&mut self, slot: u32) -> Option<u32> {
+    pub(crate) fn stand_in(&mut self, slot: u32) -> Option<u32> {
         let links = &self.core.presence.links;
         let heir = match links[slot].part() {
             Some(Part::Shadow) => self.core.successions.stands_for(links[slot].id, links),
@@ -407,7 +402,12 @@ impl Transaction<'_> {
         heir.or_else(|| self.parts().standing().partner(slot))
     }
 
-    fn routing(&mut self) -> Routing<'_> {
+    /// The slot of an open link.
+    pub(crate) fn slot(&self, id: LinkId) -> Option<u32> {
+        self.core.presence.links.slot(id)
+    }
+
+    pub(crate) fn routing(&mut self) -> Routing<'_> {
         self.parts().routing
     }
 

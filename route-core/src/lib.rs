@@ -29,6 +29,7 @@
 //! | `view` | what can be seen from outside |
 //! | `memory` | what things really take, for bounds |
 //! | `core` | the entry points that tie these together |
+//! | `recipients` | one more: who would get something, and who not |
 
 mod change;
 mod core;
@@ -42,6 +43,7 @@ pub mod memory;
 mod output;
 mod presence;
 mod receipt;
+mod recipients;
 mod report;
 mod routing;
 mod settings;
@@ -68,7 +70,7 @@ pub use output::{Answer, FanView, Output, Outputs};
 pub use presence::{Counted, Counts};
 pub use receipt::{Kept, Receipt};
 pub use report::{LinkPart, LinkReport, Relation};
-pub use routing::{Audience, Routed, Target, Why};
+pub use routing::{Audience, Recipients, Routed, Spared, Target, Why, WhyNot};
 pub use settings::{FanOut, NotifyOnLoss, Settings};
 pub use standing::PartReason;
 pub use status::{LearnedBy, LinkView, SessionView, Status, Summary};

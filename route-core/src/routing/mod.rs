@@ -18,7 +18,7 @@ use crate::settings::FanOut;
 use crate::succession::Successions;
 pub use audience::Audience;
 use fan_out::FanOuter;
-pub use targets::{Target, Why};
+pub use targets::{Recipients, Spared, Target, Why, WhyNot};
 pub(crate) use untold::Untold;
 use untold::Whom;
 

@@ -75,7 +75,7 @@ pub(super) async fn list(
 
 /// Adds what gateways say of these links.
 async fn add_figures(node: &Node, links: &mut [Link]) {
-    let id = |link: &Link| link_id(&link.link).ok();
+    let id = |link: &Link| link_id(&link.link, "link").ok();
     let ids: Vec<_> = links.iter().filter_map(id).collect();
     let figures = node.figures(&ids).await;
     for link in links {
@@ -209,7 +209,7 @@ impl Filters {
 
 /// One link, and what it has to do with others.
 pub(super) async fn get(node: &Node, request: &GetLinkRequest) -> Result<GetLinkResponse, Refusal> {
-    let id = link_id(&request.link)?;
+    let id = link_id(&request.link, "link")?;
     let names = node.gateway_names();
     let (now, found) = node.look(|core, now| {
         let found = core.link(id).map(|link| {
@@ -243,7 +243,7 @@ pub(super) async fn close(
     node: &Node,
     request: &CloseLinkRequest,
 ) -> Result<CloseLinkResponse, Refusal> {
-    let id = link_id(&request.link)?;
+    let id = link_id(&request.link, "link")?;
     check_reason(&request.reason)?;
     if !node.close_link(id, "an operator has asked for it") {
         return Err(unknown(id));
@@ -272,17 +272,17 @@ pub(super) fn check_reason(reason: &str) -> Result<(), Refusal> {
 }
 
 /// Reads the id of a link.
-fn link_id(text: &str) -> Result<LinkId, Refusal> {
+pub(super) fn link_id(text: &str, field: &'static str) -> Result<LinkId, Refusal> {
     let parts = text.split_once('-');
     let read = parts.and_then(|(gateway, number)| {
         let gateway = u64::from_str_radix(gateway, 16).ok()?;
         Some(LinkId::new(gateway, number.parse().ok()?))
     });
-    let problem = || Refusal::field("link", "not \"<gateway incarnation in hex>-<number>\"");
+    let problem = || Refusal::field(field, "not \"<gateway incarnation in hex>-<number>\"");
     read.filter(|it| it.to_string() == text).ok_or_else(problem)
 }
 
-fn unknown(id: LinkId) -> Refusal {
+pub(super) fn unknown(id: LinkId) -> Refusal {
     Refusal::NotFound {
         what: format!("link {id}"),
     }
@@ -350,11 +350,11 @@ mod tests {
     fn the_id_of_a_link_is_read_as_it_is_written() {
         let id = LinkId::new(0x18f_a0b1, 42);
 
-        assert_eq!(link_id(&id.to_string()), Ok(id));
+        assert_eq!(link_id(&id.to_string(), "link"), Ok(id));
         for wrong in [
             "", "-", "1f", "1f-", "-2", "1F-2", "01f-2", "1f-02", "1f-2 ", "0x1f-2", "1f--2",
         ] {
-            assert!(link_id(wrong).is_err(), "{wrong}");
+            assert!(link_id(wrong, "link").is_err(), "{wrong}");
         }
     }
 }

@@ -6,11 +6,13 @@
 //! | `service` | the methods, one line each |
 //! | `links`, `gateways`, `stats`, `streams`, `log_filter` | what each of them shows or does |
 //! | `users` | why a user is what he is |
+//! | `envelope` | who would get a PDU, and why |
 //! | `kick` | a user's clients are disconnected |
 //! | `topology` | all of that again and again, for screens |
 //! | `audit` | the log line of whatever changes something |
 
 mod audit;
+mod envelope;
 mod gateways;
 mod kick;
 mod links;

@@ -7,15 +7,16 @@ use futures_util::stream::Stream;
 use route_proto::v1::admin_service_server::AdminService;
 use route_proto::v1::{
     CloseLinkRequest, CloseLinkResponse, CloseStreamRequest, CloseStreamResponse,
-    ExplainUserRequest, ExplainUserResponse, GetLinkRequest, GetLinkResponse, GetStatsRequest,
-    GetStatsResponse, KickUserRequest, KickUserResponse, ListGatewaysRequest, ListGatewaysResponse,
-    ListLinksRequest, ListLinksResponse, ListStreamsRequest, ListStreamsResponse,
-    SetLogFilterRequest, SetLogFilterResponse, WatchTopologyRequest, WatchTopologyResponse,
+    ExplainEnvelopeRequest, ExplainEnvelopeResponse, ExplainUserRequest, ExplainUserResponse,
+    GetLinkRequest, GetLinkResponse, GetStatsRequest, GetStatsResponse, KickUserRequest,
+    KickUserResponse, ListGatewaysRequest, ListGatewaysResponse, ListLinksRequest,
+    ListLinksResponse, ListStreamsRequest, ListStreamsResponse, SetLogFilterRequest,
+    SetLogFilterResponse, WatchTopologyRequest, WatchTopologyResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::audit::Caller;
-use super::{gateways, kick, links, log_filter, stats, streams, topology, users};
+use super::{envelope, gateways, kick, links, log_filter, stats, streams, topology, users};
 use crate::api::publisher::Publisher;
 use crate::node::Node;
 
@@ -116,6 +117,14 @@ impl AdminService for Admin {
             .map_err(Status::from);
         caller.did("SetLogFilter", &request.filter, "", &set);
         set
+    }
+
+    async fn explain_envelope(
+        &self,
+        request: Request<ExplainEnvelopeRequest>,
+    ) -> Result<Response<ExplainEnvelopeResponse>, Status> {
+        let explained = envelope::explain(&self.node, request.into_inner())?;
+        Ok(Response::new(explained))
     }
 
     async fn watch_topology(

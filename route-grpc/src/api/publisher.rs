@@ -252,7 +252,8 @@ async fn wait(placed: &[Placed], outcome: &mut PublishOutcome) {
     }
 }
 
-fn target(target: route_core::Target) -> PublishTarget {
+/// A link that would get it, as the API says it.
+pub(crate) fn target(target: route_core::Target) -> PublishTarget {
     let (reason, user_ids) = match target.why {
         Why::HasUsers(users) => (PublishTargetReason::HasUsers, users),
         Why::Opaque => (PublishTargetReason::Unreadable, Vec::new()),

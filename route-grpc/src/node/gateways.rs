@@ -1,9 +1,11 @@
 //! The node's gateways, as operators see them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
 use route_core::LinkId;
+use route_dialect::Dialect;
 
 use super::Node;
 use crate::gateways::GatewayReport;
@@ -49,6 +51,13 @@ impl Node {
             )
         });
         Names(named.collect())
+    }
+
+    /// What the MsgServers of a gateway speak.
+    pub(crate) fn dialect_of(&self, incarnation: u64) -> Option<Arc<Dialect>> {
+        let mut routing = self.routing.lock();
+        let gateway = routing.gateways.get_mut(incarnation)?;
+        Some(Arc::clone(&gateway.spoken().dialect))
     }
 
     /// All gateways, each as it is when it is looked at: a gateway has many links.

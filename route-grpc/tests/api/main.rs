@@ -21,6 +21,7 @@ mod played;
 mod presence;
 mod publish;
 mod reads;
+mod recipients;
 mod screens;
 mod server;
 mod site;

@@ -194,27 +194,54 @@ impl Dialect {
 
     /// Whom such a body concerns; `id` is its command's.
     pub fn concerned(&self, id: u16, body: Forwarded<'_>) -> Concerned {
-        match body {
-            Forwarded::Message(chat) if chat.of_group => Concerned::Reporters,
-            Forwarded::Message(chat) => Concerned::Users(vec![chat.from_user_id, chat.to_id]),
-            Forwarded::ReadReceipt(read) => Concerned::Users(vec![read.user_id]),
-            Forwarded::P2pCommand(p2p) => Concerned::Users(vec![p2p.from_user_id, p2p.to_user_id]),
-            Forwarded::ConversationRemoved(removed) => Concerned::Users(vec![removed.user_id]),
-            // A login may be on its way: never narrowed.
-            Forwarded::KickUser(_) => Concerned::Others,
+        let users = match body {
+            Forwarded::Message(chat) if chat.of_group => Vec::new(),
+            Forwarded::Message(chat) => vec![chat.from_user_id, chat.to_id],
+            Forwarded::ReadReceipt(read) => vec![read.user_id],
+            Forwarded::P2pCommand(p2p) => vec![p2p.from_user_id, p2p.to_user_id],
+            Forwarded::ConversationRemoved(removed) => vec![removed.user_id],
+            Forwarded::KickUser(kick) => vec![kick.user_id],
             Forwarded::GroupChanged(group) => {
                 let mut users = group.member_ids.into_owned();
                 users.extend_from_slice(&group.changed_ids);
-                named(users)
+                users
             }
-            Forwarded::FileNotice(file) => Concerned::Users(vec![file.to_user_id]),
-            Forwarded::SignatureChanged(_) => Concerned::Sessions,
-            Forwarded::Extra(users) => match self.meaning(id) {
-                Some(Meaning::Extra(Audience::Users(_))) => named(users),
-                Some(Meaning::Extra(Audience::Reporters)) => Concerned::Reporters,
-                Some(Meaning::Extra(Audience::Sessions)) => Concerned::Sessions,
-                _ => Concerned::Others,
-            },
+            Forwarded::FileNotice(file) => vec![file.to_user_id],
+            Forwarded::SignatureChanged(signature) => vec![signature.user_id],
+            Forwarded::Extra(users) => users,
+        };
+        self.concerned_by(id, users).unwrap_or(Concerned::Others)
+    }
+
+    /// Whom a command with this id concerns that names these users; a message that names none is one
+    /// of a group. None: it is not forwarded.
+    pub fn concerned_by(&self, id: u16, users: Vec<u32>) -> Option<Concerned> {
+        let command = match self.meaning(id)? {
+            Meaning::Extra(Audience::Users(_)) => return Some(named(users)),
+            Meaning::Extra(Audience::Reporters) => return Some(Concerned::Reporters),
+            Meaning::Extra(Audience::Sessions) => return Some(Concerned::Sessions),
+            Meaning::Extra(_) => return Some(Concerned::Others),
+            Meaning::Command(command) => *command,
+        };
+        match command {
+            Command::Message if users.is_empty() => Some(Concerned::Reporters),
+            Command::Message
+            | Command::ReadReceipt
+            | Command::P2pCommand
+            | Command::ConversationRemoved
+            | Command::GroupChanged
+            | Command::FileNotice => Some(named(users)),
+            // A login may be on its way: never narrowed.
+            Command::KickUser => Some(Concerned::Others),
+            Command::SignatureChanged => Some(Concerned::Sessions),
+            Command::Heartbeat
+            | Command::RoleSet
+            | Command::OnlineUserList
+            | Command::UserStatusUpdate
+            | Command::UsersStatusQuery
+            | Command::UsersStatusAnswer
+            | Command::DesktopLoginNotice
+            | Command::StatusNotice => None,
         }
     }
 }

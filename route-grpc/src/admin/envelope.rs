@@ -1,0 +1,142 @@
+//! Who would get a PDU, and who would not.
+
+use route_core::{Audience, Recipients, Spared, WhyNot};
+use route_dialect::{Command, Concerned, Dialect};
+use route_proto::v1::{
+    EnvelopeTarget, ExplainEnvelopeRequest, ExplainEnvelopeResponse, SparedLink, SparedReason,
+};
+
+use super::links::{link_id, unknown};
+use crate::api::publisher::target;
+use crate::dialects::Dialects;
+use crate::limits::check_ids;
+use crate::node::Node;
+use crate::refusal::Refusal;
+
+/// Targets that are shown.
+const MOST_TARGETS: usize = 1000;
+
+/// Whom it concerns.
+#[derive(Debug)]
+enum Whom {
+    Concerned(Concerned),
+    /// Those with desktop clients: only a notice is for them.
+    Desktops,
+}
+
+/// Finds out who would get it.
+pub(super) fn explain(
+    node: &Node,
+    request: ExplainEnvelopeRequest,
+) -> Result<ExplainEnvelopeResponse, Refusal> {
+    check_ids(&request.user_ids, "user_ids")?;
+    let origin = match request.origin_link.as_str() {
+        "" => None,
+        text => Some(link_id(text, "origin_link")?),
+    };
+    let dialect = match origin {
+        None => node.dialects.get(Dialects::PUBLISHED),
+        Some(link) => node.dialect_of(link.gateway).ok_or_else(|| unknown(link))?,
+    };
+    let id = command(&dialect, &request.command)?;
+    let whom = whom(&dialect, id, request.user_ids)?;
+    let msg_server = Some(request.msg_server.as_str()).filter(|name| !name.is_empty());
+    let audience = match &whom {
+        Whom::Concerned(Concerned::Users(users)) => Audience::Users(users),
+        Whom::Concerned(Concerned::Reporters) => Audience::Reporters,
+        Whom::Concerned(Concerned::Sessions) => Audience::Sessions,
+        // No MsgServer sends what is published.
+        Whom::Concerned(Concerned::Others) if origin.is_none() => Audience::Everyone,
+        Whom::Concerned(Concerned::Others) => Audience::Others,
+        Whom::Desktops => Audience::Desktops,
+    };
+    let (explained, at) = node.transact(|transaction, now| {
+        let explained = transaction.core.recipients(origin, audience, msg_server);
+        (explained, now)
+    });
+    let explained = explained.map_err(|_| match origin {
+        Some(link) => unknown(link),
+        None => Refusal::field("origin_link", "is none"),
+    })?;
+    let Recipients {
+        targets,
+        spared,
+        unknown,
+        more,
+    } = explained;
+    let target_count = u32::try_from(targets.len()).unwrap_or(u32::MAX);
+    Ok(ExplainEnvelopeResponse {
+        targets: targets.into_iter().take(MOST_TARGETS).map(shown).collect(),
+        target_count,
+        spared_links: spared.into_iter().map(spared_link).collect(),
+        has_more_spared_links: more,
+        unknown_user_ids: unknown,
+        waits_for: node.waits_for().unwrap_or_default(),
+        node_time: Some(node.clock.timestamp(at)),
+    })
+}
+
+/// Reads a command: its name, or its id.
+pub(super) fn command(dialect: &Dialect, text: &str) -> Result<u16, Refusal> {
+    let number = match text.strip_prefix("0x") {
+        Some(digits) => u16::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let named = || {
+        let command = Command::all().find(|command| command.name() == text)?;
+        dialect.id(command)
+    };
+    let problem = || {
+        let names: Vec<_> = Command::all().map(Command::name).collect();
+        let problem = format!("neither an id, as 0x0301, nor one of {}", names.join(", "));
+        Refusal::field("command", problem)
+    };
+    number.or_else(named).ok_or_else(problem)
+}
+
+fn whom(dialect: &Dialect, id: u16, users: Vec<u32>) -> Result<Whom, Refusal> {
+    let whom = match dialect.command(id) {
+        Some(Command::StatusNotice) => return Ok(Whom::Desktops),
+        Some(Command::DesktopLoginNotice) => Concerned::Users(users),
+        _ => {
+            let problem = || Refusal::field("command", "is not routed");
+            dialect.concerned_by(id, users).ok_or_else(problem)?
+        }
+    };
+    if whom == Concerned::Users(Vec::new()) {
+        let problem = "is empty: this command goes where its users are";
+        return Err(Refusal::field("user_ids", problem));
+    }
+    Ok(Whom::Concerned(whom))
+}
+
+fn shown(it: route_core::Target) -> EnvelopeTarget {
+    let detached = it.detached;
+    let published = target(it);
+    EnvelopeTarget {
+        link: published.link,
+        msg_server: published.msg_server,
+        reason: published.reason,
+        user_ids: published.user_ids,
+        is_held: published.held,
+        waits_for_gateway: detached,
+    }
+}
+
+fn spared_link(it: Spared) -> SparedLink {
+    let reason = match it.why {
+        WhyNot::Origin => SparedReason::Origin,
+        WhyNot::OriginMsgServer => SparedReason::OriginMsgServer,
+        WhyNot::Shadow => SparedReason::Shadow,
+        WhyNot::Waiting => SparedReason::Waiting,
+        WhyNot::HasNoUsers => SparedReason::HasNoUsers,
+        WhyNot::NeverReported => SparedReason::NeverReported,
+        WhyNot::HasNoSessions => SparedReason::HasNoSessions,
+        WhyNot::HasNoDesktops => SparedReason::HasNoDesktops,
+    };
+    SparedLink {
+        link: it.link.to_string(),
+        msg_server: it.msg_server,
+        reason: reason.into(),
+    }
+}
