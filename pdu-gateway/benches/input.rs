@@ -79,7 +79,11 @@ fn session(c: &mut Criterion) {
             b.iter_batched_ref(
                 || {
                     (
-                        Session::new(Arc::new(Dialect::standard()), LIMIT, Quota::new(10).into()),
+                        Session::new(
+                            Arc::new(Dialect::standard()),
+                            LIMIT,
+                            Arc::new(Quota::new(10)).of("m1"),
+                        ),
                         Vec::new(),
                     )
                 },

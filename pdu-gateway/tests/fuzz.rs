@@ -83,7 +83,7 @@ fn run(mut stream: impl FnMut(&mut Rng) -> Vec<u8>) {
 /// What must hold, whatever comes in.
 fn check(random: &mut Rng, dialects: &[Arc<Dialect>; 2], stream: &[u8]) {
     let dialect = Arc::clone(&dialects[random.usize(..2)]);
-    let mut session = Session::new(dialect, LIMIT, Quota::new(10).into());
+    let mut session = Session::new(dialect, LIMIT, Arc::new(Quota::new(10)).of("m1"));
     let (expected, bad) = split(stream);
     let mut forwarded = Vec::new();
     let mut tally = Tally::default();

@@ -158,12 +158,7 @@ impl<S: Socket> Connection<S> {
             }
             return;
         }
-        let line = if reason == CloseReason::Requested && dropped == 0 {
-            self.gateway.superseded.happened(now, peer)
-        } else {
-            self.gateway.line(now, "closed", peer)
-        };
-        let Some(left_out) = line else {
+        let Some(left_out) = self.gateway.lines_of(peer).take(now) else {
             debug!(given_back, "link closed, as others before it");
             return;
         };

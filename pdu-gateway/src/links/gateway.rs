@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use route_dialect::Dialect;
 use route_proto::attach::v1::LinkId;
 use route_runtime::budget::Budget;
 use route_runtime::life::new_life;
-use route_runtime::quota::Quota;
+use route_runtime::quota::{Lines, Quota};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -20,12 +19,11 @@ use crate::links::ports::Ports;
 use crate::links::pressure::Turn;
 use crate::links::refusals::Refusals;
 use crate::links::registry::Links;
-use crate::links::superseded::Superseded;
 use crate::metrics::Counters;
 use crate::unconfirmed::uplink::Uplink;
 
-/// Log lines of one kind about the links of one address, a minute.
-const LINES: u32 = 60;
+/// Log lines about the links of one MsgServer, a minute.
+const LINES: u32 = 10;
 
 /// One gateway.
 #[derive(Debug)]
@@ -56,10 +54,7 @@ pub struct Gateway {
     pub ports: Ports,
     /// Connections that did not become links.
     pub refusals: Refusals,
-    /// Connections that had to end for others.
-    pub superseded: Superseded,
-    /// What is said of links.
-    pub lines: Arc<Quota>,
+    lines: Arc<Quota>,
     /// Longest PDU that is taken from MsgServers, bytes.
     pdu_limit: AtomicU32,
     /// The same as this gateway's own flag has it.
@@ -90,7 +85,6 @@ impl Gateway {
             counters: Arc::default(),
             ports: Ports::default(),
             refusals: Refusals::default(),
-            superseded: Superseded::default(),
             lines: Arc::new(Quota::new(LINES)),
             pdu_limit: AtomicU32::new(pdu_limit),
             own_pdu_limit: pdu_limit,
@@ -114,10 +108,9 @@ impl Gateway {
         }
     }
 
-    /// `Some` if there is a line of this kind for a link of this address, with how many were left out before.
-    pub fn line(&self, now: Duration, kind: &str, peer: &Peer) -> Option<u64> {
-        let whose = format!("{kind} {}", peer.address.ip());
-        self.lines.take(now, &whose, 1)
+    /// The log lines about links of this peer's MsgServer.
+    pub fn lines_of(&self, peer: &Peer) -> Lines {
+        self.lines.of(peer.identity())
     }
 
     /// What a link wants of those who feed it.

@@ -18,6 +18,5 @@ mod reader;
 pub mod refusals;
 pub mod registry;
 pub mod run;
-pub mod superseded;
 pub mod tick;
 mod writer;

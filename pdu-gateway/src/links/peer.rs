@@ -26,6 +26,16 @@ impl From<SocketAddr> for Peer {
     }
 }
 
+impl Peer {
+    /// What its MsgServer is known by: its name, or else its IP.
+    pub fn identity(&self) -> String {
+        match &self.name {
+            Some(name) => name.to_string(),
+            None => self.address.ip().to_string(),
+        }
+    }
+}
+
 /// A MsgServer's name.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Arc<str>);

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use route_proto::attach::v1::CloseReason;
 use route_runtime::budget::{CutOff, Input};
+use route_runtime::quota::Lines;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::yield_now;
 use tracing::{debug, info};
@@ -54,6 +55,8 @@ pub(super) struct Reader<I> {
     room: Room,
     /// A PDU that comes in and is too long to be kept without asking.
     long: Option<Long>,
+    /// Log lines about it.
+    lines: Lines,
     /// A PDU has come. Until then it may be a probe, or anything, of which nobody needs to read much.
     pub(super) has_spoken: bool,
     /// What came that is no PDU.
@@ -73,12 +76,11 @@ struct Long {
 impl<I: AsyncRead + Unpin> Reader<I> {
     /// Nothing has been read.
     pub(super) fn new(gateway: &Arc<Gateway>, link: &Arc<Link>, input: I) -> Self {
+        let lines = gateway.lines_of(link.peer());
+        let dialect = Arc::clone(&gateway.dialect);
         Reader {
-            session: Session::new(
-                Arc::clone(&gateway.dialect),
-                gateway.pdu_limit(),
-                Arc::clone(&gateway.lines),
-            ),
+            session: Session::new(dialect, gateway.pdu_limit(), lines.clone()),
+            lines,
             sampling: Sampling::default(),
             room: Room::Left,
             long: None,
@@ -162,7 +164,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
                 .receive(now, data, &mut scratch.deeds, &mut tally);
             if !self.has_spoken && self.session.has_begun() {
                 self.has_spoken = true;
-                if let Some(left_out) = self.gateway.line(now, "opened", self.link.peer()) {
+                if let Some(left_out) = self.lines.take(now) {
                     info!(left_out, "link opened");
                 }
             }

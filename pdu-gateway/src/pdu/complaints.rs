@@ -1,10 +1,10 @@
 //! What a MsgServer sends that its dialect does not know: said once for each command, with the dialect that would fit.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use route_dialect::{BUILT_IN, BodyError, Dialect};
-use route_runtime::quota::Quota;
+use route_runtime::quota::Lines;
 use tracing::{debug, warn};
 
 use crate::pdu::frame::Pdu;
@@ -31,13 +31,13 @@ pub enum Problem {
 #[derive(Debug)]
 pub struct Complaints {
     commands: Vec<u16>,
-    /// Of all links.
-    lines: Arc<Quota>,
+    /// Of its MsgServer.
+    lines: Lines,
 }
 
 impl Complaints {
-    /// Nothing yet. All links together have these lines.
-    pub fn new(lines: Arc<Quota>) -> Self {
+    /// Nothing yet.
+    pub fn new(lines: Lines) -> Self {
         let commands = Vec::new();
         Complaints { commands, lines }
     }
@@ -60,7 +60,7 @@ impl Complaints {
             return;
         }
         self.commands.push(command);
-        let Some(left_out) = self.lines.take(now, "unread", 1) else {
+        let Some(left_out) = self.lines.take(now) else {
             return;
         };
         let spoken = dialect.name();

@@ -9,7 +9,7 @@ use route_dialect::{Command, Dialect, StatusQuery};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{AudienceScope, Envelope, RoleReport, Unreadable};
 use route_proto::pdu::Header;
-use route_runtime::quota::Quota;
+use route_runtime::quota::Lines;
 
 use crate::clock::micros;
 use crate::pdu::complaints::{Complaints, Problem};
@@ -105,8 +105,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// PDUs of more than `limit` bytes end the session. What cannot be read is told in these lines, which all sessions share.
-    pub fn new(dialect: Arc<Dialect>, limit: u32, lines: Arc<Quota>) -> Self {
+    /// PDUs of more than `limit` bytes end the session. What cannot be read is told in these lines.
+    pub fn new(dialect: Arc<Dialect>, limit: u32, lines: Lines) -> Self {
         Session {
             framer: Framer::new(limit),
             dialect,
@@ -274,6 +274,7 @@ fn envelope(
 #[cfg(test)]
 mod tests {
     use route_proto::attach::v1::SessionUpdate;
+    use route_runtime::quota::Quota;
 
     use super::*;
     use route_proto::pdu::{command, framed};
@@ -400,7 +401,7 @@ mod tests {
         Session::new(
             Arc::new(Dialect::standard()),
             1 << 20,
-            Quota::new(10).into(),
+            Arc::new(Quota::new(10)).of("m1"),
         )
     }
 

@@ -1,5 +1,6 @@
 //! So many log lines a minute of each of many; what is left out is counted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
@@ -30,9 +31,15 @@ impl Quota {
         Quota { lines, said }
     }
 
-    /// `Some` if there is a line for it, with how many were left out before. This one counts as so many when it is left
-    /// out. Times are of any clock that does not go back.
-    pub fn take(&self, now: Duration, whose: &str, count: u64) -> Option<u64> {
+    /// The lines of this one.
+    pub fn of(self: &Arc<Self>, whose: impl Into<Arc<str>>) -> Lines {
+        let (quota, whose) = (Arc::clone(self), whose.into());
+        Lines { quota, whose }
+    }
+
+    /// `Some` if there is a line for it, with how many were left out before. Times are of any clock that does not go
+    /// back.
+    pub fn take(&self, now: Duration, whose: &str) -> Option<u64> {
         let mut all = self.said.lock();
         if all.len() >= MOST && !all.contains_key(whose) {
             all.clear();
@@ -42,11 +49,25 @@ impl Quota {
             (said.since, said.lines) = (now, 0);
         }
         if said.lines == self.lines {
-            said.left_out += count;
+            said.left_out += 1;
             return None;
         }
         said.lines += 1;
         Some(std::mem::take(&mut said.left_out))
+    }
+}
+
+/// Those of one.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    quota: Arc<Quota>,
+    whose: Arc<str>,
+}
+
+impl Lines {
+    /// As [`Quota::take`].
+    pub fn take(&self, now: Duration) -> Option<u64> {
+        self.quota.take(now, &self.whose)
     }
 }
 
@@ -56,15 +77,16 @@ mod tests {
 
     #[test]
     fn so_many_lines_a_minute_are_said_of_each() {
-        let quota = Quota::new(10);
+        let quota = Arc::new(Quota::new(10));
+        let lines = quota.of("m1");
         let at = Duration::from_secs;
 
         for _ in 0..10 {
-            assert_eq!(quota.take(at(5), "m1", 1), Some(0));
+            assert_eq!(quota.take(at(5), "m1"), Some(0));
         }
-        assert_eq!(quota.take(at(6), "m1", 1), None);
-        assert_eq!(quota.take(at(7), "m1", 7), None);
-        assert_eq!(quota.take(at(7), "10.0.0.1", 1), Some(0));
-        assert_eq!(quota.take(at(65), "m1", 1), Some(8));
+        assert_eq!(quota.take(at(6), "m1"), None);
+        assert_eq!(lines.take(at(7)), None);
+        assert_eq!(quota.take(at(7), "10.0.0.1"), Some(0));
+        assert_eq!(lines.take(at(65)), Some(2));
     }
 }

@@ -53,7 +53,7 @@ use pauses::Pauses;
 use reach::{Event, Parting, Reach};
 
 /// Log lines about the gateways of one host, a minute.
-const LINES: u32 = 60;
+const LINES: u32 = 10;
 
 /// All gateways of the node.
 #[derive(Debug)]
@@ -222,7 +222,7 @@ impl Gateways {
     /// `Some` if there is a line for what has happened to a gateway of this host, with how many were left out before.
     pub(crate) fn line(&self, now: Duration, host: Option<IpAddr>) -> Option<u64> {
         let host = host.map_or_else(String::new, |host| host.to_string());
-        self.lines.take(now, &host, 1)
+        self.lines.take(now, &host)
     }
 
     /// What may wait for one gateway, bytes.

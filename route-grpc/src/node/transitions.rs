@@ -26,7 +26,7 @@ impl Transitions {
     /// This has happened.
     pub(super) fn happened(&self, now: Duration, metrics: &Metrics, it: &Transition) {
         metrics.transition(it.kind);
-        let Some(left_out) = self.0.take(now, &it.identity, 1) else {
+        let Some(left_out) = self.0.take(now, &it.identity) else {
             return;
         };
         match it.kind {

@@ -99,17 +99,14 @@ impl Connection {
         };
         gateway.uplink.open(link.number(), opened);
         let reports = Reports::of_link(link.number());
+        let lines = gateway.lines_of(link.peer());
         Self {
             gateway: at,
             server,
             link,
             opened: opened_at,
             known: false,
-            session: Session::new(
-                Arc::clone(&gateway.dialect),
-                gateway.pdu_limit(),
-                Arc::clone(&gateway.lines),
-            ),
+            session: Session::new(Arc::clone(&gateway.dialect), gateway.pdu_limit(), lines),
             batch: Batch::default(),
             room: Room::Left,
             inbox: VecDeque::new(),
