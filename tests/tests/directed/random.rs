@@ -17,7 +17,7 @@ use system_tests::recording;
 use system_tests::rules::{Rules, server};
 use system_tests::stage::Stage;
 
-use crate::from_own_address;
+use crate::{from_own_address, mutated};
 
 system_tests::in_both_setups! {
     two_msgservers: play(2, 5..15);
@@ -171,7 +171,7 @@ impl Schedule {
             _ => Pdu::new(self.dice.u16(..), wire::number(1, self.user())),
         };
         if self.dice.u8(..8) == 0 {
-            self.mutated(&pdu)
+            mutated(&mut self.dice, &pdu)
         } else {
             pdu
         }
@@ -204,24 +204,6 @@ impl Schedule {
             SINGLE_TEXT
         };
         messages::message(self.user(), self.user(), 1, msg_type, b"text")
-    }
-
-    /// The same with a part of its body changed: most do not parse any more, some mean something
-    /// else.
-    fn mutated(&mut self, pdu: &Pdu) -> Pdu {
-        let mut body = pdu.body.to_vec();
-        match self.dice.u8(..5) {
-            0 => body.truncate(self.dice.usize(..=body.len())),
-            1 => body.extend(wire::number(self.dice.u32(1..25), self.dice.u64(..))),
-            2 => body.extend(wire::bytes(self.dice.u32(1..25), [self.dice.u8(..)])),
-            3 => body.insert(self.dice.usize(..=body.len()), self.dice.u8(..)),
-            _ => {
-                if let Some(byte) = self.dice.choice(&mut body) {
-                    *byte ^= 1 << self.dice.u8(..8);
-                }
-            }
-        }
-        Pdu::new(pdu.command, body)
     }
 
     /// A few users for everybody, so that some are on several MsgServers, some on one, some on
