@@ -63,7 +63,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     let readiness = Readiness::new();
     let shutdown = Shutdown::new(settings.drain_deadline);
-    let probe_listener = listen::bind(settings.admin_listen).await?;
+    let probe_listener = listen::bind(settings.probe_listen).await?;
     let sockets = Sockets::bind(&settings).await?;
     info!(address = %probe_listener.local_addr()?, "probe port");
 

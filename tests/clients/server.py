@@ -46,9 +46,9 @@ class Server:
 
     def __init__(self, log, hosts, run_by, flags):
         binary = pathlib.Path(os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER)) / "pdu-gateway"
-        self.pdu, grpc_port, admin = ((hosts[0], port) for port in free_ports(3))
+        self.pdu, grpc_port, probes = ((hosts[0], port) for port in free_ports(3))
         self.grpc = "%s:%d" % grpc_port
-        self.admin = "http://%s:%d" % admin
+        self.probes = "http://%s:%d" % probes
         self._log = log
         self._killed = False
         command = [
@@ -57,7 +57,7 @@ class Server:
             "--embedded",
             *("--listen=%s:%d" % (host, self.pdu[1]) for host in hosts),
             f"--grpc-listen={self.grpc}",
-            "--admin-listen=%s:%d" % admin,
+            "--probe-listen=%s:%d" % probes,
             *flags,
         ]
         # The settings of whoever runs the tests are not part of them.
@@ -122,7 +122,7 @@ class Server:
         deadline = time.monotonic() + START_LIMIT
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
-                with direct.open(f"{self.admin}/readyz", timeout=1):
+                with direct.open(f"{self.probes}/readyz", timeout=1):
                     return True
             except (urllib.error.URLError, OSError):
                 time.sleep(READY_POLL)

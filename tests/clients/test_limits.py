@@ -69,7 +69,7 @@ def test_a_pdu_over_the_limit_is_logged_with_the_flag_that_sets_it(tmp_path):
 )
 def test_who_comes_to_the_probe_port_by_mistake_is_logged(start_server, beginning):
     server = start_server()
-    host, port = server.admin.removeprefix("http://").split(":")
+    host, port = server.probes.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), DEADLINE) as stranger:
         stranger.sendall(beginning)
         stranger.shutdown(socket.SHUT_WR)
@@ -93,6 +93,6 @@ def ended(connection):
 
 
 def metric(server, name):
-    with direct.open(f"{server.admin}/metrics", timeout=DEADLINE) as page:
+    with direct.open(f"{server.probes}/metrics", timeout=DEADLINE) as page:
         lines = page.read().decode().splitlines()
     return sum(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))

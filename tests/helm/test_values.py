@@ -11,8 +11,8 @@ import sources
 from chart import CHART, ROOT, SCENARIOS, flags, refusal, render, workloads
 
 # Flags that the chart sets itself.
-OWN_NODE_FLAGS = {"listen", "admin-listen"}
-OWN_GATEWAY_FLAGS = {"listen", "admin-listen", "grpc-listen", "embedded", "upstream", "msg-server", "dialect"}
+OWN_NODE_FLAGS = {"listen", "probe-listen"}
+OWN_GATEWAY_FLAGS = {"listen", "probe-listen", "grpc-listen", "embedded", "upstream", "msg-server", "dialect"}
 # A fixed id for several pods would be refused by the node.
 UNSUITABLE = {"gateway-id"}
 
@@ -90,11 +90,11 @@ def test_the_schema_takes_a_time_of_zero_where_the_binaries_do():
 
 def test_flags_of_the_process_are_those_that_the_embedded_node_does_not_have():
     serve = sources.production(sources.SERVE_SETTINGS)
-    own = {"listen", "admin-listen", "worker-threads", "shutdown-deadline"}
+    own = {"listen", "probe-listen", "worker-threads", "shutdown-deadline"}
     assert {name for name in own if f"    {name.replace('-', '_')}:" in serve} == own
     given = {"worker-threads": 2, "shutdown-deadline": "20s", "log-filter": "debug", "log-format": "text"}
     [pod] = workloads(render("mode=embedded", *(f"node.flags.{name}={value}" for name, value in given.items())))
-    assert set(flags(pod)) == {"embedded", "grpc-listen", "listen", "admin-listen"}
+    assert set(flags(pod)) == {"embedded", "grpc-listen", "listen", "probe-listen"}
 
 
 def test_the_scenarios_use_every_value():

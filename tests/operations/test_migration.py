@@ -260,7 +260,7 @@ class Site:
 
     def _metric(self, component, name, missing=None):
         [pod] = self._cluster.deployments[component].current
-        with direct.open(f"http://{pod.address}:{pod.manifest.ports['admin']}/metrics", timeout=PATIENCE) as page:
+        with direct.open(f"http://{pod.address}:{pod.manifest.ports['probes']}/metrics", timeout=PATIENCE) as page:
             lines = page.read().decode().splitlines()
         begins = name + "{", name + " ", name + ","
         found = [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(begins)]

@@ -18,7 +18,7 @@ from systemd import INSTALLED, UNITS, Service
 from traffic import Traffic
 
 SYSTEM_UNITS = pathlib.Path("/usr/lib/systemd/system")
-PDU, GRPC, ADMIN = 8200, 50051, 9464
+PDU, GRPC, PROBES = 8200, 50051, 9464
 # A process outside has no event for readiness: it is asked.
 POLL = 0.02
 # Of 100, as `systemd-analyze security` counts; a service without any protection has 96.
@@ -46,7 +46,7 @@ def host(tmp_path):
 
 
 def test_one_process_serves_and_stops(host, msgservers):
-    embedded = host("pdu-gateway", TT_GATEWAY_ADMIN_LISTEN=f"HERE:{ADMIN}", TT_GATEWAY_GRPC_LISTEN=f"HERE:{GRPC}")
+    embedded = host("pdu-gateway", TT_GATEWAY_PROBE_LISTEN=f"HERE:{PROBES}", TT_GATEWAY_GRPC_LISTEN=f"HERE:{GRPC}")
     wait_until_ready(embedded)
     at_work = msgservers(2, gateway=route(embedded))
     with Traffic(at_work) as traffic:
@@ -70,13 +70,13 @@ def test_one_process_serves_and_stops(host, msgservers):
 
 def test_several_processes_are_updated_and_crash(host, msgservers):
     page = Page("plain-hosts.md")
-    node = host("route-grpc", TT_ROUTE_LISTEN=f"HERE:{GRPC}", TT_ROUTE_ADMIN_LISTEN=f"HERE:{ADMIN}")
+    node = host("route-grpc", TT_ROUTE_LISTEN=f"HERE:{GRPC}", TT_ROUTE_PROBE_LISTEN=f"HERE:{PROBES}")
     gateways = [
         host(
             "pdu-gateway",
             TT_GATEWAY_EMBEDDED=None,
             TT_GATEWAY_UPSTREAM=f"http://{node.address}:{GRPC}",
-            TT_GATEWAY_ADMIN_LISTEN=f"HERE:{ADMIN}",
+            TT_GATEWAY_PROBE_LISTEN=f"HERE:{PROBES}",
         )
         for _ in range(2)
     ]
@@ -171,6 +171,6 @@ def route(gateway):
 def wait_until_ready(service):
     """`curl -sf …/readyz`, until it says so."""
     deadline = time.monotonic() + PATIENCE
-    while failure := ask_http(service.address, ADMIN, "/readyz", PATIENCE):
+    while failure := ask_http(service.address, PROBES, "/readyz", PATIENCE):
         assert time.monotonic() < deadline, f"{failure}:\n{service.log()}"
         time.sleep(POLL)

@@ -1,7 +1,7 @@
 //! The real servers as child processes, on ports of their own, gone when the test is.
 
-pub mod admin;
 pub mod ports;
+pub mod probes;
 pub mod process;
 
 use std::fmt;
@@ -86,8 +86,8 @@ pub struct Flags<'a> {
 pub struct Deployment {
     pdu: SocketAddr,
     grpc: SocketAddr,
-    /// The gateway's admin port first.
-    admin: Vec<SocketAddr>,
+    /// The gateway's probe port first.
+    probes: Vec<SocketAddr>,
     processes: Vec<Process>,
 }
 
@@ -155,14 +155,14 @@ impl Deployment {
         self.grpc
     }
 
-    /// The admin ports: the gateway's first.
-    pub fn admin(&self) -> &[SocketAddr] {
-        &self.admin
+    /// The probe ports: the gateway's first.
+    pub fn probes(&self) -> &[SocketAddr] {
+        &self.probes
     }
 
-    /// The gateway's admin port.
-    pub fn gateway_admin(&self) -> SocketAddr {
-        self.admin[0]
+    /// The gateway's probe port.
+    pub fn gateway_probes(&self) -> SocketAddr {
+        self.probes[0]
     }
 
     /// The processes: the gateway first.
@@ -191,11 +191,11 @@ impl Deployment {
         fan_out: FanOut,
         asked: Flags<'_>,
     ) -> Result<Self, StartError> {
-        let [pdu, grpc, gateway_admin, node_admin] = ports::free().map_err(StartError)?;
+        let [pdu, grpc, gateway_probes, node_probes] = ports::free().map_err(StartError)?;
         let mut deployment = Self {
             pdu,
             grpc,
-            admin: vec![gateway_admin],
+            probes: vec![gateway_probes],
             processes: Vec::new(),
         };
         let owned = |flags: &[&str]| flags.iter().map(ToString::to_string).collect();
@@ -209,17 +209,17 @@ impl Deployment {
                 flags.extend(of_node);
             }
             Setup::TwoProcesses => {
-                deployment.admin.push(node_admin);
+                deployment.probes.push(node_probes);
                 of_node.extend(asked.node_alone.iter().map(ToString::to_string));
-                let node = start_node(surroundings, grpc, node_admin, &of_node)?;
+                let node = start_node(surroundings, grpc, node_probes, &of_node)?;
                 deployment.processes.push(node);
                 flags.push(format!("--upstream=http://{grpc}"));
             }
         }
-        let gateway = start_gateway(surroundings, pdu, gateway_admin, &flags)?;
+        let gateway = start_gateway(surroundings, pdu, gateway_probes, &flags)?;
         deployment.processes.insert(0, gateway);
-        for admin in &deployment.admin {
-            ready(*admin, &deployment.processes).await?;
+        for probes in &deployment.probes {
+            ready(*probes, &deployment.processes).await?;
         }
         Ok(deployment)
     }
@@ -232,12 +232,12 @@ impl Deployment {
 pub fn start_node(
     surroundings: &Surroundings,
     grpc: SocketAddr,
-    admin: SocketAddr,
+    probes: SocketAddr,
     flags: &[String],
 ) -> Result<Process, StartError> {
     let addresses = [
         format!("--listen={grpc}"),
-        format!("--admin-listen={admin}"),
+        format!("--probe-listen={probes}"),
     ];
     let all = [&["serve".to_owned()][..], &addresses, flags].concat();
     Process::start_in(surroundings, "route-grpc", &all).map_err(StartError)
@@ -250,28 +250,31 @@ pub fn start_node(
 pub fn start_gateway(
     surroundings: &Surroundings,
     pdu: SocketAddr,
-    admin: SocketAddr,
+    probes: SocketAddr,
     flags: &[String],
 ) -> Result<Process, StartError> {
-    let addresses = [format!("--listen={pdu}"), format!("--admin-listen={admin}")];
+    let addresses = [
+        format!("--listen={pdu}"),
+        format!("--probe-listen={probes}"),
+    ];
     let all = [&addresses[..], flags].concat();
     Process::start_in(surroundings, "pdu-gateway", &all).map_err(StartError)
 }
 
-/// Waits until the server with this admin port is ready, as long as all of these run.
+/// Waits until the server with this probe port is ready, as long as all of these run.
 ///
 /// # Errors
 /// A sentence with their output if it does not get ready.
 pub async fn ready<'a>(
-    admin: SocketAddr,
+    probes: SocketAddr,
     processes: impl IntoIterator<Item = &'a Process> + Clone,
 ) -> Result<(), StartError> {
     let limit = Instant::now() + READY_LIMIT;
-    while !admin::is_ready(admin).await {
+    while !probes::is_ready(probes).await {
         let mut all = processes.clone().into_iter();
         if Instant::now() > limit || !all.all(Process::is_alive) {
             let output = output(processes);
-            return Err(StartError(format!("not ready at {admin}\n{output}")));
+            return Err(StartError(format!("not ready at {probes}\n{output}")));
         }
         sleep(READY_POLL).await;
     }

@@ -30,7 +30,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use system_tests::deployment::process::Surroundings;
-use system_tests::deployment::{Deployment, FanOut, Flags, Setup, admin};
+use system_tests::deployment::{Deployment, FanOut, Flags, Setup, probes};
 use system_tests::player::connection::{Connection, Options};
 use system_tests::player::messages::{self, Client, GROUP_TEXT, SINGLE_TEXT, Status};
 use system_tests::player::pair::Pair;
@@ -128,12 +128,12 @@ impl Siege {
 
     /// One of the gateway's metrics.
     async fn metric(&self, name: &str, labels: &str) -> f64 {
-        metric(self.servers.gateway_admin(), name, labels).await
+        metric(self.servers.gateway_probes(), name, labels).await
     }
 
     /// One of the node's metrics.
     async fn node_metric(&self, name: &str, labels: &str) -> f64 {
-        let node = self.servers.admin().last().expect("a node");
+        let node = self.servers.probes().last().expect("a node");
         metric(*node, name, labels).await
     }
 
@@ -273,12 +273,12 @@ async fn stop(servers: &Deployment) {
 }
 
 /// Who asks may be dropped for a newer one, and asks again, as probes do.
-async fn metric(admin: SocketAddr, name: &str, labels: &str) -> f64 {
+async fn metric(probes: SocketAddr, name: &str, labels: &str) -> f64 {
     let deadline = Instant::now() + WORST_ROUND;
     loop {
-        match admin::labelled_metric(admin, name, labels).await {
+        match probes::labelled_metric(probes, name, labels).await {
             Ok(value) => return value,
-            Err(error) => assert!(Instant::now() < deadline, "no answer at {admin}: {error}"),
+            Err(error) => assert!(Instant::now() < deadline, "no answer at {probes}: {error}"),
         }
     }
 }

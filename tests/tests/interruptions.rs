@@ -56,10 +56,10 @@ async fn a_killed_gateway_does_not_hold_up_what_its_msg_servers_other_connection
     let surroundings = Surroundings::with(vec![("TT_ROUTE_DETACH_GRACE", "1h".to_owned())]);
     let site = Deployment::start_in(&surroundings, Setup::TwoProcesses, FanOut::Directed, &[]);
     let site = site.await;
-    let [pdu, admin] = ports::free().unwrap();
+    let [pdu, probes] = ports::free().unwrap();
     let upstream = [format!("--upstream=http://{}", site.grpc_address())];
-    let other = start_gateway(&Surroundings::default(), pdu, admin, &upstream).unwrap();
-    ready(admin, [&other]).await.unwrap();
+    let other = start_gateway(&Surroundings::default(), pdu, probes, &upstream).unwrap();
+    ready(probes, [&other]).await.unwrap();
     let connect = async |address, claims, user| {
         let list = messages::online(&[user]);
         let connection = Connection::of_msg_server(address, Options::default(), claims, &list);

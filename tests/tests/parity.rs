@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use system_tests::deployment::admin::metric;
+use system_tests::deployment::probes::metric;
 use system_tests::deployment::{Deployment, FanOut, Setup};
 use system_tests::scenarios::{self, Chapter, Scenario};
 use system_tests::stage::Stage;
@@ -99,7 +99,7 @@ async fn work(plays: Arc<Mutex<VecDeque<Scenario>>>, setup: Setup) -> String {
 /// The connections of the play before have ended for the node, too: with those of the next one they could be so many of one
 /// address that it cannot tell whose they are.
 async fn wait_until_empty(servers: &Deployment) {
-    let node = servers.admin().last().expect("it has a probe port");
+    let node = servers.probes().last().expect("it has a probe port");
     let deadline = Instant::now() + EMPTY_WITHIN;
     while !matches!(metric(*node, "teamtalk_route_links").await, Ok(0.0)) {
         assert!(Instant::now() < deadline, "links stay");

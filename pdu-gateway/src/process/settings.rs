@@ -71,13 +71,15 @@ pub struct Settings {
     )]
     pub listen: Vec<ListenOn>,
     /// Address for /metrics, /livez, /readyz
+    // The alias is for set-ups from before the admin port had its own.
     #[arg(
         long,
-        env = "TT_GATEWAY_ADMIN_LISTEN",
+        alias = "admin-listen",
+        env = "TT_GATEWAY_PROBE_LISTEN",
         value_name = "ADDR",
         default_value = "127.0.0.1:9464"
     )]
-    pub admin_listen: SocketAddr,
+    pub probe_listen: SocketAddr,
     /// Address for gRPC, with --embedded
     #[arg(
         long,

@@ -36,13 +36,15 @@ pub(crate) struct ServeArgs {
     )]
     listen: SocketAddr,
     /// Address for /metrics, /livez, /readyz
+    // The alias is for set-ups from before the admin port had its own.
     #[arg(
         long,
-        env = "TT_ROUTE_ADMIN_LISTEN",
+        alias = "admin-listen",
+        env = "TT_ROUTE_PROBE_LISTEN",
         value_name = "ADDR",
         default_value = "127.0.0.1:9464"
     )]
-    admin_listen: SocketAddr,
+    probe_listen: SocketAddr,
     /// Threads that run the node; one routes millions of deliveries a second
     #[arg(
         long,
@@ -107,7 +109,7 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
     let shutdown = Shutdown::new(args.shutdown_deadline);
     let readiness = Readiness::new();
     let listener = listen::bind(args.listen).await?;
-    let probe_listener = listen::bind(args.admin_listen).await?;
+    let probe_listener = listen::bind(args.probe_listen).await?;
     let asked = args.node.admin_grpc_listen.as_ref();
     let admin_listener = route_grpc::bind_admin(asked, listener.local_addr()?).await?;
     let admin = admin_listener.as_ref().map(|it| it.address().to_string());

@@ -1,4 +1,4 @@
-//! The probe port: plain HTTP for probes and Prometheus (`--admin-listen`).
+//! The probe port: plain HTTP for probes and Prometheus (`--probe-listen`).
 //!
 //! | path | answers |
 //! |---|---|
@@ -351,7 +351,7 @@ mod tests {
         /// At least one connection was dropped for this reason.
         async fn has_dropped(&self, reason: &str) {
             let text = self.get("/metrics").await;
-            let series = format!("teamtalk_admin_dropped_total{{reason=\"{reason}\"}} ");
+            let series = format!("teamtalk_probe_dropped_total{{reason=\"{reason}\"}} ");
             let count = text.lines().find_map(|line| line.strip_prefix(&series));
             assert!(count.is_some_and(|count| count != "0"), "{text}");
         }

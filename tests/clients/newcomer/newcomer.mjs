@@ -67,7 +67,7 @@ class Server extends Inbox {
   static async start(grpcAddress = "127.0.0.1:0") {
     const server = new Server();
     const flags = `--embedded --grpc-listen ${grpcAddress} --listen 127.0.0.1:0=msg-1 --listen 127.0.0.1:0=msg-2
-      --admin-listen 127.0.0.1:0 --max-pdu-bytes 8MiB --pdu-limit 8MiB --log-format json`;
+      --probe-listen 127.0.0.1:0 --max-pdu-bytes 8MiB --pdu-limit 8MiB --log-format json`;
     server.process = spawn(join(BIN, "pdu-gateway"), flags.split(/\s+/), { stdio: ["ignore", "pipe", "inherit"] });
     process.on("exit", () => server.process.kill("SIGKILL"));
     createInterface({ input: server.process.stdout }).on("line", (line) => server.put(JSON.parse(line)));

@@ -366,7 +366,7 @@ def main():
         return programs[-1]
 
     def start_node(address):
-        return start("route-grpc", *f"serve --listen {address} --admin-listen 127.0.0.1:0 --pdu-limit 8MiB".split())
+        return start("route-grpc", *f"serve --listen {address} --probe-listen 127.0.0.1:0 --pdu-limit 8MiB".split())
 
     def step(part, *arguments):
         print(f"{time.monotonic() - begin:5.1f} s {part.__name__}", flush=True)
@@ -375,7 +375,7 @@ def main():
     try:
         node = start_node("127.0.0.1:0")
         address = node.wait_for("node started")["grpc"]
-        flags = "--listen 127.0.0.1:0=msg-1 --listen 127.0.0.1:0=msg-2 --admin-listen 127.0.0.1:0 --max-pdu-bytes 8MiB"
+        flags = "--listen 127.0.0.1:0=msg-1 --listen 127.0.0.1:0=msg-2 --probe-listen 127.0.0.1:0 --max-pdu-bytes 8MiB"
         gateway = start("pdu-gateway", "--upstream", f"http://{address}", *flags.split())
         probes = gateway.wait_for("probe port")["address"]
         listeners = [gateway.wait_for("listening for MsgServers") for _ in range(2)]  # in any order

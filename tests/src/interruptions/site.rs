@@ -17,7 +17,7 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(25);
 #[derive(Debug)]
 pub struct Site {
     node: Process,
-    /// Where nodes serve, and their admin port.
+    /// Where nodes serve, and their probe port.
     addresses: [SocketAddr; 2],
     gateways: Vec<Gateway>,
     flags: Flags,
@@ -35,7 +35,7 @@ pub struct Flags {
 #[derive(Debug)]
 struct Gateway {
     process: Process,
-    /// Where it listens for MsgServers, and its admin port.
+    /// Where it listens for MsgServers, and its probe port.
     addresses: [SocketAddr; 2],
     cable: Cable,
 }
@@ -136,8 +136,8 @@ impl Site {
     pub async fn start_gateway(&mut self, number: usize) -> anyhow::Result<()> {
         let ended = &mut self.gateways[number];
         ended.process = gateway(number, ended.addresses, &ended.cable, &self.flags)?;
-        let [_, admin] = ended.addresses;
-        Ok(ready(admin, self.processes()).await?)
+        let [_, probes] = ended.addresses;
+        Ok(ready(probes, self.processes()).await?)
     }
 
     /// Whether all processes run.
@@ -156,18 +156,18 @@ impl Site {
     }
 }
 
-fn node([grpc, admin]: [SocketAddr; 2], flags: &Flags) -> anyhow::Result<Process> {
+fn node([grpc, probes]: [SocketAddr; 2], flags: &Flags) -> anyhow::Result<Process> {
     Ok(start_node(
         &Surroundings::default(),
         grpc,
-        admin,
+        probes,
         &flags.node,
     )?)
 }
 
 fn gateway(
     number: usize,
-    [pdu, admin]: [SocketAddr; 2],
+    [pdu, probes]: [SocketAddr; 2],
     cable: &Cable,
     flags: &Flags,
 ) -> anyhow::Result<Process> {
@@ -176,5 +176,10 @@ fn gateway(
         format!("--upstream=http://{}", cable.address()),
     ];
     let flags = [&own[..], &flags.gateway].concat();
-    Ok(start_gateway(&Surroundings::default(), pdu, admin, &flags)?)
+    Ok(start_gateway(
+        &Surroundings::default(),
+        pdu,
+        probes,
+        &flags,
+    )?)
 }

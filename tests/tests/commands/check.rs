@@ -9,7 +9,7 @@ use route_proto::v1;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::subscribe_response::Message;
 use serde_json::Value as Json;
-use system_tests::deployment::admin::metric;
+use system_tests::deployment::probes::metric;
 use system_tests::deployment::process::{Surroundings, binary};
 use system_tests::deployment::{Deployment, FanOut, Setup, ports, start_node};
 use system_tests::player::connection::Options;
@@ -98,7 +98,7 @@ async fn finds_all_well_and_leaves_no_trace(setup: Setup, fan_out: FanOut) {
 
 /// Waits until the bystanders' links and sessions are all that there are.
 async fn gone(servers: &Deployment) {
-    let node = servers.admin().last().expect("the node's admin port");
+    let node = servers.probes().last().expect("the node's probe port");
     let all_gone = async {
         loop {
             let links = metric(*node, "teamtalk_route_links").await.expect("served");
@@ -153,7 +153,7 @@ async fn nobody_there_is_unreachable() {
 #[tokio::test]
 async fn another_port_than_grpcs_is_unreachable() {
     let servers = embedded(&[]).await;
-    let probes = *servers.admin().first().expect("an admin port");
+    let probes = *servers.probes().first().expect("a probe port");
     for wrong in [servers.pdu_address(), probes] {
         let found = check(&[&at(wrong)]).await;
         assert_eq!(found.code, 3, "{found:?}");
@@ -183,9 +183,9 @@ fn the_exit_code_does_not_depend_on_a_reader() {
 
 #[tokio::test]
 async fn a_node_that_waits_for_its_gateways_is_unhealthy() {
-    let [grpc, admin] = ports::free().expect("free ports");
+    let [grpc, probes] = ports::free().expect("free ports");
     let flags = ["--cold-start-wait=1h".to_owned()];
-    let node = start_node(&Surroundings::default(), grpc, admin, &flags).expect("a built node");
+    let node = start_node(&Surroundings::default(), grpc, probes, &flags).expect("a built node");
     says(&node, "node started").await;
 
     let found = check(&[&at(grpc)]).await;

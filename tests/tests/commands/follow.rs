@@ -9,10 +9,10 @@ use crate::says;
 #[tokio::test]
 async fn a_follower_says_that_the_node_is_away_and_that_it_is_back() {
     for command in ["subscribe", "watch"] {
-        let [grpc, admin] = ports::free().expect("free ports");
+        let [grpc, probes] = ports::free().expect("free ports");
         let node = || {
             let flags = ["--cold-start-wait=0s".to_owned()];
-            start_node(&Surroundings::default(), grpc, admin, &flags).expect("a built node")
+            start_node(&Surroundings::default(), grpc, probes, &flags).expect("a built node")
         };
         let first = node();
         says(&first, "node started").await;

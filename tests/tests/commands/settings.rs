@@ -10,7 +10,7 @@ use crate::says;
 /// What clap, and every shell, says of a wrong command line.
 const WRONG_USAGE: i32 = 2;
 /// Ends the process right after its flags have been read: nobody has this address.
-const NOWHERE: [&str; 2] = ["--listen=192.0.2.1:9", "--admin-listen=192.0.2.1:9"];
+const NOWHERE: [&str; 2] = ["--listen=192.0.2.1:9", "--probe-listen=192.0.2.1:9"];
 
 /// Flags for which 0 means something: not at all, or at once.
 const ZERO_MEANS_SOMETHING: [&str; 8] = [
@@ -138,8 +138,8 @@ async fn flags_of_a_node_are_not_for_a_gateway_without_one() {
     // The environment may be one for both processes.
     let variables = vec![("TT_ROUTE_FAN_OUT", "broadcast".to_owned())];
     let surroundings = Surroundings::with(variables);
-    let [pdu, admin] = ports::free().expect("free ports");
-    let gateway = start_gateway(&surroundings, pdu, admin, &[upstream.to_owned()]);
+    let [pdu, probes] = ports::free().expect("free ports");
+    let gateway = start_gateway(&surroundings, pdu, probes, &[upstream.to_owned()]);
     let gateway = gateway.expect("a built gateway");
     says(&gateway, "TT_ROUTE_FAN_OUT").await;
     says(&gateway, "gateway starts").await;

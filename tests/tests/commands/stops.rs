@@ -133,9 +133,9 @@ async fn ends_are_told_in_plain_words() {
     );
     assert!(!gateway.has_said("h2 protocol error"), "{gateway}");
 
-    let (grpc, admin) = (servers.grpc_address(), servers.admin()[1]);
+    let (grpc, probes) = (servers.grpc_address(), servers.probes()[1]);
     let grace = ["--detach-grace=1s".to_owned()];
-    let next = start_node(&Surroundings::default(), grpc, admin, &grace).expect("a built node");
+    let next = start_node(&Surroundings::default(), grpc, probes, &grace).expect("a built node");
     let told = "\"links\":2,";
     assert!(next.says("gateway attached", SOON).await, "{next}");
     let lines = next.to_string();

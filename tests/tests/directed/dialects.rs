@@ -15,7 +15,7 @@ use route_proto::v1::{
     SubscribeRequest,
 };
 use system_tests::deployment::process::Surroundings;
-use system_tests::deployment::{Deployment, FanOut, Setup, admin, ports, ready, start_gateway};
+use system_tests::deployment::{Deployment, FanOut, Setup, ports, probes, ready, start_gateway};
 use system_tests::dice::Dice;
 use system_tests::forks::{
     Concerns, Sample, app_ids, proto3, server_commands_at_0x08xx as server_commands,
@@ -289,7 +289,7 @@ async fn one_gets_what_only_it_knows(site: &Site, dan: &Connection) {
         assert_ne!(Pdu::parse(&pdu.into()).command, command::SIGNATURE_CHANGED);
     }
     let unspoken = "teamtalk_pdu_unspoken_total";
-    let unspoken = admin::metric(site.servers.gateway_admin(), unspoken).await;
+    let unspoken = probes::metric(site.servers.gateway_probes(), unspoken).await;
     // Dan's link was written both.
     let expected = f64::from(to_all - 1 + to_users - 1);
     assert!((unspoken.expect("it is scraped") - expected).abs() < 0.5);

@@ -240,7 +240,7 @@ system_tests::in_both_setups! {
 
     connections_to_the_probe_port: play(Kind {
         begin: |at, all| { all.spawn(services::probes(at)); },
-        counted: Counted(Gateway, "teamtalk_admin_dropped_total", "reason=\"crowded\"", 200.0),
+        counted: Counted(Gateway, "teamtalk_probe_dropped_total", "reason=\"crowded\"", 200.0),
         said: Some((Gateway, "too many connections to the probe port")),
         ..KIND
     });
@@ -261,7 +261,7 @@ async fn play(setup: Setup, kind: Kind) {
     let target = Target {
         pdu: siege.address(),
         grpc: siege.servers.grpc_address(),
-        probes: siege.servers.gateway_admin(),
+        probes: siege.servers.gateway_probes(),
     };
     let begin = || {
         let mut attackers = JoinSet::new();

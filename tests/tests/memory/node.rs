@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use system_tests::deployment::process::Process;
-use system_tests::deployment::{admin, ports};
+use system_tests::deployment::{ports, probes};
 use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 
@@ -24,7 +24,7 @@ const EXACTNESS: f64 = 1.5;
 pub(crate) struct Node {
     process: Process,
     grpc: SocketAddr,
-    admin: SocketAddr,
+    probes: SocketAddr,
     /// Resident and counted.
     before: (u64, u64),
 }
@@ -32,23 +32,23 @@ pub(crate) struct Node {
 impl Node {
     /// `route-grpc serve`, with these flags.
     pub(crate) async fn start(flags: &[String]) -> Self {
-        let [grpc, admin] = ports::free().expect("ports are free");
+        let [grpc, probes] = ports::free().expect("ports are free");
         let mut arguments = vec![
             "serve".to_owned(),
             format!("--listen={grpc}"),
-            format!("--admin-listen={admin}"),
+            format!("--probe-listen={probes}"),
         ];
         arguments.extend_from_slice(flags);
         let process = Process::start("route-grpc", &arguments).expect("it is built");
         let until = Instant::now() + LIMIT;
-        while admin::get(admin, "/livez").await.is_err() {
+        while probes::get(probes, "/livez").await.is_err() {
             assert!(process.is_alive() && Instant::now() < until, "{process}");
             sleep(POLL).await;
         }
         Self {
             process,
             grpc,
-            admin,
+            probes,
             before: (0, 0),
         }
     }
@@ -64,7 +64,7 @@ impl Node {
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         let until = Instant::now() + LIMIT;
         loop {
-            let value = admin::metric(self.admin, &format!("teamtalk_route_{name}")).await;
+            let value = probes::metric(self.probes, &format!("teamtalk_route_{name}")).await;
             match value {
                 Ok(value) => return value as u64,
                 Err(error) if error.kind() == ErrorKind::TimedOut && Instant::now() < until => {}

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use system_tests::deployment::process::{Reader, Surroundings};
-use system_tests::deployment::{Deployment, FanOut, Setup, admin, ports};
+use system_tests::deployment::{Deployment, FanOut, Setup, ports, probes};
 use system_tests::player::pair::Pair;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -68,7 +68,7 @@ async fn a_prometheus_that_never_reads_and_one_that_hangs() {
     for setup in [Setup::Embedded, Setup::TwoProcesses] {
         let outage = Outage::begin(setup, Surroundings::default()).await;
         let mut hanging = Vec::new();
-        for address in outage.servers.admin() {
+        for address in outage.servers.probes() {
             // Scrapes enough to fill every buffer, of which nothing is read; and half a request,
             // and no more.
             for request in [
@@ -76,7 +76,7 @@ async fn a_prometheus_that_never_reads_and_one_that_hangs() {
                 "GET /met",
             ] {
                 let prometheus = TcpStream::connect(address).await;
-                let mut prometheus = prometheus.expect("the admin port accepts");
+                let mut prometheus = prometheus.expect("the probe port accepts");
                 let written = prometheus.write_all(request.as_bytes());
                 // Cut short where the server reads no more.
                 let _ = timeout(Duration::from_secs(1), written).await;
@@ -139,7 +139,7 @@ impl Outage {
     /// Waits until this metric of every process is more than zero, while all stay ready.
     async fn until(&self, metric: &str, labels: &str) {
         let grown = async {
-            for address in self.servers.admin() {
+            for address in self.servers.probes() {
                 while self.value(*address, metric, labels).await <= 0.0 {
                     sleep(POLL).await;
                 }
@@ -151,9 +151,9 @@ impl Outage {
     }
 
     async fn value(&self, address: SocketAddr, metric: &str, labels: &str) -> f64 {
-        assert!(admin::is_ready(address).await, "{}", self.servers.output());
-        let value = admin::labelled_metric(address, metric, labels).await;
-        value.expect("the admin port answers")
+        assert!(probes::is_ready(address).await, "{}", self.servers.output());
+        let value = probes::labelled_metric(address, metric, labels).await;
+        value.expect("the probe port answers")
     }
 
     async fn end(self) {

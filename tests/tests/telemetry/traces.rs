@@ -4,7 +4,7 @@ use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::publish_request::Audience;
 use route_proto::v1::{Event, Kick, MsgServersOfUsers, PublishRequest, event};
 use system_tests::deployment::process::Surroundings;
-use system_tests::deployment::{Deployment, FanOut, Setup, admin};
+use system_tests::deployment::{Deployment, FanOut, Setup, probes};
 use system_tests::player::messages::{self, SINGLE_TEXT};
 use system_tests::stage::Stage;
 use tonic::transport::Endpoint;
@@ -93,7 +93,7 @@ async fn metrics_are_sent_where_that_is_asked_for_and_scraped_as_before() {
         let surroundings = Surroundings::with(variables);
         let servers =
             Deployment::start_in(&surroundings, Setup::Embedded, FanOut::Directed, &[]).await;
-        let page = admin::get(servers.gateway_admin(), "/metrics").await;
+        let page = probes::get(servers.gateway_probes(), "/metrics").await;
         assert!(page.expect("a page").1.contains("teamtalk_pdu_links 0"));
 
         // The last values at the latest.

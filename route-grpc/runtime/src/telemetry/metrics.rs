@@ -85,9 +85,9 @@ impl Metrics {
     pub(crate) fn dropped_probe_connections(&self, reasons: &[&'static str]) -> Counter<u64> {
         let dropped = self
             .meter()
-            .u64_counter("teamtalk.admin.dropped")
+            .u64_counter("teamtalk.probe.dropped")
             .with_unit("{connection}")
-            .with_description("Admin connections dropped without an answer")
+            .with_description("Probe port connections dropped without an answer")
             .build();
         // Prometheus sees an increase only from a value that was there before.
         for &reason in reasons {

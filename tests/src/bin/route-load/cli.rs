@@ -318,7 +318,7 @@ const OWN_SERVERS: [(&str, &str, &str); 3] = [
         "embedded",
         "127.0.0.1:18991",
         "pdu-gateway --embedded --max-streams 4000 --listen 127.0.0.1:18991 --grpc-listen 127.0.0.1:18992 \
-         --admin-listen 127.0.0.1:18993",
+         --probe-listen 127.0.0.1:18993",
     ),
     (
         "pair",

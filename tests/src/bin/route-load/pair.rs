@@ -55,19 +55,19 @@ struct Pair {
 
 impl Pair {
     fn start(options: &PairOptions) -> anyhow::Result<Self> {
-        let [grpc, node_admin, gateway_admin] = ports::free().map_err(anyhow::Error::msg)?;
+        let [grpc, node_probes, gateway_probes] = ports::free().map_err(anyhow::Error::msg)?;
         let grpc = options.grpc.unwrap_or(grpc);
         let mut node = program("route-grpc")?;
         node.args(["serve", "--listen", &grpc.to_string()]);
         node.args(["--max-streams", MAX_STREAMS]);
-        node.args(["--admin-listen", &node_admin.to_string()]);
+        node.args(["--probe-listen", &node_probes.to_string()]);
         if let Some(mode) = &options.fan_out {
             node.args(["--fan-out", mode]);
         }
         let mut gateway = program("pdu-gateway")?;
         gateway.args(["--upstream", &format!("http://{grpc}")]);
         gateway.args(["--listen", &options.pdu.to_string()]);
-        gateway.args(["--admin-listen", &gateway_admin.to_string()]);
+        gateway.args(["--probe-listen", &gateway_probes.to_string()]);
 
         let mut node = node.spawn().context("start route-grpc")?;
         match gateway.spawn().context("start pdu-gateway") {

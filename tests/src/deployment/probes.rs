@@ -1,4 +1,4 @@
-//! The admin port: plain HTTP, asked without a client library.
+//! The probe port: plain HTTP, asked without a client library.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,16 +12,16 @@ use tokio::time::timeout;
 const LIMIT: Duration = Duration::from_secs(5);
 
 /// Whether `/readyz` says yes.
-pub async fn is_ready(admin: SocketAddr) -> bool {
-    matches!(get(admin, "/readyz").await, Ok((200, _)))
+pub async fn is_ready(probes: SocketAddr) -> bool {
+    matches!(get(probes, "/readyz").await, Ok((200, _)))
 }
 
 /// The sum of a metric over all its labels; 0 if it is not there (yet).
 ///
 /// # Errors
 /// What the socket says.
-pub async fn metric(admin: SocketAddr, name: &str) -> io::Result<f64> {
-    labelled_metric(admin, name, "").await
+pub async fn metric(probes: SocketAddr, name: &str) -> io::Result<f64> {
+    labelled_metric(probes, name, "").await
 }
 
 /// The sum of a metric over the samples whose labels contain `labels`, such as
@@ -29,8 +29,8 @@ pub async fn metric(admin: SocketAddr, name: &str) -> io::Result<f64> {
 ///
 /// # Errors
 /// What the socket says.
-pub async fn labelled_metric(admin: SocketAddr, name: &str, labels: &str) -> io::Result<f64> {
-    let (_, text) = get(admin, "/metrics").await?;
+pub async fn labelled_metric(probes: SocketAddr, name: &str, labels: &str) -> io::Result<f64> {
+    let (_, text) = get(probes, "/metrics").await?;
     let mut sum = 0.0;
     for line in text.lines() {
         let Some(rest) = line.strip_prefix(name) else {
@@ -50,12 +50,12 @@ pub async fn labelled_metric(admin: SocketAddr, name: &str, labels: &str) -> io:
 ///
 /// # Errors
 /// What the socket says, or `TimedOut`.
-pub async fn get(admin: SocketAddr, page: &str) -> io::Result<(u16, String)> {
-    timeout(LIMIT, fetch(admin, page)).await?
+pub async fn get(probes: SocketAddr, page: &str) -> io::Result<(u16, String)> {
+    timeout(LIMIT, fetch(probes, page)).await?
 }
 
-async fn fetch(admin: SocketAddr, page: &str) -> io::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(admin).await?;
+async fn fetch(probes: SocketAddr, page: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(probes).await?;
     let request = format!("GET {page} HTTP/1.0\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
