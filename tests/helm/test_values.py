@@ -15,6 +15,8 @@ OWN_NODE_FLAGS = {"listen", "probe-listen"}
 OWN_GATEWAY_FLAGS = {"listen", "probe-listen", "grpc-listen", "embedded", "upstream", "msg-server", "dialect"}
 # A fixed id for several pods would be refused by the node.
 UNSUITABLE = {"gateway-id"}
+# The admin port stays where it is by default: a socket that only commands in the pod can reach.
+UNSUITABLE_FOR_NODES = {"admin-grpc-listen"}
 
 POD_VALUES = ["resources", "nodeSelector", "tolerations", "affinity", "priorityClassName"]
 
@@ -62,9 +64,9 @@ def test_the_schema_knows_exactly_the_flags_that_the_binaries_have():
 
     node = sources.flags(sources.NODE_SETTINGS, sources.SERVE_SETTINGS, sources.LOG_SETTINGS)
     gateway = sources.flags(sources.GATEWAY_SETTINGS, sources.LOG_SETTINGS)
-    assert schema_flags("node") == node - OWN_NODE_FLAGS
+    assert schema_flags("node") == node - OWN_NODE_FLAGS - UNSUITABLE_FOR_NODES
     assert schema_flags("gateway") == gateway - OWN_GATEWAY_FLAGS - UNSUITABLE
-    assert OWN_NODE_FLAGS <= node
+    assert OWN_NODE_FLAGS | UNSUITABLE_FOR_NODES <= node
     assert OWN_GATEWAY_FLAGS | UNSUITABLE <= gateway
 
 
