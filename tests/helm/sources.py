@@ -11,7 +11,8 @@ GATEWAY_SETTINGS = ROOT / "pdu-gateway/src/process/settings.rs"
 LOG_SETTINGS = ROOT / "route-grpc/runtime/src/telemetry/logs.rs"
 HEALTH = ROOT / "route-grpc/src/server/health.rs"
 SETTINGS = [NODE_SETTINGS, SERVE_SETTINGS, GATEWAY_SETTINGS]
-COMMANDS = ROOT / "route-grpc/cli/src/main.rs"
+CLI = ROOT / "route-grpc/cli/src"
+COMMANDS = CLI / "main.rs"
 
 INSTRUMENT_FILES = {
     "node": ["route-grpc/src/metrics.rs", "route-grpc/src/node/observed.rs"],
@@ -99,7 +100,13 @@ def settings():
 def subcommands():
     """What `route-grpc` can be told to do."""
     [variants] = re.findall(r"enum Command \{(.*?)\n\}", COMMANDS.read_text(), re.DOTALL)
-    return {name.lower() for name in re.findall(r"^    ([A-Z]\w+)\(", variants, re.MULTILINE)}
+    names = re.findall(r"^    ([A-Z]\w+)\(", variants, re.MULTILINE)
+    return {re.sub(r"(?<=[a-z])(?=[A-Z])", "-", name).lower() for name in names}
+
+
+def commands():
+    """The sources of all commands."""
+    return "".join(it.read_text() for it in sorted(CLI.rglob("*.rs")))
 
 
 def health_names():
