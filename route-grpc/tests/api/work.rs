@@ -6,7 +6,7 @@ use std::time::Duration;
 use route_grpc::node::load::{self, Load};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{LinkOpened, RoleReport, SessionTable, UplinkEntry};
-use route_proto::v1::WatchUserStatusRequest;
+use route_proto::v1::{ListLinksRequest, WatchTopologyRequest, WatchUserStatusRequest};
 
 use crate::played::{
     Played, caught_up, chat, claimed_and_listed, hello, incarnation, kick, list, numbered, opened,
@@ -286,4 +286,53 @@ async fn what_services_and_operators_do_is_linear() {
         // Ten times as much of everything.
         assert!(*many <= 15 * some, "{few}, {some}, {many}");
     }
+}
+
+/// Ten thousand links: pages of them, of one MsgServer, and a screen.
+#[tokio::test]
+async fn links_are_listed_in_pieces() {
+    const LINKS: u64 = 10_000;
+    let site = Site::start().await;
+    let mut a = Played::attach(&site, "a").await;
+    let open = |peer: u64, number| {
+        let peer = format!("10.{}.{}.{}:1", peer >> 16, peer >> 8 & 255, peer & 255);
+        let opened = LinkOpened {
+            peer,
+            ..LinkOpened::default()
+        };
+        numbered(number, 1, Entry::Opened(opened))
+    };
+    for first in (1..=LINKS).step_by(1000) {
+        let entries = (first..first + 1000).map(|number| open(number, number));
+        a.send_entries(entries.collect()).await;
+    }
+    a.until(|a| a.confirmed_so_far(LINKS) == 1).await;
+    let mut admin = site.admin().await;
+
+    for (msg_server, expected) in [("", LINKS), ("10.0.0.9", 1), ("nobody", 0)] {
+        let (mut found, mut pages) = (0, 0);
+        let mut asked = ListLinksRequest {
+            msg_server: msg_server.to_owned(),
+            page_size: 1000,
+            ..ListLinksRequest::default()
+        };
+        loop {
+            let page = admin.list_links(asked.clone()).await.unwrap().into_inner();
+            (found, pages) = (found + page.links.len() as u64, pages + 1);
+            asked.page_token = page.next_page_token;
+            if asked.page_token.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(found, expected, "{msg_server}");
+        assert!(pages <= 11, "{pages} pages of {msg_server}");
+    }
+    let request = WatchTopologyRequest::default();
+    let mut states = admin.watch_topology(request).await.unwrap().into_inner();
+    let state = soon("a state", states.message()).await.unwrap().unwrap();
+    assert_eq!(
+        (state.links.len(), state.stats.unwrap().link_count),
+        (1000, 10_000)
+    );
+    assert!(site.longest_hold() <= ENOUGH, "{}", site.longest_hold());
 }
