@@ -59,12 +59,12 @@
 {{- end }}
 {{- end }}
 {{- $longest := 0 }}
-{{- range list (index .Values.node.flags "shutdown-deadline") (index .Values.gateway.flags "drain-deadline") }}
+{{- range list (index .Values.node.flags "shutdown-deadline") (index .Values.gateway.flags "shutdown-deadline") }}
 {{- $longest = max $longest (include "route.seconds" (default "25s" .) | int) }}
 {{- end }}
 {{- $needed := add .Values.pods.preStopSeconds $longest 15 }}
 {{- if lt (int .Values.pods.terminationGracePeriodSeconds) (int $needed) }}
-{{- fail (printf "pods.terminationGracePeriodSeconds is %d, but must be at least %d: pods.preStopSeconds (%d), the longer of node.flags.shutdown-deadline and gateway.flags.drain-deadline (%d), and 15 to spare. Else pods are killed while they drain." (int .Values.pods.terminationGracePeriodSeconds) (int $needed) (int .Values.pods.preStopSeconds) (int $longest)) }}
+{{- fail (printf "pods.terminationGracePeriodSeconds is %d, but must be at least %d: pods.preStopSeconds (%d), the longer of node.flags.shutdown-deadline and gateway.flags.shutdown-deadline (%d), and 15 to spare. Else pods are killed while they drain." (int .Values.pods.terminationGracePeriodSeconds) (int $needed) (int .Values.pods.preStopSeconds) (int $longest)) }}
 {{- end }}
 {{- end }}
 

@@ -62,7 +62,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         error!(%error, "no traces will be sent");
     }
     let readiness = Readiness::new();
-    let shutdown = Shutdown::new(settings.drain_deadline);
+    let shutdown = Shutdown::new(settings.shutdown_deadline);
     let probe_listener = listen::bind(settings.probe_listen).await?;
     let sockets = Sockets::bind(&settings).await?;
     info!(address = %probe_listener.local_addr()?, "probe port");

@@ -106,7 +106,7 @@ def test_pages_quote_defaults_that_are_true():
 def test_units_allow_the_drain_and_name_their_settings(unit):
     text = unit.read_text()
     code = sources.settings()
-    deadlines = re.findall(r'TT_(?:ROUTE_SHUTDOWN|GATEWAY_DRAIN)_DEADLINE".*?default_value = "(\d+)s"', code)
+    deadlines = re.findall(r'TT_(?:ROUTE|GATEWAY)_SHUTDOWN_DEADLINE".*?default_value = "(\d+)s"', code)
 
     assert len(deadlines) == 2
     [allowed] = re.findall(r"TimeoutStopSec=(\d+)", text)

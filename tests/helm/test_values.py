@@ -145,7 +145,7 @@ def own_port(name, port, at=0):
         (["monitoring.traces.endpoint=https://collector:4317"], "monitoring.traces.endpoint: Does not match pattern"),
         (["monitoring.traces.ratio=2"], "monitoring.traces.ratio: Must be less than or equal to 1"),
         (["pods.bindAddress=localhost"], "pods.bindAddress must be one of the following"),
-        (["gateway.flags.drain-deadline=0s"], "gateway.flags.drain-deadline: Does not match pattern"),
+        (["gateway.flags.shutdown-deadline=0s"], "gateway.flags.shutdown-deadline: Does not match pattern"),
         (["node.flags.log-bytes=0MiB"], "node.flags.log-bytes: Does not match pattern"),
         (["gateway.flags.allow-cidr=10.0.0.0/33"], "gateway.flags.allow-cidr: Does not match pattern"),
         (["gateway.flags.allow-cidr=fd00::/129"], "gateway.flags.allow-cidr: Does not match pattern"),
@@ -167,7 +167,7 @@ def own_port(name, port, at=0):
         (["pods.terminationGracePeriodSeconds=44"], "is 44, but must be at least 45: pods.preStopSeconds (5)"),
         (["pods.preStopSeconds=6"], "is 45, but must be at least 46"),
         (["node.flags.shutdown-deadline=1m"], "must be at least 80"),
-        (["gateway.flags.drain-deadline=25001ms"], "must be at least 46"),
+        (["gateway.flags.shutdown-deadline=25001ms"], "must be at least 46"),
         (
             ["gateway.autoscaling.enabled=true", "gateway.autoscaling.minReplicas=9"],
             "minReplicas (9) is more than gateway.autoscaling.maxReplicas (5)",
@@ -207,7 +207,7 @@ def test_wrong_values_are_refused_with_a_reason(settings, reason):
         ["gateway.service.type=NodePort", "gateway.service.nodePort=30820"],
         [*own_port("a", 8201), *own_port("a", 8202, 1), "gateway.msgServers[1].hosts={10.0.0.7}"],
         ["gateway.service.nodePort=null", "node.resources.limits=null", "commonLabels=null"],
-        ["node.flags.shutdown-deadline=20s", "gateway.flags.drain-deadline=20s", "pods.terminationGracePeriodSeconds=45"],
+        ["node.flags.shutdown-deadline=20s", "gateway.flags.shutdown-deadline=20s", "pods.terminationGracePeriodSeconds=45"],
     ],
 )
 def test_right_values_are_accepted(settings):

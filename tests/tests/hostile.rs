@@ -64,7 +64,7 @@ const DEADLINE: Duration = Duration::from_secs(6);
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// MsgServers that do not go at SIGTERM are waited for shortly.
 const STOP_OF_GATEWAY: [&str; 4] = [
-    "--drain-deadline=6s",
+    "--shutdown-deadline=6s",
     "--close-window=500ms",
     "--close-timeout=1s",
     "--upstream-drain-wait=2s",

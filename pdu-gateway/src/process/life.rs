@@ -22,7 +22,7 @@ use crate::node::embedded::EmbeddedNode;
 use crate::unconfirmed::ledger::{Owed, Summary};
 use crate::unconfirmed::uplink::Uplink;
 
-/// Of the drain deadline, what is left for the end of the stream and of an embedded node.
+/// Of the shutdown deadline, what is left for the end of the stream and of an embedded node.
 pub(super) const LAST_STEPS: Duration = Duration::from_secs(4);
 
 /// When there is nothing more to wait for: until links have counted what they did not read.

@@ -104,12 +104,12 @@ pub struct Settings {
     #[arg(long, env = "TT_GATEWAY_UPSTREAM_LOST", value_name = "TIME", value_parser = duration, default_value = "60s")]
     pub upstream_lost: Duration,
     /// From SIGTERM to the exit at the latest
-    #[arg(long, env = "TT_GATEWAY_DRAIN_DEADLINE", value_name = "TIME", value_parser = duration, default_value = "25s")]
-    pub drain_deadline: Duration,
+    #[arg(long, alias = "drain-deadline", env = "TT_GATEWAY_SHUTDOWN_DEADLINE", value_name = "TIME", value_parser = duration, default_value = "25s")]
+    pub shutdown_deadline: Duration,
     /// Over what time the connections of MsgServers are closed at SIGTERM, so that they do not all come back at once
     #[arg(long, env = "TT_GATEWAY_CLOSE_WINDOW", value_name = "TIME", value_parser = duration, default_value = "2s")]
     pub close_window: Duration,
-    /// At SIGTERM, how long a node that is away is waited for if it has not confirmed everything, within the drain deadline;
+    /// At SIGTERM, how long a node that is away is waited for if it has not confirmed everything, within the shutdown deadline;
     /// 0s: not at all
     #[arg(long, env = "TT_GATEWAY_UPSTREAM_DRAIN_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "10s")]
     pub upstream_drain_wait: Duration,

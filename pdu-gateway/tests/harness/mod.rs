@@ -60,7 +60,7 @@ impl Harness {
             "127.0.0.1:0",
         ];
         let settings = Settings::parse_from(usual.iter().chain(flags));
-        let shutdown = Shutdown::new(settings.drain_deadline);
+        let shutdown = Shutdown::new(settings.shutdown_deadline);
         let metrics = Metrics::new("test", "0").unwrap();
         let readiness = Readiness::new();
         let sockets = Sockets::bind(&settings).await.unwrap();

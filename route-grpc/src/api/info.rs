@@ -43,7 +43,7 @@ impl Info {
             request_id_age: duration(KEPT_FOR),
             max_filters: number(MAX_FILTERS),
             max_shares: MAX_SHARES,
-            usual_event_bytes: number(USUAL_BYTES),
+            default_max_event_bytes: number(USUAL_BYTES),
             log_events: settings.log_events as u64,
             log_bytes: settings.log_bytes as u64,
             max_streams: number(self.node.streams.limit()),
