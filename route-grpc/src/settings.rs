@@ -23,8 +23,8 @@ pub struct NodeSettings {
     /// does
     #[arg(long, env = "TT_ROUTE_FAN_OUT", value_enum, default_value_t = FanOut::Directed)]
     pub fan_out: FanOut,
-    /// Address for AdminService: a loopback address, unix:PATH, or unix:@NAME, a socket in no folder [default:
-    /// unix:@teamtalk-route-admin-PORT, with the port of the public API]
+    /// Address for AdminService: a loopback address, unix:PATH, or unix:@NAME, a socket in no folder; unless it is set,
+    /// unix:@teamtalk-route-admin-50051, with the port of the public API
     #[arg(long, env = "TT_ROUTE_ADMIN_GRPC_LISTEN", value_name = "ADDR", value_parser = LocalAddress::parse)]
     pub admin_grpc_listen: Option<LocalAddress>,
     /// How long the links of a gateway stay when its stream breaks
