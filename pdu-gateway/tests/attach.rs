@@ -5,6 +5,8 @@
 // Setting up a conversation may fail, and then the test has.
 #![allow(clippy::unwrap_used)]
 
+#[path = "attach/drains.rs"]
+mod drains;
 #[path = "attach/figures.rs"]
 mod figures;
 mod harness;

@@ -1,10 +1,11 @@
 //! What can be seen from outside: users, links, numbers for metrics. Nothing here changes anything.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::explanation::Explanation;
 use crate::ids::{LinkId, UserId};
-use crate::links::{Links, Part};
+use crate::links::{Identity, Links, Part};
 use crate::presence::{Counts, Presence, Sessions};
 use crate::report::{LinkReport, Relation, Reporter};
 use crate::routing::Router;
@@ -136,6 +137,29 @@ impl<'a> View<'a> {
     pub fn predecessors(self, id: LinkId) -> &'a [LinkId] {
         let slot = self.reporter().slot(id);
         slot.map_or(&[], |slot| &self.index()[slot].predecessors)
+    }
+
+    /// The link that receives now in the place of this one, which has closed or has been succeeded.
+    pub fn stands_for(self, id: LinkId) -> Option<LinkId> {
+        let slot = self.successions.stands_for(id, self.index())?;
+        let link = &self.index()[slot];
+        link.is_active().then_some(link.id)
+    }
+
+    /// Open links and seats that have this name, or else this address and no name, the newest first.
+    pub fn newest_of(
+        self,
+        name: Option<&str>,
+        address: IpAddr,
+    ) -> impl Iterator<Item = LinkReport> + use<'a> {
+        let identity = name.map_or(Identity::Address(address), |name| {
+            Identity::Name(name.into())
+        });
+        let reporter = self.reporter();
+        let slots = self.index().newest(&identity);
+        let links = slots.filter_map(move |slot| reporter.report(slot));
+        let is_named = name.is_some();
+        links.filter(move |link| link.is_named == is_named)
     }
 
     /// Is this an open link that has not claimed, and no claimed link of its MsgServer, as far as

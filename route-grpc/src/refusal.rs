@@ -73,6 +73,8 @@ pub(crate) enum Refusal {
     StreamClosed,
     /// Look which there are.
     NotFound { what: String },
+    /// Start another gateway, or wait until one is back.
+    NoOtherGateway { gateway: String },
     /// Upgrade the gateway.
     FormerGateway,
 }
@@ -236,6 +238,7 @@ impl Refusal {
             Self::FilterChanged => (R::FilterChanged, C::FailedPrecondition, None),
             Self::StreamClosed => (R::StreamClosed, C::Aborted, None),
             Self::NotFound { .. } => (R::NotFound, C::NotFound, None),
+            Self::NoOtherGateway { .. } => (R::NoOtherGateway, C::FailedPrecondition, None),
             Self::Behind => (R::Behind, C::Unavailable, Some(NOT_SYNCED_RETRY)),
             Self::TooSlow { .. } => (R::RequestTooSlow, C::DeadlineExceeded, None),
             Self::DeadlinePassed => (R::DeadlinePassed, C::DeadlineExceeded, None),
@@ -287,6 +290,10 @@ impl fmt::Display for Refusal {
             ),
             Self::StreamClosed => f.write_str("an operator has closed this stream"),
             Self::NotFound { what } => write!(f, "there is no {what}, or not any more"),
+            Self::NoOtherGateway { gateway } => write!(
+                f,
+                "no other gateway takes connections: the MsgServers of {gateway:?} would have nowhere to go"
+            ),
             Self::Behind => f.write_str("the node has not come to this position yet"),
             Self::AttachSuperseded { gateway } => {
                 write!(

@@ -8,7 +8,7 @@ use route_proto::attach::v1::LinkId;
 use route_runtime::budget::Budget;
 use route_runtime::life::new_life;
 use route_runtime::quota::{Lines, Quota};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -46,6 +46,8 @@ pub struct Gateway {
     pub pressed: Notify,
     /// We end, and there is no node that will know.
     pub given_up: CancellationToken,
+    /// An operator drains it, as the node says: no connections are taken.
+    pub drains: watch::Sender<bool>,
     /// What this process may hold.
     pub budget: Arc<Budget>,
     /// What is counted.
@@ -81,6 +83,7 @@ impl Gateway {
             congested: AtomicUsize::new(0),
             pressed: Notify::new(),
             given_up: CancellationToken::new(),
+            drains: watch::Sender::new(false),
             budget,
             counters: Arc::default(),
             ports: Ports::default(),

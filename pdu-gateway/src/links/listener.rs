@@ -8,6 +8,9 @@
 //! MsgServer is refused at once and turns to another RouteServer. While the node is away for a moment, those that come are
 //! held like those that are there ([`Door::Held`]): in the kernel they would believe themselves connected, and nobody
 //! would read what they send.
+//!
+//! A gateway that an operator drains does not listen either: who is refused turns elsewhere at once, while who is taken and
+//! closed again would believe that he had been served.
 
 use std::fmt;
 use std::io;
@@ -60,6 +63,28 @@ pub struct Listener {
     pub tracker: TaskTracker,
 }
 
+/// What decides whether connections are taken.
+struct Entry {
+    doors: watch::Receiver<Door>,
+    drains: watch::Receiver<bool>,
+}
+
+impl Entry {
+    fn is_open(&mut self) -> bool {
+        let drains = *self.drains.borrow_and_update();
+        *self.doors.borrow_and_update() != Door::Shut && !drains
+    }
+
+    /// Waits for a change. False: nobody holds the doors any more.
+    async fn changed(&mut self) -> bool {
+        let changed = tokio::select! {
+            changed = self.doors.changed() => changed,
+            changed = self.drains.changed() => changed,
+        };
+        changed.is_ok()
+    }
+}
+
 enum Port<L: Listen> {
     Reserved(L),
     Listening(L::Listening),
@@ -77,34 +102,34 @@ impl Listener {
     async fn work<L: Listen>(self: Arc<Self>, reserved: L) {
         let entrance = self;
         let ports = &entrance.gateway.ports;
-        let mut doors = entrance.doors.clone();
+        let mut entry = Entry {
+            doors: entrance.doors.clone(),
+            drains: entrance.gateway.drains.subscribe(),
+        };
         let address = reserved.address();
         let mut port = Port::Reserved(reserved);
         loop {
-            let door = *doors.borrow_and_update();
-            port = match (door, port) {
-                (Door::Shut, Port::Listening(listener)) => {
+            port = match (entry.is_open(), port) {
+                (false, Port::Listening(listener)) => {
                     drop(listener);
                     ports.is_closed();
                     info!(%address, "no longer listening");
                     reserve(address).await
                 }
-                (Door::Shut | Door::Open | Door::Held, Port::Lost) => reserve(address).await,
-                (Door::Open | Door::Held, Port::Reserved(reserved)) => {
-                    match reserved.listen().await {
-                        Ok(listener) => {
-                            let name = entrance.name.as_ref().map(display);
-                            info!(%address, msg_server = name, "listening for MsgServers");
-                            ports.is_open();
-                            Port::Listening(listener)
-                        }
-                        Err(error) => lost(&error).await,
+                (true | false, Port::Lost) => reserve(address).await,
+                (true, Port::Reserved(reserved)) => match reserved.listen().await {
+                    Ok(listener) => {
+                        let name = entrance.name.as_ref().map(display);
+                        info!(%address, msg_server = name, "listening for MsgServers");
+                        ports.is_open();
+                        Port::Listening(listener)
                     }
-                }
-                (Door::Open | Door::Held, Port::Listening(listener)) => tokio::select! {
+                    Err(error) => lost(&error).await,
+                },
+                (true, Port::Listening(listener)) => tokio::select! {
                     biased;
-                    changed = doors.changed() => {
-                        if changed.is_err() {
+                    there = entry.changed() => {
+                        if !there {
                             return;
                         }
                         Port::Listening(listener)
@@ -115,8 +140,8 @@ impl Listener {
                         Port::Lost
                     }
                 },
-                (Door::Shut, port @ Port::Reserved(_)) => {
-                    if doors.changed().await.is_err() {
+                (false, port @ Port::Reserved(_)) => {
+                    if !entry.changed().await {
                         return;
                     }
                     port

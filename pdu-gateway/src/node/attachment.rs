@@ -4,7 +4,8 @@
 //! Listeners and readiness follow it: connections are taken while a node is attached, and while it is away for a
 //! moment; they are refused when it has never been there or stays away; then links are ended too, so that their
 //! MsgServers turn to another RouteServer. Without a node, ready is who holds MsgServers, for to end it would cost them
-//! what it holds; but not just before it sends them away, so that nobody is sent here who would be refused.
+//! what it holds; but not just before it sends them away, so that nobody is sent here who would be refused. One that an
+//! operator drains takes nobody and is not ready, whatever the node does, until the node, or the next one, says otherwise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -179,8 +180,7 @@ impl Attachment {
         };
         let (mut responses, welcome) = opened?;
         self.welcomed(upstream.name(), welcome, known);
-        self.gateway.ports.all_open().await;
-        self.readiness.set(true, "attached to a node");
+        self.serve().await;
 
         let mut downlink = Downlink::new(Arc::clone(&self.gateway));
         loop {
@@ -200,6 +200,35 @@ impl Attachment {
             if self.take(&mut downlink, message, known) >= TURN {
                 tokio::task::yield_now().await;
             }
+        }
+    }
+
+    /// There is a node: connections are taken, unless an operator drains us.
+    async fn serve(&self) {
+        if !self.is_drained() {
+            self.gateway.ports.all_open().await;
+        }
+        self.set_readiness(true, "attached to a node");
+    }
+
+    fn is_drained(&self) -> bool {
+        *self.gateway.drains.borrow()
+    }
+
+    /// An operator drains us, or does so no longer.
+    fn drains(&self, on: bool) {
+        if self.gateway.drains.send_replace(on) == on {
+            return;
+        }
+        info!(on, "an operator drains this gateway, or no longer does");
+        self.set_readiness(true, "attached to a node");
+    }
+
+    /// For probes: as it would be, if no operator drained us.
+    fn set_readiness(&self, ready: bool, reason: &'static str) {
+        match self.is_drained() {
+            true => self.readiness.set(false, "drained by an operator"),
+            false => self.readiness.set(ready, reason),
         }
     }
 
@@ -235,12 +264,16 @@ impl Attachment {
         (known.failures, known.away_since) = (0, None);
         known.worrying = Seldom::default();
         self.gateway.counters.attached.add(1);
+        self.gateway.drains.send_replace(welcome.draining);
         self.doors.send_replace(Door::Open);
     }
 
     fn take(&self, downlink: &mut Downlink, mut message: Message, known: &mut Known) -> usize {
         if let Some(roster) = message.roster.take() {
             known.roster = roster.gateway_ids;
+        }
+        if let Some(on) = message.draining {
+            self.drains(on);
         }
         // A node in this process has no successor.
         if !self.embedded {
@@ -307,10 +340,9 @@ impl Attachment {
         let is_soon_given_up = self.is_away_for(known, self.patience.lost.saturating_sub(NOTICE));
         if known.away_since.is_some() && !is_soon_given_up && self.gateway.counters.open_links() > 0
         {
-            self.readiness
-                .set(true, "no node is attached, MsgServers are held");
+            self.set_readiness(true, "no node is attached, MsgServers are held");
         } else {
-            self.readiness.set(false, "no node is attached");
+            self.set_readiness(false, "no node is attached");
         }
     }
 

@@ -56,7 +56,10 @@ impl Downlink {
                         "the node ends a link"
                     );
                     if let Some(link) = self.gateway.links.get(close.link) {
-                        link.end(CloseReason::Requested);
+                        link.end(match close.planned {
+                            true => CloseReason::Drain,
+                            false => CloseReason::Requested,
+                        });
                     }
                 }
                 Some(Entry::Ended(ended)) => self.end_is_known(ended.link),

@@ -102,6 +102,19 @@ impl Harness {
         within(state.wait_for(is_attached)).await.unwrap();
     }
 
+    /// Waits until the gateway takes no connections, because an operator drains it.
+    pub(crate) async fn is_drained(&self) {
+        let mut state = self.readiness.watch();
+        let is_drained = |state: &State| !state.ready && state.reason == "drained by an operator";
+        within(state.wait_for(is_drained)).await.unwrap();
+        let refuses = async {
+            while self.connect().await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        within(refuses).await;
+    }
+
     /// Waits until the gateway knows that it has no node, and is ready or not all the same.
     pub(crate) async fn without_node(&self, ready: bool) {
         let mut state = self.readiness.watch();
@@ -209,10 +222,16 @@ pub(crate) struct NodeStream {
 
 impl NodeStream {
     pub(crate) async fn welcome(&self, epoch: u64, applied: &[(u64, u64)]) {
+        self.welcome_while(epoch, applied, false).await;
+    }
+
+    /// The same of a node that drains the gateway, or does not.
+    pub(crate) async fn welcome_while(&self, epoch: u64, applied: &[(u64, u64)], draining: bool) {
         let welcome = AttachWelcome {
             epoch,
             applied: confirmations(applied),
             roster: vec!["a".to_owned()],
+            draining,
             ..AttachWelcome::default()
         };
         self.send(attach_response::Frame::Welcome(welcome)).await;
@@ -249,6 +268,16 @@ impl NodeStream {
         self.taken = uplink.taken;
         self.entries.extend(uplink.entries);
         self.looked_at.extend(uplink.looked_at);
+    }
+
+    /// Says that an operator drains the gateway, or no longer does.
+    pub(crate) async fn drains(&mut self, on: bool) {
+        let draining = Some(on);
+        let message = Downlink {
+            draining,
+            ..Downlink::default()
+        };
+        self.send_downlink(message).await;
     }
 
     /// Asks about these links, and waits for the answer.

@@ -168,6 +168,12 @@ impl Groups {
         members(group.filter(|group| group.crowded_by == Some(link.number)))
     }
 
+    /// Open links and seats of this identity, the newest first.
+    pub(super) fn newest(&self, identity: &Identity) -> impl Iterator<Item = u32> + use<'_> {
+        let group = self.groups.get(identity).into_iter();
+        group.flat_map(|group| group.members.values().rev().copied())
+    }
+
     /// Several links have had this identity at a time.
     pub(super) fn had_several(&self, link: &Link) -> bool {
         self.shared.contains(&link.identity())

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::groups::Groups;
+use super::groups::{Groups, Identity};
 use super::reach::Absent;
 use super::{Claim, Doubt, Link, Part, Phase, Reported};
 use crate::ids::LinkId;
@@ -326,6 +326,12 @@ impl Links {
         let of_address = of_address.filter(move |member| self.may_be_one(slot, *member));
         let all = of_name.chain(of_address).inspect(|_| self.work.step());
         all.filter(move |member| *member != slot)
+    }
+
+    /// Open links and seats of this identity, the newest first.
+    pub(crate) fn newest(&self, identity: &Identity) -> impl Iterator<Item = u32> + use<'_> {
+        let all = self.groups.newest(identity);
+        all.inspect(|_| self.work.step())
     }
 
     /// They share an address, and not both have a name: they may be of one MsgServer.

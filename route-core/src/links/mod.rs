@@ -6,5 +6,6 @@ mod index;
 mod reach;
 
 pub(crate) use facts::{Claim, Doubt, Link, Part, Phase, Reported};
+pub(crate) use groups::Identity;
 pub(crate) use index::Links;
 pub use reach::Reach;

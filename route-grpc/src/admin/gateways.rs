@@ -33,6 +33,7 @@ fn shown(node: &Node, it: GatewayReport) -> Gateway {
         dialect: it.dialect,
         stream_time: Some(node.clock.timestamp(it.stream_since)),
         lost_time: lost.map(|at| node.clock.timestamp(at)),
+        is_draining: it.is_draining,
     }
 }
 

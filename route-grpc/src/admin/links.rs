@@ -245,7 +245,7 @@ pub(super) async fn close(
 ) -> Result<CloseLinkResponse, Refusal> {
     let id = link_id(&request.link, "link")?;
     check_reason(&request.reason)?;
-    if !node.close_link(id, "an operator has asked for it") {
+    if !node.close_link(id, "an operator has asked for it", false) {
         return Err(unknown(id));
     }
     let until = Instant::now() + CLOSE_WAIT;

@@ -8,10 +8,12 @@
 //! | `users` | why a user is what he is |
 //! | `envelope` | who would get a PDU, and why |
 //! | `kick` | a user's clients are disconnected |
+//! | `drain` | the progress of a gateway that is drained |
 //! | `topology` | all of that again and again, for screens |
 //! | `audit` | the log line of whatever changes something |
 
 mod audit;
+mod drain;
 mod envelope;
 mod gateways;
 mod kick;

@@ -7,16 +7,16 @@ use futures_util::stream::Stream;
 use route_proto::v1::admin_service_server::AdminService;
 use route_proto::v1::{
     CloseLinkRequest, CloseLinkResponse, CloseStreamRequest, CloseStreamResponse,
-    ExplainEnvelopeRequest, ExplainEnvelopeResponse, ExplainUserRequest, ExplainUserResponse,
-    GetLinkRequest, GetLinkResponse, GetStatsRequest, GetStatsResponse, KickUserRequest,
-    KickUserResponse, ListGatewaysRequest, ListGatewaysResponse, ListLinksRequest,
-    ListLinksResponse, ListStreamsRequest, ListStreamsResponse, SetLogFilterRequest,
-    SetLogFilterResponse, WatchTopologyRequest, WatchTopologyResponse,
+    DrainGatewayRequest, DrainGatewayResponse, ExplainEnvelopeRequest, ExplainEnvelopeResponse,
+    ExplainUserRequest, ExplainUserResponse, GetLinkRequest, GetLinkResponse, GetStatsRequest,
+    GetStatsResponse, KickUserRequest, KickUserResponse, ListGatewaysRequest, ListGatewaysResponse,
+    ListLinksRequest, ListLinksResponse, ListStreamsRequest, ListStreamsResponse,
+    SetLogFilterRequest, SetLogFilterResponse, WatchTopologyRequest, WatchTopologyResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::audit::Caller;
-use super::{envelope, gateways, kick, links, log_filter, stats, streams, topology, users};
+use super::{drain, envelope, gateways, kick, links, log_filter, stats, streams, topology, users};
 use crate::api::publisher::Publisher;
 use crate::node::Node;
 
@@ -40,6 +40,8 @@ impl Admin {
 /// Whatever the state of the node, for that is what is asked for: nothing is waited for.
 #[tonic::async_trait]
 impl AdminService for Admin {
+    type DrainGatewayStream =
+        Pin<Box<dyn Stream<Item = Result<DrainGatewayResponse, Status>> + Send>>;
     type WatchTopologyStream =
         Pin<Box<dyn Stream<Item = Result<WatchTopologyResponse, Status>> + Send>>;
 
@@ -78,6 +80,20 @@ impl AdminService for Admin {
         _: Request<ListGatewaysRequest>,
     ) -> Result<Response<ListGatewaysResponse>, Status> {
         Ok(Response::new(gateways::list(&self.node)))
+    }
+
+    async fn drain_gateway(
+        &self,
+        request: Request<DrainGatewayRequest>,
+    ) -> Result<Response<Self::DrainGatewayStream>, Status> {
+        let caller = Caller::of(request.extensions());
+        let request = request.into_inner();
+        let drained = drain::drain(&self.node, &request)
+            .map(|progress| Response::new(Box::pin(progress) as Self::DrainGatewayStream))
+            .map_err(Status::from);
+        let reason = if request.undo { "undo" } else { "" };
+        caller.did("DrainGateway", &request.gateway_id, reason, &drained);
+        drained
     }
 
     async fn get_stats(

@@ -157,6 +157,9 @@ fn welcome(
     let gateway = transaction
         .gateways
         .of_stream(hello.incarnation, hello.attempt);
+    let draining = gateway
+        .as_ref()
+        .is_some_and(|gateway| gateway.is_draining());
     let applied = gateway
         .iter()
         .flat_map(|gateway| gateway.sequences.applied());
@@ -169,6 +172,7 @@ fn welcome(
         max_pdu_bytes: u32::try_from(node.settings.pdu_limit).unwrap_or(u32::MAX),
         patient_bytes: node.settings.patient_bytes as u64,
         cold_start_bytes: node.settings.cold_start_bytes as u64,
+        draining,
     };
     Admitted {
         hello: hello.clone(),

@@ -53,6 +53,8 @@ pub(crate) struct Gateway {
     pub(super) taken: u64,
     /// Number of the last Downlink that it has taken. One that only sends gets no entries.
     last_taken: u64,
+    /// An operator drains it: it takes no connections.
+    pub(super) draining: bool,
     /// Number of the last question about its links.
     pub(super) asked: u64,
     /// Longest PDU that it may send up, bytes.
@@ -99,6 +101,8 @@ pub(crate) struct GatewayReport {
     pub(crate) dialect: String,
     /// When its last stream began.
     pub(crate) stream_since: Duration,
+    /// An operator drains it.
+    pub(crate) is_draining: bool,
 }
 
 impl Gateway {
@@ -131,6 +135,7 @@ impl Gateway {
             answering: OpenQueries::default(),
             taken: 0,
             last_taken: 0,
+            draining: false,
             asked: 0,
             pdu_limit: limits.pdu_limit,
             cut_off_at: None,
@@ -183,12 +188,18 @@ impl Gateway {
             queued: self.queue.counts(),
             dialect: self.hello.spoken.dialect.name().to_owned(),
             stream_since: self.stream_since,
+            is_draining: self.draining,
         }
     }
 
     /// Which life of it this is.
     pub(crate) fn incarnation(&self) -> u64 {
         self.hello.incarnation
+    }
+
+    /// An operator drains it.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining
     }
 
     /// Its stable name.

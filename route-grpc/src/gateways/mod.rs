@@ -8,6 +8,7 @@ mod census;
 mod check;
 pub(crate) mod clock_offset;
 pub(crate) mod confirmations;
+mod draining;
 pub(crate) mod entry;
 mod gateway;
 pub(crate) mod hello;

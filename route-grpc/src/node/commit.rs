@@ -76,7 +76,7 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>, now: Duration) -> O
             }
             Output::Close(link) => {
                 if let Some(queue) = gateways.queue_of(link.gateway) {
-                    queue.close_link(link.number, "its MsgServer has another connection");
+                    queue.close_link(link.number, "its MsgServer has another connection", false);
                 }
             }
             Output::Answer(answer) => {

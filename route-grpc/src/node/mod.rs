@@ -9,6 +9,7 @@
 mod all_known;
 mod chores;
 mod commit;
+pub(crate) mod drains;
 mod figures;
 pub(crate) mod gateways;
 mod holds;
@@ -50,6 +51,7 @@ use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
 use commit::commit;
+use drains::Drains;
 use holds::Holds;
 use log::Log;
 use losses::Losses;
@@ -115,6 +117,7 @@ pub struct Node {
     turns: AtomicU64,
     transitions: Transitions,
     losses: Losses,
+    drains: Drains,
 }
 
 impl Node {
@@ -166,6 +169,7 @@ impl Node {
             turns: AtomicU64::new(0),
             transitions: Transitions::default(),
             losses: Losses::default(),
+            drains: Drains::default(),
             shutdown,
             settings,
         });

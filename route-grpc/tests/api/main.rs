@@ -9,6 +9,7 @@ mod broadcast;
 mod changed_sets;
 mod checks;
 mod deadlines;
+mod drains;
 mod explain;
 mod figures;
 mod filters;

@@ -116,6 +116,8 @@ pub(crate) struct Played {
     pub(crate) number: u64,
     /// None: that is not expected.
     pub(crate) asked_to_close: Option<Vec<u64>>,
+    /// An operator drains it, as it was told last.
+    pub(crate) draining: Option<bool>,
 }
 
 impl Played {
@@ -176,6 +178,7 @@ impl Played {
             ended: Vec::new(),
             number: 0,
             asked_to_close: None,
+            draining: None,
         })
     }
 
@@ -317,6 +320,7 @@ impl Played {
         self.pauses
             .extend(pauses.map(|pause| (pause.link, pause.on)));
         self.looks.extend(downlink.looks);
+        self.draining = downlink.draining.or(self.draining);
         if let Some(roster) = downlink.roster {
             self.roster = roster.gateway_ids;
         }

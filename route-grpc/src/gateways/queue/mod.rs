@@ -148,10 +148,14 @@ impl Queue {
         self.push(Entry::Ended(LinkEnded { link }));
     }
 
-    /// Asks for the close of a link. Outside the bound: once per link, or call of an operator.
-    pub(crate) fn close_link(&self, link: u64, why: &str) {
-        let reason = why.to_owned();
-        self.push(Entry::Close(CloseLink { link, reason }));
+    /// Asks for the close of a link, at once or as when its gateway stops. Outside the bound: once per link, or call of an
+    /// operator.
+    pub(crate) fn close_link(&self, link: u64, why: &str, planned: bool) {
+        self.push(Entry::Close(CloseLink {
+            link,
+            reason: why.to_owned(),
+            planned,
+        }));
     }
 
     /// Tells the gateway whose place one of its links has taken, and what was written to these, as these
@@ -226,6 +230,11 @@ impl Queue {
     /// Tells the gateway which gateways there are.
     pub(crate) fn roster(&self, ids: Vec<String>) {
         self.contents.lock().news.roster = Some(ids);
+    }
+
+    /// Tells the gateway that an operator drains it, or no longer does.
+    pub(crate) fn drain(&self, on: bool) {
+        self.contents.lock().news.draining = Some(on);
     }
 
     /// Asks the gateway about some of its links.

@@ -16,6 +16,8 @@ pub(super) struct News {
     pub(super) pauses: HashMap<u64, bool>,
     /// Which gateways there are.
     pub(super) roster: Option<Vec<String>>,
+    /// Whether an operator drains the gateway.
+    pub(super) draining: Option<bool>,
     /// Questions about links, the oldest first.
     looks: Vec<LookAtLinks>,
     /// A message is to be sent although there is nothing in it.
@@ -28,6 +30,7 @@ impl News {
         self.confirmed.is_empty()
             && self.pauses.is_empty()
             && self.roster.is_none()
+            && self.draining.is_none()
             && self.looks.is_empty()
             && !self.beat
     }
@@ -62,6 +65,7 @@ impl News {
                 .take()
                 .map(|gateway_ids| AttachRoster { gateway_ids }),
             looks: std::mem::take(&mut self.looks),
+            draining: self.draining.take(),
             ..Downlink::default()
         }
     }
