@@ -4,6 +4,8 @@
 //! This is the short form. The long one: `cargo build --release --workspace --bins &&
 //! target/release/route-load handover`.
 
+#[path = "interruptions/drains.rs"]
+mod drains;
 #[path = "interruptions/late.rs"]
 mod late;
 #[path = "interruptions/silence.rs"]

@@ -12,7 +12,7 @@ use route_proto::v1::{
 use tonic::{Code, Status, Streaming};
 
 use crate::attach::reason;
-use crate::played::{Played, hello};
+use crate::played::{Played, caught_up, hello, incarnation};
 use crate::site::{Site, soon};
 
 fn request(gateway: &str) -> DrainGatewayRequest {
@@ -248,6 +248,25 @@ async fn a_gateway_that_comes_back_is_told_again_and_its_next_life_is_not_draine
             break;
         }
     }
+}
+
+/// What its gateway has told is held back: nobody may believe that it has no links.
+#[tokio::test]
+async fn a_node_that_does_not_know_all_links_does_not_say_that_a_gateway_is_drained() {
+    let site = Site::with(|settings| settings.cold_start_wait = Duration::from_secs(60)).await;
+    let mut first = hello("a", incarnation(), 1);
+    first.roster = ["a", "b", "c"].map(str::to_owned).to_vec();
+    let mut a = Played::attach_as(&site, first).await.unwrap();
+    a.send(caught_up(Vec::new())).await;
+    a.open(1).await;
+    let _b = Played::attach(&site, "b").await;
+
+    let mut progress = drain(&site, request("a")).await.unwrap();
+    a.until(|a| a.draining == Some(true)).await;
+
+    assert_eq!(next(&mut progress).await.state(), DrainState::Moving);
+    let more = tokio::time::timeout(Duration::from_millis(1500), progress.message()).await;
+    assert!(more.is_err(), "{more:?}");
 }
 
 #[tokio::test]

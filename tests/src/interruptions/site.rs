@@ -67,6 +67,14 @@ impl Site {
         Ok(site)
     }
 
+    /// Waits until the node knows all links.
+    ///
+    /// # Errors
+    /// If that takes too long.
+    pub async fn node_ready(&self) -> anyhow::Result<()> {
+        Ok(ready(self.addresses[1], self.processes()).await?)
+    }
+
     /// Where services connect.
     pub fn grpc_address(&self) -> SocketAddr {
         self.addresses[0]

@@ -55,7 +55,9 @@ async fn nothing_is_lost(node: NodeIs) {
     let mut site = Site::start(&Flags::default()).await.expect("a site");
     let mut outcomes = Vec::new();
     for number in 0..count {
-        let outcome = stop(&mut site, node, number % 2).await;
+        let gateway = number % 2;
+        let end = async |site: &mut Site| end_gateway(site, node, gateway).await;
+        let outcome = play(&mut site, gateway, end).await;
         outcomes.push(outcome);
     }
     let sum = |part: fn(&Outcome) -> usize| outcomes.iter().map(part).sum::<usize>();
@@ -68,29 +70,38 @@ async fn nothing_is_lost(node: NodeIs) {
         sum(|outcome| outcome.unanswered),
         sum(|outcome| outcome.missed),
     );
-    let is_clean = |outcome: &Outcome| [outcome.lost, outcome.twice, outcome.unanswered] == [0; 3];
     let bad: Vec<_> = outcomes
         .iter()
         .enumerate()
-        .filter(|(_, it)| !is_clean(it))
+        .filter(|(_, it)| !it.is_clean())
         .collect();
     assert!(bad.is_empty(), "{bad:#?}\n{}", site.output());
 }
 
 /// What became of one stop.
 #[derive(Debug)]
-struct Outcome {
-    sent: usize,
+pub(super) struct Outcome {
+    pub(super) sent: usize,
     lost: usize,
     twice: usize,
     unanswered: usize,
     missed: usize,
     /// From SIGTERM to the exit.
-    time: Duration,
+    pub(super) time: Duration,
 }
 
-/// MsgServers connect; a gateway ends while they send; then it is replaced.
-async fn stop(site: &mut Site, node: NodeIs, gateway: usize) -> Outcome {
+impl Outcome {
+    pub(super) fn is_clean(&self) -> bool {
+        [self.lost, self.twice, self.unanswered] == [0; 3]
+    }
+}
+
+/// MsgServers connect; a gateway is brought to its end while they send; then it is replaced.
+pub(super) async fn play(
+    site: &mut Site,
+    gateway: usize,
+    end: impl AsyncFnOnce(&mut Site) -> Duration,
+) -> Outcome {
     let board = Arc::<Mutex<Board>>::default();
     let phase = watch::Sender::new(Phase::Listening);
     let addresses = [0, 1].map(|gateway| site.pdu_address(gateway));
@@ -104,7 +115,7 @@ async fn stop(site: &mut Site, node: NodeIs, gateway: usize) -> Outcome {
     phase.send_replace(Phase::Sending);
     sleep(STEADY).await;
 
-    let time = end_gateway(site, node, gateway).await;
+    let time = end(site).await;
     sleep(STEADY).await;
     phase.send_replace(Phase::Listening);
     let limit = Instant::now() + LIMIT;

@@ -28,7 +28,7 @@ pub(crate) use progress::{Progress, State};
 /// How often it is looked whether something has come that is waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// How often it is looked whether a gateway that has no link has one again, or one that is away is back.
+/// How often it is looked when there is nothing to move: whether a gateway that is away is back, or has a link again.
 const IDLE_LOOK: Duration = Duration::from_millis(500);
 
 /// All drains of a node, by the life of the gateway.
@@ -122,28 +122,33 @@ impl Drain {
 
     /// Returns when the gateway is gone.
     async fn work(&self, node: &Node) {
+        // A connection that was taken a moment ago may not be known yet: only the second look tells that there is none.
+        let mut was_empty = false;
         loop {
             let Some(left) = self.left(node) else {
                 return;
             };
-            if !left.is_reachable || left.links.is_empty() {
-                self.tell(&left);
-                sleep(IDLE_LOOK).await;
-                continue;
-            }
-            self.tell(&left);
-            let mut is_stuck = true;
-            for link in left.links {
-                let began = Instant::now();
-                if self.step(node, link).await {
-                    is_stuck = false;
-                    sleep_until(began + self.slot()).await;
-                }
-            }
-            if is_stuck {
+            let is_empty = left.is_known && left.links.is_empty();
+            self.tell(left.links.len(), is_empty && was_empty);
+            was_empty = is_empty;
+            let has_moved = left.is_known && self.move_all(node, left.links).await;
+            if !has_moved {
                 sleep(IDLE_LOOK).await;
             }
         }
+    }
+
+    /// Moves what can be moved. False if there is nothing.
+    async fn move_all(&self, node: &Node, links: Vec<LinkId>) -> bool {
+        let mut has_moved = false;
+        for link in links {
+            let began = Instant::now();
+            if self.step(node, link).await {
+                has_moved = true;
+                sleep_until(began + self.slot()).await;
+            }
+        }
+        has_moved
     }
 
     /// Moves one MsgServer. False if there was nothing to do.
@@ -160,31 +165,31 @@ impl Drain {
             ),
         }
         if let Some(left) = self.left(node) {
-            self.tell(&left);
+            self.tell(left.links.len(), false);
         }
         true
     }
 
     /// Tells what is left.
-    fn tell(&self, left: &Left) {
+    fn tell(&self, links: usize, is_done: bool) {
+        let state = match is_done {
+            true => State::Done,
+            false => State::Moving,
+        };
         self.progress.send_if_modified(|it| {
-            let state = match left.links.is_empty() {
-                true => State::Done,
-                false => State::Moving,
-            };
-            let is_news = (it.links, it.state) != (left.links.len(), state);
+            let is_news = (it.links, it.state) != (links, state);
             // Who has undone it has the last word.
             if !is_news || it.state == State::Undone {
                 return false;
             }
-            if state == State::Done {
+            if is_done {
+                let moved = it.moved();
                 info!(
                     gateway = self.id,
-                    moved = it.moved(),
-                    "a gateway is drained: it can be stopped"
+                    moved, "a gateway is drained: it can be stopped"
                 );
             }
-            (it.links, it.state) = (left.links.len(), state);
+            (it.links, it.state) = (links, state);
             true
         });
     }
@@ -192,6 +197,7 @@ impl Drain {
     /// None if the node does not have the gateway any more, or it has ended in order.
     fn left(&self, node: &Node) -> Option<Left> {
         let mut routing = node.routing.lock();
+        let knows_all = routing.cold_start.is_none();
         let gateway = routing.gateways.get_mut(self.gateway)?;
         let reach = gateway.reach();
         if let Reach::Away {
@@ -205,7 +211,7 @@ impl Drain {
         let links = numbers.into_iter();
         Some(Left {
             links: links.map(|it| LinkId::new(self.gateway, it)).collect(),
-            is_reachable: reach.is_attached(),
+            is_known: knows_all && reach.has_caught_up(),
         })
     }
 }
@@ -215,6 +221,6 @@ impl Drain {
 struct Left {
     /// The oldest first.
     links: Vec<LinkId>,
-    /// It has a stream.
-    is_reachable: bool,
+    /// These are all: it has told everything, and nothing of that is held back by a node that does not know all links.
+    is_known: bool,
 }

@@ -1,0 +1,84 @@
+//! Promises 4 and 5 while an operator moves all MsgServers off a gateway, and stops it then.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use route_proto::v1::admin_service_client::AdminServiceClient;
+use route_proto::v1::{DrainGatewayRequest, DrainGatewayResponse, DrainState};
+use system_tests::deployment::ports;
+use system_tests::interruptions::site::{Flags, Site};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+use tonic::transport::Endpoint;
+
+use crate::late::SERVERS;
+use crate::{SOON, stops};
+
+/// From the move of one MsgServer to that of the next one.
+const SLOT: Duration = Duration::from_millis(300);
+/// A MsgServer that has lost its only connection tries again after so long: nobody may be without an active link for longer.
+const BACK_OFF: Duration = Duration::from_secs(4);
+/// A gateway without links has nothing to wait for.
+const AT_ONCE: Duration = Duration::from_secs(2);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_while_msg_servers_move_and_the_gateway_can_be_stopped_then() {
+    let [admin] = ports::free().expect("a port");
+    let flags = Flags {
+        node: vec![format!("--admin-grpc-listen={admin}")],
+        ..Flags::default()
+    };
+    let mut site = Site::start(&flags).await.expect("a site");
+    site.node_ready()
+        .await
+        .expect("a node that knows all links");
+    let mut told = Vec::new();
+
+    let outcome = stops::play(&mut site, 0, async |site: &mut Site| {
+        told = timeout(SOON, drain(admin, "gateway-0"))
+            .await
+            .expect("it ends");
+        let refused = TcpStream::connect(site.pdu_address(0)).await;
+        assert!(refused.is_err(), "it takes connections");
+        let began = Instant::now();
+        site.terminate_gateway(0);
+        site.gateway_ended(0).await.expect("an orderly end");
+        began.elapsed()
+    })
+    .await;
+
+    assert!(outcome.is_clean(), "{outcome:#?}\n{}", site.output());
+    assert!(outcome.sent > 500 && outcome.time < AT_ONCE, "{outcome:#?}");
+    let last = told.last().expect("progress");
+    assert_eq!((last.state(), last.link_count), (DrainState::Done, 0));
+    // Each has a connection to this gateway; every second one has claimed it.
+    assert_eq!(last.moved_count as usize, SERVERS);
+    let moved: Vec<_> = told.iter().flat_map(|it| &it.moved).collect();
+    assert_eq!(moved.len(), SERVERS, "each is told once: {told:#?}");
+    for moved in moved {
+        assert_eq!(moved.to_gateway_id, "gateway-1", "{moved:?}");
+        let gap = moved.gap_duration.expect("another link stands");
+        let gap = Duration::try_from(gap).expect("a time");
+        assert!(gap < BACK_OFF, "{moved:?}");
+    }
+    let counts: Vec<_> = told.iter().map(|it| it.link_count).collect();
+    assert!(counts.is_sorted_by(|a, b| a >= b), "{counts:?}");
+}
+
+/// Everything that is told until the gateway is empty.
+async fn drain(admin: SocketAddr, gateway: &str) -> Vec<DrainGatewayResponse> {
+    let endpoint = Endpoint::from_shared(format!("http://{admin}")).expect("an address");
+    let mut node = AdminServiceClient::new(endpoint.connect().await.expect("a node"));
+    let request = DrainGatewayRequest {
+        gateway_id: gateway.to_owned(),
+        slot: prost_types::Duration::try_from(SLOT).ok(),
+        undo: false,
+    };
+    let answer = node.drain_gateway(request).await;
+    let mut progress = answer.expect("it is drained").into_inner();
+    let mut told = Vec::new();
+    while let Some(message) = progress.message().await.expect("progress") {
+        told.push(message);
+    }
+    told
+}
