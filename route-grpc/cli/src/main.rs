@@ -80,6 +80,8 @@ enum Command {
     Link(admin::links::LinkArgs),
     /// Show the gateways
     Gateways(admin::gateways::GatewaysArgs),
+    /// Move all MsgServers off a gateway, so that it can be stopped without a loss
+    Drain(admin::drain::DrainArgs),
     /// Show who reads the node, and how far behind; or close a stream
     Streams(admin::streams::StreamsArgs),
     /// Show the node in numbers
@@ -121,6 +123,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Links(args) => block_on(admin::links::list(args)),
         Command::Link(args) => block_on(admin::links::one(args)),
         Command::Gateways(args) => block_on(admin::gateways::run(args)),
+        Command::Drain(args) => block_on(admin::drain::run(args)),
         Command::Streams(args) => block_on(admin::streams::run(args)),
         Command::Stats(args) => block_on(admin::stats::run(args)),
         Command::LogFilter(args) => block_on(admin::log_filter::run(args)),

@@ -88,6 +88,19 @@ async fn shows_links_and_gateways(setup: Setup) {
     gone.says("there is no link");
 }
 
+#[tokio::test]
+async fn the_only_gateway_cannot_be_drained() {
+    let servers = Deployment::start(Setup::Embedded, FanOut::Directed).await;
+    let gateways = ask(&servers, &["gateways", "--json"]).await.objects();
+    let id = gateways[0]["gatewayId"].as_str().expect("an id");
+
+    let refused = ask(&servers, &["drain", id]).await;
+
+    assert_eq!(refused.code, 1, "{refused:?}");
+    refused.says("FailedPrecondition: no other gateway takes connections");
+    let _still_taken = connect(&servers, 2, true, &messages::online(&[1])).await;
+}
+
 /// The rows of `migrate`: which MsgServer, how far it has come.
 fn rows(ended: &Ended) -> Vec<(String, String)> {
     let text = |it: &Json| it.as_str().expect("a text").to_owned();

@@ -40,7 +40,10 @@ pub(crate) async fn run(args: GatewaysArgs) -> Result<(), Failure> {
         let lost = it.lost_time.as_ref();
         table.row([
             it.gateway_id.clone(),
-            show::word("GATEWAY_STATE_", it.state().as_str_name()),
+            match it.is_draining {
+                true => "drained".to_owned(),
+                false => show::word("GATEWAY_STATE_", it.state().as_str_name()),
+            },
             it.link_count.to_string(),
             show::bytes(it.queued_bytes),
             it.dropped_count.to_string(),

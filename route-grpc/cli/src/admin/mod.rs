@@ -3,10 +3,11 @@
 //! | module | subject |
 //! |---|---|
 //! | `links` | `links`, `link` |
-//! | `gateways`, `streams`, `stats`, `log_filter` | one command each |
+//! | `gateways`, `drain`, `streams`, `stats`, `log_filter` | one command each |
 //! | `migrate` | `migrate`: which MsgServers have come over |
 //! | `top` | `top`: a screen |
 
+pub(crate) mod drain;
 pub(crate) mod gateways;
 pub(crate) mod links;
 pub(crate) mod log_filter;
