@@ -25,6 +25,10 @@ const BUSY_RETRY: Duration = Duration::from_secs(5);
 /// When to come back as one that reads faster.
 const AT_ONCE: Duration = Duration::ZERO;
 
+/// Why a gateway cannot be drained.
+const NOWHERE_TO_GO: &str =
+    "no other gateway takes connections: there is nowhere to go for the MsgServers";
+
 /// Why a call or a stream is refused or ended. Named after what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -290,10 +294,7 @@ impl fmt::Display for Refusal {
             ),
             Self::StreamClosed => f.write_str("an operator has closed this stream"),
             Self::NotFound { what } => write!(f, "there is no {what}, or not any more"),
-            Self::NoOtherGateway { gateway } => write!(
-                f,
-                "no other gateway takes connections: the MsgServers of {gateway:?} would have nowhere to go"
-            ),
+            Self::NoOtherGateway { gateway } => write!(f, "{NOWHERE_TO_GO} of {gateway:?}"),
             Self::Behind => f.write_str("the node has not come to this position yet"),
             Self::AttachSuperseded { gateway } => {
                 write!(
