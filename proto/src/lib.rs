@@ -5,6 +5,7 @@
 //! Nothing else is written by hand: behaviour lives in the crates that use the messages.
 
 pub mod attach;
+pub mod fields;
 pub mod pdu;
 
 /// The public API, package `teamtalk.route.v1`.

@@ -6,6 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use route_proto::attach::v1 as attach;
+use route_proto::fields::TOO_MANY_FIELDS;
 use route_proto::v1::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -143,6 +144,9 @@ impl Refusal {
             || code == Code::ResourceExhausted && is_packed;
         if is_too_long {
             let problem = format!("the request, unpacked, is longer than {longest}");
+            return Some(Self::TooLarge { problem });
+        }
+        if code == Code::OutOfRange && message == TOO_MANY_FIELDS {
             return Some(Self::TooLarge { problem });
         }
         if code != Code::Internal {

@@ -7,12 +7,12 @@ use std::marker::PhantomData;
 
 use prost::Message;
 use prost::bytes::Buf;
-use prost::encoding::{WireType, decode_key, decode_varint};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::{ProstCodec, ProstEncoder};
 
 use super::v1::{AttachRequest, AttachResponse};
+use crate::fields::next_field;
 
 /// Most pieces of a message: entries, runs, deliveries, marks, names and figures. Gateways and nodes send far fewer in one.
 pub const MAX_PIECES: usize = 1 << 17;
@@ -107,24 +107,6 @@ fn count(shape: &Shape, mut bytes: &[u8]) -> usize {
         }
     }
     pieces
-}
-
-/// The next field and what is in it, empty if it is no message. A group's fields count as those of the message.
-fn next_field<'a>(bytes: &mut &'a [u8]) -> Option<(u32, &'a [u8])> {
-    let (number, kind) = decode_key(bytes).ok()?;
-    let length = match kind {
-        WireType::Varint => {
-            decode_varint(bytes).ok()?;
-            0
-        }
-        WireType::StartGroup | WireType::EndGroup => 0,
-        WireType::ThirtyTwoBit => 4,
-        WireType::SixtyFourBit => 8,
-        WireType::LengthDelimited => usize::try_from(decode_varint(bytes).ok()?).ok()?,
-    };
-    let (body, rest) = bytes.split_at_checked(length)?;
-    *bytes = rest;
-    Some((number, body))
 }
 
 #[cfg(test)]

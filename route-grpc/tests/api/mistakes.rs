@@ -5,8 +5,8 @@ use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::event::Body as Typed;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::{
-    ChatMessage, CountOnlineUsersRequest, Event, GapPolicy, GetUserStatusRequest, Kick,
-    PublishRequest, SignatureChange, SubscribeRequest,
+    BatchPublishRequest, ChatMessage, CountOnlineUsersRequest, Event, GapPolicy,
+    GetUserStatusRequest, Kick, PublishRequest, SignatureChange, SubscribeRequest,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -300,4 +300,24 @@ async fn said_to(site: &Site, beginning: &[u8]) -> Vec<u8> {
         .await
         .unwrap();
     answer
+}
+
+/// Two bytes each on their way, hundreds in memory.
+#[tokio::test]
+async fn a_request_of_many_empty_parts_is_refused_unread() {
+    let site = Site::start().await;
+    let requests = vec![PublishRequest::default(); 1 << 15 | 1];
+
+    let refused = site
+        .broadcast()
+        .await
+        .batch_publish(BatchPublishRequest { requests })
+        .await;
+
+    let refused = refused.unwrap_err();
+    assert_eq!(
+        (refused.code(), reason(&refused).as_str()),
+        (Code::ResourceExhausted, "TOO_LARGE")
+    );
+    assert!(refused.message().contains("32768 fields"), "{refused:?}");
 }
