@@ -86,6 +86,10 @@ enum Command {
     Streams(admin::streams::StreamsArgs),
     /// Show the node in numbers
     Stats(admin::stats::StatsArgs),
+    /// Explain why a user is seen so, or who would get a PDU
+    Explain(admin::explain::ExplainArgs),
+    /// Disconnect a user's clients, and say which are gone
+    Kick(admin::kick::KickArgs),
     /// Set what the node logs, while it runs
     LogFilter(admin::log_filter::LogFilterArgs),
     /// Say which MsgServers have come over from an old RouteServer, and whether it can be stopped
@@ -126,6 +130,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Drain(args) => block_on(admin::drain::run(args)),
         Command::Streams(args) => block_on(admin::streams::run(args)),
         Command::Stats(args) => block_on(admin::stats::run(args)),
+        Command::Explain(args) => block_on(admin::explain::run(args)),
+        Command::Kick(args) => block_on(admin::kick::run(args)),
         Command::LogFilter(args) => block_on(admin::log_filter::run(args)),
         Command::Migrate(args) => block_on(admin::migrate::run(args)),
         Command::Top(args) => block_on(admin::top::run(args)),

@@ -284,7 +284,7 @@ struct Kick {
 }
 
 /// By its name, or its number.
-fn client_type(text: &str) -> Result<i32, String> {
+pub(crate) fn client_type(text: &str) -> Result<i32, String> {
     let named = format!("CLIENT_TYPE_{}", text.to_uppercase());
     if let Some(named) = ClientType::from_str_name(&named) {
         return Ok(named.into());

@@ -1,5 +1,6 @@
 //! What operators ask the admin port on the command line.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -17,16 +18,24 @@ system_tests::in_both_setups! {
 }
 
 /// Runs a command at the admin port of this node.
-async fn ask(servers: &Deployment, arguments: &[&str]) -> Ended {
-    let address = format!(
-        "--admin-address=unix:@teamtalk-route-admin-{}",
-        servers.grpc_address().port()
-    );
+pub(crate) async fn ask(servers: &Deployment, arguments: &[&str]) -> Ended {
+    ask_at(servers.grpc_address(), arguments).await
+}
+
+/// The same of the node whose public port this is.
+pub(crate) async fn ask_at(public: SocketAddr, arguments: &[&str]) -> Ended {
+    let port = public.port();
+    let address = format!("--admin-address=unix:@teamtalk-route-admin-{port}");
     command(&[arguments, &[&address]].concat()).await
 }
 
 /// A MsgServer at 127.0.0.`last`.
-async fn connect(servers: &Deployment, last: u8, claims: bool, list: &Pdu) -> Connection {
+pub(crate) async fn connect(
+    servers: &Deployment,
+    last: u8,
+    claims: bool,
+    list: &Pdu,
+) -> Connection {
     let (address, options) = (servers.pdu_address(), Options::from_loopback(last));
     let connected = Connection::of_msg_server(address, options, claims, list).await;
     connected.expect("the server accepts")

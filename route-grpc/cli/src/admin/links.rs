@@ -1,14 +1,12 @@
 //! `route-grpc links`: the connections of MsgServers; `link`: one of them.
 
-use std::fmt::Display;
-
 use clap::{Args, ValueEnum};
 use route_proto::v1::{
     CloseLinkRequest, GetLinkRequest, GetLinkResponse, Link, LinkFigures, LinkPart,
     ListLinksRequest,
 };
 
-use super::AdminArgs;
+use super::{AdminArgs, row};
 use crate::failure::Failure;
 use crate::table::{Align, Table};
 use crate::{json, show};
@@ -230,10 +228,6 @@ fn details(found: &GetLinkResponse) -> Vec<String> {
         lines.push(row("succeeded", found.predecessors.join(", ")));
     }
     lines
-}
-
-fn row(name: &str, value: impl Display) -> String {
-    format!("{name:<14}{value}")
 }
 
 /// What its gateway says.

@@ -4,11 +4,14 @@
 //! |---|---|
 //! | `links` | `links`, `link` |
 //! | `gateways`, `drain`, `streams`, `stats`, `log_filter` | one command each |
+//! | `explain`, `kick` | `explain user`, `explain envelope`; `kick` |
 //! | `migrate` | `migrate`: which MsgServers have come over |
 //! | `top` | `top`: a screen |
 
 pub(crate) mod drain;
+pub(crate) mod explain;
 pub(crate) mod gateways;
+pub(crate) mod kick;
 pub(crate) mod links;
 pub(crate) mod log_filter;
 pub(crate) mod migrate;
@@ -16,6 +19,7 @@ pub(crate) mod stats;
 pub(crate) mod streams;
 pub(crate) mod top;
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -66,6 +70,11 @@ pub(crate) struct AdminArgs {
     /// One JSON object a line, as protobuf maps the API's messages, with fields that are 0 or empty
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+/// A line of an answer that has a name.
+fn row(name: &str, value: impl Display) -> String {
+    format!("{name:<14}{value}")
 }
 
 impl AdminArgs {

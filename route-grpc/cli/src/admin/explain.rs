@@ -1,0 +1,182 @@
+//! `route-grpc explain`: why a user is seen so; who would get a PDU, who would not, and why.
+
+use clap::{Args, Subcommand};
+use route_proto::v1::{
+    ExplainEnvelopeRequest, ExplainEnvelopeResponse, ExplainUserRequest, ExplainUserResponse,
+    ExplainedSession,
+};
+
+use super::links::{notes, part_of};
+use super::{AdminArgs, row};
+use crate::failure::Failure;
+use crate::table::{Align, Table};
+use crate::{json, show};
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    #[command(subcommand)]
+    what: What,
+    #[command(flatten)]
+    admin: AdminArgs,
+}
+
+/// What is to be explained.
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Why a user is online, or is not: what each link holds of the user, and what of that counts
+    User {
+        /// Whose id
+        #[arg(value_name = "ID")]
+        user_id: u32,
+    },
+    /// Who would get a PDU now, and who would not
+    Envelope(EnvelopeArgs),
+}
+
+/// A PDU, by what it is about.
+#[derive(Debug, Args)]
+struct EnvelopeArgs {
+    /// Its command: message, kick_user, status_notice and so on, or an id as 0x0301
+    command: String,
+    /// Users whom it names; a message without any is one of a group
+    #[arg(value_name = "USER")]
+    user_ids: Vec<u32>,
+    /// The link that sends it; else a service publishes it
+    #[arg(long, value_name = "LINK")]
+    from: Option<String>,
+    /// Only about links of this MsgServer: its name, or its IP address if it has none
+    #[arg(long, value_name = "NAME|IP")]
+    msg_server: Option<String>,
+}
+
+/// Explains it.
+pub(crate) async fn run(args: ExplainArgs) -> Result<(), Failure> {
+    let mut client = args.admin.connect().await?;
+    match args.what {
+        What::User { user_id } => {
+            let request = args.admin.request(ExplainUserRequest { user_id });
+            let found = client.explain_user(request).await?.into_inner();
+            match args.admin.json {
+                true => show::line(&json::line(&found)),
+                false => user(&found),
+            }
+        }
+        What::Envelope(asked) => {
+            let request = args.admin.request(ExplainEnvelopeRequest {
+                command: asked.command,
+                user_ids: asked.user_ids,
+                origin_link: asked.from.unwrap_or_default(),
+                msg_server: asked.msg_server.unwrap_or_default(),
+            });
+            let found = client.explain_envelope(request).await?.into_inner();
+            match args.admin.json {
+                true => show::line(&json::line(&found)),
+                false => envelope(&found),
+            }
+        }
+    }
+}
+
+fn user(found: &ExplainUserResponse) -> Result<(), Failure> {
+    let Some(seen) = &found.user else {
+        return Ok(());
+    };
+    let reason = found.legacy_status_reason().as_str_name();
+    let reason = show::word("LEGACY_STATUS_REASON_", reason);
+    let legacy = format!("{}: {reason}", show::legacy_status(seen));
+    show::line(&row("status", show::status(seen)))?;
+    show::line(&row("legacy status", legacy))?;
+    if !found.is_synced {
+        let waits = "does not know all links yet: `stats` says for what it waits";
+        show::line(&row("node", waits))?;
+    }
+    for link in &found.uncertain_links {
+        let text = format!("{} of {}: {}", link.link, link.msg_server, notes(link));
+        show::line(&row("may have him", text))?;
+    }
+    match found.sessions.is_empty() {
+        true => show::line(&row("sessions", "no link holds any")),
+        false => sessions(&found.sessions).print(),
+    }
+}
+
+/// What links hold of a user.
+pub(super) fn sessions(sessions: &[ExplainedSession]) -> Table {
+    let mut table = Table::new(&[
+        ("link", Align::Left),
+        ("MsgServer", Align::Left),
+        ("part", Align::Left),
+        ("client", Align::Left),
+        ("counts", Align::Left),
+        ("online", Align::Right),
+        ("away", Align::Right),
+        ("hidden", Align::Right),
+        ("known by", Align::Left),
+        ("since", Align::Left),
+    ]);
+    for it in sessions {
+        let part = it.link_state.as_ref();
+        table.row([
+            it.link.clone(),
+            it.msg_server.clone(),
+            part.map_or_else(|| "ended".to_owned(), part_of),
+            show::client_type(i32::try_from(it.client_type).unwrap_or_default()),
+            show::word("SESSION_STANDING_", it.standing().as_str_name()),
+            it.online_count.to_string(),
+            it.away_count.to_string(),
+            it.hidden_count.to_string(),
+            show::word("SESSION_SOURCE_", it.source().as_str_name()),
+            show::time(it.since_time.as_ref()),
+        ]);
+    }
+    table
+}
+
+fn envelope(found: &ExplainEnvelopeResponse) -> Result<(), Failure> {
+    if !found.waits_for.is_empty() {
+        let waits = format!("routes nothing now, it waits for {}", found.waits_for);
+        show::line(&row("node", waits))?;
+    }
+    if !found.unknown_user_ids.is_empty() {
+        let ids: Vec<_> = found.unknown_user_ids.iter().map(u32::to_string).collect();
+        show::line(&row("nowhere", format!("users {}", ids.join(", "))))?;
+    }
+    let mut table = Table::new(&[
+        ("link", Align::Left),
+        ("MsgServer", Align::Left),
+        ("gets it", Align::Left),
+        ("why", Align::Left),
+        ("users", Align::Left),
+    ]);
+    for it in &found.targets {
+        let gets = match (it.waits_for_gateway, it.is_held) {
+            (true, _) => "when its gateway is back",
+            (false, true) => "when it has a successor",
+            (false, false) => "yes",
+        };
+        let users: Vec<_> = it.user_ids.iter().map(u32::to_string).collect();
+        table.row([
+            it.link.clone(),
+            it.msg_server.clone(),
+            gets.to_owned(),
+            show::word("PUBLISH_TARGET_REASON_", it.reason().as_str_name()),
+            users.join(", "),
+        ]);
+    }
+    for it in &found.spared_links {
+        table.row([
+            it.link.clone(),
+            it.msg_server.clone(),
+            "no".to_owned(),
+            show::word("SPARED_REASON_", it.reason().as_str_name()),
+            String::new(),
+        ]);
+    }
+    table.print()?;
+    let left_out = found.has_more_spared_links || found.targets.len() < found.target_count as usize;
+    if left_out {
+        show::line("Not all links are shown: --msg-server asks about one MsgServer")?;
+    }
+    Ok(())
+}

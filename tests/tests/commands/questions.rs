@@ -1,0 +1,237 @@
+//! What operators ask, and the commands that answer: the section "Questions" of docs/runbook.md.
+
+use system_tests::deployment::process::Surroundings;
+use system_tests::deployment::{Deployment, FanOut, Setup, ports, start_node};
+use system_tests::player::connection::{Connection, Ending};
+use system_tests::player::messages::{self, Client, Status};
+use system_tests::player::pdu::Pdu;
+
+use crate::operators::{ask, ask_at, connect};
+use crate::{SOON, says};
+
+/// The MsgServers of users 1 and 2: 127.0.0.2, with two connections, and 127.0.0.3.
+struct Site {
+    servers: Deployment,
+    a: Connection,
+    spare: Connection,
+    b: Connection,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let servers = Deployment::start(Setup::TwoProcesses, FanOut::Directed).await;
+        let a = connect(&servers, 2, true, &messages::online(&[1])).await;
+        let spare = connect(&servers, 2, false, &messages::online(&[1])).await;
+        let b = connect(&servers, 3, true, &messages::online(&[2])).await;
+        Self {
+            servers,
+            a,
+            spare,
+            b,
+        }
+    }
+
+    /// What the command shows.
+    async fn shows(&self, arguments: &[&str]) -> String {
+        let ended = ask(&self.servers, arguments).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        ended.stdout
+    }
+
+    /// The links with this part, in the order of their ids.
+    async fn links(&self, part: &str) -> Vec<String> {
+        let part = format!("--part={part}");
+        let found = ask(&self.servers, &["links", &part, "--json"]).await;
+        let id = |it: &serde_json::Value| it["link"].as_str().expect("an id").to_owned();
+        found.objects().iter().map(id).collect()
+    }
+}
+
+async fn told(connection: &Connection, pdu: &Pdu) {
+    connection.write(&pdu.encode()).await.expect("it is open");
+    assert!(connection.barrier(SOON).await);
+}
+
+/// The line that begins so.
+fn line<'a>(shown: &'a str, begin: &str) -> &'a str {
+    let found = shown.lines().find(|it| it.starts_with(begin));
+    found.unwrap_or_else(|| panic!("no line begins with {begin}:\n{shown}"))
+}
+
+#[tokio::test]
+async fn why_is_1001_offline_to_windows() {
+    let site = Site::start().await;
+    let unknown = site.shows(&["explain", "user", "1001"]).await;
+    assert!(line(&unknown, "legacy status").ends_with("offline: no session"));
+
+    told(
+        &site.a,
+        &messages::update(1001, Status::Online, Client::Ios),
+    )
+    .await;
+    let shown = site.shows(&["explain", "user", "1001"]).await;
+
+    assert!(line(&shown, "status").ends_with("online"), "{shown}");
+    assert!(line(&shown, "legacy status").ends_with("offline: mobile only"));
+    let session = line(&shown, &site.links("active").await[0]);
+    assert!(
+        session.contains("iOS") && session.contains("update"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn why_did_b_not_get_the_message() {
+    let site = Site::start().await;
+    let [a, b] = site.links("active").await.try_into().expect("two");
+    let from = format!("--from={a}");
+
+    let of_b = [
+        "explain",
+        "envelope",
+        "message",
+        "1",
+        "7",
+        &from,
+        "--msg-server=127.0.0.3",
+    ];
+    let shown = site.shows(&of_b).await;
+
+    assert!(line(&shown, "nowhere").ends_with("users 7"));
+    let row = line(&shown, &b);
+    assert!(
+        row.contains("no") && row.contains("has no users"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn who_is_told() {
+    let site = Site::start().await;
+    let [a, b] = site.links("active").await.try_into().expect("two");
+    let from = format!("--from={a}");
+
+    let message = site
+        .shows(&["explain", "envelope", "message", "1", "2", &from])
+        .await;
+    assert!(line(&message, &b).contains("yes"), "{message}");
+    assert!(line(&message, &a).contains("origin"), "{message}");
+
+    let notice = site.shows(&["explain", "envelope", "status_notice"]).await;
+    assert!(line(&notice, &a).contains("yes") && line(&notice, &b).contains("yes"));
+}
+
+#[tokio::test]
+async fn which_msg_server_is_missing() {
+    let site = Site::start().await;
+
+    let expect = "--expect=127.0.0.2,127.0.0.3,127.0.0.4";
+    let found = ask(&site.servers, &["migrate", expect]).await;
+
+    assert_eq!(found.code, 7, "{found:?}");
+    found.says("127.0.0.4 is not here");
+}
+
+#[tokio::test]
+async fn who_is_slow() {
+    let site = Site::start().await;
+
+    let shown = site.shows(&["links", "--figures"]).await;
+
+    let head = shown.lines().next().expect("a head");
+    assert!(
+        head.contains("QUEUED") && head.contains("STALLED"),
+        "{shown}"
+    );
+    let link = &site.links("active").await[1];
+    assert!(line(&shown, link).contains("0 B"), "{shown}");
+}
+
+#[tokio::test]
+async fn why_was_this_link_closed() {
+    let site = Site::start().await;
+    let link = &site.links("shadow").await[0];
+
+    site.shows(&["link", link, "--close", "--reason=it is in the way"])
+        .await;
+
+    let [gateway, node] = site.servers.processes() else {
+        panic!("two processes");
+    };
+    says(gateway, "link closed").await;
+    says(node, "it is in the way").await;
+}
+
+#[tokio::test]
+async fn why_does_this_link_get_nothing() {
+    let site = Site::start().await;
+    let active = &site.links("active").await[0];
+    let link = &site.links("shadow").await[0];
+
+    let shown = site.shows(&["link", link]).await;
+    assert!(line(&shown, "part").ends_with(&format!("shadow: other claimed {active}")));
+
+    let shown = site.shows(&["explain", "envelope", "message", "1"]).await;
+    assert!(line(&shown, link).contains("shadow"), "{shown}");
+}
+
+#[tokio::test]
+async fn who_would_get_a_kick() {
+    let mut site = Site::start().await;
+
+    let shown = site.shows(&["explain", "envelope", "kick_user", "1"]).await;
+    for link in site.links("active").await {
+        assert!(line(&shown, &link).contains("yes"), "{shown}");
+    }
+
+    let kicked = site
+        .shows(&["kick", "2", "--wait=0s", "--reason=in a test"])
+        .await;
+    assert!(line(&kicked, "kicks").ends_with('1') && line(&kicked, "left").contains("1 sessions"));
+    let (gateway_and_node, _) = (site.servers.processes(), &site.b);
+    says(
+        gateway_and_node.last().expect("a node"),
+        "\"reason\":\"in a test\"",
+    )
+    .await;
+    site.b.close(Ending::Fin).await;
+    let nobody = ask(&site.servers, &["kick", "4711"]).await;
+    assert_eq!(nobody.code, 1, "{nobody:?}");
+}
+
+/// Of a MsgServer: both its connections end, and a message was held for it.
+#[tokio::test]
+async fn what_was_lost_in_the_last_restart() {
+    let mut site = Site::start().await;
+    let dropped = async |site: &Site| {
+        let stats = ask(&site.servers, &["stats", "--json"]).await.objects();
+        stats[0]["droppedCount"].clone()
+    };
+    assert_eq!(dropped(&site).await, "0");
+
+    site.a.close(Ending::Fin).await;
+    let node = site.servers.processes().last().expect("a node");
+    says(node, "link leaves_seat").await;
+    told(
+        &site.b,
+        &messages::message(2, 1, 1, messages::SINGLE_TEXT, "hello"),
+    )
+    .await;
+    site.spare.close(Ending::Fin).await;
+
+    says(node, "deliveries lost").await;
+    assert_eq!(dropped(&site).await, "1");
+}
+
+#[tokio::test]
+async fn why_is_the_node_not_ready() {
+    let [grpc, probes] = ports::free().expect("ports");
+    let node = start_node(&Surroundings::default(), grpc, probes, &[]).expect("it starts");
+    says(&node, "waiting for gateways").await;
+
+    let stats = ask_at(grpc, &["stats", "--json"]).await.objects();
+
+    assert_eq!(stats[0]["isSynced"], false);
+    let waits = stats[0]["waitsFor"].as_str().expect("a text");
+    assert!(waits.starts_with("a first gateway"), "{waits}");
+}
