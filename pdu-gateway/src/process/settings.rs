@@ -51,11 +51,11 @@ pub struct Settings {
     /// Run the node in this process too
     #[arg(long, env = "TT_GATEWAY_EMBEDDED", value_parser = BoolishValueParser::new())]
     pub embedded: bool,
-    /// Address of a route-grpc, such as http://127.0.0.1:50051; several are tried in turn
+    /// Address of a route-grpc, such as 127.0.0.1:50051; several are tried in turn
     #[arg(
         long,
         env = "TT_GATEWAY_UPSTREAM",
-        value_name = "URL",
+        value_name = "ADDR",
         value_delimiter = ',',
         value_parser = node_url
     )]

@@ -22,12 +22,12 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Node")]
 pub(crate) struct ClientArgs {
-    /// Where the node listens
+    /// Where the node listens: host:port, or a URL
     #[arg(
         long,
         global = true,
         env = "TT_ROUTE_ADDRESS",
-        value_name = "URL",
+        value_name = "ADDR",
         value_parser = node_url,
         default_value = "http://127.0.0.1:50051"
     )]

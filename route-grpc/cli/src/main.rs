@@ -190,17 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn an_address_without_a_scheme_is_a_wrong_command_line() {
+    fn an_address_is_a_host_and_a_port_or_a_url() {
         let parse =
             |address| Cli::try_parse_from(["route-grpc", "status", "--address", address, "1001"]);
 
-        assert!(parse("http://127.0.0.1:50051").is_ok());
-        for wrong in [
-            "127.0.0.1:50051",
-            "http://",
-            "ftp://node",
-            "https://node:50051",
-        ] {
+        for right in ["http://127.0.0.1:50051", "127.0.0.1:50051", "[::1]:50051"] {
+            assert!(parse(right).is_ok(), "{right}");
+        }
+        for wrong in ["127.0.0.1", "http://", "ftp://node", "https://node:50051"] {
             let Err(error) = parse(wrong) else {
                 panic!("{wrong} was taken");
             };

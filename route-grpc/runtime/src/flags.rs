@@ -1,6 +1,7 @@
 //! Values of flags: times, sizes, counts. None may be 0 unless 0 means something: a limit of 0 is a
 //! mistake that shows only when nothing works.
 
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 const TIMES: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
@@ -42,13 +43,27 @@ pub fn bytes<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     })
 }
 
-/// Checks a node's address. Without a scheme, connecting to it would fail as if nobody answered.
+/// Reads a node's address, `host:port` or a URL, and returns the URL. An IPv6 address stands in brackets.
 pub fn node_url(text: &str) -> Result<String, &'static str> {
     match text.split_once("://") {
         Some(("http", rest)) if !rest.is_empty() => Ok(text.to_owned()),
-        Some(("https", _)) => Err("TLS is not supported yet: write http://host:port"),
-        Some(_) | None => Err("write http://host:port"),
+        Some(("https", _)) => Err("TLS is not supported yet: write host:port or http://host:port"),
+        None if is_host_and_port(text) => Ok(format!("http://{text}")),
+        Some(_) | None => Err("write host:port or http://host:port, of IPv6 [address]:port"),
     }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return false;
+    };
+    let host_is_one = match host.strip_prefix('[') {
+        Some(host) => host
+            .strip_suffix(']')
+            .is_some_and(|host| host.parse::<Ipv6Addr>().is_ok()),
+        None => !host.is_empty() && !host.contains([':', '/', '@', ' ']),
+    };
+    host_is_one && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
 /// Reads a number of at least 1.
@@ -84,6 +99,38 @@ mod tests {
         for bad in ["", "MiB", "1MB", "99999999999GiB", "4GiB"] {
             assert!(bytes::<u32>(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_node_is_at_a_host_and_a_port() {
+        for (text, url) in [
+            ("node:50051", "http://node:50051"),
+            ("127.0.0.1:1", "http://127.0.0.1:1"),
+            ("[::1]:50051", "http://[::1]:50051"),
+            ("http://node", "http://node"),
+        ] {
+            assert_eq!(node_url(text), Ok(url.to_owned()));
+        }
+        for wrong in [
+            "",
+            "node",
+            ":50051",
+            "node:",
+            "node:0",
+            "node:65536",
+            "node:x",
+            "::1:50051",
+            "[::1]",
+            "[node]:1",
+            "node:1/",
+            "http://",
+            "ftp://node:1",
+        ] {
+            let said = node_url(wrong).unwrap_err();
+            assert!(said.contains("host:port"), "{wrong}: {said}");
+        }
+        let said = node_url("https://node:50051").unwrap_err();
+        assert!(said.contains("TLS is not supported yet"), "{said}");
     }
 
     #[test]
