@@ -3,18 +3,22 @@
 //! | module | subject |
 //! |---|---|
 //! | `serve` | runs a node |
-//! | `status`, `watch`, `subscribe`, `publish`, `check` | one command each |
+//! | `status`, `online`, `watch`, `subscribe`, `publish`, `check` | one command each |
 //! | `admin/` | commands that ask the admin port |
+//! | `before`, `names` | flags before the command; values of enums in any spelling |
 //! | `client`, `follow` | the connection to a node; a stream that is followed across its restarts |
 //! | `show`, `table`, `json` | how answers look: for a person, for a program |
 //! | `failure` | why a command failed, and its exit code |
 
 mod admin;
+mod before;
 mod check;
 mod client;
 mod failure;
 mod follow;
 mod json;
+mod names;
+mod online;
 mod publish;
 mod serve;
 mod show;
@@ -23,10 +27,11 @@ mod subscribe;
 mod table;
 mod watch;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use route_runtime::workers;
 
 use failure::Failure;
@@ -53,6 +58,8 @@ TIME is a whole number and ms, s, m or h. BYTES is a whole number and KiB, MiB, 
 #[derive(Debug, Parser)]
 #[command(name = "route-grpc", version, after_help = EXIT_CODES)]
 struct Cli {
+    #[command(flatten)]
+    before: before::Before,
     #[command(subcommand)]
     command: Command,
 }
@@ -66,8 +73,12 @@ enum Command {
         mut_arg("log_filter", |arg| arg.env("TT_ROUTE_LOG_FILTER")),
     )]
     Serve(Box<serve::ServeArgs>),
-    /// Show who is online
+    /// Show the status of users, and where they are
     Status(status::StatusArgs),
+    /// List the users who are not offline
+    Online(online::OnlineArgs),
+    /// Count them
+    Count(online::CountArgs),
     /// Follow who comes and goes
     Watch(watch::WatchArgs),
     /// Follow what is routed
@@ -102,13 +113,25 @@ enum Command {
 
 #[allow(clippy::print_stderr)] // output is what a command is for
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    let (cli, _) = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    match run(cli.command) {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("route-grpc: {failure}");
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+/// Reads a command line.
+fn parse(
+    line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<(Cli, ArgMatches), clap::Error> {
+    let mut cli = Cli::command();
+    let matches = cli.try_get_matches_from_mut(line)?;
+    before::check(&mut cli, &matches)?;
+    let read = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut cli))?;
+    Ok((read, matches))
 }
 
 fn run(command: Command) -> Result<(), Failure> {
@@ -121,6 +144,8 @@ fn run(command: Command) -> Result<(), Failure> {
             Ok(serve::run(*args)?)
         }
         Command::Status(args) => block_on(status::run(args)),
+        Command::Online(args) => block_on(online::run(args)),
+        Command::Count(args) => block_on(online::count(args)),
         Command::Watch(args) => block_on(watch::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
         Command::Publish(args) => block_on(publish::run(args)),
@@ -176,7 +201,13 @@ mod tests {
             Cli::try_parse_from(kick)
         };
 
-        for (text, number) in [("android", 18), ("iOS", 17), ("18", 18), ("0x21", 33)] {
+        for (text, number) in [
+            ("android", 18),
+            ("iOS", 17),
+            ("CLIENT_TYPE_IOS", 17),
+            ("18", 18),
+            ("0x21", 33),
+        ] {
             let parsed = format!("{:?}", parse(text).expect(text));
             assert!(
                 parsed.contains(&format!("client_type: {number},")),
@@ -211,8 +242,10 @@ mod tests {
         let parse = |kinds| Cli::try_parse_from(["route-grpc", "subscribe", "--kind", kinds]);
 
         assert!(parse("chat-message,p2p-command,desktop-login-change").is_ok());
-        for wrong in ["unspecified", "chat_message", "nonsense"] {
-            assert!(parse(wrong).is_err(), "{wrong}");
+        assert!(parse("chat_message,CHAT_MESSAGE,EVENT_KIND_CHAT_MESSAGE").is_ok());
+        for wrong in ["unspecified", "EVENT_KIND_UNSPECIFIED", "nonsense"] {
+            let said = parse(wrong).expect_err(wrong).to_string();
+            assert!(said.contains("chat-message"), "{said}");
         }
     }
 

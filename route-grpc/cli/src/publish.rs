@@ -17,7 +17,7 @@ use route_proto::v1::{
 
 use crate::client::ClientArgs;
 use crate::failure::Failure;
-use crate::{json, show};
+use crate::{json, names, show};
 
 /// Flags of `publish`.
 #[derive(Debug, Args)]
@@ -285,7 +285,8 @@ struct Kick {
 
 /// By its name, or its number.
 pub(crate) fn client_type(text: &str) -> Result<i32, String> {
-    let named = format!("CLIENT_TYPE_{}", text.to_uppercase());
+    let named = names::short("CLIENT_TYPE_", text).to_uppercase();
+    let named = format!("CLIENT_TYPE_{named}");
     if let Some(named) = ClientType::from_str_name(&named) {
         return Ok(named.into());
     }

@@ -6,6 +6,7 @@ use route_proto::v1::{BatchGetUserStatusRequest, UserSession, UserStatus};
 
 use crate::client::ClientArgs;
 use crate::failure::Failure;
+use crate::table::{Align, Table};
 use crate::{json, show};
 
 /// Flags of `status`.
@@ -37,23 +38,27 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
             .iter()
             .try_for_each(|user| show::line(&json::line(user)));
     }
-    show::line(&format!(
-        "{:>10}  {:<8}{:<8}CLIENTS",
-        "USER", "STATUS", "LEGACY"
-    ))?;
-    users.iter().try_for_each(|user| show::line(&row(user)))
+    table(&users).print()
 }
 
-fn row(user: &UserStatus) -> String {
-    let sessions: Vec<_> = user.sessions.iter().map(session).collect();
-    let row = format!(
-        "{:>10}  {:<8}{:<8}{}",
-        user.user_id,
-        show::status(user),
-        show::legacy_status(user),
-        sessions.join("; ")
-    );
-    row.trim_end().to_owned()
+/// Users, their status, and their clients.
+pub(crate) fn table(users: &[UserStatus]) -> Table {
+    let mut table = Table::new(&[
+        ("user", Align::Right),
+        ("status", Align::Left),
+        ("legacy", Align::Left),
+        ("clients", Align::Left),
+    ]);
+    for user in users {
+        let sessions: Vec<_> = user.sessions.iter().map(session).collect();
+        table.row([
+            user.user_id.to_string(),
+            show::status(user),
+            show::legacy_status(user),
+            sessions.join("; "),
+        ]);
+    }
+    table
 }
 
 fn session(session: &UserSession) -> String {
@@ -94,16 +99,20 @@ mod tests {
         };
 
         assert_eq!(
-            row(&user),
-            "        42  away    offline iOS x2 away at 10.0.0.1 [1f-2]"
+            table(std::slice::from_ref(&user)).lines(None),
+            [
+                "USER  STATUS  LEGACY   CLIENTS",
+                "  42  away    offline  iOS x2 away at 10.0.0.1 [1f-2]",
+            ]
         );
         assert_eq!(
-            row(&UserStatus {
+            table(&[UserStatus {
                 status: PresenceStatus::Offline.into(),
                 sessions: Vec::new(),
                 ..user
-            }),
-            "        42  offline offline"
+            }])
+            .lines(None)[1],
+            "  42  offline  offline"
         );
     }
 }

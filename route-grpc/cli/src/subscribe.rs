@@ -1,7 +1,6 @@
 //! `route-grpc subscribe`: what is routed.
 
 use clap::Args;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{EventFilter, EventKind, SubscribeRequest, SubscribeResponse};
@@ -9,10 +8,8 @@ use route_proto::v1::{EventFilter, EventKind, SubscribeRequest, SubscribeRespons
 use crate::client::ClientArgs;
 use crate::failure::Failure;
 use crate::follow::follow;
+use crate::names::Named;
 use crate::{json, show};
-
-/// What the names of all kinds begin with.
-const PREFIX: &str = "EVENT_KIND_";
 
 /// Flags of `subscribe`.
 #[derive(Debug, Args)]
@@ -36,19 +33,8 @@ pub(crate) struct SubscribeArgs {
     client: ClientArgs,
 }
 
-/// Takes the kinds by their names in the API, in small letters: `chat-message`.
-fn kind() -> impl TypedValueParser<Value = EventKind> {
-    let numbers = 1..=i32::from(u8::MAX);
-    let kinds = numbers.filter_map(|number| EventKind::try_from(number).ok());
-    let names = kinds.map(|kind| {
-        let name = kind.as_str_name().trim_start_matches(PREFIX);
-        // For the parser, which lives as long as the process.
-        &*name.to_lowercase().replace('_', "-").leak()
-    });
-    PossibleValuesParser::new(names).try_map(|name| {
-        let name = name.to_uppercase().replace('-', "_");
-        EventKind::from_str_name(&format!("{PREFIX}{name}")).ok_or("no such kind")
-    })
+fn kind() -> Named<EventKind> {
+    Named::all("EVENT_KIND_", EventKind::as_str_name)
 }
 
 /// Shows the stream until it is told to end.

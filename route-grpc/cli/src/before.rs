@@ -1,0 +1,117 @@
+//! Flags about the node, given before the command: `route-grpc --json status 1`.
+//!
+//! Each command that asks a node has these flags itself, with defaults of its own. To clap, flags of
+//! one id are one flag: what is given before the command is the command's, unless it is given there.
+
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, Command};
+use route_runtime::flags::{duration, node_url};
+
+/// The flags that may stand before the command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Node, before or after the command")]
+pub(crate) struct Before {
+    /// Where the node listens: host:port, or a URL
+    #[arg(long, value_name = "ADDR", value_parser = node_url)]
+    address: Option<String>,
+    /// Where the node serves operators: host:port, unix:PATH, or unix:@NAME
+    #[arg(long, value_name = "ADDR")]
+    admin_address: Option<String>,
+    /// How long a call may take
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    /// One JSON object a line; a failure too, on standard error
+    #[arg(long)]
+    json: bool,
+}
+
+/// Refuses a flag before a command that has no such flag: it would mean nothing.
+pub(crate) fn check(cli: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((name, _)) = matches.subcommand() else {
+        return Ok(());
+    };
+    for id in ["address", "admin_address", "timeout", "json"] {
+        let given = matches.value_source(id) == Some(ValueSource::CommandLine);
+        let command = cli.find_subcommand(name);
+        let is_known = command.is_none_or(|it| it.get_arguments().any(|arg| arg.get_id() == id));
+        if given && !is_known {
+            let flag = id.replace('_', "-");
+            let problem = format!("--{flag} means nothing to `{name}`");
+            return Err(cli.error(ErrorKind::UnknownArgument, problem));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Cli, parse};
+
+    fn status(line: &[&str]) -> String {
+        let (cli, _): (Cli, _) = parse(line).expect("it is right");
+        format!("{:?}", cli.command)
+    }
+
+    #[test]
+    fn flags_about_the_node_stand_before_and_after_the_command() {
+        let after = status(&[
+            "route-grpc",
+            "status",
+            "1",
+            "--json",
+            "--timeout=1s",
+            "--address=node:1",
+        ]);
+        let before = status(&[
+            "route-grpc",
+            "--json",
+            "--timeout=1s",
+            "--address=node:1",
+            "status",
+            "1",
+        ]);
+
+        assert_eq!(before, after);
+        assert!(
+            after.contains("json: true") && after.contains("timeout: 1s"),
+            "{after}"
+        );
+        assert!(after.contains("http://node:1"), "{after}");
+        let unset = status(&["route-grpc", "status", "1"]);
+        assert!(
+            unset.contains("json: false") && unset.contains("timeout: 5s"),
+            "{unset}"
+        );
+        let nested = status(&[
+            "route-grpc",
+            "--timeout=1s",
+            "publish",
+            "signature",
+            "--user=1",
+            "--text=x",
+        ]);
+        assert!(nested.contains("timeout: 1s"), "{nested}");
+    }
+
+    #[test]
+    fn the_one_that_is_given_to_the_command_counts() {
+        let both = status(&["route-grpc", "--timeout=1s", "status", "1", "--timeout=2s"]);
+
+        assert!(both.contains("timeout: 2s"), "{both}");
+    }
+
+    #[test]
+    fn what_the_command_does_not_have_is_refused() {
+        for line in [
+            &["route-grpc", "--json", "serve"][..],
+            &["route-grpc", "--admin-address=x:1", "status", "1"],
+            &["route-grpc", "--address=x:1", "links"],
+        ] {
+            let refused = parse(line).expect_err("it means nothing");
+            assert!(refused.to_string().contains("means nothing"), "{refused}");
+        }
+    }
+}
