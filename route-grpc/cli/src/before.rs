@@ -46,6 +46,15 @@ pub(crate) fn check(cli: &mut Command, matches: &ArgMatches) -> Result<(), clap:
     Ok(())
 }
 
+/// Whether the command is to write JSON, and say in JSON why it failed.
+pub(crate) fn wants_json(mut matches: &ArgMatches) -> bool {
+    while let Some((_, command)) = matches.subcommand() {
+        matches = command;
+    }
+    let flag = matches.try_get_one::<bool>("json");
+    flag.ok().flatten().copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::{Cli, parse};

@@ -3,7 +3,9 @@
 use std::error::Error as _;
 use std::io;
 
+use serde_json::json;
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 /// Why a command failed. `--help` names the exit codes.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +72,18 @@ impl Failure {
                 Trouble::Subscription => 6,
             },
         }
+    }
+
+    /// One JSON object: what failed, the exit code, and of a node's refusal the code and the reason.
+    pub(crate) fn json(&self) -> String {
+        let mut object = json!({ "message": self.to_string(), "exitCode": self.exit_code() });
+        if let Self::Refused(status) = self {
+            object["code"] = format!("{:?}", status.code()).into();
+            let details = status.get_error_details();
+            let reason = details.error_info().map(|info| info.reason.clone());
+            object["reason"] = reason.into();
+        }
+        object.to_string()
     }
 
     /// Whether the call may succeed when it is tried again. A broken transport shows up as any of

@@ -113,11 +113,14 @@ enum Command {
 
 #[allow(clippy::print_stderr)] // output is what a command is for
 fn main() -> ExitCode {
-    let (cli, _) = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let (cli, matches) = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     match run(cli.command) {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("route-grpc: {failure}");
+            match before::wants_json(&matches) {
+                true => eprintln!("{}", failure.json()),
+                false => eprintln!("route-grpc: {failure}"),
+            }
             ExitCode::from(failure.exit_code())
         }
     }
