@@ -158,14 +158,20 @@ impl<S: Socket> Connection<S> {
             }
             return;
         }
-        let Some(left_out) = self.gateway.lines_of(peer).take(now) else {
+        let lines = self.gateway.lines_of(peer);
+        let is_warning = why.is_some() || dropped > 0;
+        let line = match is_warning {
+            true => lines.take(now),
+            false => lines.take_usual(now),
+        };
+        let Some(left_out) = line else {
             debug!(given_back, "link closed, as others before it");
             return;
         };
         let reason = reason.as_str_name().trim_start_matches("CLOSE_REASON_");
         let why = why.map(display);
         let Summary { claimed, sessions } = was;
-        if why.is_some() || dropped > 0 {
+        if is_warning {
             warn!(
                 reason,
                 why, claimed, sessions, given_back, dropped, unread, left_out, "link closed"

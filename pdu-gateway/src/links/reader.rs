@@ -164,7 +164,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
                 .receive(now, data, &mut scratch.deeds, &mut tally);
             if !self.has_spoken && self.session.has_begun() {
                 self.has_spoken = true;
-                if let Some(left_out) = self.lines.take(now) {
+                if let Some(left_out) = self.lines.take_usual(now) {
                     info!(left_out, "link opened");
                 }
             }

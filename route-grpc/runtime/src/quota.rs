@@ -40,6 +40,15 @@ impl Quota {
     /// `Some` if there is a line for it, with how many were left out before. Times are of any clock that does not go
     /// back.
     pub fn take(&self, now: Duration, whose: &str) -> Option<u64> {
+        self.take_up_to(self.lines, now, whose)
+    }
+
+    /// The same for what is usual: half of the lines are left for warnings.
+    pub fn take_usual(&self, now: Duration, whose: &str) -> Option<u64> {
+        self.take_up_to(self.lines / 2, now, whose)
+    }
+
+    fn take_up_to(&self, most: u32, now: Duration, whose: &str) -> Option<u64> {
         let mut all = self.said.lock();
         if all.len() >= MOST && !all.contains_key(whose) {
             all.clear();
@@ -48,7 +57,7 @@ impl Quota {
         if now.saturating_sub(said.since) >= MINUTE {
             (said.since, said.lines) = (now, 0);
         }
-        if said.lines == self.lines {
+        if said.lines >= most {
             said.left_out += 1;
             return None;
         }
@@ -69,6 +78,11 @@ impl Lines {
     pub fn take(&self, now: Duration) -> Option<u64> {
         self.quota.take(now, &self.whose)
     }
+
+    /// As [`Quota::take_usual`].
+    pub fn take_usual(&self, now: Duration) -> Option<u64> {
+        self.quota.take_usual(now, &self.whose)
+    }
 }
 
 #[cfg(test)]
@@ -88,5 +102,17 @@ mod tests {
         assert_eq!(lines.take(at(7)), None);
         assert_eq!(quota.take(at(7), "10.0.0.1"), Some(0));
         assert_eq!(lines.take(at(65)), Some(2));
+    }
+
+    #[test]
+    fn what_is_usual_leaves_lines_for_warnings() {
+        let quota = Quota::new(10);
+        let now = Duration::from_secs(5);
+
+        let usual = (0..20).filter_map(|_| quota.take_usual(now, "m1")).count();
+        let warnings: Vec<_> = (0..20).filter_map(|_| quota.take(now, "m1")).collect();
+
+        assert_eq!(usual, 5);
+        assert_eq!(warnings, [15, 0, 0, 0, 0]);
     }
 }

@@ -26,7 +26,7 @@ impl Transitions {
     /// This has happened.
     pub(super) fn happened(&self, now: Duration, metrics: &Metrics, it: &Transition) {
         metrics.transition(it.kind);
-        let Some(left_out) = self.0.take(now, &it.identity) else {
+        let Some(left_out) = self.take(now, it) else {
             return;
         };
         match it.kind {
@@ -78,6 +78,24 @@ impl Transitions {
                 "link {}",
                 it.kind
             ),
+        }
+    }
+
+    fn take(&self, now: Duration, it: &Transition) -> Option<u64> {
+        match it.kind {
+            TransitionKind::SharesName
+            | TransitionKind::SameUsers
+            | TransitionKind::Crowds
+            | TransitionKind::Overflows => self.0.take(now, &it.identity),
+            TransitionKind::Claims
+            | TransitionKind::Succeeds
+            | TransitionKind::StandsIn
+            | TransitionKind::Supersedes
+            | TransitionKind::LeavesSeat
+            | TransitionKind::SeatEnds
+            | TransitionKind::Stands
+            | TransitionKind::FallsSilent
+            | TransitionKind::Follows => self.0.take_usual(now, &it.identity),
         }
     }
 }
