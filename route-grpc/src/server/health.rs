@@ -101,12 +101,14 @@ impl Health for Service {
     }
 }
 
-/// Registers every name as not serving: a reporter starts as serving under the empty name.
+/// Registers every name: alive, and not ready. (A reporter starts as serving under the empty name.)
 pub(crate) async fn start(reporter: &HealthReporter) {
-    for name in READINESS.into_iter().chain([LIVENESS]) {
-        reporter
-            .set_service_status(name, ServingStatus::NotServing)
-            .await;
+    let names = READINESS.map(|name| (name, ServingStatus::NotServing));
+    for (name, status) in names
+        .into_iter()
+        .chain([(LIVENESS, ServingStatus::Serving)])
+    {
+        reporter.set_service_status(name, status).await;
     }
 }
 
@@ -114,7 +116,7 @@ pub(crate) async fn start(reporter: &HealthReporter) {
 pub(crate) async fn follow(mut reporter: HealthReporter, node: Arc<Node>, readiness: Readiness) {
     let draining = node.draining();
     let mut ready = readiness.watch();
-    let (mut shown_ready, mut shown_alive) = (false, false);
+    let (mut shown_ready, mut shown_alive) = (false, true);
     let mut turns = None;
     let mut looks = tokio::time::interval(LOOK);
     loop {
