@@ -238,16 +238,18 @@ pub(super) async fn get(node: &Node, request: &GetLinkRequest) -> Result<GetLink
     })
 }
 
-/// Has a link closed by its gateway, and waits for that.
-pub(super) async fn close(
-    node: &Node,
-    request: &CloseLinkRequest,
-) -> Result<CloseLinkResponse, Refusal> {
+/// Has a link closed by its gateway. Returns which.
+pub(super) fn ask_to_close(node: &Node, request: &CloseLinkRequest) -> Result<LinkId, Refusal> {
     let id = link_id(&request.link, "link")?;
     check_reason(&request.reason)?;
-    if !node.close_link(id, "an operator has asked for it", false) {
-        return Err(unknown(id));
+    match node.close_link(id, "an operator has asked for it", false) {
+        true => Ok(id),
+        false => Err(unknown(id)),
     }
+}
+
+/// Waits until the link has ended.
+pub(super) async fn closed(node: &Node, id: LinkId) -> Result<CloseLinkResponse, Refusal> {
     let until = Instant::now() + CLOSE_WAIT;
     while node.look(|core, _| {
         core.link(id)

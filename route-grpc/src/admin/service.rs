@@ -69,10 +69,10 @@ impl AdminService for Admin {
     ) -> Result<Response<CloseLinkResponse>, Status> {
         let caller = Caller::of(request.extensions());
         let request = request.into_inner();
-        let closed = links::close(&self.node, &request).await;
-        let closed = closed.map(Response::new).map_err(Status::from);
-        caller.did("CloseLink", &request.link, &request.reason, &closed);
-        closed
+        // Before the wait: whoever hangs up meanwhile has asked all the same.
+        let asked = links::ask_to_close(&self.node, &request).map_err(Status::from);
+        caller.did("CloseLink", &request.link, &request.reason, &asked);
+        Ok(Response::new(links::closed(&self.node, asked?).await?))
     }
 
     async fn list_gateways(
@@ -116,10 +116,9 @@ impl AdminService for Admin {
     ) -> Result<Response<CloseStreamResponse>, Status> {
         let caller = Caller::of(request.extensions());
         let request = request.into_inner();
-        let closed = streams::close(&self.node, &request).await;
-        let closed = closed.map(Response::new).map_err(Status::from);
-        caller.did("CloseStream", &request.stream, &request.reason, &closed);
-        closed
+        let asked = streams::ask_to_close(&self.node, &request).map_err(Status::from);
+        caller.did("CloseStream", &request.stream, &request.reason, &asked);
+        Ok(Response::new(streams::closed(&self.node, &*asked?).await?))
     }
 
     async fn set_log_filter(

@@ -1,6 +1,7 @@
 //! Streams that services read: shown, and closed.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use route_proto::v1::{
@@ -60,11 +61,11 @@ fn shown(node: &Node, head: u64, it: &ReaderReport) -> ReaderStream {
     }
 }
 
-/// Ends a stream, and waits for that.
-pub(super) async fn close(
+/// Has a stream end.
+pub(super) fn ask_to_close(
     node: &Node,
     request: &CloseStreamRequest,
-) -> Result<CloseStreamResponse, Refusal> {
+) -> Result<Arc<ReaderReport>, Refusal> {
     let number = number(&request.stream, "stream")?;
     check_reason(&request.reason)?;
     let unknown = || Refusal::NotFound {
@@ -72,9 +73,17 @@ pub(super) async fn close(
     };
     let stream = node.readers.get(number).ok_or_else(unknown)?;
     stream.close();
+    Ok(stream)
+}
+
+/// Waits until it has ended; a client that takes nothing is ended with its connection.
+pub(super) async fn closed(
+    node: &Node,
+    stream: &ReaderReport,
+) -> Result<CloseStreamResponse, Refusal> {
     let until = Instant::now() + CLOSE_WAIT;
     let mut connection_closed = false;
-    while node.readers.get(number).is_some() {
+    while node.readers.get(stream.number).is_some() {
         if Instant::now() >= until && !connection_closed {
             connection_closed = true;
             stream.cut_client();
