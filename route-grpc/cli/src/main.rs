@@ -3,6 +3,7 @@
 //! | module | subject |
 //! |---|---|
 //! | `serve` | runs a node |
+//! | `pages` | `completions`, `man` |
 //! | `status`, `online`, `watch`, `subscribe`, `publish`, `check` | one command each |
 //! | `admin/` | commands that ask the admin port |
 //! | `before`, `names` | flags before the command; values of enums in any spelling |
@@ -19,6 +20,7 @@ mod follow;
 mod json;
 mod names;
 mod online;
+mod pages;
 mod publish;
 mod serve;
 mod show;
@@ -109,6 +111,10 @@ enum Command {
     Top(admin::top::TopArgs),
     /// Check a node, and a gateway, end to end
     Check(Box<check::CheckArgs>),
+    /// Write what a shell completes
+    Completions(pages::CompletionsArgs),
+    /// Write man pages
+    Man(pages::ManArgs),
 }
 
 #[allow(clippy::print_stderr)] // output is what a command is for
@@ -164,6 +170,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Migrate(args) => block_on(admin::migrate::run(args)),
         Command::Top(args) => block_on(admin::top::run(args)),
         Command::Check(args) => block_on(check::run(*args)),
+        Command::Completions(args) => pages::completions(&args, Cli::command()),
+        Command::Man(args) => pages::man(&args, Cli::command()),
     }
 }
 
