@@ -8,8 +8,11 @@ use crate::presence::Held;
 use crate::report::{LinkPart, LinkReport, Reporter};
 use crate::status::{LearnedBy, LinkView, Summary};
 
-/// Links of one user that are shown because they could hide him.
+/// Links that are shown because they could hide somebody.
 const MOST_UNCERTAIN: usize = 16;
+
+/// Links that are looked at to find them.
+const MOST_LOOKED_AT: usize = 16_384;
 
 /// A user, and what makes him that.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -20,8 +23,6 @@ pub struct Explanation {
     pub legacy: LegacyReason,
     /// What links hold of him, newest first.
     pub sessions: Vec<ExplainedSession>,
-    /// Only if nothing of him is seen: links that could have him all the same, at most 16.
-    pub uncertain: Vec<LinkReport>,
 }
 
 /// A user's clients of one type on one link, whether they count or not.
@@ -114,20 +115,20 @@ impl Reporter<'_> {
         let summary = self.presence.sessions.summary(user);
         let held = self.presence.sessions.all_of(user);
         let sessions: Vec<_> = held.map(|it| ExplainedSession::new(it, self)).collect();
-        let uncertain = match summary == Summary::OFFLINE {
-            true => {
-                let slots = self.presence.links.uncertain();
-                let reports = slots.filter_map(|slot| self.report(slot));
-                reports.take(MOST_UNCERTAIN).collect()
-            }
-            false => Vec::new(),
-        };
         Explanation {
             summary,
             legacy: legacy_reason(summary, &sessions),
             sessions,
-            uncertain,
         }
+    }
+
+    /// Links that may have users of whom nothing is known, at most 16, of those that were looked at.
+    pub(crate) fn uncertain(self) -> Vec<LinkReport> {
+        let links = &self.presence.links;
+        let looked_at = links.active().take(MOST_LOOKED_AT);
+        let uncertain = looked_at.filter(|slot| links.is_uncertain(*slot));
+        let reports = uncertain.filter_map(|slot| self.report(slot));
+        reports.take(MOST_UNCERTAIN).collect()
     }
 }
 

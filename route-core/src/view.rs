@@ -108,6 +108,11 @@ impl<'a> View<'a> {
         self.sessions().scan(cursor, max, visit)
     }
 
+    /// Is this link open, as far as is known?
+    pub fn is_open(self, id: LinkId) -> bool {
+        self.index().slot(id).is_some()
+    }
+
     /// A link that is open, or whose seat is held.
     pub fn link(self, id: LinkId) -> Option<LinkReport> {
         let reporter = self.reporter();
@@ -131,6 +136,12 @@ impl<'a> View<'a> {
     /// Why a user is what he is.
     pub fn explain(self, user: UserId) -> Explanation {
         self.reporter().explain(user)
+    }
+
+    /// Active links that may have users of whom nothing is known: opaque, silent, without a list, or of a gateway that is
+    /// away. At most 16, of the first 16 384.
+    pub fn uncertain(self) -> Vec<LinkReport> {
+        self.reporter().uncertain()
     }
 
     /// Links whose place this one has taken, the last one first.

@@ -63,6 +63,15 @@ pub(crate) fn check_id(id: u32, field: &'static str) -> Result<(), Refusal> {
     }
 }
 
+/// How many a page is to have: at most so many, the usual number if it is not said.
+pub(crate) fn page_size(asked: i32, usual: usize, most: usize) -> Result<usize, Refusal> {
+    match usize::try_from(asked) {
+        Ok(0) => Ok(usual),
+        Ok(size) => Ok(size.min(most)),
+        Err(_) => Err(Refusal::field("page_size", "is negative")),
+    }
+}
+
 /// Refuses more than [`MAX_IDS`] ids, and 0 among them.
 pub(crate) fn check_ids(ids: &[u32], field: &'static str) -> Result<(), Refusal> {
     if ids.len() > MAX_IDS {

@@ -265,12 +265,10 @@ impl Links {
         })
     }
 
-    /// Slots of active links that may have users of whom nothing is known.
-    pub(crate) fn uncertain(&self) -> impl Iterator<Item = u32> + '_ {
-        self.active().filter(|slot| {
-            let link = &self[*slot];
-            link.opaque || link.silent || !link.is_listed() || self.is_detached(*slot)
-        })
+    /// It may have users of whom nothing is known.
+    pub(crate) fn is_uncertain(&self, slot: u32) -> bool {
+        let link = &self[slot];
+        link.opaque || link.silent || !link.is_listed() || self.is_detached(slot)
     }
 
     /// Slots of active links, by gateway and number.

@@ -12,7 +12,9 @@ mod traces;
 
 use std::time::Duration;
 
-pub use logs::{LogArgs, LogError, LogFilterError, LogFormat, flush_logs, reasons, set_log_filter};
+pub use logs::{
+    AUDIT, LogArgs, LogError, LogFilterError, LogFormat, flush_logs, reasons, set_log_filter,
+};
 pub use metrics::{CONTENT_TYPE, Metrics, MetricsError};
 pub use opentelemetry::trace::SpanKind;
 pub use traces::{Roots, Span, Traces, current, init_traces, traces};

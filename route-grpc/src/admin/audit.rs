@@ -2,15 +2,13 @@
 
 use std::net::SocketAddr;
 
+use route_runtime::telemetry::AUDIT;
 use tonic::Status;
 use tonic::codegen::http::Extensions;
 use tracing::info;
 
 use crate::attach::Hangup;
 use crate::limits::Share;
-
-/// The target of these lines.
-const TARGET: &str = "audit";
 
 /// Who has called.
 #[derive(Debug, Clone, Copy)]
@@ -37,6 +35,6 @@ impl Caller {
             Err(status) => (format!("{:?}", status.code()), Some(status.message())),
         };
         let reason: String = reason.chars().filter(|it| !it.is_control()).collect();
-        info!(target: TARGET, method, what, reason, caller, code, problem, "an operator's call");
+        info!(target: AUDIT, method, what, reason, caller, code, problem, "an operator's call");
     }
 }

@@ -11,7 +11,7 @@ use route_proto::v1::{
 use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
-use crate::limits::fingerprint;
+use crate::limits::{fingerprint, page_size};
 use crate::node::Node;
 use crate::node::gateways::{Named, Names};
 use crate::refusal::Refusal;
@@ -49,11 +49,7 @@ pub(super) async fn list(
     request: &ListLinksRequest,
 ) -> Result<ListLinksResponse, Refusal> {
     let filters = Filters::new(request)?;
-    let size = match usize::try_from(request.page_size) {
-        Ok(0) => USUAL_PAGE,
-        Ok(size) => size.min(MAX_PAGE),
-        Err(_) => return Err(Refusal::field("page_size", "is negative")),
-    };
+    let size = page_size(request.page_size, USUAL_PAGE, MAX_PAGE)?;
     let after = filters.after(&request.page_token)?;
     let names = node.gateway_names();
     let gateway = match filters.gateway_id.as_str() {
@@ -251,10 +247,7 @@ pub(super) fn ask_to_close(node: &Node, request: &CloseLinkRequest) -> Result<Li
 /// Waits until the link has ended.
 pub(super) async fn closed(node: &Node, id: LinkId) -> Result<CloseLinkResponse, Refusal> {
     let until = Instant::now() + CLOSE_WAIT;
-    while node.look(|core, _| {
-        core.link(id)
-            .is_some_and(|it| it.part != route_core::LinkPart::Seat)
-    }) {
+    while node.look(|core, _| core.is_open(id)) {
         if Instant::now() >= until {
             return Err(Refusal::DeadlinePassed);
         }

@@ -10,6 +10,7 @@ use route_proto::v1::{
 use tokio::time::{Instant, sleep};
 
 use super::links::{MAX_PAGE, USUAL_PAGE, check_reason};
+use crate::limits::page_size;
 use crate::node::Node;
 use crate::node::readers::ReaderReport;
 use crate::refusal::Refusal;
@@ -25,11 +26,7 @@ pub(super) fn list(
     node: &Node,
     request: &ListStreamsRequest,
 ) -> Result<ListStreamsResponse, Refusal> {
-    let size = match usize::try_from(request.page_size) {
-        Ok(0) => USUAL_PAGE,
-        Ok(size) => size.min(MAX_PAGE),
-        Err(_) => return Err(Refusal::field("page_size", "is negative")),
-    };
+    let size = page_size(request.page_size, USUAL_PAGE, MAX_PAGE)?;
     let after = match request.page_token.as_str() {
         "" => 0,
         token => number(token, "page_token")?,

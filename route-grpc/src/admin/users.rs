@@ -23,16 +23,25 @@ pub(super) fn explain(
     let user = UserId(request.user_id);
     let is_synced = node.sync.is_reached();
     let names = node.gateway_names();
-    let (seen, explained, now) =
-        node.look(|core, now| (Seen::now(core, user, true), core.explain(user), now));
+    let (seen, explained, uncertain, now) = node.look(|core, now| {
+        let seen = Seen::now(core, user, true);
+        // Who is legacy online is hidden by nobody.
+        let uncertain = match seen.summary.legacy_online {
+            true => Vec::new(),
+            false => core.uncertain(),
+        };
+        (seen, core.explain(user), uncertain, now)
+    });
     let clock = &node.clock;
     let sessions = explained.sessions.into_iter();
-    let uncertain = explained.uncertain.into_iter();
     Ok(ExplainUserResponse {
         user: Some(seen.shown(clock)),
         legacy_status_reason: legacy_reason(explained.legacy).into(),
         sessions: sessions.map(|it| session(clock, &names, it)).collect(),
-        uncertain_links: uncertain.map(|it| shown(clock, &names, it)).collect(),
+        uncertain_links: uncertain
+            .into_iter()
+            .map(|it| shown(clock, &names, it))
+            .collect(),
         is_synced,
         node_time: Some(clock.timestamp(now.at)),
     })

@@ -8,7 +8,7 @@ use route_proto::v1::{
 use std::fmt::Write as _;
 
 use crate::api::status::{Seen, status};
-use crate::limits::{MAX_PAGE, fingerprint};
+use crate::limits::{MAX_PAGE, fingerprint, page_size};
 use crate::node::Node;
 use crate::refusal::Refusal;
 
@@ -51,11 +51,7 @@ struct Filters {
 impl Asked {
     /// What a request asks for.
     pub(crate) fn new(request: ListOnlineUsersRequest) -> Result<Self, Refusal> {
-        let size = match usize::try_from(request.page_size) {
-            Ok(0) => USUAL_PAGE,
-            Ok(size) => size.min(MAX_PAGE),
-            Err(_) => return Err(Refusal::field("page_size", "is negative")),
-        };
+        let size = page_size(request.page_size, USUAL_PAGE, MAX_PAGE)?;
         let filters = Filters {
             status: match PresenceStatus::try_from(request.status) {
                 Ok(PresenceStatus::Unspecified) => None,

@@ -174,7 +174,6 @@ impl Reader {
     /// Something was sent: no watermark is due for a while.
     pub(crate) fn sent(&mut self) {
         self.quiet_since = Instant::now();
-        self.report.has_read(self.after);
         self.report.was_sent(self.node.clock.now());
     }
 

@@ -26,7 +26,11 @@ impl Transitions {
     /// This has happened.
     pub(super) fn happened(&self, now: Duration, metrics: &Metrics, it: &Transition) {
         metrics.transition(it.kind);
-        let Some(left_out) = self.take(now, it) else {
+        let line = match is_warning(it.kind) {
+            true => self.0.take(now, &it.identity),
+            false => self.0.take_usual(now, &it.identity),
+        };
+        let Some(left_out) = line else {
             return;
         };
         match it.kind {
@@ -80,22 +84,15 @@ impl Transitions {
             ),
         }
     }
+}
 
-    fn take(&self, now: Duration, it: &Transition) -> Option<u64> {
-        match it.kind {
-            TransitionKind::SharesName
+/// It is what somebody should mend.
+fn is_warning(kind: TransitionKind) -> bool {
+    matches!(
+        kind,
+        TransitionKind::SharesName
             | TransitionKind::SameUsers
             | TransitionKind::Crowds
-            | TransitionKind::Overflows => self.0.take(now, &it.identity),
-            TransitionKind::Claims
-            | TransitionKind::Succeeds
-            | TransitionKind::StandsIn
-            | TransitionKind::Supersedes
-            | TransitionKind::LeavesSeat
-            | TransitionKind::SeatEnds
-            | TransitionKind::Stands
-            | TransitionKind::FallsSilent
-            | TransitionKind::Follows => self.0.take_usual(now, &it.identity),
-        }
-    }
+            | TransitionKind::Overflows
+    )
 }

@@ -24,6 +24,9 @@ use super::traces;
 /// and counted.
 const BACKLOG_BYTES: usize = 4 << 20;
 
+/// The target of lines that say what operators change.
+pub const AUDIT: &str = "audit";
+
 /// Set once, as the subscriber of `tracing` is.
 static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
 
@@ -56,7 +59,7 @@ fn filter(text: &str) -> Result<String, String> {
 
 /// Errors, and what operators change, are logged unless the filter says otherwise of their targets, or off.
 fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(format!("error,audit=info,{filter}"))
+    EnvFilter::try_new(format!("error,{AUDIT}=info,{filter}"))
 }
 
 /// An error and its causes, each told once.
@@ -139,6 +142,7 @@ pub fn set_log_filter(text: &str, for_long: Option<Duration>) -> Result<String, 
             if filtered.now.lock().1 == count {
                 // It was set once already, so it can be.
                 let _ = filtered.set(filtered.first.clone());
+                tracing::info!(target: AUDIT, filter = filtered.first, "what is logged is as at the start again");
             }
         });
     }

@@ -60,7 +60,7 @@ pub(super) async fn move_from(node: &Node, link: LinkId) -> Option<Result<Moved,
     let to = loop {
         let (at, is_open, stands) = node.look(|core, now| {
             let stands = leaving.stands_now(core);
-            (now.at, is_open(core, link), stands)
+            (now.at, core.is_open(link), stands)
         });
         let now = Instant::now();
         if !is_open {
@@ -88,14 +88,9 @@ pub(super) async fn move_from(node: &Node, link: LinkId) -> Option<Result<Moved,
 
 async fn has_closed(node: &Node, link: LinkId) {
     let until = Instant::now() + CLOSE_WAIT;
-    while node.look(|core, _| is_open(core, link)) && Instant::now() < until {
+    while node.look(|core, _| core.is_open(link)) && Instant::now() < until {
         sleep(LOOK).await;
     }
-}
-
-fn is_open(core: View<'_>, link: LinkId) -> bool {
-    core.link(link)
-        .is_some_and(|link| link.part != LinkPart::Seat)
 }
 
 fn is_active(core: View<'_>, link: LinkId) -> bool {
@@ -105,7 +100,7 @@ fn is_active(core: View<'_>, link: LinkId) -> bool {
 
 impl Leaving {
     fn find(core: View<'_>, id: LinkId, now: Duration) -> Option<Self> {
-        let link = core.link(id).filter(|link| link.part != LinkPart::Seat)?;
+        let link = core.link(id).filter(|_| core.is_open(id))?;
         // The link that stands for it comes itself, and takes it along.
         let goes_along = |other: &LinkId| other.gateway == id.gateway && is_active(core, *other);
         if link.other.is_some_and(|other| goes_along(&other)) {
