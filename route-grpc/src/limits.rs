@@ -32,6 +32,10 @@ pub(crate) const MAX_ADMIN_REQUEST_BYTES: usize = 64 << 10;
 /// Connections to the admin port: operators and their screens.
 pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
+/// Open streams and calls of one connection to the admin port: with its connections, all requests that have begun take at most
+/// 128 MiB.
+pub(crate) const ADMIN_STREAMS: u32 = 32;
+
 /// Streams of the admin port that may be open: each looks at all links every second.
 pub(crate) const SCREENS: usize = 16;
 

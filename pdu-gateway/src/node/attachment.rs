@@ -197,8 +197,12 @@ impl Attachment {
             let Some(attach_response::Frame::Downlink(message)) = message.frame else {
                 return Err(AttachError::Protocol);
             };
+            let is_undone = message.draining == Some(false);
             if self.take(&mut downlink, message, known) >= TURN {
                 tokio::task::yield_now().await;
+            }
+            if is_undone {
+                self.serve().await;
             }
         }
     }
@@ -221,7 +225,10 @@ impl Attachment {
             return;
         }
         info!(on, "an operator drains this gateway, or no longer does");
-        self.set_readiness(true, "attached to a node");
+        // Ready again is who listens again.
+        if on {
+            self.set_readiness(true, "attached to a node");
+        }
     }
 
     /// For probes: as it would be, if no operator drained us.

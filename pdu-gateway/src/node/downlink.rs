@@ -12,7 +12,7 @@ use route_proto::attach::v1::{
     CloseReason, DeliveryRun, Downlink as Message, LinkFigures, LookAtLinks, LookedAt,
     ReportedStatus, StatusAnswer, downlink_entry::Entry,
 };
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::clock::micros;
 use crate::links::gateway::Gateway;
@@ -50,11 +50,12 @@ impl Downlink {
                 Some(Entry::Run(run)) => bytes += self.deliver(now, run),
                 Some(Entry::Answer(answer)) => self.answer(now, answer),
                 Some(Entry::Close(close)) => {
-                    debug!(
-                        link = close.link,
-                        reason = close.reason,
-                        "the node ends a link"
-                    );
+                    let (link, reason) = (close.link, &close.reason);
+                    match close.planned {
+                        // An operator wants it.
+                        true => info!(link, reason, "the node ends a link"),
+                        false => debug!(link, reason, "the node ends a link"),
+                    }
                     if let Some(link) = self.gateway.links.get(close.link) {
                         link.end(match close.planned {
                             true => CloseReason::Drain,

@@ -104,7 +104,7 @@ pub struct Settings {
     #[arg(long, env = "TT_GATEWAY_UPSTREAM_LOST", value_name = "TIME", value_parser = duration, default_value = "60s")]
     pub upstream_lost: Duration,
     /// From SIGTERM to the exit at the latest
-    #[arg(long, alias = "drain-deadline", env = "TT_GATEWAY_SHUTDOWN_DEADLINE", value_name = "TIME", value_parser = duration, default_value = "25s")]
+    #[arg(long, env = "TT_GATEWAY_SHUTDOWN_DEADLINE", value_name = "TIME", value_parser = duration, default_value = "25s")]
     pub shutdown_deadline: Duration,
     /// Over what time the connections of MsgServers are closed at SIGTERM, so that they do not all come back at once
     #[arg(long, env = "TT_GATEWAY_CLOSE_WINDOW", value_name = "TIME", value_parser = duration, default_value = "2s")]

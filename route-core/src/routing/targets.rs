@@ -106,6 +106,8 @@ impl Routing<'_> {
         audience: Audience<'_>,
         msg_server: Option<&str>,
     ) -> Recipients {
+        let spares_origin = audience.spares_origin(self.router.fan_outer.mode);
+        let skipped = skipped.map(|slot| slot.filter(|_| spares_origin));
         let mut users = self.users_by_slot(audience);
         let known: HashSet<u32> = users.values().flatten().copied().collect();
         let mut unknown = Vec::new();

@@ -10,6 +10,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
 use route_runtime::flags::{duration, node_url};
 
+use crate::admin::admin_address;
+
 /// The flags that may stand before the command.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Node, before or after the command")]
@@ -18,7 +20,7 @@ pub(crate) struct Before {
     #[arg(long, value_name = "ADDR", value_parser = node_url)]
     address: Option<String>,
     /// Where the node serves operators: host:port, unix:PATH, or unix:@NAME
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = admin_address)]
     admin_address: Option<String>,
     /// How long a call may take
     #[arg(long, value_name = "TIME", value_parser = duration)]

@@ -60,17 +60,22 @@ pub fn reserve(address: SocketAddr) -> Result<TcpSocket, BindError> {
 /// connection is lost.
 pub async fn accept(listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
     loop {
-        let error = match listener.accept().await {
+        match listener.accept().await {
             Ok(accepted) => return Ok(accepted),
-            Err(error) => error,
-        };
-        if is_shortage(&error) {
-            tracing::warn!(%error, "cannot accept a connection");
-            tokio::time::sleep(SHORTAGE_PAUSE).await;
-        } else if !is_of_one_connection(&error) {
-            return Err(error);
+            Err(error) => pass_over(error).await?,
         }
     }
+}
+
+/// Waits until a shortage may be over, and passes over a connection that is broken already. Any other error comes back.
+async fn pass_over(error: io::Error) -> io::Result<()> {
+    if is_shortage(&error) {
+        tracing::warn!(%error, "cannot accept a connection");
+        tokio::time::sleep(SHORTAGE_PAUSE).await;
+    } else if !is_of_one_connection(&error) {
+        return Err(error);
+    }
+    Ok(())
 }
 
 fn is_shortage(error: &io::Error) -> bool {

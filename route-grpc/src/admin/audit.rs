@@ -10,6 +10,9 @@ use tracing::info;
 use crate::attach::Hangup;
 use crate::limits::Share;
 
+/// Of a text that somebody has sent, so many characters are said.
+const LONGEST: usize = 200;
+
 /// Who has called.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller(Option<SocketAddr>);
@@ -34,7 +37,13 @@ impl Caller {
             Ok(_) => ("OK".to_owned(), None),
             Err(status) => (format!("{:?}", status.code()), Some(status.message())),
         };
-        let reason: String = reason.chars().filter(|it| !it.is_control()).collect();
+        let (what, reason) = (printable(what), printable(reason));
         info!(target: AUDIT, method, what, reason, caller, code, problem, "an operator's call");
     }
+}
+
+/// What somebody has sent, for a line.
+fn printable(text: &str) -> String {
+    let printable = text.chars().filter(|it| !it.is_control());
+    printable.take(LONGEST).collect()
 }

@@ -60,7 +60,7 @@ pub(super) async fn list(
         },
     };
     let (now, (found, next)) =
-        node.look(|core, now| (now, look(core, &filters, gateway, after, size)));
+        node.look(|core, now| (now, look(core, |it| filters.pass(it), gateway, after, size)));
     let next = next.map_or_else(String::new, |last| filters.token(last));
     let mut page = page(node, &names, now.at, found, next);
     if request.include_figures {
@@ -107,10 +107,15 @@ fn page(
     }
 }
 
+/// The first links, at most so many.
+pub(super) fn first(core: View<'_>, size: usize) -> Vec<LinkReport> {
+    look(core, |_| true, None, LinkId::NODE, size).0
+}
+
 /// Links that pass, and the last one that was looked at, if there may be more.
 fn look(
     core: View<'_>,
-    filters: &Filters,
+    passes: impl Fn(&LinkReport) -> bool,
     gateway: Option<u64>,
     after: LinkId,
     size: usize,
@@ -126,7 +131,7 @@ fn look(
             return (found, Some(last));
         }
         last = link.id;
-        if filters.pass(&link) {
+        if passes(&link) {
             found.push(link);
         }
     }
@@ -238,7 +243,7 @@ pub(super) async fn get(node: &Node, request: &GetLinkRequest) -> Result<GetLink
 pub(super) fn ask_to_close(node: &Node, request: &CloseLinkRequest) -> Result<LinkId, Refusal> {
     let id = link_id(&request.link, "link")?;
     check_reason(&request.reason)?;
-    match node.close_link(id, "an operator has asked for it", false) {
+    match node.close_link(id, "an operator has asked for it") {
         true => Ok(id),
         false => Err(unknown(id)),
     }

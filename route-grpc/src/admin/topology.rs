@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{self, Stream};
+use futures_util::stream::{self, Stream, StreamExt};
 use hashbrown::HashMap;
 use route_core::LinkId;
 use route_proto::v1::{LinkActivity, WatchTopologyRequest, WatchTopologyResponse};
@@ -68,10 +68,13 @@ pub(super) fn watch(
         before: None,
         _place: place,
     };
-    Ok(stream::unfold(screen, |mut screen| async {
+    let draining = screen.node.draining();
+    let states = stream::unfold(screen, |mut screen| async {
         screen.ticks.tick().await;
         Some((Ok(screen.state()), screen))
-    }))
+    });
+    let end = stream::once(async { Err(Refusal::DRAINING.into()) });
+    Ok(states.take_until(draining.cancelled_owned()).chain(end))
 }
 
 impl Screen {
@@ -79,10 +82,7 @@ impl Screen {
     fn state(&mut self) -> WatchTopologyResponse {
         let node = &self.node;
         let names = node.gateway_names();
-        let (at, reports) = node.look(|core, now| {
-            let links = core.links_after(LinkId::NODE).take(MOST_LINKS);
-            (now.at, links.collect::<Vec<_>>())
-        });
+        let (at, reports) = node.look(|core, now| (now.at, links::first(core, MOST_LINKS)));
         let stats = stats::stats(node);
         let before = self.before.take();
         let seconds = before.as_ref().map(|it| (at - it.at).as_secs_f64());

@@ -113,6 +113,11 @@ impl Reader {
         self.node.log.read(self.after, PAGE, PAGE_BYTES, page)
     }
 
+    /// An operator ends the stream.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
     /// What was read has become answers, which take so much.
     pub(crate) fn waits(&mut self, bytes: usize) {
         self.pending.set(bytes);
@@ -189,7 +194,7 @@ impl Reader {
             tokio::task::consume_budget().await;
             self.report.has_read(self.after);
             let now = Instant::now();
-            if self.closed.is_cancelled() {
+            if self.is_closed() {
                 return Turn::Closed;
             }
             if !self.leaving && self.draining.is_cancelled() {

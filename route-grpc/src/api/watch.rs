@@ -122,6 +122,9 @@ impl Watch {
 
     /// What is to be sent next, at least one message; None at the end.
     async fn next_page(&mut self) -> Option<Page> {
+        if self.reader.is_closed() && !matches!(self.next, Next::Over) {
+            self.next = Next::Changes;
+        }
         let page = match std::mem::replace(&mut self.next, Next::Changes) {
             Next::Resumed(addition) => {
                 self.next = addition.map_or(Next::Changes, Next::CatchUp);

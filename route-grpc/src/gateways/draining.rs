@@ -7,13 +7,19 @@ use super::Gateways;
 use crate::refusal::Refusal;
 
 impl Gateways {
-    /// A gateway takes no connections from now on. Returns which life of it. Refused if none of the others does, either.
+    /// Another gateway than this one takes connections.
+    pub(crate) fn another_takes(&self, incarnation: u64) -> bool {
+        let mut others = self.by_incarnation.iter();
+        others.any(|(other, it)| *other != incarnation && it.reach().is_attached() && !it.draining)
+    }
+
+    /// A gateway takes no connections from now on. Returns which life of it. Refused if none of the others does, either,
+    /// unless that is so already.
     pub(crate) fn drain(&mut self, id: &str) -> Result<u64, Refusal> {
         let incarnation = self.incarnation(id)?;
-        let takes = |(other, it): (&u64, &super::Gateway)| {
-            *other != incarnation && it.reach().is_attached() && !it.draining
-        };
-        if !self.by_incarnation.iter().any(takes) {
+        let drains = self.by_incarnation.get(&incarnation);
+        let drains = drains.is_some_and(|gateway| gateway.draining);
+        if !drains && !self.another_takes(incarnation) {
             return Err(Refusal::NoOtherGateway {
                 gateway: id.to_owned(),
             });

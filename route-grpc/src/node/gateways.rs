@@ -72,8 +72,8 @@ impl Node {
         })
     }
 
-    /// Has the gateway of this link close it, at once or as when the gateway stops. False: no such link is open.
-    pub(crate) fn close_link(&self, link: LinkId, why: &'static str, planned: bool) -> bool {
+    /// Has the gateway of this link close it, as when the gateway stops: nothing is lost. False: no such link is open.
+    pub(crate) fn close_link(&self, link: LinkId, why: &'static str) -> bool {
         self.transact(|transaction, _| {
             let is_open = transaction.gateways.has_open(link);
             if let Some(queue) = transaction
@@ -81,7 +81,7 @@ impl Node {
                 .queue_of(link.gateway)
                 .filter(|_| is_open)
             {
-                queue.close_link(link.number, why, planned);
+                queue.close_link(link.number, why, true);
             }
             is_open
         })

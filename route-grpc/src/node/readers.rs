@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -133,7 +134,8 @@ impl Readers {
     /// So many with numbers above this one, and whether there are more.
     pub(crate) fn after(&self, number: u64, most: usize) -> (Vec<Arc<ReaderReport>>, bool) {
         let open = self.open.lock();
-        let mut later = open.range(number + 1..).map(|(_, it)| Arc::clone(it));
+        let later = open.range((Bound::Excluded(number), Bound::Unbounded));
+        let mut later = later.map(|(_, it)| Arc::clone(it));
         let page = later.by_ref().take(most).collect();
         (page, later.next().is_some())
     }

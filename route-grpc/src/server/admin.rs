@@ -11,9 +11,9 @@ use tracing::{error, warn};
 
 use super::accept::{Listener, Port, incoming};
 use super::layers::{Asked, Codes, Deadline, Each, Trace};
-use super::{CONNECTION_STREAMS, LAST_CALLS, ServeError, measure, reflection};
+use super::{LAST_CALLS, ServeError, measure, reflection};
 use crate::admin::service::Admin;
-use crate::limits::MAX_ADMIN_REQUEST_BYTES;
+use crate::limits::{ADMIN_STREAMS, MAX_ADMIN_REQUEST_BYTES};
 use crate::node::Node;
 
 /// Binds the admin port that is asked for. Else a socket that is named after the public one: if it is
@@ -76,7 +76,7 @@ async fn serve(node: Arc<Node>, listener: LocalListener) -> Result<(), ServeErro
     let server = Server::builder()
         .http2_keepalive_interval(Some(settings.grpc_keepalive_interval))
         .http2_keepalive_timeout(Some(settings.grpc_keepalive_timeout))
-        .max_concurrent_streams(CONNECTION_STREAMS)
+        .max_concurrent_streams(ADMIN_STREAMS)
         .layer(Each(Trace))
         .layer(Each(measure(&node)))
         .layer(Each(Codes {

@@ -147,6 +147,13 @@ async fn each_stream_is_in_one_page() {
     }
 
     assert_eq!(seen, ["1", "2", "3", "4", "5"]);
+    // The last number that there can be: nothing comes after it, and nothing breaks.
+    let request = ListStreamsRequest {
+        page_token: u64::MAX.to_string(),
+        ..ListStreamsRequest::default()
+    };
+    let last = admin.list_streams(request).await.unwrap().into_inner();
+    assert_eq!(last.streams, []);
     for (page_size, token) in [(-1, ""), (0, "x"), (0, "01")] {
         let request = ListStreamsRequest {
             page_size,

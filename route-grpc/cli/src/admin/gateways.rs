@@ -1,7 +1,7 @@
 //! `route-grpc gateways`: the gateways that the node has.
 
 use clap::Args;
-use route_proto::v1::ListGatewaysRequest;
+use route_proto::v1::{Gateway, ListGatewaysRequest};
 
 use super::AdminArgs;
 use crate::failure::Failure;
@@ -40,10 +40,7 @@ pub(crate) async fn run(args: GatewaysArgs) -> Result<(), Failure> {
         let lost = it.lost_time.as_ref();
         table.row([
             it.gateway_id.clone(),
-            match it.is_draining {
-                true => "drained".to_owned(),
-                false => show::word("GATEWAY_STATE_", it.state().as_str_name()),
-            },
+            state_of(it),
             it.link_count.to_string(),
             show::bytes(it.queued_bytes),
             it.dropped_count.to_string(),
@@ -54,4 +51,12 @@ pub(crate) async fn run(args: GatewaysArgs) -> Result<(), Failure> {
         ]);
     }
     table.print()
+}
+
+/// How it can be reached, in a word, or that an operator drains it.
+pub(super) fn state_of(gateway: &Gateway) -> String {
+    match gateway.is_draining {
+        true => "drained".to_owned(),
+        false => show::word("GATEWAY_STATE_", gateway.state().as_str_name()),
+    }
 }

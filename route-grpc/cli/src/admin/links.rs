@@ -72,22 +72,24 @@ pub(crate) async fn list(args: LinksArgs) -> Result<(), Failure> {
         include_figures: args.figures,
         ..ListLinksRequest::default()
     };
-    let links = args.admin.links(&mut client, asked).await?;
+    let mut links = args.admin.links(&mut client, asked).await?;
+    if args.figures {
+        let waiting = |link: &Link| link.figures.as_ref().map(|it| it.queued_bytes);
+        links.sort_by_key(|link| std::cmp::Reverse(waiting(link)));
+    }
     if args.admin.json {
         return links
             .iter()
             .try_for_each(|link| show::line(&json::line(link)));
     }
     match args.figures {
-        true => figures(links).print(),
+        true => figures(&links).print(),
         false => parts(&links).print(),
     }
 }
 
 /// Who is slow: what waits to be written to each, the one with most of it first.
-fn figures(mut links: Vec<Link>) -> Table {
-    let waiting = |link: &Link| link.figures.as_ref().map(|it| it.queued_bytes);
-    links.sort_by_key(|link| std::cmp::Reverse(waiting(link)));
+fn figures(links: &[Link]) -> Table {
     let mut table = Table::new(&[
         ("link", Align::Left),
         ("MsgServer", Align::Left),
@@ -100,7 +102,7 @@ fn figures(mut links: Vec<Link>) -> Table {
         ("idle", Align::Right),
         ("notes", Align::Left),
     ]);
-    for link in &links {
+    for link in links {
         let of = |text: fn(&LinkFigures) -> String| {
             link.figures.as_ref().map_or_else(|| "-".to_owned(), text)
         };

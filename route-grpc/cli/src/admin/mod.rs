@@ -29,7 +29,7 @@ use hyper_util::rt::TokioIo;
 use route_proto::v1::Link;
 use route_proto::v1::ListLinksRequest;
 use route_proto::v1::admin_service_client::AdminServiceClient;
-use route_runtime::flags::duration;
+use route_runtime::flags::{duration, node_url};
 use route_runtime::listen::local::connect_unix;
 use tonic::Request;
 use tonic::transport::{Channel, Endpoint};
@@ -61,6 +61,7 @@ pub(crate) struct AdminArgs {
         global = true,
         env = "TT_ROUTE_ADMIN_ADDRESS",
         value_name = "ADDR",
+        value_parser = admin_address,
         default_value = "unix:@teamtalk-route-admin-50051"
     )]
     pub(crate) admin_address: String,
@@ -77,6 +78,15 @@ fn row(name: &str, value: impl Display) -> String {
     format!("{name:<14}{value}")
 }
 
+/// Checks where the admin port is.
+pub(crate) fn admin_address(text: &str) -> Result<String, String> {
+    match text.strip_prefix("unix:") {
+        Some("") => Err("unix: needs the path of a socket, or @NAME".to_owned()),
+        Some(_) => Ok(text.to_owned()),
+        None => Ok(node_url(text)?),
+    }
+}
+
 impl AdminArgs {
     /// Connects to the admin port.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
@@ -85,8 +95,7 @@ impl AdminArgs {
         let url = match &unix {
             // Nobody looks at it.
             Some(_) => "http://localhost".to_owned(),
-            None if address.contains("://") => address.clone(),
-            None => format!("http://{address}"),
+            None => address.clone(),
         };
         let wrong = || {
             format!("--admin-address: {address:?} is none of host:port, unix:PATH and unix:@NAME")

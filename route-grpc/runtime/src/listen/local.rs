@@ -9,9 +9,12 @@ use std::os::unix::net::{
     SocketAddr as UnixAddress, UnixListener as StdListener, UnixStream as StdStream,
 };
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+use crate::quota::Quota;
 
 /// What stands before the path of a Unix socket.
 const UNIX: &str = "unix:";
@@ -21,6 +24,9 @@ const ABSTRACT: &str = "@";
 
 /// Who may connect to the socket: its owner.
 const MODE: u32 = 0o600;
+
+/// Log lines a minute about processes of other users.
+const STRANGERS: u32 = 1;
 
 /// Where it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +88,9 @@ pub struct LocalBindError {
 pub struct LocalListener {
     address: LocalAddress,
     socket: Socket,
+    bound: Instant,
+    /// Log lines about processes of other users.
+    strangers: Quota,
 }
 
 #[derive(Debug)]
@@ -97,34 +106,17 @@ impl LocalListener {
     ///
     /// What the system says, `AddrInUse` if somebody answers there.
     pub async fn bind(address: &LocalAddress) -> Result<Self, LocalBindError> {
-        let bound = Self::bound(address).await;
-        bound.map_err(|source| LocalBindError {
+        let bound = bound(address).await;
+        let (address, socket) = bound.map_err(|source| LocalBindError {
             address: address.clone(),
             source,
+        })?;
+        Ok(Self {
+            address,
+            socket,
+            bound: Instant::now(),
+            strangers: Quota::new(STRANGERS),
         })
-    }
-
-    async fn bound(address: &LocalAddress) -> io::Result<Self> {
-        match address {
-            LocalAddress::Loopback(wanted) => {
-                let listener = super::bind(*wanted).await.map_err(|error| error.source)?;
-                Ok(Self {
-                    address: LocalAddress::Loopback(listener.local_addr()?),
-                    socket: Socket::Tcp(listener),
-                })
-            }
-            LocalAddress::Unix(path) => Ok(Self {
-                address: address.clone(),
-                socket: Socket::Unix(match abstract_name(path)? {
-                    Some(name) => {
-                        let listener = StdListener::bind_addr(&name)?;
-                        listener.set_nonblocking(true)?;
-                        UnixListener::from_std(listener)?
-                    }
-                    None => bind_unix(path).await?,
-                }),
-            }),
-        }
     }
 
     /// Where it listens.
@@ -139,21 +131,55 @@ impl LocalListener {
     /// The listener is unusable.
     pub async fn accept(&self) -> io::Result<(Box<dyn Io>, SocketAddr)> {
         match &self.socket {
-            Socket::Tcp(listener) => {
+            Socket::Tcp(listener) => loop {
                 let (stream, peer) = super::accept(listener).await?;
-                stream.set_nodelay(true)?;
-                Ok((Box::new(stream), peer))
-            }
+                match stream.set_nodelay(true) {
+                    Ok(()) => return Ok((Box::new(stream), peer)),
+                    Err(error) => {
+                        tracing::debug!(%peer, %error, "a connection broke before it was served")
+                    }
+                }
+            },
             Socket::Unix(listener) => loop {
-                let (stream, _) = listener.accept().await?;
+                let stream = match listener.accept().await {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        super::pass_over(error).await?;
+                        continue;
+                    }
+                };
                 let uid = stream.peer_cred().map(|it| it.uid());
                 if uid.is_ok_and(|uid| uid == 0 || uid == rustix::process::getuid().as_raw()) {
                     return Ok((Box::new(stream), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
                 }
-                tracing::warn!(address = %self.address, "a process of another user was turned away");
+                if let Some(left_out) = self.strangers.take(self.bound.elapsed(), "") {
+                    let address = &self.address;
+                    tracing::warn!(%address, left_out, "a process of another user was turned away");
+                }
             },
         }
     }
+}
+
+async fn bound(address: &LocalAddress) -> io::Result<(LocalAddress, Socket)> {
+    Ok(match address {
+        LocalAddress::Loopback(wanted) => {
+            let listener = super::bind(*wanted).await.map_err(|error| error.source)?;
+            let address = LocalAddress::Loopback(listener.local_addr()?);
+            (address, Socket::Tcp(listener))
+        }
+        LocalAddress::Unix(path) => {
+            let listener = match abstract_name(path)? {
+                Some(name) => {
+                    let listener = StdListener::bind_addr(&name)?;
+                    listener.set_nonblocking(true)?;
+                    UnixListener::from_std(listener)?
+                }
+                None => bind_unix(path).await?,
+            };
+            (address.clone(), Socket::Unix(listener))
+        }
+    })
 }
 
 /// A connection of either kind.

@@ -57,9 +57,9 @@ fn filter(text: &str) -> Result<String, String> {
     parsed.map(|_| text.to_owned())
 }
 
-/// Errors, and what operators change, are logged unless the filter says otherwise of their targets, or off.
+/// Errors are logged unless the filter says otherwise of their targets, or off; what operators change, whatever it says.
 fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(format!("error,{AUDIT}=info,{filter}"))
+    EnvFilter::try_new(format!("error,{filter},{AUDIT}=info"))
 }
 
 /// An error and its causes, each told once.
@@ -135,13 +135,13 @@ pub fn set_log_filter(text: &str, for_long: Option<Duration>) -> Result<String, 
         "" => filtered.first.clone(),
         text => filter(text).map_err(LogFilterError::Filter)?,
     };
-    let (before, count) = filtered.set(text)?;
+    let (before, count) = filtered.set(text, None)?.ok_or(LogFilterError::NoLog)?;
     if let Some(time) = for_long {
         tokio::spawn(async move {
             tokio::time::sleep(time).await;
-            if filtered.now.lock().1 == count {
-                // It was set once already, so it can be.
-                let _ = filtered.set(filtered.first.clone());
+            // It was set once already, so it can be.
+            let back = filtered.set(filtered.first.clone(), Some(count));
+            if matches!(back, Ok(Some(_))) {
                 tracing::info!(target: AUDIT, filter = filtered.first, "what is logged is as at the start again");
             }
         });
@@ -150,14 +150,21 @@ pub fn set_log_filter(text: &str, for_long: Option<Duration>) -> Result<String, 
 }
 
 impl Filtered {
-    /// What was set before, and how often it was set by now.
-    fn set(&self, text: String) -> Result<(String, u64), LogFilterError> {
+    /// Sets it, if it was set so often before. Returns what was set, and how often it was set by now.
+    fn set(
+        &self,
+        text: String,
+        if_count: Option<u64>,
+    ) -> Result<Option<(String, u64)>, LogFilterError> {
         let parsed = parse(&text).map_err(|error| LogFilterError::Filter(reasons(&error)))?;
         let mut now = self.now.lock();
+        if if_count.is_some_and(|count| count != now.1) {
+            return Ok(None);
+        }
         let reloaded = self.handle.reload(parsed);
         reloaded.map_err(|_| LogFilterError::NoLog)?;
         now.1 += 1;
-        Ok((std::mem::replace(&mut now.0, text), now.1))
+        Ok(Some((std::mem::replace(&mut now.0, text), now.1)))
     }
 }
 

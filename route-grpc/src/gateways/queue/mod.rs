@@ -24,6 +24,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use hashbrown::HashSet;
 use parking_lot::Mutex;
 use route_core::{Answer, LinkId, Receipt, Taken};
 use route_proto::attach::v1::downlink_entry::Entry;
@@ -53,6 +54,8 @@ pub(crate) struct Queue {
 struct Contents {
     backlog: Backlog,
     news: News,
+    /// Links whose close is asked for, and that have not ended.
+    closing: HashSet<u64>,
     /// The attempt whose stream may take; 0 for none.
     stream: u64,
     /// The gateway will not come back.
@@ -96,6 +99,7 @@ impl Queue {
             contents: Mutex::new(Contents {
                 backlog: Backlog::new(limit_bytes, retention),
                 news: News::default(),
+                closing: HashSet::new(),
                 stream: 0,
                 lost: false,
                 silent: false,
@@ -145,17 +149,25 @@ impl Queue {
     /// Says, after everything that was queued for a link, that nothing more comes. Outside the
     /// bound: once per link.
     pub(crate) fn end_link(&self, link: u64) {
-        self.push(Entry::Ended(LinkEnded { link }));
+        let mut contents = self.contents.lock();
+        contents.closing.remove(&link);
+        let ended = Entry::Ended(LinkEnded { link });
+        contents.backlog.push(ended, &[]);
     }
 
-    /// Asks for the close of a link, at once or as when its gateway stops. Outside the bound: once per link, or call of an
-    /// operator.
+    /// Asks for the close of a link, at once or as when its gateway stops. Outside the bound: once per link, for the
+    /// gateway will do it.
     pub(crate) fn close_link(&self, link: u64, why: &str, planned: bool) {
-        self.push(Entry::Close(CloseLink {
-            link,
-            reason: why.to_owned(),
-            planned,
-        }));
+        let mut contents = self.contents.lock();
+        if contents.closing.insert(link) {
+            let reason = why.to_owned();
+            let close = Entry::Close(CloseLink {
+                link,
+                reason,
+                planned,
+            });
+            contents.backlog.push(close, &[]);
+        }
     }
 
     /// Tells the gateway whose place one of its links has taken, and what was written to these, as these

@@ -51,11 +51,12 @@ impl Node {
         id: &str,
         slot: Duration,
     ) -> Result<Arc<Drain>, Refusal> {
+        // Held around the node's own lock, so that who drains and who undoes it come one after the other.
+        let mut drains = self.drains.0.lock();
         let (gateway, links) = self.transact(|transaction, _| {
             let gateway = transaction.gateways.drain(id)?;
             Ok((gateway, transaction.gateways.open_links(gateway)))
         })?;
-        let mut drains = self.drains.0.lock();
         if let Some(drain) = drains.get(&gateway) {
             drain.set_slot(slot);
             return Ok(Arc::clone(drain));
@@ -75,13 +76,13 @@ impl Node {
 
     /// The gateway takes connections again. Returns how many links it has.
     pub(crate) fn undo_drain(&self, id: &str) -> Result<usize, Refusal> {
+        let mut drains = self.drains.0.lock();
         let (gateway, links) = self.transact(|transaction, _| {
             let gateway = transaction.gateways.undo_drain(id)?;
             let links = transaction.gateways.open_links(gateway);
             Ok((gateway, links.unwrap_or_default()))
         })?;
-        let drain = self.drains.0.lock().remove(&gateway);
-        if let Some(drain) = drain {
+        if let Some(drain) = drains.remove(&gateway) {
             drain.progress.send_modify(|it| it.state = State::Undone);
         }
         Ok(links)
@@ -131,7 +132,8 @@ impl Drain {
             let is_empty = left.is_known && left.links.is_empty();
             self.tell(left.links.len(), is_empty && was_empty);
             was_empty = is_empty;
-            let has_moved = left.is_known && self.move_all(node, left.links).await;
+            let may_move = left.is_known && left.has_where_to_go;
+            let has_moved = may_move && self.move_all(node, left.links).await;
             if !has_moved {
                 sleep(IDLE_LOOK).await;
             }
@@ -142,6 +144,9 @@ impl Drain {
     async fn move_all(&self, node: &Node, links: Vec<LinkId>) -> bool {
         let mut has_moved = false;
         for link in links {
+            if !node.routing.lock().gateways.another_takes(self.gateway) {
+                break;
+            }
             let began = Instant::now();
             if self.step(node, link).await {
                 has_moved = true;
@@ -164,8 +169,8 @@ impl Drain {
                 "a link of a gateway that is drained has not been closed; it is asked for again"
             ),
         }
-        if let Some(left) = self.left(node) {
-            self.tell(left.links.len(), false);
+        if let Some(left) = node.routing.lock().gateways.open_links(self.gateway) {
+            self.tell(left, false);
         }
         true
     }
@@ -198,6 +203,7 @@ impl Drain {
     fn left(&self, node: &Node) -> Option<Left> {
         let mut routing = node.routing.lock();
         let knows_all = routing.cold_start.is_none();
+        let has_where_to_go = routing.gateways.another_takes(self.gateway);
         let gateway = routing.gateways.get_mut(self.gateway)?;
         let reach = gateway.reach();
         if let Reach::Away {
@@ -212,6 +218,7 @@ impl Drain {
         Some(Left {
             links: links.map(|it| LinkId::new(self.gateway, it)).collect(),
             is_known: knows_all && reach.has_caught_up(),
+            has_where_to_go,
         })
     }
 }
@@ -221,6 +228,8 @@ impl Drain {
 struct Left {
     /// The oldest first.
     links: Vec<LinkId>,
+    /// Another gateway takes its MsgServers. Else they would have none at all.
+    has_where_to_go: bool,
     /// These are all: it has told everything, and nothing of that is held back by a node that does not know all links.
     is_known: bool,
 }

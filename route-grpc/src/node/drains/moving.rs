@@ -51,10 +51,10 @@ struct Leaving {
 pub(super) async fn move_from(node: &Node, link: LinkId) -> Option<Result<Moved, LinkId>> {
     let leaving = node.look(|core, now| Leaving::find(core, link, now.at))?;
     for shadow in &leaving.shadows_here {
-        node.close_link(*shadow, WHY, true);
+        node.close_link(*shadow, WHY);
         has_closed(node, *shadow).await;
     }
-    node.close_link(link, WHY, true);
+    node.close_link(link, WHY);
     let (mut without, mut closed) = (None, None);
     let asked = Instant::now();
     let to = loop {

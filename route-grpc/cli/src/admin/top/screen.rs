@@ -8,6 +8,7 @@ use ratatui::widgets::Paragraph;
 use route_proto::v1::{GatewayState, GetStatsResponse, LinkActivity, WatchTopologyResponse};
 
 use super::Key;
+use crate::admin::gateways::state_of;
 use crate::admin::links::{notes, part_of};
 use crate::failure::Failure;
 use crate::show;
@@ -242,7 +243,7 @@ fn gateway_table(state: &WatchTopologyResponse) -> Table {
     for it in &state.gateways {
         table.row([
             it.gateway_id.clone(),
-            show::word("GATEWAY_STATE_", it.state().as_str_name()),
+            state_of(it),
             it.link_count.to_string(),
             show::bytes(it.queued_bytes),
             it.dropped_count.to_string(),
