@@ -13,6 +13,7 @@ use route_runtime::budget::{LOOK, Part};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::Node;
+use super::take_back::TakeBack;
 use crate::gateways::{Fill, Gateway};
 use crate::refusal::Refusal;
 
@@ -55,7 +56,7 @@ fn look(node: &Node, waits: &mut Part, requests: &mut Part) {
         true => holdings.fill_most(),
         false => BTreeSet::new(),
     };
-    let excess = node.budget.excess();
+    let excess = node.budget.excess().saturating_sub(holdings.going);
     if excess > 0 {
         make_room(node, holdings.gateways, excess);
     }
@@ -69,7 +70,6 @@ fn make_room(node: &Node, mut gateways: Vec<Fill>, mut excess: usize) {
     while excess > 0 {
         let in_part = node.requests.fullest_input();
         if let Some(fullest) = gateways.pop_if(|fill| fill.bytes >= in_part) {
-            node.budget.goes(fullest.bytes);
             excess = excess.saturating_sub(fullest.bytes);
             cut_off(node, &fullest);
         } else if in_part > share.min(node.requests.limit() / 2) {
@@ -106,6 +106,8 @@ fn cut_off(node: &Node, fill: &Fill) {
 /// What the node holds for others.
 struct Holdings {
     bytes: usize,
+    /// Of these, what gateways held that are lost: it goes piece by piece.
+    going: usize,
     gateways: Vec<Fill>,
 }
 
@@ -121,13 +123,19 @@ impl Holdings {
         }
         let queries = cold_start.map_or(0, |it| it.queries.bytes());
         let of_gateways: usize = gateways.iter().map(|fill| fill.bytes).sum();
+        let going = routing.take_backs.iter().map(TakeBack::bytes).sum();
         let bytes = of_gateways
+            + going
             + queries
             + routing.confirmations.memory()
             + routing.core.view().held_bytes()
             + node.log.bytes()
             + node.pending.load(Ordering::Relaxed);
-        Self { bytes, gateways }
+        Self {
+            bytes,
+            going,
+            gateways,
+        }
     }
 
     /// Of those that have something unconfirmed, the ones with an equal part of it or more.

@@ -36,6 +36,11 @@ impl TakeBack {
         }
     }
 
+    /// What is left takes so many bytes of memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.left.bytes()
+    }
+
     /// Takes more back, until so much has been done. True while there is more.
     pub(super) fn proceed(&mut self, core: &mut Transaction<'_>, until: u64) -> bool {
         let incarnation = self.gateway.incarnation();

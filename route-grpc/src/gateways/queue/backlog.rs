@@ -230,6 +230,7 @@ impl Backlog {
             sent: std::mem::take(&mut self.sent),
             waiting: std::mem::take(&mut self.waiting),
             caused: std::mem::take(&mut self.caused),
+            bytes: self.entry_bytes,
             counts: Counts {
                 bytes: 0,
                 ..self.counts

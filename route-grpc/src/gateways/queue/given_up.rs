@@ -39,13 +39,21 @@ pub(crate) struct GivenUp {
     pub(super) offset: u64,
     pub(super) caused: Caused,
     pub(super) counts: Counts,
+    /// What all of it takes, bytes of memory.
+    pub(super) bytes: usize,
 }
 
 impl GivenUp {
+    /// What is left takes so many bytes of memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Looks at some more. Returns how many entries these were, and the runs among them that were
     /// never handed out. What was handed out may have been written: it is given up, and counted.
     pub(crate) fn take_next(&mut self) -> Option<(usize, VecDeque<HeldRun>)> {
         if let Some(sent) = self.sent.pop_front() {
+            self.bytes = self.bytes.saturating_sub(sent.bytes());
             let entries = sent.entries();
             let sent = sent.into_entries();
             self.counts.given_up += sent.map(|entry| deliveries(&entry)).sum::<u64>();
@@ -54,6 +62,7 @@ impl GivenUp {
         // Who has caused what was handed out waits for it no longer.
         self.caused.taken_up_to(self.offset - 1);
         let waiting = self.waiting.pop_front()?;
+        self.bytes = self.bytes.saturating_sub(waiting.bytes());
         let entries = waiting.entries();
         let mut runs = VecDeque::new();
         for (offset, entry) in (self.offset..).zip(waiting.into_entries()) {
