@@ -16,7 +16,7 @@ pub(crate) enum Failure {
     /// Nobody answers at the admin port.
     #[error(
         "no node answers at {address} ({problem}); --admin-address has to be its --admin-grpc-listen, \
-         which only its own host can reach"
+         which its own host can reach, and at a socket only its user and root"
     )]
     NoAdmin { address: String, problem: String },
     /// Somebody takes connections there, and ends them without an answer: another port, or a node

@@ -34,6 +34,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use route_runtime::flags::unknown_names;
 use route_runtime::workers;
 
 use failure::Failure;
@@ -150,7 +151,8 @@ fn run(command: Command) -> Result<(), Failure> {
                 let mut cli = Cli::command();
                 cli.error(ErrorKind::ValueValidation, problem).exit();
             }
-            Ok(serve::run(*args)?)
+            let unknown = unknown_names(&Cli::command(), "TT_ROUTE_");
+            Ok(serve::run(*args, &unknown)?)
         }
         Command::Status(args) => block_on(status::run(args)),
         Command::Online(args) => block_on(online::run(args)),

@@ -89,9 +89,14 @@ impl ServeArgs {
     }
 }
 
+/// `unknown`: names in the environment that are no flags.
+///
 /// Runs until the process is told to end and everything has ended, or the deadline is over.
-pub(crate) fn run(args: ServeArgs) -> anyhow::Result<()> {
+pub(crate) fn run(args: ServeArgs, unknown: &[String]) -> anyhow::Result<()> {
     init_logs(args.log.log_format, &args.log.log_filter)?;
+    if !unknown.is_empty() {
+        warn!(names = ?unknown, "set in the environment, and no flag has such a name");
+    }
     let runtime = workers::runtime(args.worker_threads).context("cannot start")?;
     let served = runtime.block_on(runtime.spawn(serve(args)));
     runtime.block_on(telemetry::finish(FLUSH));

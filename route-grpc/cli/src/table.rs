@@ -100,13 +100,17 @@ fn fit(widths: &mut Vec<usize>, width: usize) {
     }
 }
 
-/// So many characters of it, the last one a mark if there are more.
-pub(crate) fn cut(text: &str, width: usize) -> String {
-    if text.chars().count() <= width {
+/// So many characters of it, with a mark where some are left out: near the beginning, for names and ids mostly begin
+/// alike.
+fn cut(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
         return text.to_owned();
     }
-    let kept = text.chars().take(width.saturating_sub(1));
-    kept.chain(['…']).collect()
+    let kept = width.saturating_sub(1);
+    let head = kept / 3;
+    let tail = text.chars().skip(count - (kept - head));
+    text.chars().take(head).chain(['…']).chain(tail).collect()
 }
 
 /// How wide the terminal is, if the output is one.
@@ -153,12 +157,12 @@ mod tests {
             [
                 "NAME           COUNT",
                 "msg-1              7",
-                "a name that …  12345",
+                "a na… is long  12345",
             ]
         );
         // Narrower columns nobody could read.
-        assert_eq!(table().lines(Some(13))[2], "a nam…  12345");
-        assert_eq!(table().lines(Some(12))[2], "a nam…");
-        assert_eq!(table().lines(Some(3))[2], "a …");
+        assert_eq!(table().lines(Some(13))[2], "a…long  12345");
+        assert_eq!(table().lines(Some(12))[2], "a…long");
+        assert_eq!(table().lines(Some(3))[2], "…ng");
     }
 }

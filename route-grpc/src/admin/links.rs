@@ -31,8 +31,8 @@ const MAX_RELATED: usize = 64;
 /// Longest reason of a call, bytes.
 const MAX_REASON: usize = 200;
 
-/// How long a gateway has to close a link.
-const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// How long a gateway has to close a link: a MsgServer that does not close its side has 5 s there (`--close-timeout`).
+const CLOSE_WAIT: Duration = Duration::from_secs(8);
 
 /// How often it is looked whether it has.
 const CLOSE_LOOK: Duration = Duration::from_millis(20);
@@ -56,7 +56,10 @@ pub(super) async fn list(
         "" => None,
         id => match names.incarnation(id) {
             Some(incarnation) => Some(incarnation),
-            None => return Ok(page(node, &names, node.now(), Vec::new(), String::new())),
+            None => {
+                let what = "gateway with this id".to_owned();
+                return Err(Refusal::NotFound { what });
+            }
         },
     };
     let (now, (found, next)) =

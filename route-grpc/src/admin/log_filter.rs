@@ -10,8 +10,18 @@ use crate::refusal::Refusal;
 /// For how long it may be set, if not for good.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Longest filter, bytes: it is logged, and told.
+const MOST_BYTES: usize = 1024;
+
 /// Sets it; a task sets it back.
 pub(super) fn set(request: &SetLogFilterRequest) -> Result<SetLogFilterResponse, Refusal> {
+    if request.filter.len() > MOST_BYTES {
+        let problem = format!(
+            "{} bytes, at most {MOST_BYTES} are allowed",
+            request.filter.len()
+        );
+        return Err(Refusal::field("filter", problem));
+    }
     let for_long = match request.duration {
         None => None,
         Some(duration) => {

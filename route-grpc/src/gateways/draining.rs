@@ -46,7 +46,7 @@ impl Gateways {
 
     fn incarnation(&self, id: &str) -> Result<u64, Refusal> {
         let unknown = || Refusal::NotFound {
-            what: format!("gateway {id:?}"),
+            what: "gateway with this id".to_owned(),
         };
         self.by_id.get(id).copied().ok_or_else(unknown)
     }

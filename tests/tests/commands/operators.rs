@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
+use system_tests::deployment::process::Surroundings;
 use system_tests::deployment::{Deployment, FanOut, Setup};
 use system_tests::player::connection::{Connection, Ending, Options};
 use system_tests::player::messages;
@@ -202,4 +203,23 @@ async fn the_admin_port_may_be_a_socket_in_a_folder() {
     assert_eq!(refused.code, 3, "{refused:?}");
     refused.says("--admin-grpc-listen");
     std::fs::remove_dir_all(folder).expect("it is ours");
+}
+
+#[tokio::test]
+async fn names_in_the_environment_that_are_no_flags_are_said() {
+    let names = vec![
+        ("TT_GATEWAY_LISTN", "0.0.0.0:1".to_owned()),
+        ("TT_ROUTE_LOG_BYTE", "1".to_owned()),
+        // Of Kubernetes.
+        ("TT_ROUTE_SERVICE_HOST", "10.0.0.1".to_owned()),
+    ];
+    let surroundings = Surroundings::with(names);
+    let setup = Setup::TwoProcesses;
+    let servers = Deployment::start_in(&surroundings, setup, FanOut::Directed, &[]).await;
+
+    let [gateway, node] = servers.processes() else {
+        panic!("two processes");
+    };
+    says(gateway, "[\\\"TT_GATEWAY_LISTN\\\"]").await;
+    says(node, "[\\\"TT_ROUTE_LOG_BYTE\\\"]").await;
 }

@@ -158,6 +158,7 @@ async fn why_was_this_link_closed() {
     let [gateway, node] = site.servers.processes() else {
         panic!("two processes");
     };
+    says(gateway, "an operator has asked for it").await;
     says(gateway, "link closed").await;
     says(node, "it is in the way").await;
 }

@@ -41,14 +41,24 @@ pub(crate) async fn run(args: DrainArgs) -> Result<(), Failure> {
         .await?
         .into_inner();
     let mut state = DrainState::Unspecified;
+    let mut nowhere = 0;
     while let Some(message) = progress.message().await? {
         state = message.state();
+        nowhere += message
+            .moved
+            .iter()
+            .filter(|it| it.to_link.is_empty())
+            .count();
         match args.admin.json {
             true => show::line(&json::line(&message))?,
             false => tell(&message)?,
         }
     }
     match state {
+        DrainState::Done if nowhere > 0 => Err(Failure::Other(anyhow!(
+            "{nowhere} MsgServers had not been seen again within 10 s: their users are on no gateway, unless they have come \
+             since (`links`)"
+        ))),
         DrainState::Done => Ok(()),
         DrainState::Undone if args.undo => Ok(()),
         DrainState::Undone => Err(Failure::Other(anyhow!("somebody has undone the drain"))),

@@ -55,8 +55,9 @@ pub(crate) async fn run(args: GatewaysArgs) -> Result<(), Failure> {
 
 /// How it can be reached, in a word, or that an operator drains it.
 pub(super) fn state_of(gateway: &Gateway) -> String {
-    match gateway.is_draining {
-        true => "drained".to_owned(),
-        false => show::word("GATEWAY_STATE_", gateway.state().as_str_name()),
+    match (gateway.is_draining, gateway.link_count) {
+        (true, 0) => "drained".to_owned(),
+        (true, _) => "draining".to_owned(),
+        (false, _) => show::word("GATEWAY_STATE_", gateway.state().as_str_name()),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::Args;
 use route_proto::v1::KickUserRequest;
 use route_runtime::flags::duration_or_zero;
@@ -44,8 +45,14 @@ pub(crate) async fn run(args: KickArgs) -> Result<(), Failure> {
     // What is waited for comes on top of what a call may take.
     request.set_timeout(args.admin.timeout + args.wait);
     let kicked = client.kick_user(request).await?.into_inner();
+    let left = kicked.left_sessions.len();
+    let end = match left > 0 && !args.wait.is_zero() {
+        true => Err(Failure::Other(anyhow!("{left} sessions are left"))),
+        false => Ok(()),
+    };
     if args.admin.json {
-        return show::line(&json::line(&kicked));
+        show::line(&json::line(&kicked))?;
+        return end;
     }
     show::line(&row("kicks", kicked.kick_count))?;
     for (name, found) in [
@@ -57,5 +64,5 @@ pub(crate) async fn run(args: KickArgs) -> Result<(), Failure> {
             sessions(&found).print()?;
         }
     }
-    Ok(())
+    end
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use route_proto::v1::{Link, LinkPart, ListLinksRequest};
+use route_proto::v1::{GetStatsRequest, Link, LinkPart, ListLinksRequest};
 use route_runtime::flags::duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -87,14 +87,18 @@ pub(crate) async fn run(args: MigrateArgs) -> Result<(), Failure> {
     let expected = args.expected()?;
     let until = Instant::now() + args.wait.unwrap_or_default();
     let mut client = args.admin.connect().await?;
-    let servers = loop {
+    let (servers, waits_for) = loop {
+        let stats = args.admin.request(GetStatsRequest {});
+        let stats = client.get_stats(stats).await?.into_inner();
+        let waits_for = (!stats.is_synced).then_some(stats.waits_for);
         let links = args
             .admin
             .links(&mut client, ListLinksRequest::default())
             .await?;
         let servers = judge(&links, &expected);
-        if missing(&servers).is_empty() || Instant::now() >= until {
-            break servers;
+        let is_over = missing(&servers, waits_for.as_deref()).is_empty();
+        if is_over || Instant::now() >= until {
+            break (servers, waits_for);
         }
         sleep(LOOK).await;
     };
@@ -107,7 +111,7 @@ pub(crate) async fn run(args: MigrateArgs) -> Result<(), Failure> {
         true => servers.iter().try_for_each(|it| show::line(&as_json(it)))?,
         false => table(&servers).print()?,
     }
-    let missing = missing(&servers);
+    let missing = missing(&servers, waits_for.as_deref());
     if !missing.is_empty() {
         return Err(Failure::NotMigrated(missing.join("; ")));
     }
@@ -122,7 +126,9 @@ pub(crate) async fn run(args: MigrateArgs) -> Result<(), Failure> {
 
 impl MigrateArgs {
     fn expected(&self) -> Result<BTreeSet<String>, Failure> {
-        let mut expected: BTreeSet<_> = self.expect.iter().cloned().collect();
+        let named = self.expect.iter().map(|name| name.trim());
+        let named = named.filter(|name| !name.is_empty());
+        let mut expected: BTreeSet<_> = named.map(str::to_owned).collect();
         if let Some(path) = &self.expect_file {
             let text = std::fs::read_to_string(path);
             let text = text.with_context(|| format!("--expect-file {}", path.display()))?;
@@ -164,7 +170,9 @@ impl Server {
     }
 
     fn add(&mut self, link: &Link) {
-        let state = match link.is_claimed && link.part() == LinkPart::Active {
+        let is_primary = link.is_claimed && link.part() == LinkPart::Active;
+        // Whether it is still there, nobody knows.
+        let state = match is_primary && !link.is_detached {
             true => State::Claimed,
             false => State::Connected,
         };
@@ -175,7 +183,7 @@ impl Server {
             };
             self.notes.insert(note.to_owned());
         }
-        if state == State::Connected && link.part() == LinkPart::Active {
+        if state == State::Connected && (link.part() == LinkPart::Active || link.is_detached) {
             self.notes
                 .extend(Some(notes(link)).filter(|it| !it.is_empty()));
         }
@@ -191,7 +199,7 @@ impl Server {
 
     /// What is said of it when all its links are known.
     fn conclude(&mut self) {
-        if self.state == State::Connected {
+        if self.state == State::Connected && !self.notes.contains("gateway away") {
             self.notes
                 .insert("its primary connection is another one".to_owned());
         }
@@ -209,8 +217,18 @@ impl Server {
 
 /// What keeps the old server from being stopped. A MsgServer that nobody expects counts, too: it is
 /// connected, so its users are on one of the servers.
-fn missing(servers: &[Server]) -> Vec<String> {
-    servers.iter().filter_map(Server::problem).collect()
+fn missing(servers: &[Server], waits_for: Option<&str>) -> Vec<String> {
+    let not_ready =
+        waits_for.map(|it| format!("the node does not know all links yet, it waits for {it}"));
+    let nobody = servers
+        .is_empty()
+        .then(|| "no MsgServer is here".to_owned());
+    let problems = servers.iter().filter_map(Server::problem);
+    not_ready
+        .into_iter()
+        .chain(nobody)
+        .chain(problems)
+        .collect()
 }
 
 fn table(servers: &[Server]) -> Table {
@@ -284,17 +302,36 @@ mod tests {
 
         let states: Vec<_> = servers.iter().map(|it| it.state).collect();
         assert_eq!(states, [State::Claimed, State::Connected, State::NotHere]);
-        assert_eq!(missing(&servers), ["b has not claimed", "c is not here"]);
-        assert!(missing(&judge(&[link("a", true)], &expected(&["a"]))).is_empty());
+        assert_eq!(
+            missing(&servers, None),
+            ["b has not claimed", "c is not here"]
+        );
+        assert!(missing(&judge(&[link("a", true)], &expected(&["a"])), None).is_empty());
     }
 
     #[test]
     fn one_that_nobody_expects_has_to_claim_too() {
         let servers = judge(&[link("a", true), link("x", false)], &expected(&["a"]));
 
-        assert_eq!(missing(&servers), ["x has not claimed"]);
+        assert_eq!(missing(&servers, None), ["x has not claimed"]);
         let shown = table(&servers).lines(None).join("\n");
         assert!(shown.contains("not expected"), "{shown}");
+    }
+
+    #[test]
+    fn what_nobody_knows_is_not_safe() {
+        let away = Link {
+            is_detached: true,
+            ..link("a", true)
+        };
+        let servers = judge(&[away], &expected(&[]));
+        assert_eq!(missing(&servers, None), ["a has not claimed"]);
+        assert!(servers[0].notes.contains("gateway away"));
+        assert_eq!(missing(&[], None), ["no MsgServer is here"]);
+        assert_eq!(
+            missing(&judge(&[link("a", true)], &expected(&[])), Some("b")).len(),
+            1
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::linux::net::SocketAddrExt;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{
     SocketAddr as UnixAddress, UnixListener as StdListener, UnixStream as StdStream,
 };
@@ -46,8 +46,9 @@ impl LocalAddress {
     /// It is neither, or an address that other hosts can reach.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix(UNIX) {
-            return match path.is_empty() {
-                true => Err("unix: needs the path of a socket".to_owned()),
+            let is_none = path.is_empty() || path == ABSTRACT || path.contains(char::is_control);
+            return match is_none {
+                true => Err("unix: needs the path of a socket, or @NAME".to_owned()),
                 false => Ok(Self::Unix(path.into())),
             };
         }
@@ -207,11 +208,17 @@ fn abstract_name(path: &Path) -> io::Result<Option<UnixAddress>> {
     name.map(UnixAddress::from_abstract_name).transpose()
 }
 
+/// A file of another kind is somebody's, and stays.
+fn is_socket(path: &Path) -> bool {
+    let found = std::fs::symlink_metadata(path);
+    found.is_ok_and(|it| it.file_type().is_socket())
+}
+
 /// A socket that nobody answers at is what a process left that was killed.
 async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     let bound = UnixListener::bind(path);
     let listener = match bound {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_socket(path) => {
             let answer = UnixStream::connect(path).await;
             if !answer.is_err_and(|it| it.kind() == io::ErrorKind::ConnectionRefused) {
                 return Err(error);
@@ -229,6 +236,7 @@ impl Drop for LocalListener {
     fn drop(&mut self) {
         if let LocalAddress::Unix(path) = &self.address
             && matches!(abstract_name(path), Ok(None))
+            && is_socket(path)
         {
             // If somebody has removed it already, that is all right.
             let _ = std::fs::remove_file(path);
@@ -281,6 +289,21 @@ mod tests {
         drop(first);
         assert!(!path.exists());
         std::fs::remove_dir_all(folder).expect("it is ours");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_stays() {
+        let path = std::env::temp_dir().join(format!("admin-file-{}", std::process::id()));
+        std::fs::write(&path, "precious").expect("a file");
+
+        let bound = LocalListener::bind(&LocalAddress::Unix(path.clone())).await;
+
+        assert!(bound.is_err());
+        assert_eq!(
+            std::fs::read_to_string(&path).expect("it is there"),
+            "precious"
+        );
+        std::fs::remove_file(path).expect("it is ours");
     }
 
     #[tokio::test]
