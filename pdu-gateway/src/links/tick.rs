@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use route_proto::attach::v1::CloseReason;
-use route_runtime::budget::{LOOK, Part};
+use route_runtime::budget::Part;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tracing::warn;
 
@@ -23,9 +23,6 @@ const STOPPED: Duration = Duration::from_secs(3);
 pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
     let mut ticks = interval_at(Instant::now() + TICK, TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    // Queues may grow by 50 MB meanwhile.
-    let mut looks = interval_at(Instant::now() + LOOK, LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = gateway.clock.now();
     let mut waits = gateway.budget.part();
     loop {
@@ -37,7 +34,7 @@ pub async fn run(gateway: Arc<Gateway>, query_timeout: Duration) {
                 last = now;
                 tick(&gateway, query_timeout, stopped);
             }
-            _ = looks.tick(), if gateway.budget.is_limited() => {
+            () = gateway.budget.look_is_due(), if gateway.budget.is_limited() => {
                 keep_within_budget(&gateway, &mut waits);
             }
             () = sleep_until(relief), if gateway.is_pressed() => relieve(&gateway),
@@ -75,10 +72,11 @@ fn tick(gateway: &Gateway, query_timeout: Duration, stopped: bool) {
 /// `waits`: what of the budget is known to wait here.
 fn keep_within_budget(gateway: &Gateway, waits: &mut Part) {
     let budget = &gateway.budget;
+    let passed = budget.passed();
     let fills: Vec<_> = gateway.links.all().iter().map(|it| it.fill()).collect();
     let of_links: usize = fills.iter().map(|it| it.queued + it.unfinished).sum();
     waits.set(of_links + gateway.uplink.bytes());
-    budget.look();
+    budget.look(passed);
     if !budget.is_filled() {
         return;
     }

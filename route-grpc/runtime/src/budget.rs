@@ -3,7 +3,8 @@
 //! Two marks. Where four fifths of it are used, nothing long is read any more before there is room. Where
 //! nineteen of twenty are, somebody is cut off: whose queue or input is fullest, by whoever owns the queues.
 //!
-//! What comes in takes its memory before it is read. What waits is told from time to time.
+//! What comes in takes its memory before it is read. What waits is told from time to time; until then what has come in
+//! is counted as if all of it waited, so the bound holds however fast it comes.
 
 mod hosts;
 mod inputs;
@@ -16,7 +17,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{info, warn};
 
 use crate::container;
@@ -26,8 +28,14 @@ use inputs::Inputs;
 /// What somebody holds who was cut off is gone after this: what others hold by then is theirs.
 const GONE_AFTER: Duration = Duration::from_secs(1);
 
-/// How often it should be [looked](Budget::look) at.
+/// How often it is looked at, if there is no reason to look earlier.
 pub const LOOK: Duration = Duration::from_millis(100);
+
+/// From one look to the next, at least.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// It is looked at when this part of the bound has come in, so that there is room when somebody asks.
+const STEP: usize = 8;
 
 /// What a process takes that is not counted, bytes: code, threads, what is on its way.
 const UNCOUNTED: u64 = 100 << 20;
@@ -76,16 +84,20 @@ pub struct Budget {
     marks: (usize, usize),
     /// Room is short: nobody should read much at once.
     tight: AtomicBool,
+    /// A look would make room.
+    wanted: Notify,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     /// What waits.
     held: usize,
     /// What those take who were cut off a moment ago.
     going: VecDeque<(Instant, usize)>,
     inputs: Inputs,
+    /// When it was looked at.
+    looked: Instant,
 }
 
 impl State {
@@ -115,7 +127,13 @@ impl Budget {
             limit,
             marks,
             tight: AtomicBool::new(false),
-            state: Mutex::default(),
+            wanted: Notify::new(),
+            state: Mutex::new(State {
+                held: 0,
+                going: VecDeque::new(),
+                inputs: Inputs::default(),
+                looked: Instant::now(),
+            }),
         })
     }
 
@@ -200,10 +218,25 @@ impl Budget {
         }
     }
 
-    /// Time has passed.
-    pub fn look(&self) {
+    /// Waits until it should be looked at again. May be dropped and asked again at any time.
+    pub async fn look_is_due(&self) {
+        let last = self.state.lock().looked;
+        sleep_until(last + PAUSE).await;
+        // Due in any case after a while.
+        let _ = timeout_at(last + LOOK, self.wanted.notified()).await;
+    }
+
+    /// Bytes that have come in since the last look. What is measured from now on has what of them waits.
+    pub fn passed(&self) -> usize {
+        self.state.lock().inputs.passed()
+    }
+
+    /// Time has passed, and what waits has been told. So much of what [had come in](Self::passed) is in it.
+    pub fn look(&self, passed: usize) {
         self.change(|state| {
             let now = Instant::now();
+            state.looked = now;
+            state.inputs.told(passed);
             while let Some((at, _)) = state.going.front()
                 && now.saturating_duration_since(*at) >= GONE_AFTER
             {
@@ -233,6 +266,11 @@ impl Budget {
             state.inputs.serve(Instant::now(), held, self.marks);
             let tight = state.taken() >= self.marks.0 || state.inputs.any_waits();
             self.tight.store(tight, Ordering::Relaxed);
+            let passed = state.inputs.passed();
+            let is_wanted = passed > self.limit / STEP || state.inputs.any_waits();
+            if passed > 0 && is_wanted {
+                self.wanted.notify_one();
+            }
             (result, state.inputs.take_woken())
         };
         woken.into_iter().for_each(Waker::wake);
@@ -269,7 +307,7 @@ impl Drop for Part {
     }
 }
 
-/// Something long that comes in. Its memory is free again when this is dropped.
+/// Something long that comes in. When this is dropped, it is complete or given up.
 #[derive(Debug)]
 pub struct Input {
     budget: Arc<Budget>,
@@ -302,102 +340,4 @@ impl Drop for Input {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MIB: usize = 1 << 20;
-
-    fn has_room(budget: &Arc<Budget>, bytes: usize) -> bool {
-        budget.ask(None, bytes).is_granted()
-    }
-
-    #[test]
-    fn what_waits_leaves_that_much_less_for_what_comes() {
-        let budget = Budget::new(Some(100 * MIB));
-        let mut part = budget.part();
-        assert!(has_room(&budget, 80 * MIB) && !budget.is_tight());
-
-        part.set(79 * MIB);
-        let _one = budget.ask(None, MIB / 2);
-        assert!(!has_room(&budget, MIB));
-        part.set(80 * MIB);
-        assert!(budget.is_tight());
-        drop(part);
-        assert!(has_room(&budget, MIB) && !budget.is_tight());
-    }
-
-    #[test]
-    fn one_thing_at_a_time_comes_in_above_the_first_mark() {
-        let budget = Budget::new(Some(100 * MIB));
-        let mut part = budget.part();
-        part.set(85 * MIB);
-        let one = budget.ask(None, 9 * MIB);
-        assert!(one.is_granted() && !has_room(&budget, MIB));
-        drop(one);
-        assert!(!has_room(&budget, 11 * MIB), "the second mark");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_too_much_is_known_until_it_is_gone() {
-        let budget = Budget::new(Some(100 * MIB));
-        let mut part = budget.part();
-        part.set(94 * MIB);
-        assert_eq!(budget.excess(), 0);
-        part.set(97 * MIB);
-        assert_eq!(budget.excess(), 2 * MIB + 1);
-        budget.goes(3 * MIB);
-        assert_eq!(budget.excess(), 0);
-        part.set(99 * MIB);
-        assert_eq!(budget.excess(), MIB + 1);
-
-        tokio::time::advance(GONE_AFTER).await;
-        budget.look();
-        assert_eq!(budget.excess(), 4 * MIB + 1);
-    }
-
-    #[test]
-    fn what_comes_in_gives_back_as_much_as_it_takes() {
-        let budget = Budget::new(Some(100 * MIB));
-        let inputs: Vec<_> = (0..8).map(|_| budget.ask(None, 10 * MIB)).collect();
-        let mut part = budget.part();
-        part.set(30 * MIB);
-        assert_eq!(budget.fullest_input(), 80 * MIB);
-        budget.cut(budget.excess());
-
-        let cx = Context::from_waker(Waker::noop());
-        let cut: Vec<_> = inputs
-            .iter()
-            .map(|it| it.poll_cut(&cx).is_ready())
-            .collect();
-        assert_eq!(cut, [true, true, false, false, false, false, false, false]);
-        assert_eq!(budget.excess(), 0);
-    }
-
-    #[test]
-    fn flags_that_do_not_fit_the_memory_are_told() {
-        let needs = Needs {
-            waits: 400 << 20,
-            tables: 200 << 20,
-        };
-        let misfits = |limit: Option<u64>, container: Option<u64>| {
-            let bytes = |mib| mib << 20;
-            needs.misfits(limit.map(bytes), container.map(bytes)).len()
-        };
-
-        assert_eq!(misfits(None, None), 0);
-        assert_eq!(misfits(Some(400), None), 0);
-        assert_eq!(misfits(Some(399), None), 1);
-        assert_eq!(misfits(Some(400), Some(700)), 0);
-        assert_eq!(misfits(Some(401), Some(700)), 1);
-        assert_eq!(misfits(Some(200), Some(256)), 2);
-    }
-
-    #[test]
-    fn without_a_limit_there_is_room() {
-        let budget = Budget::new(None);
-        let mut part = budget.part();
-        part.set(1 << 40);
-        assert!(has_room(&budget, 1 << 40) && !budget.is_tight() && !budget.is_limited());
-        assert_eq!(budget.excess(), 0);
-    }
-}
+mod tests;

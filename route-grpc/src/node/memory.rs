@@ -9,8 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use route_runtime::budget::{LOOK, Part};
-use tokio::time::{MissedTickBehavior, interval};
+use route_runtime::budget::Part;
 
 use super::Node;
 use super::take_back::TakeBack;
@@ -28,29 +27,28 @@ pub(super) struct Slowed(Mutex<BTreeSet<u64>>);
 /// Looks after the budget until the node drains.
 pub(super) async fn run(node: Arc<Node>) {
     let (mut waits, mut requests) = (node.budget.part(), node.requests.part());
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let draining = node.draining();
     loop {
         tokio::select! {
             biased;
             () = draining.cancelled() => return,
-            _ = looks.tick() => look(&node, &mut waits, &mut requests),
+            () = node.requests.look_is_due() => look(&node, &mut waits, &mut requests),
         }
     }
 }
 
 /// `waits`: what of the budget is known to wait here; `requests`: what of theirs may not be used now.
 fn look(node: &Node, waits: &mut Part, requests: &mut Part) {
+    let passed = node.requests.passed();
     let holdings = Holdings::of(node);
     let in_part = node.requests.taken().saturating_sub(requests.bytes());
     waits.set(holdings.bytes + in_part);
-    node.budget.look();
+    node.budget.look(0);
     // No more comes in part than there is room for. That ends behind the second mark: where what comes waited for ever
     // just before it, nobody would be cut off.
     let most = in_part.saturating_add(node.budget.room());
     requests.set(node.requests.limit().saturating_sub(most));
-    node.requests.look();
+    node.requests.look(passed);
     let is_filled = node.budget.is_filled();
     *node.slowed.0.lock() = match is_filled {
         true => holdings.fill_most(),

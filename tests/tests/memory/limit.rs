@@ -40,7 +40,7 @@ async fn queues_of_many_gateways() {
     const MESSAGE: usize = 256 << 10;
     let node = limited().await;
     let mut sender = Gateway::attach(&node, "sender", &[]).await;
-    sender.in_batches_of(4);
+    sender.in_batches_of(16);
     sender.open(1).await;
     sender.caught_up().await;
     for number in 0..AWAY {

@@ -28,6 +28,8 @@ pub(super) struct Inputs {
     last: u64,
     granted: usize,
     cutting: usize,
+    /// Of those that are complete, what nobody has told yet as waiting.
+    passed: usize,
     waiting: usize,
     woken: Vec<Waker>,
 }
@@ -76,7 +78,10 @@ impl Inputs {
         };
         match entry.stage {
             Stage::Waits => self.waiting -= 1,
-            Stage::Granted => self.granted -= entry.bytes,
+            Stage::Granted => {
+                self.granted -= entry.bytes;
+                self.passed = self.passed.saturating_add(entry.bytes);
+            }
             Stage::CutOff => {
                 self.granted -= entry.bytes;
                 self.cutting -= entry.bytes;
@@ -99,6 +104,16 @@ impl Inputs {
     /// Bytes of those that were cut off and still have it.
     pub(super) fn cutting(&self) -> usize {
         self.cutting
+    }
+
+    /// Bytes of those that became complete and may wait somewhere: they take room until that is told.
+    pub(super) fn passed(&self) -> usize {
+        self.passed
+    }
+
+    /// So much of these is told.
+    pub(super) fn told(&mut self, bytes: usize) {
+        self.passed = self.passed.saturating_sub(bytes);
     }
 
     pub(super) fn any_waits(&self) -> bool {
@@ -141,6 +156,7 @@ impl Inputs {
     pub(super) fn serve(&mut self, now: Instant, held: usize, (tight, full): (usize, usize)) {
         while let Some(next) = self.hosts.next() {
             let mark = if self.granted == 0 { full } else { tight };
+            let held = held.saturating_add(self.passed);
             let room = mark.saturating_sub(held.saturating_add(self.granted));
             let Some(entry) = self.all.get_mut(&next) else {
                 return;
@@ -159,7 +175,8 @@ impl Inputs {
                 });
                 continue;
             }
-            if bytes <= room + self.cutting {
+            let soon = self.cutting.saturating_add(self.passed);
+            if bytes <= room.saturating_add(soon) {
                 return;
             }
             let Some(oldest) = self.in_the_way(now, host, bytes, tight) else {
@@ -253,7 +270,15 @@ mod tests {
             self.serve();
         }
 
+        /// It is complete, and waits nowhere.
         fn ends(&mut self, number: u64) {
+            self.passes_on(number);
+            self.inputs.told(self.inputs.passed());
+            self.serve();
+        }
+
+        /// It is complete.
+        fn passes_on(&mut self, number: u64) {
             self.inputs.forget(number);
             self.serve();
         }
@@ -326,6 +351,24 @@ mod tests {
 
         assert_eq!(peers.stage(late), Stage::Granted);
         assert_eq!(peers.stage(early), Stage::Waits);
+    }
+
+    #[test]
+    fn what_is_complete_takes_its_room_until_it_is_told_where_it_waits() {
+        let mut peers = Peers::new();
+        let first = peers.ask(1, 50);
+        let slow = peers.ask(2, 20);
+        let second = peers.ask(1, 40);
+        peers.passes_on(first);
+        peers.passes(3600);
+        assert_eq!(peers.stage(second), Stage::Waits);
+        assert_eq!(peers.stage(slow), Stage::Granted, "there will be room");
+
+        // Some of it waits in a queue.
+        peers.held = 15;
+        peers.inputs.told(50);
+        peers.serve();
+        assert_eq!(peers.stage(second), Stage::Granted);
     }
 
     #[test]

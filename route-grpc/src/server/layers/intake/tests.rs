@@ -136,6 +136,7 @@ async fn a_gateway_that_is_let_in_waits_for_memory_and_is_not_read_meanwhile() {
     assert_eq!(next(&mut gateway).await, Ok(PREFIX_BYTES + 1));
     assert!(share.reading.poll(&cx).is_pending());
     drop(first);
+    node.requests.look(node.requests.passed());
     assert_eq!(next(&mut gateway).await, Ok(1));
     assert!(share.reading.poll(&cx).is_ready());
 }
@@ -150,7 +151,7 @@ async fn who_holds_memory_for_too_long_is_cut_off_while_another_one_waits() {
     assert!(next(&mut gateway).await.is_ok());
 
     tokio::time::advance(Duration::from_secs(3)).await;
-    node.requests.look();
+    node.requests.look(0);
     assert_eq!(next(&mut slow).await, Err(Code::ResourceExhausted));
     gateway.inner.0.push_back(vec![7; 1].into());
     assert_eq!(next(&mut gateway).await, Ok(1));
