@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
 use route_runtime::budget::{Budget, Needs};
-use route_runtime::files;
+use route_runtime::files::{self, TooFewFiles};
 use route_runtime::listen::BindError;
 use route_runtime::listen::local::LocalAddress;
 use route_runtime::readiness::Readiness;
@@ -77,6 +77,9 @@ pub enum StartError {
     /// The sockets do not fit the settings.
     #[error("no socket for {0}")]
     Socket(&'static str),
+    /// No room for connections.
+    #[error(transparent)]
+    Files(#[from] TooFewFiles),
 }
 
 /// A gateway at work.
@@ -128,7 +131,7 @@ pub fn start(
     let first = pdu_addresses.first().ok_or(StartError::Socket("PDUs"))?;
     let of_node = sockets.node.as_ref().map(NodeSockets::addresses);
     let (grpc_address, admin_address) = of_node.unwrap_or_default();
-    let places = Places::new(settings);
+    let places = Places::new(settings)?;
     let gateway = gateway(settings, places.msg_servers);
     observe(meter, &gateway);
 
@@ -190,8 +193,8 @@ struct Places {
 }
 
 impl Places {
-    fn new(settings: &Settings) -> Self {
-        let affordable = files::affordable_connections();
+    fn new(settings: &Settings) -> Result<Self, TooFewFiles> {
+        let affordable = files::make_room_for_connections()?;
         let grpc = match settings.embedded {
             true => settings
                 .node
@@ -208,7 +211,7 @@ impl Places {
                 grpc, "the process may open few files; taking fewer connections than configured"
             );
         }
-        Places { msg_servers, grpc }
+        Ok(Self { msg_servers, grpc })
     }
 }
 

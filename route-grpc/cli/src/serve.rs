@@ -14,12 +14,16 @@ use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::{self, LogArgs, Metrics, flush_logs, init_logs};
 use route_runtime::{files, listen, probes, workers};
+use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 /// How long each of these may take at the end: log lines, traces, metrics. They and the drain have
 /// to fit into the time that a supervisor leaves (`TimeoutStopSec`, the pod's grace period).
 const FLUSH: Duration = Duration::from_secs(1);
+
+/// How often a node that is not ready says for whom it waits.
+const SAYS_WAITING: Duration = Duration::from_secs(5);
 
 const NAME: &str = "route-grpc";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -111,6 +115,15 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
     if let Err(error) = telemetry::init_traces(NAME, VERSION) {
         error!(%error, "no traces will be sent");
     }
+    let affordable = files::make_room_for_connections()?;
+    if affordable < args.node.max_grpc_connections {
+        warn!(
+            connections = affordable,
+            configured = args.node.max_grpc_connections,
+            "the process may open few files; taking fewer connections"
+        );
+        args.node.max_grpc_connections = affordable;
+    }
     let shutdown = Shutdown::new(args.shutdown_deadline);
     let readiness = Readiness::new();
     let listener = listen::bind(args.listen).await?;
@@ -126,15 +139,6 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
         shutdown.clone(),
     ));
 
-    let affordable = files::affordable_connections();
-    if affordable < args.node.max_grpc_connections {
-        warn!(
-            connections = affordable,
-            configured = args.node.max_grpc_connections,
-            "the process may open few files; taking fewer connections"
-        );
-        args.node.max_grpc_connections = affordable;
-    }
     let fan_out = args.node.fan_out;
     let budget = Budget::of_process(args.memory_limit, args.node.needs());
     let node = Node::start(args.node, budget, &metrics.meter(), shutdown.clone());
@@ -163,12 +167,20 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
     }
 }
 
-/// Is ready when the node knows all links.
+/// Is ready when the node knows all links. Until then it says for whom it waits, and for how long.
 async fn become_ready(node: Arc<Node>, readiness: Readiness, draining: CancellationToken) {
     readiness.set(false, "waiting for gateways");
-    tokio::select! {
-        biased;
-        () = draining.cancelled() => {}
-        () = node.synced() => readiness.set(true, "serving"),
+    let mut says = interval(SAYS_WAITING);
+    loop {
+        tokio::select! {
+            biased;
+            () = draining.cancelled() => return,
+            () = node.synced() => return readiness.set(true, "serving"),
+            _ = says.tick() => {
+                if let Some(whom) = node.waits_for() {
+                    info!("waits for {whom}");
+                }
+            }
+        }
     }
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 pub use logs::{
     AUDIT, LogArgs, LogError, LogFilterError, LogFormat, flush_logs, reasons, set_log_filter,
+    unknown_targets,
 };
 pub use metrics::{CONTENT_TYPE, Metrics, MetricsError};
 pub use opentelemetry::trace::SpanKind;

@@ -87,8 +87,8 @@ impl Node {
         })
     }
 
-    /// What a node waits for that does not know all links, in words.
-    pub(crate) fn waits_for(&self) -> Option<String> {
+    /// For whom a node waits that does not know all links, and for how long at most, in words. None: it knows them.
+    pub fn waits_for(&self) -> Option<String> {
         let now = self.now();
         let routing = self.routing.lock();
         let cold_start = routing.cold_start.as_ref()?;

@@ -1,5 +1,6 @@
 //! A command that has run to its end, and what it has shown.
 
+use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::Value as Json;
@@ -30,15 +31,30 @@ impl Ended {
 
 /// Runs `route-grpc` with these arguments to its end.
 pub(crate) async fn command(arguments: &[&str]) -> Ended {
+    command_that_reads(arguments, String::new()).await
+}
+
+/// The same, and this is its standard input.
+pub(crate) async fn command_that_reads(arguments: &[&str], input: String) -> Ended {
     let mut command = Command::new(binary("route-grpc").expect("a built node"));
     command
         .args(arguments)
         .env_remove("TT_ROUTE_ADDRESS")
         .env_remove("TT_ROUTE_ADMIN_ADDRESS")
         .env_remove("TT_ROUTE_TIMEOUT")
-        .stdin(Stdio::null());
-    let ended = tokio::task::spawn_blocking(move || command.output()).await;
-    let output = ended.expect("no panic").expect("it starts");
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let run = move || {
+        let mut child = command.spawn().expect("it starts");
+        let mut stdin = child.stdin.take().expect("it is a pipe");
+        // Who has said enough reads no more.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        child.wait_with_output()
+    };
+    let ended = tokio::task::spawn_blocking(run).await;
+    let output = ended.expect("no panic").expect("it has an end");
     Ended {
         code: output.status.code().expect("no signal"),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -6,6 +6,7 @@ mod ended;
 mod follow;
 mod losses;
 mod operators;
+mod publish;
 mod questions;
 mod settings;
 mod stops;

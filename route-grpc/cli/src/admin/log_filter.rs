@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use route_proto::v1::SetLogFilterRequest;
 use route_runtime::flags::duration;
+use route_runtime::telemetry::unknown_targets;
 
 use super::AdminArgs;
 use crate::failure::Failure;
@@ -25,6 +26,7 @@ pub(crate) struct LogFilterArgs {
 
 /// Sets it, and says what it was.
 pub(crate) async fn run(args: LogFilterArgs) -> Result<(), Failure> {
+    let unknown = unknown_targets(&args.filter);
     let mut client = args.admin.connect().await?;
     let request = SetLogFilterRequest {
         filter: args.filter,
@@ -36,6 +38,11 @@ pub(crate) async fn run(args: LogFilterArgs) -> Result<(), Failure> {
         .into_inner();
     match args.admin.json {
         true => show::line(&json::line(&set)),
-        false => show::line(&format!("set; it was {}", set.previous_filter)),
+        false => {
+            show::line(&format!("set; it was {}", set.previous_filter))?;
+            unknown
+                .iter()
+                .try_for_each(|target| show::line(&format!("nothing is logged as {target}")))
+        }
     }
 }

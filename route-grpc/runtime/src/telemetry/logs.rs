@@ -57,6 +57,47 @@ fn filter(text: &str) -> Result<String, String> {
     parsed.map(|_| text.to_owned())
 }
 
+/// The crates of which something may be logged, beside those of OpenTelemetry.
+const CRATES: [&str; 12] = [
+    AUDIT,
+    "pdu_gateway",
+    "route_cli",
+    "route_core",
+    "route_dialect",
+    "route_grpc",
+    "route_proto",
+    "route_runtime",
+    "h2",
+    "hyper_util",
+    "tonic",
+    "tower",
+];
+
+/// Targets in this filter as which nothing is logged: mistyped ones. Modules within a crate are not looked at.
+pub fn unknown_targets(filter: &str) -> Vec<String> {
+    let targets = filter
+        .split(',')
+        .filter_map(|word| word.split_once(['=', '[']));
+    let unknown = targets.filter_map(|(target, _)| {
+        let target = target.trim();
+        // A target stands for all that begin with it.
+        let of = target.split("::").next().unwrap_or_default();
+        let is_known = CRATES.iter().any(|known| known.starts_with(of));
+        (!is_known && !of.starts_with("opentelemetry")).then(|| target.to_owned())
+    });
+    unknown.collect()
+}
+
+fn warn_of_unknown(filter: &str) {
+    let targets = unknown_targets(filter);
+    if !targets.is_empty() {
+        tracing::warn!(
+            ?targets,
+            "the log filter names targets as which nothing is logged"
+        );
+    }
+}
+
 /// Errors are logged unless the filter says otherwise of their targets, or off; what operators change, whatever it says.
 fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
     EnvFilter::try_new(format!("error,{filter},{AUDIT}=info"))
@@ -135,7 +176,10 @@ pub fn set_log_filter(text: &str, for_long: Option<Duration>) -> Result<String, 
         "" => filtered.first.clone(),
         text => filter(text).map_err(LogFilterError::Filter)?,
     };
-    let (before, count) = filtered.set(text, None)?.ok_or(LogFilterError::NoLog)?;
+    let (before, count) = filtered
+        .set(text.clone(), None)?
+        .ok_or(LogFilterError::NoLog)?;
+    warn_of_unknown(&text);
     if let Some(time) = for_long {
         tokio::spawn(async move {
             tokio::time::sleep(time).await;
@@ -204,6 +248,7 @@ pub(super) fn init(format: LogFormat, filter: &str) -> Result<(), LogError> {
         now: Mutex::new((filter.to_owned(), 0)),
     };
     FILTERED.set(filtered).map_err(|_| LogError::AlreadySet)?;
+    warn_of_unknown(filter);
     Ok(())
 }
 
@@ -290,6 +335,21 @@ mod tests {
         ] {
             let problem = filter(wrong).unwrap_err();
             assert!(problem.contains(named), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_target_as_which_nothing_is_logged_is_known_to_be_one() {
+        let filter = "info,route_grpc=debug,route=info,route_core::routing=trace,route_gprc=debug,nobody::here=info";
+        assert_eq!(unknown_targets(filter), ["route_gprc", "nobody::here"]);
+        for fine in [
+            "",
+            "debug",
+            "audit=info,h2=warn",
+            "[link]=debug",
+            "opentelemetry-otlp=debug",
+        ] {
+            assert_eq!(unknown_targets(fine), [""; 0], "{fine}");
         }
     }
 
