@@ -4,6 +4,7 @@
 //! holds one reserved user, unseen, and sends the other one a command that other MsgServers ignore.
 
 mod msg_server;
+mod standing;
 mod steps;
 
 use std::time::Duration;
@@ -30,12 +31,13 @@ use tonic_health::pb::health_client::HealthClient;
 use crate::client::ClientArgs;
 use crate::failure::{Failure, Trouble};
 use msg_server::MsgServer;
+use standing::Standing;
 use steps::Steps;
 
 const HELP: &str = "\
-Disturbs nobody: its two MsgServers hold users that nobody has, invisibly, and do not claim. Run it where no MsgServer \
-connects from the same address, and at a port without a name (--listen ADDR, not ADDR=NAME), or with --query-only: a \
-MsgServer's claimed connection stands for all of its address, and all connections of one name are one MsgServer's.
+Disturbs nobody: its two MsgServers hold users that nobody has, invisibly, and do not claim. Beside a \
+MsgServer's claimed connection, which stands for all of its address, and at a port with a name (--listen ADDR=NAME), \
+whose connections are one MsgServer's, only queries are checked.
 
 Exit codes:
   0  all is well
@@ -54,6 +56,10 @@ const HEALTH: [&str; 5] = [
     broadcast_service_server::SERVICE_NAME,
     attach_service_server::SERVICE_NAME,
 ];
+
+const STOOD_FOR: &str = "\
+another connection stands for those of the check: a MsgServer has claimed at this address, or the port has a name \
+(--listen ADDR=NAME); to check deliveries too, check from elsewhere, or at a port without a name";
 
 /// Flags of `check`.
 #[derive(Debug, Args)]
@@ -98,7 +104,7 @@ pub(crate) async fn run(args: CheckArgs) -> Result<(), Failure> {
         steps.take(&step, Trouble::Unhealthy, serves).await?;
     }
     let users = [args.reserved_users, args.reserved_users + 1];
-    let subscribing = Subscriber::start(channel, users);
+    let subscribing = Subscriber::start(channel.clone(), users);
     let mut subscriber = steps
         .take("subscribe", Trouble::Subscription, subscribing)
         .await?;
@@ -106,6 +112,10 @@ pub(crate) async fn run(args: CheckArgs) -> Result<(), Failure> {
         return steps.skip("pdu", "without --pdu");
     };
 
+    let mut standing = Standing::new(channel, users);
+    steps
+        .take("standing", Trouble::RoundTrip, standing.begin())
+        .await?;
     let connecting = connect_both(address, users, &args.dialect);
     let mut msg_servers = steps
         .take("gateway", Trouble::Unreachable, connecting)
@@ -113,8 +123,11 @@ pub(crate) async fn run(args: CheckArgs) -> Result<(), Failure> {
     let nonce = format!("{:016x}", fastrand::u64(..));
     let asking = ask(&mut msg_servers, users, &nonce);
     steps.take("query", Trouble::RoundTrip, asking).await?;
+    let stands = standing.is_given();
     if args.query_only {
         steps.skip("delivery", "because of --query-only")?;
+    } else if !steps.take("standing", Trouble::RoundTrip, stands).await? {
+        steps.skip("delivery", STOOD_FOR)?;
     } else {
         // Both ways: behind one address there may be several gateways.
         for (from, to) in [(0, 1), (1, 0)] {

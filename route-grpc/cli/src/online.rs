@@ -59,7 +59,7 @@ pub(crate) async fn run(args: OnlineArgs) -> Result<(), Failure> {
     let mut asked = ListOnlineUsersRequest {
         status: args.status.unwrap_or_default().into(),
         client_class: args.class.unwrap_or_default().into(),
-        msg_server: args.msg_server.unwrap_or_default(),
+        msg_server: args.msg_server.clone().unwrap_or_default(),
         include_sessions: true,
         ..ListOnlineUsersRequest::default()
     };
@@ -84,6 +84,9 @@ pub(crate) async fn run(args: OnlineArgs) -> Result<(), Failure> {
     }
     if !args.client.json {
         status::table(&users).print()?;
+        if let Some(msg_server) = args.msg_server.filter(|_| users.is_empty()) {
+            show::no_such_server(&msg_server)?;
+        }
         if !asked.page_token.is_empty() {
             show::line("-- there may be more: --limit")?;
         }

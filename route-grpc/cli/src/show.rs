@@ -17,6 +17,13 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     Ok(output.flush()?)
 }
 
+/// Below an empty table: perhaps the name is mistyped.
+pub(crate) fn no_such_server(name: &str) -> Result<(), Failure> {
+    line(&format!(
+        "-- none of MsgServer {name}; `route-grpc links` shows the names"
+    ))
+}
+
 /// An enum value in a word: its name without the prefix that all values of its type have.
 pub(crate) fn word(prefix: &str, name: &str) -> String {
     match name.strip_prefix(prefix) {

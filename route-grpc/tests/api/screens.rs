@@ -1,5 +1,7 @@
 //! AdminService: streams of readers, what is logged, and screens.
 
+use std::collections::VecDeque;
+
 use route_proto::v1::{
     CloseStreamRequest, EventFilter, EventKind, ListStreamsRequest, SetLogFilterRequest,
     SubscribeRequest, WatchTopologyRequest, WatchUserStatusRequest,
@@ -9,6 +11,7 @@ use tonic::Code;
 use crate::attach::reason;
 use crate::played::{Played, chat};
 use crate::site::{Site, soon};
+use crate::work::ENOUGH;
 
 fn duration(seconds: i64) -> Option<prost_types::Duration> {
     Some(prost_types::Duration { seconds, nanos: 0 })
@@ -126,27 +129,33 @@ async fn the_connection_of_a_client_that_takes_nothing_is_closed() {
 
 #[tokio::test]
 async fn each_stream_is_in_one_page() {
+    const STREAMS: u64 = 1000;
     let site = Site::start().await;
-    let mut open = Vec::new();
-    for _ in 0..5 {
-        open.push(site.watch(everybody()).await.unwrap());
+    let mut open = VecDeque::new();
+    for _ in 0..STREAMS {
+        open.push_back(site.watch(everybody()).await.unwrap());
     }
     let mut admin = site.admin().await;
-    let (mut seen, mut page_token) = (Vec::new(), String::new());
+    let (mut seen, mut pages, mut page_token) = (Vec::new(), 0, String::new());
     loop {
         let request = ListStreamsRequest {
-            page_size: 2,
+            page_size: 100,
             page_token,
         };
         let page = admin.list_streams(request).await.unwrap().into_inner();
         seen.extend(page.streams.into_iter().map(|it| it.stream));
-        page_token = page.next_page_token;
+        (pages, page_token) = (pages + 1, page.next_page_token);
+        // Some end meanwhile, and were shown.
+        open.drain(..50);
         if page_token.is_empty() {
             break;
         }
     }
 
-    assert_eq!(seen, ["1", "2", "3", "4", "5"]);
+    let all: Vec<_> = (1..=STREAMS).map(|number| number.to_string()).collect();
+    assert_eq!(seen, all);
+    assert_eq!(pages, 10);
+    assert!(site.longest_hold() <= ENOUGH, "{}", site.longest_hold());
     // The last number that there can be: nothing comes after it, and nothing breaks.
     let request = ListStreamsRequest {
         page_token: u64::MAX.to_string(),

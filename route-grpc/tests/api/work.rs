@@ -14,13 +14,13 @@ use crate::played::{
 use crate::site::{Site, soon};
 
 /// Steps that are enough at a time, and those of the last thing that is done then.
-const ENOUGH: u64 = 16_384 + 4_096;
+pub(crate) const ENOUGH: u64 = 16_384 + 4_096;
 
 /// So many users are more than may be looked at in one go.
 const MANY: u32 = 50_000;
 
 impl Site {
-    fn longest_hold(&self) -> u64 {
+    pub(crate) fn longest_hold(&self) -> u64 {
         Load::of(&self.node).longest_hold
     }
 

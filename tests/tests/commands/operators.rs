@@ -97,6 +97,22 @@ async fn shows_links_and_gateways(setup: Setup) {
 }
 
 #[tokio::test]
+async fn a_msg_server_that_nobody_has_is_told() {
+    let servers = Deployment::start(Setup::Embedded, FanOut::Directed).await;
+    let address = format!("--address={}", servers.grpc_address());
+    let mistyped = "--msg-server=mistyped";
+    for none in [
+        ask(&servers, &["links", mistyped]).await,
+        command(&["online", mistyped, &address]).await,
+    ] {
+        assert!(
+            none.stdout.contains("-- none of MsgServer mistyped"),
+            "{none:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_only_gateway_cannot_be_drained() {
     let servers = Deployment::start(Setup::Embedded, FanOut::Directed).await;
     let gateways = ask(&servers, &["gateways", "--json"]).await.objects();

@@ -67,7 +67,7 @@ pub(crate) async fn list(args: LinksArgs) -> Result<(), Failure> {
     };
     let asked = ListLinksRequest {
         gateway_id: args.gateway.unwrap_or_default(),
-        msg_server: args.msg_server.unwrap_or_default(),
+        msg_server: args.msg_server.clone().unwrap_or_default(),
         part: part.into(),
         include_figures: args.figures,
         ..ListLinksRequest::default()
@@ -83,8 +83,12 @@ pub(crate) async fn list(args: LinksArgs) -> Result<(), Failure> {
             .try_for_each(|link| show::line(&json::line(link)));
     }
     match args.figures {
-        true => figures(&links).print(),
-        false => parts(&links).print(),
+        true => figures(&links).print()?,
+        false => parts(&links).print()?,
+    }
+    match args.msg_server.filter(|_| links.is_empty()) {
+        Some(msg_server) => show::no_such_server(&msg_server),
+        None => Ok(()),
     }
 }
 

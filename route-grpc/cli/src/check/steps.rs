@@ -102,11 +102,6 @@ fn say(line: &str) -> Result<(), Failure> {
 /// Why a step may take too long.
 fn hint(step: &str) -> &'static str {
     match step {
-        "delivery" => {
-            "; if this port has a name (--listen ADDR=NAME), all its connections are one MsgServer's, also the two of \
-             the check: check at a port without one; if a MsgServer connects from this address too, its claimed \
-             connection stands for all of that address: check from elsewhere; or check with --query-only"
-        }
         "query" => "; does the gateway have a node?",
         _ => "",
     }
