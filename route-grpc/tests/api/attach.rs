@@ -311,6 +311,27 @@ async fn a_restarted_gateway_ends_its_old_life_at_once() {
     assert_eq!(reason, ChangeReason::GatewayLost);
 }
 
+/// It was started with its clock as far ahead as can be, and then with clocks that are set back again and again.
+#[tokio::test]
+async fn no_clock_of_a_gateway_keeps_its_id_for_ever() {
+    let site = Site::start().await;
+    let mut watching = Watching::users(&site, &[7]).await;
+    let (earliest, ahead) = (1, (1 << 63) - 1);
+    for incarnation in [ahead, 3, 2, earliest] {
+        let hello = hello("a", incarnation, 1);
+        let mut gateway = Played::attach_as(&site, hello).await.unwrap();
+        assert_eq!(gateway.welcome.applied, []);
+        if incarnation != ahead {
+            let (_, reason) = watching.change().await;
+            assert_eq!(reason, ChangeReason::GatewayLost);
+        }
+        gateway.open_with(1, &[7]).await;
+        let (user, _) = watching.change().await;
+        assert_eq!(user.status(), PresenceStatus::Online, "{incarnation}");
+        drop(gateway);
+    }
+}
+
 #[tokio::test]
 async fn a_closed_link_takes_its_users_along() {
     let (site, mut a) = Played::one(&[7]).await;

@@ -4,21 +4,13 @@ use system_tests::deployment::{Deployment, FanOut, Setup};
 use system_tests::player::connection::{Connection, Ending, Options};
 use system_tests::player::messages;
 
-use crate::{SOON, says};
+use crate::{SOON, line, says};
 
 async fn connect(servers: &Deployment, last: u8, claims: bool, users: &[u32]) -> Connection {
     let (address, list) = (servers.pdu_address(), messages::online(users));
     let options = Options::from_loopback(last);
     let connection = Connection::of_msg_server(address, options, claims, &list);
     connection.await.expect("the server accepts")
-}
-
-/// The line of the output that says this.
-fn line(output: &str, text: &str) -> String {
-    let mut lines = output.lines();
-    let line = lines.find(|line| line.contains(text));
-    line.unwrap_or_else(|| panic!("not said: {text}\n{output}"))
-        .to_owned()
 }
 
 /// A MsgServer ends, and its users are nowhere else.

@@ -4,6 +4,8 @@ mod check;
 mod demo;
 mod ended;
 mod follow;
+mod gateways;
+mod identities;
 mod losses;
 mod operators;
 mod publish;
@@ -24,4 +26,12 @@ async fn says(process: &Process, text: &str) {
         process.says(text, SOON).await,
         "not said: {text}\n{process}"
     );
+}
+
+/// The line of the output that says this.
+fn line(output: &str, text: &str) -> String {
+    let mut lines = output.lines();
+    let line = lines.find(|line| line.contains(text));
+    line.unwrap_or_else(|| panic!("not said: {text}\n{output}"))
+        .to_owned()
 }

@@ -114,7 +114,10 @@ async fn ends_are_told_in_plain_words() {
     let [gateway, node] = servers.processes() else {
         panic!("two processes");
     };
-    assert!(!node.has_said("the node before"), "there was none: {node}");
+    assert!(
+        !node.has_said("another node before"),
+        "there was none: {node}"
+    );
     let connect = async |last, users: &[u32]| {
         let (address, list) = (servers.pdu_address(), messages::online(users));
         let connection =

@@ -21,7 +21,7 @@ use system_tests::forks::{
     Concerns, Sample, app_ids, proto3, server_commands_at_0x08xx as server_commands,
 };
 use system_tests::player::connection::{BARRIER_LIMIT, Connection};
-use system_tests::player::messages::{self, Client};
+use system_tests::player::messages::{self, Client, SINGLE_TEXT};
 use system_tests::player::pdu::Pdu;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -134,6 +134,8 @@ system_tests::in_both_setups! {
     app_ids_instead_of_client_types: a_fork(APP_IDS);
     proto3_with_zeros_left_out: a_fork(PROTO3);
     without_its_dialect_a_fork_is_told_which_to_take: unknown();
+    without_its_dialect_what_a_fork_lists_is_refused_aloud: app_ids_unread();
+    what_teamtalk_does_not_name_goes_where_it_should: odd();
 }
 
 async fn a_fork(setup: Setup, fork: Fork) {
@@ -329,6 +331,87 @@ async fn unknown(setup: Setup) {
     assert_eq!(lines("dropping an unknown command"), 9, "{output}");
     assert_eq!(lines("0x0905"), 1, "{output}");
     assert_eq!(lines("0x0906"), 0, "{output}");
+}
+
+/// An app id stands where a client type would be, so nobody can tell what client that is. The list is dropped, and the
+/// MsgServer gets everything.
+async fn app_ids_unread(setup: Setup) {
+    let site = Site::start(setup, TEAMTALK, &[]).await;
+    let fork = Site::connect(site.servers.pdu_address(), 8, APP_IDS, DAN).await;
+    let fork = fork.expect("it is let in");
+    fork.forget();
+    let to_bob = messages::message(ANN, BOB, 1, SINGLE_TEXT, "text").encode();
+    site.ann.write(&to_bob).await.expect("it is connected");
+    site.settle().await;
+    assert!(fork.barrier(LIMIT).await);
+    assert_eq!(got(&fork), [&to_bob[..]]);
+
+    let output = site.servers.output();
+    let mut lines = output.lines();
+    let line = lines.find(|it| it.contains("dropping what cannot be read"));
+    let line = line.unwrap_or_else(|| panic!("nothing is said: {output}"));
+    for told in [
+        "WARN",
+        "0x0708",
+        "client_type has no valid value",
+        "127.0.0.",
+    ] {
+        assert!(line.contains(told), "{told} is not in {line}");
+    }
+}
+
+/// Types of messages of which only bit 0x10 tells whether they are a group's; text that is not UTF-8; a number that was
+/// left out. Each is typed as far as it can be, found by who asks for Bob, and said if it was a guess.
+async fn odd(setup: Setup) {
+    let site = Site::start(setup, TEAMTALK, &[]).await;
+    let mut all = site.subscribe(&[]).await;
+    let mut of_bob = site.subscribe(&[BOB]).await;
+    let single = messages::message(ANN, BOB, 1, 0x03, "text");
+    let group = messages::message(ANN, 900, 2, 0x13, "text");
+    let mut file = messages::file(ANN, BOB).body.to_vec();
+    file.extend(b"\x1a\x04\xce\xc4\xbc\xfe");
+    let file = Pdu::new(command::FILE_NOTICE, file);
+    let receipt = vec![0x08, BOB as u8, 0x10, ANN as u8, 0x20, 1];
+    let receipt = Pdu::new(command::READ_RECEIPT, receipt);
+    for (pdu, to_cat, is_of_bob) in [
+        (single, false, true),
+        (group, true, false),
+        (file, false, true),
+        (receipt, true, false),
+    ] {
+        let (command, pdu) = (pdu.command, pdu.encode());
+        site.ann.write(&pdu).await.expect("it is connected");
+        site.settle().await;
+        assert_eq!(got(&site.bob), [&pdu[..]], "{command:#06x}");
+        assert_eq!(
+            got(&site.cat),
+            Vec::from_iter(to_cat.then_some(&pdu[..])),
+            "{command:#06x}"
+        );
+        let event = next(&mut all).await;
+        assert_eq!(event.raw_pdu, pdu);
+        assert_eq!(
+            event.unparsed,
+            command == command::READ_RECEIPT,
+            "{event:?}"
+        );
+        if is_of_bob {
+            assert_eq!(next(&mut of_bob).await, event);
+        }
+    }
+
+    let output = site.servers.output();
+    for (said, told) in [
+        ("taking an unknown type for one user's", "message type 0x03"),
+        (
+            "forwarding to all others what cannot be read",
+            "`--dialect proto3` would read it",
+        ),
+    ] {
+        let line = output.lines().find(|it| it.contains(said));
+        let line = line.unwrap_or_else(|| panic!("{said}: {output}"));
+        assert!(line.contains("WARN") && line.contains(told), "{line}");
+    }
 }
 
 /// Servers, and three MsgServers with a user each.
