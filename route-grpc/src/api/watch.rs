@@ -402,3 +402,6 @@ impl Watch {
         vec![Err(refusal.into())]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,18 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::watch_user_set_request::Message as Said;
 use route_proto::v1::watch_user_set_response::Message;
 use route_proto::v1::{
-    BatchGetUserStatusRequest, ChangeUserSet, GapPolicy, LagPolicy, PresenceStatus, SnapshotScope,
-    UserStatus, WatchUserSetRequest, WatchUserSetResponse, WatchUserSetStart,
+    BatchGetUserStatusRequest, ChangeUserSet, GapPolicy, GapReason, LagPolicy, PresenceStatus,
+    SnapshotScope, UserStatus, WatchUserSetRequest, WatchUserSetResponse, WatchUserSetStart,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
 use tonic::{Code, Streaming};
 
 use crate::attach::reason;
-use crate::played::Played;
+use crate::played::{Played, chat};
+use crate::presence::narrow;
 use crate::site::{Site, soon};
 
 /// Schedules that are played, unless TT_SCHEDULES says otherwise.
@@ -100,6 +103,83 @@ async fn a_set_that_has_changed_can_be_resumed() {
         .unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert_eq!(reason(&refused), "FILTER_CHANGED");
+}
+
+#[tokio::test]
+async fn a_set_that_cannot_be_resumed_is_told_why_and_anew() {
+    let site = Site::with(|it| it.log_events = 4).await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[1]).await;
+    let old = at_end_of_snapshot(&site).await;
+    for _ in 0..10 {
+        a.route(1, chat(1, 1, b"x")).await;
+    }
+    a.confirmed(1).await;
+    let foreign = at_end_of_snapshot(&Site::start().await).await;
+
+    for (position, reason, missed_count) in [
+        (old, GapReason::Compacted, 6),
+        (foreign, GapReason::EpochChanged, 0),
+    ] {
+        let resumed = WatchUserSetStart {
+            resume_position: position,
+            ..start(&[1])
+        };
+        let mut again = Watcher::start(&site, resumed).await;
+
+        let response = again.next().await;
+        assert_eq!(response.position, "", "what it made up for is to come");
+        let Some(Message::Gap(gap)) = response.message else {
+            panic!("no gap: {response:?}");
+        };
+        assert_eq!((gap.reason(), gap.missed_count), (reason, missed_count));
+        assert_eq!(again.snapshot(SnapshotScope::All).await, [1]);
+    }
+}
+
+async fn at_end_of_snapshot(site: &Site) -> String {
+    let mut watcher = Watcher::start(site, start(&[1])).await;
+    watcher.snapshot_end(SnapshotScope::All).await
+}
+
+/// Promise 9. While nobody reads the stream, more is told than the windows of a connection and the log hold together.
+#[tokio::test]
+async fn a_watcher_of_a_set_that_falls_behind_is_told_so_and_anew() {
+    let site = Site::with(|it| it.log_events = 100).await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[7]).await;
+    let mut watcher = Watcher::by(narrow(&site).await, start(&[7, BELL])).await;
+    watcher.snapshot(SnapshotScope::All).await;
+
+    a.blinks(7, 20_001).await;
+    a.update(1, BELL, 1, 1).await;
+    a.confirmed(1).await;
+
+    let (mut known, mut gaps) = (BTreeMap::new(), 0);
+    while !known.contains_key(&BELL) {
+        match watcher.next().await.message {
+            Some(Message::Change(change)) => {
+                let user = change.user.unwrap();
+                known.insert(user.user_id, user.status());
+            }
+            Some(Message::Gap(gap)) => {
+                assert_eq!(gap.reason(), GapReason::SlowConsumer);
+                assert!(gap.missed_count > 0, "{gap:?}");
+                gaps += 1;
+            }
+            Some(Message::SnapshotBegin(begin)) => {
+                assert_eq!(begin.scope(), SnapshotScope::All);
+                known.clear();
+            }
+            Some(Message::Snapshot(part)) => {
+                known.extend(part.users.iter().map(|it| (it.user_id, it.status())));
+            }
+            Some(Message::SnapshotEnd(_)) => {}
+            other => panic!("nobody has asked for that: {other:?}"),
+        }
+    }
+    assert_eq!(known[&7], PresenceStatus::Away);
+    assert!(gaps > 0, "it fell behind");
 }
 
 #[tokio::test]
@@ -503,9 +583,12 @@ struct Watcher {
 
 impl Watcher {
     async fn start(site: &Site, start: WatchUserSetStart) -> Self {
+        Self::by(site.presence().await, start).await
+    }
+
+    async fn by(mut presence: PresenceServiceClient<Channel>, start: WatchUserSetStart) -> Self {
         let (requests, receiver) = mpsc::channel(1000);
         requests.send(first(start)).await.unwrap();
-        let mut presence = site.presence().await;
         let answer = presence.watch_user_set(ReceiverStream::new(receiver));
         Self {
             stream: soon("a stream", answer).await.unwrap().into_inner(),

@@ -267,6 +267,22 @@ impl Played {
         self.tell(link, Entry::Update(update)).await;
     }
 
+    /// The desktop client of a user of link 1 goes away and comes back, so many times in all.
+    pub(crate) async fn blinks(&mut self, user_id: u32, changes: u64) {
+        let statuses: Vec<_> = [3, 1].into_iter().cycle().take(changes as usize).collect();
+        for statuses in statuses.chunks(1000) {
+            let updates = statuses.iter().map(|&status| {
+                Entry::Update(SessionUpdate {
+                    user_id,
+                    client_type: 1,
+                    status,
+                })
+            });
+            let entries = updates.map(|update| self.entry(1, update)).collect();
+            self.send_entries(entries).await;
+        }
+    }
+
     pub(crate) async fn ask(&mut self, link: u64, user_ids: &[u32]) -> u64 {
         let user_ids = user_ids.to_vec();
         self.tell(

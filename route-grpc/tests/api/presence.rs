@@ -1,14 +1,17 @@
 //! What PresenceService promises.
 
+use std::collections::BTreeMap;
+
+use route_proto::attach::v1::SessionUpdate;
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::watch_user_status_response::Message;
 use route_proto::v1::{
     BatchGetUserStatusRequest, ChangeReason, GapPolicy, GapReason, GetUserStatusRequest,
-    LegacyStatus, PresenceStatus, SessionState, StatusChange, UserStatus, WatchUserStatusRequest,
-    WatchUserStatusResponse,
+    LegacyStatus, PresenceStatus, SessionState, SnapshotScope, StatusChange, UserStatus,
+    WatchUserStatusRequest, WatchUserStatusResponse,
 };
-use tonic::transport::Channel;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Streaming};
 
 use crate::attach::reason;
@@ -259,6 +262,81 @@ async fn a_position_of_another_life_is_told_apart_from_nonsense() {
     assert_eq!(refused.code(), Code::InvalidArgument);
 }
 
+/// Promise 9. While nobody reads the stream, more is told than the windows of a connection and the log hold together.
+#[tokio::test]
+async fn a_watcher_that_falls_behind_is_told_so_and_anew() {
+    let site = Site::with(|it| it.log_events = 100).await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[7]).await;
+    let request = resumed("", GapPolicy::Fail);
+    let mut watching = Watching::by(narrow(&site).await, request).await;
+
+    a.blinks(7, 20_001).await;
+    a.update(1, 7, 1, 2).await;
+    a.confirmed(1).await;
+
+    let (mut known, mut gaps) = (PresenceStatus::Online, 0);
+    while known != PresenceStatus::Offline {
+        let message = watching.next().await.unwrap().unwrap().message;
+        if let Some(Message::Change(change)) = message {
+            known = change.user.unwrap().status();
+            continue;
+        }
+        let Some(Message::Gap(gap)) = message else {
+            panic!("neither change nor gap: {message:?}");
+        };
+        assert_eq!(gap.reason(), GapReason::SlowConsumer, "whatever on_gap is");
+        assert!(gap.missed_count > 0, "{gap:?}");
+        gaps += 1;
+        watching.read_snapshot().await;
+        let user = watching.snapshot.first();
+        known = user.map_or(PresenceStatus::Offline, UserStatus::status);
+    }
+    assert!(gaps > 0, "it fell behind");
+}
+
+/// While all users are looked at, piece by piece, everybody's status changes, the later ones' of a piece first.
+#[tokio::test]
+async fn who_changes_while_a_snapshot_is_made_is_shown_as_of_its_end() {
+    const USERS: u32 = 60_000;
+    let (site, mut a) = Played::one(&(1..=USERS).collect::<Vec<_>>()).await;
+    let goes_away = |user_id| {
+        Entry::Update(SessionUpdate {
+            user_id,
+            client_type: 1,
+            status: 3,
+        })
+    };
+    let (mut presence, everybody) = (site.presence().await, resumed("", GapPolicy::Fail));
+    let changes = tokio::spawn(async move {
+        for piece in (1..=USERS).rev().collect::<Vec<_>>().chunks(100) {
+            let entries = piece.iter().map(|&user| a.entry(1, goes_away(user)));
+            let entries = entries.collect();
+            a.send_entries(entries).await;
+            tokio::task::yield_now().await;
+        }
+        a.confirmed(1).await;
+        a
+    });
+
+    let opened = presence.watch_user_status(everybody).await.unwrap();
+    let mut watching = Watching::read(opened.into_inner()).await;
+
+    let _a = changes.await.unwrap();
+    let known = |user: &UserStatus| (user.user_id, user.status());
+    let shown: BTreeMap<_, _> = watching.snapshot.iter().map(known).collect();
+    let away = |it: &PresenceStatus| *it == PresenceStatus::Away;
+    let before = shown.values().filter(|it| away(it)).count() as u32;
+    assert_eq!(shown.len() as u32, USERS);
+    assert!(0 < before && before < USERS, "{before} while it was made");
+    for _ in before..USERS {
+        let (user, _) = watching.change().await;
+        assert_eq!(user.status(), PresenceStatus::Away);
+        let shown = &shown[&user.user_id];
+        assert!(!away(shown), "told twice: {user:?}");
+    }
+}
+
 /// A watch of everybody from here on.
 fn resumed(position: &str, on_gap: GapPolicy) -> WatchUserStatusRequest {
     WatchUserStatusRequest {
@@ -267,6 +345,13 @@ fn resumed(position: &str, on_gap: GapPolicy) -> WatchUserStatusRequest {
         on_gap: on_gap.into(),
         ..WatchUserStatusRequest::default()
     }
+}
+
+/// A client that takes as little as HTTP/2 lets wait, beside what it reads.
+pub(crate) async fn narrow(site: &Site) -> PresenceServiceClient<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", site.address)).unwrap();
+    let endpoint = endpoint.initial_stream_window_size(Some(65_535));
+    PresenceServiceClient::new(soon("a connection", endpoint.connect()).await.unwrap())
 }
 
 pub(crate) async fn next(
@@ -308,27 +393,41 @@ impl Watching {
         request: WatchUserStatusRequest,
     ) -> Self {
         let stream = soon("a stream", presence.watch_user_status(request)).await;
-        let mut stream = stream.unwrap().into_inner();
-        let begin = next(&mut stream).await;
-        assert!(matches!(begin.message, Some(Message::SnapshotBegin(_))));
+        Self::read(stream.unwrap().into_inner()).await
+    }
+
+    /// A stream that begins with a snapshot.
+    async fn read(stream: Streaming<WatchUserStatusResponse>) -> Self {
+        let mut watching = Self {
+            stream,
+            snapshot: Vec::new(),
+            parts: 0,
+            position: String::new(),
+        };
+        watching.read_snapshot().await;
+        watching
+    }
+
+    /// The snapshot that comes next.
+    async fn read_snapshot(&mut self) {
+        let begin = next(&mut self.stream).await;
+        assert!(
+            matches!(begin.message, Some(Message::SnapshotBegin(it)) if it.scope() == SnapshotScope::All)
+        );
         assert_eq!(begin.position, "");
-        let mut snapshot = Vec::new();
-        let mut parts = 0;
+        self.snapshot.clear();
+        self.parts = 0;
         loop {
-            let response = next(&mut stream).await;
+            let response = next(&mut self.stream).await;
             match response.message {
-                Some(Message::Snapshot(part)) => snapshot.extend(part.users),
+                Some(Message::Snapshot(part)) => self.snapshot.extend(part.users),
                 Some(Message::SnapshotEnd(_)) => {
-                    return Self {
-                        stream,
-                        snapshot,
-                        parts,
-                        position: response.position,
-                    };
+                    self.position = response.position;
+                    return;
                 }
                 other => panic!("inside a snapshot: {other:?}"),
             }
-            parts += 1;
+            self.parts += 1;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use prost::Message as _;
 use route_proto::v1::event::Body as Typed;
 use route_proto::v1::publish_request::Audience;
 use route_proto::v1::subscribe_response::Message;
@@ -16,9 +17,9 @@ use tonic_types::StatusExt;
 
 use crate::attach::reason;
 use crate::broadcast::{event, next, subscribe};
-use crate::deadlines;
 use crate::played::Played;
 use crate::site::{Site, soon};
+use crate::wire::{Said, Wire};
 
 #[tokio::test]
 async fn what_cannot_be_published_is_refused() {
@@ -247,7 +248,10 @@ async fn at_the_deadline_the_outcome_is_not_known_and_asking_again_waits_on() {
     let waits = || taken(request("id", message(1, 2), None));
     let method = "teamtalk.route.v1.BroadcastService/Publish";
 
-    deadlines::runs_out(&site, method, 100, &waits()).await;
+    let said = Said::all(&waits().encode_to_vec()).within(100);
+    let refused = Wire::open(&site).await.ends(method, said).await;
+
+    assert_eq!(reason(&refused), "DEADLINE_PASSED");
 
     a.delivery().await;
     b.delivery().await;

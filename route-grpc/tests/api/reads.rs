@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use prost::Message;
 use route_proto::v1::{
     BatchGetUserStatusRequest, GetUserStatusRequest, GetUserStatusResponse, PresenceStatus,
     UserStatus,
@@ -11,9 +12,9 @@ use tonic::Code;
 use tonic_types::StatusExt;
 
 use crate::attach::reason;
-use crate::deadlines;
 use crate::played::Played;
 use crate::site::{Site, soon};
+use crate::wire::{Said, Wire};
 
 #[tokio::test]
 async fn answers_have_the_nodes_time_and_sessions_only_if_asked_for() {
@@ -93,7 +94,11 @@ async fn a_caller_that_waits_no_longer_is_told_by_its_deadline() {
     let next = after(&get(&site, "").await.unwrap().position);
 
     let method = "teamtalk.route.v1.PresenceService/GetUserStatus";
-    deadlines::runs_out(&site, method, 50, &request(&next)).await;
+    let said = Said::all(&request(&next).encode_to_vec()).within(50);
+    let refused = Wire::open(&site).await.ends(method, said).await;
+
+    assert_eq!(refused.code(), Code::DeadlineExceeded);
+    assert_eq!(reason(&refused), "DEADLINE_PASSED");
 }
 
 #[tokio::test]
@@ -116,7 +121,7 @@ async fn a_position_of_another_life_is_refused_with_what_to_do() {
 }
 
 /// The position behind this one. To clients they are opaque: their last digits count.
-fn after(position: &str) -> String {
+pub(crate) fn after(position: &str) -> String {
     let (life, seq) = position.split_at(18);
     format!("{life}{:016x}", u64::from_str_radix(seq, 16).unwrap() + 1)
 }

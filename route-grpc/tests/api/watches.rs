@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{LinkClosed, SessionUpdate};
-use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::subscribe_response::Message as Routed;
 use route_proto::v1::watch_user_status_response::Message;
 use route_proto::v1::{
@@ -12,11 +11,10 @@ use route_proto::v1::{
     PresenceStatus, SnapshotScope, SubscribeRequest, UserStatus, WatchUserStatusRequest,
 };
 use tonic::Code;
-use tonic::transport::Endpoint;
 
 use crate::attach::reason;
 use crate::played::{Played, list};
-use crate::presence::{Watching, next};
+use crate::presence::{Watching, narrow, next};
 use crate::site::{Site, soon};
 
 const DESKTOP: u32 = 1;
@@ -169,16 +167,12 @@ async fn who_wants_the_newest_is_told_each_user_once() {
 async fn a_reader_that_lags_and_wants_the_newest_has_less_to_read() {
     const CHANGES: usize = 20 * 999;
     let (site, mut a) = Played::one(&[7, 8]).await;
-    // As little as HTTP/2 lets wait.
-    let endpoint = Endpoint::from_shared(format!("http://{}", site.address)).unwrap();
-    let endpoint = endpoint.initial_stream_window_size(Some(65_535));
-    let channel = soon("a connection", endpoint.connect()).await.unwrap();
     let request = WatchUserStatusRequest {
         all_users: true,
         on_lag: LagPolicy::Newest.into(),
         ..WatchUserStatusRequest::default()
     };
-    let mut watching = Watching::by(PresenceServiceClient::new(channel), request).await;
+    let mut watching = Watching::by(narrow(&site).await, request).await;
 
     let change = |status| {
         Entry::Update(SessionUpdate {

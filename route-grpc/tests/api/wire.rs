@@ -1,0 +1,146 @@
+//! Calls as they stand in HTTP/2: tonic's clients neither send half a message, nor leave the deadline to the node.
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
+use tokio::net::TcpStream;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::Status;
+use tonic::codegen::http::{HeaderMap, Request};
+
+use crate::site::{Site, soon};
+
+/// One connection. What comes on it is taken when a test reads it, but for 64 KiB of each call.
+pub(crate) struct Wire {
+    requests: SendRequest<Bytes>,
+    _connection: AbortOnDropHandle<Result<(), h2::Error>>,
+}
+
+/// What a client says, and whether it goes on.
+pub(crate) struct Said {
+    bytes: Bytes,
+    ends: bool,
+    /// Milliseconds.
+    within: Option<u32>,
+}
+
+impl Said {
+    /// A message, or what is none, and nothing after it.
+    pub(crate) fn all(message: &[u8]) -> Self {
+        Self {
+            bytes: [&prefix(message.len()), message].concat().into(),
+            ends: true,
+            within: None,
+        }
+    }
+
+    /// The beginning of a message of so many bytes, and no more for now.
+    pub(crate) fn begun(length: usize) -> Self {
+        Self {
+            bytes: prefix(length).to_vec().into(),
+            ends: false,
+            within: None,
+        }
+    }
+
+    /// Nothing for now.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            bytes: Bytes::new(),
+            ends: false,
+            within: None,
+        }
+    }
+
+    /// The same with a deadline.
+    pub(crate) fn within(self, millis: u32) -> Self {
+        Self {
+            within: Some(millis),
+            ..self
+        }
+    }
+}
+
+/// What gRPC puts before a message of so many bytes.
+fn prefix(length: usize) -> [u8; 5] {
+    let [a, b, c, d] = u32::try_from(length).unwrap().to_be_bytes();
+    [0, a, b, c, d]
+}
+
+/// One call.
+pub(crate) struct Call {
+    answer: Answer,
+    _requests: SendStream<Bytes>,
+}
+
+enum Answer {
+    Awaited(ResponseFuture),
+    Begun(HeaderMap, RecvStream),
+}
+
+impl Wire {
+    pub(crate) async fn open(site: &Site) -> Self {
+        let socket = TcpStream::connect(site.address).await.unwrap();
+        let (requests, connection) = h2::client::handshake(socket).await.unwrap();
+        Self {
+            requests,
+            _connection: AbortOnDropHandle::new(tokio::spawn(connection)),
+        }
+    }
+
+    /// Calls a method by its full name.
+    pub(crate) async fn call(&self, method: &str, said: Said) -> Call {
+        let mut request = Request::post(format!("http://node/{method}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        if let Some(millis) = said.within {
+            request = request.header("grpc-timeout", format!("{millis}m"));
+        }
+        let ready = self.requests.clone().ready();
+        let mut requests = soon("a stream", ready).await.unwrap();
+        let request = request.body(()).unwrap();
+        let (answer, mut requests) = requests.send_request(request, false).unwrap();
+        requests.send_data(said.bytes, said.ends).unwrap();
+        Call {
+            answer: Answer::Awaited(answer),
+            _requests: requests,
+        }
+    }
+
+    /// Calls it, and reads to the end.
+    pub(crate) async fn ends(&self, method: &str, said: Said) -> Status {
+        self.call(method, said).await.end().await
+    }
+}
+
+impl Call {
+    /// What comes next of the answer's body; none: its end.
+    pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        let (_, body) = self.begun().await;
+        let came = soon("more of an answer", body.data()).await?.unwrap();
+        body.flow_control().release_capacity(came.len()).unwrap();
+        Some(came)
+    }
+
+    /// Reads all of the answer, and how it ends.
+    pub(crate) async fn end(&mut self) -> Status {
+        while self.next().await.is_some() {}
+        let (headers, body) = self.begun().await;
+        let trailers = soon("trailers", body.trailers()).await.unwrap();
+        let trailers = trailers.as_ref().unwrap_or(headers);
+        Status::from_header_map(trailers).expect("it ends with a status")
+    }
+
+    /// The answer's beginning, as soon as it is there.
+    pub(crate) async fn begun(&mut self) -> (&mut HeaderMap, &mut RecvStream) {
+        if let Answer::Awaited(answer) = &mut self.answer {
+            let response = soon("an answer", answer).await.unwrap();
+            let (parts, body) = response.into_parts();
+            self.answer = Answer::Begun(parts.headers, body);
+        }
+        match &mut self.answer {
+            Answer::Begun(headers, body) => (headers, body),
+            Answer::Awaited(_) => panic!("it has begun"),
+        }
+    }
+}
