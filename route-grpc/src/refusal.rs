@@ -1,5 +1,8 @@
 //! The one place where a refusal becomes a gRPC status, with `google.rpc` details.
 
+mod mistakes;
+mod violations;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
@@ -10,6 +13,9 @@ use route_proto::fields::TOO_MANY_FIELDS;
 use route_proto::v1::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+
+pub(crate) use mistakes::Mistakes;
+use violations::Violations;
 
 /// Domain of every `google.rpc.ErrorInfo` that this service sends.
 const DOMAIN: &str = "route.teamtalk";
@@ -33,11 +39,8 @@ const NOWHERE_TO_GO: &str =
 /// Why a call or a stream is refused or ended. Named after what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Mend the field.
-    FieldInvalid {
-        field: Cow<'static, str>,
-        problem: String,
-    },
+    /// Mend the fields.
+    FieldInvalid(Violations),
     /// Choose another id: what it stands for was another one. `number`: of the request, if there are several.
     RequestIdReused { number: Option<usize> },
     /// Ask for less, or send less.
@@ -115,16 +118,21 @@ impl Refusal {
 
     /// An argument is wrong.
     pub(crate) fn field(field: impl Into<Cow<'static, str>>, problem: impl Into<String>) -> Self {
-        Self::FieldInvalid {
-            field: field.into(),
-            problem: problem.into(),
+        Self::FieldInvalid(Violations::one(field.into(), problem.into()))
+    }
+
+    /// This, and what else was found. Of fields that are wrong all are named; of other reasons, the first is told.
+    fn and(mut self, other: Self) -> Self {
+        if let (Self::FieldInvalid(fields), Self::FieldInvalid(others)) = (&mut self, other) {
+            fields.add(others);
         }
+        self
     }
 
     /// The same of something that stands in a list of a request.
     pub(crate) fn of_part(mut self, list: &str, number: usize) -> Self {
-        if let Self::FieldInvalid { field, .. } = &mut self {
-            *field = format!("{list}[{number}].{field}").into();
+        if let Self::FieldInvalid(fields) = &mut self {
+            fields.of_part(list, number);
         } else if let Self::TooLarge { problem } = &mut self {
             *problem = format!("{list}[{number}]: {problem}");
         }
@@ -170,12 +178,10 @@ impl Refusal {
             rest = inner;
         }
         path.reverse();
-        let field = match path.is_empty() {
-            true => "request".into(),
-            false => path.join(".").into(),
-        };
-        let problem = rest.to_owned();
-        Self::FieldInvalid { field, problem }
+        match path.is_empty() {
+            true => Self::field("request", rest),
+            false => Self::field(path.join("."), rest),
+        }
     }
 
     /// A gateway does not keep to the protocol.
@@ -213,9 +219,8 @@ impl Refusal {
             "StatusQuery" => "entries.query",
             other => other,
         };
-        let field = format!("{place}.{field}").into();
-        let problem = text.rsplit(": ").next().unwrap_or(text).to_owned();
-        Some(Self::FieldInvalid { field, problem })
+        let problem = text.rsplit(": ").next().unwrap_or(text);
+        Some(Self::field(format!("{place}.{field}"), problem))
     }
 
     /// The reason as it stands in the contract.
@@ -232,7 +237,7 @@ impl Refusal {
             Self::GatewayIdInUse { .. } => return attach(A::GatewayIdInUse, C::AlreadyExists),
             Self::AttachProtocol { .. } => return attach(A::AttachProtocol, C::FailedPrecondition),
             Self::FormerGateway => return attach(A::AttachProtocol, C::Unimplemented),
-            Self::FieldInvalid { .. } => (R::FieldInvalid, C::InvalidArgument, None),
+            Self::FieldInvalid(_) => (R::FieldInvalid, C::InvalidArgument, None),
             Self::RequestIdReused { .. } => (R::RequestIdReused, C::AlreadyExists, None),
             Self::TooLarge { .. } => (R::TooLarge, C::ResourceExhausted, None),
             Self::NotSynced => (R::NotSynced, C::Unavailable, Some(NOT_SYNCED_RETRY)),
@@ -259,7 +264,7 @@ impl Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FieldInvalid { field, problem } => write!(f, "{field}: {problem}"),
+            Self::FieldInvalid(fields) => fields.fmt(f),
             Self::TooLarge { problem }
             | Self::AttachProtocol { problem }
             | Self::SlowConsumer { problem } => f.write_str(problem),
@@ -327,8 +332,10 @@ impl From<Refusal> for Status {
         if retry.is_some() {
             details.set_retry_info(retry);
         }
-        if let Refusal::FieldInvalid { field, problem } = &refusal {
-            details.add_bad_request_violation(field.clone(), problem.clone());
+        if let Refusal::FieldInvalid(fields) = &refusal {
+            for wrong in fields.iter() {
+                details.add_bad_request_violation(wrong.field.clone(), wrong.problem.clone());
+            }
         }
         Status::with_error_details(code, refusal.to_string(), details)
     }
@@ -388,11 +395,12 @@ mod tests {
         for (bytes, place) in [(hello, "hello.gateway_id"), (opened, "entries.opened.peer")] {
             let error = AttachRequest::decode(bytes).expect_err("it is no text");
             let refusal = Refusal::unreadable(&Status::internal(error.to_string()));
-            let Refusal::FieldInvalid { field, problem } = &refusal else {
+            let Refusal::FieldInvalid(fields) = &refusal else {
                 panic!("{refusal:?}");
             };
-            assert_eq!(field, place);
-            assert!(problem.contains("UTF-8"), "{problem}");
+            let told = fields.to_string();
+            assert!(told.starts_with(&format!("{place}: ")), "{told}");
+            assert!(told.contains("UTF-8"), "{told}");
         }
         let broken = AttachRequest::decode(&[10, 3, 10][..]).expect_err("it is cut");
         let refusal = Refusal::unreadable(&Status::internal(broken.to_string()));

@@ -6,15 +6,29 @@ use crate::node::Node;
 use crate::node::position::Position;
 use crate::refusal::Refusal;
 
-/// Waits until the node is where this token stands, but no longer than calls wait.
-pub(crate) async fn reach(node: &Node, token: &str) -> Result<(), Refusal> {
-    if token.is_empty() {
-        return Ok(());
+/// How new an answer has to be, at least.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct AtLeast(Option<Position>);
+
+impl AtLeast {
+    /// As a request says it; empty: it may be of any age.
+    pub(crate) fn new(token: &str) -> Result<Self, Refusal> {
+        if token.is_empty() {
+            return Ok(Self(None));
+        }
+        let position = Position::parse(token, "at_least_position")?;
+        Ok(Self(Some(position)))
     }
-    let position = Position::parse(token, "at_least_position")?;
-    if position.epoch != node.epoch {
-        return Err(Refusal::EpochChanged);
+
+    /// Waits until the node is there, but no longer than calls wait.
+    pub(crate) async fn reach(self, node: &Node) -> Result<(), Refusal> {
+        let Some(position) = self.0 else {
+            return Ok(());
+        };
+        if position.epoch != node.epoch {
+            return Err(Refusal::EpochChanged);
+        }
+        let reached = timeout(node.settings.call_wait, node.log.reach(position.seq)).await;
+        reached.map_err(|_| Refusal::Behind)
     }
-    let reached = timeout(node.settings.call_wait, node.log.reach(position.seq)).await;
-    reached.map_err(|_| Refusal::Behind)
 }

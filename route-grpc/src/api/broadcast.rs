@@ -16,7 +16,7 @@ use crate::api::subscription::Subscription;
 use crate::limits::Share;
 use crate::methods;
 use crate::node::Node;
-use crate::refusal::Refusal;
+use crate::refusal::{Mistakes, Refusal};
 
 /// Events in one batch.
 pub(crate) const MAX_BATCH: usize = 1000;
@@ -70,11 +70,14 @@ impl BroadcastService for Broadcast {
             let problem = format!("{} of them, 1 to {MAX_BATCH} are allowed", requests.len());
             return Err(Refusal::field("requests", problem).into());
         }
-        let orders = requests.into_iter().enumerate().map(|(number, request)| {
+        let mut mistakes = Mistakes::default();
+        let orders = requests.into_iter().enumerate();
+        let orders = orders.filter_map(|(number, request)| {
             let order = self.publisher.order(request);
-            order.map_err(|refusal| refusal.of_part("requests", number))
+            mistakes.note(order.map_err(|refusal| refusal.of_part("requests", number)))
         });
-        let orders = orders.collect::<Result<_, _>>()?;
+        let orders = orders.collect();
+        mistakes.end()?;
         let responses = self.carry_out(orders).await?;
         Ok(Response::new(BatchPublishResponse { responses }))
     }

@@ -11,7 +11,7 @@ use route_proto::v1::{
 use crate::api::events::{self, Name, Talk};
 use crate::dialects::Dialects;
 use crate::limits::{MAX_IDS, check_ids, too_many_ids};
-use crate::refusal::Refusal;
+use crate::refusal::{Mistakes, Refusal};
 
 /// Filters of one subscription, at most: each event is held against all of them.
 pub(crate) const MAX_FILTERS: usize = 100;
@@ -63,12 +63,15 @@ impl Filter {
         if ids > MAX_IDS {
             return Err(too_many_ids(ids, "filters"));
         }
-        let any_of = filters.iter().enumerate().map(|(number, filter)| {
+        let mut mistakes = Mistakes::default();
+        let any_of = filters.iter().enumerate().filter_map(|(number, filter)| {
             let conditions = Conditions::new(filter);
-            conditions.map_err(|refusal| refusal.of_part("filters", number))
+            mistakes.note(conditions.map_err(|refusal| refusal.of_part("filters", number)))
         });
+        let any_of = any_of.collect();
+        mistakes.end()?;
         Ok(Self {
-            any_of: any_of.collect::<Result<_, _>>()?,
+            any_of,
             raw_pdu: request.include_raw_pdu,
             max_bytes: match request.max_event_bytes {
                 0 => USUAL_BYTES,
@@ -141,24 +144,20 @@ impl Conditions {
     }
 
     fn new(filter: &EventFilter) -> Result<Self, Refusal> {
-        let Ok(role) = UserRole::try_from(filter.role) else {
-            let problem = format!("{} is no role", filter.role);
-            return Err(Refusal::field("role", problem));
-        };
-        if let Some(UserShare { index, share_count }) = filter.share
-            && !(index < share_count && share_count <= MAX_SHARES)
-        {
-            let problem = format!("{index} of {share_count} is no share of 1 to {MAX_SHARES}");
-            return Err(Refusal::field("share", problem));
-        }
-        check_ids(&filter.user_ids, "user_ids")?;
-        let conversations = filter.conversations.iter().map(talk);
+        let mut mistakes = Mistakes::default();
+        let kinds = mistakes.note(kinds(&filter.kinds));
+        mistakes.note(check_ids(&filter.user_ids, "user_ids"));
+        let role = mistakes.note(role(filter.role));
+        let talks = filter.conversations.iter().map(talk);
+        let conversations = mistakes.note(talks.collect::<Result<_, _>>());
+        mistakes.note(filter.share.map_or(Ok(()), check_share));
+        mistakes.end()?;
         Ok(Self {
-            kinds: kinds(&filter.kinds)?,
-            role,
+            kinds: kinds.unwrap_or_default(),
+            role: role.unwrap_or_default(),
             users: filter.user_ids.iter().copied().collect(),
             all_groups: filter.include_all_groups,
-            conversations: conversations.collect::<Result<_, _>>()?,
+            conversations: conversations.unwrap_or_default(),
             share: filter.share,
             msg_servers: filter.msg_servers.iter().cloned().collect(),
         })
@@ -195,6 +194,19 @@ impl Conditions {
                 Name::Group(_) => self.all_groups,
             }
     }
+}
+
+fn role(number: i32) -> Result<UserRole, Refusal> {
+    let unknown = |_| Refusal::field("role", format!("{number} is no role"));
+    UserRole::try_from(number).map_err(unknown)
+}
+
+fn check_share(UserShare { index, share_count }: UserShare) -> Result<(), Refusal> {
+    if index < share_count && share_count <= MAX_SHARES {
+        return Ok(());
+    }
+    let problem = format!("{index} of {share_count} is no share of 1 to {MAX_SHARES}");
+    Err(Refusal::field("share", problem))
 }
 
 fn talk(conversation: &Conversation) -> Result<Talk, Refusal> {

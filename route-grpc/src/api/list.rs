@@ -7,10 +7,11 @@ use route_proto::v1::{
 };
 use std::fmt::Write as _;
 
+use crate::api::at_least::AtLeast;
 use crate::api::status::{Seen, status};
 use crate::limits::{MAX_PAGE, fingerprint, page_size};
 use crate::node::Node;
-use crate::refusal::Refusal;
+use crate::refusal::{Mistakes, Refusal};
 
 /// Users in a page, unless the request says otherwise.
 const USUAL_PAGE: usize = 1000;
@@ -35,6 +36,7 @@ pub(crate) struct Asked {
     size: usize,
     filters: Filters,
     sessions: bool,
+    pub(crate) at_least: AtLeast,
 }
 
 /// Whom it is to show.
@@ -51,28 +53,21 @@ struct Filters {
 impl Asked {
     /// What a request asks for.
     pub(crate) fn new(request: ListOnlineUsersRequest) -> Result<Self, Refusal> {
-        let size = page_size(request.page_size, USUAL_PAGE, MAX_PAGE)?;
+        let mut mistakes = Mistakes::default();
+        let size = mistakes.note(page_size(request.page_size, USUAL_PAGE, MAX_PAGE));
+        let at_least = mistakes.note(AtLeast::new(&request.at_least_position));
         let filters = Filters {
-            status: match PresenceStatus::try_from(request.status) {
-                Ok(PresenceStatus::Unspecified) => None,
-                Ok(status @ (PresenceStatus::Online | PresenceStatus::Away)) => Some(status),
-                Ok(PresenceStatus::Offline) | Err(_) => {
-                    let problem = "only ONLINE and AWAY users are listed";
-                    return Err(Refusal::field("status", problem));
-                }
-            },
-            class: match ClientClass::try_from(request.client_class) {
-                Ok(ClientClass::Unspecified) => None,
-                Ok(class @ (ClientClass::Desktop | ClientClass::Mobile)) => Some(class),
-                Err(_) => return Err(Refusal::field("client_class", "is not known")),
-            },
+            status: mistakes.note(wanted(request.status)).flatten(),
+            class: mistakes.note(class(request.client_class)).flatten(),
             msg_server: request.msg_server,
         };
+        let after = mistakes.end_with(filters.after(&request.page_token))?;
         Ok(Self {
-            after: filters.after(&request.page_token)?,
-            size,
+            after,
+            size: size.unwrap_or_default(),
             filters,
             sessions: request.include_sessions,
+            at_least: at_least.unwrap_or_default(),
         })
     }
 
@@ -117,6 +112,25 @@ impl Asked {
             }
         }
         (seen, None)
+    }
+}
+
+fn wanted(number: i32) -> Result<Option<PresenceStatus>, Refusal> {
+    match PresenceStatus::try_from(number) {
+        Ok(PresenceStatus::Unspecified) => Ok(None),
+        Ok(status @ (PresenceStatus::Online | PresenceStatus::Away)) => Ok(Some(status)),
+        Ok(PresenceStatus::Offline) | Err(_) => {
+            let problem = "only ONLINE and AWAY users are listed";
+            Err(Refusal::field("status", problem))
+        }
+    }
+}
+
+fn class(number: i32) -> Result<Option<ClientClass>, Refusal> {
+    match ClientClass::try_from(number) {
+        Ok(ClientClass::Unspecified) => Ok(None),
+        Ok(class @ (ClientClass::Desktop | ClientClass::Mobile)) => Ok(Some(class)),
+        Err(_) => Err(Refusal::field("client_class", "is not known")),
     }
 }
 

@@ -17,7 +17,7 @@ use route_proto::v1::{
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::api::at_least::reach;
+use crate::api::at_least::AtLeast;
 use crate::api::list;
 use crate::api::status::Seen;
 use crate::api::watch::Watch;
@@ -25,7 +25,7 @@ use crate::api::watched::Asked;
 use crate::limits::{MAX_IDS_WITH_SESSIONS, MAX_REQUEST_BYTES, Share, check_id, check_ids};
 use crate::methods;
 use crate::node::Node;
-use crate::refusal::Refusal;
+use crate::refusal::{Mistakes, Refusal};
 
 /// How long a client of WatchUserSet may take to say whom it wants to watch.
 const FIRST_MESSAGE_TIME: Duration = Duration::from_secs(10);
@@ -55,10 +55,12 @@ impl PresenceService for Presence {
         request: Request<GetUserStatusRequest>,
     ) -> Result<Response<GetUserStatusResponse>, Status> {
         let request = request.into_inner();
-        check_id(request.user_id, "user_id")?;
+        let mut mistakes = Mistakes::default();
+        mistakes.note(check_id(request.user_id, "user_id"));
+        let at_least = mistakes.end_with(AtLeast::new(&request.at_least_position))?;
         let user = UserId(request.user_id);
         self.node.admit_call().await?;
-        reach(&self.node, &request.at_least_position).await?;
+        at_least.reach(&self.node).await?;
         let clock = &self.node.clock;
         let (seen, now) = self
             .node
@@ -75,14 +77,16 @@ impl PresenceService for Presence {
         request: Request<BatchGetUserStatusRequest>,
     ) -> Result<Response<BatchGetUserStatusResponse>, Status> {
         let request = request.into_inner();
-        check_ids(&request.user_ids, "user_ids")?;
         let ids = request.user_ids.len();
+        let mut mistakes = Mistakes::default();
+        mistakes.note(check_ids(&request.user_ids, "user_ids"));
         if request.include_sessions && ids > MAX_IDS_WITH_SESSIONS {
             let problem = format!("{ids} ids, at most {MAX_IDS_WITH_SESSIONS} with sessions");
-            return Err(Refusal::field("user_ids", problem).into());
+            mistakes.add(Refusal::field("user_ids", problem));
         }
+        let at_least = mistakes.end_with(AtLeast::new(&request.at_least_position))?;
         self.node.admit_call().await?;
-        reach(&self.node, &request.at_least_position).await?;
+        at_least.reach(&self.node).await?;
         let clock = &self.node.clock;
         let mut seen = Vec::with_capacity(ids);
         let now = self.node.look(|core, now| {
@@ -101,11 +105,9 @@ impl PresenceService for Presence {
         &self,
         request: Request<ListOnlineUsersRequest>,
     ) -> Result<Response<ListOnlineUsersResponse>, Status> {
-        let mut request = request.into_inner();
-        let at_least = std::mem::take(&mut request.at_least_position);
-        let asked = list::Asked::new(request)?;
+        let asked = list::Asked::new(request.into_inner())?;
         self.node.admit_call().await?;
-        reach(&self.node, &at_least).await?;
+        asked.at_least.reach(&self.node).await?;
         Ok(Response::new(asked.page(&self.node)))
     }
 
@@ -113,8 +115,9 @@ impl PresenceService for Presence {
         &self,
         request: Request<CountOnlineUsersRequest>,
     ) -> Result<Response<CountOnlineUsersResponse>, Status> {
+        let at_least = AtLeast::new(&request.into_inner().at_least_position)?;
         self.node.admit_call().await?;
-        reach(&self.node, &request.into_inner().at_least_position).await?;
+        at_least.reach(&self.node).await?;
         let (counts, now) = self.node.look(|core, now| (core.counts(), now));
         let count = |it: Counted| {
             let Counted { online, away } = it;

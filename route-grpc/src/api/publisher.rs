@@ -22,7 +22,7 @@ use crate::dialects::Dialects;
 use crate::gateways::queue::{Fate, Placed};
 use crate::limits::{MAX_ID_BYTES, check_ids};
 use crate::node::Node;
-use crate::refusal::Refusal;
+use crate::refusal::{Mistakes, Refusal};
 
 /// Where the users of an audience stand in a request.
 const USERS: &str = "msg_servers_of_users.user_ids";
@@ -55,28 +55,15 @@ impl Publisher {
 
     /// Checks a request that has come in now.
     pub(crate) fn order(&self, request: PublishRequest) -> Result<Order, Refusal> {
-        if request.request_id.len() > MAX_ID_BYTES {
-            let problem = format!("at most {MAX_ID_BYTES} bytes");
-            return Err(Refusal::field("request_id", problem));
-        }
-        if let Some(WireAudience::MsgServersOfUsers(users)) = &request.audience {
-            check_ids(&users.user_ids, USERS)?;
-            if users.user_ids.is_empty() {
-                return Err(Refusal::field(USERS, "is empty"));
-            }
-        }
-        let waits = match Acknowledgement::try_from(request.acknowledgement) {
-            Ok(Acknowledgement::Unspecified | Acknowledgement::Routed) => false,
-            Ok(Acknowledgement::Taken) => true,
-            Err(_) => {
-                let problem = format!("{} is no acknowledgement", request.acknowledgement);
-                return Err(Refusal::field("acknowledgement", problem));
-            }
-        };
+        let mut mistakes = Mistakes::default();
+        mistakes.note(check_request_id(&request.request_id));
+        mistakes.note(request.audience.as_ref().map_or(Ok(()), check_audience));
+        let waits = mistakes.note(waits(request.acknowledgement));
         let content = Content::of(&request);
         let event = request.event.unwrap_or_default();
         let now = self.node.clock.unix_seconds();
-        let publication = events::publication(event, now, &self.node.dialects)?;
+        let publication = events::publication(event, now, &self.node.dialects);
+        let publication = mistakes.end_with(publication)?;
         let (length, limit) = (publication.pdu.len(), self.node.settings.pdu_limit);
         if length > limit {
             let problem =
@@ -88,7 +75,7 @@ impl Publisher {
             content,
             publication,
             audience: request.audience,
-            waits,
+            waits: waits.unwrap_or_default(),
         })
     }
 
@@ -224,6 +211,35 @@ impl Publisher {
                 ..PublishResponse::default()
             },
             placed: placed.into(),
+        }
+    }
+}
+
+fn check_request_id(id: &str) -> Result<(), Refusal> {
+    if id.len() > MAX_ID_BYTES {
+        let problem = format!("at most {MAX_ID_BYTES} bytes");
+        return Err(Refusal::field("request_id", problem));
+    }
+    Ok(())
+}
+
+fn check_audience(audience: &WireAudience) -> Result<(), Refusal> {
+    let WireAudience::MsgServersOfUsers(users) = audience else {
+        return Ok(());
+    };
+    match users.user_ids.is_empty() {
+        true => Err(Refusal::field(USERS, "is empty")),
+        false => check_ids(&users.user_ids, USERS),
+    }
+}
+
+fn waits(acknowledgement: i32) -> Result<bool, Refusal> {
+    match Acknowledgement::try_from(acknowledgement) {
+        Ok(Acknowledgement::Unspecified | Acknowledgement::Routed) => Ok(false),
+        Ok(Acknowledgement::Taken) => Ok(true),
+        Err(_) => {
+            let problem = format!("{acknowledgement} is no acknowledgement");
+            Err(Refusal::field("acknowledgement", problem))
         }
     }
 }

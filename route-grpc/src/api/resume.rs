@@ -6,6 +6,9 @@ use crate::node::Node;
 use crate::node::position::Position;
 use crate::refusal::Refusal;
 
+/// Where it stands in a request.
+const FIELD: &str = "resume_position";
+
 /// The beginning of a stream.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Start {
@@ -23,6 +26,14 @@ pub(crate) fn gap_policy(number: i32) -> Result<GapPolicy, Refusal> {
     GapPolicy::try_from(number).map_err(unknown)
 }
 
+/// Refuses a resume position that cannot be one.
+pub(crate) fn check(token: &str) -> Result<(), Refusal> {
+    if !token.is_empty() {
+        Position::parse(token, FIELD)?;
+    }
+    Ok(())
+}
+
 /// Judges the resume position of a request, whose filter, if that matters, is told apart by this.
 pub(crate) fn start(
     node: &Node,
@@ -34,12 +45,12 @@ pub(crate) fn start(
         return Ok(Start::Now);
     }
     let (head, tail) = node.log.extent();
-    let from = Position::parse(token, "resume_position")?;
+    let from = Position::parse(token, FIELD)?;
     let (reason, missed) = if from.epoch != node.epoch {
         (GapReason::EpochChanged, 0)
     } else if from.seq > head {
         let problem = "not a position that this API gave out";
-        return Err(Refusal::field("resume_position", problem));
+        return Err(Refusal::field(FIELD, problem));
     } else if filter.is_some() && from.filter.is_some() && from.filter != filter {
         (GapReason::FilterChanged, 0)
     } else if from.seq < tail {

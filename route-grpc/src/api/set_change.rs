@@ -11,7 +11,7 @@ use crate::api::snapshot::Snapshot;
 use crate::api::watched::Watched;
 use crate::limits::{MAX_IDS, check_ids, too_many_ids};
 use crate::node::Node;
-use crate::refusal::Refusal;
+use crate::refusal::{Mistakes, Refusal};
 
 /// What a client of WatchUserSet may still say.
 #[derive(Debug)]
@@ -90,17 +90,10 @@ impl Changes {
             add_user_ids,
             remove_user_ids,
         } = change;
-        check_ids(&add_user_ids, "change_set.add_user_ids")?;
-        check_ids(&remove_user_ids, "change_set.remove_user_ids")?;
-        if number <= self.number {
-            let problem = match self.number {
-                0 => format!("{number}, but the first is at least 1"),
-                before => {
-                    format!("{number}, but it has to be greater than the one before, {before}")
-                }
-            };
-            return Err(Refusal::field("change_set.number", problem));
-        }
+        let mut mistakes = Mistakes::default();
+        mistakes.note(check_ids(&add_user_ids, "change_set.add_user_ids"));
+        mistakes.note(check_ids(&remove_user_ids, "change_set.remove_user_ids"));
+        mistakes.end_with(self.check_number(number))?;
         self.number = number;
         let before = watched.some().into_iter().flatten();
         let mut users: HashSet<u32> = before.copied().collect();
@@ -122,5 +115,14 @@ impl Changes {
             add,
             snapshot,
         })
+    }
+
+    fn check_number(&self, number: u32) -> Result<(), Refusal> {
+        let problem = match self.number {
+            before if number > before => return Ok(()),
+            0 => format!("{number}, but the first is at least 1"),
+            before => format!("{number}, but it has to be greater than the one before, {before}"),
+        };
+        Err(Refusal::field("change_set.number", problem))
     }
 }

@@ -14,7 +14,7 @@ use crate::api::resume::{self, Start};
 use crate::limits::Share;
 use crate::methods;
 use crate::node::Node;
-use crate::refusal::Refusal;
+use crate::refusal::{Mistakes, Refusal};
 
 /// The stream's state.
 #[derive(Debug)]
@@ -44,8 +44,12 @@ impl Subscription {
         request: &SubscribeRequest,
         client: &Share,
     ) -> Result<Self, Refusal> {
-        let filter = Filter::new(request)?;
-        let on_gap = resume::gap_policy(request.on_gap)?;
+        let mut mistakes = Mistakes::default();
+        let filter = Filter::new(request);
+        let on_gap = mistakes.note(resume::gap_policy(request.on_gap));
+        mistakes.note(resume::check(&request.resume_position));
+        let filter = mistakes.end_with(filter)?;
+        let on_gap = on_gap.unwrap_or_default();
         let start = resume::start(&node, &request.resume_position, on_gap, None)?;
         let mut reader = Reader::open(node, methods::SUBSCRIBE, client, filter.about())?;
         let first = match start {

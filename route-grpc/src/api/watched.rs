@@ -8,7 +8,7 @@ use route_proto::v1::{
 
 use crate::api::resume;
 use crate::limits::{MAX_IDS, check_ids, fingerprint, too_many_ids};
-use crate::refusal::Refusal;
+use crate::refusal::{Mistakes, Refusal};
 
 /// What a client asks for at first, as it has said it.
 #[derive(Debug)]
@@ -85,8 +85,19 @@ impl From<WatchUserSetStart> for Asked {
 impl Asked {
     /// Refuses what cannot be asked for.
     pub(crate) fn check(&self) -> Result<(), Refusal> {
-        check_ids(&self.user_ids, "user_ids")?;
-        check_ids(&self.new_user_ids, "new_user_ids")?;
+        let mut mistakes = Mistakes::default();
+        mistakes.note(check_ids(&self.user_ids, "user_ids"));
+        mistakes.note(check_ids(&self.new_user_ids, "new_user_ids"));
+        mistakes.note(self.check_sets());
+        mistakes.note(resume::check(&self.resume_position));
+        mistakes.note(self.on_gap());
+        mistakes.note(self.newest());
+        mistakes.note(Kinds::new(&self.change_kinds, self.include_sessions));
+        mistakes.end()
+    }
+
+    /// Refuses users that cannot be asked for together.
+    fn check_sets(&self) -> Result<(), Refusal> {
         if self.all_users != self.user_ids.is_empty() && !self.may_change {
             let problem = "name users, or set all_users, and not both";
             return Err(Refusal::field("user_ids", problem));
@@ -103,9 +114,6 @@ impl Asked {
             let problem = "all users are watched already";
             return Err(Refusal::field("new_user_ids", problem));
         }
-        self.on_gap()?;
-        self.newest()?;
-        Kinds::new(&self.change_kinds, self.include_sessions)?;
         Ok(())
     }
 

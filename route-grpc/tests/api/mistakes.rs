@@ -1,12 +1,16 @@
 //! Plain mistakes get plain answers.
 
+use prost::Message as _;
 use route_proto::pdu::{command, framed};
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::event::Body as Typed;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::{
-    BatchPublishRequest, ChatMessage, CountOnlineUsersRequest, Event, GapPolicy,
-    GetUserStatusRequest, Kick, PublishRequest, SignatureChange, SubscribeRequest,
+    BatchGetUserStatusRequest, BatchPublishRequest, ChatMessage, Conversation,
+    CountOnlineUsersRequest, Event, EventFilter, ExplainPublishRequest, FileNotice, GapPolicy,
+    GetUserStatusRequest, GroupChange, Kick, ListOnlineUsersRequest, MsgServersOfUsers,
+    PublishRequest, SignatureChange, SubscribeRequest, UserShare, WatchUserSetRequest,
+    WatchUserSetStart, WatchUserStatusRequest, publish_request, watch_user_set_request,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,9 +22,11 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::v1;
+use tonic_types::StatusExt;
 
 use crate::attach::reason;
 use crate::site::{Site, soon};
+use crate::wire::{Said, Wire};
 
 const GET_USER: &str = "teamtalk.route.v1.PresenceService/GetUserStatus";
 const WATCH_SET: &str = "teamtalk.route.v1.PresenceService/WatchUserSet";
@@ -167,12 +173,8 @@ async fn what_is_missing_or_unknown_in_a_request_is_called_so() {
         ..ChatMessage::default()
     };
     let publish = |body, acknowledgement| PublishRequest {
-        event: Some(Event {
-            body: Some(body),
-            ..Event::default()
-        }),
         acknowledgement,
-        ..PublishRequest::default()
+        ..publishes(body)
     };
     let mut broadcast = BroadcastServiceClient::new(site.channel().await);
     for (request, told) in [
@@ -186,7 +188,7 @@ async fn what_is_missing_or_unknown_in_a_request_is_called_so() {
         ),
         (
             publish(Typed::Kick(kick), 9),
-            "acknowledgement: 9 is no acknowledgement",
+            "acknowledgement: 9 is no acknowledgement; event.kick.client_type: is missing",
         ),
     ] {
         let refused = soon("an answer", broadcast.publish(request)).await;
@@ -198,6 +200,194 @@ async fn what_is_missing_or_unknown_in_a_request_is_called_so() {
     let refused = soon("an answer", nobody).await.unwrap_err();
     let told = "user_id: is missing, or 0, which is nobody";
     assert_eq!(refused.message(), told);
+}
+
+#[tokio::test]
+async fn all_that_is_wrong_in_a_request_is_named_at_once() {
+    let site = Site::start().await;
+    let wire = Wire::open(&site).await;
+    let questions = wrong_questions().into_iter();
+    let questions = questions.map(|wrong| ("PresenceService", wrong));
+    let broadcasts = wrong_broadcasts().into_iter();
+    let broadcasts = broadcasts.map(|wrong| ("BroadcastService", wrong));
+    for (service, (method, request, fields)) in questions.chain(broadcasts) {
+        let method = format!("teamtalk.route.v1.{service}/{method}");
+
+        let refused = wire.ends(&method, Said::all(&request)).await;
+
+        assert_eq!(reason(&refused), "FIELD_INVALID");
+        let named = refused.get_details_bad_request().unwrap().field_violations;
+        let named: Vec<_> = named.iter().map(|it| &*it.field).collect();
+        assert_eq!(named.join(", "), fields, "{method}");
+        for field in named {
+            assert!(refused.message().contains(field), "{refused}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_many_mistakes_some_are_named() {
+    let site = Site::start().await;
+    let requests = vec![PublishRequest::default(); 100];
+
+    let mut broadcast = site.broadcast().await;
+    let refused = broadcast.batch_publish(BatchPublishRequest { requests });
+    let refused = soon("an answer", refused).await.unwrap_err();
+
+    let named = refused.get_details_bad_request().unwrap().field_violations;
+    assert_eq!(named.len(), 16);
+    assert_eq!(named[15].field, "requests[15].event.body");
+}
+
+/// A method, what is asked of it, and the fields that are wrong in that.
+type Wrong = (&'static str, Vec<u8>, String);
+
+/// Requests of PresenceService.
+fn wrong_questions() -> Vec<Wrong> {
+    let nonsense = || "x".to_owned();
+    let one = GetUserStatusRequest {
+        at_least_position: nonsense(),
+        ..GetUserStatusRequest::default()
+    };
+    let batch = BatchGetUserStatusRequest {
+        user_ids: vec![1, 0, 0],
+        at_least_position: nonsense(),
+        ..BatchGetUserStatusRequest::default()
+    };
+    let list = ListOnlineUsersRequest {
+        page_size: -1,
+        page_token: nonsense(),
+        status: 9,
+        client_class: 9,
+        at_least_position: nonsense(),
+        ..ListOnlineUsersRequest::default()
+    };
+    let watch = WatchUserStatusRequest {
+        user_ids: vec![0],
+        all_users: true,
+        new_user_ids: vec![0],
+        resume_position: nonsense(),
+        on_gap: 9,
+        change_kinds: vec![1, 9],
+        on_lag: 9,
+        ..WatchUserStatusRequest::default()
+    };
+    let set = WatchUserSetRequest {
+        message: Some(watch_user_set_request::Message::Start(WatchUserSetStart {
+            user_ids: vec![1, 0],
+            on_gap: 9,
+            ..WatchUserSetStart::default()
+        })),
+    };
+    let watched =
+        "user_ids[0], new_user_ids[0], user_ids, resume_position, on_gap, on_lag, change_kinds";
+    let listed = "page_size, at_least_position, status, client_class, page_token";
+    vec![
+        (
+            "GetUserStatus",
+            one.encode_to_vec(),
+            "user_id, at_least_position".into(),
+        ),
+        (
+            "BatchGetUserStatus",
+            batch.encode_to_vec(),
+            "user_ids[1], at_least_position".into(),
+        ),
+        ("ListOnlineUsers", list.encode_to_vec(), listed.into()),
+        ("WatchUserStatus", watch.encode_to_vec(), watched.into()),
+        (
+            "WatchUserSet",
+            set.encode_to_vec(),
+            "user_ids[1], on_gap".into(),
+        ),
+    ]
+}
+
+/// The same of BroadcastService.
+fn wrong_broadcasts() -> Vec<Wrong> {
+    let filters = "on_gap, resume_position, filters[0].kinds, filters[0].role, filters[2].user_ids[0], \
+                   filters[2].conversations, filters[2].share";
+    let request = "request_id, msg_servers_of_users.user_ids, acknowledgement";
+    let event = "event.raw_pdu, event.unparsed, event.chat_message.from_user_id, \
+                 event.chat_message.message_id, event.chat_message.conversation_type, \
+                 event.chat_message.create_time";
+    let explain = ExplainPublishRequest {
+        event: wrong_chat().event,
+        audience: None,
+    };
+    let file = FileNotice {
+        from_user_id: 1,
+        to_user_id: 2,
+        ..FileNotice::default()
+    };
+    let group = Typed::GroupChange(GroupChange::default());
+    let batch = BatchPublishRequest {
+        requests: vec![publishes(group), publishes(Typed::FileNotice(file))],
+    };
+    let of_batch = "requests[0].event.group_change.user_id, requests[0].event.group_change.group_id, \
+                    requests[0].event.group_change.changed_ids, \
+                    requests[0].event.group_change.change_type, \
+                    requests[1].event.file_notice.task_id, \
+                    requests[1].event.file_notice.transfer_mode";
+    vec![
+        ("Subscribe", wrong_filters().encode_to_vec(), filters.into()),
+        (
+            "Publish",
+            wrong_chat().encode_to_vec(),
+            format!("{request}, {event}"),
+        ),
+        ("ExplainPublish", explain.encode_to_vec(), event.into()),
+        ("BatchPublish", batch.encode_to_vec(), of_batch.into()),
+    ]
+}
+
+fn wrong_filters() -> SubscribeRequest {
+    let wrong = EventFilter {
+        kinds: vec![1, 99],
+        role: 9,
+        ..EventFilter::default()
+    };
+    let also_wrong = EventFilter {
+        user_ids: vec![0],
+        conversations: vec![Conversation::default()],
+        share: Some(UserShare::default()),
+        ..EventFilter::default()
+    };
+    SubscribeRequest {
+        filters: vec![wrong, EventFilter::default(), also_wrong],
+        resume_position: "x".to_owned(),
+        on_gap: 9,
+        ..SubscribeRequest::default()
+    }
+}
+
+fn wrong_chat() -> PublishRequest {
+    let nobody = MsgServersOfUsers::default();
+    let mut request = publishes(Typed::ChatMessage(ChatMessage {
+        to_id: 2,
+        conversation_type: 2,
+        create_time: Some(prost_types::Timestamp::default()),
+        message_type: 1,
+        ..ChatMessage::default()
+    }));
+    request.request_id = "x".repeat(129);
+    request.audience = Some(publish_request::Audience::MsgServersOfUsers(nobody));
+    request.acknowledgement = 9;
+    if let Some(event) = &mut request.event {
+        event.raw_pdu = b"x"[..].into();
+        event.unparsed = true;
+    }
+    request
+}
+
+fn publishes(body: Typed) -> PublishRequest {
+    PublishRequest {
+        event: Some(Event {
+            body: Some(body),
+            ..Event::default()
+        }),
+        ..PublishRequest::default()
+    }
 }
 
 /// The way on is told: to leave the position out, or to have gaps reported.

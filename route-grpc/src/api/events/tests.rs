@@ -314,7 +314,7 @@ fn what_a_msg_server_would_drop_is_refused() {
     for typed in wrong {
         let refused = publish(typed.clone());
         assert!(
-            matches!(refused, Err(Refusal::FieldInvalid { .. })),
+            matches!(refused, Err(Refusal::FieldInvalid(_))),
             "{typed:?}"
         );
     }

@@ -13,7 +13,7 @@ use route_proto::v1::{
 
 use crate::dialects::Dialects;
 use crate::limits::check_ids;
-use crate::refusal::Refusal;
+use crate::refusal::{Mistakes, Refusal};
 
 /// An event that a service publishes, as MsgServers get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,24 +48,14 @@ pub(crate) fn publication(
     now: u32,
     dialects: &Dialects,
 ) -> Result<Publication, Refusal> {
-    if !event.raw_pdu.is_empty() {
-        let problem = "must be empty: the event is encoded by the node";
-        return Err(Refusal::field("event.raw_pdu", problem));
-    }
-    if !event.omitted.is_empty() || event.unparsed {
-        let problem = "must be empty: what a subscriber was not sent cannot be published";
-        let field = if event.unparsed {
-            "event.unparsed"
-        } else {
-            "event.omitted"
-        };
-        return Err(Refusal::field(field, problem));
-    }
+    let mut mistakes = Mistakes::default();
+    mistakes.note(check_unset(&event));
     let Some(typed) = event.body else {
-        return Err(Refusal::field("event.body", "is missing"));
+        let missing = Err(Refusal::field("event.body", "is missing"));
+        return mistakes.end_with(missing);
     };
-    check(&typed)?;
-    let body = body(&typed, now, dialects)?;
+    mistakes.note(check(&typed));
+    let body = mistakes.end_with(body(&typed, now, dialects))?;
     let perishable = matches!(body, Forwarded::KickUser(_));
     let mut pdu = Vec::new();
     let published = dialects.get(Dialects::PUBLISHED);
@@ -78,6 +68,26 @@ pub(crate) fn publication(
         concerned: published.concerned(command, body),
         perishable,
     })
+}
+
+/// Refuses what only a subscriber gets.
+fn check_unset(event: &api::Event) -> Result<(), Refusal> {
+    let not_sent = "must be empty: what a subscriber was not sent cannot be published";
+    let mut mistakes = Mistakes::default();
+    for (is_set, field, problem) in [
+        (
+            !event.raw_pdu.is_empty(),
+            "event.raw_pdu",
+            "must be empty: the event is encoded by the node",
+        ),
+        (event.unparsed, "event.unparsed", not_sent),
+        (!event.omitted.is_empty(), "event.omitted", not_sent),
+    ] {
+        if is_set {
+            mistakes.add(Refusal::field(field, problem));
+        }
+    }
+    mistakes.end()
 }
 
 fn body<'a>(typed: &'a Typed, now: u32, dialects: &Dialects) -> Result<Forwarded<'a>, Refusal> {
@@ -170,10 +180,11 @@ fn check(typed: &Typed) -> Result<(), Refusal> {
         Typed::SignatureChange(changed) => &[("event.signature_change.user_id", changed.user_id)],
         Typed::StatusChange(_) | Typed::DesktopLoginChange(_) | Typed::OtherCommand(_) => &[],
     };
-    match required.iter().find(|(_, value)| *value == 0) {
-        Some((field, _)) => Err(Refusal::field(*field, "is missing")),
-        None => Ok(()),
+    let mut mistakes = Mistakes::default();
+    for (field, _) in required.iter().filter(|(_, value)| *value == 0) {
+        mistakes.add(Refusal::field(*field, "is missing"));
     }
+    mistakes.end()
 }
 
 fn message<'a>(
@@ -182,37 +193,40 @@ fn message<'a>(
     dialects: &Dialects,
 ) -> Result<route_dialect::ChatMessage<'a>, Refusal> {
     let message_type = chat.message_type.cast_unsigned();
+    let of_group = dialects.get(Dialects::PUBLISHED).is_of_group(message_type);
+    let mut mistakes = Mistakes::default();
     if !dialects.any(|dialect| dialect.has_message_type(message_type)) {
         let problem = "no MsgServer's dialect has it; TeamTalk has 0x01 text, 0x02 audio, 0x11 group text, \
                        0x12 group audio";
-        return Err(Refusal::field("event.chat_message.message_type", problem));
-    }
-    let of_group = dialects.get(Dialects::PUBLISHED).is_of_group(message_type);
-    let said = ConversationType::try_from(chat.conversation_type);
-    let fits = match said {
-        Ok(ConversationType::Unspecified) => true,
-        Ok(ConversationType::Single) => !of_group,
-        Ok(ConversationType::Group) => of_group,
-        Err(_) => false,
-    };
-    if !fits {
+        let unknown = Refusal::field("event.chat_message.message_type", problem);
+        mistakes.add(unknown);
+    } else if !is_said(chat.conversation_type, of_group) {
         let problem = "does not go with message_type; leave it out";
-        let field = "event.chat_message.conversation_type";
-        return Err(Refusal::field(field, problem));
+        let other = Refusal::field("event.chat_message.conversation_type", problem);
+        mistakes.add(other);
     }
+    let create_time = chat.create_time.as_ref().map_or(Ok(now), seconds);
+    let create_time = mistakes.end_with(create_time)?;
     Ok(route_dialect::ChatMessage {
         from_user_id: chat.from_user_id,
         to_id: chat.to_id,
         of_group,
         message_id: chat.message_id,
-        create_time: match &chat.create_time {
-            None => now,
-            Some(time) => seconds(time)?,
-        },
+        create_time,
         message_type,
         content: &chat.content,
         attach_data: &chat.attach_data,
     })
+}
+
+/// A message with this type of conversation, which may be left out, is one to a group or is none.
+fn is_said(conversation_type: i32, of_group: bool) -> bool {
+    match ConversationType::try_from(conversation_type) {
+        Ok(ConversationType::Unspecified) => true,
+        Ok(ConversationType::Single) => !of_group,
+        Ok(ConversationType::Group) => of_group,
+        Err(_) => false,
+    }
 }
 
 /// As MsgServers have it: 32 bits, and 0 is no time.
@@ -238,18 +252,23 @@ fn kick_user(kick: &Kick, dialects: &Dialects) -> Result<route_dialect::Kick, Re
 }
 
 fn group_change(group: &GroupChange) -> Result<route_dialect::GroupChange<'_>, Refusal> {
-    check_ids(&group.member_ids, "event.group_change.member_ids")?;
-    check_ids(&group.changed_ids, "event.group_change.changed_ids")?;
-    let change = match group.change_type() {
-        GroupChangeType::Added => 1,
-        GroupChangeType::Removed => 2,
+    let mut mistakes = Mistakes::default();
+    mistakes.note(check_ids(
+        &group.member_ids,
+        "event.group_change.member_ids",
+    ));
+    mistakes.note(check_ids(
+        &group.changed_ids,
+        "event.group_change.changed_ids",
+    ));
+    let change = mistakes.end_with(match group.change_type() {
+        GroupChangeType::Added => Ok(1),
+        GroupChangeType::Removed => Ok(2),
         GroupChangeType::Unspecified => {
-            return Err(Refusal::field(
-                "event.group_change.change_type",
-                "is missing",
-            ));
+            let field = "event.group_change.change_type";
+            Err(Refusal::field(field, "is missing"))
         }
-    };
+    })?;
     Ok(route_dialect::GroupChange {
         user_id: group.user_id,
         change,
@@ -260,15 +279,19 @@ fn group_change(group: &GroupChange) -> Result<route_dialect::GroupChange<'_>, R
 }
 
 fn file_notice(file: &FileNotice) -> Result<route_dialect::FileNotice<'_>, Refusal> {
+    let mut mistakes = Mistakes::default();
     let transfer_mode = file.transfer_mode();
     if transfer_mode == TransferMode::Unspecified {
         let problem = "neither TRANSFER_MODE_ONLINE nor TRANSFER_MODE_OFFLINE";
-        return Err(Refusal::field("event.file_notice.transfer_mode", problem));
+        let none = Refusal::field("event.file_notice.transfer_mode", problem);
+        mistakes.add(none);
     }
     if file.servers.iter().any(|it| it.port > u16::MAX.into()) {
         let problem = "a port is at most 65535";
-        return Err(Refusal::field("event.file_notice.servers", problem));
+        let wrong = Refusal::field("event.file_notice.servers", problem);
+        mistakes.add(wrong);
     }
+    mistakes.end()?;
     let servers = file.servers.iter().map(|server| route_dialect::FileServer {
         ip: server.ip.as_bytes(),
         port: server.port,
