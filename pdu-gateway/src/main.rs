@@ -69,7 +69,9 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     }
     let readiness = Readiness::new();
     let shutdown = Shutdown::new(settings.shutdown_deadline);
-    let probe_listener = listen::bind(settings.probe_listen).await?;
+    let probe_listener = listen::bind(settings.probe_listen)
+        .await
+        .context("--probe-listen")?;
     let sockets = Sockets::bind(&settings).await?;
     info!(address = %probe_listener.local_addr()?, "probe port");
 

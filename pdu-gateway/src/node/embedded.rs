@@ -35,26 +35,32 @@ pub struct NodeSockets {
 /// An address could not be listened on.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// For MsgServers or the public API.
-    #[error(transparent)]
-    Open(#[from] BindError),
+    /// For MsgServers.
+    #[error("--listen")]
+    Pdu(#[source] BindError),
+    /// For the public API.
+    #[error("--grpc-listen")]
+    Grpc(#[source] BindError),
     /// For AdminService.
-    #[error(transparent)]
-    Admin(#[from] LocalBindError),
+    #[error("--admin-grpc-listen")]
+    Admin(#[source] LocalBindError),
 }
 
 impl NodeSockets {
     /// Binds the public port, and what the settings say of the admin port.
     pub async fn bind(wanted: SocketAddr, settings: &NodeSettings) -> Result<Self, SocketError> {
         let asked = settings.admin_grpc_listen.as_ref();
-        let grpc = listen::bind(wanted).await?;
+        let grpc = listen::bind(wanted).await.map_err(SocketError::Grpc)?;
         let address = grpc.local_addr();
-        let address = address.map_err(|source| BindError {
-            address: wanted,
-            source,
+        let address = address.map_err(|source| {
+            SocketError::Grpc(BindError {
+                address: wanted,
+                source,
+            })
         })?;
+        let admin = bind_admin(asked, address).await;
         Ok(NodeSockets {
-            admin: bind_admin(asked, address).await?,
+            admin: admin.map_err(SocketError::Admin)?,
             grpc,
         })
     }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use opentelemetry::metrics::Meter;
 use route_runtime::budget::{Budget, Needs};
 use route_runtime::files::{self, TooFewFiles};
-use route_runtime::listen::BindError;
 use route_runtime::listen::local::LocalAddress;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
@@ -50,14 +49,17 @@ pub struct Sockets {
 impl Sockets {
     /// Binds what the settings say.
     pub async fn bind(settings: &Settings) -> Result<Self, SocketError> {
-        let reserve = |on: &ListenOn| Ok((Reserved::reserve(on.address)?, on.name.clone()));
+        let reserve = |on: &ListenOn| {
+            let reserved = Reserved::reserve(on.address).map_err(SocketError::Pdu)?;
+            Ok((reserved, on.name.clone()))
+        };
         let pdu = settings.listen.iter().map(reserve);
         let node = match settings.embedded {
             true => Some(NodeSockets::bind(settings.grpc_listen, &settings.node).await?),
             false => None,
         };
         Ok(Sockets {
-            pdu: pdu.collect::<Result<_, BindError>>()?,
+            pdu: pdu.collect::<Result<_, SocketError>>()?,
             node,
         })
     }

@@ -35,6 +35,9 @@ pub(crate) enum Failure {
     /// Nobody reads our output any more: no failure at all.
     #[error("nobody reads the output")]
     OutputClosed,
+    /// A node has logged why it could not start, or had to end.
+    #[error("the log says why")]
+    Logged,
     /// Anything else.
     #[error("{0:#}")]
     Other(anyhow::Error),
@@ -62,7 +65,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::OutputClosed => 0,
-            Self::Refused(_) | Self::Other(_) => 1,
+            Self::Refused(_) | Self::Logged | Self::Other(_) => 1,
             Self::Unreachable { .. } | Self::NoAdmin { .. } | Self::NoGrpc { .. } => 3,
             Self::NotMigrated(_) => 7,
             Self::Check { trouble, .. } => match trouble {
@@ -95,9 +98,11 @@ impl Failure {
                 status.code(),
                 Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
             ),
-            Self::Check { .. } | Self::NotMigrated(_) | Self::OutputClosed | Self::Other(_) => {
-                false
-            }
+            Self::Check { .. }
+            | Self::NotMigrated(_)
+            | Self::OutputClosed
+            | Self::Logged
+            | Self::Other(_) => false,
         }
     }
 }

@@ -124,6 +124,9 @@ fn main() -> ExitCode {
     match run(cli.command) {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {
+            if matches!(failure, Failure::Logged) {
+                return ExitCode::from(failure.exit_code());
+            }
             match before::wants_json(&matches) {
                 true => eprintln!("{}", failure.json()),
                 false => eprintln!("route-grpc: {failure}"),
@@ -152,7 +155,7 @@ fn run(command: Command) -> Result<(), Failure> {
                 cli.error(ErrorKind::ValueValidation, problem).exit();
             }
             let unknown = unknown_names(&Cli::command(), "TT_ROUTE_");
-            Ok(serve::run(*args, &unknown)?)
+            serve::run(*args, &unknown)
         }
         Command::Status(args) => block_on(status::run(args)),
         Command::Online(args) => block_on(online::run(args)),

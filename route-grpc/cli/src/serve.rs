@@ -18,6 +18,8 @@ use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::failure::Failure;
+
 /// How long each of these may take at the end: log lines, traces, metrics. They and the drain have
 /// to fit into the time that a supervisor leaves (`TimeoutStopSec`, the pod's grace period).
 const FLUSH: Duration = Duration::from_secs(1);
@@ -96,8 +98,22 @@ impl ServeArgs {
 /// `unknown`: names in the environment that are no flags.
 ///
 /// Runs until the process is told to end and everything has ended, or the deadline is over.
-pub(crate) fn run(args: ServeArgs, unknown: &[String]) -> anyhow::Result<()> {
-    init_logs(args.log.log_format, &args.log.log_filter)?;
+pub(crate) fn run(args: ServeArgs, unknown: &[String]) -> Result<(), Failure> {
+    init_logs(args.log.log_format, &args.log.log_filter).context("cannot log")?;
+    let end = run_logged(args, unknown);
+    let is_logged = tracing::enabled!(tracing::Level::ERROR);
+    let end = end.map_err(|problem| match is_logged {
+        true => {
+            error!("{problem:#}");
+            Failure::Logged
+        }
+        false => problem.into(),
+    });
+    flush_logs(FLUSH);
+    end
+}
+
+fn run_logged(args: ServeArgs, unknown: &[String]) -> anyhow::Result<()> {
     if !unknown.is_empty() {
         warn!(names = ?unknown, "set in the environment, and no flag has such a name");
     }
@@ -106,7 +122,6 @@ pub(crate) fn run(args: ServeArgs, unknown: &[String]) -> anyhow::Result<()> {
     runtime.block_on(telemetry::finish(FLUSH));
     // Tasks that have not ended by the deadline are not waited for.
     runtime.shutdown_background();
-    flush_logs(FLUSH);
     served.context("the node's task ended")?
 }
 
@@ -126,10 +141,14 @@ async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
     }
     let shutdown = Shutdown::new(args.shutdown_deadline);
     let readiness = Readiness::new();
-    let listener = listen::bind(args.listen).await?;
-    let probe_listener = listen::bind(args.probe_listen).await?;
+    let listener = listen::bind(args.listen).await.context("--listen")?;
+    let probe_listener = listen::bind(args.probe_listen)
+        .await
+        .context("--probe-listen")?;
     let asked = args.node.admin_grpc_listen.as_ref();
-    let admin_listener = route_grpc::bind_admin(asked, listener.local_addr()?).await?;
+    let admin_listener = route_grpc::bind_admin(asked, listener.local_addr()?)
+        .await
+        .context("--admin-grpc-listen")?;
     let admin = admin_listener.as_ref().map(|it| it.address().to_string());
     let (grpc, probes) = (listener.local_addr()?, probe_listener.local_addr()?);
     let probe_server = tokio::spawn(probes::serve(

@@ -8,7 +8,6 @@ use route_proto::v1::{
     CloseLinkRequest, CloseLinkResponse, GetLinkRequest, GetLinkResponse, Link, LinkFigures,
     LinkPart, LinkPartReason, ListLinksRequest, ListLinksResponse, RelatedLink,
 };
-use tokio::time::{Instant, sleep};
 
 use crate::clock::Clock;
 use crate::limits::{fingerprint, page_size};
@@ -33,9 +32,6 @@ const MAX_REASON: usize = 200;
 
 /// How long a gateway has to close a link: a MsgServer that does not close its side has 5 s there (`--close-timeout`).
 const CLOSE_WAIT: Duration = Duration::from_secs(8);
-
-/// How often it is looked whether it has.
-const CLOSE_LOOK: Duration = Duration::from_millis(20);
 
 /// Version, gateway, number and filters, in hexadecimal.
 const TOKEN_LENGTH: usize = 2 + 16 + 16 + 16;
@@ -254,12 +250,8 @@ pub(super) fn ask_to_close(node: &Node, request: &CloseLinkRequest) -> Result<Li
 
 /// Waits until the link has ended.
 pub(super) async fn closed(node: &Node, id: LinkId) -> Result<CloseLinkResponse, Refusal> {
-    let until = Instant::now() + CLOSE_WAIT;
-    while node.look(|core, _| core.is_open(id)) {
-        if Instant::now() >= until {
-            return Err(Refusal::DeadlinePassed);
-        }
-        sleep(CLOSE_LOOK).await;
+    if !node.link_closes(id, CLOSE_WAIT).await {
+        return Err(Refusal::DeadlinePassed);
     }
     let node_time = Some(node.clock.timestamp(node.now()));
     Ok(CloseLinkResponse { node_time })

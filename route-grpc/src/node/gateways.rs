@@ -6,9 +6,13 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use route_core::LinkId;
 use route_dialect::Dialect;
+use tokio::time::{Instant, sleep};
 
 use super::Node;
 use crate::gateways::GatewayReport;
+
+/// How often it is looked whether a link has closed.
+const CLOSE_LOOK: Duration = Duration::from_millis(20);
 
 /// What of a gateway belongs to each of its links.
 #[derive(Debug, Clone, Default)]
@@ -85,6 +89,18 @@ impl Node {
             }
             is_open
         })
+    }
+
+    /// Waits until a link has closed, for so long at most. False: it is still open.
+    pub(crate) async fn link_closes(&self, link: LinkId, within: Duration) -> bool {
+        let until = Instant::now() + within;
+        while self.look(|core, _| core.is_open(link)) {
+            if Instant::now() >= until {
+                return false;
+            }
+            sleep(CLOSE_LOOK).await;
+        }
+        true
     }
 
     /// For whom a node waits that does not know all links, and for how long at most, in words. None: it knows them.

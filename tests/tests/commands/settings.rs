@@ -121,6 +121,45 @@ fn switches_in_the_environment_can_be_off() {
     }
 }
 
+/// In the log, where operators look; and where nothing is logged, on standard error.
+#[test]
+fn who_cannot_listen_says_by_which_flag() {
+    let tcp = "192.0.2.1:9: Cannot assign";
+    let unix = "unix:/dev/null/x: Not a directory";
+    for (name, mode, flag, address) in [
+        ("pdu-gateway", "--embedded", "--listen", tcp),
+        ("pdu-gateway", "--embedded", "--probe-listen", tcp),
+        ("pdu-gateway", "--embedded", "--grpc-listen", tcp),
+        ("pdu-gateway", "--embedded", "--admin-grpc-listen", unix),
+        ("route-grpc", "serve", "--listen", tcp),
+        ("route-grpc", "serve", "--probe-listen", tcp),
+        ("route-grpc", "serve", "--admin-grpc-listen", unix),
+    ] {
+        let (given, _) = address.split_once(": ").expect("an address and a reason");
+        let mut flags = vec![mode.to_owned(), format!("{flag}={given}")];
+        let free = ports::free::<3>().expect("free ports");
+        for (other, port) in ["--listen", "--probe-listen", "--grpc-listen"]
+            .iter()
+            .zip(free)
+        {
+            let is_there = name == "pdu-gateway" || *other != "--grpc-listen";
+            if is_there && *other != flag {
+                flags.push(format!("{other}={port}"));
+            }
+        }
+        for filter in ["info", "off"] {
+            let filter = format!("--log-filter={filter}");
+            let flags: Vec<_> = flags.iter().chain([&filter]).map(String::as_str).collect();
+            let output = run(name, &flags, &[]);
+            let (out, err) = (&output.stdout, &output.stderr);
+            let said = [out, err].map(|it| String::from_utf8_lossy(it)).concat();
+            let expected = format!("{flag}: cannot listen on {address}");
+            assert_eq!(said.matches(&expected).count(), 1, "{flags:?}: {said}");
+            assert_eq!(output.status.code(), Some(1), "{flags:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn flags_of_a_node_are_not_for_a_gateway_without_one() {
     let upstream = "--upstream=http://127.0.0.1:1";

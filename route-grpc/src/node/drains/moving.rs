@@ -52,7 +52,7 @@ pub(super) async fn move_from(node: &Node, link: LinkId) -> Option<Result<Moved,
     let leaving = node.look(|core, now| Leaving::find(core, link, now.at))?;
     for shadow in &leaving.shadows_here {
         node.close_link(*shadow, WHY);
-        has_closed(node, *shadow).await;
+        node.link_closes(*shadow, CLOSE_WAIT).await;
     }
     node.close_link(link, WHY);
     let (mut without, mut closed) = (None, None);
@@ -84,13 +84,6 @@ pub(super) async fn move_from(node: &Node, link: LinkId) -> Option<Result<Moved,
         link,
         to,
     }))
-}
-
-async fn has_closed(node: &Node, link: LinkId) {
-    let until = Instant::now() + CLOSE_WAIT;
-    while node.look(|core, _| core.is_open(link)) && Instant::now() < until {
-        sleep(LOOK).await;
-    }
 }
 
 fn is_active(core: View<'_>, link: LinkId) -> bool {
