@@ -41,7 +41,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         // Payloads pass through: a handle, not a copy.
         .bytes(".")
         .build_transport(true)
-        .codec_path("crate::fields::FieldsCodec")
+        .codec_path("crate::pieces::PiecesCodec")
         .compile_fds_with_config(protox::compile(API, ["."])?, named)?;
     tonic_prost_build::configure()
         .bytes(".")

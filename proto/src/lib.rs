@@ -5,8 +5,9 @@
 //! Nothing else is written by hand: behaviour lives in the crates that use the messages.
 
 pub mod attach;
-pub mod fields;
+
 pub mod pdu;
+pub mod pieces;
 
 /// The public API, package `teamtalk.route.v1`.
 // Generated code documents itself in the .proto files and follows prost's style, not ours.

@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use route_proto::attach::v1 as attach;
-use route_proto::fields::TOO_MANY_FIELDS;
+use route_proto::pieces::TOO_MANY_PIECES;
 use route_proto::v1::ErrorReason;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -154,7 +154,7 @@ impl Refusal {
             let problem = format!("the request, unpacked, is longer than {longest}");
             return Some(Self::TooLarge { problem });
         }
-        if code == Code::OutOfRange && message == TOO_MANY_FIELDS {
+        if code == Code::OutOfRange && message == TOO_MANY_PIECES {
             return Some(Self::TooLarge { problem });
         }
         if code != Code::Internal {

@@ -12,7 +12,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic_prost::{ProstCodec, ProstEncoder};
 
 use super::v1::{AttachRequest, AttachResponse};
-use crate::fields::next_field;
+use crate::pieces::next_field;
 
 /// Most pieces of a message: entries, runs, deliveries, marks, names and figures. Gateways and nodes send far fewer in one.
 pub const MAX_PIECES: usize = 1 << 17;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use route_proto::pieces::MAX_PIECES;
 use route_proto::v1::server_service_server::ServerService;
 use route_proto::v1::{CallerRights, GetServerInfoRequest, GetServerInfoResponse, ServerLimits};
 use tonic::{Request, Response, Status};
@@ -50,6 +51,7 @@ impl Info {
             max_stream_age: duration(settings.max_stream_age),
             watermark_interval: duration(WATERMARK),
             call_wait: duration(settings.call_wait),
+            max_request_pieces: number(MAX_PIECES),
         }
     }
 }

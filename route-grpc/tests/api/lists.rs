@@ -336,6 +336,7 @@ async fn the_server_says_what_it_is_and_what_it_takes() {
         (1000, 128)
     );
     assert_eq!(limits.default_max_event_bytes, 1 << 20);
+    assert_eq!(limits.max_request_pieces, 32_768);
     assert_eq!(limits.remembered_request_ids, 10_000);
     let seconds = |it: Option<prost_types::Duration>| it.unwrap().seconds;
     assert_eq!(seconds(limits.request_id_age), 600);

@@ -9,8 +9,9 @@ use route_proto::v1::{
     BatchGetUserStatusRequest, BatchPublishRequest, ChatMessage, Conversation,
     CountOnlineUsersRequest, Event, EventFilter, ExplainPublishRequest, FileNotice, GapPolicy,
     GetUserStatusRequest, GroupChange, Kick, ListOnlineUsersRequest, MsgServersOfUsers,
-    PublishRequest, SignatureChange, SubscribeRequest, UserShare, WatchUserSetRequest,
-    WatchUserSetStart, WatchUserStatusRequest, publish_request, watch_user_set_request,
+    PublishRequest, SignatureChange, StatusChange, SubscribeRequest, UserSession, UserShare,
+    UserStatus, WatchUserSetRequest, WatchUserSetStart, WatchUserStatusRequest, publish_request,
+    watch_user_set_request,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -492,22 +493,30 @@ async fn said_to(site: &Site, beginning: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// Two bytes each on their way, hundreds in memory.
+/// Two bytes each on their way, a hundred and more in memory: in a list, and in one within an event.
 #[tokio::test]
-async fn a_request_of_many_empty_parts_is_refused_unread() {
+async fn a_request_of_many_empty_pieces_is_refused_unread() {
+    const MANY: usize = 1 << 15;
     let site = Site::start().await;
-    let requests = vec![PublishRequest::default(); 1 << 15 | 1];
+    let mut broadcast = site.broadcast().await;
+    let user = UserStatus {
+        sessions: vec![UserSession::default(); MANY],
+        ..UserStatus::default()
+    };
+    let change = StatusChange {
+        user: Some(user),
+        ..StatusChange::default()
+    };
+    let within = publishes(Typed::StatusChange(change));
+    let requests = vec![PublishRequest::default(); MANY + 1];
 
-    let refused = site
-        .broadcast()
-        .await
-        .batch_publish(BatchPublishRequest { requests })
-        .await;
+    let in_a_list = broadcast.batch_publish(BatchPublishRequest { requests });
+    let in_a_list = soon("an answer", in_a_list).await.unwrap_err();
+    let in_an_event = soon("an answer", broadcast.publish(within)).await;
 
-    let refused = refused.unwrap_err();
-    assert_eq!(
-        (refused.code(), reason(&refused).as_str()),
-        (Code::ResourceExhausted, "TOO_LARGE")
-    );
-    assert!(refused.message().contains("32768 fields"), "{refused:?}");
+    for refused in [in_a_list, in_an_event.unwrap_err()] {
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert_eq!(reason(&refused), "TOO_LARGE");
+        assert!(refused.message().contains("32768 pieces"), "{refused:?}");
+    }
 }
