@@ -47,16 +47,18 @@ pub(crate) async fn run(args: SubscribeArgs) -> Result<(), Failure> {
         count,
         client,
     } = args;
+    let all_events = kind.is_empty() && user.is_empty();
     let filter = EventFilter {
         kinds: kind.into_iter().map(i32::from).collect(),
         user_ids: user,
         ..EventFilter::default()
     };
+    let filters = if all_events { vec![] } else { vec![filter] };
     let open = async |position: String| {
         let mut broadcast = BroadcastServiceClient::new(client.connect().await?)
             .max_decoding_message_size(usize::MAX);
         let request = SubscribeRequest {
-            filters: vec![filter.clone()],
+            filters: filters.clone(),
             resume_position: position,
             include_raw_pdu: raw,
             ..SubscribeRequest::default()

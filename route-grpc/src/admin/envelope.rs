@@ -7,14 +7,11 @@ use route_proto::v1::{
 };
 
 use super::links::{link_id, unknown};
-use crate::api::publisher::target;
+use crate::api::publisher::{MOST_TARGETS, target};
 use crate::dialects::Dialects;
 use crate::limits::check_ids;
 use crate::node::Node;
 use crate::refusal::Refusal;
-
-/// Targets that are shown.
-const MOST_TARGETS: usize = 1000;
 
 /// Whom it concerns.
 #[derive(Debug)]
@@ -118,6 +115,7 @@ fn shown(it: route_core::Target) -> EnvelopeTarget {
         msg_server: published.msg_server,
         reason: published.reason,
         user_ids: published.user_ids,
+        user_count: published.user_count,
         is_held: published.held,
         waits_for_gateway: detached,
     }

@@ -152,6 +152,7 @@ impl Conditions {
         let conversations = mistakes.note(talks.collect::<Result<_, _>>());
         mistakes.note(filter.share.map_or(Ok(()), check_share));
         mistakes.end()?;
+        check_conditions(filter)?;
         Ok(Self {
             kinds: kinds.unwrap_or_default(),
             role: role.unwrap_or_default(),
@@ -193,6 +194,30 @@ impl Conditions {
                 Name::User(user) => self.users.contains(&user),
                 Name::Group(_) => self.all_groups,
             }
+    }
+}
+
+/// What says nothing would let everything through, perhaps because a list was empty by mistake.
+fn check_conditions(filter: &EventFilter) -> Result<(), Refusal> {
+    let users_or_share = !filter.user_ids.is_empty() || filter.share.is_some();
+    if filter.role != 0 && !users_or_share {
+        let problem = "is of no use without user_ids or a share";
+        return Err(Refusal::field("role", problem));
+    }
+    if filter.include_all_groups && filter.user_ids.is_empty() {
+        let problem = "is of no use without user_ids";
+        return Err(Refusal::field("include_all_groups", problem));
+    }
+    let sets_any = users_or_share
+        || !filter.kinds.is_empty()
+        || !filter.conversations.is_empty()
+        || !filter.msg_servers.is_empty();
+    match sets_any {
+        true => Ok(()),
+        false => Err(Refusal::field(
+            "kinds",
+            "no condition is set: for all events, send no filter",
+        )),
     }
 }
 

@@ -125,7 +125,8 @@ impl Publisher {
             (targets, self.node.log.extent().0, now)
         });
         Ok(ExplainPublishResponse {
-            targets: targets.into_iter().map(target).collect(),
+            target_count: count(targets.len()),
+            targets: targets.into_iter().take(MOST_TARGETS).map(target).collect(),
             position: self.node.position(seq).token(),
             node_time: Some(self.node.clock.timestamp(at)),
         })
@@ -268,21 +269,30 @@ async fn wait(placed: &[Placed], outcome: &mut PublishOutcome) {
     }
 }
 
+/// Targets of one answer.
+pub(crate) const MOST_TARGETS: usize = 1000;
+
+/// Users of one target that are named.
+const MOST_USERS: usize = 100;
+
 /// A link that would get it, as the API says it.
 pub(crate) fn target(target: route_core::Target) -> PublishTarget {
-    let (reason, user_ids) = match target.why {
+    let (reason, mut user_ids) = match target.why {
         Why::HasUsers(users) => (PublishTargetReason::HasUsers, users),
         Why::Opaque => (PublishTargetReason::Unreadable, Vec::new()),
         Why::Reports => (PublishTargetReason::Reports, Vec::new()),
         Why::HasSessions => (PublishTargetReason::HasSessions, Vec::new()),
         Why::All => (PublishTargetReason::All, Vec::new()),
     };
+    let user_count = count(user_ids.len());
+    user_ids.truncate(MOST_USERS);
     PublishTarget {
         link: target.link.to_string(),
         msg_server: target.msg_server,
         held: target.held,
         reason: reason.into(),
         user_ids,
+        user_count,
     }
 }
 

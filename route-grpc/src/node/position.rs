@@ -13,6 +13,9 @@ const TOKEN_LENGTH: usize = 2 + 16 + 16;
 /// The same with a filter.
 const TOKEN_WITH_FILTER: usize = TOKEN_LENGTH + 16;
 
+/// What a position of any release has at most, characters.
+const LONGEST: usize = 512;
+
 /// A place in the event log of one life of a node: everything up to and including `seq`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Position {
@@ -25,6 +28,13 @@ pub(crate) struct Position {
 }
 
 impl Position {
+    /// Of a node of another release: of another life, whatever it says. No node has this epoch.
+    const ELSEWHERE: Self = Self {
+        epoch: 0,
+        seq: 0,
+        filter: None,
+    };
+
     /// The text that clients get and hand back. Its inside is nobody else's business.
     pub(crate) fn token(self) -> String {
         let mut token = String::with_capacity(TOKEN_WITH_FILTER);
@@ -39,18 +49,19 @@ impl Position {
     /// Reads a token back. `field` is the request's field that held it.
     pub(crate) fn parse(token: &str, field: &'static str) -> Result<Self, Refusal> {
         let unknown = || Refusal::field(field, "not a position that this API gave out");
-        let hexadecimal = token
-            .bytes()
-            .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if !matches!(token.len(), TOKEN_LENGTH | TOKEN_WITH_FILTER) || !hexadecimal {
+        let may_be_one = token.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !(TOKEN_LENGTH..=LONGEST).contains(&token.len()) || !may_be_one {
             return Err(unknown());
         }
         let (version, numbers) = token.split_at(2);
-        let (epoch, rest) = numbers.split_at(16);
-        let (seq, filter) = rest.split_at(16);
         if u8::from_str_radix(version, 16) != Ok(VERSION) {
+            return Ok(Self::ELSEWHERE);
+        }
+        if !matches!(token.len(), TOKEN_LENGTH | TOKEN_WITH_FILTER) {
             return Err(unknown());
         }
+        let (epoch, rest) = numbers.split_at(16);
+        let (seq, filter) = rest.split_at(16);
         let number = |text| u64::from_str_radix(text, 16).map_err(|_| unknown());
         let filter = (!filter.is_empty()).then(|| number(filter)).transpose()?;
         Ok(Self {
@@ -81,6 +92,18 @@ mod tests {
         }
     }
 
+    /// After a step back to an older release a reader is at another node, and not in error.
+    #[test]
+    fn a_position_of_another_release_is_of_another_life() {
+        for other in [
+            format!("02{}", "Zz9".repeat(50)),
+            format!("02{}", "0".repeat(32)),
+        ] {
+            let position = Position::parse(&other, "resume_position").ok();
+            assert_eq!(position, Some(Position::ELSEWHERE), "{other}");
+        }
+    }
+
     #[test]
     fn what_is_no_token_is_refused() {
         let good = Position {
@@ -89,15 +112,15 @@ mod tests {
             filter: None,
         }
         .token();
-        let other_version = good.replacen("01", "02", 1);
         let longer = format!("{good}0");
         let shorter = &good[1..];
 
         for bad in [
             "",
             "x",
-            &other_version,
             &longer,
+            &good.replace('7', "-"),
+            &format!("02{}", "0".repeat(511)),
             shorter,
             "+1",
             "€€€€€€€€€€€",

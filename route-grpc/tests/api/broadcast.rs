@@ -8,7 +8,7 @@ use route_proto::v1::event::Body as Typed;
 use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{
     Conversation, Event, EventFilter, EventKind, GapPolicy, GapReason, SubscribeRequest,
-    SubscribeResponse, UserShare,
+    SubscribeResponse, UserRole, UserShare,
 };
 use tonic::{Code, Streaming};
 use tonic_types::StatusExt;
@@ -203,6 +203,13 @@ async fn a_subscriber_that_falls_behind_is_told_how_far() {
     assert!(missed > 0, "it fell behind");
 }
 
+fn named(user: u32) -> EventFilter {
+    EventFilter {
+        user_ids: vec![user],
+        ..EventFilter::default()
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_filter_is_named_by_its_place() {
     let site = Site::start().await;
@@ -211,7 +218,7 @@ async fn a_wrong_filter_is_named_by_its_place() {
         ..EventFilter::default()
     };
     let request = SubscribeRequest {
-        filters: vec![EventFilter::default(), wrong],
+        filters: vec![named(7), wrong],
         ..SubscribeRequest::default()
     };
 
@@ -259,11 +266,23 @@ async fn requests_that_make_no_sense_are_refused() {
             conversations: vec![Conversation::default()],
             ..EventFilter::default()
         }),
+        // It would let everything through, as one whose list of users is empty by mistake.
+        filtered(EventFilter::default()),
+        filtered(EventFilter {
+            kinds: vec![1],
+            role: UserRole::Sender.into(),
+            ..EventFilter::default()
+        }),
+        filtered(EventFilter {
+            kinds: vec![1],
+            include_all_groups: true,
+            ..EventFilter::default()
+        }),
         share(0, 0),
         share(3, 3),
         share(0, 1001),
         SubscribeRequest {
-            filters: vec![EventFilter::default(); 101],
+            filters: vec![named(7); 101],
             ..SubscribeRequest::default()
         },
         resume("nonsense"),

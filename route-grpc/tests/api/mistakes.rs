@@ -355,7 +355,14 @@ fn wrong_filters() -> SubscribeRequest {
         ..EventFilter::default()
     };
     SubscribeRequest {
-        filters: vec![wrong, EventFilter::default(), also_wrong],
+        filters: vec![
+            wrong,
+            EventFilter {
+                kinds: vec![1],
+                ..EventFilter::default()
+            },
+            also_wrong,
+        ],
         resume_position: "x".to_owned(),
         on_gap: 9,
         ..SubscribeRequest::default()

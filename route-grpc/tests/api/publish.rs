@@ -330,6 +330,21 @@ async fn what_the_node_holds_for_a_connection_to_come_is_told() {
 }
 
 #[tokio::test]
+async fn an_explanation_names_some_of_many_users_and_counts_all() {
+    let users: Vec<_> = (1..=150).collect();
+    let (site, _a) = Played::one(&users).await;
+    let audience = Audience::MsgServersOfUsers(MsgServersOfUsers {
+        user_ids: users.clone(),
+    });
+
+    let explained = explain(&site, message(1, 2), Some(audience)).await.unwrap();
+
+    assert_eq!((explained.targets.len(), explained.target_count), (1, 1));
+    assert_eq!(explained.targets[0].user_ids, users[..100]);
+    assert_eq!(explained.targets[0].user_count, 150);
+}
+
+#[tokio::test]
 async fn an_explanation_says_who_would_get_it_and_why_and_routes_nothing() {
     let (site, mut a) = Played::one(&[1, 5]).await;
     a.open_with(2, &[2]).await;

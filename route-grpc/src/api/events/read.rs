@@ -8,8 +8,8 @@ use route_proto::pdu::HEADER_LEN;
 use route_proto::v1::event::Body as Typed;
 use route_proto::v1::{
     self as api, ChatMessage, ConversationRemoval, ConversationType, DesktopLoginChange, EventKind,
-    FileNotice, FileServer, GroupChange, GroupChangeType, Kick, OtherCommand, P2pCommand,
-    ReadReceipt, SignatureChange,
+    FileNotice, FileServer, GroupChange, Kick, OtherCommand, P2pCommand, ReadReceipt,
+    SignatureChange,
 };
 
 use crate::api::status::status_change;
@@ -87,7 +87,10 @@ fn read(dialect: &Dialect, command: u16, pdu: &Bytes) -> Option<Typed> {
         Forwarded::Message(chat) => Typed::ChatMessage(ChatMessage {
             from_user_id: chat.from_user_id,
             to_id: chat.to_id,
-            conversation_type: conversation(if chat.of_group { 2 } else { 1 }).into(),
+            conversation_type: match chat.of_group {
+                true => ConversationType::Group.into(),
+                false => ConversationType::Single.into(),
+            },
             message_id: chat.message_id,
             create_time: time(chat.create_time),
             message_type: chat.message_type.cast_signed(),
@@ -103,7 +106,7 @@ fn read(dialect: &Dialect, command: u16, pdu: &Bytes) -> Option<Typed> {
             user_id: receipt.user_id,
             conversation_id: receipt.conversation_id,
             message_id: receipt.message_id,
-            conversation_type: conversation(receipt.conversation).into(),
+            conversation_type: receipt.conversation.cast_signed(),
         }),
         Forwarded::KickUser(kick) => Typed::Kick(Kick {
             user_id: kick.user_id,
@@ -115,7 +118,7 @@ fn read(dialect: &Dialect, command: u16, pdu: &Bytes) -> Option<Typed> {
         Forwarded::ConversationRemoved(removed) => {
             Typed::ConversationRemoval(ConversationRemoval {
                 user_id: removed.user_id,
-                conversation_type: conversation(removed.conversation).into(),
+                conversation_type: removed.conversation.cast_signed(),
                 conversation_id: removed.conversation_id,
             })
         }
@@ -135,14 +138,9 @@ fn read(dialect: &Dialect, command: u16, pdu: &Bytes) -> Option<Typed> {
 }
 
 fn read_group_change(group: route_dialect::GroupChange<'_>) -> GroupChange {
-    let change = match group.change {
-        1 => GroupChangeType::Added,
-        2 => GroupChangeType::Removed,
-        _ => GroupChangeType::Unspecified,
-    };
     GroupChange {
         user_id: group.user_id,
-        change_type: change.into(),
+        change_type: group.change.cast_signed(),
         group_id: group.group_id,
         member_ids: group.member_ids.into_owned(),
         changed_ids: group.changed_ids.into_owned(),
@@ -187,12 +185,4 @@ fn time(seconds: u32) -> Option<Timestamp> {
         seconds: seconds.into(),
         nanos: 0,
     })
-}
-
-fn conversation(number: u32) -> ConversationType {
-    match number {
-        1 => ConversationType::Single,
-        2 => ConversationType::Group,
-        _ => ConversationType::Unspecified,
-    }
 }

@@ -276,6 +276,29 @@ fn a_status_change_names_its_user() {
     assert_eq!(event.kind(), EventKind::StatusChange);
 }
 
+/// Enums of MsgServers are open, where their dialect reads such a PDU at all.
+#[test]
+fn numbers_of_a_fork_come_through() {
+    let dialects = Dialects::new();
+    let proto3 = Dialect::named("proto3").expect("it is built in");
+    let spoken = dialects.learn(Some(&proto3)).expect("it is the first");
+    let read = Event::Envelope {
+        origin: None,
+        command: Command {
+            id: command::READ_RECEIPT,
+            dialect: spoken.number,
+        },
+        pdu: [&[0; HEADER_LEN][..], b"\x08\x01\x10\x02\x18\x03\x20\x07"]
+            .concat()
+            .into(),
+    };
+
+    let Some(Typed::ReadReceipt(read)) = shown_by(&dialects, &read).body else {
+        panic!("it can be read");
+    };
+    assert_eq!((read.user_id, read.conversation_type), (1, 7));
+}
+
 #[test]
 fn what_a_msg_server_would_drop_is_refused() {
     let wrong = [
