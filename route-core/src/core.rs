@@ -15,6 +15,7 @@ use crate::links::{Link, Part, Reach};
 use crate::output::{Answer, Outputs};
 use crate::presence::{Client, Presence};
 use crate::receipt::Receipt;
+use crate::routed::RoutedEnvelope;
 use crate::routing::{Audience, Cause, Routed, Router, Routing, Untold};
 use crate::settings::{FanOut, Settings};
 use crate::standing::parts::{Lost, Parts};
@@ -104,6 +105,12 @@ impl Transaction<'_> {
     /// What the calls so far have produced.
     pub fn outputs(&mut self) -> &mut Outputs {
         &mut self.core.outputs
+    }
+
+    /// Where the envelopes went that the calls so far have routed, in order, while their events are among
+    /// the outputs.
+    pub fn routed(&self) -> impl Iterator<Item = RoutedEnvelope<'_>> {
+        self.core.outputs.routed()
     }
 
     /// The caller has done so much itself, as [`View::work`] counts.

@@ -29,6 +29,7 @@
 //! | `view` | what can be seen from outside |
 //! | `memory` | what things really take, for bounds |
 //! | `core` | the entry points that tie these together |
+//! | `routed` | where envelopes went, for those who ask later |
 //! | `recipients` | one more: who would get something, and who not |
 
 mod change;
@@ -45,6 +46,7 @@ mod presence;
 mod receipt;
 mod recipients;
 mod report;
+mod routed;
 mod routing;
 mod settings;
 mod standing;
@@ -70,7 +72,8 @@ pub use output::{Answer, FanView, Output, Outputs};
 pub use presence::{Counted, Counts};
 pub use receipt::{Kept, Receipt};
 pub use report::{LinkPart, LinkReport, Relation};
-pub use routing::{Audience, Recipients, Routed, Spared, Target, Why, WhyNot};
+pub use routed::{HeldFor, RoutedEnvelope, WhyNot};
+pub use routing::{Audience, Recipients, Routed, Spared, Target, Why};
 pub use settings::{FanOut, NotifyOnLoss, Settings};
 pub use standing::PartReason;
 pub use status::{LearnedBy, LinkView, SessionView, Status, Summary};

@@ -9,6 +9,7 @@ use crate::delivery::{Course, Item, ReturnedRun, Taken};
 use crate::event_log::{Event, PresenceChange};
 use crate::ids::LinkId;
 use crate::receipt::Receipt;
+use crate::routed::{RoutedEnvelope, Ways};
 use crate::transition::{Loss, Transition};
 use crate::work::Work;
 
@@ -74,6 +75,7 @@ pub struct Outputs {
     events: Vec<Event>,
     transitions: Vec<Transition>,
     losses: Vec<Loss>,
+    pub(crate) ways: Ways,
     pub(crate) work: Work,
 }
 
@@ -115,6 +117,17 @@ impl Outputs {
         self.events.drain(..)
     }
 
+    /// Where the envelopes went that are among the events, in order.
+    pub(crate) fn routed(&self) -> impl Iterator<Item = RoutedEnvelope<'_>> {
+        self.ways.shown(&self.events, &self.targets)
+    }
+
+    /// Nobody is to see the events so far.
+    pub fn forget_events(&mut self) {
+        self.events.clear();
+        self.ways.clear();
+    }
+
     /// Takes what happened to the links of MsgServers, in order.
     pub fn drain_transitions(&mut self) -> impl ExactSizeIterator<Item = Transition> {
         self.transitions.drain(..)
@@ -132,7 +145,7 @@ impl Outputs {
         self.targets.clear();
         self.items.clear();
         self.receipts.clear();
-        self.events.clear();
+        self.forget_events();
         self.transitions.clear();
         self.losses.clear();
         self.causes = 0..0;
@@ -236,19 +249,25 @@ impl Outputs {
         self.add(run.origin, run.position, course, [to], run.items, receipts);
     }
 
-    /// Delivers an item that was just routed to these links (sorted, each once).
+    /// Delivers an item that was just routed to these links (sorted, each once). Returns where they
+    /// stand.
     pub(crate) fn deliver(
         &mut self,
         origin: LinkId,
         position: u64,
         targets: impl Iterator<Item = LinkId>,
         item: Item,
-    ) {
+    ) -> Range<usize> {
         let receipts = self.causes.clone();
-        self.add(origin, position, Course::Direct, targets, [item], receipts);
+        self.add(origin, position, Course::Direct, targets, [item], receipts)
     }
 
-    /// Adds a fan, or joins its items to the last one.
+    /// How many events there are.
+    pub(crate) fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Adds a fan, or joins its items to the last one. Returns where its targets stand.
     fn add(
         &mut self,
         origin: LinkId,
@@ -257,7 +276,7 @@ impl Outputs {
         targets: impl IntoIterator<Item = LinkId>,
         items: impl IntoIterator<Item = Item>,
         receipts: Range<usize>,
-    ) {
+    ) -> Range<usize> {
         let (first_target, first_item) = (self.targets.len(), self.items.len());
         self.targets.extend(targets);
         self.items.extend(items);
@@ -269,7 +288,7 @@ impl Outputs {
         if targets.is_empty() || items.is_empty() {
             self.targets.truncate(first_target);
             self.items.truncate(first_item);
-            return;
+            return first_target..first_target;
         }
         if let Some(Entry::Deliver(last)) = self.entries.last_mut() {
             let same_receipts = last.receipts == receipts
@@ -281,17 +300,18 @@ impl Outputs {
             if follows && same_receipts {
                 self.targets.truncate(first_target);
                 last.items.end = items.end;
-                return;
+                return last.targets.clone();
             }
         }
         self.entries.push(Entry::Deliver(Fan {
             origin,
             position,
             course,
-            targets,
+            targets: targets.clone(),
             items,
             receipts,
         }));
+        targets
     }
 
     /// The present causes and these, each once, in order.

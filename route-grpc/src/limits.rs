@@ -39,6 +39,9 @@ pub(crate) const ADMIN_STREAMS: u32 = 32;
 /// Streams of the admin port that may be open: each looks at all links every second.
 pub(crate) const SCREENS: usize = 16;
 
+/// The least that may be kept of where envelopes went, bytes, unless nothing is: some blocks.
+pub(crate) const ROUTED_LEAST_BYTES: usize = 64 << 10;
+
 /// What an Attach message may be longer than the longest PDU, bytes: everything around it.
 pub(crate) const ATTACH_OVERHEAD_BYTES: usize = 1 << 20;
 

@@ -11,7 +11,7 @@ pub(crate) const WATCH_USER_SET: &str = "teamtalk.route.v1.PresenceService/Watch
 pub(crate) const STREAMS: [&str; 3] = [SUBSCRIBE, WATCH, WATCH_USER_SET];
 
 /// Calls with one answer.
-pub(crate) const UNARY: [&str; 19] = [
+pub(crate) const UNARY: [&str; 20] = [
     "teamtalk.route.v1.PresenceService/GetUserStatus",
     "teamtalk.route.v1.PresenceService/BatchGetUserStatus",
     "teamtalk.route.v1.PresenceService/ListOnlineUsers",
@@ -31,4 +31,5 @@ pub(crate) const UNARY: [&str; 19] = [
     "teamtalk.route.v1.AdminService/ExplainUser",
     "teamtalk.route.v1.AdminService/KickUser",
     "teamtalk.route.v1.AdminService/ExplainEnvelope",
+    "teamtalk.route.v1.AdminService/ListRoutedEnvelopes",
 ];

@@ -5,12 +5,12 @@ use std::time::Duration;
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use route_core::{LogLimits, Settings};
 use route_runtime::budget::Needs;
-use route_runtime::flags::{bytes, count, duration, duration_or_zero};
+use route_runtime::flags::{bytes, bytes_or_zero, count, duration, duration_or_zero};
 use route_runtime::http2;
 use route_runtime::listen::local::LocalAddress;
 
 use crate::gateways::MAX_GATEWAYS;
-use crate::limits::{ATTACH_OVERHEAD_BYTES, MAX_REQUEST_BYTES};
+use crate::limits::{ATTACH_OVERHEAD_BYTES, MAX_REQUEST_BYTES, ROUTED_LEAST_BYTES};
 
 /// About what a session takes.
 const SESSION_BYTES: usize = 70;
@@ -138,6 +138,9 @@ pub struct NodeSettings {
     /// Bytes kept for them
     #[arg(long, env = "TT_ROUTE_LOG_BYTES", value_name = "BYTES", value_parser = bytes::<usize>, default_value = "32MiB")]
     pub log_bytes: usize,
+    /// Bytes kept to say where PDUs went that were routed lately, 60 for a message; 0: none
+    #[arg(long, env = "TT_ROUTE_ROUTED_BYTES", value_name = "BYTES", value_parser = bytes_or_zero::<usize>, default_value = "8MiB")]
+    pub routed_bytes: usize,
     /// Streams (watch, subscribe) that may be open at a time
     #[arg(
         long,
@@ -224,6 +227,9 @@ impl NodeSettings {
         if self.max_gateways > MAX_GATEWAYS {
             return Err(format!("--max-gateways has to be at most {MAX_GATEWAYS}"));
         }
+        if (1..ROUTED_LEAST_BYTES).contains(&self.routed_bytes) {
+            return Err("--routed-bytes has to be 0, or at least 64KiB".to_owned());
+        }
         if self.gateway_given_up <= self.gateway_silence {
             return Err(
                 "--gateway-given-up has to be more than --gateway-silence, which comes before"
@@ -242,6 +248,7 @@ impl NodeSettings {
     pub fn needs(&self) -> Needs {
         let waits = [
             self.log_bytes,
+            self.routed_bytes,
             self.gateway_queue_bytes,
             self.seat_bytes,
             self.unfinished_bytes,
@@ -313,6 +320,7 @@ mod tests {
         let check = |flags: &[&str]| Cli::parse_from(["node"].iter().chain(flags)).node.check();
 
         assert_eq!(check(&[]), Ok(()));
+        assert_eq!(check(&["--routed-bytes=0"]), Ok(()));
         for (flags, named) in [
             (
                 ["--patient-bytes=129MiB"].as_slice(),
@@ -324,6 +332,7 @@ mod tests {
             (&["--gateway-silence=999ms"], "at least 1s"),
             (&["--gateway-given-up=1s"], "--gateway-silence"),
             (&["--unfinished-bytes=16MiB"], "--pdu-limit"),
+            (&["--routed-bytes=1"], "at least 64KiB"),
             (&["--max-gateways=1025"], "at most 1024"),
             (&["--grpc-stream-bytes=1KiB"], "at least 64KiB"),
             (&["--grpc-stream-bytes=3GiB"], "less than 2GiB"),

@@ -113,6 +113,30 @@ async fn changes_in_the_log() {
         .await;
 }
 
+/// Messages for nobody, of which it is remembered that they were.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn envelopes_that_were_routed() {
+    const SOME: u64 = 50_000;
+    const EACH: u64 = 56;
+    let (mut node, mut sender) = nodes(&[format!("--routed-bytes={}", wanted())]).await;
+    let mut sent = 0;
+    // Once around, and half again, after some by which buffers grow.
+    while sent < SOME + 3 * wanted() / 2 / EACH {
+        if sent == SOME {
+            node.measure_from_here().await;
+        }
+        for _ in 0..SOME {
+            sender.message(1, READER, SHORT).await;
+        }
+        sender.flush(false).await;
+        sent += SOME;
+        node.comes_to("events_total", sent).await;
+    }
+    let kept = wanted() / EACH;
+    node.holds("envelopes that were routed", kept - SOME, wanted() / 10 * 8)
+        .await;
+}
+
 /// A new node waits for a gateway that does not come.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_new_node_holds() {
@@ -259,6 +283,9 @@ fn flags(more: &[String]) -> Vec<String> {
     ];
     if !more.iter().any(|flag| flag.starts_with("--log-")) {
         flags.push("--log-events=1".to_owned());
+    }
+    if !more.iter().any(|flag| flag.starts_with("--routed-")) {
+        flags.push("--routed-bytes=0".to_owned());
     }
     flags.extend_from_slice(more);
     flags

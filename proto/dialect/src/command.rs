@@ -4,7 +4,7 @@ use route_proto::pdu::command as id;
 
 /// A command that a RouteServer handles or makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(usize)]
+#[repr(u8)]
 pub enum Command {
     /// `IMHeartBeat`: alive.
     Heartbeat,

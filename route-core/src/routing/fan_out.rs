@@ -17,6 +17,8 @@ pub(super) struct FanOuter {
     stamps: Vec<u32>,
     generation: u32,
     chosen: Vec<u32>,
+    /// Users of the last audience whom no link holds, as far as they were looked for.
+    pub(super) unknown: u32,
 }
 
 impl FanOuter {
@@ -26,6 +28,7 @@ impl FanOuter {
             stamps: Vec::new(),
             generation: 0,
             chosen: Vec::new(),
+            unknown: 0,
         }
     }
 
@@ -41,6 +44,7 @@ impl FanOuter {
         only: Option<&BTreeSet<u32>>,
     ) -> &[u32] {
         self.chosen.clear();
+        self.unknown = 0;
         let skipped = if audience.spares_origin(self.mode) {
             origin
         } else {
@@ -82,7 +86,9 @@ impl FanOuter {
             }
         };
         for user in users {
-            presence.sessions.holders(UserId(*user)).for_each(&mut take);
+            let mut holders = presence.sessions.holders(UserId(*user)).peekable();
+            self.unknown += u32::from(holders.peek().is_none());
+            holders.for_each(&mut take);
         }
         links.opaque().for_each(&mut take);
         if self.chosen.len() > 1 {

@@ -8,17 +8,19 @@ mod targets;
 mod untold;
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::change::ReportedStatus;
 use crate::delivery::{Item, Payload, ReturnedRun};
 use crate::ids::{LinkId, UserId};
 use crate::output::Outputs;
 use crate::presence::{Client, Presence};
+use crate::routed::Way;
 use crate::settings::FanOut;
 use crate::succession::Successions;
 pub use audience::Audience;
 use fan_out::FanOuter;
-pub use targets::{Recipients, Spared, Target, Why, WhyNot};
+pub use targets::{Recipients, Spared, Target, Why};
 pub(crate) use untold::Untold;
 use untold::Whom;
 
@@ -83,6 +85,14 @@ pub struct Routed {
     pub held: usize,
 }
 
+/// Where something went: how many links, and where in the outputs they stand.
+#[derive(Debug)]
+struct Emitted {
+    links: usize,
+    targets: Range<usize>,
+    held: Range<usize>,
+}
+
 /// Names what an entry causes: each thing has the entry's number, and an index.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cause {
@@ -111,8 +121,28 @@ impl Routing<'_> {
         audience: Audience<'_>,
         payload: Payload,
     ) -> Routed {
-        let routed = self.emit(cause, skipped, audience, None, payload);
-        self.router.without_target += u64::from(routed.links == 0);
+        let Emitted {
+            links,
+            targets,
+            held,
+        } = self.emit(cause, skipped, audience, None, payload);
+        let routed = Routed {
+            links,
+            held: held.len(),
+        };
+        let nobody = match links {
+            0 => self.why_nobody(skipped, audience),
+            _ => None,
+        };
+        self.router.without_target += u64::from(links == 0);
+        self.out.ways.add(Way {
+            event: self.out.event_count().saturating_sub(1),
+            position: self.router.position,
+            targets,
+            held,
+            unknown_users: self.router.fan_outer.unknown,
+            nobody,
+        });
         routed
     }
 
@@ -232,7 +262,7 @@ impl Routing<'_> {
         audience: Audience<'_>,
         only: Option<&BTreeSet<u32>>,
         payload: Payload,
-    ) -> Routed {
+    ) -> Emitted {
         self.router.position += 1;
         let (origin, position) = (cause.origin, self.router.position);
         let item = Item {
@@ -245,31 +275,33 @@ impl Routing<'_> {
         let chosen = fan_outer.choose(self.presence, self.successions, skipped, audience, only);
         if !self.successions.any() {
             let targets = chosen.iter().map(|slot| links[*slot].id);
-            self.out.deliver(origin, position, targets, item);
-            return Routed {
+            return Emitted {
                 links: chosen.len(),
-                held: 0,
+                targets: self.out.deliver(origin, position, targets, item),
+                held: 0..0,
             };
         }
-        let mut held = 0;
+        let first_held = self.out.ways.held_end();
         for slot in chosen {
             if self.successions.holds(*slot) {
-                held += 1;
                 let run = ReturnedRun {
                     origin,
                     position,
                     items: vec![item.clone()],
                     receipts: self.out.causes().to_vec(),
                 };
+                let dropped = self.successions.seat_dropped;
                 let _ = self.successions.hold(*slot, run, self.presence, self.out);
+                let full = self.successions.seat_dropped > dropped;
+                self.out.ways.hold(links[*slot].id, full);
             }
         }
         let at_once = chosen.iter().filter(|slot| !self.successions.holds(**slot));
         let targets = at_once.map(|slot| links[*slot].id);
-        self.out.deliver(origin, position, targets, item);
-        Routed {
+        Emitted {
             links: chosen.len(),
-            held,
+            targets: self.out.deliver(origin, position, targets, item),
+            held: first_held..self.out.ways.held_end(),
         }
     }
 }

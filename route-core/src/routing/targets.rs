@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{Audience, Routing};
 use crate::ids::{LinkId, UserId};
 use crate::links::{Part, Phase};
+use crate::routed::WhyNot;
 use crate::settings::FanOut;
 
 /// A link that would get something.
@@ -46,27 +47,6 @@ pub struct Spared {
     pub msg_server: String,
     /// Why not this one.
     pub why: WhyNot,
-}
-
-/// Why a link is no target.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum WhyNot {
-    /// It has sent it.
-    Origin,
-    /// It is of the MsgServer that has sent it.
-    OriginMsgServer,
-    /// Another link stands for its MsgServer.
-    Shadow,
-    /// Another link stands in for it.
-    Waiting,
-    /// It has none of the users.
-    HasNoUsers,
-    /// It has never reported a user.
-    NeverReported,
-    /// It has no users.
-    HasNoSessions,
-    /// It has no users with a desktop client.
-    HasNoDesktops,
 }
 
 /// Who gets something, and who does not.
@@ -140,6 +120,43 @@ impl Routing<'_> {
             spared,
             unknown,
             more,
+        }
+    }
+
+    /// Why no link at all is chosen. None: there is no link that receives.
+    pub(super) fn why_nobody(
+        &self,
+        skipped: [Option<u32>; 2],
+        audience: Audience<'_>,
+    ) -> Option<WhyNot> {
+        let links = &self.presence.links;
+        let mode = self.router.fan_outer.mode;
+        if let (FanOut::Directed, Audience::Users(users)) = (mode, audience) {
+            if self.router.fan_outer.unknown > 0 {
+                return Some(WhyNot::HasNoUsers);
+            }
+            let users = users.iter().map(|user| UserId(*user));
+            let holders = users.flat_map(|user| self.presence.sessions.holders(user));
+            let holders = holders.filter(|slot| links[*slot].is_open());
+            let reasons = holders.map(|slot| self.spared(slot, skipped, audience).why);
+            // One elsewhere that does not stand says more than that the sender's own does not get it.
+            let says = |why: &WhyNot| match why {
+                WhyNot::Shadow | WhyNot::Waiting => 2,
+                WhyNot::OriginMsgServer => 1,
+                WhyNot::Origin
+                | WhyNot::HasNoUsers
+                | WhyNot::NeverReported
+                | WhyNot::HasNoSessions
+                | WhyNot::HasNoDesktops => 0,
+            };
+            return reasons.max_by_key(says).or(Some(WhyNot::HasNoUsers));
+        }
+        let skipped = skipped.map(|slot| slot.filter(|_| audience.spares_origin(mode)));
+        let other = links.active().find(|slot| !skipped.contains(&Some(*slot)));
+        match (other, skipped[0]) {
+            (Some(slot), _) => Some(self.spared(slot, [None; 2], audience).why),
+            (None, Some(_)) => Some(WhyNot::Origin),
+            (None, None) => None,
         }
     }
 

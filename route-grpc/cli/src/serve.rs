@@ -86,8 +86,8 @@ impl ServeArgs {
         let least = self.node.needs().waits;
         if self.memory_limit.is_some_and(|limit| limit < least) {
             return Err(
-                "--memory-limit has to be at least --log-bytes, --gateway-queue-bytes, --seat-bytes and \
-                --unfinished-bytes together, or nobody could use what these allow"
+                "--memory-limit has to be at least --log-bytes, --routed-bytes, --gateway-queue-bytes, \
+                --seat-bytes and --unfinished-bytes together, or nobody could use what these allow"
                     .to_owned(),
             );
         }

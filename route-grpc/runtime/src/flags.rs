@@ -34,12 +34,17 @@ pub fn duration_or_zero(text: &str) -> Result<Duration, String> {
 /// Reads a size: a whole number, and `KiB`, `MiB` or `GiB`, or nothing for bytes; more than 0, and
 /// what fits into `T`.
 pub fn bytes<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    if quantity(text, &SIZES) == Some(0) {
+        return Err("a size of 0 makes no sense here".to_owned());
+    }
+    bytes_or_zero(text)
+}
+
+/// Reads a size that may be 0.
+pub fn bytes_or_zero<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let bytes = quantity(text, &SIZES).ok_or_else(|| {
         "a size is a whole number and KiB, MiB, GiB or nothing, such as 64MiB".to_owned()
     })?;
-    if bytes == 0 {
-        return Err("a size of 0 makes no sense here".to_owned());
-    }
     T::try_from(bytes).map_err(|_| {
         let most = (1_u128 << (8 * size_of::<T>())) - 1;
         format!("at most {most} bytes")
@@ -163,5 +168,6 @@ mod tests {
         assert_eq!(count("0"), Err("must be at least 1".to_owned()));
         assert_eq!(count("1"), Ok(1));
         assert_eq!(duration_or_zero("0s"), Ok(Duration::ZERO));
+        assert_eq!(bytes_or_zero("0"), Ok(0_u32));
     }
 }

@@ -73,22 +73,40 @@ pub(super) fn explain(
     })
 }
 
+/// A command as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// By its id in some dialect.
+    Id(u16),
+    /// By its name.
+    Named(Command),
+}
+
 /// Reads a command: its name, or its id.
-pub(super) fn command(dialect: &Dialect, text: &str) -> Result<u16, Refusal> {
+pub(super) fn wanted(text: &str) -> Result<Wanted, Refusal> {
     let number = match text.strip_prefix("0x") {
         Some(digits) => u16::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
     };
-    let named = || {
-        let command = Command::all().find(|command| command.name() == text)?;
-        dialect.id(command)
-    };
-    let problem = || {
-        let names: Vec<_> = Command::all().map(Command::name).collect();
-        let problem = format!("neither an id, as 0x0301, nor one of {}", names.join(", "));
-        Refusal::field("command", problem)
-    };
-    number.or_else(named).ok_or_else(problem)
+    let named = || Command::all().find(|command| command.name() == text);
+    let found = number
+        .map(Wanted::Id)
+        .or_else(|| named().map(Wanted::Named));
+    found.ok_or_else(no_command)
+}
+
+/// Its id in this dialect.
+fn command(dialect: &Dialect, text: &str) -> Result<u16, Refusal> {
+    match wanted(text)? {
+        Wanted::Id(id) => Ok(id),
+        Wanted::Named(command) => dialect.id(command).ok_or_else(no_command),
+    }
+}
+
+fn no_command() -> Refusal {
+    let names: Vec<_> = Command::all().map(Command::name).collect();
+    let problem = format!("neither an id, as 0x0301, nor one of {}", names.join(", "));
+    Refusal::field("command", problem)
 }
 
 fn whom(dialect: &Dialect, id: u16, users: Vec<u32>) -> Result<Whom, Refusal> {
@@ -122,7 +140,16 @@ fn shown(it: route_core::Target) -> EnvelopeTarget {
 }
 
 fn spared_link(it: Spared) -> SparedLink {
-    let reason = match it.why {
+    SparedLink {
+        link: it.link.to_string(),
+        msg_server: it.msg_server,
+        reason: spared_reason(it.why).into(),
+    }
+}
+
+/// Why a link does not get something, as the API says it.
+pub(super) fn spared_reason(why: WhyNot) -> SparedReason {
+    match why {
         WhyNot::Origin => SparedReason::Origin,
         WhyNot::OriginMsgServer => SparedReason::OriginMsgServer,
         WhyNot::Shadow => SparedReason::Shadow,
@@ -131,10 +158,5 @@ fn spared_link(it: Spared) -> SparedLink {
         WhyNot::NeverReported => SparedReason::NeverReported,
         WhyNot::HasNoSessions => SparedReason::HasNoSessions,
         WhyNot::HasNoDesktops => SparedReason::HasNoDesktops,
-    };
-    SparedLink {
-        link: it.link.to_string(),
-        msg_server: it.msg_server,
-        reason: reason.into(),
     }
 }

@@ -10,13 +10,16 @@ use route_proto::v1::{
     DrainGatewayRequest, DrainGatewayResponse, ExplainEnvelopeRequest, ExplainEnvelopeResponse,
     ExplainUserRequest, ExplainUserResponse, GetLinkRequest, GetLinkResponse, GetStatsRequest,
     GetStatsResponse, KickUserRequest, KickUserResponse, ListGatewaysRequest, ListGatewaysResponse,
-    ListLinksRequest, ListLinksResponse, ListStreamsRequest, ListStreamsResponse,
-    SetLogFilterRequest, SetLogFilterResponse, WatchTopologyRequest, WatchTopologyResponse,
+    ListLinksRequest, ListLinksResponse, ListRoutedEnvelopesRequest, ListRoutedEnvelopesResponse,
+    ListStreamsRequest, ListStreamsResponse, SetLogFilterRequest, SetLogFilterResponse,
+    WatchTopologyRequest, WatchTopologyResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::audit::Caller;
-use super::{drain, envelope, gateways, kick, links, log_filter, stats, streams, topology, users};
+use super::{
+    drain, envelope, gateways, kick, links, log_filter, routed, stats, streams, topology, users,
+};
 use crate::api::publisher::Publisher;
 use crate::node::Node;
 
@@ -140,6 +143,13 @@ impl AdminService for Admin {
     ) -> Result<Response<ExplainEnvelopeResponse>, Status> {
         let explained = envelope::explain(&self.node, request.into_inner())?;
         Ok(Response::new(explained))
+    }
+
+    async fn list_routed_envelopes(
+        &self,
+        request: Request<ListRoutedEnvelopesRequest>,
+    ) -> Result<Response<ListRoutedEnvelopesResponse>, Status> {
+        Ok(Response::new(routed::list(&self.node, request.get_ref())?))
     }
 
     async fn watch_topology(

@@ -95,7 +95,8 @@ pub(super) async fn closed(
     })
 }
 
-fn number(text: &str, field: &'static str) -> Result<u64, Refusal> {
+/// Reads a number that this node gave out as text.
+pub(super) fn number(text: &str, field: &'static str) -> Result<u64, Refusal> {
     let read = text.parse().ok().filter(|it: &u64| it.to_string() == text);
     read.ok_or_else(|| Refusal::field(field, "is none that this node gave out"))
 }

@@ -10,6 +10,7 @@ pub(crate) mod clock_offset;
 pub(crate) mod confirmations;
 mod draining;
 pub(crate) mod entry;
+mod full;
 mod gateway;
 pub(crate) mod hello;
 pub(crate) mod ingest;
@@ -43,6 +44,7 @@ use crate::gateways::sequences::Progress;
 use crate::refusal::Refusal;
 use crate::trace::Traced;
 pub(crate) use census::Census;
+use full::Full;
 pub(crate) use gateway::{Fill, Gateway, GatewayReport, Overdue};
 use hello::Hello;
 pub(crate) use limits::{GatewayLimits, MAX_GATEWAYS};
@@ -69,6 +71,7 @@ pub(crate) struct Gateways {
     dropped_before: u64,
     given_up: u64,
     lines: Quota,
+    full: Full,
     /// Queues that got something since the last [`Gateways::take_touched`].
     touched: Vec<Arc<Queue>>,
 }
@@ -86,6 +89,7 @@ impl Gateways {
             dropped_before: 0,
             given_up: 0,
             lines: Quota::new(LINES),
+            full: Full::default(),
             touched: Vec::new(),
         }
     }
@@ -243,6 +247,12 @@ impl Gateways {
         Some(gateway.spoken().clone())
     }
 
+    /// This gateway has a stream.
+    pub(crate) fn is_attached(&self, incarnation: u64) -> bool {
+        let gateway = self.by_incarnation.get(&incarnation);
+        gateway.is_some_and(|it| it.reach().is_attached())
+    }
+
     /// How many links a gateway has.
     pub(crate) fn open_links(&self, incarnation: u64) -> Option<usize> {
         let gateway = self.by_incarnation.get(&incarnation)?;
@@ -365,12 +375,20 @@ impl Gateways {
                 traced,
             };
             let place = gateway.queue.deliver(part);
+            if place.is_none() {
+                self.full.note(fan, incarnation);
+            }
             if let Some(placed) = &mut placed {
                 let queue = Arc::clone(&gateway.queue);
                 placed.push(Placed { queue, place });
             }
             touch(&mut self.touched, &gateway.queue);
         }
+    }
+
+    /// There was no room in the queue of this gateway for what was routed at this position.
+    pub(crate) fn was_full(&self, position: u64, incarnation: u64) -> bool {
+        self.full.has(position, incarnation)
     }
 
     /// Confirms what a gateway's links have come to.
@@ -391,6 +409,7 @@ impl Gateways {
 
     /// Queues that got something since the last call.
     pub(crate) fn take_touched(&mut self) -> Vec<Arc<Queue>> {
+        self.full.clear();
         std::mem::take(&mut self.touched)
     }
 

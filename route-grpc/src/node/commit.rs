@@ -4,11 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_core::Output;
+use route_core::{LinkId, Output};
 
 use super::Node;
 use super::all_known::end_cold_start;
+use super::routed::Outcome;
 use super::transaction::{Applied, Transaction};
+use crate::gateways::Gateways;
 use crate::gateways::queue::{Placed, Queue};
 use crate::trace::Hop;
 
@@ -31,7 +33,7 @@ pub(super) fn commit(node: &Node, mut transaction: Transaction<'_>, now: Duratio
     {
         // Tables that are restored part by part are nobody's coming or going: subscribers get a gap
         // instead.
-        drop(transaction.core.outputs().drain_events());
+        transaction.core.outputs().forget_events();
     }
     end_cold_start(node, &mut transaction, now);
     if transaction.core.goes_on() {
@@ -88,6 +90,7 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>, now: Duration) -> O
         }
     }
     node.metrics.tallies.deliveries.add(deliveries);
+    note(node, core, gateways, now);
     for transition in core.outputs().drain_transitions() {
         node.transitions
             .happened(node.clock.now(), &node.metrics, &transition);
@@ -96,6 +99,23 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>, now: Duration) -> O
         node.losses.happened(node.clock.now(), &loss);
     }
     node.log.append(now, core.outputs().drain_events())
+}
+
+/// Notes where envelopes went, for those who ask later.
+fn note(node: &Node, core: &route_core::Transaction<'_>, gateways: &Gateways, now: Duration) {
+    let view = core.view();
+    let msg_server = |link| view.link(link).map_or_else(String::new, |it| it.msg_server);
+    let outcome = |position, link: LinkId| {
+        if gateways.was_full(position, link.gateway) {
+            return Outcome::QueueFull;
+        }
+        match gateways.is_attached(link.gateway) {
+            true => Outcome::Queued,
+            false => Outcome::WaitsForGateway,
+        }
+    };
+    node.routed
+        .note(now, core.routed(), &node.dialects, msg_server, outcome);
 }
 
 /// Confirms batches of which nothing is left on its way.

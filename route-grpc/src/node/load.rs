@@ -22,6 +22,8 @@ pub struct Load {
     pub log_tail: u64,
     /// What the log takes.
     pub log_bytes: usize,
+    /// What is remembered of envelopes that were routed, bytes.
+    pub routed_bytes: usize,
     /// Who is attached, and what waits for them.
     pub(crate) gateways: Census,
     /// What gateways sent and is not confirmed, bytes.
@@ -56,6 +58,7 @@ impl Load {
             log_head,
             log_tail,
             log_bytes: node.log.bytes(),
+            routed_bytes: node.routed.bytes(),
             gateways: routing.gateways.census(),
             unconfirmed: routing.confirmations.bytes(),
             confirmation_bytes: routing.confirmations.memory(),

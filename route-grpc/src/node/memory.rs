@@ -128,6 +128,7 @@ impl Holdings {
             + routing.confirmations.memory()
             + routing.core.view().held_bytes()
             + node.log.bytes()
+            + node.routed.bytes()
             + node.pending.load(Ordering::Relaxed);
         Self {
             bytes,

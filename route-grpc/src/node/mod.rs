@@ -2,7 +2,7 @@
 //! for.
 //!
 //! **Architecture invariant:** the core and the gateways stand behind one private lock, the event
-//! log behind another, always taken in this order and never across an `.await`. Whoever changes
+//! log and what was routed lately behind others, always taken in this order and never across an `.await`. Whoever changes
 //! something does so in `Node::transact`, which queues deliveries and logs events before the lock
 //! is free again: so every queue and the log see the same order.
 
@@ -21,6 +21,7 @@ mod observed;
 pub(crate) mod position;
 pub(crate) mod readers;
 mod refusals;
+pub(crate) mod routed;
 mod routing;
 mod take_back;
 mod transaction;
@@ -59,6 +60,7 @@ use memory::Slowed;
 use position::Position;
 use readers::Readers;
 use refusals::Refusals;
+use routed::Routed;
 use routing::Routing;
 pub(crate) use transaction::Transaction;
 use transitions::Transitions;
@@ -103,6 +105,8 @@ pub struct Node {
     /// Bytes of requests that have not come completely.
     pub(crate) unfinished: Arc<AtomicUsize>,
     pub(crate) log: Log,
+    /// What was routed lately.
+    pub(crate) routed: Routed,
     /// What MsgServers speak.
     pub(crate) dialects: Dialects,
     pub(crate) metrics: Metrics,
@@ -164,6 +168,7 @@ impl Node {
             routing: Mutex::new(routing),
             holds: Holds::default(),
             log: Log::new(settings.log()),
+            routed: Routed::new(settings.routed_bytes),
             dialects: Dialects::new(),
             chores: Notify::new(),
             turns: AtomicU64::new(0),

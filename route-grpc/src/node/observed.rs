@@ -17,7 +17,7 @@ struct Instrument {
 }
 
 /// What is so at the moment.
-const LEVELS: [Instrument; 23] = [
+const LEVELS: [Instrument; 24] = [
     Instrument {
         name: "teamtalk.route.longest_hold",
         unit: "{step}",
@@ -65,6 +65,12 @@ const LEVELS: [Instrument; 23] = [
         unit: "By",
         text: "Memory for events that are kept for subscribers",
         read: |load| load.log_bytes as u64,
+    },
+    Instrument {
+        name: "teamtalk.route.routed",
+        unit: "By",
+        text: "Memory for where PDUs went that were routed lately",
+        read: |load| load.routed_bytes as u64,
     },
     Instrument {
         name: "teamtalk.route.cold_start.memory",

@@ -23,6 +23,7 @@ mod presence;
 mod publish;
 mod reads;
 mod recipients;
+mod routed;
 mod screens;
 mod server;
 mod site;

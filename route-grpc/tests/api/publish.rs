@@ -529,7 +529,7 @@ fn rehearsals() -> Vec<Rehearsal> {
     ]
 }
 
-fn message(from: u32, to: u32) -> Typed {
+pub(crate) fn message(from: u32, to: u32) -> Typed {
     Typed::ChatMessage(ChatMessage {
         from_user_id: from,
         to_id: to,
@@ -586,7 +586,7 @@ fn users(user_ids: Vec<u32>) -> Option<Audience> {
     Some(Audience::MsgServersOfUsers(MsgServersOfUsers { user_ids }))
 }
 
-fn request(id: &str, event: Typed, audience: Option<Audience>) -> PublishRequest {
+pub(crate) fn request(id: &str, event: Typed, audience: Option<Audience>) -> PublishRequest {
     PublishRequest {
         request_id: id.to_owned(),
         event: Some(Event {
@@ -646,7 +646,10 @@ async fn batch(site: &Site, requests: Vec<PublishRequest>) -> Result<Vec<Publish
     Ok(response.into_inner().responses)
 }
 
-async fn publish(site: &Site, request: PublishRequest) -> Result<PublishResponse, Status> {
+pub(crate) async fn publish(
+    site: &Site,
+    request: PublishRequest,
+) -> Result<PublishResponse, Status> {
     let mut broadcast = site.broadcast().await;
     let response = soon("an answer", broadcast.publish(request)).await?;
     Ok(response.into_inner())

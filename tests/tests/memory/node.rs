@@ -81,6 +81,7 @@ impl Node {
             "confirmations_bytes",
             "held_bytes",
             "log_bytes",
+            "routed_bytes",
             "cold_start_memory_bytes",
             "streams_pending_bytes",
             "requests_unfinished_bytes",

@@ -91,6 +91,11 @@ impl World {
         check("events", events, settings.log_events);
         let limit = settings.log_bytes.max(ONE_EVENT);
         check("bytes of events", load.log_bytes, limit);
+        check(
+            "bytes of what was routed",
+            load.routed_bytes,
+            settings.routed_bytes,
+        );
     }
 
     /// Of a MsgServer for which a node had no room, not everything is expected any more.
