@@ -102,15 +102,18 @@ impl Asked {
             let problem = "name users, or set all_users, and not both";
             return Err(Refusal::field("user_ids", problem));
         }
+        if self.new_user_ids.is_empty() {
+            return Ok(());
+        }
         let ids = self.user_ids.len() + self.new_user_ids.len();
         if ids > MAX_IDS {
             return Err(too_many_ids(ids, "new_user_ids"));
         }
-        if !self.new_user_ids.is_empty() && self.resume_position.is_empty() {
+        if self.resume_position.is_empty() {
             let problem = "without resume_position all users are new: name them in user_ids";
             return Err(Refusal::field("new_user_ids", problem));
         }
-        if !self.new_user_ids.is_empty() && self.all_users {
+        if self.all_users {
             let problem = "all users are watched already";
             return Err(Refusal::field("new_user_ids", problem));
         }
