@@ -1,5 +1,6 @@
 //! The one place where a refusal becomes a gRPC status, with `google.rpc` details.
 
+mod decoding;
 mod mistakes;
 mod violations;
 
@@ -130,11 +131,16 @@ impl Refusal {
     }
 
     /// The same of something that stands in a list of a request.
-    pub(crate) fn of_part(mut self, list: &str, number: usize) -> Self {
+    pub(crate) fn of_part(self, list: &str, number: usize) -> Self {
+        self.within(&format!("{list}[{number}]"))
+    }
+
+    /// The same of something that stands in this field of a request.
+    pub(crate) fn within(mut self, outer: &str) -> Self {
         if let Self::FieldInvalid(fields) = &mut self {
-            fields.of_part(list, number);
+            fields.stand_in(outer);
         } else if let Self::TooLarge { problem } = &mut self {
-            *problem = format!("{list}[{number}]: {problem}");
+            *problem = format!("{outer}: {problem}");
         }
         self
     }
@@ -166,22 +172,9 @@ impl Refusal {
         }
     }
 
-    /// `problem` begins with where it is, the innermost first: "Event.body: PublishRequest.event: …".
-    fn of_decoding(problem: &str) -> Self {
-        let mut path = Vec::new();
-        let mut rest = problem;
-        while let Some((place, inner)) = rest.split_once(": ")
-            && let Some((message, field)) = place.split_once('.')
-            && !message.contains(' ')
-        {
-            path.push(field);
-            rest = inner;
-        }
-        path.reverse();
-        match path.is_empty() {
-            true => Self::field("request", rest),
-            false => Self::field(path.join("."), rest),
-        }
+    fn of_decoding(told: &str) -> Self {
+        let (field, problem) = decoding::field(told);
+        Self::field(field, problem)
     }
 
     /// A gateway does not keep to the protocol.
@@ -369,7 +362,10 @@ mod tests {
         let problem = "invalid string value: data is not UTF-8 encoded";
         let nested =
             format!("SignatureChange.signature: Event.body: PublishRequest.event: {problem}");
-        assert_eq!(unread(&nested), named("event.body.signature", problem));
+        assert_eq!(
+            unread(&nested),
+            named("event.signature_change.signature", problem)
+        );
         assert_eq!(
             unread("buffer underflow"),
             named("request", "buffer underflow")

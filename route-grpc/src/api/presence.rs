@@ -169,7 +169,10 @@ impl PresenceService for Presence {
         };
         let node = Arc::clone(&self.node);
         let opened = match start {
-            Ok(start) => open_watch(node, &start.into(), Some(requests), share).await,
+            Ok(start) => {
+                let opened = open_watch(node, &start.into(), Some(requests), share).await;
+                opened.map_err(|refusal| refusal.within("start"))
+            }
             Err(refusal) => Err(refusal),
         };
         let metrics = &self.node.metrics;

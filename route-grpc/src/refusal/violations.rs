@@ -33,10 +33,10 @@ impl Violations {
         }
     }
 
-    /// All of them are fields of an entry in a list.
-    pub(crate) fn of_part(&mut self, list: &str, number: usize) {
+    /// All of them are fields of what stands in this field.
+    pub(crate) fn stand_in(&mut self, outer: &str) {
         for Violation { field, .. } in &mut self.0 {
-            *field = format!("{list}[{number}].{field}").into();
+            *field = format!("{outer}.{field}").into();
         }
     }
 
@@ -69,7 +69,7 @@ mod tests {
         let mut all = one("a");
         all.add(one("b"));
         all.add(Violations::one("a".into(), "again".to_owned()));
-        all.of_part("requests", 3);
+        all.stand_in("requests[3]");
 
         let said = "requests[3].a: is wrong; requests[3].b: is wrong";
         assert_eq!(all.to_string(), said);
@@ -80,7 +80,7 @@ mod tests {
         let mut all = one("first");
         for number in 0..100 {
             let mut more = one("field");
-            more.of_part("list", number);
+            more.stand_in(&format!("list[{number}]"));
             all.add(more);
         }
 

@@ -213,6 +213,19 @@ async fn a_node_that_drains_says_so_and_ends_the_stream() {
     assert_eq!(reason(&ended), "DRAINING");
 }
 
+/// Paused time goes on when everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_quiet_stream_says_that_nothing_was_missed() {
+    let (site, _a) = Played::one(&[1]).await;
+    let mut watcher = Watcher::start(&site, start(&[1])).await;
+    let end = watcher.snapshot_end(SnapshotScope::All).await;
+
+    let quiet = watcher.next().await;
+
+    assert!(matches!(quiet.message, Some(Message::Watermark(_))));
+    assert_eq!(quiet.position, end);
+}
+
 #[tokio::test]
 async fn a_stream_that_is_old_is_asked_to_come_back() {
     let site = Site::with(|it| it.max_stream_age = std::time::Duration::from_millis(100)).await;
@@ -272,16 +285,16 @@ fn against_the_rules() -> Vec<(&'static str, Vec<WatchUserSetRequest>)> {
             "start: comes once",
             vec![first(start(&[])), first(start(&[]))],
         ),
-        ("user_ids: 10001 ids", vec![first(start(&[1; 10_001]))]),
+        ("start.user_ids: 10001", vec![first(start(&[1; 10_001]))]),
         (
-            "change_kinds: 7",
+            "start.change_kinds: 7",
             vec![first(WatchUserSetStart {
                 change_kinds: vec![7],
                 ..start(&[])
             })],
         ),
         (
-            "resume_position: not",
+            "start.resume_position: not",
             vec![first(WatchUserSetStart {
                 resume_position: "x".to_owned(),
                 ..start(&[])
@@ -310,7 +323,10 @@ fn against_the_rules() -> Vec<(&'static str, Vec<WatchUserSetRequest>)> {
                 change(1, &(6000..10_002).collect::<Vec<_>>(), &[]),
             ],
         ),
-        ("user_ids[1]: 0 is nobody", vec![first(start(&[1, 0]))]),
+        (
+            "start.user_ids[1]: 0 is nobody",
+            vec![first(start(&[1, 0]))],
+        ),
         (
             "change_set.add_user_ids[0]: 0 is nobody",
             vec![first(start(&[])), change(1, &[0], &[])],

@@ -102,11 +102,7 @@ async fn text_that_is_not_utf_8_is_the_callers_mistake() {
     // Each has a text of one byte.
     for (method, field, message) in [
         (GET_USER, "at_least_position", &b"\x1a\x01\xff"[..]),
-        (
-            WATCH_SET,
-            "message.resume_position",
-            b"\x0a\x03\x12\x01\xff",
-        ),
+        (WATCH_SET, "start.resume_position", b"\x0a\x03\x12\x01\xff"),
         // Nothing of a message of some length.
         (GET_USER, "at_least_position", b"\x1a\x7f"),
     ] {
@@ -299,7 +295,7 @@ fn wrong_questions() -> Vec<Wrong> {
         (
             "WatchUserSet",
             set.encode_to_vec(),
-            "user_ids[1], on_gap".into(),
+            "start.user_ids[1], start.on_gap".into(),
         ),
     ]
 }

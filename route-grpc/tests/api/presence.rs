@@ -153,6 +153,18 @@ async fn a_watch_of_some_users_shows_only_them() {
     );
 }
 
+/// Paused time goes on when everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_quiet_watch_says_that_nothing_was_missed() {
+    let (site, _a) = Played::one(&[7]).await;
+    let mut watching = Watching::users(&site, &[7]).await;
+
+    let quiet = watching.next().await.unwrap().unwrap();
+
+    assert!(matches!(quiet.message, Some(Message::Watermark(_))));
+    assert_eq!(quiet.position, watching.position);
+}
+
 #[tokio::test]
 async fn a_watch_resumes_where_it_or_a_query_ended() {
     let (site, mut a) = Played::one(&[7]).await;

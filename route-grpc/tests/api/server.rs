@@ -275,10 +275,11 @@ async fn a_drain_ends_in_time_with_streams_open() {
 }
 
 #[tokio::test]
-async fn a_stream_that_is_too_old_is_asked_to_come_back() {
+async fn streams_that_are_too_old_are_asked_to_come_back() {
     let site = Site::with(|it| it.max_stream_age = Duration::from_millis(20)).await;
 
     let mut watching = Watching::users(&site, &[]).await;
+    let mut subscription = subscribe(&site, SubscribeRequest::default()).await;
 
     let message = watching.next().await.unwrap().unwrap();
     assert!(
@@ -286,4 +287,9 @@ async fn a_stream_that_is_too_old_is_asked_to_come_back() {
         "{message:?}"
     );
     assert_eq!(watching.next().await.unwrap_err().code(), Code::Unavailable);
+    let message = soon("draining", subscription.message()).await.unwrap();
+    let message = message.unwrap().message;
+    assert!(matches!(message, Some(Routed::Draining(_))), "{message:?}");
+    let end = soon("the end", subscription.message()).await.unwrap_err();
+    assert_eq!(reason(&end), "DRAINING");
 }
