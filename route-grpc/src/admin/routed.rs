@@ -15,7 +15,7 @@ use super::streams::number;
 use crate::limits::page_size;
 use crate::node::Node;
 use crate::node::routed::{Block, NamedLink, Noted, Outcome};
-use crate::refusal::Refusal;
+use crate::refusal::{Mistakes, Refusal};
 
 /// Envelopes that are looked at for one page: those that the filters leave out cost, too.
 const MOST_LOOKED_AT: usize = 16_384;
@@ -26,12 +26,14 @@ pub(super) fn list(
     request: &ListRoutedEnvelopesRequest,
 ) -> Result<ListRoutedEnvelopesResponse, Refusal> {
     let now = node.now();
-    let filters = Filters::new(request, now)?;
-    let size = page_size(request.page_size, USUAL_PAGE, MAX_PAGE)?;
-    let before = match request.page_token.as_str() {
-        "" => u64::MAX,
-        token => number(token, "page_token")?,
-    };
+    let mut mistakes = Mistakes::default();
+    let filters = mistakes.note(Filters::new(request, now));
+    let size = mistakes.note(page_size(request.page_size, USUAL_PAGE, MAX_PAGE));
+    let before = mistakes.end_with(match request.page_token.as_str() {
+        "" => Ok(u64::MAX),
+        token => number(token, "page_token"),
+    })?;
+    let (filters, size) = (filters.unwrap_or_default(), size.unwrap_or(USUAL_PAGE));
     let (envelopes, next) = look(node, &filters, before, size);
     let since = node.routed.since();
     Ok(ListRoutedEnvelopesResponse {
@@ -69,7 +71,7 @@ fn look(
 }
 
 /// Which are to be shown.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Filters<'a> {
     /// 0: any.
     user: u32,
@@ -84,22 +86,22 @@ struct Filters<'a> {
 
 impl<'a> Filters<'a> {
     fn new(request: &'a ListRoutedEnvelopesRequest, now: Duration) -> Result<Self, Refusal> {
-        let max_age = match request.max_age {
-            None => now,
-            Some(max_age) => {
-                let wrong = |_| Refusal::field("max_age", "is negative");
-                Duration::try_from(max_age).map_err(wrong)?
-            }
-        };
         let some = |text: &'a str| Some(text).filter(|text| !text.is_empty());
+        let mut mistakes = Mistakes::default();
+        let command = some(&request.command).map(wanted).transpose();
+        let command = mistakes.note(command).flatten();
         let link = some(&request.link).map(|text| link_id(text, "link"));
+        let link = mistakes.note(link.transpose()).flatten();
+        let negative = |_| Refusal::field("max_age", "is negative");
+        let max_age = request.max_age.map(Duration::try_from).transpose();
+        let max_age = mistakes.end_with(max_age.map_err(negative))?;
         Ok(Self {
             user: request.user_id,
-            command: some(&request.command).map(wanted).transpose()?,
+            command,
             msg_server: &request.msg_server,
-            link: link.transpose()?,
+            link,
             only_dropped: request.only_dropped,
-            since: now.saturating_sub(max_age),
+            since: now.saturating_sub(max_age.unwrap_or(now)),
         })
     }
 

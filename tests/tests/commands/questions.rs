@@ -105,6 +105,44 @@ async fn why_did_b_not_get_the_message() {
     );
 }
 
+/// What happened then is remembered, whatever is so now.
+#[tokio::test]
+async fn why_did_b_not_get_the_message_then() {
+    let site = Site::start().await;
+    let text = |to| messages::message(1, to, 1, messages::SINGLE_TEXT, "hello");
+    told(&site.a, &text(7)).await;
+    told(
+        &site.b,
+        &messages::update(7, Status::Online, Client::Windows),
+    )
+    .await;
+    told(&site.a, &text(7)).await;
+
+    let of_7 = ["explain", "routed", "--user=7", "--command=message"];
+    let shown = site.shows(&of_7).await;
+
+    let [_, _, second, first] = shown.lines().collect::<Vec<_>>().try_into().expect("four");
+    assert!(line(&shown, "since").len() > "since".len());
+    assert!(first.contains("nowhere: has no users"), "{shown}");
+    assert!(first.contains("a user was on no link"), "{shown}");
+    let [a, b] = site.links("active").await.try_into().expect("two");
+    assert!(second.contains(&format!("127.0.0.2 ({a})")), "{shown}");
+    assert!(
+        second.contains("127.0.0.3") && !second.contains("nowhere"),
+        "{shown}"
+    );
+    let of_b = format!("--link={b}");
+    let of_b = ["explain", "routed", "--json", "--limit=1", &of_b];
+    let found = ask(&site.servers, &of_b).await.objects();
+    let newest = &found[0]["envelopes"][0];
+    assert_eq!(
+        (&newest["senderUserId"], &newest["receiverUserId"]),
+        (&1.into(), &7.into())
+    );
+    assert_eq!(newest["targets"][0]["link"], b.as_str());
+    assert_eq!(newest["targets"][0]["outcome"], "ROUTED_OUTCOME_QUEUED");
+}
+
 #[tokio::test]
 async fn who_is_told() {
     let site = Site::start().await;
@@ -119,6 +157,25 @@ async fn who_is_told() {
 
     let notice = site.shows(&["explain", "envelope", "status_notice"]).await;
     assert!(line(&notice, &a).contains("yes") && line(&notice, &b).contains("yes"));
+}
+
+#[tokio::test]
+async fn who_was_told() {
+    let site = Site::start().await;
+    told(
+        &site.a,
+        &messages::message(1, 70, 1, messages::GROUP_TEXT, "hello"),
+    )
+    .await;
+
+    let shown = site
+        .shows(&["explain", "routed", "--msg-server=127.0.0.3"])
+        .await;
+
+    let row = shown.lines().last().expect("a row");
+    for cell in ["message", "group 70", "127.0.0.2", "127.0.0.3"] {
+        assert!(row.contains(cell), "{shown}");
+    }
 }
 
 #[tokio::test]
@@ -222,6 +279,8 @@ async fn what_was_lost_in_the_last_restart() {
 
     says(node, "deliveries lost").await;
     assert_eq!(dropped(&site).await, "1");
+    let held = site.shows(&["explain", "routed", "--user=1"]).await;
+    assert!(held.contains("127.0.0.2 (held)"), "{held}");
 }
 
 #[tokio::test]

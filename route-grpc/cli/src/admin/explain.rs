@@ -1,4 +1,4 @@
-//! `route-grpc explain`: why a user is seen so; who would get a PDU, who would not, and why.
+//! `route-grpc explain`: why a user is seen so; who would get a PDU, who would not, and why; where PDUs went.
 
 use clap::{Args, Subcommand};
 use route_proto::v1::{
@@ -7,6 +7,7 @@ use route_proto::v1::{
 };
 
 use super::links::{notes, part_of};
+use super::routed::{self, RoutedArgs};
 use super::{AdminArgs, row};
 use crate::failure::Failure;
 use crate::table::{Align, Table};
@@ -32,6 +33,8 @@ enum What {
     },
     /// Who would get a PDU now, and who would not
     Envelope(EnvelopeArgs),
+    /// Where PDUs went that were routed lately, newest first, and what was dropped
+    Routed(RoutedArgs),
 }
 
 /// A PDU, by what it is about.
@@ -75,6 +78,7 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<(), Failure> {
                 false => envelope(&found),
             }
         }
+        What::Routed(asked) => routed::show(&args.admin, &mut client, asked).await,
     }
 }
 

@@ -5,6 +5,7 @@
 //! | `links` | `links`, `link` |
 //! | `gateways`, `drain`, `streams`, `stats`, `log_filter` | one command each |
 //! | `explain`, `kick` | `explain user`, `explain envelope`; `kick` |
+//! | `routed` | `explain routed` |
 //! | `migrate` | `migrate`: which MsgServers have come over |
 //! | `top` | `top`: a screen |
 
@@ -15,6 +16,7 @@ pub(crate) mod kick;
 pub(crate) mod links;
 pub(crate) mod log_filter;
 pub(crate) mod migrate;
+pub(crate) mod routed;
 pub(crate) mod stats;
 pub(crate) mod streams;
 pub(crate) mod top;
