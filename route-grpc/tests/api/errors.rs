@@ -15,6 +15,7 @@ use route_proto::v1::{
     SubscribeRequest, WatchUserSetRequest, WatchUserSetStart, WatchUserStatusRequest,
 };
 use tonic::Status;
+use tonic_types::StatusExt;
 
 use crate::attach::reason;
 use crate::broadcast::subscribe;
@@ -31,6 +32,16 @@ const FOR_ALL: &str = "PresenceService";
 
 /// These take 10 s, so that tests of them move the clock.
 const SLOW: [ErrorReason; 2] = [ErrorReason::RequestTooSlow, ErrorReason::SlowConsumer];
+
+/// With these, the same request may succeed later, and RetryInfo says when.
+const LATER: [ErrorReason; 6] = [
+    ErrorReason::NotSynced,
+    ErrorReason::Draining,
+    ErrorReason::Behind,
+    ErrorReason::StreamLimit,
+    ErrorReason::RateLimit,
+    ErrorReason::SlowConsumer,
+];
 
 /// Longer than any service takes.
 const TOO_LONG: usize = 5 << 20;
@@ -107,6 +118,8 @@ fn check(method: &str, code: &str, documented: ErrorReason, refused: &Status) {
     assert!(is_code, "{method}, {code} {documented:?}: {refused:?}");
     let told = format!("ERROR_REASON_{}", reason(refused));
     assert_eq!(told, documented.as_str_name(), "{method}: {refused:?}");
+    let says_when = refused.get_details_retry_info().is_some();
+    assert_eq!(says_when, LATER.contains(&documented), "{told}");
 }
 
 /// How the method ends with this.
