@@ -72,6 +72,8 @@ impl From<SocketAddr> for Peer<'_> {
 pub enum CloseReason {
     /// Its connection ended, whoever closed it.
     Peer,
+    /// Its gateway asked its MsgServer to go, because that gateway stops or is drained.
+    Drain,
     /// Nothing came on its connection for too long.
     TimedOut,
     /// Its gateway was lost for longer than the grace period, or restarted.

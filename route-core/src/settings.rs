@@ -29,7 +29,8 @@ pub struct Settings {
     /// Who gets what is routed.
     pub fan_out: FanOut,
     /// How long the seat of a closed claimed link waits for the MsgServer's next claim. MsgServers
-    /// claim within milliseconds; 2 s allow for slow ones.
+    /// claim within milliseconds; 2 s allow for slow ones. Three times that, if its gateway has sent
+    /// it elsewhere and it has no other connection.
     pub seat_hold: Duration,
     /// Most bytes of deliveries that one seat holds; what comes beyond is dropped and counted.
     pub seat_bytes: usize,

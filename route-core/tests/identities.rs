@@ -151,6 +151,25 @@ impl Node {
         all
     }
 
+    /// Its gateway closes its connection, because it stops.
+    fn is_sent_away(&mut self, link: u64) {
+        let reason = CloseReason::Drain;
+        self.does(link, Change::Closed { reason });
+    }
+
+    /// Lists these users. Returns the links to which messages go by that.
+    fn lists(&mut self, link: u64, users: &[u32]) -> Vec<u64> {
+        let entries: Vec<_> = users.iter().map(|user| entry(*user)).collect();
+        let (entries, last) = (&entries[..], true);
+        self.sequence += 1;
+        let mut transaction = self.core.transaction(self.now);
+        let list = Change::List { entries, last };
+        transaction
+            .apply(id(link), self.sequence, list, Effect::Notify)
+            .unwrap();
+        messages(transaction.outputs().drain())
+    }
+
     fn closes(&mut self, link: u64) {
         let reason = CloseReason::Peer;
         self.does(link, Change::Closed { reason });
@@ -1302,6 +1321,34 @@ fn a_named_msg_server_without_users_that_connects_anew_is_one() {
         assert_eq!(node.targets(sender, 1), [2]);
         assert_eq!(shared_names(&node), 0);
     }
+}
+
+/// A MsgServer with one connection is asked to connect anew, for its gateway stops: nothing is lost until it is back.
+#[test]
+fn what_is_for_a_msg_server_that_was_sent_elsewhere_waits_for_it() {
+    for name in [None, Some("m1")] {
+        let mut node = Node::new();
+        let sender = with_sender(&mut node);
+        let peer = (HERE, name);
+        node.connects_as(1, peer, true, &[1, 2]);
+        node.is_sent_away(1);
+        assert_eq!(node.targets(sender, 1), [0; 0], "held");
+        assert_eq!(node.gives_back(1), [0; 0]);
+        node.passes(4);
+        assert!(node.is_online(1) && node.told_offline.is_empty());
+
+        node.opens(2, peer);
+        node.claims(2);
+        assert_eq!(node.lists(2, &[1, 2]), [2]);
+        assert_eq!(node.targets(sender, 1), [2]);
+    }
+    // One that does not come back.
+    let mut node = Node::new();
+    with_sender(&mut node);
+    node.connects(1, HERE, true, &[1, 2]);
+    node.is_sent_away(1);
+    node.passes(6);
+    assert!(!node.is_online(1));
 }
 
 /// A MsgServer is killed and back at once, on an address without a name. One of its users comes and goes again before the seat

@@ -77,7 +77,7 @@ pub struct NodeSettings {
     )]
     pub max_gateways: usize,
     /// How long a MsgServer's users stay when its claimed connection closes while another one
-    /// lives; 0s: not at all
+    /// lives; three times that if it was the only one and its gateway stops; 0s: not at all
     #[arg(long, env = "TT_ROUTE_SEAT_HOLD", value_name = "TIME", value_parser = duration_or_zero, default_value = "2s")]
     pub seat_hold: Duration,
     /// What is held for such a MsgServer; beyond, deliveries are dropped and counted

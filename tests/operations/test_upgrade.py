@@ -30,7 +30,8 @@ def test_node_and_gateways_are_upgraded_and_no_gateway_ends_while_no_node_routes
             traffic.stop()
             traffic.wait_until_arrived()
 
-        traffic.assert_no_message_came_twice()
+        # They have one connection each, and are back before what is held for them is given up.
+        traffic.assert_each_message_came_once()
         assert_no_gateway_ended_without_node(cluster)
         for pod in old:
             assert_ended_well(cluster, pod)

@@ -152,7 +152,7 @@ impl Presence {
         out: &mut Outputs,
     ) -> bool {
         let reason = match ended {
-            CloseReason::Peer => ChangeReason::LinkClosed,
+            CloseReason::Peer | CloseReason::Drain => ChangeReason::LinkClosed,
             CloseReason::TimedOut => ChangeReason::TimedOut,
             CloseReason::GatewayLost => ChangeReason::GatewayLost,
         };

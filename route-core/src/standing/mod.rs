@@ -25,7 +25,8 @@
 //! 5. A claimed link that closes leaves a **seat** while an open link may be of its MsgServer: its
 //!    sessions stay, what is routed to it is held. The claim of a link that holds much the same
 //!    inherits. If nobody claims in time, a shadow of it **stands in**. A seat without a link that
-//!    may claim it ends at once. A link whose own claimed link lives never gets another's seat.
+//!    may claim it ends at once, unless its gateway has closed the link because it stops: then the
+//!    MsgServer comes back. A link whose own claimed link lives never gets another's seat.
 //! 6. If the gateway of a claimed link comes back after another link has begun to stand in for it,
 //!    it **waits** as a shadow, for as long as its stand-in lives.
 //!

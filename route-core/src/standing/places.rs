@@ -71,9 +71,11 @@ impl<'a> Standing<'a> {
     }
 
     /// Somebody may still have the seat of this link: an heir, a shadow of it, or one of which it
-    /// cannot be told, or one that the node does not know.
+    /// cannot be told, or one that the node does not know; or its MsgServer comes back, for we have
+    /// asked it to go.
     pub(crate) fn may_be_claimed(&self, slot: u32) -> bool {
-        self.heir(slot).is_some()
+        self.links()[slot].phase == Phase::Seat(CloseReason::Drain)
+            || self.heir(slot).is_some()
             || self.shadows(slot).next().is_some()
             || self.may_have_unknown_links(slot)
     }

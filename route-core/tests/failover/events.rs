@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use route_core::ReportedStatus;
+use route_core::{CloseReason, ReportedStatus};
 
 use crate::gateway::{Down, GATEWAYS, Gateway, Lost, Told, Up};
 use crate::judge::{Message, Sent};
@@ -237,7 +237,11 @@ impl World {
             // Its end is told on the same way as everything else.
             Some(line) if line.is_heard => {
                 at.lines.remove(&number);
-                at.tell(now, number, Told::Closed);
+                let reason = match at.is_ending {
+                    true => CloseReason::Drain,
+                    false => CloseReason::Peer,
+                };
+                at.tell(now, number, Told::Closed(reason));
             }
             Some(line) => line.is_half_open(now),
             None => {}
@@ -324,7 +328,7 @@ impl World {
                 Some(line) if loses_power || !line.is_heard => line.is_half_open(now),
                 Some(_) => {
                     at.lines.remove(&number);
-                    at.tell(now, number, Told::Closed);
+                    at.tell(now, number, Told::Closed(CloseReason::Peer));
                 }
                 None => {}
             }

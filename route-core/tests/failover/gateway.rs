@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use route_core::{Course, Item, LinkId, ListEntry, Payload, ReportedStatus, ReturnedRun, Taken};
+use route_core::{
+    CloseReason, Course, Item, LinkId, ListEntry, Payload, ReportedStatus, ReturnedRun, Taken,
+};
 
 use crate::line::Line;
 use crate::msg_server::Client;
@@ -27,7 +29,7 @@ pub(crate) enum Told {
     Claim,
     Message(u32),
     Silent,
-    Closed,
+    Closed(CloseReason),
 }
 
 /// What the node tells a gateway, in order.

@@ -15,6 +15,9 @@ const KNOWN_AFTER: Duration = Duration::from_secs(3);
 /// So long somebody may claim the place of a connection that has ended.
 pub(crate) const SEAT_HOLD: Duration = Duration::from_millis(2100);
 
+/// The same of one whose MsgServer had no other, and was sent elsewhere.
+pub(crate) const COMES_BACK: Duration = Duration::from_millis(6100);
+
 /// So long it may be unclear whether a connection without a claim stands for its MsgServer, while
 /// every gateway is here.
 pub(crate) const UNCLEAR: Duration = Duration::from_secs(12);

@@ -12,7 +12,7 @@ use route_core::{
 
 use crate::dice::Dice;
 use crate::gateway::{Down, GATEWAYS, Gateway, Lost, Told, Up};
-use crate::judge::{Message, SEAT_HOLD, Sent, UNCLEAR};
+use crate::judge::{COMES_BACK, Message, SEAT_HOLD, Sent, UNCLEAR};
 use crate::line::Due;
 use crate::msg_server::{Client, MsgServer};
 use crate::site;
@@ -205,7 +205,11 @@ impl World {
         let Some(line) = at.lines.remove(&number) else {
             return;
         };
-        at.tell(now, number, Told::Closed);
+        let reason = match at.is_ending {
+            true => CloseReason::Drain,
+            false => CloseReason::TimedOut,
+        };
+        at.tell(now, number, Told::Closed(reason));
         let server = line.server;
         let claims = self.claim_is_heard(&self.servers[server]);
         if let Some(since) = line.unheard_since(claims) {
@@ -252,8 +256,12 @@ impl World {
                     Told::Opened(..) => {
                         self.gateways[gateway].unfinished.insert(link.number);
                     }
-                    Told::Closed => {
-                        self.servers[self.owners[&link]].ends(self.now);
+                    Told::Closed(reason) => {
+                        let server = &mut self.servers[self.owners[&link]];
+                        server.ends(self.now);
+                        if *reason == CloseReason::Drain && !server.is_connected() {
+                            server.held_until = server.held_until.max(self.now + COMES_BACK);
+                        }
                         let confirmed = Down::Confirmed(link.number);
                         self.gateways[gateway].down.push_back((self.now, confirmed));
                     }
@@ -557,9 +565,8 @@ fn apply(transaction: &mut Transaction<'_>, link: LinkId, sequence: u64, told: T
             status,
         },
         Told::Claim => Change::Role { claimed: true },
-        Told::Closed | Told::Message(_) => Change::Closed {
-            reason: CloseReason::Peer,
-        },
+        Told::Closed(reason) => Change::Closed { reason },
+        Told::Message(_) => unreachable!("it is routed"),
     };
     transaction
         .apply(link, sequence, change, Effect::Notify)
@@ -590,7 +597,7 @@ fn print_told(now: Duration, server: usize, link: LinkId, told: &Told) {
         Told::Claim => "claims".to_owned(),
         Told::Message(_) => return,
         Told::Silent => "silent".to_owned(),
-        Told::Closed => "closed".to_owned(),
+        Told::Closed(reason) => format!("closed, {reason:?}"),
     };
     println!("{now:?}   s{server} {link} {what}");
 }

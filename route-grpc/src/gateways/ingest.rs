@@ -152,10 +152,14 @@ impl Batch<'_, '_> {
             Entry::Closed(closed) => {
                 self.effects.ended.push(number);
                 // Why it has closed, a newer gateway may say in a word that is not known here.
-                let reason = if closed.reason() == WireReason::Idle {
-                    CloseReason::TimedOut
-                } else {
-                    CloseReason::Peer
+                let reason = match closed.reason() {
+                    WireReason::Idle => CloseReason::TimedOut,
+                    WireReason::Drain => CloseReason::Drain,
+                    WireReason::Unspecified
+                    | WireReason::Peer
+                    | WireReason::BadFrame
+                    | WireReason::SlowReader
+                    | WireReason::Requested => CloseReason::Peer,
                 };
                 self.change(link, sequence, Change::Closed { reason }, self.effect)
             }

@@ -7,6 +7,7 @@ use system_tests::deployment::{
 };
 use system_tests::player::connection::{Connection, Options};
 use system_tests::player::messages;
+use system_tests::player::pdu::{command, command_of};
 use tokio::time::{Instant, sleep};
 
 use crate::{SOON, line, says};
@@ -71,15 +72,18 @@ async fn an_id_that_two_have_is_said_with_both_addresses() {
 #[tokio::test]
 async fn a_gateway_that_cannot_attach_again_says_why() {
     let servers = site(&[]).await;
-    let [gateway, node] = servers.processes() else {
+    let [_, node] = servers.processes() else {
         panic!("two processes");
     };
+    // Not the first one: that may have been there before its node.
+    let (gateway, [pdu, probes]) = gateway(&servers, "two");
+    ready(probes, [&gateway]).await.expect("it attaches");
     assert!(!gateway.has_said("cannot attach"), "{gateway}");
-    let _msg_server = connect(servers.pdu_address(), 1, 1).await;
+    let _msg_server = connect(pdu, 1, 1).await;
 
     node.kill();
 
-    says(gateway, "cannot attach").await;
+    says(&gateway, "cannot attach").await;
     let line = line(&gateway.to_string(), "cannot attach");
     assert!(
         line.contains("\"WARN\"") && line.contains("Connection refused"),
@@ -150,6 +154,38 @@ async fn the_next_node_does_not_wait_for_a_gateway_that_has_said_goodbye() {
     let known = line(&next.to_string(), "all links are known");
     assert!(known.contains("\"missing\":\"[]\""), "{known}");
     assert!(!next.has_said("two"), "{next}");
+}
+
+/// A MsgServer with one connection gets what was sent to it from the end of that until it is connected again.
+#[tokio::test]
+async fn what_is_for_a_msg_server_waits_until_it_has_left_a_gateway_that_stops() {
+    let servers = site(&[]).await;
+    let (second, [pdu, probes]) = gateway(&servers, "two");
+    ready(probes, [&second]).await.expect("it attaches");
+    let sender = connect(servers.pdu_address(), 1, 1).await;
+    let send = async |number| {
+        let message = messages::message(1, 2, number, 1, "hello").encode();
+        sender.write(&message).await.expect("it is open");
+        assert!(sender.barrier(SOON).await);
+        message
+    };
+    let leaves = connect(pdu, 2, 2).await;
+
+    second.terminate();
+    assert!(leaves.closes(SOON).await);
+    let mut sent = vec![send(1).await];
+    drop(leaves);
+    sent.push(send(2).await);
+    let comes_back = connect(servers.pdu_address(), 2, 2).await;
+    sent.push(send(3).await);
+
+    assert!(comes_back.comes(command::MESSAGE, SOON).await.is_some());
+    assert!(comes_back.barrier(SOON).await);
+    let mut came = comes_back.received();
+    came.retain(|raw| command_of(raw) == command::MESSAGE);
+    assert_eq!(came, sent);
+    assert!(second.ended(SOON).await.is_some_and(|end| end.success()));
+    assert!(!second.has_said("is lost"), "{second}");
 }
 
 /// Waits until the node's metric has this value.

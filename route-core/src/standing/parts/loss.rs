@@ -29,7 +29,7 @@ impl Parts<'_> {
         let links = &mut self.routing.presence.links;
         links.end_connections(gateway, Phase::Ended(REASON));
         for slot in &seats {
-            self.leave_seat(*slot, REASON);
+            self.leave_seat(*slot, REASON, self.settings.seat_hold);
         }
         for (slots, has_seat) in [(ending, false), (seats, true)] {
             let links = &self.routing.presence.links;

@@ -21,6 +21,10 @@ use crate::settings::Settings;
 use crate::transition::TransitionKind;
 pub(crate) use loss::Lost;
 
+/// How much longer than others a seat waits for a MsgServer that was sent elsewhere and has no other connection: it connects
+/// anew after 4 s.
+const COMES_BACK: u32 = 3;
+
 /// The links' parts, and what changes with them.
 #[derive(Debug)]
 pub(crate) struct Parts<'a> {
@@ -152,12 +156,16 @@ impl Parts<'_> {
     /// The connection of a link is gone.
     pub(crate) fn close(&mut self, slot: u32, reason: CloseReason, effect: Effect) {
         let closing = self.standing().closing(slot);
+        let link = &self.routing.presence.links[slot];
+        let comes_back = reason == CloseReason::Drain && link.is_active() && link.leads();
+        let hold = self.settings.seat_hold;
         let kin = self.routing.presence.links.kin(slot).collect::<Vec<_>>();
         let links = &mut self.routing.presence.links;
         links.end_connection(slot, Phase::Ended(reason));
         match closing {
             Outcome::Inherits(heir) => self.inherit(slot, heir, effect),
-            Outcome::Seat => self.leave_seat(slot, reason),
+            Outcome::Seat => self.leave_seat(slot, reason, hold),
+            Outcome::Ends if comes_back => self.leave_seat(slot, reason, hold * COMES_BACK),
             Outcome::Ends => self.end(slot),
         }
         self.is_gone(slot, &kin);
@@ -268,11 +276,11 @@ impl Parts<'_> {
         presence.links.set_phase(slot, Phase::Open(part));
     }
 
-    fn leave_seat(&mut self, slot: u32, reason: CloseReason) {
+    fn leave_seat(&mut self, slot: u32, reason: CloseReason, hold: Duration) {
         let links = &mut self.routing.presence.links;
         links.set_phase(slot, Phase::Seat(reason));
         let id = links[slot].id;
-        let until = self.now + self.settings.seat_hold;
+        let until = self.now + hold;
         let causes = self.routing.out.causes();
         let successions = &mut self.routing.successions;
         successions.leave_seat(slot, id, until, causes);
