@@ -5,8 +5,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use route_core::{
-    Audience, Change, ClientType, Core, Effect, LinkError, LinkId, ListEntry, Peer, Reach,
+    Audience, Change, ClientType, Command, Core, Effect, LinkError, LinkId, ListEntry, Peer, Reach,
     Recipients, ReportedStatus, Settings, UserId, Why, WhyNot,
 };
 
@@ -134,6 +135,63 @@ fn what_is_for_a_gateway_that_is_away_waits() {
 
     let chat = chat.unwrap();
     assert!(chat.targets[0].detached && chat.spared.is_empty());
+}
+
+/// Other events stand between them.
+#[test]
+fn where_each_envelope_went_is_among_the_outputs() {
+    let mut core = site();
+    let mut transaction = core.transaction(Duration::ZERO);
+    let mut sequence = 10;
+    for user in [2, 9, 1] {
+        let update = Change::Update {
+            user: UserId(100 + user),
+            client_type: ClientType::published(0x01),
+            status: ReportedStatus::Online,
+        };
+        transaction
+            .apply(A, sequence, update, Effect::Notify)
+            .unwrap();
+        let (command, pdu) = (
+            Command {
+                id: user as u16,
+                dialect: 0,
+            },
+            Bytes::new(),
+        );
+        let audience = [1, user];
+        let audience = Audience::Users(&audience);
+        sequence += 2;
+        transaction
+            .route(A, sequence - 1, command, audience, pdu, None)
+            .unwrap();
+    }
+
+    let seen: Vec<_> = transaction
+        .routed()
+        .map(|it| {
+            let origin = it.origin.map(|origin| origin.id);
+            assert_eq!(origin, Some(A));
+            (
+                it.command.id,
+                it.targets.to_vec(),
+                it.unknown_users,
+                it.nobody,
+            )
+        })
+        .collect();
+
+    assert_eq!(
+        seen,
+        [
+            (2, vec![B], 0, None),
+            (9, vec![], 1, Some(WhyNot::HasNoUsers)),
+            // His other session is on a shadow.
+            (1, vec![], 0, Some(WhyNot::Shadow)),
+        ]
+    );
+    transaction.outputs().forget_events();
+    assert_eq!(transaction.routed().count(), 0);
 }
 
 #[test]
