@@ -123,6 +123,41 @@ async fn a_lost_gateway_is_said_with_what_went_with_it() {
     }
 }
 
+/// Its MsgServer has another connection, and does not know that it should claim that.
+#[tokio::test]
+async fn who_stands_in_for_a_lost_gateways_link_is_said_and_counted() {
+    let servers = site(&["--detach-grace=1s"]).await;
+    let [_, node] = servers.processes() else {
+        panic!("two processes");
+    };
+    let (second, [pdu, probes]) = gateway(&servers, "two");
+    ready(probes, [&second]).await.expect("it attaches");
+    let _claimed = connect(pdu, 2, 2).await;
+    let (address, list) = (servers.pdu_address(), messages::online(&[2]));
+    let other = Connection::of_msg_server(address, Options::from_loopback(2), false, &list);
+    let _other = other.await.expect("the server accepts");
+
+    second.kill();
+
+    says(node, "link stands_in").await;
+    let said = line(&node.to_string(), "link stands_in");
+    for told in [
+        "\"msg_server\":\"127.0.0.2\"",
+        "\"peer\":\"127.0.0.2:",
+        "\"sessions\":1",
+        "\"other\":\"",
+    ] {
+        assert!(said.contains(told), "{told} is not in {said}");
+    }
+    shows(&servers, "teamtalk_route_seats", 0.0).await;
+    let (name, kind) = (
+        "teamtalk_route_links_transitions_total",
+        "kind=\"stands_in\"",
+    );
+    let counted = probes::labelled_metric(servers.probes()[1], name, kind).await;
+    assert!(counted.is_ok_and(|counted| counted >= 1.0));
+}
+
 /// A gateway that has ended in order is nobody for whom the next node waits.
 #[tokio::test]
 async fn the_next_node_does_not_wait_for_a_gateway_that_has_said_goodbye() {
