@@ -40,6 +40,11 @@ pub(super) async fn run(node: Arc<Node>) {
 /// `waits`: what of the budget is known to wait here; `requests`: what of theirs may not be used now.
 fn look(node: &Node, waits: &mut Part, requests: &mut Part) {
     let passed = node.requests.passed();
+    if !node.budget.is_limited() {
+        // There is room wherever it waits now.
+        node.requests.look(passed);
+        return;
+    }
     let holdings = Holdings::of(node);
     let in_part = node.requests.taken().saturating_sub(requests.bytes());
     waits.set(holdings.bytes + in_part);

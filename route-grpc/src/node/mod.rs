@@ -182,10 +182,8 @@ impl Node {
         node.shutdown
             .tracker()
             .spawn(chores::run(Arc::clone(&node)));
-        if node.budget.is_limited() {
-            let looks = memory::run(Arc::clone(&node));
-            node.shutdown.tracker().spawn(looks);
-        }
+        let looks = memory::run(Arc::clone(&node));
+        node.shutdown.tracker().spawn(looks);
         node
     }
 
