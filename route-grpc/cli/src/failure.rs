@@ -21,7 +21,9 @@ pub(crate) enum Failure {
     NoAdmin { address: String, problem: String },
     /// Somebody takes connections there, and ends them without an answer: another port, or a node
     /// that has just ended.
-    #[error("no gRPC there ({problem}); is --address right?")]
+    #[error(
+        "no gRPC there ({problem}): the node has ended, does not let this user ask, or the address is that of another port"
+    )]
     NoGrpc { problem: String },
     /// The node refused the call. Shows the code by its name, as documents do.
     #[error("{:?}: {}", .0.code(), .0.message())]
@@ -35,6 +37,9 @@ pub(crate) enum Failure {
     /// Nobody reads our output any more: no failure at all.
     #[error("nobody reads the output")]
     OutputClosed,
+    /// The command line is wrong.
+    #[error("{0}")]
+    Usage(String),
     /// A node has logged why it could not start, or had to end.
     #[error("the log says why")]
     Logged,
@@ -66,6 +71,7 @@ impl Failure {
         match self {
             Self::OutputClosed => 0,
             Self::Refused(_) | Self::Logged | Self::Other(_) => 1,
+            Self::Usage(_) => 2,
             Self::Unreachable { .. } | Self::NoAdmin { .. } | Self::NoGrpc { .. } => 3,
             Self::NotMigrated(_) => 7,
             Self::Check { trouble, .. } => match trouble {
@@ -101,6 +107,7 @@ impl Failure {
             Self::Check { .. }
             | Self::NotMigrated(_)
             | Self::OutputClosed
+            | Self::Usage(_)
             | Self::Logged
             | Self::Other(_) => false,
         }

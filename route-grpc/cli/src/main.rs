@@ -94,7 +94,7 @@ enum Command {
     Link(admin::links::LinkArgs),
     /// Show the gateways
     Gateways(admin::gateways::GatewaysArgs),
-    /// Move all MsgServers off a gateway, so that it can be stopped without a loss
+    /// Move all MsgServers off a gateway, so that it can be stopped
     Drain(admin::drain::DrainArgs),
     /// Show who reads the node, and how far behind; or close a stream
     Streams(admin::streams::StreamsArgs),
@@ -120,7 +120,15 @@ enum Command {
 
 #[allow(clippy::print_stderr)] // output is what a command is for
 fn main() -> ExitCode {
-    let (cli, matches) = parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let (cli, matches) = match parse(std::env::args_os()) {
+        Ok(read) => read,
+        Err(error) if error.use_stderr() && std::env::args_os().any(|it| it == "--json") => {
+            let failure = Failure::Usage(error.to_string());
+            eprintln!("{}", failure.json());
+            return ExitCode::from(failure.exit_code());
+        }
+        Err(error) => error.exit(),
+    };
     match run(cli.command) {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -148,13 +156,19 @@ fn parse(
 }
 
 fn run(command: Command) -> Result<(), Failure> {
+    let unknown = unknown_names(&Cli::command(), "TT_ROUTE_");
+    // A node tells its log.
+    if !matches!(command, Command::Serve(_)) {
+        for name in &unknown {
+            show::warning(&format!("{name} is set, and no flag has such a name"));
+        }
+    }
     match command {
         Command::Serve(args) => {
             if let Err(problem) = args.check() {
                 let mut cli = Cli::command();
                 cli.error(ErrorKind::ValueValidation, problem).exit();
             }
-            let unknown = unknown_names(&Cli::command(), "TT_ROUTE_");
             serve::run(*args, &unknown)
         }
         Command::Status(args) => block_on(status::run(args)),

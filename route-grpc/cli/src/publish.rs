@@ -144,7 +144,7 @@ impl Publisher {
                 }
             }
         });
-        let mut number = 0;
+        let (mut number, mut left_out) = (0, 0);
         while let Some(line) = lines.recv().await {
             number += 1;
             let line = line?;
@@ -152,9 +152,20 @@ impl Publisher {
                 continue;
             }
             let event = event::read(&line).with_context(|| format!("line {number}"))?;
-            if let Some(event) = event {
-                self.publish(event).await?;
+            let Some(event) = event else { continue };
+            if event::is_of_msg_servers(&event) {
+                left_out += 1;
+                continue;
             }
+            let published = self.publish(event).await;
+            if let Err(Failure::Refused(status)) = published {
+                return Err(anyhow::anyhow!("line {number}: {}", status.message()).into());
+            }
+            published?;
+        }
+        if left_out > 0 {
+            let problem = "events were left out: only MsgServers cause events of their kinds";
+            show::warning(&format!("{left_out} {problem}"));
         }
         Ok(())
     }

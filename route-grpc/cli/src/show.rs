@@ -17,6 +17,12 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     Ok(output.flush()?)
 }
 
+/// On standard error, for people: it does not change how the command ends.
+#[allow(clippy::print_stderr)] // output is what a command is for
+pub(crate) fn warning(text: &str) {
+    eprintln!("route-grpc: {text}");
+}
+
 /// Below an empty table: perhaps the name is mistyped.
 pub(crate) fn no_such_server(name: &str) -> Result<(), Failure> {
     line(&format!(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use route_core::LinkId;
 use route_dialect::Command;
 use route_proto::v1::{
@@ -14,7 +15,7 @@ use super::links::{MAX_PAGE, USUAL_PAGE, link_id};
 use super::streams::number;
 use crate::limits::page_size;
 use crate::node::Node;
-use crate::node::routed::{Block, NamedLink, Noted, Outcome};
+use crate::node::routed::{Block, LostLater, NamedLink, Noted, Outcome};
 use crate::refusal::{Mistakes, Refusal};
 
 /// Envelopes that are looked at for one page: those that the filters leave out cost, too.
@@ -52,6 +53,7 @@ fn look(
     size: usize,
 ) -> (Vec<RoutedEnvelope>, Option<u64>) {
     let (mut found, mut looked_at) = (Vec::new(), 0);
+    let late = node.routed.late().by_link();
     while let Some(block) = node.routed.before(before) {
         for noted in block.before(before) {
             if noted.at() < filters.since {
@@ -62,8 +64,8 @@ fn look(
             }
             looked_at += 1;
             before = noted.position;
-            if filters.pass(&block, noted) {
-                found.push(shown(node, &block, noted));
+            if filters.pass(&block, noted, &late) {
+                found.push(shown(node, &block, noted, &late));
             }
         }
     }
@@ -105,7 +107,7 @@ impl<'a> Filters<'a> {
         })
     }
 
-    fn pass(&self, block: &Block, noted: &Noted) -> bool {
+    fn pass(&self, block: &Block, noted: &Noted, late: &LateLosses) -> bool {
         let receiver = (!noted.of_group).then_some(noted.receiver);
         let is_of_user = self.user == 0 || noted.sender == self.user || receiver == Some(self.user);
         let is_of_command = match self.command {
@@ -113,7 +115,11 @@ impl<'a> Filters<'a> {
             Some(Wanted::Id(id)) => noted.command_id == id,
             Some(Wanted::Named(command)) => noted.command == Some(command),
         };
-        let was_dropped = !self.only_dropped || noted.dropped > 0;
+        let was_dropped = !self.only_dropped
+            || noted.dropped > 0
+            || block
+                .targets(noted)
+                .any(|(it, _)| lost_later(late, it, noted).is_some());
         is_of_user && is_of_command && was_dropped && self.is_at_link(block, noted)
     }
 
@@ -129,17 +135,31 @@ impl<'a> Filters<'a> {
     }
 }
 
-fn shown(node: &Node, block: &Block, noted: &Noted) -> RoutedEnvelope {
+/// Of links, by id.
+type LateLosses = HashMap<LinkId, LostLater>;
+
+/// What was lost of what waited for this link, after this envelope went there.
+fn lost_later<'a>(late: &'a LateLosses, link: &NamedLink, noted: &Noted) -> Option<&'a LostLater> {
+    late.get(&link.id).filter(|lost| lost.at >= noted.at())
+}
+
+fn shown(node: &Node, block: &Block, noted: &Noted, late: &LateLosses) -> RoutedEnvelope {
     let name = noted.command.map(Command::name);
     let (user, group) = match noted.of_group {
         true => (0, noted.receiver),
         false => (noted.receiver, 0),
     };
     let origin = block.origin(noted);
-    let targets = block.targets(noted).map(|(it, outcome)| RoutedTarget {
-        link: it.id.to_string(),
-        msg_server: it.msg_server.to_string(),
-        outcome: wire(outcome).into(),
+    let targets = block.targets(noted).map(|(it, outcome)| {
+        let lost = lost_later(late, it, noted);
+        RoutedTarget {
+            link: it.id.to_string(),
+            msg_server: it.msg_server.to_string(),
+            outcome: wire(outcome).into(),
+            lost_later_count: lost.map_or(0, |lost| lost.deliveries),
+            lost_later_reason: lost
+                .map_or_else(String::new, |lost| lost.reason.as_str().to_owned()),
+        }
     });
     let nowhere = noted.nobody.map(spared_reason).unwrap_or_default();
     RoutedEnvelope {

@@ -97,6 +97,7 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>, now: Duration) -> O
     }
     for loss in core.outputs().drain_losses() {
         node.losses.happened(node.clock.now(), &loss);
+        node.routed.late().note(now, &loss);
     }
     node.log.append(now, core.outputs().drain_events())
 }

@@ -237,6 +237,45 @@ async fn what_a_seat_has_no_room_for_was_dropped() {
 }
 
 #[tokio::test]
+async fn what_waited_and_was_lost_later_says_so() {
+    let site = Site::with(|settings| settings.seat_hold = Duration::from_millis(200)).await;
+    let mut a = Played::attach(&site, "a").await;
+    a.open_with(1, &[1]).await;
+    a.open_with(2, &[2]).await;
+    a.open_sibling(3, (a.incarnation, 2), &[2]).await;
+    a.close(2).await;
+    a.route(1, chat(1, 2, b"nobody comes for it")).await;
+    site.shows("teamtalk_route_envelopes_total 1").await;
+    a.close(3).await;
+
+    let lost = async {
+        loop {
+            let routed = all(&site).await;
+            if routed[0].targets[0].lost_later_count > 0 {
+                return routed;
+            }
+        }
+    };
+    let [lost] = soon("the end of the seat", lost).await.try_into().unwrap();
+
+    let seat = &lost.targets[0];
+    assert_eq!(seat.link, id(&a, 2));
+    assert_eq!(seat.outcome(), RoutedOutcome::Held);
+    assert_eq!(
+        (seat.lost_later_count, &*seat.lost_later_reason),
+        (1, "seat_ends")
+    );
+    // What comes after that goes elsewhere, and is not lost.
+    a.route(1, chat(2, 1, b"later")).await;
+    site.shows("teamtalk_route_envelopes_total 2").await;
+    let request = ListRoutedEnvelopesRequest {
+        only_dropped: true,
+        ..ListRoutedEnvelopesRequest::default()
+    };
+    assert_eq!(list(&site, request).await.unwrap().envelopes, [lost]);
+}
+
+#[tokio::test]
 async fn filters_leave_out_the_others() {
     let site = Site::start().await;
     let [mut a, mut b] = Played::two(&site).await;

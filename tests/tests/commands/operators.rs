@@ -97,6 +97,26 @@ async fn shows_links_and_gateways(setup: Setup) {
 }
 
 #[tokio::test]
+async fn a_wrong_command_line_is_told_as_everything_else() {
+    let wrong = command(&["links", "--json", "--part=foo"]).await;
+    assert_eq!((wrong.code, &*wrong.stdout), (2, ""), "{wrong:?}");
+    let told: Json = serde_json::from_str(&wrong.stderr).expect("an object");
+    assert_eq!(told["exitCode"], 2);
+    assert!(
+        told["message"]
+            .as_str()
+            .is_some_and(|it| it.contains("--part")),
+        "{told}"
+    );
+
+    for nobody in ["--expect=", "--expect-file=/dev/null"] {
+        let nobody = command(&["migrate", nobody]).await;
+        assert_eq!(nobody.code, 1, "{nobody:?}");
+        nobody.says("no MsgServer is named there");
+    }
+}
+
+#[tokio::test]
 async fn a_msg_server_that_nobody_has_is_told() {
     let servers = Deployment::start(Setup::Embedded, FanOut::Directed).await;
     let address = format!("--address={}", servers.grpc_address());

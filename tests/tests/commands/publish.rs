@@ -36,6 +36,15 @@ async fn lines_of_a_subscription_are_published_again() {
     let outcomes: Vec<_> = published.stdout.lines().collect();
     assert_eq!(outcomes, ["routed to 1 MsgServer connections"; 2]);
 
+    // What only MsgServers cause is left out, and told.
+    let input = r#"{"statusChange": {}}"#.to_owned();
+    let left_out = command_that_reads(&["publish", "event", "-", &to], input).await;
+    assert_eq!((left_out.code, &*left_out.stdout), (0, ""), "{left_out:?}");
+    left_out.says("1 events were left out");
+    let input = r#"{"kick": {"userId": 1}}"#.to_owned();
+    let refused = command_that_reads(&["publish", "event", "-", &to], input).await;
+    refused.says("line 1: event.kick");
+
     // It ends at the first line that is nothing.
     let input = format!("{}\n{{\"chat\": 1}}\n{}\n", lines[1], lines[2]);
     let stopped = command_that_reads(&["publish", "event", "-", &to], input).await;

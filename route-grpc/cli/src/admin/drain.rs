@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::Args;
 use route_proto::v1::{DrainGatewayRequest, DrainGatewayResponse, DrainState, MovedMsgServer};
 use route_runtime::flags::duration;
-use tonic::Request;
+use tonic::{Request, Streaming};
 
 use super::AdminArgs;
 use crate::failure::Failure;
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: DrainArgs) -> Result<(), Failure> {
         .into_inner();
     let mut state = DrainState::Unspecified;
     let mut nowhere = 0;
-    while let Some(message) = progress.message().await? {
+    while let Some(message) = next(&mut progress).await? {
         state = message.state();
         nowhere += message
             .moved
@@ -67,6 +67,20 @@ pub(crate) async fn run(args: DrainArgs) -> Result<(), Failure> {
             Err(Failure::Other(anyhow!("the node has ended the stream")))
         }
     }
+}
+
+/// A drain is of one life of the node.
+async fn next(
+    progress: &mut Streaming<DrainGatewayResponse>,
+) -> Result<Option<DrainGatewayResponse>, Failure> {
+    let next = progress.message().await;
+    next.map_err(|status| match Failure::from(status) {
+        failure if failure.may_pass() => Failure::Other(anyhow!(
+            "{failure}; if the node was restarted, the drain has ended with it, and the gateway takes connections again: \
+             repeat it"
+        )),
+        failure => failure,
+    })
 }
 
 fn tell(message: &DrainGatewayResponse) -> Result<(), Failure> {

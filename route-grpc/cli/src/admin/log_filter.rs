@@ -37,12 +37,11 @@ pub(crate) async fn run(args: LogFilterArgs) -> Result<(), Failure> {
         .await?
         .into_inner();
     match args.admin.json {
-        true => show::line(&json::line(&set)),
-        false => {
-            show::line(&format!("set; it was {}", set.previous_filter))?;
-            unknown
-                .iter()
-                .try_for_each(|target| show::line(&format!("nothing is logged as {target}")))
-        }
+        true => show::line(&json::line(&set))?,
+        false => show::line(&format!("set; it was {}", set.previous_filter))?,
     }
+    for target in unknown {
+        show::warning(&format!("nothing is logged as {target}"));
+    }
+    Ok(())
 }

@@ -86,19 +86,24 @@ struct Server {
 pub(crate) async fn run(args: MigrateArgs) -> Result<(), Failure> {
     let expected = args.expected()?;
     let until = Instant::now() + args.wait.unwrap_or_default();
-    let mut client = args.admin.connect().await?;
+    let mut is_away = false;
     let (servers, waits_for) = loop {
-        let stats = args.admin.request(GetStatsRequest {});
-        let stats = client.get_stats(stats).await?.into_inner();
-        let waits_for = (!stats.is_synced).then_some(stats.waits_for);
-        let links = args
-            .admin
-            .links(&mut client, ListLinksRequest::default())
-            .await?;
-        let servers = judge(&links, &expected);
-        let is_over = missing(&servers, waits_for.as_deref()).is_empty();
-        if is_over || Instant::now() >= until {
-            break (servers, waits_for);
+        let is_last = Instant::now() >= until;
+        match look(&args.admin).await {
+            Ok((links, waits_for)) => {
+                let servers = judge(&links, &expected);
+                if is_last || missing(&servers, waits_for.as_deref()).is_empty() {
+                    break (servers, waits_for);
+                }
+                is_away = false;
+            }
+            // It may be restarted meanwhile.
+            Err(failure) if failure.may_pass() && !is_last => {
+                if !std::mem::replace(&mut is_away, true) {
+                    show::warning(&format!("the node is away, trying again: {failure}"));
+                }
+            }
+            Err(failure) => return Err(failure),
         }
         sleep(LOOK).await;
     };
@@ -136,8 +141,22 @@ impl MigrateArgs {
             let names = lines.map(str::trim).filter(|name| !name.is_empty());
             expected.extend(names.map(str::to_owned));
         }
+        if expected.is_empty() && (!self.expect.is_empty() || self.expect_file.is_some()) {
+            let problem = "--expect, --expect-file: no MsgServer is named there";
+            return Err(anyhow::anyhow!(problem).into());
+        }
         Ok(expected)
     }
+}
+
+/// All links, and for whom the node waits if it does not know all of them.
+async fn look(admin: &AdminArgs) -> Result<(Vec<Link>, Option<String>), Failure> {
+    let mut client = admin.connect().await?;
+    let stats = admin.request(GetStatsRequest {});
+    let stats = client.get_stats(stats).await?.into_inner();
+    let waits_for = (!stats.is_synced).then_some(stats.waits_for);
+    let links = admin.links(&mut client, ListLinksRequest::default());
+    Ok((links.await?, waits_for))
 }
 
 /// All MsgServers that are expected or here, by name.

@@ -22,10 +22,11 @@ pub(crate) mod streams;
 pub(crate) mod top;
 
 use std::fmt::Display;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use hyper_util::rt::TokioIo;
 use route_proto::v1::Link;
@@ -34,7 +35,7 @@ use route_proto::v1::admin_service_client::AdminServiceClient;
 use route_runtime::flags::{duration, node_url};
 use route_runtime::listen::local::connect_unix;
 use tonic::Request;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 
 use crate::failure::{Failure, innermost};
 
@@ -50,6 +51,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Links that are asked for at a time.
 const PAGE: i32 = 1000;
 
+/// The admin port of a node whose public port is the usual one.
+const USUAL: &str = "unix:@teamtalk-route-admin-50051";
+
 /// A client of the admin port.
 pub(crate) type Client = AdminServiceClient<Channel>;
 
@@ -64,7 +68,7 @@ pub(crate) struct AdminArgs {
         env = "TT_ROUTE_ADMIN_ADDRESS",
         value_name = "ADDR",
         value_parser = admin_address,
-        default_value = "unix:@teamtalk-route-admin-50051"
+        default_value = USUAL
     )]
     pub(crate) admin_address: String,
     /// How long a call may take
@@ -89,10 +93,33 @@ pub(crate) fn admin_address(text: &str) -> Result<String, String> {
     }
 }
 
+/// The usual admin port of the node at this address.
+fn beside(node: &str) -> anyhow::Result<String> {
+    let url: Uri = node_url(node).map_err(anyhow::Error::msg)?.parse()?;
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    match url.port_u16().filter(|_| is_here) {
+        Some(port) => Ok(format!("unix:@teamtalk-route-admin-{port}")),
+        None => bail!(
+            "TT_ROUTE_ADDRESS is {node}, and its admin port cannot be guessed: say --admin-address, or run this on the \
+             node's host without TT_ROUTE_ADDRESS"
+        ),
+    }
+}
+
 impl AdminArgs {
+    /// What is said; else, of the node that TT_ROUTE_ADDRESS names, if that is on this host.
+    pub(crate) fn address(&self) -> Result<String, Failure> {
+        let node = std::env::var("TT_ROUTE_ADDRESS").unwrap_or_default();
+        match self.admin_address == USUAL && !node.is_empty() {
+            false => Ok(self.admin_address.clone()),
+            true => Ok(beside(&node)?),
+        }
+    }
+
     /// Connects to the admin port.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
-        let address = &self.admin_address;
+        let address = &self.address()?;
         let unix = address.strip_prefix("unix:").map(PathBuf::from);
         let url = match &unix {
             // Nobody looks at it.
@@ -149,6 +176,22 @@ impl AdminArgs {
                 return Ok(links);
             }
             asked.page_token = page.next_page_token;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::beside;
+
+    #[test]
+    fn the_admin_port_is_beside_the_public_one_of_this_host() {
+        for here in ["127.0.0.1:50151", "http://localhost:50151", "[::1]:50151"] {
+            let admin = beside(here).expect("it is here");
+            assert_eq!(admin, "unix:@teamtalk-route-admin-50151", "{here}");
+        }
+        for elsewhere in ["node:50051", "10.0.0.1:50051", "nonsense"] {
+            assert!(beside(elsewhere).is_err(), "{elsewhere}");
         }
     }
 }

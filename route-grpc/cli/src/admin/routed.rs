@@ -29,7 +29,7 @@ pub(crate) struct RoutedArgs {
     /// Those that this link has sent, or was to get
     #[arg(long, value_name = "LINK")]
     link: Option<String>,
-    /// Those that were dropped for some link, for lack of room
+    /// Those that were dropped for some link for lack of room, or that it may have lost later
     #[arg(long)]
     dropped: bool,
     /// Those of so much time before now
@@ -153,6 +153,10 @@ fn target(it: &RoutedTarget) -> String {
         "" => &it.link,
         name => name,
     };
+    if it.lost_later_count > 0 {
+        let (count, reason) = (it.lost_later_count, it.lost_later_reason.replace('_', " "));
+        return format!("{name} (perhaps lost later: {count} were, {reason})");
+    }
     match it.outcome() {
         RoutedOutcome::Queued | RoutedOutcome::Unspecified => name.to_owned(),
         RoutedOutcome::WaitsForGateway => format!("{name} (waits for its gateway)"),
@@ -188,6 +192,7 @@ mod tests {
             link: "1f-2".to_owned(),
             msg_server: msg_server.to_owned(),
             outcome: outcome.into(),
+            ..RoutedTarget::default()
         };
         let message = RoutedEnvelope {
             command: "message".to_owned(),

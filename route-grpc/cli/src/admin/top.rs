@@ -10,6 +10,7 @@ use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::DefaultTerminal;
 use route_proto::v1::{WatchTopologyRequest, WatchTopologyResponse};
 use route_runtime::flags::duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tonic::Streaming;
@@ -60,7 +61,7 @@ pub(crate) async fn run(args: TopArgs) -> Result<(), Failure> {
     let states = open(&args).await?;
     let mut terminal = ratatui::try_init()?;
     let colours = std::env::var_os("NO_COLOR").is_none();
-    let screen = Screen::new(args.admin.admin_address.clone(), colours);
+    let screen = Screen::new(args.admin.address()?, colours);
     let shown = follow(&args, states, &mut terminal, screen).await;
     ratatui::try_restore()?;
     shown
@@ -82,10 +83,12 @@ async fn follow(
     mut screen: Screen,
 ) -> Result<(), Failure> {
     let mut keys = keys();
+    let mut told_to_end = signal(SignalKind::terminate())?;
     let mut states = Some(first);
     loop {
         terminal.draw(|frame| screen.draw(frame))?;
         tokio::select! {
+            _ = told_to_end.recv() => return Ok(()),
             key = keys.recv() => match key {
                 None | Some(Key::Quit) => return Ok(()),
                 Some(key) => screen.pressed(key),

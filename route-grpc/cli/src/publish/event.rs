@@ -67,6 +67,22 @@ impl What {
     }
 }
 
+/// Nobody else may cause such an event.
+pub(super) fn is_of_msg_servers(event: &Event) -> bool {
+    let body = event.body.as_ref();
+    body.is_some_and(|body| match body {
+        Typed::StatusChange(_) | Typed::DesktopLoginChange(_) | Typed::OtherCommand(_) => true,
+        Typed::ChatMessage(_)
+        | Typed::P2pCommand(_)
+        | Typed::ReadReceipt(_)
+        | Typed::Kick(_)
+        | Typed::GroupChange(_)
+        | Typed::FileNotice(_)
+        | Typed::ConversationRemoval(_)
+        | Typed::SignatureChange(_) => false,
+    })
+}
+
 /// An event, or a line of `subscribe --json`. None: a line that is no event, such as a watermark.
 pub(super) fn read(text: &str) -> anyhow::Result<Option<Event>> {
     let is_of_stream =

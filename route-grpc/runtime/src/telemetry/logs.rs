@@ -91,7 +91,9 @@ pub fn unknown_targets(filter: &str) -> Vec<String> {
 fn warn_of_unknown(filter: &str) {
     let targets = unknown_targets(filter);
     if !targets.is_empty() {
+        // Said whatever the filter says.
         tracing::warn!(
+            target: AUDIT,
             ?targets,
             "the log filter names targets as which nothing is logged"
         );

@@ -4,6 +4,7 @@
 //! the oldest one goes as a whole. A reader takes a block at a time and looks at it without any lock.
 
 mod block;
+mod late;
 mod named;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use route_core::{LinkId, RoutedEnvelope};
 use crate::dialects::Dialects;
 use block::COUNTS;
 pub(crate) use block::{Block, NamedLink, Noted, Outcome};
+pub(crate) use late::{Late, LostLater};
 
 /// A block has room for as many envelopes as take so much, or an eighth of what all may take; their links may take
 /// the same.
@@ -29,6 +31,8 @@ const BLOCK_BYTES: usize = 64 << 10;
 pub(crate) struct Routed {
     limit: usize,
     blocks: Mutex<Blocks>,
+    /// What was lost after it was noted.
+    late: Late,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +52,7 @@ impl Routed {
         Self {
             limit,
             blocks: Mutex::default(),
+            late: Late::default(),
         }
     }
 
@@ -100,6 +105,11 @@ impl Routed {
         let oldest = oldest.first().filter(|_| blocks.forgot);
         self.is_on()
             .then(|| oldest.map_or(Duration::ZERO, Noted::at))
+    }
+
+    /// What was lost later.
+    pub(crate) fn late(&self) -> &Late {
+        &self.late
     }
 
     /// What it takes.

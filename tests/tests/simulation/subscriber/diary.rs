@@ -123,14 +123,19 @@ impl Diary {
     pub(crate) fn subscribe_request(&mut self, on_gap: GapPolicy) -> SubscribeRequest {
         self.routed.begins = true;
         SubscribeRequest {
-            filters: vec![EventFilter {
-                kinds: self.kinds.iter().map(|kind| (*kind).into()).collect(),
-                ..EventFilter::default()
-            }],
+            filters: self.filter().into_iter().collect(),
             resume_position: self.routed.position.clone(),
             on_gap: on_gap.into(),
             ..SubscribeRequest::default()
         }
+    }
+
+    /// None: all kinds.
+    fn filter(&self) -> Option<EventFilter> {
+        (!self.kinds.is_empty()).then(|| EventFilter {
+            kinds: self.kinds.iter().map(|kind| (*kind).into()).collect(),
+            ..EventFilter::default()
+        })
     }
 
     /// Both streams of this life are open, and past their beginning.
