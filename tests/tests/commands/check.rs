@@ -160,7 +160,7 @@ async fn another_port_than_grpcs_is_unreachable() {
         let found = check(&[&at(wrong)]).await;
         assert_eq!(found.code, 3, "{found:?}");
         found.says("no gRPC there");
-        found.says("is --address right?");
+        found.says("the address is that of another port");
 
         let status = Command::new(binary("route-grpc").expect("a built node"))
             .args(["status", &at(wrong), "1"])

@@ -13,8 +13,9 @@ const WRONG_USAGE: i32 = 2;
 const NOWHERE: [&str; 2] = ["--listen=192.0.2.1:9", "--probe-listen=192.0.2.1:9"];
 
 /// Flags for which 0 means something: not at all, or at once.
-const ZERO_MEANS_SOMETHING: [&str; 8] = [
+const ZERO_MEANS_SOMETHING: [&str; 9] = [
     "--departed-wait",
+    "--routed-bytes",
     "--cold-start-wait",
     "--newcomer-wait",
     "--call-wait",

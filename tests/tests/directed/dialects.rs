@@ -491,11 +491,16 @@ impl Site {
     }
 
     async fn subscribe(&self, users: &[u32]) -> Streaming<api::SubscribeResponse> {
+        let of_users = EventFilter {
+            user_ids: users.to_vec(),
+            ..EventFilter::default()
+        };
         let request = SubscribeRequest {
-            filters: vec![EventFilter {
-                user_ids: users.to_vec(),
-                ..EventFilter::default()
-            }],
+            filters: if users.is_empty() {
+                vec![]
+            } else {
+                vec![of_users]
+            },
             include_raw_pdu: true,
             ..SubscribeRequest::default()
         };
