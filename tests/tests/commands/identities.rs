@@ -37,13 +37,11 @@ async fn what_happens_to_links_is_said_and_counted() {
     let _old = connect(&servers, 6, true, &[60, 61]).await;
     let _new = connect(&servers, 6, true, &[60, 61]).await;
 
-    let mut both = Vec::new();
-    for claims in [true, false] {
-        both.push(connect(&servers, 7, claims, &[70]).await);
-    }
-    for mut link in both {
-        link.close(Ending::Fin).await;
-    }
+    let mut claimed = connect(&servers, 7, true, &[70]).await;
+    let mut spare = connect(&servers, 7, false, &[70]).await;
+    claimed.close(Ending::Fin).await;
+    says(server, "link leaves_seat\",\"msg_server\":\"127.0.0.7").await;
+    spare.close(Ending::Fin).await;
 
     for (kind, msg_server, names_other) in [
         ("claims", "msg-1", false),
