@@ -96,7 +96,7 @@ struct State {
     /// What those take who were cut off a moment ago.
     going: VecDeque<(Instant, usize)>,
     inputs: Inputs,
-    /// When it was looked at.
+    /// When a look was due.
     looked: Instant,
 }
 
@@ -218,12 +218,14 @@ impl Budget {
         }
     }
 
-    /// Waits until it should be looked at again. May be dropped and asked again at any time.
+    /// Waits until it should be looked at again. May be dropped and asked again at any time. One task waits for it: a budget
+    /// that two share is looked at by both, and only one of them says when.
     pub async fn look_is_due(&self) {
         let last = self.state.lock().looked;
         sleep_until(last + PAUSE).await;
         // Due in any case after a while.
         let _ = timeout_at(last + LOOK, self.wanted.notified()).await;
+        self.state.lock().looked = Instant::now();
     }
 
     /// Bytes that have come in since the last look. What is measured from now on has what of them waits.
@@ -235,7 +237,6 @@ impl Budget {
     pub fn look(&self, passed: usize) {
         self.change(|state| {
             let now = Instant::now();
-            state.looked = now;
             state.inputs.told(passed);
             while let Some((at, _)) = state.going.front()
                 && now.saturating_duration_since(*at) >= GONE_AFTER

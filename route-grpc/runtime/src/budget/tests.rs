@@ -1,3 +1,5 @@
+use tokio::time::timeout;
+
 use super::*;
 
 const MIB: usize = 1 << 20;
@@ -36,6 +38,16 @@ async fn a_look_is_due_where_it_makes_room_or_after_a_while() {
     assert!((PAUSE..LOOK).contains(&begin.elapsed()));
     budget.look(budget.passed());
     assert!(has_room(&budget, 30 * MIB));
+}
+
+/// A gateway and the node in it share one.
+#[tokio::test(start_paused = true)]
+async fn looks_of_another_one_do_not_put_it_off() {
+    let budget = Budget::new(Some(100 * MIB));
+    let half = LOOK / 2 + Duration::from_millis(1);
+    assert!(timeout(half, budget.look_is_due()).await.is_err());
+    budget.look(0);
+    assert!(timeout(half, budget.look_is_due()).await.is_ok());
 }
 
 #[test]

@@ -7,8 +7,8 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use route_core::{LinkId, Loss, LossReason};
 
-/// Links that are remembered.
-const LINKS: usize = 1024;
+/// Losses that are remembered; those of one link in a row are one.
+const LOSSES: usize = 1024;
 
 /// Of one link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,17 @@ pub(crate) struct LostLater {
     pub(crate) reason: LossReason,
 }
 
-/// Of the links that lost something last.
+impl LostLater {
+    /// And then this, of the same link.
+    fn and(self, later: Self) -> Self {
+        Self {
+            deliveries: self.deliveries + later.deliveries,
+            ..later
+        }
+    }
+}
+
+/// What was lost last, the newest at the end.
 #[derive(Debug, Default)]
 pub(crate) struct Late(Mutex<VecDeque<(LinkId, LostLater)>>);
 
@@ -30,24 +40,32 @@ impl Late {
         if loss.reason == LossReason::Full {
             return;
         }
-        let mut links = self.0.lock();
-        let known = links.iter().rposition(|(link, _)| *link == loss.link);
-        let before = known.and_then(|place| links.remove(place));
-        let before = before.map_or(0, |(_, lost)| lost.deliveries);
-        if links.len() == LINKS {
-            links.pop_front();
-        }
         let lost = LostLater {
             at,
-            deliveries: before + loss.deliveries,
+            deliveries: loss.deliveries,
             reason: loss.reason,
         };
-        links.push_back((loss.link, lost));
+        let mut losses = self.0.lock();
+        if let Some((link, before)) = losses.back_mut()
+            && *link == loss.link
+        {
+            *before = before.and(lost);
+            return;
+        }
+        if losses.len() == LOSSES {
+            losses.pop_front();
+        }
+        losses.push_back((loss.link, lost));
     }
 
-    /// All of them.
+    /// All of it, by link.
     pub(crate) fn by_link(&self) -> HashMap<LinkId, LostLater> {
-        self.0.lock().iter().copied().collect()
+        let mut links: HashMap<LinkId, LostLater> = HashMap::new();
+        for &(link, lost) in &*self.0.lock() {
+            let known = links.entry(link);
+            known.and_modify(|it| *it = it.and(lost)).or_insert(lost);
+        }
+        links
     }
 }
 
@@ -65,24 +83,26 @@ mod tests {
     }
 
     #[test]
-    fn losses_of_a_link_add_up_and_the_oldest_links_are_forgotten() {
+    fn losses_of_a_link_add_up_and_the_oldest_are_forgotten() {
         let late = Late::default();
         let at = Duration::from_secs;
         late.note(at(1), &loss(1, 2, LossReason::SeatEnds));
         late.note(at(2), &loss(2, 5, LossReason::Full));
+        late.note(at(2), &loss(3, 1, LossReason::SeatEnds));
         late.note(at(3), &loss(1, 1, LossReason::NoSuccessor));
         let lost = LostLater {
             at: at(3),
             deliveries: 3,
             reason: LossReason::NoSuccessor,
         };
-        assert_eq!(late.by_link(), HashMap::from([(LinkId::new(1, 1), lost)]));
+        let known = late.by_link();
+        assert_eq!((known.len(), known[&LinkId::new(1, 1)]), (2, lost));
 
-        for number in 2..2 + LINKS as u64 {
+        for number in 2..2 + LOSSES as u64 {
             late.note(at(4), &loss(number, 1, LossReason::SeatEnds));
         }
         let known = late.by_link();
-        assert_eq!(known.len(), LINKS);
+        assert_eq!(known.len(), LOSSES);
         assert!(!known.contains_key(&LinkId::new(1, 1)));
     }
 }
