@@ -20,7 +20,7 @@ use tonic::codegen::http::{Request, Response};
 
 use super::{Around, Handler};
 use crate::attach::Hangup;
-use crate::limits::{Share, Stop, Weight};
+use crate::limits::{MAX_REQUEST_BYTES, Share, Stop, Weight};
 use crate::node::Node;
 use crate::refusal::Refusal;
 
@@ -225,6 +225,17 @@ impl<B> Paced<B> {
         Poll::Ready(Err(Refusal::CutOff))
     }
 
+    /// No method takes such a message, or its length is none: what is no gRPC may have any bytes there.
+    fn check_length(&self, length: u32) -> Result<(), Refusal> {
+        let longest = MAX_REQUEST_BYTES.max(self.node.settings.publish_bytes);
+        if self.stream == Stream::Attach || length as usize <= longest {
+            return Ok(());
+        }
+        let problem =
+            format!("the request says that it has {length} bytes, at most {longest} are taken");
+        Err(Refusal::TooLarge { problem })
+    }
+
     /// More has come.
     fn take(&mut self, data: &[u8]) -> Result<(), Refusal> {
         self.came += data.len();
@@ -241,6 +252,7 @@ impl<B> Paced<B> {
             self.deadline = None;
         }
         if let Some(length) = begun {
+            self.check_length(length)?;
             let place = self.begins(length).ok_or(Refusal::BegunLimit)?;
             self.place = Some(place);
         }

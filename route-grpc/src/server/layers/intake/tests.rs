@@ -14,6 +14,7 @@ use crate::settings::NodeSettings;
 fn node(unfinished_bytes: usize) -> Arc<Node> {
     let settings = NodeSettings {
         unfinished_bytes,
+        publish_bytes: 5 << 20,
         ..NodeSettings::default()
     };
     let shutdown = Shutdown::new(Duration::from_secs(1));
@@ -174,4 +175,23 @@ fn a_message_has_begun_until_its_last_byte() {
     let mut message = Message::default();
     assert_eq!(message.read(&[0, 0, 0, 0, 2, 7, 7]), None);
     assert!(!message.has_begun() && message.complete);
+}
+
+/// JSON without a frame is `{"us…`: its second to fifth bytes would be a length.
+#[tokio::test(start_paused = true)]
+async fn a_length_that_no_method_takes_is_refused_as_such() {
+    let node = node(8 << 20);
+    let of_json = u32::from_be_bytes(*b"\"use");
+    for (stream, length, is_taken) in [
+        (Stream::One, of_json, false),
+        (Stream::Messages, of_json, false),
+        (Stream::One, 1 << 20, true),
+        (Stream::Attach, of_json, true),
+    ] {
+        let checked = paced(&node, &Share::default(), stream, length, 0).check_length(length);
+        match checked {
+            Ok(()) => assert!(is_taken, "{length}"),
+            Err(refusal) => assert!(!is_taken && matches!(refusal, Refusal::TooLarge { .. })),
+        }
+    }
 }
