@@ -10,7 +10,7 @@ const API: [&str; 6] = [
     "teamtalk/route/v1/presence.proto",
     "teamtalk/route/v1/broadcast.proto",
     "teamtalk/route/v1/server.proto",
-    "teamtalk/route/v1/admin.proto",
+    "teamtalk/admin/v1alpha1/admin.proto",
 ];
 
 const ATTACH: &str = "teamtalk/attach/v1/attach.proto";

@@ -9,17 +9,37 @@ pub mod attach;
 pub mod pdu;
 pub mod pieces;
 
-/// The public API, package `teamtalk.route.v1`.
-// Generated code documents itself in the .proto files and follows prost's style, not ours.
-#[allow(
-    missing_docs,
-    clippy::all,
-    clippy::too_many_lines,
-    unreachable_pub,
-    rustdoc::invalid_html_tags
-)]
-pub mod v1 {
-    tonic::include_proto!("teamtalk.route.v1");
+pub use route::v1;
+
+/// Named as its package is, for the messages of [`admin`] refer to it so.
+mod route {
+    /// The public API, package `teamtalk.route.v1`.
+    // Generated code documents itself in the .proto files and follows prost's style, not ours.
+    #[allow(
+        missing_docs,
+        clippy::all,
+        clippy::too_many_lines,
+        unreachable_pub,
+        rustdoc::invalid_html_tags
+    )]
+    pub mod v1 {
+        tonic::include_proto!("teamtalk.route.v1");
+    }
+}
+
+/// What operators ask a node, and tell it.
+pub mod admin {
+    /// Package `teamtalk.admin.v1alpha1`: for tools of the same release.
+    #[allow(
+        missing_docs,
+        clippy::all,
+        clippy::too_many_lines,
+        unreachable_pub,
+        rustdoc::invalid_html_tags
+    )]
+    pub mod v1alpha1 {
+        tonic::include_proto!("teamtalk.admin.v1alpha1");
+    }
 }
 
 /// The messages of legacy PDU bodies, packages `IM.*`, by their original names.

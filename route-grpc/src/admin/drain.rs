@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt};
-use route_proto::v1::{DrainGatewayRequest, DrainGatewayResponse, DrainState, MovedMsgServer};
+use route_proto::admin::v1alpha1::{
+    DrainGatewayRequest, DrainGatewayResponse, DrainState, MovedMsgServer,
+};
 use tokio::sync::watch;
 use tonic::Status;
 

@@ -2,7 +2,7 @@
 
 use route_core::{Audience, Recipients, Spared, WhyNot};
 use route_dialect::{Command, Concerned, Dialect};
-use route_proto::v1::{
+use route_proto::admin::v1alpha1::{
     EnvelopeTarget, ExplainEnvelopeRequest, ExplainEnvelopeResponse, SparedLink, SparedReason,
 };
 

@@ -1,6 +1,6 @@
 //! Gateways, as the API shows them.
 
-use route_proto::v1::{Gateway, GatewayState, ListGatewaysResponse};
+use route_proto::admin::v1alpha1::{Gateway, GatewayState, ListGatewaysResponse};
 
 use crate::gateways::GatewayReport;
 use crate::gateways::reach::Reach;

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use route_core::{ExplainedSession, UserId};
-use route_proto::v1::{
-    Event, Kick, KickReason, KickUserRequest, KickUserResponse, PublishRequest, event,
-};
+use route_proto::admin::v1alpha1::{KickUserRequest, KickUserResponse};
+use route_proto::v1::{Event, Kick, KickReason, PublishRequest, event};
 use tokio::time::{Instant, sleep};
 
 use super::links::check_reason;

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use route_core::{LinkId, LinkReport, PartReason, View};
-use route_proto::v1::{
+use route_proto::admin::v1alpha1::{
     CloseLinkRequest, CloseLinkResponse, GetLinkRequest, GetLinkResponse, Link, LinkFigures,
     LinkPart, LinkPartReason, ListLinksRequest, ListLinksResponse, RelatedLink,
 };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use route_proto::v1::{SetLogFilterRequest, SetLogFilterResponse};
+use route_proto::admin::v1alpha1::{SetLogFilterRequest, SetLogFilterResponse};
 use route_runtime::telemetry::{LogFilterError, set_log_filter};
 
 use crate::refusal::Refusal;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use hashbrown::HashMap;
 use route_core::LinkId;
 use route_dialect::Command;
-use route_proto::v1::{
+use route_proto::admin::v1alpha1::{
     ListRoutedEnvelopesRequest, ListRoutedEnvelopesResponse, RoutedEnvelope, RoutedOutcome,
     RoutedTarget,
 };

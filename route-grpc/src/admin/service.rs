@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::stream::Stream;
-use route_proto::v1::admin_service_server::AdminService;
-use route_proto::v1::{
+use route_proto::admin::v1alpha1::admin_service_server::AdminService;
+use route_proto::admin::v1alpha1::{
     CloseLinkRequest, CloseLinkResponse, CloseStreamRequest, CloseStreamResponse,
     DrainGatewayRequest, DrainGatewayResponse, ExplainEnvelopeRequest, ExplainEnvelopeResponse,
     ExplainUserRequest, ExplainUserResponse, GetLinkRequest, GetLinkResponse, GetStatsRequest,

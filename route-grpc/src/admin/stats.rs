@@ -1,6 +1,6 @@
 //! The node in numbers.
 
-use route_proto::v1::GetStatsResponse;
+use route_proto::admin::v1alpha1::GetStatsResponse;
 
 use crate::node::Node;
 use crate::node::load::Load;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_proto::v1::{
+use route_proto::admin::v1alpha1::{
     CloseStreamRequest, CloseStreamResponse, ListStreamsRequest, ListStreamsResponse, ReaderStream,
 };
 use tokio::time::{Instant, sleep};

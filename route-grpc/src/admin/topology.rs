@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream, StreamExt};
 use hashbrown::HashMap;
 use route_core::LinkId;
-use route_proto::v1::{LinkActivity, WatchTopologyRequest, WatchTopologyResponse};
+use route_proto::admin::v1alpha1::{LinkActivity, WatchTopologyRequest, WatchTopologyResponse};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tonic::Status;
 

@@ -1,10 +1,11 @@
 //! Why a user is what he is.
 
 use route_core::{LearnedBy, LegacyReason, UserId};
-use route_proto::v1::{
-    ClientClass, ExplainUserRequest, ExplainUserResponse, ExplainedSession, LegacyStatusReason,
-    SessionSource, SessionStanding,
+use route_proto::admin::v1alpha1::{
+    ExplainUserRequest, ExplainUserResponse, ExplainedSession, LegacyStatusReason, SessionSource,
+    SessionStanding,
 };
+use route_proto::v1::ClientClass;
 
 use super::links::shown;
 use crate::api::status::Seen;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use route_proto::v1::admin_service_server::{self, AdminServiceServer};
+use route_proto::admin::v1alpha1::admin_service_server::{self, AdminServiceServer};
 use route_runtime::listen::local::{Io, LocalAddress, LocalBindError, LocalListener};
 use tonic::transport::Server;
 use tracing::{error, warn};

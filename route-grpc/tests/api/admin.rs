@@ -1,12 +1,12 @@
 //! AdminService: links, gateways and numbers, as operators see them.
 
-use route_proto::attach::v1::SessionUpdate;
-use route_proto::attach::v1::uplink_entry::Entry;
-use route_proto::v1::admin_service_client::AdminServiceClient;
-use route_proto::v1::{
+use route_proto::admin::v1alpha1::admin_service_client::AdminServiceClient;
+use route_proto::admin::v1alpha1::{
     CloseLinkRequest, GatewayState, GetLinkRequest, GetStatsRequest, LinkPart, LinkPartReason,
     ListGatewaysRequest, ListLinksRequest,
 };
+use route_proto::attach::v1::SessionUpdate;
+use route_proto::attach::v1::uplink_entry::Entry;
 use tonic::Code;
 use tonic_types::StatusExt;
 

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use prost_types::Duration as WireDuration;
-use route_proto::attach::v1::RoleReport;
-use route_proto::attach::v1::uplink_entry::Entry;
-use route_proto::v1::{
+use route_proto::admin::v1alpha1::{
     DrainGatewayRequest, DrainGatewayResponse, DrainState, GetLinkRequest, LinkPart,
     ListGatewaysRequest,
 };
+use route_proto::attach::v1::RoleReport;
+use route_proto::attach::v1::uplink_entry::Entry;
 use tonic::{Code, Status, Streaming};
 
 use crate::attach::reason;

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use prost::Message;
 use prost_types::FileDescriptorSet;
+use route_proto::admin::v1alpha1::{CloseStreamRequest, ListStreamsRequest};
 use route_proto::v1::event::Body as Typed;
 use route_proto::v1::watch_user_set_request::Message as Says;
 use route_proto::v1::{
-    BatchGetUserStatusRequest, BatchPublishRequest, CloseStreamRequest, CountOnlineUsersRequest,
-    ErrorReason, Event, ExplainPublishRequest, GapPolicy, GetServerInfoRequest,
-    GetUserStatusRequest, Kick, ListOnlineUsersRequest, ListStreamsRequest, PublishRequest,
-    SubscribeRequest, WatchUserSetRequest, WatchUserSetStart, WatchUserStatusRequest,
+    BatchGetUserStatusRequest, BatchPublishRequest, CountOnlineUsersRequest, ErrorReason, Event,
+    ExplainPublishRequest, GapPolicy, GetServerInfoRequest, GetUserStatusRequest, Kick,
+    ListOnlineUsersRequest, PublishRequest, SubscribeRequest, WatchUserSetRequest,
+    WatchUserSetStart, WatchUserStatusRequest,
 };
 use tonic::Status;
 use tonic_types::StatusExt;
@@ -378,8 +379,7 @@ fn comments() -> BTreeMap<String, String> {
             let place = places.iter().find(|it| it.path == path).unwrap();
             place.leading_comments().to_owned()
         };
-        let services = (0..).zip(&file.service);
-        for (number, service) in services.filter(|(_, it)| it.name() != "AdminService") {
+        for (number, service) in (0..).zip(&file.service) {
             comments.insert(service.name().to_owned(), at(&[6, number]));
             for (of_it, method) in (0..).zip(&service.method) {
                 let name = format!("{}.{}/{}", file.package(), service.name(), method.name());

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use route_proto::admin::v1alpha1::{
+    ExplainUserRequest, ExplainUserResponse, LegacyStatusReason, LinkPart, SessionSource,
+    SessionStanding,
+};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{LinkOpened, SessionList, SessionTable, Unreadable};
-use route_proto::v1::{
-    ExplainUserRequest, ExplainUserResponse, LegacyStatus, LegacyStatusReason, LinkPart,
-    PresenceStatus, SessionSource, SessionStanding,
-};
+use route_proto::v1::{LegacyStatus, PresenceStatus};
 use tonic::Code;
 use tonic_types::StatusExt;
 

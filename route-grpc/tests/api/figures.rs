@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use route_core::LinkId;
+use route_proto::admin::v1alpha1::{GetLinkRequest, ListLinksRequest};
 use route_proto::attach::v1::{LinkFigures, LookAtLinks, LookedAt, Uplink};
-use route_proto::v1::{GetLinkRequest, ListLinksRequest};
 
 use crate::checks::assert_names;
 use crate::played::{Played, chat};

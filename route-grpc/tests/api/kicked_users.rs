@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use route_proto::admin::v1alpha1::{ExplainedSession, KickUserRequest, KickUserResponse};
 use route_proto::attach::v1::delivery::Payload;
-use route_proto::v1::{ExplainedSession, KickUserRequest, KickUserResponse};
 use tonic::{Code, Status};
 
 use crate::attach::reason;

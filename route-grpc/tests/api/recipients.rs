@@ -1,8 +1,7 @@
 //! AdminService: who would get a PDU.
 
-use route_proto::v1::{
-    ExplainEnvelopeRequest, ExplainEnvelopeResponse, PublishTargetReason, SparedReason,
-};
+use route_proto::admin::v1alpha1::{ExplainEnvelopeRequest, ExplainEnvelopeResponse, SparedReason};
+use route_proto::v1::PublishTargetReason;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use prost::Message as _;
+use route_proto::admin::v1alpha1::{
+    ListRoutedEnvelopesRequest, ListRoutedEnvelopesResponse, RoutedEnvelope, RoutedOutcome,
+    SparedReason,
+};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{AudienceScope, Envelope};
 use route_proto::legacy::im::message::ImMsgDataReadNotify;
 use route_proto::pdu::{self, command};
-use route_proto::v1::{
-    ListRoutedEnvelopesRequest, ListRoutedEnvelopesResponse, RoutedEnvelope, RoutedOutcome,
-    SparedReason,
-};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 

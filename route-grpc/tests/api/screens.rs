@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use route_proto::v1::{
-    CloseStreamRequest, EventFilter, EventKind, ListStreamsRequest, SetLogFilterRequest,
-    SubscribeRequest, WatchTopologyRequest, WatchUserStatusRequest,
+use route_proto::admin::v1alpha1::{
+    CloseStreamRequest, ListStreamsRequest, SetLogFilterRequest, WatchTopologyRequest,
 };
+use route_proto::v1::{EventFilter, EventKind, SubscribeRequest, WatchUserStatusRequest};
 use tonic::Code;
 
 use crate::attach::reason;

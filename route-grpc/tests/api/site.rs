@@ -12,7 +12,7 @@ use http_body::Frame;
 use route_grpc::server::ServeError;
 use route_grpc::settings::NodeSettings;
 use route_grpc::{Node, bind_admin, serve_admin};
-use route_proto::v1::admin_service_client::AdminServiceClient;
+use route_proto::admin::v1alpha1::admin_service_client::AdminServiceClient;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::{

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use route_grpc::node::load::{self, Load};
+use route_proto::admin::v1alpha1::{ListLinksRequest, WatchTopologyRequest};
 use route_proto::attach::v1::uplink_entry::Entry;
 use route_proto::attach::v1::{LinkOpened, RoleReport, SessionTable, UplinkEntry};
-use route_proto::v1::{ListLinksRequest, WatchTopologyRequest, WatchUserStatusRequest};
+use route_proto::v1::WatchUserStatusRequest;
 
 use crate::played::{
     Played, caught_up, chat, claimed_and_listed, hello, incarnation, kick, list, numbered, opened,

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use route_proto::v1::admin_service_client::AdminServiceClient;
-use route_proto::v1::{DrainGatewayRequest, DrainGatewayResponse, DrainState};
+use route_proto::admin::v1alpha1::admin_service_client::AdminServiceClient;
+use route_proto::admin::v1alpha1::{DrainGatewayRequest, DrainGatewayResponse, DrainState};
 use system_tests::deployment::ports;
 use system_tests::interruptions::site::{Flags, Site};
 use tokio::net::TcpStream;

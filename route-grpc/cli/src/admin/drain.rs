@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
-use route_proto::v1::{DrainGatewayRequest, DrainGatewayResponse, DrainState, MovedMsgServer};
+use route_proto::admin::v1alpha1::{
+    DrainGatewayRequest, DrainGatewayResponse, DrainState, MovedMsgServer,
+};
 use route_runtime::flags::duration;
 use tonic::{Request, Streaming};
 

@@ -1,7 +1,7 @@
 //! `route-grpc explain`: why a user is seen so; who would get a PDU, who would not, and why; where PDUs went.
 
 use clap::{Args, Subcommand};
-use route_proto::v1::{
+use route_proto::admin::v1alpha1::{
     ExplainEnvelopeRequest, ExplainEnvelopeResponse, ExplainUserRequest, ExplainUserResponse,
     ExplainedSession,
 };

@@ -1,7 +1,7 @@
 //! `route-grpc gateways`: the gateways that the node has.
 
 use clap::Args;
-use route_proto::v1::{Gateway, ListGatewaysRequest};
+use route_proto::admin::v1alpha1::{Gateway, ListGatewaysRequest};
 
 use super::AdminArgs;
 use crate::failure::Failure;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
-use route_proto::v1::KickUserRequest;
+use route_proto::admin::v1alpha1::KickUserRequest;
 use route_runtime::flags::duration_or_zero;
 
 use super::explain::sessions;

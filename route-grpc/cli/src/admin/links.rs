@@ -1,7 +1,7 @@
 //! `route-grpc links`: the connections of MsgServers; `link`: one of them.
 
 use clap::{Args, ValueEnum};
-use route_proto::v1::{
+use route_proto::admin::v1alpha1::{
     CloseLinkRequest, GetLinkRequest, GetLinkResponse, Link, LinkFigures, LinkPart,
     ListLinksRequest,
 };
@@ -285,7 +285,7 @@ pub(super) fn notes(link: &Link) -> String {
 
 #[cfg(test)]
 mod tests {
-    use route_proto::v1::LinkPartReason;
+    use route_proto::admin::v1alpha1::LinkPartReason;
 
     use super::*;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use route_proto::v1::SetLogFilterRequest;
+use route_proto::admin::v1alpha1::SetLogFilterRequest;
 use route_runtime::flags::duration;
 use route_runtime::telemetry::unknown_targets;
 

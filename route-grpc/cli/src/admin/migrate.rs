@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use route_proto::v1::{GetStatsRequest, Link, LinkPart, ListLinksRequest};
+use route_proto::admin::v1alpha1::{GetStatsRequest, Link, LinkPart, ListLinksRequest};
 use route_runtime::flags::duration;
 use serde_json::json;
 use tokio::time::{Instant, sleep};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use route_proto::v1::{
+use route_proto::admin::v1alpha1::{
     ListRoutedEnvelopesRequest, ListRoutedEnvelopesResponse, RoutedEnvelope, RoutedOutcome,
     RoutedTarget, SparedReason,
 };

@@ -1,7 +1,7 @@
 //! `route-grpc stats`: the node in numbers.
 
 use clap::Args;
-use route_proto::v1::GetStatsRequest;
+use route_proto::admin::v1alpha1::GetStatsRequest;
 
 use super::AdminArgs;
 use crate::failure::Failure;

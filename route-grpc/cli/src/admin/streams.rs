@@ -1,7 +1,7 @@
 //! `route-grpc streams`: who reads the node, and how far behind; closes one.
 
 use clap::Args;
-use route_proto::v1::{CloseStreamRequest, ListStreamsRequest, ReaderStream};
+use route_proto::admin::v1alpha1::{CloseStreamRequest, ListStreamsRequest, ReaderStream};
 
 use super::{AdminArgs, Client, PAGE};
 use crate::failure::Failure;

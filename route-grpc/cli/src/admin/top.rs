@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::DefaultTerminal;
-use route_proto::v1::{WatchTopologyRequest, WatchTopologyResponse};
+use route_proto::admin::v1alpha1::{WatchTopologyRequest, WatchTopologyResponse};
 use route_runtime::flags::duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;

@@ -1,7 +1,8 @@
 //! gRPC's usual codes, with reasons. tonic says of a request that it cannot read that the server has failed
 //! (INTERNAL), or that it is out of range; callers decide by that. Of a method that it does not know, it says nothing.
 
-use route_proto::v1::{admin_service_server, broadcast_service_server};
+use route_proto::admin::v1alpha1::admin_service_server;
+use route_proto::v1::broadcast_service_server;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::{Code, Status};

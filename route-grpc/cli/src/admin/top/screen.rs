@@ -5,7 +5,9 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
-use route_proto::v1::{GatewayState, GetStatsResponse, LinkActivity, WatchTopologyResponse};
+use route_proto::admin::v1alpha1::{
+    GatewayState, GetStatsResponse, LinkActivity, WatchTopologyResponse,
+};
 
 use super::Key;
 use crate::admin::gateways::state_of;
@@ -256,7 +258,7 @@ fn gateway_table(state: &WatchTopologyResponse) -> Table {
 mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
-    use route_proto::v1::{Gateway, Link, LinkPart};
+    use route_proto::admin::v1alpha1::{Gateway, Link, LinkPart};
 
     use super::*;
 
