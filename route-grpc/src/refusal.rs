@@ -2,6 +2,7 @@
 
 mod decoding;
 mod mistakes;
+mod told;
 mod violations;
 
 use std::borrow::Cow;
@@ -33,10 +34,6 @@ const BUSY_RETRY: Duration = Duration::from_secs(5);
 /// When to come back as one that reads faster.
 const AT_ONCE: Duration = Duration::ZERO;
 
-/// Why a gateway cannot be drained.
-const NOWHERE_TO_GO: &str =
-    "no other gateway takes connections: there is nowhere to go for the MsgServers";
-
 /// Why a call or a stream is refused or ended. Named after what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
@@ -52,6 +49,8 @@ pub(crate) enum Refusal {
     Draining { retry: Duration },
     /// Close a stream, or come back later.
     StreamLimit { limit: usize },
+    /// Close a connection, go to another node, or come back later.
+    ConnectionLimit { limit: usize, what: &'static str },
     /// Come back later: too many snapshots are being made.
     Busy,
     /// Send fewer requests at a time, or shorter ones.
@@ -236,6 +235,7 @@ impl Refusal {
             Self::NotSynced => (R::NotSynced, C::Unavailable, Some(NOT_SYNCED_RETRY)),
             Self::Draining { retry } => (R::Draining, C::Unavailable, Some(*retry)),
             Self::StreamLimit { .. } => (R::StreamLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
+            Self::ConnectionLimit { .. } => (R::ConnectionLimit, C::Unavailable, Some(BUSY_RETRY)),
             Self::Busy => (R::RateLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
             Self::BegunLimit | Self::CutOff => (R::RateLimit, C::ResourceExhausted, Some(AT_ONCE)),
             Self::SlowConsumer { .. } => (R::SlowConsumer, C::ResourceExhausted, Some(AT_ONCE)),
@@ -250,70 +250,6 @@ impl Refusal {
             Self::DeadlinePassed => (R::DeadlinePassed, C::DeadlineExceeded, None),
         };
         (Reason::Api(reason), code, retry)
-    }
-}
-
-/// What a person is told.
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::FieldInvalid(fields) => fields.fmt(f),
-            Self::TooLarge { problem }
-            | Self::AttachProtocol { problem }
-            | Self::SlowConsumer { problem } => f.write_str(problem),
-            Self::RequestIdReused { number } => {
-                if let Some(number) = number {
-                    write!(f, "requests[{number}]: ")?;
-                }
-                f.write_str("this request_id was published with another event or audience")
-            }
-            Self::NotSynced => f.write_str("the node does not know all MsgServers yet"),
-            Self::Draining { .. } => f.write_str("this stream or this node is ending; come back"),
-            Self::StreamLimit { limit } => {
-                write!(f, "all {limit} streams of this node are in use")
-            }
-            Self::Busy => f.write_str("too many snapshots are being made"),
-            Self::BegunLimit => {
-                f.write_str("too much of other requests of this connection has come in part")
-            }
-            Self::TooSlow { problem } => f.write_str(problem),
-            Self::DeadlinePassed => f.write_str("the call took longer than its deadline"),
-            Self::CutOff => f.write_str(
-                "not all of it came while others waited for the memory that it takes: \
-                 --unfinished-bytes, --memory-limit",
-            ),
-            Self::PositionCompacted => f.write_str(
-                "the log no longer holds this position: \
-                 leave it out to begin anew, or let gaps be reported (on_gap)",
-            ),
-            Self::EpochChanged => f.write_str(
-                "this position is of another life of the node, which has been started since: \
-                 leave it out to begin anew, or, in a stream, let gaps be reported (on_gap)",
-            ),
-            Self::FilterChanged => f.write_str(
-                "this position is of a watch of other users, or with other options: \
-                 leave it out to begin anew, or let gaps be reported (on_gap)",
-            ),
-            Self::StreamClosed => f.write_str("an operator has closed this stream"),
-            Self::NotFound { what } => write!(f, "there is no {what}, or not any more"),
-            Self::NoOtherGateway { gateway } => write!(f, "{NOWHERE_TO_GO} of {gateway:?}"),
-            Self::Behind => f.write_str("the node has not come to this position yet"),
-            Self::AttachSuperseded { gateway } => {
-                write!(
-                    f,
-                    "a newer stream or life of gateway {gateway:?} is attached"
-                )
-            }
-            Self::GatewayIdInUse { gateway, holder } => write!(
-                f,
-                "gateway id {gateway:?} is in use by another live process, {holder}; \
-                 give each its own --gateway-id"
-            ),
-            Self::FormerGateway => f.write_str(
-                "this node speaks teamtalk.attach.v1 with its gateways: \
-                 upgrade the gateway, see docs/upgrade.md",
-            ),
-        }
     }
 }
 

@@ -2,13 +2,14 @@
 
 import socket
 import struct
+import time
 
 import grpc
 import pytest
-from client import DEADLINE, Client
+from client import DEADLINE, Client, details, reason
 from msgserver import HEARTBEAT, OFFLINE, ONLINE, WINDOWS, MsgServer, frame
 from server import Server, direct
-from teamtalk.route.v1 import presence_pb2
+from teamtalk.route.v1 import presence_pb2, presence_pb2_grpc
 
 # Fewer than what connects.
 FILES = 256
@@ -35,6 +36,36 @@ def test_silent_connections_to_one_port_starve_no_other(tmp_path):
         client = Client(server)
         client.watch(all_users=True).snapshot()
         client.channel.close()
+
+
+def test_a_full_node_says_so(tmp_path):
+    with Server.start(tmp_path, flags=["--max-grpc-connections=1"]) as server:
+        first = Client(server)
+        stream = first.watch(all_users=True)
+        stream.snapshot()
+        # A connection of its own, though both channels are in one process.
+        options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+        with grpc.insecure_channel(server.grpc, options=options) as channel:
+            second = presence_pb2_grpc.PresenceServiceStub(channel)
+            for _ in range(3):
+                with pytest.raises(grpc.RpcError) as refused:
+                    # Without a deadline it would wait for ever, if it were not answered.
+                    second.GetUserStatus(presence_pb2.GetUserStatusRequest(user_id=1))
+                assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+                assert reason(refused.value) == "CONNECTION_LIMIT"
+                assert "--max-grpc-connections" in refused.value.details()
+                assert "RetryInfo" in details(refused.value)
+            assert metric(server, "teamtalk_route_connections_refused_total") > 0
+
+            stream.cancel()
+            first.channel.close()
+            until = time.monotonic() + DEADLINE
+            while True:
+                try:
+                    second.GetUserStatus(presence_pb2.GetUserStatusRequest(user_id=1))
+                    break
+                except grpc.RpcError as error:
+                    assert time.monotonic() < until and reason(error) == "CONNECTION_LIMIT"
 
 
 def test_calls_that_are_given_up_end_no_other_stream_of_their_channel(server, client, user):

@@ -5,7 +5,12 @@ use std::io;
 use std::iter::successors;
 use std::time::Duration;
 
+use axum::http::{HeaderMap, Request, Response, StatusCode, header};
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::{self, SendResponse};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::time::timeout;
 
 /// Largest window that HTTP/2 allows, bytes.
 const LARGEST_WINDOW: u32 = (1 << 31) - 1;
@@ -79,6 +84,89 @@ pub async fn tell(mut stream: impl AsyncRead + AsyncWrite + Unpin, told: &[u8]) 
     while stream.read(&mut rest).await? > 0 {}
     Ok(())
 }
+
+/// From the beginning of a connection that is turned away to its first call: it may come from far away.
+const FIRST_CALL: Duration = Duration::from_secs(2);
+/// From then on to its end.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+/// Calls that are answered on it.
+const CALLS: u32 = 100;
+/// The headers of one, bytes.
+const HEADERS: u32 = 16 << 10;
+
+/// What everybody is told who calls where he cannot be served.
+#[derive(Debug)]
+pub struct Answer {
+    /// What a client of gRPC gets: an answer without messages, as headers.
+    pub grpc: HeaderMap,
+    /// What any other one gets, as HTTP has it.
+    pub status: StatusCode,
+    /// And for people.
+    pub text: String,
+}
+
+/// Speaks HTTP/2 for a moment, only to answer every call, so that clients can show why they are not served: what they do with a
+/// GOAWAY is up to their libraries, and some try again for ever. It takes 3 s at most, and 100 calls; what comes of requests is
+/// not read, and is no more than HTTP/2's least window, 64 KiB.
+///
+/// # Errors
+///
+/// The peer does not speak HTTP/2, or does not hear it.
+pub async fn turn_away(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    answer: &Answer,
+) -> io::Result<()> {
+    let mut builder = server::Builder::new();
+    builder
+        .max_concurrent_streams(CALLS)
+        .max_header_list_size(HEADERS);
+    // Whoever drops a call that goes on resets it, and some clients then lose the answer.
+    let mut goes_on = Vec::new();
+    let first = async {
+        let mut connection = builder.handshake::<_, Bytes>(stream).await?;
+        if let Some(call) = connection.accept().await {
+            goes_on.push(answer.tell(call?)?);
+        }
+        Ok::<_, h2::Error>(connection)
+    };
+    let mut connection = timeout(FIRST_CALL, first)
+        .await?
+        .map_err(io::Error::other)?;
+    // Calls that are on their way already are answered.
+    connection.graceful_shutdown();
+    let rest = async {
+        while goes_on.len() < CALLS as usize
+            && let Some(call) = connection.accept().await
+        {
+            goes_on.push(answer.tell(call?)?);
+        }
+        Ok::<_, h2::Error>(())
+    };
+    timeout(LAST_CALLS, rest).await?.map_err(io::Error::other)
+}
+
+impl Answer {
+    fn tell(&self, (request, mut call): Call) -> Result<Answered, h2::Error> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let is_grpc = content_type.is_some_and(|it| it.as_bytes().starts_with(b"application/grpc"));
+        let mut response = Response::new(());
+        if is_grpc {
+            *response.headers_mut() = self.grpc.clone();
+            call.send_response(response, true)?;
+        } else {
+            *response.status_mut() = self.status;
+            let text = header::HeaderValue::from_static("text/plain; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, text);
+            let mut body = call.send_response(response, false)?;
+            body.send_data(format!("{}\n", self.text).into(), true)?;
+        }
+        Ok((request.into_body(), call))
+    }
+}
+
+type Call = (Request<RecvStream>, SendResponse<Bytes>);
+/// What keeps it from being reset.
+type Answered = (RecvStream, SendResponse<Bytes>);
 
 #[cfg(test)]
 mod tests {

@@ -1,4 +1,4 @@
-//! Who may connect to the gRPC port: as many as there are places. Others are told so.
+//! Who may connect to the gRPC port: as many as there are places. Others are told so, in answer to each call, and closed.
 //!
 //! Whoever opens connections and says nothing would otherwise use up the process's file
 //! descriptors, and with them the other ports.
@@ -10,19 +10,26 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
-use route_runtime::http2::{ENHANCE_YOUR_CALM, farewell, tell};
+use route_runtime::http2::{Answer, ENHANCE_YOUR_CALM, farewell, tell, turn_away};
 use route_runtime::listen;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tonic::Status;
+use tonic::codegen::http::StatusCode;
 use tracing::debug;
 
 use super::connection::Connection;
 use crate::limits::Places;
 use crate::node::Node;
+use crate::refusal::Refusal;
 
-/// Connections that are told at a time why they are closed; beyond that they are closed at once.
-const FAREWELLS: usize = 64;
+/// Connections beyond the limit, at a time, on which calls are answered with the reason: each for 3 s at most. More are told
+/// it as HTTP/2 has it, which not every client shows.
+const TURNED_AWAY: usize = 32;
+
+/// Connections that are told so, at a time; beyond that they are closed at once.
+const FAREWELLS: usize = 32;
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 
 /// Where connections come from: the kernel, or a simulated network.
@@ -63,6 +70,15 @@ impl Port {
             Self::Admin => &node.admin_connections,
         }
     }
+
+    /// As many are connected as may be.
+    fn full(self, limit: usize) -> Refusal {
+        let what = match self {
+            Self::Public => "gRPC connections (--max-grpc-connections)",
+            Self::Admin => "connections to its admin port",
+        };
+        Refusal::ConnectionLimit { limit, what }
+    }
 }
 
 /// Takes connections; those beyond the limit are told so and closed, counted and logged. Ends when
@@ -76,6 +92,7 @@ pub(super) fn incoming<L: Listener>(
         node,
         port,
         listener,
+        turned_away: Places::new(TURNED_AWAY),
         farewells: Places::new(FAREWELLS),
     };
     stream::unfold(door, async |mut door| Some((door.next().await, door)))
@@ -86,7 +103,9 @@ struct Door<L> {
     node: Arc<Node>,
     port: Port,
     listener: L,
-    /// Connections that are being told why they are closed.
+    /// Connections whose calls are answered with the reason why they are closed.
+    turned_away: Places,
+    /// Connections that are being told it.
     farewells: Places,
 }
 
@@ -107,11 +126,23 @@ impl<L: Listener> Door<L> {
     fn refuse(&self, stream: L::Stream, peer: SocketAddr) {
         let node = &self.node;
         let limit = self.port.places(node).limit();
-        if let Some(place) = self.farewells.take() {
-            let told = too_many(limit, self.port);
+        let refusal = self.port.full(limit);
+        if let Some(place) = self.turned_away.take() {
+            let connection = Connection::new(stream, peer, place, Arc::clone(node));
+            let text = refusal.to_string();
+            let answer = Answer {
+                grpc: std::mem::take(Status::from(refusal).into_http::<()>().headers_mut()),
+                status: StatusCode::SERVICE_UNAVAILABLE,
+                text,
+            };
+            tokio::spawn(async move {
+                // Whoever does not listen is not told.
+                let _ = turn_away(connection, &answer).await;
+            });
+        } else if let Some(place) = self.farewells.take() {
+            let told = farewell(ENHANCE_YOUR_CALM, &refusal.to_string());
             tokio::spawn(async move {
                 let _place = place;
-                // Whoever does not listen is not told.
                 let _ = timeout(FAREWELL_TIME, tell(stream, &told)).await;
             });
         }
@@ -120,13 +151,4 @@ impl<L: Listener> Door<L> {
         let kind = ("too many gRPC connections", "total");
         node.refusals.log(node.clock.now(), kind, Some(peer), &why);
     }
-}
-
-fn too_many(connections: usize, port: Port) -> Vec<u8> {
-    let of = match port {
-        Port::Public => "gRPC connections already (--max-grpc-connections)",
-        Port::Admin => "connections to its admin port already",
-    };
-    let text = format!("this node has {connections} {of}; come back later");
-    farewell(ENHANCE_YOUR_CALM, &text)
 }

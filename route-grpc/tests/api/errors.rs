@@ -35,9 +35,10 @@ const FOR_ALL: &str = "PresenceService";
 const SLOW: [ErrorReason; 2] = [ErrorReason::RequestTooSlow, ErrorReason::SlowConsumer];
 
 /// With these, the same request may succeed later, and RetryInfo says when.
-const LATER: [ErrorReason; 6] = [
+const LATER: [ErrorReason; 7] = [
     ErrorReason::NotSynced,
     ErrorReason::Draining,
+    ErrorReason::ConnectionLimit,
     ErrorReason::Behind,
     ErrorReason::StreamLimit,
     ErrorReason::RateLimit,
@@ -161,6 +162,11 @@ async fn provoked(method: &str, documented: ErrorReason) -> Status {
         R::StreamLimit => {
             let site = Site::with(|it| it.max_streams = 1).await;
             let _only = subscribe(&site, SubscribeRequest::default()).await;
+            at(&site, method, asks(method, "")).await
+        }
+        R::ConnectionLimit => {
+            let site = Site::with(|it| it.max_grpc_connections = 1).await;
+            let _only = site.channel().await;
             at(&site, method, asks(method, "")).await
         }
         R::StreamClosed => of_a_stream_that_is_closed(method).await,
@@ -356,7 +362,7 @@ fn publishes(kick: Kick) -> PublishRequest {
 fn documented() -> Vec<(String, String, ErrorReason)> {
     let comments = comments();
     let for_all = listed(&comments, FOR_ALL);
-    assert_eq!(for_all.len(), 5, "{for_all:?}");
+    assert_eq!(for_all.len(), 6, "{for_all:?}");
     let methods = comments.keys().filter(|name| name.contains('/'));
     let mut all = Vec::new();
     for method in methods {

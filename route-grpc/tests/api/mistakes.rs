@@ -421,24 +421,6 @@ async fn a_position_of_another_life_is_refused_with_the_way_on() {
 }
 
 #[tokio::test]
-async fn a_full_node_says_that_it_is() {
-    let site = Site::with(|it| it.max_grpc_connections = 1).await;
-    let _first = site.channel().await;
-
-    let told = said_to(
-        &site,
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
-    )
-    .await;
-
-    let text = String::from_utf8_lossy(&told);
-    assert!(text.contains("--max-grpc-connections"), "{text}");
-    // Settings, then GOAWAY on stream 0.
-    assert_eq!(told[..9], [0, 0, 0, 4, 0, 0, 0, 0, 0]);
-    assert_eq!((told[12], &told[14..18]), (7, &[0; 4][..]));
-}
-
-#[tokio::test]
 async fn who_speaks_another_protocol_is_told_or_closed() {
     let site = Site::start().await;
 
@@ -486,7 +468,7 @@ async fn reflection_knows_the_details_of_errors() {
 }
 
 /// Everything that the node says to somebody who begins like this.
-async fn said_to(site: &Site, beginning: &[u8]) -> Vec<u8> {
+pub(crate) async fn said_to(site: &Site, beginning: &[u8]) -> Vec<u8> {
     let mut stranger = TcpStream::connect(site.address).await.unwrap();
     stranger.write_all(beginning).await.unwrap();
     let mut answer = Vec::new();

@@ -13,7 +13,7 @@ use crate::site::{Site, soon};
 /// One connection. What comes on it is taken when a test reads it, but for 64 KiB of each call.
 pub(crate) struct Wire {
     requests: SendRequest<Bytes>,
-    _connection: AbortOnDropHandle<Result<(), h2::Error>>,
+    connection: AbortOnDropHandle<Result<(), h2::Error>>,
 }
 
 /// What a client says, and whether it goes on.
@@ -84,7 +84,7 @@ impl Wire {
         let (requests, connection) = h2::client::handshake(socket).await.unwrap();
         Self {
             requests,
-            _connection: AbortOnDropHandle::new(tokio::spawn(connection)),
+            connection: AbortOnDropHandle::new(tokio::spawn(connection)),
         }
     }
 
@@ -105,6 +105,12 @@ impl Wire {
             answer: Answer::Awaited(answer),
             _requests: requests,
         }
+    }
+
+    /// Waits until the node has closed it.
+    pub(crate) async fn closed(self) {
+        // However that is.
+        let _ = self.connection.await;
     }
 
     /// Calls it, and reads to the end.
