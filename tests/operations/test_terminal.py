@@ -1,8 +1,10 @@
 """What operators see in a terminal: tables, `migrate` and `top`; narrow, wide, without colours, without a node."""
 
 import contextlib
+import json
 import re
 import socket
+import subprocess
 
 import pytest
 from binaries import binary
@@ -36,6 +38,13 @@ def terminal(site, *arguments, columns=120, lines=20, **environment):
         shown.close()
 
 
+def links(site):
+    """All links, as objects."""
+    command = [binary("route-grpc"), "links", "--json", f"--admin-address={site.socket}"]
+    shown = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+    return [json.loads(line) for line in shown.splitlines()]
+
+
 def colours(shown):
     """Numbers of the colours that were chosen, but for the usual ones."""
     chosen = re.findall(rb"\x1b\[([0-9;]*)m", shown.raw)
@@ -61,14 +70,16 @@ def at_work(site, msgservers):
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_tables_fit_into_the_terminal(site, msgservers, columns):
     _, made = at_work(site, msgservers)
+    ids = [link[name] for link in links(site) for name in ("link", "msgServer", "gatewayId")]
+    assert len(ids) == 3 * len(made)
     with terminal(site, "links", columns=columns) as shown:
         shown.shows("LINK")
         assert shown.end() == 0
         lines = [line for line in shown.lines() if line]
-    # A line that is too long would have been continued in the next one.
-    assert len(lines) == 1 + len(made), lines
-    assert ("…" in "".join(lines)) == (columns < 100), lines
-    assert ("NOTES" in lines[0]) == (columns > 60), lines
+    # A line that is too long is continued in the next one: ids are never cut.
+    assert all(it in "".join(f"{line:<{columns}}" for line in lines) for it in ids), lines
+    assert (len(lines) == 1 + len(made)) == (columns > 60), lines
+    assert ("NOTES" in lines[0]) == (columns > 100), lines
     with terminal(site, "migrate", "--expect=" + ",".join(it.address for it in made), columns=columns) as shown:
         shown.shows("Safe to stop the old server.")
         assert shown.end() == 0

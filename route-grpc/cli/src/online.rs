@@ -10,7 +10,7 @@ use route_proto::v1::{
 use crate::client::ClientArgs;
 use crate::failure::Failure;
 use crate::names::Named;
-use crate::table::{Align, Table};
+use crate::table::{Column, Table};
 use crate::{json, show, status};
 
 /// Users that are asked for at a time.
@@ -107,9 +107,9 @@ pub(crate) async fn count(args: CountArgs) -> Result<(), Failure> {
 
 fn numbers(counted: &CountOnlineUsersResponse) -> Table {
     let mut table = Table::new(&[
-        ("users", Align::Left),
-        ("online", Align::Right),
-        ("away", Align::Right),
+        ("users", Column::Word),
+        ("online", Column::Number),
+        ("away", Column::Number),
     ]);
     for (name, count) in [
         ("all", counted.all),

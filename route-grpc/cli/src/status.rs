@@ -6,7 +6,7 @@ use route_proto::v1::{BatchGetUserStatusRequest, UserSession, UserStatus};
 
 use crate::client::ClientArgs;
 use crate::failure::Failure;
-use crate::table::{Align, Table};
+use crate::table::{Column, Table};
 use crate::{json, show};
 
 /// Flags of `status`.
@@ -44,10 +44,10 @@ pub(crate) async fn run(args: StatusArgs) -> Result<(), Failure> {
 /// Users, their status, and their clients.
 pub(crate) fn table(users: &[UserStatus]) -> Table {
     let mut table = Table::new(&[
-        ("user", Align::Right),
-        ("status", Align::Left),
-        ("legacy", Align::Left),
-        ("clients", Align::Left),
+        ("user", Column::Number),
+        ("status", Column::Word),
+        ("legacy", Column::Word),
+        ("clients", Column::Word),
     ]);
     for user in users {
         let sessions: Vec<_> = user.sessions.iter().map(session).collect();

@@ -8,33 +8,49 @@ use crate::show;
 /// Between two columns.
 const GAP: &str = "  ";
 
-/// A column is not made narrower than this.
-const NARROWEST: usize = 6;
+/// A text is not made narrower than this.
+const NARROWEST: usize = 12;
 
-/// Where the text of a column stands.
+/// What stands in a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Align {
-    /// Words.
-    Left,
-    /// Numbers.
-    Right,
+pub(crate) enum Column {
+    /// What people type again: an id, the name of a MsgServer. It is never cut.
+    Id,
+    /// A word or a time: whole, or left out.
+    Word,
+    /// A number: the same.
+    Number,
+    /// A text, which may be cut.
+    Text,
 }
 
-/// A table. What does not fit into the terminal is cut in its widest columns; if they would be too narrow
-/// to be read, the last columns are left out. Where the output is no terminal, all is shown.
+/// A table. Where it is wider than the terminal, columns without a text in any row are left out first, then those that
+/// are said to matter least; texts are cut. What is still too wide is wrapped by the terminal: ids are never cut. Where
+/// the output is no terminal, all is shown.
 #[derive(Debug)]
 pub(crate) struct Table {
-    columns: Vec<(&'static str, Align)>,
+    columns: Vec<(&'static str, Column)>,
     rows: Vec<Vec<String>>,
+    /// Titles of columns, the one that is left out first at the beginning.
+    least: &'static [&'static str],
 }
 
 impl Table {
     /// With these columns, and no rows. A title in small letters is written in capitals.
-    pub(crate) fn new(columns: &[(&'static str, Align)]) -> Self {
+    pub(crate) fn new(columns: &[(&'static str, Column)]) -> Self {
         Self {
             columns: columns.to_vec(),
             rows: Vec::new(),
+            least: &[],
         }
+    }
+
+    /// These columns matter least, by their titles: the first one goes first.
+    pub(crate) fn least_first(mut self, titles: &'static [&'static str]) -> Self {
+        let is_column = |title: &&str| self.columns.iter().any(|(it, _)| it == title);
+        debug_assert!(titles.iter().all(is_column), "each is a column");
+        self.least = titles;
+        self
     }
 
     /// One more row: a text for each column.
@@ -57,26 +73,66 @@ impl Table {
             .iter()
             .map(|(it, _)| it.to_uppercase())
             .collect();
-        let mut widths: Vec<_> = titles.iter().map(|title| title.chars().count()).collect();
-        for row in &self.rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
+        let mut shown: Vec<_> = (0..self.columns.len())
+            .map(|column| Shown {
+                column,
+                width: self.widest(column, &titles[column]),
+            })
+            .collect();
         if let Some(width) = width {
-            fit(&mut widths, width);
+            self.fit(&mut shown, width);
         }
         let all = [&titles].into_iter().chain(&self.rows);
-        all.map(|row| self.line(row, &widths)).collect()
+        all.map(|row| self.line(row, &shown)).collect()
     }
 
-    fn line(&self, row: &[String], widths: &[usize]) -> String {
-        let cells = row.iter().zip(&self.columns).zip(widths);
-        let cells = cells.map(|((cell, (_, align)), &width)| {
-            let cell = cut(cell, width);
-            match align {
-                Align::Left => format!("{cell:<width$}"),
-                Align::Right => format!("{cell:>width$}"),
+    fn widest(&self, column: usize, title: &str) -> usize {
+        let cells = self.rows.iter().map(|row| row[column].chars().count());
+        cells.fold(title.chars().count(), usize::max)
+    }
+
+    /// Leaves out columns, and makes texts narrower, until the rest fits.
+    fn fit(&self, shown: &mut Vec<Shown>, width: usize) {
+        let is_text = |it: &Shown| self.columns[it.column].1 == Column::Text;
+        let least = |shown: &[Shown]| {
+            let widths = shown.iter().map(|it| match is_text(it) {
+                true => NARROWEST.min(it.width),
+                false => it.width,
+            });
+            widths.sum::<usize>() + GAP.len() * shown.len().saturating_sub(1)
+        };
+        if total(shown) > width {
+            shown.retain(|it| self.rows.is_empty() || !self.is_empty(it.column));
+        }
+        for title in self.least {
+            if least(shown) <= width {
+                break;
+            }
+            shown.retain(|it| self.columns[it.column].0 != *title);
+        }
+        while total(shown) > width {
+            let texts = shown
+                .iter_mut()
+                .filter(|it| is_text(it) && it.width > NARROWEST);
+            let Some(widest) = texts.max_by_key(|it| it.width) else {
+                return;
+            };
+            widest.width -= 1;
+        }
+    }
+
+    /// Nothing stands there, in no row.
+    fn is_empty(&self, column: usize) -> bool {
+        let mut rows = self.rows.iter();
+        rows.all(|row| matches!(row[column].as_str(), "" | "-"))
+    }
+
+    fn line(&self, row: &[String], shown: &[Shown]) -> String {
+        let cells = shown.iter().map(|&Shown { column, width }| {
+            let cell = cut(&row[column], width);
+            match self.columns[column].1 {
+                Column::Id | Column::Word | Column::Text => format!("{cell:<width$}"),
+                Column::Number => format!("{cell:>width$}"),
             }
         });
         let cells: Vec<_> = cells.collect();
@@ -84,20 +140,16 @@ impl Table {
     }
 }
 
-/// Makes the widest columns narrower until all fit, or leaves out the last one.
-fn fit(widths: &mut Vec<usize>, width: usize) {
-    let all = |widths: &[usize]| widths.iter().sum::<usize>() + GAP.len() * (widths.len() - 1);
-    while widths.len() > 1 && all(widths) > width {
-        match widths.iter_mut().max() {
-            Some(widest) if *widest > NARROWEST => *widest -= 1,
-            _ => {
-                widths.pop();
-            }
-        }
-    }
-    if let [only] = widths.as_mut_slice() {
-        *only = width.min(*only);
-    }
+/// A column that is shown, and how wide.
+#[derive(Debug)]
+struct Shown {
+    column: usize,
+    width: usize,
+}
+
+fn total(shown: &[Shown]) -> usize {
+    let widths = shown.iter().map(|it| it.width);
+    widths.sum::<usize>() + GAP.len() * shown.len().saturating_sub(1)
 }
 
 /// So many characters of it, with a mark where some are left out: near the beginning, for names and ids mostly begin
@@ -128,9 +180,23 @@ mod tests {
     use super::*;
 
     fn table() -> Table {
-        let mut table = Table::new(&[("name", Align::Left), ("count", Align::Right)]);
-        table.row(["msg-1".to_owned(), "7".to_owned()]);
-        table.row(["a name that is long".to_owned(), "12345".to_owned()]);
+        let mut table = Table::new(&[
+            ("name", Column::Id),
+            ("count", Column::Number),
+            ("since", Column::Word),
+            ("lost", Column::Word),
+            ("about", Column::Text),
+        ])
+        .least_first(&["since", "count"]);
+        let row = |texts: [&str; 5]| texts.map(str::to_owned);
+        table.row(row(["msg-1", "7", "12:00:00", "-", "short"]));
+        table.row(row([
+            "a-name-that-is-long",
+            "12345",
+            "12:00:01",
+            "",
+            "a text that is long, too",
+        ]));
         table
     }
 
@@ -141,28 +207,42 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "NAME                 COUNT",
-                "msg-1                    7",
-                "a name that is long  12345",
+                "NAME                 COUNT  SINCE     LOST  ABOUT",
+                "msg-1                    7  12:00:00  -     short",
+                "a-name-that-is-long  12345  12:00:01        a text that is long, too",
             ]
         );
     }
 
     #[test]
-    fn what_does_not_fit_is_cut_in_the_widest_column() {
-        let lines = table().lines(Some(20));
+    fn what_is_empty_goes_first_then_texts_are_cut_then_what_matters_least_goes() {
+        let at = |width| table().lines(Some(width));
 
+        assert_eq!(at(68)[0], table().lines(None)[0]);
         assert_eq!(
-            lines,
+            at(67)[2],
+            "a-name-that-is-long  12345  12:00:01  a text that is long, too"
+        );
+        assert_eq!(
+            at(50)[2],
+            "a-name-that-is-long  12345  12:00:01  a t…ong, too"
+        );
+        assert_eq!(
+            at(49),
             [
-                "NAME           COUNT",
-                "msg-1              7",
-                "a na… is long  12345",
+                "NAME                 COUNT  ABOUT",
+                "msg-1                    7  short",
+                "a-name-that-is-long  12345  a text…t is long, too",
             ]
         );
-        // Narrower columns nobody could read.
-        assert_eq!(table().lines(Some(13))[2], "a…long  12345");
-        assert_eq!(table().lines(Some(12))[2], "a…long");
-        assert_eq!(table().lines(Some(3))[2], "…ng");
+        assert_eq!(at(39)[2], "a-name-that-is-long  a tex…is long, too");
+    }
+
+    #[test]
+    fn an_id_is_never_cut() {
+        for width in 1..33 {
+            let last = &table().lines(Some(width))[2];
+            assert_eq!(last, "a-name-that-is-long  a t…ong, too", "{width}");
+        }
     }
 }

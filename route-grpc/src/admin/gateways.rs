@@ -19,8 +19,12 @@ pub(super) fn list(node: &Node) -> ListGatewaysResponse {
 
 fn shown(node: &Node, it: GatewayReport) -> Gateway {
     let lost = match it.reach {
-        Reach::Away { until, .. } => Some(until),
-        Reach::CatchingUp | Reach::Here | Reach::Silent => None,
+        Reach::Away {
+            until,
+            may_return: true,
+            ..
+        } => Some(until),
+        Reach::Away { .. } | Reach::CatchingUp | Reach::Here | Reach::Silent => None,
     };
     Gateway {
         gateway_id: it.id,
@@ -42,6 +46,9 @@ fn state(reach: Reach) -> GatewayState {
         Reach::CatchingUp => GatewayState::CatchingUp,
         Reach::Here => GatewayState::Here,
         Reach::Silent => GatewayState::Silent,
-        Reach::Away { .. } => GatewayState::Away,
+        Reach::Away {
+            may_return: true, ..
+        } => GatewayState::Away,
+        Reach::Away { .. } => GatewayState::Stopped,
     }
 }

@@ -250,6 +250,30 @@ async fn gateways_say_how_they_can_be_reached() {
 }
 
 #[tokio::test]
+async fn a_gateway_that_has_stopped_in_order_is_not_awaited() {
+    let site = Site::start().await;
+    let mut b = Played::attach(&site, "b").await;
+    let mut admin = site.admin().await;
+    b.finish();
+
+    let stopped = async {
+        loop {
+            let found = admin.list_gateways(ListGatewaysRequest {}).await;
+            let found = found.unwrap().into_inner().gateways;
+            let b = found.into_iter().next();
+            let b = b.expect("it is shown for a while");
+            if [GatewayState::Away, GatewayState::Stopped].contains(&b.state()) {
+                return b;
+            }
+        }
+    };
+    let stopped = soon("it has stopped", stopped).await;
+
+    assert_eq!(stopped.state(), GatewayState::Stopped);
+    assert!(stopped.lost_time.is_none(), "it has no links: {stopped:?}");
+}
+
+#[tokio::test]
 async fn a_node_that_waits_says_for_whom() {
     let site = Site::with(|settings| {
         settings.cold_start_wait = std::time::Duration::from_secs(60);

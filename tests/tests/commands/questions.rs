@@ -126,7 +126,7 @@ async fn why_did_b_not_get_the_message_then() {
     assert!(first.contains("nowhere: has no users"), "{shown}");
     assert!(first.contains("a user was on no link"), "{shown}");
     let [a, b] = site.links("active").await.try_into().expect("two");
-    assert!(second.contains(&format!("127.0.0.2 ({a})")), "{shown}");
+    assert!(second.contains(&format!("127.0.0.2  {a}")), "{shown}");
     assert!(
         second.contains("127.0.0.3") && !second.contains("nowhere"),
         "{shown}"

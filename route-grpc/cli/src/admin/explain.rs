@@ -10,7 +10,7 @@ use super::links::{notes, part_of};
 use super::routed::{self, RoutedArgs};
 use super::{AdminArgs, row};
 use crate::failure::Failure;
-use crate::table::{Align, Table};
+use crate::table::{Column, Table};
 use crate::{json, show};
 
 /// Flags of `explain`.
@@ -108,17 +108,18 @@ fn user(found: &ExplainUserResponse) -> Result<(), Failure> {
 /// What links hold of a user.
 pub(super) fn sessions(sessions: &[ExplainedSession]) -> Table {
     let mut table = Table::new(&[
-        ("link", Align::Left),
-        ("MsgServer", Align::Left),
-        ("part", Align::Left),
-        ("client", Align::Left),
-        ("counts", Align::Left),
-        ("online", Align::Right),
-        ("away", Align::Right),
-        ("hidden", Align::Right),
-        ("known by", Align::Left),
-        ("since", Align::Left),
-    ]);
+        ("link", Column::Id),
+        ("MsgServer", Column::Id),
+        ("part", Column::Word),
+        ("client", Column::Word),
+        ("counts", Column::Word),
+        ("online", Column::Number),
+        ("away", Column::Number),
+        ("hidden", Column::Number),
+        ("known by", Column::Word),
+        ("since", Column::Word),
+    ])
+    .least_first(&["known by", "away", "hidden", "since", "online", "part"]);
     for it in sessions {
         let part = it.link_state.as_ref();
         table.row([
@@ -147,11 +148,11 @@ fn envelope(found: &ExplainEnvelopeResponse) -> Result<(), Failure> {
         show::line(&row("nowhere", format!("users {}", ids.join(", "))))?;
     }
     let mut table = Table::new(&[
-        ("link", Align::Left),
-        ("MsgServer", Align::Left),
-        ("gets it", Align::Left),
-        ("why", Align::Left),
-        ("users", Align::Left),
+        ("link", Column::Id),
+        ("MsgServer", Column::Id),
+        ("gets it", Column::Word),
+        ("why", Column::Word),
+        ("users", Column::Text),
     ]);
     for it in &found.targets {
         let gets = match (it.waits_for_gateway, it.is_held) {

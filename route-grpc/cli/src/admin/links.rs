@@ -8,7 +8,7 @@ use route_proto::admin::v1alpha1::{
 
 use super::{AdminArgs, row};
 use crate::failure::Failure;
-use crate::table::{Align, Table};
+use crate::table::{Column, Table};
 use crate::{json, show};
 
 /// Flags of `links`.
@@ -95,17 +95,18 @@ pub(crate) async fn list(args: LinksArgs) -> Result<(), Failure> {
 /// Who is slow: what waits to be written to each, the one with most of it first.
 fn figures(links: &[Link]) -> Table {
     let mut table = Table::new(&[
-        ("link", Align::Left),
-        ("MsgServer", Align::Left),
-        ("gateway", Align::Left),
-        ("queued", Align::Right),
-        ("stalled", Align::Right),
-        ("unconfirmed", Align::Right),
-        ("received", Align::Right),
-        ("sent", Align::Right),
-        ("idle", Align::Right),
-        ("notes", Align::Left),
-    ]);
+        ("link", Column::Id),
+        ("MsgServer", Column::Id),
+        ("gateway", Column::Id),
+        ("queued", Column::Number),
+        ("stalled", Column::Number),
+        ("unconfirmed", Column::Number),
+        ("received", Column::Number),
+        ("sent", Column::Number),
+        ("idle", Column::Number),
+        ("notes", Column::Text),
+    ])
+    .least_first(&["received", "sent", "unconfirmed", "idle", "gateway"]);
     for link in links {
         let of = |text: fn(&LinkFigures) -> String| {
             link.figures.as_ref().map_or_else(|| "-".to_owned(), text)
@@ -132,22 +133,25 @@ fn figures(links: &[Link]) -> Table {
 /// Which part each plays, and why.
 fn parts(links: &[Link]) -> Table {
     let mut table = Table::new(&[
-        ("link", Align::Left),
-        ("MsgServer", Align::Left),
-        ("gateway", Align::Left),
-        ("part", Align::Left),
-        ("why", Align::Left),
-        ("sessions", Align::Right),
-        ("since", Align::Left),
-        ("notes", Align::Left),
-    ]);
+        ("link", Column::Id),
+        ("MsgServer", Column::Id),
+        ("gateway", Column::Id),
+        ("part", Column::Word),
+        ("why", Column::Word),
+        ("other link", Column::Id),
+        ("sessions", Column::Number),
+        ("since", Column::Word),
+        ("notes", Column::Text),
+    ])
+    .least_first(&["since", "other link", "sessions"]);
     for link in links {
         table.row([
             link.link.clone(),
             link.msg_server.clone(),
             link.gateway_id.clone(),
             part_of(link),
-            why(link),
+            reason(link),
+            link.other_link.clone(),
             link.session_count.to_string(),
             show::time(link.open_time.as_ref()),
             notes(link),
@@ -263,11 +267,15 @@ pub(super) fn part_of(link: &Link) -> String {
 
 /// Why it plays its part.
 fn why(link: &Link) -> String {
-    let reason = show::word("LINK_PART_REASON_", link.part_reason().as_str_name());
     match link.other_link.as_str() {
-        "" => reason,
-        other => format!("{reason} {other}"),
+        "" => reason(link),
+        other => format!("{} {other}", reason(link)),
     }
+}
+
+/// The same without the other link that comes into it.
+fn reason(link: &Link) -> String {
+    show::word("LINK_PART_REASON_", link.part_reason().as_str_name())
 }
 
 /// What is unusual about it.

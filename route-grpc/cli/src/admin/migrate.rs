@@ -16,7 +16,7 @@ use super::AdminArgs;
 use super::links::notes;
 use crate::failure::Failure;
 use crate::show;
-use crate::table::{Align, Table};
+use crate::table::{Column, Table};
 
 /// How often it is looked again.
 const LOOK: Duration = Duration::from_millis(500);
@@ -252,13 +252,14 @@ fn missing(servers: &[Server], waits_for: Option<&str>) -> Vec<String> {
 
 fn table(servers: &[Server]) -> Table {
     let mut table = Table::new(&[
-        ("MsgServer", Align::Left),
-        ("state", Align::Left),
-        ("links", Align::Right),
-        ("sessions", Align::Right),
-        ("gateways", Align::Left),
-        ("notes", Align::Left),
-    ]);
+        ("MsgServer", Column::Id),
+        ("state", Column::Word),
+        ("links", Column::Number),
+        ("sessions", Column::Number),
+        ("gateways", Column::Word),
+        ("notes", Column::Text),
+    ])
+    .least_first(&["links", "sessions", "gateways"]);
     let any_expected = servers.iter().any(|it| it.is_expected);
     for it in servers {
         let unexpected = (any_expected && !it.is_expected).then(|| "not expected".to_owned());

@@ -11,7 +11,7 @@ use route_runtime::flags::{count, duration};
 
 use super::{AdminArgs, Client, PAGE, row};
 use crate::failure::Failure;
-use crate::table::{Align, Table};
+use crate::table::{Column, Table};
 use crate::{json, show};
 
 /// Which PDUs.
@@ -93,14 +93,16 @@ async fn all(
 
 fn table(envelopes: &[RoutedEnvelope]) -> Table {
     let mut table = Table::new(&[
-        ("routed", Align::Left),
-        ("command", Align::Left),
-        ("from", Align::Left),
-        ("to", Align::Left),
-        ("sent by", Align::Left),
-        ("went to", Align::Left),
-        ("notes", Align::Left),
-    ]);
+        ("routed", Column::Word),
+        ("command", Column::Word),
+        ("from", Column::Word),
+        ("to", Column::Word),
+        ("sent by", Column::Id),
+        ("link", Column::Id),
+        ("went to", Column::Word),
+        ("notes", Column::Text),
+    ])
+    .least_first(&["link"]);
     for it in envelopes {
         let to = match it.receiver_group_id {
             0 => user(it.receiver_user_id),
@@ -108,7 +110,7 @@ fn table(envelopes: &[RoutedEnvelope]) -> Table {
         };
         let sender = match it.origin_link.as_str() {
             "" => "a service".to_owned(),
-            link => format!("{} ({link})", it.origin_msg_server),
+            _ => it.origin_msg_server.clone(),
         };
         table.row([
             show::time(it.node_time.as_ref()),
@@ -116,6 +118,7 @@ fn table(envelopes: &[RoutedEnvelope]) -> Table {
             user(it.sender_user_id),
             to,
             sender,
+            it.origin_link.clone(),
             targets(it),
             notes(it),
         ]);
@@ -232,7 +235,8 @@ mod tests {
                 "message",
                 "1",
                 "2",
-                "msg-1 (1f-1)",
+                "msg-1",
+                "1f-1",
                 "msg-2 (held), 1f-2 (dropped: queue full), msg-3, 2 more",
                 "dropped for 1, a user was on no link",
             ]

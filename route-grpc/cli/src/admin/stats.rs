@@ -5,7 +5,7 @@ use route_proto::admin::v1alpha1::GetStatsRequest;
 
 use super::AdminArgs;
 use crate::failure::Failure;
-use crate::table::{Align, Table};
+use crate::table::{Column, Table};
 use crate::{json, show};
 
 /// Flags of `stats`.
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: StatsArgs) -> Result<(), Failure> {
     if !it.is_synced {
         show::line(&format!("not ready: waits for {}", it.waits_for))?;
     }
-    let mut table = Table::new(&[("what", Align::Left), ("now", Align::Right)]);
+    let mut table = Table::new(&[("what", Column::Word), ("now", Column::Number)]);
     for (what, now) in [
         ("gateways attached", it.attached_gateway_count.to_string()),
         ("gateways away", it.detached_gateway_count.to_string()),

@@ -5,7 +5,7 @@ use route_proto::admin::v1alpha1::{CloseStreamRequest, ListStreamsRequest, Reade
 
 use super::{AdminArgs, Client, PAGE};
 use crate::failure::Failure;
-use crate::table::{Align, Table};
+use crate::table::{Column, Table};
 use crate::{json, show};
 
 /// Flags of `streams`.
@@ -49,15 +49,16 @@ pub(crate) async fn run(args: StreamsArgs) -> Result<(), Failure> {
             .try_for_each(|it| show::line(&json::line(it)));
     }
     let mut table = Table::new(&[
-        ("stream", Align::Right),
-        ("method", Align::Left),
-        ("client", Align::Left),
-        ("lag", Align::Right),
-        ("waiting", Align::Right),
-        ("last message", Align::Left),
-        ("since", Align::Left),
-        ("about", Align::Left),
-    ]);
+        ("stream", Column::Number),
+        ("method", Column::Word),
+        ("client", Column::Word),
+        ("lag", Column::Number),
+        ("waiting", Column::Number),
+        ("last message", Column::Word),
+        ("since", Column::Word),
+        ("about", Column::Text),
+    ])
+    .least_first(&["last message", "since", "waiting"]);
     for it in &streams {
         let method = it.method.rsplit('/').next().unwrap_or_default();
         table.row([

@@ -14,7 +14,7 @@ use crate::admin::gateways::state_of;
 use crate::admin::links::{notes, part_of};
 use crate::failure::Failure;
 use crate::show;
-use crate::table::{Align, Table};
+use crate::table::{Column, Table};
 
 /// Lines above the tables.
 const HEAD: u16 = 4;
@@ -175,14 +175,15 @@ impl Screen {
             }
         }
         let mut table = Table::new(&[
-            ("MsgServer", Align::Left),
-            ("part", Align::Left),
-            ("sessions", Align::Right),
-            ("entries/s", Align::Right),
-            ("gateway", Align::Left),
-            ("link", Align::Left),
-            ("notes", Align::Left),
-        ]);
+            ("MsgServer", Column::Id),
+            ("part", Column::Word),
+            ("sessions", Column::Number),
+            ("entries/s", Column::Number),
+            ("gateway", Column::Id),
+            ("link", Column::Id),
+            ("notes", Column::Text),
+        ])
+        .least_first(&["notes", "link", "sessions", "gateway"]);
         for it in links.into_iter().skip(self.skipped) {
             let Some(link) = &it.link else { continue };
             let claimed = if link.is_claimed { "*" } else { "" };
@@ -236,12 +237,13 @@ fn sessions(it: &LinkActivity) -> u32 {
 
 fn gateway_table(state: &WatchTopologyResponse) -> Table {
     let mut table = Table::new(&[
-        ("gateway", Align::Left),
-        ("state", Align::Left),
-        ("links", Align::Right),
-        ("queued", Align::Right),
-        ("dropped", Align::Right),
-    ]);
+        ("gateway", Column::Id),
+        ("state", Column::Word),
+        ("links", Column::Number),
+        ("queued", Column::Number),
+        ("dropped", Column::Number),
+    ])
+    .least_first(&["dropped", "queued"]);
     for it in &state.gateways {
         table.row([
             it.gateway_id.clone(),
