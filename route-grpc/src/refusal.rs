@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
     FieldInvalid(Violations),
     /// Choose another id: what it stands for was another one. `number`: of the request, if there are several.
     RequestIdReused { number: Option<usize> },
+    /// Call what there is.
+    NotServed { problem: String },
     /// Ask for less, or send less.
     TooLarge { problem: String },
     /// Ask again soon: the node is collecting its gateways.
@@ -231,6 +233,7 @@ impl Refusal {
             Self::FormerGateway => return attach(A::AttachProtocol, C::Unimplemented),
             Self::FieldInvalid(_) => (R::FieldInvalid, C::InvalidArgument, None),
             Self::RequestIdReused { .. } => (R::RequestIdReused, C::AlreadyExists, None),
+            Self::NotServed { .. } => (R::NotServed, C::Unimplemented, None),
             Self::TooLarge { .. } => (R::TooLarge, C::ResourceExhausted, None),
             Self::NotSynced => (R::NotSynced, C::Unavailable, Some(NOT_SYNCED_RETRY)),
             Self::Draining { retry } => (R::Draining, C::Unavailable, Some(*retry)),

@@ -21,7 +21,8 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::FieldInvalid(fields) => fields.fmt(f),
-            Self::TooLarge { problem }
+            Self::NotServed { problem }
+            | Self::TooLarge { problem }
             | Self::AttachProtocol { problem }
             | Self::SlowConsumer { problem } => f.write_str(problem),
             Self::TooSlow { problem } => f.write_str(problem),

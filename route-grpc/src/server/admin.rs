@@ -10,8 +10,8 @@ use tonic::transport::Server;
 use tracing::{error, warn};
 
 use super::accept::{Listener, Port, incoming};
-use super::layers::{Asked, Codes, Deadline, Each, Trace};
-use super::{LAST_CALLS, ServeError, measure, reflection};
+use super::layers::{Asked, Codes, Deadline, Each, Framed, Trace};
+use super::{LAST_CALLS, ServeError, measure, reflection, served};
 use crate::admin::service::Admin;
 use crate::limits::{ADMIN_STREAMS, MAX_ADMIN_REQUEST_BYTES};
 use crate::node::Node;
@@ -82,8 +82,9 @@ async fn serve(node: Arc<Node>, listener: LocalListener) -> Result<(), ServeErro
         .layer(Each(Codes {
             publish_bytes: settings.publish_bytes,
         }))
-        .layer(Each(Asked))
+        .layer(Each(Asked(served(&services))))
         .layer(Each(Deadline))
+        .layer(Each(Framed))
         .add_service(reflection(&services).build_v1()?)
         .add_service(reflection(&services).build_v1alpha()?)
         .add_service(admin)

@@ -19,6 +19,7 @@ use route_proto::v1::server_service_server::{self, ServerServiceServer};
 use route_runtime::http2;
 use route_runtime::readiness::Readiness;
 use tonic::codec::CompressionEncoding;
+use tonic::server::NamedService;
 use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 
@@ -31,7 +32,7 @@ use crate::limits::MAX_REQUEST_BYTES;
 use crate::node::Node;
 pub use accept::Listener;
 use accept::{Port, incoming};
-use layers::{Asked, Codes, Deadline, Each, Intake, Measure, Trace};
+use layers::{Asked, Codes, Deadline, Each, Framed, Intake, Measure, Served, Trace};
 use verdicts::Verdict;
 
 /// What may come on one connection before it is read: so many streams' worth.
@@ -121,8 +122,9 @@ pub async fn serve(
         .layer(Each(Codes {
             publish_bytes: settings.publish_bytes,
         }))
-        .layer(Each(Asked))
+        .layer(Each(Asked(of_public_port())))
         .layer(Each(Deadline))
+        .layer(Each(Framed))
         .layer(Each(Intake(Arc::clone(&node))))
         .add_service(health_service)
         .add_service(reflection(&SERVICES).build_v1()?)
@@ -158,18 +160,32 @@ fn measure(node: &Node) -> Measure {
     }
 }
 
+/// What is described of all services, their errors' details included.
+const DESCRIBED: [&[u8]; 5] = [
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    route_proto::FILE_DESCRIPTOR_SET,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_types::pb::FILE_DESCRIPTOR_SET,
+];
+
+fn of_public_port() -> Served {
+    served(&SERVICES).and_former(FormerAttach::NAME)
+}
+
+/// What a port has that serves these, and reflection.
+fn served(services: &[&str]) -> Served {
+    Served::new(&[services, &REFLECTION].concat(), &DESCRIBED)
+}
+
 /// Of a port that serves these, and reflection.
 fn reflection(services: &[&str]) -> tonic_reflection::server::Builder<'static> {
-    let named = services.iter().chain(&REFLECTION);
-    named
-        .fold(
-            tonic_reflection::server::Builder::configure(),
-            |it, name| it.with_service_name(*name),
-        )
-        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(route_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        // What the details of errors are.
-        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+    let mut builder = tonic_reflection::server::Builder::configure();
+    for name in services.iter().chain(&REFLECTION) {
+        builder = builder.with_service_name(*name);
+    }
+    for set in DESCRIBED {
+        builder = builder.register_encoded_file_descriptor_set(set);
+    }
+    builder
 }

@@ -164,29 +164,35 @@ async fn provoked(method: &str, documented: ErrorReason) -> Status {
             let _only = subscribe(&site, SubscribeRequest::default()).await;
             at(&site, method, asks(method, "")).await
         }
+        R::NotServed => {
+            let said = asks(method, "").packed("deflate");
+            at(&Site::start().await, method, said).await
+        }
         R::ConnectionLimit => {
             let site = Site::with(|it| it.max_grpc_connections = 1).await;
             let _only = site.channel().await;
             at(&site, method, asks(method, "")).await
         }
         R::StreamClosed => of_a_stream_that_is_closed(method).await,
-        R::RequestIdReused => {
-            let site = Site::start().await;
-            let other = Kick {
-                user_id: 8,
-                ..kick()
-            };
-            let mut broadcast = site.broadcast().await;
-            let first = broadcast.publish(publishes(other));
-            soon("an answer", first).await.unwrap();
-            at(&site, method, asks(method, "")).await
-        }
+        R::RequestIdReused => of_an_id_that_is_used(method).await,
         other => panic!("{method} may end with {other:?}: no test provokes it"),
     }
 }
 
 async fn at(site: &Site, method: &str, said: Said) -> Status {
     Wire::open(site).await.ends(method, said).await
+}
+
+async fn of_an_id_that_is_used(method: &str) -> Status {
+    let site = Site::start().await;
+    let other = Kick {
+        user_id: 8,
+        ..kick()
+    };
+    let mut broadcast = site.broadcast().await;
+    let first = broadcast.publish(publishes(other));
+    soon("an answer", first).await.unwrap();
+    at(&site, method, asks(method, "")).await
 }
 
 async fn of_a_position_that_is_not_held(method: &str) -> Status {
@@ -362,7 +368,7 @@ fn publishes(kick: Kick) -> PublishRequest {
 fn documented() -> Vec<(String, String, ErrorReason)> {
     let comments = comments();
     let for_all = listed(&comments, FOR_ALL);
-    assert_eq!(for_all.len(), 6, "{for_all:?}");
+    assert_eq!(for_all.len(), 7, "{for_all:?}");
     let methods = comments.keys().filter(|name| name.contains('/'));
     let mut all = Vec::new();
     for method in methods {

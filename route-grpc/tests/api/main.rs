@@ -13,6 +13,7 @@ mod errors;
 mod explain;
 mod figures;
 mod filters;
+mod framing;
 mod full;
 mod hand_over;
 mod kicked_users;

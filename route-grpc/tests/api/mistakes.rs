@@ -141,21 +141,6 @@ async fn health_of_an_unknown_service_is_not_found_and_watched_until_the_drain()
 }
 
 #[tokio::test]
-async fn a_method_that_is_not_there_is_named() {
-    let site = Site::start().await;
-    for method in [
-        "teamtalk.route.v1.PresenceService/Guess",
-        "teamtalk.route.v1.Guess/GetUserStatus",
-    ] {
-        let (_, headers) = site.call(method, &GRPC, b"").await;
-
-        let told = Status::from_header_map(&headers).unwrap();
-        assert_eq!(told.code(), Code::Unimplemented, "{told}");
-        assert!(told.message().contains(method), "{told}");
-    }
-}
-
-#[tokio::test]
 async fn what_is_missing_or_unknown_in_a_request_is_called_so() {
     let site = Site::start().await;
     let kick = Kick {

@@ -1,5 +1,7 @@
 //! Calls as they stand in HTTP/2: tonic's clients neither send half a message, nor leave the deadline to the node.
 
+use std::task::{Context, Waker};
+
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
@@ -22,15 +24,33 @@ pub(crate) struct Said {
     ends: bool,
     /// Milliseconds.
     within: Option<u32>,
+    /// `grpc-encoding`.
+    encoding: Option<&'static str>,
+    content_type: &'static str,
 }
 
 impl Said {
     /// A message, or what is none, and nothing after it.
     pub(crate) fn all(message: &[u8]) -> Self {
+        Self::bytes(&[&prefix(message.len()), message].concat())
+    }
+
+    /// These bytes as they are, and nothing after them.
+    pub(crate) fn bytes(bytes: &[u8]) -> Self {
         Self {
-            bytes: [&prefix(message.len()), message].concat().into(),
+            bytes: Bytes::copy_from_slice(bytes),
             ends: true,
             within: None,
+            encoding: None,
+            content_type: "application/grpc",
+        }
+    }
+
+    /// These bytes, and more to come.
+    pub(crate) fn goes_on(bytes: &[u8]) -> Self {
+        Self {
+            ends: false,
+            ..Self::bytes(bytes)
         }
     }
 
@@ -40,6 +60,8 @@ impl Said {
             bytes: prefix(length).to_vec().into(),
             ends: false,
             within: None,
+            encoding: None,
+            content_type: "application/grpc",
         }
     }
 
@@ -49,6 +71,8 @@ impl Said {
             bytes: Bytes::new(),
             ends: false,
             within: None,
+            encoding: None,
+            content_type: "application/grpc",
         }
     }
 
@@ -56,6 +80,22 @@ impl Said {
     pub(crate) fn within(self, millis: u32) -> Self {
         Self {
             within: Some(millis),
+            ..self
+        }
+    }
+
+    /// The same, called something else than gRPC.
+    pub(crate) fn of_type(self, content_type: &'static str) -> Self {
+        Self {
+            content_type,
+            ..self
+        }
+    }
+
+    /// The same, as if it were compressed like this.
+    pub(crate) fn packed(self, encoding: &'static str) -> Self {
+        Self {
+            encoding: Some(encoding),
             ..self
         }
     }
@@ -70,7 +110,7 @@ fn prefix(length: usize) -> [u8; 5] {
 /// One call.
 pub(crate) struct Call {
     answer: Answer,
-    _requests: SendStream<Bytes>,
+    requests: SendStream<Bytes>,
 }
 
 enum Answer {
@@ -80,7 +120,11 @@ enum Answer {
 
 impl Wire {
     pub(crate) async fn open(site: &Site) -> Self {
-        let socket = TcpStream::connect(site.address).await.unwrap();
+        Self::to(&site.address.to_string()).await
+    }
+
+    pub(crate) async fn to(address: &str) -> Self {
+        let socket = TcpStream::connect(address).await.unwrap();
         let (requests, connection) = h2::client::handshake(socket).await.unwrap();
         Self {
             requests,
@@ -91,10 +135,13 @@ impl Wire {
     /// Calls a method by its full name.
     pub(crate) async fn call(&self, method: &str, said: Said) -> Call {
         let mut request = Request::post(format!("http://node/{method}"))
-            .header("content-type", "application/grpc")
+            .header("content-type", said.content_type)
             .header("te", "trailers");
         if let Some(millis) = said.within {
             request = request.header("grpc-timeout", format!("{millis}m"));
+        }
+        if let Some(encoding) = said.encoding {
+            request = request.header("grpc-encoding", encoding);
         }
         let ready = self.requests.clone().ready();
         let mut requests = soon("a stream", ready).await.unwrap();
@@ -103,7 +150,7 @@ impl Wire {
         requests.send_data(said.bytes, said.ends).unwrap();
         Call {
             answer: Answer::Awaited(answer),
-            _requests: requests,
+            requests,
         }
     }
 
@@ -120,6 +167,18 @@ impl Wire {
 }
 
 impl Call {
+    /// Says more.
+    pub(crate) fn say(&mut self, bytes: &[u8], ends: bool) {
+        let bytes = Bytes::copy_from_slice(bytes);
+        self.requests.send_data(bytes, ends).unwrap();
+    }
+
+    /// What has come so far may have said that the request is not wanted any more.
+    pub(crate) fn is_reset(&mut self) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        self.requests.poll_reset(&mut cx).is_ready()
+    }
+
     /// What comes next of the answer's body; none: its end.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
         let (_, body) = self.begun().await;

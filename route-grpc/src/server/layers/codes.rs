@@ -1,5 +1,5 @@
 //! gRPC's usual codes, with reasons. tonic says of a request that it cannot read that the server has failed
-//! (INTERNAL), or that it is out of range; callers decide by that. Of a method that it does not know, it says nothing.
+//! (INTERNAL), or that it is out of range; callers decide by that. Of an encoding that it does not know, it gives no reason.
 
 use route_proto::admin::v1alpha1::admin_service_server;
 use route_proto::v1::broadcast_service_server;
@@ -10,6 +10,8 @@ use tonic::{Code, Status};
 use super::{Around, Handler};
 use crate::limits::{MAX_ADMIN_REQUEST_BYTES, MAX_REQUEST_BYTES};
 use crate::refusal::Refusal;
+
+const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
 /// Puts our refusal in the place of tonic's.
 #[derive(Debug, Clone)]
@@ -32,10 +34,14 @@ impl Around for Codes {
             let Some(status) = Status::from_header_map(response.headers()) else {
                 return Ok(response);
             };
-            if status.code() == Code::Unimplemented && status.message().is_empty() {
-                let method = uri.path();
-                let told = format!("{method} is not served here; reflection lists what is");
-                return Ok(Status::unimplemented(told).into_http());
+            if let Some(taken) = status.metadata().get(ACCEPT_ENCODING)
+                && status.code() == Code::Unimplemented
+            {
+                let takes = String::from_utf8_lossy(taken.as_bytes());
+                let problem = format!("{}; taken are {takes}", status.message());
+                let mut told = Status::from(Refusal::NotServed { problem });
+                told.metadata_mut().insert(ACCEPT_ENCODING, taken.clone());
+                return Ok(told.into_http());
             }
             let longest = match service(uri.path()) {
                 Some(broadcast_service_server::SERVICE_NAME) => {

@@ -18,6 +18,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 
+use super::message::{Message, Stream};
 use super::{Around, Handler};
 use crate::attach::Hangup;
 use crate::limits::{MAX_REQUEST_BYTES, Share, Stop, Weight};
@@ -28,12 +29,6 @@ use crate::refusal::Refusal;
 /// services and gateways use carries.
 const PACE_BYTES: usize = 64 << 10;
 const PACE_TIME: Duration = Duration::from_secs(10);
-
-/// Bytes before each gRPC message: whether it is compressed, and its length.
-const PREFIX_BYTES: usize = 5;
-
-/// A stream of requests of ours, as [`methods::WATCH_USER_SET`](crate::methods::WATCH_USER_SET).
-const WATCH_USER_SET: &str = "/teamtalk.route.v1.PresenceService/WatchUserSet";
 
 /// Watches over every request.
 #[derive(Debug, Clone)]
@@ -81,29 +76,6 @@ struct Place {
     waits: Option<Stop>,
 }
 
-/// What comes on one call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stream {
-    /// One message, as soon as it can.
-    One,
-    /// Any number, whenever they are ready.
-    Messages,
-    /// The same, from a gateway.
-    Attach,
-}
-
-impl Stream {
-    fn of(path: &str) -> Self {
-        if path.starts_with("/teamtalk.attach.") {
-            Self::Attach
-        } else if path.starts_with("/grpc.reflection.") || path == WATCH_USER_SET {
-            Self::Messages
-        } else {
-            Self::One
-        }
-    }
-}
-
 /// A request's body, on its way in.
 #[derive(Debug)]
 struct Paced<B> {
@@ -118,48 +90,6 @@ struct Paced<B> {
     came: usize,
     deadline: Option<Pin<Box<Sleep>>>,
     unfinished: Weight,
-}
-
-/// Where in a message the body stands.
-#[derive(Debug, Default)]
-struct Message {
-    prefix: Vec<u8>,
-    left: usize,
-    /// At least one has come completely.
-    complete: bool,
-}
-
-impl Message {
-    /// More has come. Returns how long the last message is that has begun in it and goes on, if one
-    /// has.
-    fn read(&mut self, mut came: &[u8]) -> Option<u32> {
-        let mut begun = None;
-        while !came.is_empty() {
-            if self.left > 0 {
-                let some = self.left.min(came.len());
-                self.left -= some;
-                came = &came[some..];
-                self.complete |= self.left == 0;
-                begun = begun.filter(|_| self.left > 0);
-                continue;
-            }
-            let some = came.len().min(PREFIX_BYTES - self.prefix.len());
-            self.prefix.extend_from_slice(&came[..some]);
-            came = &came[some..];
-            if let [_, a, b, c, d] = self.prefix[..] {
-                let length = u32::from_be_bytes([a, b, c, d]);
-                self.prefix.clear();
-                self.left = length as usize;
-                self.complete |= length == 0;
-                begun = (length > 0).then_some(length);
-            }
-        }
-        begun
-    }
-
-    fn has_begun(&self) -> bool {
-        self.left > 0 || !self.prefix.is_empty()
-    }
 }
 
 impl<B> Paced<B> {

@@ -5,15 +5,20 @@
 //! | `trace` | a span for each unary call |
 //! | `measure` | how long it took, and with which code it ended |
 //! | `codes` | gRPC's usual code and a reason where tonic has others |
-//! | `asked` | refuses what is no gRPC request |
+//! | `asked` | refuses what is no gRPC request, or of no method |
 //! | `deadline` | ends a call whose caller waits no longer; refuses a deadline that cannot be read |
+//! | `framed` | refuses what is not framed as gRPC has it |
 //! | `intake` | lets requests come in as fast as they must, and no more of a client than its share |
 
 mod asked;
 mod codes;
 mod deadline;
+mod framed;
 mod intake;
 mod measure;
+mod message;
+mod rest;
+mod served;
 mod trace;
 
 use std::pin::Pin;
@@ -26,8 +31,10 @@ use tower::{Layer, Service};
 pub(super) use asked::Asked;
 pub(super) use codes::Codes;
 pub(super) use deadline::Deadline;
+pub(super) use framed::Framed;
 pub(super) use intake::Intake;
 pub(super) use measure::Measure;
+pub(super) use served::Served;
 pub(super) use trace::Trace;
 
 /// What one layer does around a call.

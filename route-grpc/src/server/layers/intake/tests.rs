@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::*;
+use crate::server::layers::message::PREFIX_BYTES;
 use crate::settings::NodeSettings;
 
 fn node(unfinished_bytes: usize) -> Arc<Node> {
@@ -158,35 +159,15 @@ async fn who_holds_memory_for_too_long_is_cut_off_while_another_one_waits() {
     assert_eq!(next(&mut gateway).await, Ok(1));
 }
 
-#[test]
-fn a_message_has_begun_until_its_last_byte() {
-    let mut message = Message::default();
-
-    assert_eq!(message.read(&[0, 0, 0]), None);
-    assert!(message.has_begun());
-    assert_eq!(message.read(&[0, 3, 1]), Some(3));
-    assert_eq!(message.read(&[2]), None);
-    assert!(message.has_begun() && !message.complete);
-    // Its end, an empty one, and the beginning of a long one.
-    let begun = message.read(&[3, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 9]);
-    assert_eq!(begun, Some(1 << 16));
-    assert!(message.has_begun() && message.complete);
-    // One that is complete asks for nothing.
-    let mut message = Message::default();
-    assert_eq!(message.read(&[0, 0, 0, 0, 2, 7, 7]), None);
-    assert!(!message.has_begun() && message.complete);
-}
-
-/// JSON without a frame is `{"us…`: its second to fifth bytes would be a length.
 #[tokio::test(start_paused = true)]
 async fn a_length_that_no_method_takes_is_refused_as_such() {
     let node = node(8 << 20);
-    let of_json = u32::from_be_bytes(*b"\"use");
+    let too_long = 1 << 30;
     for (stream, length, is_taken) in [
-        (Stream::One, of_json, false),
-        (Stream::Messages, of_json, false),
+        (Stream::One, too_long, false),
+        (Stream::Messages, too_long, false),
         (Stream::One, 1 << 20, true),
-        (Stream::Attach, of_json, true),
+        (Stream::Attach, too_long, true),
     ] {
         let checked = paced(&node, &Share::default(), stream, length, 0).check_length(length);
         match checked {
