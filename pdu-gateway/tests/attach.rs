@@ -131,7 +131,11 @@ async fn a_new_node_is_told_the_table_and_what_is_unconfirmed() {
     ];
     assert_eq!((opened.sequence, table.sequence), (3, 3));
     assert!(
-        matches!(opened.entry, Some(Entry::Opened(LinkOpened { restored: Some(it), .. })) if it.claimed && !it.listed)
+        matches!(&opened.entry, Some(Entry::Opened(LinkOpened { restored: Some(it), .. })) if it.claimed && !it.listed)
+    );
+    assert!(
+        matches!(opened.entry, Some(Entry::Opened(it)) if it.opened_at_micros > 0 && it.opened_at_micros < hello.clock_micros),
+        "it says when it was opened, by the clock of the hello"
     );
     assert!(matches!(table.entry, Some(Entry::Table(t)) if t.last && t.user_ids == [42]));
     assert_eq!((unconfirmed.sequence, later.sequence), (4, 5));

@@ -83,6 +83,8 @@ pub enum CloseReason {
 /// What is restored of a link that a predecessor of this node knew.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Restored {
+    /// When it was opened: microseconds since the node started, negative if that was before.
+    pub opened_at: i64,
     /// When it had claimed, if it had: microseconds since the node started, negative if that was
     /// before.
     pub claimed_at: Option<i64>,

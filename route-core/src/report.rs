@@ -53,8 +53,10 @@ pub struct LinkReport {
     pub sessions: u32,
     /// Highest number of its entries that was applied.
     pub sequence: u64,
-    /// When it was opened, unless that was before the node.
+    /// When it was opened, unless it is restored.
     pub opened: Option<Duration>,
+    /// When it was opened: microseconds since the node started, negative if that was before.
+    pub opened_at: i64,
     /// When it has done something last.
     pub acted: Duration,
 }
@@ -104,6 +106,7 @@ impl<'a> Reporter<'a> {
             sessions: self.presence.sessions.held_by(slot),
             sequence: link.sequence,
             opened: link.opened,
+            opened_at: link.opened_at,
             acted: link.acted,
         })
     }

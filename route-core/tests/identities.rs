@@ -88,6 +88,7 @@ impl Node {
     /// An earlier node knew it, as the claimed link of a MsgServer.
     fn is_restored(&mut self, link: u64, claimed_at: i64, predecessors: &[LinkId], users: &[u32]) {
         let restored = Some(Restored {
+            opened_at: 0,
             claimed_at: Some(claimed_at),
             reported: true,
             listed: true,

@@ -21,6 +21,7 @@ const SIZES: [u32; 3] = [1, 10, 100];
 const LARGE: [u32; 3] = [64, 128, 640];
 const WINDOWS: ClientType = ClientType::published(1);
 const RESTORED: Restored = Restored {
+    opened_at: 0,
     claimed_at: None,
     reported: true,
     listed: true,

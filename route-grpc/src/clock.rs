@@ -35,10 +35,22 @@ impl Clock {
 
     /// The moment `at` after the start as calendars have it, to the microsecond.
     pub(crate) fn timestamp(&self, at: Duration) -> Timestamp {
-        let unix = self.started_unix + at;
+        Self::timestamp_of(self.started_unix + at)
+    }
+
+    fn timestamp_of(unix: Duration) -> Timestamp {
         Timestamp {
             seconds: i64::try_from(unix.as_secs()).unwrap_or(i64::MAX),
             nanos: unix.subsec_micros().cast_signed() * 1000,
+        }
+    }
+
+    /// The same of microseconds since the start, negative before it.
+    pub(crate) fn timestamp_micros(&self, at: i64) -> Timestamp {
+        let distance = Duration::from_micros(at.unsigned_abs());
+        match at < 0 {
+            true => Self::timestamp_of(self.started_unix.saturating_sub(distance)),
+            false => self.timestamp(distance),
         }
     }
 
@@ -75,5 +87,11 @@ mod tests {
         assert_eq!(later.seconds - start.seconds, 60);
         assert_eq!((later.nanos, later.nanos % 1000), (start.nanos, 0));
         assert_eq!(clock.second(Duration::ZERO).nanos, 0);
+        let before = clock.timestamp_micros(-2_000_000);
+        assert_eq!(
+            (before.seconds + 2, before.nanos),
+            (start.seconds, start.nanos)
+        );
+        assert_eq!(clock.timestamp_micros(60_000_000), later);
     }
 }

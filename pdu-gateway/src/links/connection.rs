@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use route_proto::attach::v1::{CloseReason, LinkOpened};
-use route_runtime::life::unix_time;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 use tracing::field::display;
 use tracing::{Instrument, debug, info, info_span, warn};
 
+use crate::clock::micros;
 use crate::links::gateway::Gateway;
 use crate::links::link::{Link, Shut};
 use crate::links::network::Socket;
@@ -46,7 +46,7 @@ pub async fn serve<S: Socket>(
     let span = info_span!("link", link = link.number(), peer = %address, msg_server = name);
     async {
         debug!("connected");
-        gateway.uplink.open(link.number(), opened(&link));
+        gateway.uplink.open(link.number(), opened(&link, now));
         let mut connection = Connection::<S> {
             reader: Reader::new(&gateway, &link, input),
             writer: Writer::new(&gateway, &link, output),
@@ -61,12 +61,12 @@ pub async fn serve<S: Socket>(
     drop(place);
 }
 
-fn opened(link: &Link) -> LinkOpened {
+fn opened(link: &Link, now: Duration) -> LinkOpened {
     let Peer { address, name } = link.peer();
     LinkOpened {
         peer: address.to_string(),
         msg_server: name.as_ref().map(Name::to_string).unwrap_or_default(),
-        opened_unix_millis: i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX),
+        opened_at_micros: micros(now).cast_unsigned(),
         ..LinkOpened::default()
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::change::{CloseReason, PREDECESSORS, Peer, Restored};
+use crate::change::{CloseReason, PREDECESSORS, Peer, Restored, micros};
 use crate::ids::LinkId;
 
 /// One MsgServer connection.
@@ -17,8 +17,10 @@ pub(crate) struct Link {
     pub(crate) msg_server: Option<Arc<str>>,
     /// Of the links that there have been, by age.
     pub(super) number: u64,
-    /// When it was opened, unless that was before the node.
+    /// When it was opened, unless it is restored.
     pub(crate) opened: Option<Duration>,
+    /// When it was opened, in any case: as in [`Restored`].
+    pub(crate) opened_at: i64,
     pub(crate) phase: Phase,
     pub(crate) claim: Claim,
     pub(crate) reported: Reported,
@@ -131,6 +133,7 @@ impl Link {
             msg_server: peer.msg_server.map(Arc::from),
             number: 0,
             opened: restored.is_none().then_some(now),
+            opened_at: restored.map_or_else(|| micros(now), |restored| restored.opened_at),
             phase: Phase::Open(Part::Active),
             claim: claimed_at.map_or(Claim::None, |at| Claim::Claimed { at }),
             reported: match restored {

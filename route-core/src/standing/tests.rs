@@ -24,6 +24,7 @@ fn named(links: &[(Option<&str>, Option<i64>, &[u32])]) -> Presence {
     for (number, (msg_server, claimed_at, users)) in (1..).zip(links) {
         let id = LinkId { gateway: 1, number };
         let restored = Restored {
+            opened_at: 0,
             claimed_at: *claimed_at,
             reported: true,
             listed: true,

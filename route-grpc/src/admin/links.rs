@@ -306,7 +306,7 @@ pub(super) fn shown(clock: &Clock, names: &Names, link: LinkReport) -> Link {
         is_silent: link.is_silent,
         is_detached: link.is_detached,
         session_count: link.sessions,
-        open_time: link.opened.map(|at| clock.timestamp(at)),
+        open_time: Some(clock.timestamp_micros(link.opened_at)),
         last_entry_time: Some(clock.timestamp(link.acted)),
         dialect,
         figures: None,

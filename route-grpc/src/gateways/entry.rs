@@ -17,6 +17,8 @@ use crate::refusal::Refusal;
 /// Marks of one closed link: of each link that may have written to it.
 const MAX_MARKS: usize = 65_536;
 
+const OPENED_AT: &str = "entries.opened.opened_at_micros";
+
 const CLAIMED_AT: &str = "entries.opened.restored.claimed_at_micros";
 
 /// Checks entries of a gateway that speaks this dialect. Returns those before the first one that
@@ -53,6 +55,7 @@ fn check_entry(
                 .as_ref()
                 .map_or(0, |it| it.claimed_at_micros);
             check::number(CLAIMED_AT, claimed_at)?;
+            check::number(OPENED_AT, opened.opened_at_micros)?;
             read_peer(link, opened).map(|_| ())
         }
         Some(Entry::Table(part)) => part.check(link, dialect),

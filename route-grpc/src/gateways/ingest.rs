@@ -216,6 +216,7 @@ impl Batch<'_, '_> {
         let claimed_at = self.past_moment(restored.claimed_at_micros);
         let predecessors = read_predecessors(restored)?;
         let restored = Restored {
+            opened_at: self.moment(opened.opened_at_micros),
             claimed_at: restored.claimed.then_some(claimed_at),
             reported: restored.reported,
             listed: restored.listed,

@@ -125,11 +125,13 @@ async fn an_offline_user_has_sessions_that_do_not_count() {
 #[tokio::test]
 async fn what_a_gateway_tells_a_new_node_was_restored() {
     let site = Site::start().await;
-    let mut a = Played::attach_as(&site, hello("a", incarnation(), 1))
-        .await
-        .unwrap();
+    // The gateway has been up for an hour, and the link for half of it.
+    let mut greeting = hello("a", incarnation(), 1);
+    greeting.clock_micros = 3_600_000_000;
+    let mut a = Played::attach_as(&site, greeting).await.unwrap();
     let opened = Entry::Opened(LinkOpened {
         peer: "10.0.0.1:4000".to_owned(),
+        opened_at_micros: 1_800_000_000,
         restored: Some(claimed_and_listed()),
         ..LinkOpened::default()
     });
@@ -147,14 +149,10 @@ async fn what_a_gateway_tells_a_new_node_was_restored() {
     let explained = explain(&site, 1001).await;
 
     assert_eq!(explained.sessions[0].source(), SessionSource::Restored);
-    assert!(
-        explained.sessions[0]
-            .link_state
-            .as_ref()
-            .unwrap()
-            .open_time
-            .is_none()
-    );
+    let link = explained.sessions[0].link_state.as_ref().unwrap();
+    let seconds = |it: Option<prost_types::Timestamp>| it.unwrap().seconds;
+    let open_for = seconds(explained.node_time) - seconds(link.open_time);
+    assert!((1800..1800 + 60).contains(&open_for), "{open_for} s");
 }
 
 #[tokio::test]
