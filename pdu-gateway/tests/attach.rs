@@ -16,6 +16,8 @@ mod kicks;
 mod names;
 #[path = "attach/proxies.rs"]
 mod proxies;
+#[path = "attach/strangers.rs"]
+mod strangers;
 
 use std::time::{Duration, Instant};
 

@@ -8,7 +8,7 @@ from client import DEADLINE, Client, details, reason
 from msgserver import ONLINE, WINDOWS, MsgServer
 from server import Server
 from test_limits import metric
-from teamtalk.route.v1 import broadcast_pb2, presence_pb2
+from teamtalk.route.v1 import broadcast_pb2, presence_pb2, presence_pb2_grpc
 
 PRESENCE, BROADCAST = "PresenceService", "BroadcastService"
 MOST = 10_000
@@ -59,6 +59,18 @@ def test_json_is_refused(client):
     error = call(client, BROADCAST, "Publish", b'{"event": {"kick": {"userId": 1}}}')
 
     assert fields(error), error
+
+
+def test_the_port_for_pdus_says_which_one_is_for_grpc(server):
+    with grpc.insecure_channel("%s:%d" % server.pdu, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        presence = presence_pb2_grpc.PresenceServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as error:
+            # Without a deadline it would wait for ever, if it were not answered.
+            presence.GetUserStatus(presence_pb2.GetUserStatusRequest(user_id=1))
+
+    assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert reason(error.value) == "WRONG_PORT"
+    assert "--grpc-listen" in error.value.details()
 
 
 @pytest.mark.parametrize(

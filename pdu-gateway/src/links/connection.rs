@@ -98,6 +98,8 @@ impl<S: Socket> Connection<S> {
                 unread = self.leave().await;
                 Concluded::NotTold
             }
+            // Nothing came before it.
+            CloseReason::BadFrame if self.reader.stranger.is_some() => Concluded::NotTold,
             // What came before it is owed an answer.
             CloseReason::BadFrame => self.conclude(reason).await,
             CloseReason::Unspecified
@@ -118,6 +120,10 @@ impl<S: Socket> Connection<S> {
         self.log_end(reason, &shut, unread, was);
         if let Some(relief) = shut.relief {
             self.gateway.turn(relief);
+        }
+        if let Some(stranger) = self.reader.stranger.take() {
+            let (input, output) = (&mut self.reader.input, &mut self.writer.output);
+            self.gateway.strangers.tell(stranger, input, output).await;
         }
         if concluded == Concluded::Written {
             self.close().await;

@@ -19,6 +19,7 @@ use crate::links::ports::Ports;
 use crate::links::pressure::Turn;
 use crate::links::refusals::Refusals;
 use crate::links::registry::Links;
+use crate::links::strangers::Strangers;
 use crate::metrics::Counters;
 use crate::unconfirmed::uplink::Uplink;
 
@@ -56,6 +57,8 @@ pub struct Gateway {
     pub ports: Ports,
     /// Connections that did not become links.
     pub refusals: Refusals,
+    /// Connections that are not a MsgServer's.
+    pub strangers: Strangers,
     lines: Arc<Quota>,
     /// Longest PDU that is taken from MsgServers, bytes.
     pdu_limit: AtomicU32,
@@ -88,6 +91,7 @@ impl Gateway {
             counters: Arc::default(),
             ports: Ports::default(),
             refusals: Refusals::default(),
+            strangers: Strangers::default(),
             lines: Arc::new(Quota::new(LINES)),
             pdu_limit: AtomicU32::new(pdu_limit),
             own_pdu_limit: pdu_limit,

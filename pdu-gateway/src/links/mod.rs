@@ -18,5 +18,6 @@ mod reader;
 pub mod refusals;
 pub mod registry;
 pub mod run;
+pub mod strangers;
 pub mod tick;
 mod writer;

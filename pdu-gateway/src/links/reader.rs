@@ -17,6 +17,7 @@ use tracing::{debug, info};
 
 use crate::links::gateway::Gateway;
 use crate::links::link::Link;
+use crate::links::strangers::Stranger;
 use crate::pdu::deed::Deed;
 use crate::pdu::frame::{FrameError, SHORT, Unfinished};
 use crate::pdu::input::{Session, Tally};
@@ -61,6 +62,8 @@ pub(super) struct Reader<I> {
     pub(super) has_spoken: bool,
     /// What came that is no PDU.
     pub(super) problem: Option<String>,
+    /// Who has sent that, if he can be told.
+    pub(super) stranger: Option<Stranger>,
     /// Its socket.
     pub(super) input: I,
 }
@@ -86,6 +89,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             long: None,
             has_spoken: false,
             problem: None,
+            stranger: None,
             gateway: Arc::clone(gateway),
             link: Arc::clone(link),
             input,
@@ -179,6 +183,11 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             let spans = self.sampling.begin(dialect, link, deeds, age);
             let uplink = &self.gateway.uplink;
             self.room = uplink.submit_traced(link, deeds, spans);
+            if let Err(FrameError::OtherProtocol(protocol)) = received
+                && !self.has_spoken
+            {
+                self.stranger = Stranger::of(protocol, buffer.filled());
+            }
             received?;
             Poll::Ready(Ok(bytes))
         })

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use route_proto::pdu::{HEADER_LEN, Header};
 use route_runtime::budget::CutOff;
 
+use crate::pdu::protocol::Protocol;
+
 /// A PDU of no more bytes is gathered without asking for memory: most fit.
 pub const SHORT: usize = 16 << 10;
 
@@ -33,7 +35,7 @@ pub enum FrameError {
     ProxyHeader,
     /// What other clients send, where a PDU has its length.
     #[error("it speaks {0}, and this port is for the PDUs of MsgServers")]
-    OtherProtocol(&'static str),
+    OtherProtocol(Protocol),
     /// It could be read, but others wait for its memory.
     #[error(transparent)]
     CutOff(#[from] CutOff),
@@ -59,17 +61,6 @@ impl FrameError {
 
 /// How headers of the PROXY protocol begin, versions 1 and 2.
 const PROXY_HEADERS: [&[u8; 4]; 2] = [b"PROX", b"\r\n\r\n"];
-
-/// What else comes to a wrong port.
-fn other_protocol(start: [u8; 4]) -> Option<&'static str> {
-    match &start {
-        b"PRI " => Some("HTTP/2, as gRPC does"),
-        b"GET " | b"POST" | b"HEAD" | b"PUT " | b"OPTI" => Some("HTTP"),
-        [0x16, 3, ..] => Some("TLS"),
-        b"SSH-" => Some("SSH"),
-        _ => None,
-    }
-}
 
 /// One whole PDU.
 #[derive(Debug)]
@@ -228,7 +219,7 @@ impl Framer {
             return Ok(None);
         };
         let begins_proxy_header = PROXY_HEADERS.contains(&length);
-        let other = other_protocol(*length);
+        let other = Protocol::of(*length);
         let length = u32::from_be_bytes(*length);
         let limit = self.limit;
         let error = if (length as usize) < HEADER_LEN {

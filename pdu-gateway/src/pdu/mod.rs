@@ -6,4 +6,5 @@ pub mod deed;
 pub mod frame;
 pub mod input;
 pub mod kick;
+pub mod protocol;
 pub mod translate;

@@ -3,6 +3,7 @@
 use std::error::Error as _;
 use std::io;
 
+use route_proto::v1::ErrorReason;
 use serde_json::json;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -125,9 +126,21 @@ impl From<Status> for Failure {
             Some(cause) if is_of_connection => Self::NoGrpc {
                 problem: innermost(cause),
             },
+            _ if is_of_wrong_port(&status) => Self::NoGrpc {
+                problem: status.message().to_owned(),
+            },
             _ => Self::Refused(Box::new(status)),
         }
     }
+}
+
+/// A gateway's port for MsgServers says so.
+fn is_of_wrong_port(status: &Status) -> bool {
+    let details = status.get_error_details();
+    let told = details.error_info().map(|info| info.reason.as_str());
+    told == ErrorReason::WrongPort
+        .as_str_name()
+        .strip_prefix("ERROR_REASON_")
 }
 
 impl From<anyhow::Error> for Failure {
