@@ -57,6 +57,8 @@ pub(crate) enum Refusal {
     Busy,
     /// Send fewer requests at a time, or shorter ones.
     BegunLimit,
+    /// Send it again: requests of all connections have taken what there is for those that come in.
+    BegunByAll,
     /// Send faster.
     TooSlow { problem: &'static str },
     /// Ask again, with more time.
@@ -240,7 +242,9 @@ impl Refusal {
             Self::StreamLimit { .. } => (R::StreamLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
             Self::ConnectionLimit { .. } => (R::ConnectionLimit, C::Unavailable, Some(BUSY_RETRY)),
             Self::Busy => (R::RateLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
-            Self::BegunLimit | Self::CutOff => (R::RateLimit, C::ResourceExhausted, Some(AT_ONCE)),
+            Self::BegunLimit | Self::BegunByAll | Self::CutOff => {
+                (R::RateLimit, C::ResourceExhausted, Some(AT_ONCE))
+            }
             Self::SlowConsumer { .. } => (R::SlowConsumer, C::ResourceExhausted, Some(AT_ONCE)),
             Self::PositionCompacted => (R::PositionCompacted, C::OutOfRange, None),
             Self::EpochChanged => (R::EpochChanged, C::OutOfRange, None),

@@ -148,8 +148,9 @@ impl Conditions {
         let kinds = mistakes.note(kinds(&filter.kinds));
         mistakes.note(check_ids(&filter.user_ids, "user_ids"));
         let role = mistakes.note(role(filter.role));
-        let talks = filter.conversations.iter().map(talk);
+        let talks = filter.conversations.iter().enumerate().map(talk);
         let conversations = mistakes.note(talks.collect::<Result<_, _>>());
+        mistakes.note(check_names(&filter.msg_servers));
         mistakes.note(filter.share.map_or(Ok(()), check_share));
         mistakes.end()?;
         check_conditions(filter)?;
@@ -234,14 +235,30 @@ fn check_share(UserShare { index, share_count }: UserShare) -> Result<(), Refusa
     Err(Refusal::field("share", problem))
 }
 
-fn talk(conversation: &Conversation) -> Result<Talk, Refusal> {
+fn check_names(msg_servers: &[String]) -> Result<(), Refusal> {
+    match msg_servers.iter().position(String::is_empty) {
+        Some(number) => {
+            let field = format!("msg_servers[{number}]");
+            Err(Refusal::field(
+                field,
+                "is empty, and every MsgServer has a name",
+            ))
+        }
+        None => Ok(()),
+    }
+}
+
+fn talk((number, conversation): (usize, &Conversation)) -> Result<Talk, Refusal> {
     match conversation.of {
         Some(Of::GroupId(group)) if group != 0 => Ok(Talk::Group(group)),
         Some(Of::Users(UserPair {
             user_id: a,
             other_user_id: b,
         })) if a != 0 && b != 0 => Ok(Talk::pair(a, b)),
-        Some(_) | None => Err(Refusal::field("conversations", "names nobody")),
+        Some(_) | None => {
+            let field = format!("conversations[{number}]");
+            Err(Refusal::field(field, "names nobody"))
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use super::Refusal;
 
+const BEGUN_BY_ALL: &str =
+    "too much of the requests of all connections has come in part: --unfinished-bytes";
 const CUT_OFF: &str = "not all of it came while others waited for the memory that it takes: \
                        --unfinished-bytes, --memory-limit";
 const POSITION_COMPACTED: &str = "the log no longer holds this position: \
@@ -45,6 +47,7 @@ impl fmt::Display for Refusal {
             Self::BegunLimit => {
                 f.write_str("too much of other requests of this connection has come in part")
             }
+            Self::BegunByAll => f.write_str(BEGUN_BY_ALL),
             Self::DeadlinePassed => f.write_str("the call took longer than its deadline"),
             Self::CutOff => f.write_str(CUT_OFF),
             Self::PositionCompacted => f.write_str(POSITION_COMPACTED),

@@ -15,7 +15,7 @@ use route_proto::v1::{
     ListOnlineUsersRequest, PublishRequest, SubscribeRequest, WatchUserSetRequest,
     WatchUserSetStart, WatchUserStatusRequest,
 };
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::attach::reason;
@@ -28,8 +28,8 @@ use crate::wire::{Said, Wire};
 
 const GET: &str = "teamtalk.route.v1.PresenceService/GetUserStatus";
 
-/// Whose errors each method of each service may end with.
-const FOR_ALL: &str = "PresenceService";
+/// The public API's, and the service whose errors each method of each of its services may end with.
+const PUBLIC: (&str, &str) = ("teamtalk.route.v1", "PresenceService");
 
 /// These take 10 s, so that tests of them move the clock.
 const SLOW: [ErrorReason; 2] = [ErrorReason::RequestTooSlow, ErrorReason::SlowConsumer];
@@ -53,7 +53,7 @@ const LOGGED: usize = 4;
 
 #[tokio::test]
 async fn each_documented_error_comes_as_it_is_documented() {
-    for (method, code, documented) in documented() {
+    for (method, code, documented) in documented(PUBLIC) {
         if !SLOW.contains(&documented) {
             let refused = provoked(&method, documented).await;
             check(&method, &code, documented, &refused);
@@ -64,7 +64,7 @@ async fn each_documented_error_comes_as_it_is_documented() {
 /// Paused time goes on when everybody waits.
 #[tokio::test(start_paused = true)]
 async fn each_documented_error_of_slow_clients_comes_as_it_is_documented() {
-    for (method, code, documented) in documented() {
+    for (method, code, documented) in documented(PUBLIC) {
         if documented == ErrorReason::RequestTooSlow {
             let site = patient().await;
             let wire = Wire::open(&site).await;
@@ -114,7 +114,43 @@ async fn a_connection_that_is_slow_to_read_a_snapshot_gets_no_other() {
     reads.abort();
 }
 
-fn check(method: &str, code: &str, documented: ErrorReason, refused: &Status) {
+/// Each connection has begun less than it may.
+#[tokio::test]
+async fn what_all_connections_have_begun_has_a_limit_too() {
+    let site = Site::with(|it| it.unfinished_bytes = 8 << 20).await;
+    let mut begun = Vec::new();
+    for _ in 0..2 {
+        let wire = Wire::open(&site).await;
+        let call = wire.call(GET, Said::begun(4 << 20)).await;
+        begun.push((wire, call));
+    }
+    let wire = Wire::open(&site).await;
+
+    // The others may be on their way yet.
+    let refused = async {
+        loop {
+            let refused = wire.ends(GET, Said::begun(1 << 20).within(50)).await;
+            if refused.code() != Code::DeadlineExceeded {
+                return refused;
+            }
+        }
+    };
+    let refused = soon("a refusal", refused).await;
+
+    check(GET, "RESOURCE_EXHAUSTED", ErrorReason::RateLimit, &refused);
+    assert!(
+        refused.message().contains("--unfinished-bytes"),
+        "{refused}"
+    );
+    drop(begun);
+    let room = async {
+        let again = || Said::begun(1 << 20).within(50);
+        while wire.ends(GET, again()).await.code() != Code::DeadlineExceeded {}
+    };
+    soon("room", room).await;
+}
+
+pub(crate) fn check(method: &str, code: &str, documented: ErrorReason, refused: &Status) {
     let name = format!("{:?}", refused.code());
     let is_code = code.replace('_', "").eq_ignore_ascii_case(&name);
     assert!(is_code, "{method}, {code} {documented:?}: {refused:?}");
@@ -364,11 +400,21 @@ fn publishes(kick: Kick) -> PublishRequest {
     }
 }
 
-/// Which errors the comments list: method, code, reason.
-fn documented() -> Vec<(String, String, ErrorReason)> {
-    let comments = comments();
-    let for_all = listed(&comments, FOR_ALL);
-    assert_eq!(for_all.len(), 7, "{for_all:?}");
+/// Which errors the comments of a package list: method, code, reason.
+pub(crate) fn documented((package, for_all): (&str, &str)) -> Vec<(String, String, ErrorReason)> {
+    let comments = comments(package);
+    let for_all = listed(&comments, for_all);
+    let expected = [
+        "CONNECTION_LIMIT",
+        "DEADLINE_PASSED",
+        "FIELD_INVALID",
+        "NOT_SERVED",
+        "TOO_LARGE",
+    ];
+    for reason in expected {
+        let reason = ErrorReason::from_str_name(&format!("ERROR_REASON_{reason}")).unwrap();
+        assert!(for_all.iter().any(|it| it.1 == reason), "{for_all:?}");
+    }
     let methods = comments.keys().filter(|name| name.contains('/'));
     let mut all = Vec::new();
     for method in methods {
@@ -379,13 +425,12 @@ fn documented() -> Vec<(String, String, ErrorReason)> {
     all
 }
 
-/// The comments of services, by their short name, and of methods, by their full name. Operators' are tested where they are
-/// used.
-fn comments() -> BTreeMap<String, String> {
+/// The comments of a package's services, by their short name, and of methods, by their full name.
+fn comments(package: &str) -> BTreeMap<String, String> {
     let files = FileDescriptorSet::decode(route_proto::FILE_DESCRIPTOR_SET).unwrap();
     let files = files.file.iter();
     let mut comments = BTreeMap::new();
-    for file in files.filter(|it| it.package() == "teamtalk.route.v1") {
+    for file in files.filter(|it| it.package() == package) {
         let places = &file.source_code_info.as_ref().unwrap().location;
         let at = |path: &[i32]| {
             let place = places.iter().find(|it| it.path == path).unwrap();

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)] // a panic is how a test fails
 
 mod admin;
+mod admin_errors;
 mod attach;
 mod bounds;
 mod broadcast;

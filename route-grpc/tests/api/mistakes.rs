@@ -288,7 +288,7 @@ fn wrong_questions() -> Vec<Wrong> {
 /// The same of BroadcastService.
 fn wrong_broadcasts() -> Vec<Wrong> {
     let filters = "on_gap, resume_position, filters[0].kinds, filters[0].role, filters[2].user_ids[0], \
-                   filters[2].conversations, filters[2].share";
+                   filters[2].conversations[0], filters[2].msg_servers[1], filters[2].share";
     let request = "request_id, msg_servers_of_users.user_ids, acknowledgement";
     let event = "event.raw_pdu, event.unparsed, event.chat_message.from_user_id, \
                  event.chat_message.message_id, event.chat_message.conversation_type, \
@@ -333,6 +333,7 @@ fn wrong_filters() -> SubscribeRequest {
         user_ids: vec![0],
         conversations: vec![Conversation::default()],
         share: Some(UserShare::default()),
+        msg_servers: vec!["m".to_owned(), String::new()],
         ..EventFilter::default()
     };
     SubscribeRequest {

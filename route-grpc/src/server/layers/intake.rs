@@ -113,7 +113,7 @@ impl<B> Paced<B> {
 
     /// A message of so many bytes has begun and goes on. A gateway that is let in may wait; its hello may not:
     /// anybody can say one.
-    fn begins(&self, length: u32) -> Option<Place> {
+    fn begins(&self, length: u32) -> Result<Place, Refusal> {
         let client = &self.of_client;
         let may_wait = self.stream == Stream::Attach && self.message.complete;
         let of_client = if may_wait {
@@ -122,11 +122,14 @@ impl<B> Paced<B> {
             let bytes = Share::begins(length);
             Arc::clone(&client.begun).try_acquire_many_owned(bytes)
         };
-        let of_client = of_client.ok()?;
+        let of_client = of_client.map_err(|_| Refusal::BegunLimit)?;
         let host = self.peer.map(|peer| peer.ip());
         let memory = self.node.requests.ask(host, length as usize);
         let is_granted = memory.is_granted();
-        (is_granted || may_wait).then(|| Place {
+        if !is_granted && !may_wait {
+            return Err(Refusal::BegunByAll);
+        }
+        Ok(Place {
             _of_client: of_client,
             memory,
             waits: (!is_granted).then(|| client.reading.stop()),
@@ -183,8 +186,7 @@ impl<B> Paced<B> {
         }
         if let Some(length) = begun {
             self.check_length(length)?;
-            let place = self.begins(length).ok_or(Refusal::BegunLimit)?;
-            self.place = Some(place);
+            self.place = Some(self.begins(length)?);
         }
         Ok(())
     }
