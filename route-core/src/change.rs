@@ -70,12 +70,18 @@ impl From<SocketAddr> for Peer<'_> {
 /// Why a link ended.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum CloseReason {
-    /// Its connection ended, whoever closed it.
+    /// Its MsgServer closed it, or it broke.
     Peer,
     /// Its gateway asked its MsgServer to go, because that gateway stops or is drained.
     Drain,
     /// Nothing came on its connection for too long.
     TimedOut,
+    /// It sent what cannot be a PDU, or did not end one.
+    BadFrame,
+    /// It did not take what it was sent.
+    SlowReader,
+    /// The node had asked for it, or its gateway had no node for too long.
+    Requested,
     /// Its gateway was lost for longer than the grace period, or restarted.
     GatewayLost,
 }

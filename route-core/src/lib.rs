@@ -23,7 +23,7 @@
 //! | `routing/` | from an audience to links; the legacy rules for notices |
 //! | `ending` | what becomes of the sessions of a link that has ended |
 //! | `standing/` | which link stands for a MsgServer, and the parts that links play |
-//! | `transition` | what happened to links, and what was lost, for logs and metrics |
+//! | `transition`, `closed` | what happened to links, and what was lost, for logs and metrics; those that have ended |
 //! | `report` | what can be said of one link |
 //! | `explanation` | why a user is what he is |
 //! | `view` | what can be seen from outside |
@@ -33,6 +33,7 @@
 //! | `recipients` | one more: who would get something, and who not |
 
 mod change;
+mod closed;
 mod core;
 mod delivery;
 mod ending;
@@ -60,6 +61,7 @@ pub use change::{
     Change, CloseReason, Effect, ListEntry, PREDECESSORS, Peer, ReportedStatus, Restored,
     TableEntry, micros,
 };
+pub use closed::ClosedLink;
 pub use core::{Core, LinkError, Transaction};
 pub use delivery::{Course, Item, Payload, Perishable, ReturnedRun, Taken};
 pub use event_log::{

@@ -79,6 +79,12 @@ pub(crate) fn page_size(asked: i32, usual: usize, most: usize) -> Result<usize, 
     }
 }
 
+/// Reads a number that this node gave out as text.
+pub(crate) fn number(text: &str, field: &'static str) -> Result<u64, Refusal> {
+    let read = text.parse().ok().filter(|it: &u64| it.to_string() == text);
+    read.ok_or_else(|| Refusal::field(field, "is none that this node gave out"))
+}
+
 /// Refuses more than [`MAX_IDS`] ids, and 0 among them.
 pub(crate) fn check_ids(ids: &[u32], field: &'static str) -> Result<(), Refusal> {
     if ids.len() > MAX_IDS {

@@ -11,7 +11,7 @@ pub(crate) const WATCH_USER_SET: &str = "teamtalk.route.v1.PresenceService/Watch
 pub(crate) const STREAMS: [&str; 3] = [SUBSCRIBE, WATCH, WATCH_USER_SET];
 
 /// Calls with one answer.
-pub(crate) const UNARY: [&str; 20] = [
+pub(crate) const UNARY: [&str; 21] = [
     "teamtalk.route.v1.PresenceService/GetUserStatus",
     "teamtalk.route.v1.PresenceService/BatchGetUserStatus",
     "teamtalk.route.v1.PresenceService/ListOnlineUsers",
@@ -22,6 +22,7 @@ pub(crate) const UNARY: [&str; 20] = [
     "teamtalk.route.v1.ServerService/GetServerInfo",
     "teamtalk.admin.v1alpha1.AdminService/ListLinks",
     "teamtalk.admin.v1alpha1.AdminService/GetLink",
+    "teamtalk.admin.v1alpha1.AdminService/ListClosedLinks",
     "teamtalk.admin.v1alpha1.AdminService/CloseLink",
     "teamtalk.admin.v1alpha1.AdminService/ListGateways",
     "teamtalk.admin.v1alpha1.AdminService/GetStats",

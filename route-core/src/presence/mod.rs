@@ -152,7 +152,11 @@ impl Presence {
         out: &mut Outputs,
     ) -> bool {
         let reason = match ended {
-            CloseReason::Peer | CloseReason::Drain => ChangeReason::LinkClosed,
+            CloseReason::Peer
+            | CloseReason::Drain
+            | CloseReason::BadFrame
+            | CloseReason::SlowReader
+            | CloseReason::Requested => ChangeReason::LinkClosed,
             CloseReason::TimedOut => ChangeReason::TimedOut,
             CloseReason::GatewayLost => ChangeReason::GatewayLost,
         };

@@ -9,17 +9,13 @@ use route_proto::admin::v1alpha1::{
     LinkPart, LinkPartReason, ListLinksRequest, ListLinksResponse, RelatedLink,
 };
 
+use super::{MAX_PAGE, USUAL_PAGE, closed_links};
 use crate::clock::Clock;
 use crate::limits::{fingerprint, page_size};
 use crate::node::Node;
+use crate::node::closed::Asked;
 use crate::node::gateways::{Named, Names};
 use crate::refusal::Refusal;
-
-/// Links in a page, unless the request says otherwise.
-pub(super) const USUAL_PAGE: usize = 100;
-
-/// Links in a page at most.
-pub(super) const MAX_PAGE: usize = 1000;
 
 /// Steps that are taken for one page, under one lock: those that the filters leave out cost, too.
 const STEPS: u64 = 16_384;
@@ -218,7 +214,19 @@ pub(super) async fn get(node: &Node, request: &GetLinkRequest) -> Result<GetLink
         });
         (now, found)
     });
-    let (link, related, predecessors) = found.ok_or_else(|| unknown(id))?;
+    let node_time = Some(node.clock.timestamp(now.at));
+    let gone = node.closed.find(id);
+    let closed_link = gone.map(|it| closed_links::shown(&node.clock, &it));
+    let Some((link, related, predecessors)) = found else {
+        return match closed_link {
+            None => Err(unknown(id)),
+            Some(_) => Ok(GetLinkResponse {
+                closed_link,
+                node_time,
+                ..GetLinkResponse::default()
+            }),
+        };
+    };
     let related = related.iter().map(|it| RelatedLink {
         link: it.id.to_string(),
         part: part(it.part).into(),
@@ -234,7 +242,8 @@ pub(super) async fn get(node: &Node, request: &GetLinkRequest) -> Result<GetLink
         link: Some(link),
         related_links: related.collect(),
         predecessors: predecessors.iter().map(LinkId::to_string).collect(),
-        node_time: Some(node.clock.timestamp(now.at)),
+        node_time,
+        closed_link,
     })
 }
 
@@ -242,7 +251,10 @@ pub(super) async fn get(node: &Node, request: &GetLinkRequest) -> Result<GetLink
 pub(super) fn ask_to_close(node: &Node, request: &CloseLinkRequest) -> Result<LinkId, Refusal> {
     let id = link_id(&request.link, "link")?;
     check_reason(&request.reason)?;
-    match node.close_link(id, "an operator has asked for it") {
+    let asked = Asked::Operator {
+        reason: request.reason.clone(),
+    };
+    match node.close_link(id, asked) {
         true => Ok(id),
         false => Err(unknown(id)),
     }

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `service` | the methods, one line each |
 //! | `links`, `gateways`, `stats`, `streams`, `log_filter` | what each of them shows or does |
+//! | `closed_links` | links that have closed lately, and why |
 //! | `users` | why a user is what he is |
 //! | `envelope` | who would get a PDU, and why |
 //! | `routed` | where envelopes went that were routed lately |
@@ -14,6 +15,7 @@
 //! | `audit` | the log line of whatever changes something |
 
 mod audit;
+mod closed_links;
 mod drain;
 mod envelope;
 mod gateways;
@@ -26,3 +28,9 @@ mod stats;
 mod streams;
 mod topology;
 mod users;
+
+/// Rows in a page, unless the request says otherwise.
+const USUAL_PAGE: usize = 100;
+
+/// Rows in a page at most.
+const MAX_PAGE: usize = 1000;

@@ -11,9 +11,9 @@ use route_proto::admin::v1alpha1::{
 };
 
 use super::envelope::{Wanted, spared_reason, wanted};
-use super::links::{MAX_PAGE, USUAL_PAGE, link_id};
-use super::streams::number;
-use crate::limits::page_size;
+use super::links::link_id;
+use super::{MAX_PAGE, USUAL_PAGE};
+use crate::limits::{number, page_size};
 use crate::node::Node;
 use crate::node::routed::{Block, LostLater, NamedLink, Noted, Outcome};
 use crate::refusal::{Mistakes, Refusal};

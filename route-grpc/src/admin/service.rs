@@ -9,16 +9,18 @@ use route_proto::admin::v1alpha1::{
     CloseLinkRequest, CloseLinkResponse, CloseStreamRequest, CloseStreamResponse,
     DrainGatewayRequest, DrainGatewayResponse, ExplainEnvelopeRequest, ExplainEnvelopeResponse,
     ExplainUserRequest, ExplainUserResponse, GetLinkRequest, GetLinkResponse, GetStatsRequest,
-    GetStatsResponse, KickUserRequest, KickUserResponse, ListGatewaysRequest, ListGatewaysResponse,
-    ListLinksRequest, ListLinksResponse, ListRoutedEnvelopesRequest, ListRoutedEnvelopesResponse,
-    ListStreamsRequest, ListStreamsResponse, SetLogFilterRequest, SetLogFilterResponse,
-    WatchTopologyRequest, WatchTopologyResponse,
+    GetStatsResponse, KickUserRequest, KickUserResponse, ListClosedLinksRequest,
+    ListClosedLinksResponse, ListGatewaysRequest, ListGatewaysResponse, ListLinksRequest,
+    ListLinksResponse, ListRoutedEnvelopesRequest, ListRoutedEnvelopesResponse, ListStreamsRequest,
+    ListStreamsResponse, SetLogFilterRequest, SetLogFilterResponse, WatchTopologyRequest,
+    WatchTopologyResponse,
 };
 use tonic::{Request, Response, Status};
 
 use super::audit::Caller;
 use super::{
-    drain, envelope, gateways, kick, links, log_filter, routed, stats, streams, topology, users,
+    closed_links, drain, envelope, gateways, kick, links, log_filter, routed, stats, streams,
+    topology, users,
 };
 use crate::api::publisher::Publisher;
 use crate::node::Node;
@@ -64,6 +66,14 @@ impl AdminService for Admin {
         Ok(Response::new(
             links::get(&self.node, request.get_ref()).await?,
         ))
+    }
+
+    async fn list_closed_links(
+        &self,
+        request: Request<ListClosedLinksRequest>,
+    ) -> Result<Response<ListClosedLinksResponse>, Status> {
+        let closed = closed_links::list(&self.node, request.get_ref())?;
+        Ok(Response::new(closed))
     }
 
     async fn close_link(

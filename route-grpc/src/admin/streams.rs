@@ -9,8 +9,9 @@ use route_proto::admin::v1alpha1::{
 };
 use tokio::time::{Instant, sleep};
 
-use super::links::{MAX_PAGE, USUAL_PAGE, check_reason};
-use crate::limits::page_size;
+use super::links::check_reason;
+use super::{MAX_PAGE, USUAL_PAGE};
+use crate::limits::{number, page_size};
 use crate::node::Node;
 use crate::node::readers::ReaderReport;
 use crate::refusal::Refusal;
@@ -93,10 +94,4 @@ pub(super) async fn closed(
         connection_closed,
         node_time: Some(node.clock.timestamp(node.now())),
     })
-}
-
-/// Reads a number that this node gave out as text.
-pub(super) fn number(text: &str, field: &'static str) -> Result<u64, Refusal> {
-    let read = text.parse().ok().filter(|it: &u64| it.to_string() == text);
-    read.ok_or_else(|| Refusal::field(field, "is none that this node gave out"))
 }

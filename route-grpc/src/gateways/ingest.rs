@@ -151,15 +151,14 @@ impl Batch<'_, '_> {
             Entry::Opened(opened) => self.opened(link, sequence, &opened),
             Entry::Closed(closed) => {
                 self.effects.ended.push(number);
-                // Why it has closed, a newer gateway may say in a word that is not known here.
                 let reason = match closed.reason() {
                     WireReason::Idle => CloseReason::TimedOut,
                     WireReason::Drain => CloseReason::Drain,
-                    WireReason::Unspecified
-                    | WireReason::Peer
-                    | WireReason::BadFrame
-                    | WireReason::SlowReader
-                    | WireReason::Requested => CloseReason::Peer,
+                    WireReason::BadFrame => CloseReason::BadFrame,
+                    WireReason::SlowReader => CloseReason::SlowReader,
+                    WireReason::Requested => CloseReason::Requested,
+                    // Why it has closed, a newer gateway may say in a word that is not known here.
+                    WireReason::Unspecified | WireReason::Peer => CloseReason::Peer,
                 };
                 self.change(link, sequence, Change::Closed { reason }, self.effect)
             }

@@ -7,8 +7,17 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use super::MAX_GATEWAYS;
 use super::hello::{Hello, Secret};
+use super::{Gateways, MAX_GATEWAYS};
+
+impl Gateways {
+    /// The stable name of a life that the node has, or has had lately.
+    pub(crate) fn id_of(&self, incarnation: u64) -> Option<&str> {
+        let present = self.by_incarnation.get(&incarnation);
+        let past = || self.past.id(incarnation);
+        present.map(|it| it.hello.id.as_str()).or_else(past)
+    }
+}
 
 /// Lives of gateways that are gone, by incarnation. Incarnations are compared for equality only:
 /// they begin with a clock that may be wrong.
@@ -20,6 +29,7 @@ pub(super) struct Past {
 
 #[derive(Debug)]
 struct PastLife {
+    id: String,
     /// Of its last stream.
     attempt: u64,
     secret: Secret,
@@ -32,6 +42,7 @@ impl Past {
     pub(super) fn remember(&mut self, hello: &Hello, seen: HashMap<u64, u64>) {
         let (attempt, secret) = (hello.attempt, hello.secret.clone());
         let past = PastLife {
+            id: hello.id.clone(),
             attempt,
             secret,
             seen,
@@ -50,6 +61,11 @@ impl Past {
     pub(super) fn has_newer(&self, hello: &Hello) -> bool {
         let past = self.lives.get(&hello.incarnation);
         past.is_some_and(|past| past.secret == hello.secret && hello.attempt <= past.attempt)
+    }
+
+    /// The stable name of this life.
+    pub(super) fn id(&self, incarnation: u64) -> Option<&str> {
+        Some(&self.lives.get(&incarnation)?.id)
     }
 
     /// What was applied of this life, which is back.

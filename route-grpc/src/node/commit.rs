@@ -8,6 +8,7 @@ use route_core::{LinkId, Output};
 
 use super::Node;
 use super::all_known::end_cold_start;
+use super::closed::Asked;
 use super::routed::Outcome;
 use super::transaction::{Applied, Transaction};
 use crate::gateways::Gateways;
@@ -78,7 +79,9 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>, now: Duration) -> O
             }
             Output::Close(link) => {
                 if let Some(queue) = gateways.queue_of(link.gateway) {
-                    queue.close_link(link.number, "its MsgServer has another connection", false);
+                    let asked = Asked::OtherConnection;
+                    queue.close_link(link.number, asked.why(), false);
+                    node.closed.is_asked(link, asked);
                 }
             }
             Output::Answer(answer) => {
@@ -98,6 +101,10 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>, now: Duration) -> O
     for loss in core.outputs().drain_losses() {
         node.losses.happened(node.clock.now(), &loss);
         node.routed.late().note(now, &loss);
+    }
+    for link in core.outputs().drain_closed() {
+        let gateway_id = gateways.id_of(link.id.gateway).unwrap_or_default();
+        node.closed.note(now, link, gateway_id);
     }
     node.log.append(now, core.outputs().drain_events())
 }

@@ -9,6 +9,7 @@ use route_dialect::Dialect;
 use tokio::time::{Instant, sleep};
 
 use super::Node;
+use super::closed::Asked;
 use crate::gateways::GatewayReport;
 
 /// How often it is looked whether a link has closed.
@@ -77,7 +78,7 @@ impl Node {
     }
 
     /// Has the gateway of this link close it, as when the gateway stops: nothing is lost. False: no such link is open.
-    pub(crate) fn close_link(&self, link: LinkId, why: &'static str) -> bool {
+    pub(crate) fn close_link(&self, link: LinkId, asked: Asked) -> bool {
         self.transact(|transaction, _| {
             let is_open = transaction.gateways.has_open(link);
             if let Some(queue) = transaction
@@ -85,7 +86,8 @@ impl Node {
                 .queue_of(link.gateway)
                 .filter(|_| is_open)
             {
-                queue.close_link(link.number, why, true);
+                queue.close_link(link.number, asked.why(), true);
+                self.closed.is_asked(link, asked);
             }
             is_open
         })

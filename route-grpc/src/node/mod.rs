@@ -2,12 +2,13 @@
 //! for.
 //!
 //! **Architecture invariant:** the core and the gateways stand behind one private lock, the event
-//! log and what was routed lately behind others, always taken in this order and never across an `.await`. Whoever changes
+//! log, what was routed and what has closed lately behind others, always taken in this order and never across an `.await`. Whoever changes
 //! something does so in `Node::transact`, which queues deliveries and logs events before the lock
 //! is free again: so every queue and the log see the same order.
 
 mod all_known;
 mod chores;
+pub(crate) mod closed;
 mod commit;
 pub(crate) mod drains;
 mod figures;
@@ -51,6 +52,7 @@ use crate::limits::{ADMIN_CONNECTIONS, Places, SCREENS, SNAPSHOTS_AT_ONCE};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
+use closed::{CLOSED_BYTES, Closed};
 use commit::commit;
 use drains::Drains;
 use holds::Holds;
@@ -107,6 +109,8 @@ pub struct Node {
     pub(crate) log: Log,
     /// What was routed lately.
     pub(crate) routed: Routed,
+    /// Links that have closed lately.
+    pub(crate) closed: Closed,
     /// What MsgServers speak.
     pub(crate) dialects: Dialects,
     pub(crate) metrics: Metrics,
@@ -169,6 +173,7 @@ impl Node {
             holds: Holds::default(),
             log: Log::new(settings.log()),
             routed: Routed::new(settings.routed_bytes),
+            closed: Closed::new(CLOSED_BYTES),
             dialects: Dialects::new(),
             chores: Notify::new(),
             turns: AtomicU64::new(0),

@@ -207,8 +207,9 @@ async fn a_link_is_closed_by_its_gateway() {
         link,
         ..GetLinkRequest::default()
     };
-    let gone = site.admin().await.get_link(get).await.unwrap_err();
-    assert_eq!(gone.code(), Code::NotFound);
+    let gone = site.admin().await.get_link(get).await.unwrap().into_inner();
+    assert!(gone.link.is_none(), "{gone:?}");
+    assert!(gone.closed_link.is_some(), "{gone:?}");
 }
 
 #[tokio::test]

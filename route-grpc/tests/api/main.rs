@@ -9,6 +9,7 @@ mod bounds;
 mod broadcast;
 mod changed_sets;
 mod checks;
+mod closed_links;
 mod drains;
 mod errors;
 mod explain;

@@ -92,8 +92,13 @@ async fn shows_links_and_gateways(setup: Setup) {
     )
     .await;
     let gone = ask(&servers, &["link", id]).await;
-    assert_eq!(gone.code, 1);
-    gone.says("there is no link");
+    assert!(
+        gone.stdout.contains("an operator closed it: in a test"),
+        "{gone:?}"
+    );
+    let never = ask(&servers, &["link", "1f-1"]).await;
+    assert_eq!(never.code, 1);
+    never.says("there is no link");
 }
 
 #[tokio::test]

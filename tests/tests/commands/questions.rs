@@ -218,6 +218,47 @@ async fn why_was_this_link_closed() {
     says(gateway, "an operator has asked for it").await;
     says(gateway, "link closed").await;
     says(node, "it is in the way").await;
+    let gone = site.shows(&["link", link]).await;
+    let why = "an operator closed it: it is in the way";
+    assert!(line(&gone, "why").ends_with(why), "{gone}");
+    assert!(line(&gone, "MsgServer").contains("127.0.0.2"), "{gone}");
+}
+
+/// All of a MsgServer that lately were, by what they closed for.
+#[tokio::test]
+async fn why_were_links_of_this_msg_server_closed() {
+    let mut site = Site::start().await;
+    let [a, _] = site.links("active").await.try_into().expect("two");
+    let spare = site.links("shadow").await.remove(0);
+    let closed = ["links", "--closed", "--msg-server=127.0.0.2"];
+    let shows = async |site: &Site, link: &str| {
+        let shown = async {
+            loop {
+                let shown = site.shows(&closed).await;
+                if shown.contains(link) {
+                    return shown;
+                }
+            }
+        };
+        let shown = tokio::time::timeout(SOON, shown).await;
+        shown.expect("it has closed")
+    };
+    site.spare.write(&[0xff; 32]).await.expect("it is open");
+    shows(&site, &spare).await;
+    site.a.close(Ending::Fin).await;
+
+    let shown = shows(&site, &a).await;
+
+    let [_, _, newest, oldest] = shown.lines().collect::<Vec<_>>().try_into().expect("four");
+    assert!(
+        newest.contains(&a) && newest.contains("its MsgServer closed it"),
+        "{shown}"
+    );
+    assert!(oldest.contains("it sent what is no PDU"), "{shown}");
+    let none = site
+        .shows(&["links", "--closed", "--msg-server=127.0.0.9"])
+        .await;
+    assert!(line(&none, "closed").contains("none of these since then"));
 }
 
 #[tokio::test]

@@ -22,6 +22,9 @@ impl Parts<'_> {
         let links = &mut self.routing.presence.links;
         links.reach.set(gateway, Reach::Here);
         let lost: Vec<u32> = links.of_gateway(gateway).map(|(slot, _)| slot).collect();
+        for slot in &lost {
+            self.notes_close(*slot, REASON);
+        }
         let (seats, ending): (Vec<u32>, Vec<u32>) = lost.into_iter().partition(|slot| {
             let link = &self.routing.presence.links[*slot];
             link.is_active() && (link.leads() || self.standing().junior(*slot).is_some())

@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::inheritance::take_place;
 use super::{Due, Outcome, Return, Standing, transitions};
 use crate::change::{CloseReason, Effect, micros};
+use crate::closed::ClosedLink;
 use crate::ending::Ending;
 use crate::event_log::ChangeReason;
 use crate::ids::LinkId;
@@ -155,6 +156,7 @@ impl Parts<'_> {
 
     /// The connection of a link is gone.
     pub(crate) fn close(&mut self, slot: u32, reason: CloseReason, effect: Effect) {
+        self.notes_close(slot, reason);
         let closing = self.standing().closing(slot);
         let link = &self.routing.presence.links[slot];
         let comes_back = reason == CloseReason::Drain && link.is_active() && link.leads();
@@ -317,6 +319,22 @@ impl Parts<'_> {
     fn notes(&mut self, slot: u32, kind: TransitionKind, other: Option<LinkId>) {
         let transition = transitions::transition(self.routing.presence, slot, kind, other);
         self.routing.out.transition(transition);
+    }
+
+    /// Says that a link's connection has ended.
+    fn notes_close(&mut self, slot: u32, reason: CloseReason) {
+        let Routing { presence, out, .. } = &mut self.routing;
+        let link = &presence.links[slot];
+        out.closed(ClosedLink {
+            id: link.id,
+            peer: link.peer,
+            msg_server: link.identity().to_string(),
+            is_named: link.msg_server.is_some(),
+            is_claimed: link.is_claimed(),
+            sessions: presence.sessions.held_by(slot),
+            opened_at: link.opened_at,
+            reason,
+        });
     }
 
     /// Nothing but sessions is left of a closed link, and they go.

@@ -3,10 +3,10 @@
 use clap::{Args, ValueEnum};
 use route_proto::admin::v1alpha1::{
     CloseLinkRequest, GetLinkRequest, GetLinkResponse, Link, LinkFigures, LinkPart,
-    ListLinksRequest,
+    ListClosedLinksRequest, ListLinksRequest,
 };
 
-use super::{AdminArgs, row};
+use super::{AdminArgs, closed_links, row};
 use crate::failure::Failure;
 use crate::table::{Column, Table};
 use crate::{json, show};
@@ -26,6 +26,9 @@ pub(crate) struct LinksArgs {
     /// Ask the gateways what waits for each, and what went through it; the one that takes least comes first
     #[arg(long)]
     figures: bool,
+    /// Those that have closed lately instead, the newest first, and why
+    #[arg(long, conflicts_with_all = ["part", "figures"])]
+    closed: bool,
     #[command(flatten)]
     admin: AdminArgs,
 }
@@ -59,6 +62,14 @@ pub(crate) struct LinkArgs {
 /// Shows a table, or one object per link.
 pub(crate) async fn list(args: LinksArgs) -> Result<(), Failure> {
     let mut client = args.admin.connect().await?;
+    if args.closed {
+        let asked = ListClosedLinksRequest {
+            gateway_id: args.gateway.unwrap_or_default(),
+            msg_server: args.msg_server.unwrap_or_default(),
+            ..ListClosedLinksRequest::default()
+        };
+        return closed_links::list(&args.admin, &mut client, asked).await;
+    }
     let part = match args.part {
         None => LinkPart::Unspecified,
         Some(Part::Active) => LinkPart::Active,
@@ -193,7 +204,8 @@ pub(crate) async fn one(args: LinkArgs) -> Result<(), Failure> {
 
 fn details(found: &GetLinkResponse) -> Vec<String> {
     let Some(link) = &found.link else {
-        return Vec::new();
+        let closed = found.closed_link.as_ref();
+        return closed.map_or_else(Vec::new, closed_links::details);
     };
     let mut lines = vec![
         row("link", link.link.clone()),
@@ -221,7 +233,10 @@ fn details(found: &GetLinkResponse) -> Vec<String> {
     if !notes.is_empty() {
         lines.push(row("notes", notes));
     }
-    lines.extend(figure_lines(link));
+    match &found.closed_link {
+        Some(closed) => lines.extend(closed_links::closing(closed)),
+        None => lines.extend(figure_lines(link)),
+    }
     for other in &found.related_links {
         lines.push(row(
             "related",

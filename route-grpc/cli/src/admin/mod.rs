@@ -2,13 +2,14 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `links` | `links`, `link` |
+//! | `links`, `closed_links` | `links`, `link`; of links that are gone |
 //! | `gateways`, `drain`, `streams`, `stats`, `log_filter` | one command each |
 //! | `explain`, `kick` | `explain user`, `explain envelope`; `kick` |
 //! | `routed` | `explain routed` |
 //! | `migrate` | `migrate`: which MsgServers have come over |
 //! | `top` | `top`: a screen |
 
+mod closed_links;
 pub(crate) mod drain;
 pub(crate) mod explain;
 pub(crate) mod gateways;

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep};
 
 use super::LOOK;
 use crate::node::Node;
+use crate::node::closed::Asked;
 
 /// How long a gateway has to close a link: a MsgServer that does not close its side has 5 s there (`--close-timeout`).
 const CLOSE_WAIT: Duration = Duration::from_secs(10);
@@ -19,9 +20,6 @@ const MOVE_WAIT: Duration = Duration::from_secs(10);
 
 /// Links that are looked at to find where a MsgServer is now.
 const MOST_ALIKE: usize = 64;
-
-/// What gateways are told.
-const WHY: &str = "an operator drains this gateway";
 
 /// A MsgServer that has left a gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,10 +49,10 @@ struct Leaving {
 pub(super) async fn move_from(node: &Node, link: LinkId) -> Option<Result<Moved, LinkId>> {
     let leaving = node.look(|core, now| Leaving::find(core, link, now.at))?;
     for shadow in &leaving.shadows_here {
-        node.close_link(*shadow, WHY);
+        node.close_link(*shadow, Asked::Drain);
         node.link_closes(*shadow, CLOSE_WAIT).await;
     }
-    node.close_link(link, WHY);
+    node.close_link(link, Asked::Drain);
     let (mut without, mut closed) = (None, None);
     let asked = Instant::now();
     let to = loop {
