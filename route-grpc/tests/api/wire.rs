@@ -22,8 +22,8 @@ pub(crate) struct Wire {
 pub(crate) struct Said {
     bytes: Bytes,
     ends: bool,
-    /// Milliseconds.
-    within: Option<u32>,
+    /// `grpc-timeout`.
+    timeout: Option<String>,
     /// `grpc-encoding`.
     encoding: Option<&'static str>,
     content_type: &'static str,
@@ -40,7 +40,7 @@ impl Said {
         Self {
             bytes: Bytes::copy_from_slice(bytes),
             ends: true,
-            within: None,
+            timeout: None,
             encoding: None,
             content_type: "application/grpc",
         }
@@ -59,7 +59,7 @@ impl Said {
         Self {
             bytes: prefix(length).to_vec().into(),
             ends: false,
-            within: None,
+            timeout: None,
             encoding: None,
             content_type: "application/grpc",
         }
@@ -70,7 +70,7 @@ impl Said {
         Self {
             bytes: Bytes::new(),
             ends: false,
-            within: None,
+            timeout: None,
             encoding: None,
             content_type: "application/grpc",
         }
@@ -78,8 +78,13 @@ impl Said {
 
     /// The same with a deadline.
     pub(crate) fn within(self, millis: u32) -> Self {
+        self.timeout(format!("{millis}m"))
+    }
+
+    /// The same with this as one.
+    pub(crate) fn timeout(self, text: impl Into<String>) -> Self {
         Self {
-            within: Some(millis),
+            timeout: Some(text.into()),
             ..self
         }
     }
@@ -137,8 +142,8 @@ impl Wire {
         let mut request = Request::post(format!("http://node/{method}"))
             .header("content-type", said.content_type)
             .header("te", "trailers");
-        if let Some(millis) = said.within {
-            request = request.header("grpc-timeout", format!("{millis}m"));
+        if let Some(timeout) = said.timeout {
+            request = request.header("grpc-timeout", timeout);
         }
         if let Some(encoding) = said.encoding {
             request = request.header("grpc-encoding", encoding);

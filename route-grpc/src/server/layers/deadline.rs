@@ -1,7 +1,6 @@
 //! The caller's deadline. tonic answers a call whose time is over with CANCELLED; gRPC says
 //! DEADLINE_EXCEEDED, and callers decide by that.
 
-use std::future::ready;
 use std::time::Duration;
 
 use futures_util::future::Either;
@@ -10,6 +9,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 
+use super::rest::hear_out;
 use super::{Around, Handler};
 use crate::refusal::Refusal;
 
@@ -29,7 +29,12 @@ impl Around for Deadline {
     ) -> impl Future<Output = Result<Response<Body>, S::Error>> + Send + use<S> {
         let deadline = match of(request.headers()) {
             Ok(deadline) => deadline,
-            Err(refusal) => return Either::Left(ready(Ok(Status::from(refusal).into_http()))),
+            Err(refusal) => {
+                return Either::Left(async {
+                    hear_out(request.into_body()).await;
+                    Ok(Status::from(refusal).into_http())
+                });
+            }
         };
         let answer = inner.call(request);
         Either::Right(async move {
