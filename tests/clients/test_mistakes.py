@@ -68,7 +68,7 @@ def test_the_port_for_pdus_says_which_one_is_for_grpc(server):
             # Without a deadline it would wait for ever, if it were not answered.
             presence.GetUserStatus(presence_pb2.GetUserStatusRequest(user_id=1))
 
-    assert error.value.code() == grpc.StatusCode.UNIMPLEMENTED
+    assert error.value.code() == grpc.StatusCode.UNAVAILABLE
     assert reason(error.value) == "WRONG_PORT"
     assert "--grpc-listen" in error.value.details()
 

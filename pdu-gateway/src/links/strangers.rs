@@ -94,11 +94,12 @@ impl Strangers {
     }
 }
 
+/// With the code that libraries of gRPC give by themselves where nobody speaks it.
 fn answer() -> Answer {
     let reason = ErrorReason::WrongPort.as_str_name();
     let reason = reason.trim_start_matches("ERROR_REASON_");
     let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
-    let status = Status::with_error_details(Code::Unimplemented, TOLD, details);
+    let status = Status::with_error_details(Code::Unavailable, TOLD, details);
     Answer {
         grpc: std::mem::take(status.into_http::<()>().headers_mut()),
         status: StatusCode::MISDIRECTED_REQUEST,

@@ -60,21 +60,22 @@ fn ended(status: &Status) -> String {
 impl AttachError {
     /// The node ends, and says so: another one is to be expected.
     pub fn is_drain(&self) -> bool {
-        self.has(ErrorReason::Draining)
-    }
-
-    fn has(&self, reason: ErrorReason) -> bool {
         let AttachError::Ended(status) = self else {
             return false;
         };
         let details = status.get_error_details();
-        let told = details.error_info().map(|info| info.reason.as_str());
-        told == reason.as_str_name().strip_prefix("ERROR_REASON_")
+        let reason = details.error_info().map(|info| info.reason.as_str());
+        reason
+            == Some(
+                ErrorReason::Draining
+                    .as_str_name()
+                    .trim_start_matches("ERROR_REASON_"),
+            )
     }
 
     /// The node does not know `teamtalk.attach.v1`, so it is older than we are.
     pub fn is_older_node(&self) -> bool {
-        self.code() == Some(Code::Unimplemented) && !self.has(ErrorReason::WrongPort)
+        self.code() == Some(Code::Unimplemented)
     }
 
     /// The node has said no, and will say so again.

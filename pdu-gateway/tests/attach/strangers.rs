@@ -33,7 +33,7 @@ async fn a_client_of_grpc_is_told_in_answer_to_its_call() {
         let called = presence.get_user_status(GetUserStatusRequest::default());
         let refused = within(called).await.unwrap_err();
 
-        assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
+        assert_eq!(refused.code(), Code::Unavailable, "{refused}");
         let info = refused.get_details_error_info().unwrap();
         assert_eq!(
             (&*info.reason, &*info.domain),

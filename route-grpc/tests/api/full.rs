@@ -24,6 +24,9 @@ const BEGINNING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0"
 /// Connections whose calls are answered.
 const TURNED_AWAY: usize = 32;
 
+/// Calls that are answered on each.
+const CALLS: usize = 32;
+
 /// With its only place taken.
 async fn full() -> (Site, Channel) {
     let site = Site::with(|it| it.max_grpc_connections = 1).await;
@@ -52,7 +55,7 @@ async fn each_call_is_answered_with_the_reason() {
     ] {
         let wire = Wire::open(&site).await;
         let mut calls = Vec::new();
-        for method in [GET_USER, SUBSCRIBE, ATTACH, "guess/Guess"] {
+        for method in [GET_USER, SUBSCRIBE, ATTACH, "guess/Guess"].repeat(CALLS / 4) {
             calls.push(wire.call(method, said(b"")).await);
         }
         for mut call in calls {
