@@ -29,6 +29,13 @@ pub(crate) enum Failure {
     /// The node refused the call. Shows the code by its name, as documents do.
     #[error("{:?}: {}", .0.code(), .0.message())]
     Refused(Box<Status>),
+    /// The node refused a field that somebody has typed.
+    #[error("{told}")]
+    WrongFlag {
+        /// Of each, the flag and what is wrong.
+        told: String,
+        status: Box<Status>,
+    },
     /// `check` has found something.
     #[error("{trouble}: {problem}")]
     Check { trouble: Trouble, problem: String },
@@ -72,7 +79,7 @@ impl Failure {
         match self {
             Self::OutputClosed => 0,
             Self::Refused(_) | Self::Logged | Self::Other(_) => 1,
-            Self::Usage(_) => 2,
+            Self::Usage(_) | Self::WrongFlag { .. } => 2,
             Self::Unreachable { .. } | Self::NoAdmin { .. } | Self::NoGrpc { .. } => 3,
             Self::NotMigrated(_) => 7,
             Self::Check { trouble, .. } => match trouble {
@@ -87,7 +94,7 @@ impl Failure {
     /// One JSON object: what failed, the exit code, and of a node's refusal the code and the reason.
     pub(crate) fn json(&self) -> String {
         let mut object = json!({ "message": self.to_string(), "exitCode": self.exit_code() });
-        if let Self::Refused(status) = self {
+        if let Self::Refused(status) | Self::WrongFlag { status, .. } = self {
             object["code"] = format!("{:?}", status.code()).into();
             let details = status.get_error_details();
             let reason = details.error_info().map(|info| info.reason.clone());
@@ -109,6 +116,7 @@ impl Failure {
             | Self::NotMigrated(_)
             | Self::OutputClosed
             | Self::Usage(_)
+            | Self::WrongFlag { .. }
             | Self::Logged
             | Self::Other(_) => false,
         }

@@ -9,13 +9,14 @@
 //! | `before`, `names` | flags before the command; values of enums in any spelling |
 //! | `client`, `follow` | the connection to a node; a stream that is followed across its restarts |
 //! | `show`, `table`, `json` | how answers look: for a person, for a program |
-//! | `failure` | why a command failed, and its exit code |
+//! | `failure`, `flags` | why a command failed, and its exit code; the flag that was wrong |
 
 mod admin;
 mod before;
 mod check;
 mod client;
 mod failure;
+mod flags;
 mod follow;
 mod json;
 mod names;
@@ -135,6 +136,7 @@ fn main() -> ExitCode {
             if matches!(failure, Failure::Logged) {
                 return ExitCode::from(failure.exit_code());
             }
+            let failure = flags::named(failure, Cli::command(), &matches);
             match before::wants_json(&matches) {
                 true => eprintln!("{}", failure.json()),
                 false => eprintln!("route-grpc: {failure}"),
@@ -148,7 +150,7 @@ fn main() -> ExitCode {
 fn parse(
     line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<(Cli, ArgMatches), clap::Error> {
-    let mut cli = Cli::command();
+    let mut cli = names::spelled(Cli::command());
     let matches = cli.try_get_matches_from_mut(line)?;
     before::check(&mut cli, &matches)?;
     let read = Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut cli))?;
@@ -273,6 +275,7 @@ mod tests {
 
         assert!(parse("chat-message,p2p-command,desktop-login-change").is_ok());
         assert!(parse("chat_message,CHAT_MESSAGE,EVENT_KIND_CHAT_MESSAGE").is_ok());
+        assert!(parse("ChatMessage,P2pCommand,chatMessage,P2P_COMMAND").is_ok());
         for wrong in ["unspecified", "EVENT_KIND_UNSPECIFIED", "nonsense"] {
             let said = parse(wrong).expect_err(wrong).to_string();
             assert!(said.contains("chat-message"), "{said}");
@@ -280,7 +283,40 @@ mod tests {
     }
 
     #[test]
+    fn commands_are_asked_for_in_any_spelling() {
+        for name in ["group-change", "group_change", "GroupChange"] {
+            let line = [
+                "route-grpc",
+                "publish",
+                name,
+                "--user=1",
+                "--group=2",
+                "--add=3",
+            ];
+            assert!(parse(line).is_ok(), "{name}");
+        }
+        let chat = ["--from=1", "--to=2", "--message-id=3", "--text=x"];
+        for name in [
+            "chat",
+            "Chat",
+            "chat-message",
+            "chat_message",
+            "ChatMessage",
+        ] {
+            let line = [&["route-grpc", "publish", name][..], &chat].concat();
+            assert!(parse(line).is_ok(), "{name}");
+        }
+        assert!(parse(["route-grpc", "log_filter", "info"]).is_ok());
+        for part in ["active", "Active", "ACTIVE"] {
+            assert!(
+                parse(["route-grpc", "links", "--part", part]).is_ok(),
+                "{part}"
+            );
+        }
+    }
+
+    #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        names::spelled(Cli::command()).debug_assert();
     }
 }

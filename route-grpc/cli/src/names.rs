@@ -1,10 +1,11 @@
-//! Values of the API's enums on a command line, in any spelling: `chat-message`, `chat_message`,
-//! `CHAT_MESSAGE`, `EVENT_KIND_CHAT_MESSAGE`.
+//! Names on a command line, in any spelling: values of the API's enums, `chat-message`, `chat_message`,
+//! `ChatMessage`, `CHAT_MESSAGE`, `EVENT_KIND_CHAT_MESSAGE`; and commands.
 
 use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, Command};
+use route_runtime::flags::snake_case;
 
 /// Reads one of these values by its name.
 #[derive(Debug, Clone)]
@@ -36,9 +37,26 @@ impl<E: TryFrom<i32> + Copy> Named<E> {
 
 /// As help shows it.
 pub(crate) fn short(prefix: &str, text: &str) -> String {
-    let name = text.to_uppercase().replace('-', "_");
+    let name = snake_case(text).to_uppercase();
     let name = name.strip_prefix(prefix).unwrap_or(&name);
     name.to_lowercase().replace('_', "-")
+}
+
+/// Each subcommand in all spellings.
+pub(crate) fn spelled(command: Command) -> Command {
+    command.mut_subcommands(|it| {
+        let name = it.get_name();
+        let words = name.split('-').map(|word| {
+            let (first, rest) = word.split_at(word.len().min(1));
+            first.to_uppercase() + rest
+        });
+        let camel: String = words.collect();
+        let snake = Some(name.replace('-', "_")).filter(|it| *it != name);
+        // For the parser, which lives as long as the process.
+        let others = [Some(camel), snake].into_iter().flatten();
+        let others: Vec<&'static str> = others.map(|it| &*it.leak()).collect();
+        spelled(it.aliases(others))
+    })
 }
 
 impl<E: Copy + Send + Sync + 'static> TypedValueParser for Named<E> {

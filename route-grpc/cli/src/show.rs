@@ -58,6 +58,14 @@ pub(crate) fn seconds(time: Option<&prost_types::Duration>) -> String {
     format!("{:.1} s", time.unwrap_or_default().as_secs_f64())
 }
 
+/// So many of these, in words.
+pub(crate) fn count_of(count: usize, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
+    }
+}
+
 /// Bytes with a unit.
 pub(crate) fn bytes(count: u64) -> String {
     const UNITS: [(&str, u32); 3] = [("GiB", 30), ("MiB", 20), ("KiB", 10)];

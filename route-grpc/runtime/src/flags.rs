@@ -94,6 +94,24 @@ pub fn unknown_names(command: &Command, prefix: &str) -> Vec<String> {
     unknown
 }
 
+/// A name in any spelling, `kick-user`, `kick_user`, `KickUser`, `KICK_USER`, as `kick_user`.
+pub fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    // A word may end here.
+    let mut may_end = false;
+    for character in name.chars() {
+        if character.is_uppercase() && may_end {
+            snake.push('_');
+        }
+        may_end = character.is_lowercase();
+        match character {
+            '-' => snake.push('_'),
+            other => snake.extend(other.to_lowercase()),
+        }
+    }
+    snake
+}
+
 /// Reads a number of at least 1.
 pub fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
@@ -113,6 +131,24 @@ fn quantity(text: &str, units: &[(&str, u64)]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_has_several_spellings() {
+        for name in [
+            "kick-user",
+            "kick_user",
+            "KickUser",
+            "kickUser",
+            "KICK_USER",
+            "Kick-User",
+        ] {
+            assert_eq!(snake_case(name), "kick_user", "{name}");
+        }
+        for name in ["P2pCommand", "P2P_COMMAND", "p2p-command"] {
+            assert_eq!(snake_case(name), "p2p_command", "{name}");
+        }
+        assert_eq!(snake_case("message"), "message");
+    }
 
     #[test]
     fn times_and_sizes_have_units() {

@@ -5,6 +5,7 @@ use route_dialect::{Command, Concerned, Dialect};
 use route_proto::admin::v1alpha1::{
     EnvelopeTarget, ExplainEnvelopeRequest, ExplainEnvelopeResponse, SparedLink, SparedReason,
 };
+use route_runtime::flags::snake_case;
 
 use super::links::{link_id, unknown};
 use crate::api::publisher::{MOST_TARGETS, target};
@@ -88,11 +89,27 @@ pub(super) fn wanted(text: &str) -> Result<Wanted, Refusal> {
         Some(digits) => u16::from_str_radix(digits, 16).ok(),
         None => text.parse().ok(),
     };
-    let named = || Command::all().find(|command| command.name() == text);
+    let named = || named(&snake_case(text));
     let found = number
         .map(Wanted::Id)
         .or_else(|| named().map(Wanted::Named));
     found.ok_or_else(no_command)
+}
+
+/// By its name, or by that of the event that it is to services.
+fn named(text: &str) -> Option<Command> {
+    let event = match text.strip_prefix("event_kind_").unwrap_or(text) {
+        "chat_message" => Some(Command::Message),
+        "kick" => Some(Command::KickUser),
+        "group_change" => Some(Command::GroupChanged),
+        "conversation_removal" => Some(Command::ConversationRemoved),
+        "signature_change" => Some(Command::SignatureChanged),
+        "status_change" => Some(Command::StatusNotice),
+        "desktop_login_change" => Some(Command::DesktopLoginNotice),
+        // The others have the same names.
+        _ => None,
+    };
+    event.or_else(|| Command::all().find(|command| command.name() == text))
 }
 
 /// Its id in this dialect.
@@ -105,7 +122,8 @@ fn command(dialect: &Dialect, text: &str) -> Result<u16, Refusal> {
 
 fn no_command() -> Refusal {
     let names: Vec<_> = Command::all().map(Command::name).collect();
-    let problem = format!("neither an id, as 0x0301, nor one of {}", names.join(", "));
+    let names = names.join(", ");
+    let problem = format!("neither an id, as 0x0301, nor, in any spelling, one of {names}");
     Refusal::field("command", problem)
 }
 

@@ -122,6 +122,27 @@ async fn a_wrong_command_line_is_told_as_everything_else() {
 }
 
 #[tokio::test]
+async fn a_flag_that_the_node_refuses_is_named() {
+    let servers = Deployment::start(Setup::Embedded, FanOut::Directed).await;
+    for (line, flag) in [
+        (&["drain", "a", "--slot=2m"][..], "--slot <TIME>"),
+        (&["kick", "1", "--wait=40s"], "--wait <TIME>"),
+        (&["explain", "envelope", "nope"], "<COMMAND>"),
+        (&["explain", "routed", "--user=0"], "--user <ID>"),
+    ] {
+        let refused = ask(&servers, &[line, &["--json"]].concat()).await;
+        assert_eq!(refused.code, 2, "{refused:?}");
+        let told: Json = serde_json::from_str(&refused.stderr).expect("an object");
+        let message = told["message"].as_str().expect("a text");
+        assert!(message.contains(flag), "{message}");
+    }
+    for name in ["kick_user", "kick-user", "KickUser", "Kick"] {
+        let explained = ask(&servers, &["explain", "envelope", name, "1"]).await;
+        assert_eq!(explained.code, 0, "{name}: {explained:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_msg_server_that_nobody_has_is_told() {
     let servers = Deployment::start(Setup::Embedded, FanOut::Directed).await;
     let address = format!("--address={}", servers.grpc_address());
@@ -129,6 +150,7 @@ async fn a_msg_server_that_nobody_has_is_told() {
     for none in [
         ask(&servers, &["links", mistyped]).await,
         command(&["online", mistyped, &address]).await,
+        ask(&servers, &["explain", "envelope", "message", "1", mistyped]).await,
     ] {
         assert!(
             none.stdout.contains("-- none of MsgServer mistyped"),

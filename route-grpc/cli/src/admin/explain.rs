@@ -28,7 +28,7 @@ enum What {
     /// Why a user is online, or is not: what each link holds of the user, and what of that counts
     User {
         /// Whose id
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", value_parser = clap::value_parser!(u32).range(1..))]
         user_id: u32,
     },
     /// Who would get a PDU now, and who would not
@@ -66,6 +66,7 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<(), Failure> {
             }
         }
         What::Envelope(asked) => {
+            let msg_server = asked.msg_server.clone().unwrap_or_default();
             let request = args.admin.request(ExplainEnvelopeRequest {
                 command: asked.command,
                 user_ids: asked.user_ids,
@@ -75,6 +76,14 @@ pub(crate) async fn run(args: ExplainArgs) -> Result<(), Failure> {
             let found = client.explain_envelope(request).await?.into_inner();
             match args.admin.json {
                 true => show::line(&json::line(&found)),
+                // Each of its links either gets it or does not.
+                false
+                    if found.targets.is_empty()
+                        && found.spared_links.is_empty()
+                        && !msg_server.is_empty() =>
+                {
+                    show::no_such_server(&msg_server)
+                }
                 false => envelope(&found),
             }
         }

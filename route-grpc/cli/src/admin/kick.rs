@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::Args;
-use route_proto::admin::v1alpha1::KickUserRequest;
+use route_proto::admin::v1alpha1::{ExplainedSession, KickUserRequest};
 use route_runtime::flags::duration_or_zero;
 
 use super::explain::sessions;
 use super::{AdminArgs, row};
 use crate::failure::Failure;
 use crate::publish::client_type;
+use crate::table::{Column, Table};
 use crate::{json, show};
 
 /// Flags of `kick`.
 #[derive(Debug, Args)]
 pub(crate) struct KickArgs {
     /// Whose clients
-    #[arg(value_name = "ID")]
+    #[arg(value_name = "ID", value_parser = clap::value_parser!(u32).range(1..))]
     user_id: u32,
     /// Only clients of this type: windows, mac, ios, android, or a number
     #[arg(long, value_name = "TYPE", value_parser = client_type)]
@@ -47,7 +48,11 @@ pub(crate) async fn run(args: KickArgs) -> Result<(), Failure> {
     let kicked = client.kick_user(request).await?.into_inner();
     let left = kicked.left_sessions.len();
     let end = match left > 0 && !args.wait.is_zero() {
-        true => Err(Failure::Other(anyhow!("{left} sessions are left"))),
+        true => {
+            let are = if left == 1 { "is" } else { "are" };
+            let left = show::count_of(left, "session");
+            Err(Failure::Other(anyhow!("{left} {are} left")))
+        }
         false => Ok(()),
     };
     if args.admin.json {
@@ -55,14 +60,63 @@ pub(crate) async fn run(args: KickArgs) -> Result<(), Failure> {
         return end;
     }
     show::line(&row("kicks", kicked.kick_count))?;
-    for (name, found) in [
-        ("gone", kicked.gone_sessions),
-        ("left", kicked.left_sessions),
+    let (gone, left) = (kicked.gone_sessions, kicked.left_sessions);
+    for (name, found, table) in [
+        ("gone", &gone, gone_sessions(&gone)),
+        ("left", &left, sessions(&left)),
     ] {
-        show::line(&row(name, format!("{} sessions", found.len())))?;
+        let count = show::count_of(found.len(), "session");
+        show::line(&row(name, count))?;
         if !found.is_empty() {
-            sessions(&found).print()?;
+            table.print()?;
         }
     }
     end
+}
+
+/// Where they were. They count for nothing any more.
+fn gone_sessions(sessions: &[ExplainedSession]) -> Table {
+    let mut table = Table::new(&[
+        ("link", Column::Id),
+        ("MsgServer", Column::Id),
+        ("client", Column::Word),
+        ("since", Column::Word),
+    ]);
+    for it in sessions {
+        table.row([
+            it.link.clone(),
+            it.msg_server.clone(),
+            show::client_type(i32::try_from(it.client_type).unwrap_or_default()),
+            show::time(it.since_time.as_ref()),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use route_proto::admin::v1alpha1::{Link, LinkPart, SessionStanding};
+
+    use super::*;
+
+    #[test]
+    fn a_session_that_is_gone_is_not_shown_as_one_that_counts() {
+        let link = Link {
+            part: LinkPart::Active.into(),
+            ..Link::default()
+        };
+        let gone = ExplainedSession {
+            link: "1f-1".to_owned(),
+            msg_server: "msg-1".to_owned(),
+            link_state: Some(link),
+            client_type: 1,
+            standing: SessionStanding::Counts.into(),
+            ..ExplainedSession::default()
+        };
+
+        let lines = gone_sessions(&[gone]).lines(None);
+
+        assert_eq!(lines[0], "LINK  MSGSERVER  CLIENT   SINCE");
+        assert_eq!(lines[1], "1f-1  msg-1      Windows  -");
+    }
 }

@@ -21,7 +21,7 @@ pub(crate) struct LinksArgs {
     #[arg(long, value_name = "NAME|IP")]
     msg_server: Option<String>,
     /// Only those that play this part
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, ignore_case = true)]
     part: Option<Part>,
     /// Ask the gateways what waits for each, and what went through it; the one that takes least comes first
     #[arg(long)]

@@ -7,7 +7,7 @@ use route_proto::admin::v1alpha1::{
     ListRoutedEnvelopesRequest, ListRoutedEnvelopesResponse, RoutedEnvelope, RoutedOutcome,
     RoutedTarget, SparedReason,
 };
-use route_runtime::flags::{count, duration};
+use route_runtime::flags::duration;
 
 use super::{AdminArgs, Client, PAGE, row};
 use crate::failure::Failure;
@@ -18,7 +18,7 @@ use crate::{json, show};
 #[derive(Debug, Args)]
 pub(crate) struct RoutedArgs {
     /// Those that this user has sent, or is to get
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u32).range(1..))]
     user: Option<u32>,
     /// Those with this command: message, kick_user and so on, or an id as 0x0301
     #[arg(long)]
@@ -36,8 +36,8 @@ pub(crate) struct RoutedArgs {
     #[arg(long, value_name = "TIME", value_parser = duration)]
     since: Option<Duration>,
     /// How many are shown at most
-    #[arg(long, value_name = "COUNT", value_parser = count, default_value = "20")]
-    limit: usize,
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), default_value = "20")]
+    limit: u32,
 }
 
 /// Shows them.
@@ -76,8 +76,9 @@ async fn all(
         ..ListRoutedEnvelopesRequest::default()
     };
     let mut found = ListRoutedEnvelopesResponse::default();
+    let limit = asked.limit as usize;
     loop {
-        let wanted = asked.limit - found.envelopes.len();
+        let wanted = limit - found.envelopes.len();
         request.page_size = i32::try_from(wanted).unwrap_or(PAGE).min(PAGE);
         request.page_token = std::mem::take(&mut found.next_page_token);
         let asked_now = admin.request(request.clone());
@@ -85,7 +86,7 @@ async fn all(
         let mut envelopes = found.envelopes;
         envelopes.extend(page.envelopes);
         found = ListRoutedEnvelopesResponse { envelopes, ..page };
-        if found.next_page_token.is_empty() || found.envelopes.len() >= asked.limit {
+        if found.next_page_token.is_empty() || found.envelopes.len() >= limit {
             return Ok(found);
         }
     }

@@ -19,20 +19,25 @@ use crate::{json, names};
 #[derive(Debug, Subcommand)]
 pub(super) enum What {
     /// A chat message
+    #[command(aliases = ["chat-message", "chat_message", "ChatMessage"])]
     Chat(Chat),
     /// A p2p command
+    #[command(aliases = ["p2p-command", "p2p_command", "P2pCommand"])]
     P2p(P2p),
     /// A read receipt
+    #[command(aliases = ["read-receipt", "read_receipt", "ReadReceipt"])]
     Read(Read),
     /// Disconnect a user's clients of one class
     Kick(Kick),
     /// Members of a group were added or removed
     GroupChange(GroupChange),
     /// A file waits for a user
+    #[command(aliases = ["file-notice", "file_notice", "FileNotice"])]
     File(File),
     /// A user removed a conversation
     ConversationRemoval(ConversationRemoval),
     /// A user's signature changed
+    #[command(aliases = ["signature-change", "signature_change", "SignatureChange"])]
     Signature(Signature),
     /// Any event, as subscribe --json shows it
     Event {
@@ -205,10 +210,13 @@ pub(super) struct Kick {
 
 /// By its name, or its number.
 pub(crate) fn client_type(text: &str) -> Result<i32, String> {
-    let named = names::short("CLIENT_TYPE_", text).to_uppercase();
-    let named = format!("CLIENT_TYPE_{named}");
-    if let Some(named) = ClientType::from_str_name(&named) {
-        return Ok(named.into());
+    // iOS is one word.
+    for text in [text, &text.to_lowercase()] {
+        let named = names::short("CLIENT_TYPE_", text).to_uppercase();
+        let named = format!("CLIENT_TYPE_{named}");
+        if let Some(named) = ClientType::from_str_name(&named) {
+            return Ok(named.into());
+        }
     }
     let number = match text.strip_prefix("0x") {
         Some(hex) => i32::from_str_radix(hex, 16),
