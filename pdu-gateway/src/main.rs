@@ -11,7 +11,7 @@ use route_runtime::flags::unknown_names;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::{self, Metrics};
-use route_runtime::{listen, probes, workers};
+use route_runtime::{files, listen, probes, workers};
 use tracing::{error, info, warn};
 
 // musl's own makes everything slower: docs/capacity.md.
@@ -53,6 +53,8 @@ fn run(settings: &Settings) -> anyhow::Result<()> {
     if !unknown.is_empty() {
         warn!(names = ?unknown, "set in the environment, and no flag has such a name");
     }
+    // Before anything opens one.
+    files::make_room_for_connections()?;
     let runtime = workers::runtime(settings.worker_threads).context("cannot start workers")?;
     // On a worker like everything else: the main thread would be one more to be woken.
     let settings = settings.clone();

@@ -117,20 +117,22 @@ fn run_logged(args: ServeArgs, unknown: &[String]) -> anyhow::Result<()> {
     if !unknown.is_empty() {
         warn!(names = ?unknown, "set in the environment, and no flag has such a name");
     }
+    // Before anything opens one.
+    let affordable = files::make_room_for_connections()?;
     let runtime = workers::runtime(args.worker_threads).context("cannot start")?;
-    let served = runtime.block_on(runtime.spawn(serve(args)));
+    let served = runtime.block_on(runtime.spawn(serve(args, affordable)));
     runtime.block_on(telemetry::finish(FLUSH));
     // Tasks that have not ended by the deadline are not waited for.
     runtime.shutdown_background();
     served.context("the node's task ended")?
 }
 
-async fn serve(mut args: ServeArgs) -> anyhow::Result<()> {
+/// `affordable`: connections.
+async fn serve(mut args: ServeArgs, affordable: usize) -> anyhow::Result<()> {
     let metrics = Metrics::new(NAME, VERSION)?;
     if let Err(error) = telemetry::init_traces(NAME, VERSION) {
         error!(%error, "no traces will be sent");
     }
-    let affordable = files::make_room_for_connections()?;
     if affordable < args.node.max_grpc_connections {
         warn!(
             connections = affordable,

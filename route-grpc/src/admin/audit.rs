@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use route_runtime::listen::local::LocalProcess;
 use route_runtime::telemetry::AUDIT;
 use tonic::Status;
 use tonic::codegen::http::Extensions;
@@ -13,15 +14,23 @@ use crate::limits::Share;
 /// Of a text that somebody has sent, so many characters are said.
 const LONGEST: usize = 200;
 
-/// Who has called.
+/// Who has called: by TCP an address, by the socket a process.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Caller(Option<SocketAddr>);
+pub(super) struct Caller {
+    address: Option<SocketAddr>,
+    process: Option<LocalProcess>,
+}
 
 impl Caller {
     /// Of this request.
     pub(super) fn of(request: &Extensions) -> Self {
         let connection = request.get::<(Hangup, Share)>();
-        Self(connection.and_then(|(hangup, _)| hangup.peer()))
+        let hangup = connection.map(|(hangup, _)| hangup);
+        let process = hangup.and_then(Hangup::process);
+        Self {
+            address: hangup.and_then(Hangup::peer).filter(|_| process.is_none()),
+            process,
+        }
     }
 
     /// Says what was asked for, and what came of it.
@@ -32,13 +41,15 @@ impl Caller {
         reason: &str,
         end: &Result<T, Status>,
     ) {
-        let caller = self.0.map(tracing::field::display);
+        let caller = self.address.map(tracing::field::display);
+        let pid = self.process.and_then(|it| it.pid);
+        let uid = self.process.map(|it| it.uid);
         let (code, problem) = match end {
             Ok(_) => ("OK".to_owned(), None),
             Err(status) => (format!("{:?}", status.code()), Some(status.message())),
         };
         let (what, reason) = (printable(what), printable(reason));
-        info!(target: AUDIT, method, what, reason, caller, code, problem, "an operator's call");
+        info!(target: AUDIT, method, what, reason, caller, pid, uid, code, problem, "an operator's call");
     }
 }
 

@@ -6,11 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use route_runtime::listen::local::LocalProcess;
+
 /// What one connection knows of that, and who is there. All clones are one.
 #[derive(Debug, Clone, Default)]
 pub struct Hangup {
     happened: Arc<AtomicBool>,
     peer: Option<SocketAddr>,
+    process: Option<LocalProcess>,
 }
 
 impl Hangup {
@@ -19,7 +22,18 @@ impl Hangup {
         Self {
             happened: Arc::default(),
             peer: Some(peer),
+            process: None,
         }
+    }
+
+    /// Of one that this process has made, if that is known.
+    pub(crate) fn of_process(self, process: Option<LocalProcess>) -> Self {
+        Self { process, ..self }
+    }
+
+    /// Which process is at the other end, if it came by a socket of this host.
+    pub(crate) fn process(&self) -> Option<LocalProcess> {
+        self.process
     }
 
     /// Who is at the other end, if that can be said.

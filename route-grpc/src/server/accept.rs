@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream};
 use route_runtime::http2::{Answer, ENHANCE_YOUR_CALM, farewell, tell, turn_away};
 use route_runtime::listen;
+use route_runtime::listen::local::LocalProcess;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -39,6 +40,11 @@ pub trait Listener: Send + Sync + 'static {
 
     /// Waits for the next connection. An error means that the listener is unusable.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, SocketAddr)>> + Send;
+
+    /// Which process has made this connection, where that can be said.
+    fn process(_: &Self::Stream) -> Option<LocalProcess> {
+        None
+    }
 }
 
 impl Listener for TcpListener {
@@ -116,7 +122,8 @@ impl<L: Listener> Door<L> {
             match self.port.places(&self.node).take() {
                 Some(place) => {
                     let node = Arc::clone(&self.node);
-                    return Ok(Connection::new(stream, peer, place, node));
+                    let process = L::process(&stream);
+                    return Ok(Connection::new(stream, peer, place, node).of_process(process));
                 }
                 None => self.refuse(stream, peer),
             }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use route_proto::admin::v1alpha1::admin_service_server::{self, AdminServiceServer};
-use route_runtime::listen::local::{Io, LocalAddress, LocalBindError, LocalListener};
+use route_runtime::listen::local::{Io, LocalAddress, LocalBindError, LocalListener, LocalProcess};
 use tonic::transport::Server;
 use tracing::{error, warn};
 
@@ -48,6 +48,10 @@ impl Listener for LocalListener {
 
     async fn accept(&self) -> io::Result<(Self::Stream, SocketAddr)> {
         LocalListener::accept(self).await
+    }
+
+    fn process(stream: &Self::Stream) -> Option<LocalProcess> {
+        stream.process()
     }
 }
 

@@ -13,6 +13,7 @@ use super::verdicts::{Frames, Scope, Verdict};
 use crate::attach::Hangup;
 use crate::limits::{Place, Share};
 use crate::node::Node;
+use route_runtime::listen::local::LocalProcess;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
@@ -51,6 +52,12 @@ impl<S> Connection<S> {
             ends: Ends { node, peer },
             _place: place,
         }
+    }
+
+    /// The same, made by this process.
+    pub(super) fn of_process(self, process: Option<LocalProcess>) -> Self {
+        let hangup = self.hangup.of_process(process);
+        Self { hangup, ..self }
     }
 
     fn note_written(&mut self, bytes: &[u8]) {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use system_tests::deployment::process::Surroundings;
 use system_tests::deployment::{Deployment, FanOut, Setup};
 use system_tests::player::connection::{Connection, Ending, Options};
@@ -243,6 +244,9 @@ async fn a_filter_of_the_log_is_set_for_a_while() {
     let set = ask(&servers, &["log-filter", "h2=debug", "--for=1s"]).await;
     assert_eq!(set.stdout, "set; it was info\n", "{set:?}");
     says(process, "\"method\":\"SetLogFilter\"").await;
+    let own = std::fs::metadata("/proc/self").expect("this process").uid();
+    says(process, &format!("\"uid\":{own},")).await;
+    says(process, "\"pid\":").await;
     let _ = ask(&servers, &["stats"]).await;
     says(process, "\"target\":\"h2::").await;
     says(process, "what is logged is as at the start again").await;

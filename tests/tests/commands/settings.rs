@@ -122,6 +122,28 @@ fn switches_in_the_environment_can_be_off() {
     }
 }
 
+#[test]
+fn who_may_open_too_few_files_says_so_before_it_opens_any() {
+    for (name, mode) in [("pdu-gateway", "--embedded"), ("route-grpc", "serve")] {
+        for files in ["7", "8", "9", "40"] {
+            let binary = binary(name).expect("it is built");
+            let limited = format!("ulimit -n {files} && exec \"$0\" \"$@\"");
+            let mut command = Command::new("sh");
+            command
+                .args(["-c", &limited])
+                .arg(binary)
+                .arg(mode)
+                .args(NOWHERE);
+            let output = command.output().expect("it runs");
+
+            let said = String::from_utf8_lossy(&output.stdout);
+            let why = format!("this process may open {files} files, and needs");
+            assert!(said.contains(&why), "{name} with {files}: {said}");
+            assert_eq!(output.status.code(), Some(1), "{name} with {files}");
+        }
+    }
+}
+
 /// In the log, where operators look; and where nothing is logged, on standard error.
 #[test]
 fn who_cannot_listen_says_by_which_flag() {

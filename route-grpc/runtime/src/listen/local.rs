@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::quota::Quota;
 
@@ -149,8 +149,8 @@ impl LocalListener {
                         continue;
                     }
                 };
-                let uid = stream.peer_cred().map(|it| it.uid());
-                if uid.is_ok_and(|uid| uid == 0 || uid == rustix::process::getuid().as_raw()) {
+                let uid = stream.process().map(|it| it.uid);
+                if uid.is_some_and(|uid| uid == 0 || uid == rustix::process::getuid().as_raw()) {
                     return Ok((Box::new(stream), SocketAddr::from((Ipv4Addr::LOCALHOST, 0))));
                 }
                 if let Some(left_out) = self.strangers.take(self.bound.elapsed(), "") {
@@ -183,10 +183,38 @@ async fn bound(address: &LocalAddress) -> io::Result<(LocalAddress, Socket)> {
     })
 }
 
-/// A connection of either kind.
-pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+/// Who has connected to the socket: the process that did, and whose it was then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LocalProcess {
+    /// None if the system does not say: it is in another namespace.
+    pub pid: Option<i32>,
+    /// Its user.
+    pub uid: u32,
+}
 
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+/// A connection of either kind.
+pub trait Io: AsyncRead + AsyncWrite + Unpin + Send {
+    /// Who has connected. None: by TCP, or the system does not say.
+    fn process(&self) -> Option<LocalProcess>;
+}
+
+impl Io for TcpStream {
+    fn process(&self) -> Option<LocalProcess> {
+        None
+    }
+}
+
+impl Io for UnixStream {
+    fn process(&self) -> Option<LocalProcess> {
+        let who = self.peer_cred().ok()?;
+        // 0 is what the system says of one that this process cannot see.
+        let pid = who.pid().filter(|pid| *pid > 0);
+        Some(LocalProcess {
+            pid,
+            uid: who.uid(),
+        })
+    }
+}
 
 /// Connects to such a socket.
 ///
