@@ -7,8 +7,20 @@ pub(crate) const SUBSCRIBE: &str = "teamtalk.route.v1.BroadcastService/Subscribe
 pub(crate) const WATCH: &str = "teamtalk.route.v1.PresenceService/WatchUserStatus";
 /// As above.
 pub(crate) const WATCH_USER_SET: &str = "teamtalk.route.v1.PresenceService/WatchUserSet";
+/// Those that may have gaps.
+pub(crate) const READERS: [&str; 3] = [SUBSCRIBE, WATCH, WATCH_USER_SET];
+/// As above.
+pub(crate) const DRAIN_GATEWAY: &str = "teamtalk.admin.v1alpha1.AdminService/DrainGateway";
+/// As above.
+pub(crate) const WATCH_TOPOLOGY: &str = "teamtalk.admin.v1alpha1.AdminService/WatchTopology";
 /// All of them.
-pub(crate) const STREAMS: [&str; 3] = [SUBSCRIBE, WATCH, WATCH_USER_SET];
+pub(crate) const STREAMS: [&str; 5] = [
+    SUBSCRIBE,
+    WATCH,
+    WATCH_USER_SET,
+    DRAIN_GATEWAY,
+    WATCH_TOPOLOGY,
+];
 
 /// Calls with one answer.
 pub(crate) const UNARY: [&str; 21] = [

@@ -202,7 +202,7 @@ impl Refused {
             streams: counter(
                 "teamtalk.route.streams.refused",
                 "{stream}",
-                "Watch and subscribe streams that were refused or ended by the node, but for a drain",
+                "Streams that were refused or ended by the node, but for a drain",
             ),
             unknown_calls: counter(
                 "teamtalk.route.calls.unknown",
@@ -280,7 +280,7 @@ impl Metrics {
             self.transitions
                 .add(0, &[KeyValue::new("kind", kind.as_str())]);
         }
-        for method in methods::STREAMS {
+        for method in methods::READERS {
             self.gaps.add(0, &[KeyValue::new("rpc.method", method)]);
         }
         for reason in STREAM_REASONS {

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::stream::Stream;
+use futures_util::stream::{Stream, StreamExt};
 use route_proto::admin::v1alpha1::admin_service_server::AdminService;
 use route_proto::admin::v1alpha1::{
     CloseLinkRequest, CloseLinkResponse, CloseStreamRequest, CloseStreamResponse,
@@ -15,6 +15,7 @@ use route_proto::admin::v1alpha1::{
     ListStreamsResponse, SetLogFilterRequest, SetLogFilterResponse, WatchTopologyRequest,
     WatchTopologyResponse,
 };
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::audit::Caller;
@@ -23,7 +24,9 @@ use super::{
     topology, users,
 };
 use crate::api::publisher::Publisher;
+use crate::methods;
 use crate::node::Node;
+use crate::refusal::Refusal;
 
 /// The service, for one node.
 #[derive(Debug, Clone)]
@@ -40,15 +43,49 @@ impl Admin {
             node,
         }
     }
+
+    /// A stream that is counted, when it ends or is refused, as those that services read.
+    fn counted<T>(
+        &self,
+        method: &'static str,
+        opened: Result<impl Stream<Item = Result<T, Status>> + Send + 'static, Refusal>,
+    ) -> Result<Response<Messages<T>>, Status> {
+        let metrics = &self.node.metrics;
+        let stream = opened.inspect_err(|why| metrics.stream_refused(method, why))?;
+        let open = Open {
+            node: Arc::clone(&self.node),
+            method,
+            since: Instant::now(),
+        };
+        let stream = stream.inspect(move |_| {
+            let _ends_with_the_stream = &open;
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+}
+
+/// What a stream sends.
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// A stream is open.
+struct Open {
+    node: Arc<Node>,
+    method: &'static str,
+    since: Instant,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let seconds = self.since.elapsed().as_secs_f64();
+        self.node.metrics.stream_ended(self.method, seconds);
+    }
 }
 
 /// Whatever the state of the node, for that is what is asked for: nothing is waited for.
 #[tonic::async_trait]
 impl AdminService for Admin {
-    type DrainGatewayStream =
-        Pin<Box<dyn Stream<Item = Result<DrainGatewayResponse, Status>> + Send>>;
-    type WatchTopologyStream =
-        Pin<Box<dyn Stream<Item = Result<WatchTopologyResponse, Status>> + Send>>;
+    type DrainGatewayStream = Messages<DrainGatewayResponse>;
+    type WatchTopologyStream = Messages<WatchTopologyResponse>;
 
     async fn list_links(
         &self,
@@ -101,9 +138,8 @@ impl AdminService for Admin {
     ) -> Result<Response<Self::DrainGatewayStream>, Status> {
         let caller = Caller::of(request.extensions());
         let request = request.into_inner();
-        let drained = drain::drain(&self.node, &request)
-            .map(|progress| Response::new(Box::pin(progress) as Self::DrainGatewayStream))
-            .map_err(Status::from);
+        let drained = drain::drain(&self.node, &request);
+        let drained = self.counted(methods::DRAIN_GATEWAY, drained);
         let reason = if request.undo { "undo" } else { "" };
         caller.did("DrainGateway", &request.gateway_id, reason, &drained);
         drained
@@ -166,8 +202,8 @@ impl AdminService for Admin {
         &self,
         request: Request<WatchTopologyRequest>,
     ) -> Result<Response<Self::WatchTopologyStream>, Status> {
-        let states = topology::watch(Arc::clone(&self.node), request.get_ref())?;
-        Ok(Response::new(Box::pin(states)))
+        let states = topology::watch(Arc::clone(&self.node), request.get_ref());
+        self.counted(methods::WATCH_TOPOLOGY, states)
     }
 
     async fn explain_user(

@@ -225,6 +225,11 @@ async fn a_screen_is_shown_links_gateways_and_rates() {
         let refused = admin.watch_topology(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{wrong}");
     }
+    let method = r#"rpc_method="teamtalk.admin.v1alpha1.AdminService/WatchTopology""#;
+    let refusals = "teamtalk_route_streams_refused_total";
+    let invalid = r#"reason="ERROR_REASON_FIELD_INVALID""#;
+    site.shows(&format!("{refusals}{{{invalid},{method}}} 3"))
+        .await;
     let mut open = Vec::new();
     for _ in 0..15 {
         open.push(
@@ -239,4 +244,7 @@ async fn a_screen_is_shown_links_gateways_and_rates() {
         .await
         .unwrap_err();
     assert_eq!(reason(&refused), "STREAM_LIMIT");
+    drop((states, open));
+    let ended = "teamtalk_route_stream_duration_seconds_count";
+    site.shows(&format!("{ended}{{{method}}} 16")).await;
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use prost::Message as _;
 use route_proto::legacy::im::{buddy::ImUsersStatRsp, message::ImMsgData};
-use system_tests::cast::msg_server::Connections;
+use system_tests::cast::msg_server::{Connections, RECONNECT_AFTER};
 use system_tests::player::messages::{self, SINGLE_TEXT};
 use system_tests::player::pdu::{Pdu, Splitter, command};
 use tokio::net::{TcpSocket, TcpStream};
@@ -45,12 +45,23 @@ pub(super) struct Board {
     pub(super) missed: usize,
 }
 
-/// One MsgServer, connected to both gateways.
+/// Which connections a MsgServer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ways {
+    /// One to each gateway. Every second MsgServer claims that to the second one.
+    Both,
+    /// One, to the first gateway; when it is lost, after a while one to the second.
+    One,
+}
+
+/// One MsgServer.
 #[derive(Debug)]
 pub(super) struct MsgServer {
     number: usize,
+    gateways: [SocketAddr; 2],
     board: Arc<Mutex<Board>>,
     connections: Connections<Link>,
+    gone: mpsc::UnboundedSender<usize>,
     lost: mpsc::UnboundedReceiver<usize>,
 }
 
@@ -68,48 +79,60 @@ impl Drop for Link {
 }
 
 impl MsgServer {
-    /// Connects: every second one claims its connection to the second gateway.
+    /// Connects.
     pub(super) async fn connect(
         number: usize,
+        ways: Ways,
         gateways: [SocketAddr; 2],
         board: &Arc<Mutex<Board>>,
     ) -> io::Result<Self> {
-        let order = [number % 2, (number + 1) % 2];
-        let mut connections = Connections::new(order);
+        let (order, first) = match ways {
+            Ways::Both => ([number % 2, (number + 1) % 2], 2),
+            Ways::One => ([0, 1], 1),
+        };
         let (gone, lost) = mpsc::unbounded_channel();
-        for (slot, gateway) in order.into_iter().enumerate() {
-            let socket = TcpSocket::new_v4()?;
-            let address = Ipv4Addr::new(127, 0, 0, FIRST_ADDRESS + number as u8);
-            socket.bind((address, 0).into())?;
-            let stream = Arc::new(socket.connect(gateways[gateway]).await?);
-            stream.set_nodelay(true)?;
-            let reader = Reader {
-                stream: Arc::clone(&stream),
-                server: number,
-                board: Arc::clone(board),
-            };
-            let gone = gone.clone();
-            let reader = tokio::spawn(async move {
-                reader.read().await;
-                // Nobody listens any more when the test is over.
-                let _ = gone.send(slot);
-            });
-            let mut hello = Vec::new();
-            let claims = connections.open(slot, Link { stream, reader });
-            if claims {
-                hello = messages::role(1).encode();
-            }
-            hello.extend(messages::online(&[user_of(number)]).encode());
-            if let Some(link) = connections.slots()[slot].1.as_ref() {
-                link.write(&hello).await?;
-            }
-        }
-        Ok(Self {
+        let mut server = Self {
             number,
+            gateways,
             board: Arc::clone(board),
-            connections,
+            connections: Connections::new(order),
+            gone,
             lost,
-        })
+        };
+        for slot in 0..first {
+            server.open(slot).await?;
+        }
+        Ok(server)
+    }
+
+    async fn open(&mut self, slot: usize) -> io::Result<()> {
+        let socket = TcpSocket::new_v4()?;
+        let address = Ipv4Addr::new(127, 0, 0, FIRST_ADDRESS + self.number as u8);
+        socket.bind((address, 0).into())?;
+        let (gateway, _) = self.connections.slots()[slot];
+        let stream = Arc::new(socket.connect(self.gateways[gateway]).await?);
+        stream.set_nodelay(true)?;
+        let reader = Reader {
+            stream: Arc::clone(&stream),
+            server: self.number,
+            board: Arc::clone(&self.board),
+        };
+        let gone = self.gone.clone();
+        let reader = tokio::spawn(async move {
+            reader.read().await;
+            // Nobody listens any more when the test is over.
+            let _ = gone.send(slot);
+        });
+        let mut hello = Vec::new();
+        let claims = self.connections.open(slot, Link { stream, reader });
+        if claims {
+            hello = messages::role(1).encode();
+        }
+        hello.extend(messages::online(&[user_of(self.number)]).encode());
+        match &self.connections.slots()[slot].1 {
+            Some(link) => link.write(&hello).await,
+            None => Ok(()),
+        }
     }
 
     /// Sends until it is told to stop, and goes on with its other connection when one is lost; then waits to be
@@ -134,6 +157,12 @@ impl MsgServer {
         if let Some(heir) = self.connections.lose(slot) {
             // If that one is lost too, its reader notices.
             let _ = heir.write(&messages::role(1).encode()).await;
+        } else if self.connections.primary().is_none() && slot + 1 < self.connections.slots().len()
+        {
+            sleep(RECONNECT_AFTER).await;
+            self.open(slot + 1)
+                .await
+                .expect("the other gateway is there");
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::late::{Board, MsgServer, Phase, SERVERS};
+use crate::late::{Board, MsgServer, Phase, SERVERS, Ways};
 
 /// How many stops of each kind, if there are to be more.
 const COUNT_VARIABLE: &str = "TT_STOPS";
@@ -57,7 +57,7 @@ async fn nothing_is_lost(node: NodeIs) {
     for number in 0..count {
         let gateway = number % 2;
         let end = async |site: &mut Site| end_gateway(site, node, gateway).await;
-        let outcome = play(&mut site, gateway, end).await;
+        let outcome = play(&mut site, Ways::Both, gateway, end).await;
         outcomes.push(outcome);
     }
     let sum = |part: fn(&Outcome) -> usize| outcomes.iter().map(part).sum::<usize>();
@@ -99,6 +99,7 @@ impl Outcome {
 /// MsgServers connect; a gateway is brought to its end while they send; then it is replaced.
 pub(super) async fn play(
     site: &mut Site,
+    ways: Ways,
     gateway: usize,
     end: impl AsyncFnOnce(&mut Site) -> Duration,
 ) -> Outcome {
@@ -107,7 +108,7 @@ pub(super) async fn play(
     let addresses = [0, 1].map(|gateway| site.pdu_address(gateway));
     let mut servers = JoinSet::new();
     for number in 0..SERVERS {
-        let server = MsgServer::connect(number, addresses, &board).await;
+        let server = MsgServer::connect(number, ways, addresses, &board).await;
         servers.spawn(server.expect("a connection").run(phase.subscribe()));
     }
     // Everybody is listed at both gateways.
