@@ -58,7 +58,7 @@ TIME is a whole number and ms, s, m or h. BYTES is a whole number and KiB, MiB, 
 
 /// The node of TeamTalk Route, and commands for its operators.
 ///
-/// `serve` runs a node. All other commands ask a running one, at --address.
+/// `serve` runs a node. Other commands ask a running one, at --address, those of operators at --admin-address.
 #[derive(Debug, Parser)]
 #[command(name = "route-grpc", version, after_help = EXIT_CODES)]
 struct Cli {
@@ -77,37 +77,37 @@ enum Command {
         mut_arg("log_filter", |arg| arg.env("TT_ROUTE_LOG_FILTER")),
     )]
     Serve(Box<serve::ServeArgs>),
-    /// Show the status of users, and where they are
+    /// Show the status of users of the site, and where they are
     Status(status::StatusArgs),
-    /// List the users who are not offline
+    /// List the users of the site who are not offline
     Online(online::OnlineArgs),
-    /// Count them
+    /// Count the users of the site who are not offline
     Count(online::CountArgs),
-    /// Follow who comes and goes
+    /// Follow who comes and goes in the site
     Watch(watch::WatchArgs),
-    /// Follow what is routed
+    /// Follow what is routed in the site
     Subscribe(subscribe::SubscribeArgs),
-    /// Route something
+    /// Route something to MsgServers of the site
     Publish(publish::PublishArgs),
-    /// Show the connections of MsgServers, and which part each plays
+    /// Show the site's connections of MsgServers, and which part each plays
     Links(admin::links::LinksArgs),
-    /// Show one of them, and what it has to do with others; or close it
+    /// Show one connection of the site, and what it has to do with others; or close it
     Link(admin::links::LinkArgs),
-    /// Show the gateways
+    /// Show the site's gateways
     Gateways(admin::gateways::GatewaysArgs),
-    /// Move all MsgServers off a gateway, so that it can be stopped
+    /// Move all MsgServers off a gateway of the site, so that it can be stopped
     Drain(admin::drain::DrainArgs),
-    /// Show who reads the node, and how far behind; or close a stream
+    /// Show who reads this node, and how far behind; or close a stream
     Streams(admin::streams::StreamsArgs),
-    /// Show the node in numbers
+    /// Show this node in numbers
     Stats(admin::stats::StatsArgs),
-    /// Explain why a user is seen so, or who would get a PDU
+    /// Explain why a user of the site is seen so, who would get a PDU, or where this node has routed some
     Explain(admin::explain::ExplainArgs),
-    /// Disconnect a user's clients, and say which are gone
+    /// Disconnect a user's clients in the site, and say which are gone
     Kick(admin::kick::KickArgs),
-    /// Set what the node logs, while it runs
+    /// Set what this node logs, while it runs
     LogFilter(admin::log_filter::LogFilterArgs),
-    /// Say which MsgServers have come over from an old RouteServer, and whether it can be stopped
+    /// Say which MsgServers of the site have come over from an old RouteServer, and whether it can be stopped
     Migrate(admin::migrate::MigrateArgs),
     /// Show the site on a screen that follows it
     Top(admin::top::TopArgs),
@@ -279,6 +279,19 @@ mod tests {
         for wrong in ["unspecified", "EVENT_KIND_UNSPECIFIED", "nonsense"] {
             let said = parse(wrong).expect_err(wrong).to_string();
             assert!(said.contains("chat-message"), "{said}");
+        }
+    }
+
+    #[test]
+    fn help_says_of_each_command_whether_it_is_about_the_site_or_this_node() {
+        let cli = Cli::command();
+        let about_no_site = ["serve", "check", "completions", "man"];
+        let explain = cli.find_subcommand("explain").expect("it is there");
+        let all = cli.get_subcommands().chain(explain.get_subcommands());
+        for command in all.filter(|it| !about_no_site.contains(&it.get_name())) {
+            let about = command.get_about().expect("a line of help").to_string();
+            let says = about.contains("site") || about.contains("this node");
+            assert!(says, "{}: {about}", command.get_name());
         }
     }
 

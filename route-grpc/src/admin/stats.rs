@@ -1,5 +1,7 @@
 //! The node in numbers.
 
+use std::time::Duration;
+
 use route_proto::admin::v1alpha1::GetStatsResponse;
 
 use crate::node::Node;
@@ -40,5 +42,8 @@ pub(super) fn stats(node: &Node) -> GetStatsResponse {
         delivery_count: tallies.deliveries.count(),
         dropped_count: dropped.iter().sum(),
         without_target_count: core.without_target,
+        epoch: format!("{:016x}", node.epoch),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        start_time: Some(node.clock.timestamp(Duration::ZERO)),
     }
 }

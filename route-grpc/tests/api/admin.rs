@@ -7,6 +7,8 @@ use route_proto::admin::v1alpha1::{
 };
 use route_proto::attach::v1::SessionUpdate;
 use route_proto::attach::v1::uplink_entry::Entry;
+use route_proto::v1::GetServerInfoRequest;
+use route_proto::v1::server_service_client::ServerServiceClient;
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -285,6 +287,13 @@ async fn a_node_that_waits_says_for_whom() {
         stats.unwrap().into_inner()
     };
     let before = stats().await;
+    let mut server = ServerServiceClient::new(site.channel().await);
+    let info = server.get_server_info(GetServerInfoRequest {}).await;
+    let info = info.unwrap().into_inner();
+    assert_eq!(
+        (before.epoch.clone(), before.start_time),
+        (info.epoch, info.start_time)
+    );
     assert!(
         !before.is_synced && before.waits_for.contains("a first gateway"),
         "{before:?}"

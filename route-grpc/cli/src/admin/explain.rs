@@ -25,15 +25,15 @@ pub(crate) struct ExplainArgs {
 /// What is to be explained.
 #[derive(Debug, Subcommand)]
 enum What {
-    /// Why a user is online, or is not: what each link holds of the user, and what of that counts
+    /// Why a user of the site is online, or is not: what each link holds of the user, and what of that counts
     User {
         /// Whose id
         #[arg(value_name = "ID", value_parser = clap::value_parser!(u32).range(1..))]
         user_id: u32,
     },
-    /// Who would get a PDU now, and who would not
+    /// Who of the site would get a PDU now, and who would not
     Envelope(EnvelopeArgs),
-    /// Where PDUs went that were routed lately, newest first, and what was dropped
+    /// Where PDUs went that this node has routed lately, newest first, and what was dropped
     Routed(RoutedArgs),
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct LinksArgs {
     /// Ask the gateways what waits for each, and what went through it; the one that takes least comes first
     #[arg(long)]
     figures: bool,
-    /// Those that have closed lately instead, the newest first, and why
+    /// Those that have closed lately instead, since this node started, the newest first, and why
     #[arg(long, conflicts_with_all = ["part", "figures"])]
     closed: bool,
     #[command(flatten)]

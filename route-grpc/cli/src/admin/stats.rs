@@ -28,6 +28,9 @@ pub(crate) async fn run(args: StatsArgs) -> Result<(), Failure> {
     }
     let mut table = Table::new(&[("what", Column::Word), ("now", Column::Number)]);
     for (what, now) in [
+        ("node", it.epoch.clone()),
+        ("  version", it.version.clone()),
+        ("  since", show::time(it.start_time.as_ref())),
         ("gateways attached", it.attached_gateway_count.to_string()),
         ("gateways away", it.detached_gateway_count.to_string()),
         ("links", it.link_count.to_string()),
