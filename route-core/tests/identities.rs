@@ -1031,6 +1031,17 @@ fn a_shadow_in_doubt_follows_a_younger_link_of_its_name() {
     assert_eq!(node.targets(1, 1), [0; 0], "it does not come back");
 }
 
+/// The only user of the older one is told of by another MsgServer of its address, too: its name says more.
+#[test]
+fn a_link_of_its_name_comes_before_one_of_its_address() {
+    let mut node = Node::new();
+    let named = Some("m1");
+    node.connects(7, HERE, true, &[1, 70]);
+    node.connects_as(1, (HERE, named), false, &[1]);
+    node.connects_as(2, (ELSEWHERE, named), false, &[1]);
+    assert_eq!(node.targets(1, 1), [7], "it does not come back");
+}
+
 /// Two MsgServers have one name. One of them changes its connection.
 #[test]
 fn of_two_msg_servers_with_one_name_each_inherits_from_itself() {

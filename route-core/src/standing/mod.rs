@@ -168,9 +168,17 @@ impl<'a> Standing<'a> {
         let is_told = |other: &u32| self.held_by(slot) > 0 || self.links().are_one(slot, *other);
         let links = self.links();
         let is_companion = !links[slot].is_listed();
-        let master = self.master(slot).filter(is_told);
-        let stands = master.or_else(|| self.elder(slot).filter(is_told));
+        let stands = self.superior(slot).filter(is_told);
         stands.filter(|_| !is_companion)
+    }
+
+    /// Whose shadow an unclaimed link is. One of its name comes before one that only shares its address.
+    fn superior(&self, slot: u32) -> Option<u32> {
+        let (master, elder) = (self.master(slot), self.elder(slot));
+        let has_its_name = |other: &u32| self.links().are_one(slot, *other);
+        let named = master.filter(has_its_name);
+        let named = named.or_else(|| elder.filter(has_its_name));
+        named.or(master).or(elder)
     }
 
     /// The part of an open unclaimed link, as its sessions and those of others say now.
@@ -198,7 +206,7 @@ impl<'a> Standing<'a> {
 
     /// `follows`: it is, or may be, a shadow so far.
     fn due_after(&self, slot: u32, follows: bool) -> Due {
-        if let Some(other) = self.master(slot).or_else(|| self.elder(slot)) {
+        if let Some(other) = self.superior(slot) {
             return match namesakes::is_strange(*self, slot, other) {
                 true => Due::Doubted,
                 false => Due::Now(Part::Shadow),

@@ -41,7 +41,7 @@ pub(super) fn namesake(standing: Standing<'_>, slot: u32) -> Option<u32> {
         let other = links[slot].supersedes.and_then(|id| links.slot(id));
         return other.filter(|it| links.are_one(slot, *it) && links[*it].is_claimed());
     }
-    let other = standing.master(slot).or_else(|| standing.elder(slot));
+    let other = standing.superior(slot);
     other.filter(|it| is_strange(standing, slot, *it))
 }
 

@@ -57,10 +57,12 @@ impl Standing<'_> {
         let heir = || successions.stands_for(links[slot].id, links);
         if let Some(heir) = heir() {
             (PartReason::Succeeded, Some(heir))
-        } else if let Some(master) = self.master(slot) {
-            (PartReason::OtherClaimed, Some(master))
-        } else if let Some(elder) = self.elder(slot) {
-            (PartReason::OtherStands, Some(elder))
+        } else if let Some(other) = self.superior(slot) {
+            let reason = match self.leaders(slot).any(|leader| leader == other) {
+                true => PartReason::OtherClaimed,
+                false => PartReason::OtherStands,
+            };
+            (reason, Some(other))
         } else if links[slot].msg_server.is_none() && links.is_in_claiming_crowd(slot) {
             (PartReason::Crowd, None)
         } else {
