@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) servers: Vec<MsgServer>,
     /// Whose each link is or was.
     pub(crate) owners: BTreeMap<LinkId, usize>,
+    /// Of links, as they were last shown.
+    parts: BTreeMap<LinkId, String>,
     /// By number.
     pub(crate) sent: Vec<Message>,
     /// What was reported last of each user's desktop, and when.
@@ -77,6 +79,7 @@ impl World {
             lost: Vec::new(),
             gave_up_at: Duration::ZERO,
             owners: BTreeMap::new(),
+            parts: BTreeMap::new(),
             sent: Vec::new(),
             reported: BTreeMap::new(),
             moved: BTreeMap::new(),
@@ -409,7 +412,7 @@ impl World {
         for index in 0..self.servers.len() {
             let it = &mut self.servers[index];
             if now < it.held_until && !self.lost.is_empty() {
-                it.held_until = now + SEAT_HOLD;
+                it.held_until = it.held_until.max(now + SEAT_HOLD);
             }
             let it = &self.servers[index];
             let waits = !it.claims && now < it.came_at + UNCLEAR;
@@ -481,9 +484,30 @@ impl World {
             }
         }
         drop(transaction);
+        if self.is_shown {
+            self.show_parts();
+        }
         for link in closed {
             self.is_to_close(link);
         }
+    }
+
+    /// Of each link whose part has changed since they were last shown.
+    fn show_parts(&mut self) {
+        let reports = self.core.view().links_after(LinkId::NODE);
+        let parts = reports.map(|it| {
+            (
+                it.id,
+                format!("{:?}: {:?} {:?}", it.part, it.reason, it.other),
+            )
+        });
+        let parts: BTreeMap<LinkId, String> = parts.collect();
+        for (link, part) in &parts {
+            if self.parts.get(link) != Some(part) {
+                println!("{:?}   s{} {link} is {part}", self.now, self.owners[link]);
+            }
+        }
+        self.parts = parts;
     }
 
     fn is_to_close(&mut self, link: LinkId) {
