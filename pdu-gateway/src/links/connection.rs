@@ -9,17 +9,16 @@ use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_proto::attach::v1::{CloseReason, LinkOpened};
+use route_proto::attach::v1::CloseReason;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{sleep, timeout};
 use tracing::field::display;
 use tracing::{Instrument, debug, info, info_span, warn};
 
-use crate::clock::micros;
 use crate::links::gateway::Gateway;
 use crate::links::link::{Link, Shut};
 use crate::links::network::Socket;
-use crate::links::peer::{Name, Peer};
+use crate::links::peer::Peer;
 use crate::links::reader::Reader;
 use crate::links::registry::Place;
 use crate::links::writer::Writer;
@@ -46,7 +45,6 @@ pub async fn serve<S: Socket>(
     let span = info_span!("link", link = link.number(), peer = %address, msg_server = name);
     async {
         debug!("connected");
-        gateway.uplink.open(link.number(), opened(&link, now));
         let mut connection = Connection::<S> {
             reader: Reader::new(&gateway, &link, input),
             writer: Writer::new(&gateway, &link, output),
@@ -59,16 +57,6 @@ pub async fn serve<S: Socket>(
     .instrument(span)
     .await;
     drop(place);
-}
-
-fn opened(link: &Link, now: Duration) -> LinkOpened {
-    let Peer { address, name } = link.peer();
-    LinkOpened {
-        peer: address.to_string(),
-        msg_server: name.as_ref().map(Name::to_string).unwrap_or_default(),
-        opened_at_micros: micros(now).cast_unsigned(),
-        ..LinkOpened::default()
-    }
 }
 
 struct Connection<S: Socket> {
@@ -91,6 +79,28 @@ impl<S: Socket> Connection<S> {
 
     /// Tells the node, gives back what could not be written, closes.
     async fn end(&mut self, reason: CloseReason) {
+        if reason == CloseReason::Drain {
+            // What it has sent already is handled.
+            self.reader.open();
+        }
+        let concluded = match self.reader.is_open {
+            true => self.end_link(reason).await,
+            false => self.end_unopened(reason),
+        };
+        if let Some(stranger) = self.reader.stranger.take() {
+            let (input, output) = (&mut self.reader.input, &mut self.writer.output);
+            self.gateway.strangers.tell(stranger, input, output).await;
+        } else if concluded == Concluded::Written {
+            self.close().await;
+        }
+        // A host that does not take what the kernel has would have it kept for minutes.
+        let leftovers = self.gateway.link_settings.host_timeout;
+        if let Err(error) = S::limit_leftovers(&self.writer.output, leftovers) {
+            debug!(%error, "cannot limit the time of what is left");
+        }
+    }
+
+    async fn end_link(&mut self, reason: CloseReason) -> Concluded {
         let was = self.gateway.uplink.summary(self.link.number());
         let mut unread = 0;
         let concluded = match reason {
@@ -121,17 +131,27 @@ impl<S: Socket> Connection<S> {
         if let Some(relief) = shut.relief {
             self.gateway.turn(relief);
         }
-        if let Some(stranger) = self.reader.stranger.take() {
-            let (input, output) = (&mut self.reader.input, &mut self.writer.output);
-            self.gateway.strangers.tell(stranger, input, output).await;
-        }
-        if concluded == Concluded::Written {
-            self.close().await;
-        }
-        // A host that does not take what the kernel has would have it kept for minutes.
-        let leftovers = self.gateway.link_settings.host_timeout;
-        if let Err(error) = S::limit_leftovers(&self.writer.output, leftovers) {
-            debug!(%error, "cannot limit the time of what is left");
+        concluded
+    }
+
+    /// The node was never told of it.
+    fn end_unopened(&self, reason: CloseReason) -> Concluded {
+        self.gateway.links.forget(self.link.number());
+        self.gateway.counters.closed(reason);
+        let shut = Shut {
+            given_back: 0,
+            dropped: 0,
+            relief: None,
+        };
+        self.log_end(reason, &shut, 0, Summary::default());
+        match reason {
+            CloseReason::BadFrame => Concluded::Written,
+            CloseReason::Unspecified
+            | CloseReason::Peer
+            | CloseReason::Idle
+            | CloseReason::SlowReader
+            | CloseReason::Requested
+            | CloseReason::Drain => Concluded::NotTold,
         }
     }
 

@@ -7,16 +7,20 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use route_proto::attach::v1::CloseReason;
+use route_proto::attach::v1::{CloseReason, LinkOpened};
 use route_runtime::budget::{CutOff, Input};
 use route_runtime::quota::Lines;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::yield_now;
+use tokio::time::timeout;
 use tracing::{debug, info};
 
+use crate::clock::micros;
 use crate::links::gateway::Gateway;
 use crate::links::link::Link;
+use crate::links::peer::{Name, Peer};
 use crate::links::strangers::Stranger;
 use crate::pdu::deed::Deed;
 use crate::pdu::frame::{FrameError, SHORT, Unfinished};
@@ -29,6 +33,9 @@ const READ: usize = 256 << 10;
 
 /// After so many bytes read without waiting, other tasks come first.
 const TURN: usize = 64 << 10;
+
+/// A MsgServer claims and lists as soon as it is connected. Who has said nothing by then may wait for what others say.
+const SPEAKS_WITHIN: Duration = Duration::from_millis(200);
 
 /// Reads of what is counted before a link ends, at most.
 const LAST_READS: usize = 64;
@@ -58,6 +65,10 @@ pub(super) struct Reader<I> {
     long: Option<Long>,
     /// Log lines about it.
     lines: Lines,
+    /// When it was connected.
+    since: Duration,
+    /// The node is told of the link.
+    pub(super) is_open: bool,
     /// A PDU has come. Until then it may be a probe, or anything, of which nobody needs to read much.
     pub(super) has_spoken: bool,
     /// What came that is no PDU.
@@ -87,6 +98,8 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             sampling: Sampling::default(),
             room: Room::Left,
             long: None,
+            since: gateway.clock.now(),
+            is_open: false,
             has_spoken: false,
             problem: None,
             stranger: None,
@@ -98,21 +111,59 @@ impl<I: AsyncRead + Unpin> Reader<I> {
 
     /// Reads until there is a reason to end.
     pub(super) async fn read(&mut self) -> CloseReason {
-        loop {
-            match poll_fn(|cx| self.poll_read(cx)).await {
-                Ok(0) => return CloseReason::Peer,
-                Ok(bytes) if bytes >= TURN || self.gateway.budget.is_tight() => yield_now().await,
-                Ok(_) => {}
-                Err(ReadError::Frame(error)) => {
-                    self.problem = Some(error.told(self.gateway.own_pdu_limit));
-                    return CloseReason::BadFrame;
-                }
-                Err(ReadError::Io(error)) => {
-                    debug!(%error, "reading failed");
-                    return CloseReason::Peer;
+        // Whose link it is, its first words tell: two that are open without a word might both be sent what comes meanwhile.
+        let speaks = async {
+            while !self.is_open {
+                if let Some(reason) = self.read_once().await {
+                    return Some(reason);
                 }
             }
+            None
+        };
+        match timeout(SPEAKS_WITHIN, speaks).await {
+            Ok(Some(reason)) => return reason,
+            Ok(None) => {}
+            Err(_) => self.open(),
         }
+        loop {
+            if let Some(reason) = self.read_once().await {
+                return reason;
+            }
+        }
+    }
+
+    /// Waits until something has been read, or there is a reason to end.
+    async fn read_once(&mut self) -> Option<CloseReason> {
+        match poll_fn(|cx| self.poll_read(cx)).await {
+            Ok(0) => return Some(CloseReason::Peer),
+            Ok(bytes) if bytes >= TURN || self.gateway.budget.is_tight() => yield_now().await,
+            Ok(_) => {}
+            Err(ReadError::Frame(error)) => {
+                self.problem = Some(error.told(self.gateway.own_pdu_limit));
+                return Some(CloseReason::BadFrame);
+            }
+            Err(ReadError::Io(error)) => {
+                debug!(%error, "reading failed");
+                return Some(CloseReason::Peer);
+            }
+        }
+        None
+    }
+
+    /// Tells the node of the link.
+    pub(super) fn open(&mut self) {
+        if self.is_open {
+            return;
+        }
+        self.is_open = true;
+        let Peer { address, name } = self.link.peer();
+        let opened = LinkOpened {
+            peer: address.to_string(),
+            msg_server: name.as_ref().map(Name::to_string).unwrap_or_default(),
+            opened_at_micros: micros(self.since).cast_unsigned(),
+            ..LinkOpened::default()
+        };
+        self.gateway.uplink.open(self.link.number(), opened);
     }
 
     /// Takes what has arrived, and will not be handled. Returns how many bytes that is.
@@ -181,6 +232,9 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             let age = || self.gateway.clock.now().saturating_sub(now);
             let dialect = &self.gateway.dialect;
             let spans = self.sampling.begin(dialect, link, deeds, age);
+            if self.has_spoken {
+                self.open();
+            }
             let uplink = &self.gateway.uplink;
             self.room = uplink.submit_traced(link, deeds, spans);
             if let Err(FrameError::OtherProtocol(protocol)) = received

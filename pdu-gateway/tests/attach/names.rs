@@ -6,6 +6,7 @@ use route_proto::attach::v1::LinkOpened;
 use route_proto::attach::v1::uplink_entry::Entry;
 use tonic::Status;
 
+use crate::claim;
 use crate::harness::{Harness, NodeStream};
 
 /// By the listener, else by the table of hosts, else not at all; and again when a new node has to be told.
@@ -42,6 +43,35 @@ async fn a_link_is_told_with_the_name_of_its_msg_server() {
 
     let again = opened(&mut next).await;
     assert!(again.restored.is_some() && again.msg_server == "by-host");
+}
+
+/// Of two connections of one MsgServer that have not said anything, the node could not tell which one stands. A
+/// connection that says nothing at all, such as a probe, is nothing that it has to know.
+#[tokio::test]
+async fn the_node_is_told_of_a_connection_with_its_first_words() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+
+    drop(gateway.connect().await.unwrap());
+    let mut msg_server = gateway.connect().await.unwrap();
+    msg_server.send(&claim()).await;
+
+    let told = [node.entry().await, node.entry().await].map(|it| (it.link, it.entry));
+    let [(2, Some(Entry::Opened(_))), (2, Some(Entry::Role(role)))] = &told else {
+        panic!("{told:?}");
+    };
+    assert!(role.claimed);
+}
+
+/// It may wait for what others say.
+#[tokio::test]
+async fn the_node_is_told_of_a_connection_that_says_nothing_a_moment_later() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+
+    let _silent = gateway.connect().await.unwrap();
+
+    opened(&mut node).await;
 }
 
 /// The next entry, which has to tell of a new link.

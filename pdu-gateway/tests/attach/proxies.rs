@@ -125,7 +125,10 @@ async fn a_proxy_has_to_say_whose_connection_it_is() {
     let elsewhere = Ipv4Addr::new(127, 0, 0, 2);
     let mut stranger = gateway.connect_to(*listener, elsewhere).await.unwrap();
     stranger.send(V1).await;
-    assert!(opened(&mut node).await.peer.starts_with("127.0.0.2:"));
     stranger.closed().await;
     gateway.refused("proxy_header", 4);
+    let next = Ipv4Addr::new(127, 0, 0, 3);
+    let mut next = gateway.connect_to(*listener, next).await.unwrap();
+    next.send(&claim()).await;
+    assert!(opened(&mut node).await.peer.starts_with("127.0.0.3:"));
 }
