@@ -82,6 +82,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         metrics.clone(),
         readiness.clone(),
         shutdown.clone(),
+        route_grpc::wrong_port(probes::TO_GRPC),
     ));
     let meter = metrics.meter();
     let gateway = pdu_gateway::start(&settings, sockets, &meter, readiness, &shutdown)?;

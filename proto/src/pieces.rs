@@ -25,6 +25,9 @@ pub const MAX_PIECES: usize = 1 << 15;
 /// What is said of more, with OUT_OF_RANGE.
 pub const TOO_MANY_PIECES: &str = "the request is of more than 32768 pieces";
 
+/// What is said, after what is wrong, of a request that cannot be read, and may be JSON.
+pub const LOOKS_LIKE_JSON: &str = ", and it looks like JSON: gRPC clients send protobuf";
+
 /// A shorter message cannot have more: a piece has a tag and a value.
 const LONG: usize = 2 * MAX_PIECES;
 
@@ -71,7 +74,14 @@ impl<U: Message + Name + Default> Decoder for PiecesDecoder<U> {
         if buffer.remaining() > LONG && SHAPES.has_too_many(&U::full_name(), buffer.chunk()) {
             return Err(Status::out_of_range(TOO_MANY_PIECES));
         }
-        let read = U::decode(buffer).map_err(|error| Status::internal(error.to_string()));
+        let looks_like_json = buffer
+            .chunk()
+            .first()
+            .is_some_and(|it| b"{[\"".contains(it));
+        let read = U::decode(buffer).map_err(|error| {
+            let hint = if looks_like_json { LOOKS_LIKE_JSON } else { "" };
+            Status::internal(format!("{error}{hint}"))
+        });
         read.map(Some)
     }
 }

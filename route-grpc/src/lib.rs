@@ -42,4 +42,4 @@ mod trace;
 
 pub use node::Node;
 pub use server::admin::{bind_admin, serve_admin};
-pub use server::{Listener, serve};
+pub use server::{Listener, serve, wrong_port};

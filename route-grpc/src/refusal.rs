@@ -31,8 +31,8 @@ pub(crate) const DRAIN_RETRY: Duration = Duration::from_millis(500);
 /// When to come back to a node that has too much to do.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
 
-/// When to come back as one that reads faster.
-const AT_ONCE: Duration = Duration::ZERO;
+/// When to come back as one that reads faster, or sends less at a time: soon, but not in a loop.
+const SOON: Duration = Duration::from_millis(500);
 
 /// Why a call or a stream is refused or ended. Named after what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub(crate) enum Refusal {
     RequestIdReused { number: Option<usize> },
     /// Call what there is.
     NotServed { problem: String },
+    /// Call another port.
+    WrongPort { told: &'static str },
     /// Ask for less, or send less.
     TooLarge { problem: String },
     /// Ask again soon: the node is collecting its gateways.
@@ -236,6 +238,7 @@ impl Refusal {
             Self::FieldInvalid(_) => (R::FieldInvalid, C::InvalidArgument, None),
             Self::RequestIdReused { .. } => (R::RequestIdReused, C::AlreadyExists, None),
             Self::NotServed { .. } => (R::NotServed, C::Unimplemented, None),
+            Self::WrongPort { .. } => (R::WrongPort, C::Unavailable, None),
             Self::TooLarge { .. } => (R::TooLarge, C::ResourceExhausted, None),
             Self::NotSynced => (R::NotSynced, C::Unavailable, Some(NOT_SYNCED_RETRY)),
             Self::Draining { retry } => (R::Draining, C::Unavailable, Some(*retry)),
@@ -243,9 +246,9 @@ impl Refusal {
             Self::ConnectionLimit { .. } => (R::ConnectionLimit, C::Unavailable, Some(BUSY_RETRY)),
             Self::Busy => (R::RateLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
             Self::BegunLimit | Self::BegunByAll | Self::CutOff => {
-                (R::RateLimit, C::ResourceExhausted, Some(AT_ONCE))
+                (R::RateLimit, C::ResourceExhausted, Some(SOON))
             }
-            Self::SlowConsumer { .. } => (R::SlowConsumer, C::ResourceExhausted, Some(AT_ONCE)),
+            Self::SlowConsumer { .. } => (R::SlowConsumer, C::ResourceExhausted, Some(SOON)),
             Self::PositionCompacted => (R::PositionCompacted, C::OutOfRange, None),
             Self::EpochChanged => (R::EpochChanged, C::OutOfRange, None),
             Self::FilterChanged => (R::FilterChanged, C::FailedPrecondition, None),

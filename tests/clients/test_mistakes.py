@@ -61,8 +61,12 @@ def test_json_is_refused(client):
     assert fields(error), error
 
 
-def test_the_port_for_pdus_says_which_one_is_for_grpc(server):
-    with grpc.insecure_channel("%s:%d" % server.pdu, options=[("grpc.enable_http_proxy", 0)]) as channel:
+@pytest.mark.parametrize(
+    "port, told", [("pdu", "--grpc-listen"), ("probes", "this is the probe port")]
+)
+def test_a_port_for_something_else_says_what_it_is(server, port, told):
+    address = "%s:%d" % server.pdu if port == "pdu" else server.probes.removeprefix("http://")
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         presence = presence_pb2_grpc.PresenceServiceStub(channel)
         with pytest.raises(grpc.RpcError) as error:
             # Without a deadline it would wait for ever, if it were not answered.
@@ -70,7 +74,7 @@ def test_the_port_for_pdus_says_which_one_is_for_grpc(server):
 
     assert error.value.code() == grpc.StatusCode.UNAVAILABLE
     assert reason(error.value) == "WRONG_PORT"
-    assert "--grpc-listen" in error.value.details()
+    assert told in error.value.details()
 
 
 @pytest.mark.parametrize(

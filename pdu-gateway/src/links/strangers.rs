@@ -1,19 +1,15 @@
 //! Who speaks HTTP at a port for PDUs has come to the wrong one, with the address of a node in mind, or of its probes. He is told so
 //! in a way that his program can show, and closed.
 
-use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_proto::v1::ErrorReason;
-use route_runtime::http2::{self, Answer};
+use route_grpc::wrong_port;
+use route_runtime::http2;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, join};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tonic::codegen::http::StatusCode;
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::pdu::protocol::Protocol;
 
@@ -27,9 +23,6 @@ const TO_HTTP1: &str =
 
 /// How long they have to hear it in HTTP/1.
 const HTTP1_TIME: Duration = Duration::from_secs(1);
-
-/// Domain of `google.rpc.ErrorInfo`, as nodes have it.
-const DOMAIN: &str = "route.teamtalk";
 
 /// So many are told at a time; the others are closed without a word.
 const AT_A_TIME: usize = 32;
@@ -81,7 +74,7 @@ impl Strangers {
         match protocol {
             Protocol::Http2 => {
                 let stream = join(Cursor::new(came).chain(input), output);
-                let _ = http2::turn_away(stream, &answer()).await;
+                let _ = http2::turn_away(stream, &wrong_port(TOLD)).await;
             }
             Protocol::Http1 => {
                 let told = format!("{TO_HTTP1}{TOLD}\n");
@@ -91,18 +84,5 @@ impl Strangers {
             // We do not speak it.
             Protocol::Tls | Protocol::Ssh => {}
         }
-    }
-}
-
-/// With the code that libraries of gRPC give by themselves where nobody speaks it.
-fn answer() -> Answer {
-    let reason = ErrorReason::WrongPort.as_str_name();
-    let reason = reason.trim_start_matches("ERROR_REASON_");
-    let details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
-    let status = Status::with_error_details(Code::Unavailable, TOLD, details);
-    Answer {
-        grpc: std::mem::take(status.into_http::<()>().headers_mut()),
-        status: StatusCode::MISDIRECTED_REQUEST,
-        text: TOLD.to_owned(),
     }
 }

@@ -119,6 +119,7 @@ impl Publisher {
         let request = self.client.request(ExplainPublishRequest {
             event: Some(event),
             audience: self.audience.clone().map(explained),
+            ..ExplainPublishRequest::default()
         });
         let response = self.broadcast.explain_publish(request).await?.into_inner();
         if self.client.json {

@@ -158,6 +158,7 @@ async fn serve(mut args: ServeArgs, affordable: usize) -> anyhow::Result<()> {
         metrics.clone(),
         readiness.clone(),
         shutdown.clone(),
+        route_grpc::wrong_port(probes::TO_GRPC),
     ));
 
     let fan_out = args.node.fan_out;

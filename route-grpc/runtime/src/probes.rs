@@ -31,7 +31,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::http2;
+use crate::http2::{self, Answer};
 use crate::listen;
 use crate::readiness::Readiness;
 use crate::seldom::Seldom;
@@ -51,16 +51,14 @@ const CROWDED: &str = "crowded";
 const LATE: &str = "late";
 const NOT_HTTP: &str = "not_http";
 
-/// What a client of gRPC is told. Such clients know HTTP/1 when they see it, and give up at once; after a
-/// GOAWAY, whatever its code, they would try again until their deadline.
-const TO_GRPC: &[u8] = b"HTTP/1.1 505 HTTP Version Not Supported\r\n\
-    content-type: text/plain\r\ncontent-length: 64\r\nconnection: close\r\n\r\n\
-    This is the probe port, for HTTP/1. gRPC has a port of its own.\n";
+/// What clients of gRPC may be told here.
+pub const TO_GRPC: &str = "this is the probe port: it has /metrics, /livez and /readyz, in HTTP/1. gRPC has a port of its own";
 
 /// How a client of gRPC begins.
 const HTTP2: [u8; 5] = *b"PRI *";
 
-/// Serves until [`Shutdown::finished`]; fails if the listener breaks.
+/// Serves until [`Shutdown::finished`]; fails if the listener breaks. `to_grpc`: what clients of gRPC are told, who have come to
+/// the wrong port.
 ///
 /// Do not spawn this on the shutdown's tracker: it waits for the tracker.
 pub async fn serve(
@@ -68,6 +66,7 @@ pub async fn serve(
     metrics: Metrics,
     readiness: Readiness,
     shutdown: Shutdown,
+    to_grpc: Answer,
 ) -> io::Result<()> {
     let finished = shutdown.finished();
     let dropped = metrics.dropped_probe_connections(&[CROWDED, LATE, NOT_HTTP]);
@@ -76,6 +75,7 @@ pub async fn serve(
     let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     let (mut crowded, began) = (Seldom::default(), Instant::now());
     let strangers = Strangers {
+        told: Arc::new(to_grpc),
         dropped: dropped.clone(),
         lines: Arc::default(),
         began,
@@ -139,6 +139,7 @@ fn ready_answer(ready: bool, reason: &str) -> impl IntoResponse {
 /// Tells of connections that are dropped.
 #[derive(Debug, Clone)]
 struct Strangers {
+    told: Arc<Answer>,
     dropped: Counter<u64>,
     lines: Arc<Mutex<Seldom>>,
     began: Instant,
@@ -157,7 +158,7 @@ impl Strangers {
 }
 
 async fn answer(stream: TcpStream, peer: SocketAddr, router: Router, strangers: Strangers) {
-    let reason = match timeout(CONNECTION_TIME, serve_one(stream, router)).await {
+    let reason = match timeout(CONNECTION_TIME, serve_one(stream, router, &strangers.told)).await {
         Ok(Ok(())) => return,
         Ok(Err(reason)) => reason,
         Err(_) => {
@@ -169,12 +170,12 @@ async fn answer(stream: TcpStream, peer: SocketAddr, router: Router, strangers: 
 }
 
 /// Answers one request. An error says what it was instead.
-async fn serve_one(stream: TcpStream, router: Router) -> Result<(), &'static str> {
+async fn serve_one(stream: TcpStream, router: Router, told: &Answer) -> Result<(), &'static str> {
     let mut first = [0; HTTP2.len()];
     let peeked = stream.peek(&mut first).await;
     if peeked.is_ok() && first == HTTP2 {
         // Whoever does not listen is not told.
-        let _ = http2::tell(stream, TO_GRPC).await;
+        let _ = http2::turn_away(stream, told).await;
         return Err(NOT_HTTP);
     }
     let connection = http1::Builder::new()
@@ -196,6 +197,7 @@ async fn serve_one(stream: TcpStream, router: Router) -> Result<(), &'static str
 mod tests {
     use std::net::SocketAddr;
 
+    use axum::http::{HeaderName, HeaderValue};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::task::JoinHandle;
     use tokio::time::Instant;
@@ -303,21 +305,18 @@ mod tests {
     #[tokio::test]
     async fn a_client_of_grpc_is_told_where_it_is() {
         let port = Port::open().await;
-        let mut stream = TcpStream::connect(port.address).await.unwrap();
+        let stream = TcpStream::connect(port.address).await.unwrap();
 
-        stream
-            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-            .await
+        let (mut calls, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let call = axum::http::Request::post("http://node/a.Service/Method")
+            .header(header::CONTENT_TYPE, "application/grpc")
+            .body(())
             .unwrap();
-        let mut told = Vec::new();
-        stream.read_to_end(&mut told).await.unwrap();
+        let (answer, _) = calls.send_request(call, true).unwrap();
 
-        let text = String::from_utf8_lossy(&told);
-        assert!(text.contains("probe port"), "{text}");
-        let (headers, body) = text.split_once("\r\n\r\n").expect("it has both");
-        assert!(headers.starts_with("HTTP/1.1 505 "), "{text}");
-        let length = format!("content-length: {}\r\n", body.len());
-        assert!(headers.contains(&length), "{text}");
+        assert_eq!(answer.await.unwrap().headers()["grpc-status"], "14");
+        port.has_dropped(NOT_HTTP).await;
     }
 
     struct Port {
@@ -339,6 +338,16 @@ mod tests {
                 metrics,
                 readiness.clone(),
                 shutdown.clone(),
+                Answer {
+                    grpc: [(
+                        HeaderName::from_static("grpc-status"),
+                        HeaderValue::from_static("14"),
+                    )]
+                    .into_iter()
+                    .collect(),
+                    status: StatusCode::MISDIRECTED_REQUEST,
+                    text: TO_GRPC.to_owned(),
+                },
             ));
             Self {
                 address,

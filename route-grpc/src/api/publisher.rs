@@ -15,6 +15,7 @@ use route_proto::v1::{
 use route_runtime::telemetry;
 use tracing::debug;
 
+use crate::api::at_least::AtLeast;
 use crate::api::events::{self, Publication};
 use crate::api::requests::{CarriedOut, Content, Requests};
 use crate::clock::micros;
@@ -110,15 +111,18 @@ impl Publisher {
         request: ExplainPublishRequest,
     ) -> Result<ExplainPublishResponse, Refusal> {
         use explain_publish_request::Audience as Asked;
-        let order = self.order(PublishRequest {
+        let mut mistakes = Mistakes::default();
+        let at_least = mistakes.note(AtLeast::new(&request.at_least_position));
+        let order = mistakes.end_with(self.order(PublishRequest {
             event: request.event,
             audience: request.audience.map(|audience| match audience {
                 Asked::MsgServersOfUsers(users) => WireAudience::MsgServersOfUsers(users),
                 Asked::AllMsgServers(all) => WireAudience::AllMsgServers(all),
             }),
             ..PublishRequest::default()
-        })?;
+        }))?;
         self.node.admit_call().await?;
+        at_least.unwrap_or_default().reach(&self.node).await?;
         let audience = order.audience();
         let (targets, seq, at) = self.node.transact(|transaction, now| {
             let targets = transaction.core.targets(audience);

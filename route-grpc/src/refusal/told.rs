@@ -28,6 +28,7 @@ impl fmt::Display for Refusal {
             | Self::AttachProtocol { problem }
             | Self::SlowConsumer { problem } => f.write_str(problem),
             Self::TooSlow { problem } => f.write_str(problem),
+            Self::WrongPort { told } => f.write_str(told),
             Self::RequestIdReused { number } => {
                 if let Some(number) = number {
                     write!(f, "requests[{number}]: ")?;

@@ -10,17 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream};
-use route_runtime::http2::{Answer, ENHANCE_YOUR_CALM, farewell, tell, turn_away};
+use route_runtime::http2::{ENHANCE_YOUR_CALM, farewell, tell, turn_away};
 use route_runtime::listen;
 use route_runtime::listen::local::LocalProcess;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tonic::Status;
 use tonic::codegen::http::StatusCode;
 use tracing::debug;
 
 use super::connection::Connection;
+use super::elsewhere;
 use crate::limits::Places;
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -136,12 +136,7 @@ impl<L: Listener> Door<L> {
         let refusal = self.port.full(limit);
         if let Some(place) = self.turned_away.take() {
             let connection = Connection::new(stream, peer, place, Arc::clone(node));
-            let text = refusal.to_string();
-            let answer = Answer {
-                grpc: std::mem::take(Status::from(refusal).into_http::<()>().headers_mut()),
-                status: StatusCode::SERVICE_UNAVAILABLE,
-                text,
-            };
+            let answer = elsewhere::answer(refusal, StatusCode::SERVICE_UNAVAILABLE);
             tokio::spawn(async move {
                 // Whoever does not listen is not told.
                 let _ = turn_away(connection, &answer).await;

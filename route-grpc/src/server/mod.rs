@@ -4,6 +4,7 @@
 mod accept;
 pub(crate) mod admin;
 mod connection;
+mod elsewhere;
 mod greeting;
 mod health;
 mod layers;
@@ -32,6 +33,7 @@ use crate::limits::MAX_REQUEST_BYTES;
 use crate::node::Node;
 pub use accept::Listener;
 use accept::{Port, incoming};
+pub use elsewhere::wrong_port;
 use layers::{Asked, Codes, Deadline, Each, Framed, Intake, Measure, Served, Trace};
 use verdicts::Verdict;
 

@@ -367,18 +367,20 @@ fn asks(method: &str, position: &str) -> Said {
         }
         .encode_to_vec(),
         "Publish" => publishes(kick()).encode_to_vec(),
-        "BatchPublish" => BatchPublishRequest {
-            requests: vec![publishes(kick())],
-        }
-        .encode_to_vec(),
+        "BatchPublish" => batch(vec![publishes(kick())]).encode_to_vec(),
         "ExplainPublish" => ExplainPublishRequest {
             event: publishes(kick()).event,
+            at_least_position: position,
             ..ExplainPublishRequest::default()
         }
         .encode_to_vec(),
         "GetServerInfo" => GetServerInfoRequest {}.encode_to_vec(),
         other => panic!("no request of {other}"),
     })
+}
+
+fn batch(requests: Vec<PublishRequest>) -> BatchPublishRequest {
+    BatchPublishRequest { requests }
 }
 
 fn kick() -> Kick {

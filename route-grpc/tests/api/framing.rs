@@ -173,3 +173,30 @@ async fn everything_is_heard(wire: &Wire) {
     );
     assert_eq!(other.await.code(), Code::Ok);
 }
+
+/// A serializer of JSON in a client of gRPC.
+#[tokio::test]
+async fn json_in_a_frame_is_known_as_such() {
+    let site = Site::start().await;
+    let wire = Wire::open(&site).await;
+    for method in [GET_USER, WATCH, WATCH_SET] {
+        for json in [r#"{"user_ids":[1]}"#, "{}", "[]"] {
+            let refused = wire.ends(method, Said::all(json.as_bytes())).await;
+            check_field(&refused, "looks like JSON");
+        }
+    }
+}
+
+/// The client's program is gone, and its proxy keeps the connection.
+#[tokio::test]
+async fn a_stream_ends_at_its_deadline() {
+    let site = Site::start().await;
+    let wire = Wire::open(&site).await;
+    let everybody = b"\0\0\0\0\x02\x10\x01";
+    for (method, asked) in [(WATCH, &everybody[..]), (WATCH_SET, b"\0\0\0\0\x02\x0a\0")] {
+        let said = Said::goes_on(asked).within(300);
+        let ended = wire.call(method, said).await.end().await;
+        assert_eq!(ended.code(), Code::DeadlineExceeded, "{method}: {ended}");
+        assert_eq!(reason(&ended), "DEADLINE_PASSED");
+    }
+}

@@ -293,10 +293,6 @@ fn wrong_broadcasts() -> Vec<Wrong> {
     let event = "event.raw_pdu, event.unparsed, event.chat_message.from_user_id, \
                  event.chat_message.message_id, event.chat_message.conversation_type, \
                  event.chat_message.create_time";
-    let explain = ExplainPublishRequest {
-        event: wrong_chat().event,
-        audience: None,
-    };
     let file = FileNotice {
         from_user_id: 1,
         to_user_id: 2,
@@ -318,9 +314,21 @@ fn wrong_broadcasts() -> Vec<Wrong> {
             wrong_chat().encode_to_vec(),
             format!("{request}, {event}"),
         ),
-        ("ExplainPublish", explain.encode_to_vec(), event.into()),
+        (
+            "ExplainPublish",
+            wrong_explain().encode_to_vec(),
+            format!("at_least_position, {event}"),
+        ),
         ("BatchPublish", batch.encode_to_vec(), of_batch.into()),
     ]
+}
+
+fn wrong_explain() -> ExplainPublishRequest {
+    ExplainPublishRequest {
+        event: wrong_chat().event,
+        at_least_position: "nowhere".to_owned(),
+        ..ExplainPublishRequest::default()
+    }
 }
 
 fn wrong_filters() -> SubscribeRequest {

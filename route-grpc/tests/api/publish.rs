@@ -617,6 +617,7 @@ async fn explain(
             Audience::MsgServersOfUsers(users) => Asked::MsgServersOfUsers(users),
             Audience::AllMsgServers(all) => Asked::AllMsgServers(all),
         }),
+        ..ExplainPublishRequest::default()
     };
     let mut broadcast = site.broadcast().await;
     let response = soon("an answer", broadcast.explain_publish(request)).await?;

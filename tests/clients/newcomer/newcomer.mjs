@@ -351,7 +351,8 @@ async function publish(api, reader, [first, second]) {
 
 async function mistakes(api, server) {
   for (const wrong of [server.pdu["msg-1"], server.probes].map((address) => new Api(address))) {
-    assert.equal((await fails(wrong.call("presence", "GetUserStatus", { user_id: 1 }))).code, "UNAVAILABLE");
+    const { code, reason } = await fails(wrong.call("presence", "GetUserStatus", { user_id: 1 }));
+    assert.deepEqual([code, reason], ["UNAVAILABLE", "WRONG_PORT"]);
   }
   const chat_message = { from_user_id: 1, to_id: 2, message_type: 1 };
   const kick = { user_id: 1, client_type: 1 };

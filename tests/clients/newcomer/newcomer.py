@@ -339,7 +339,7 @@ def publish(api, reader, first, second):
 def mistakes(api, *wrong_ports):
     for address in wrong_ports:
         call = Api(address).presence.GetUserStatus
-        assert fails(call, presence.GetUserStatusRequest(user_id=1))[0] == "UNAVAILABLE"
+        assert fails(call, presence.GetUserStatusRequest(user_id=1))[:2] == ("UNAVAILABLE", "WRONG_PORT")
     chat = route.Event(chat_message=route.ChatMessage(from_user_id=1, to_id=2, message_type=1))
     for call, request, field in (
         (api.presence.GetUserStatus, presence.GetUserStatusRequest(), "user_id"),

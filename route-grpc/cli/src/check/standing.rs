@@ -55,7 +55,7 @@ impl Standing {
                     body: Some(Typed::P2pCommand(command)),
                     ..Event::default()
                 }),
-                audience: None,
+                ..ExplainPublishRequest::default()
             };
             let explained = self.broadcast.explain_publish(request).await;
             let explained = explained

@@ -168,7 +168,10 @@ fn check(typed: &Typed) -> Result<(), Refusal> {
         Typed::FileNotice(file) => &[
             ("event.file_notice.from_user_id", file.from_user_id),
             ("event.file_notice.to_user_id", file.to_user_id),
-            ("event.file_notice.task_id", file.task_id.len() as u32),
+            (
+                "event.file_notice.task_id",
+                text(&file.task_id, &file.task_id_bytes).len() as u32,
+            ),
         ],
         Typed::ConversationRemoval(removed) => &[
             ("event.conversation_removal.user_id", removed.user_id),
@@ -266,7 +269,10 @@ fn group_change(group: &GroupChange) -> Result<route_dialect::GroupChange<'_>, R
         GroupChangeType::Removed => Ok(2),
         GroupChangeType::Unspecified => {
             let field = "event.group_change.change_type";
-            Err(Refusal::field(field, "is missing"))
+            Err(Refusal::field(
+                field,
+                "neither GROUP_CHANGE_TYPE_ADDED nor GROUP_CHANGE_TYPE_REMOVED",
+            ))
         }
     })?;
     Ok(route_dialect::GroupChange {
@@ -312,7 +318,10 @@ fn conversation(said: ConversationType, field: &'static str) -> Result<u32, Refu
     match said {
         ConversationType::Single => Ok(1),
         ConversationType::Group => Ok(2),
-        ConversationType::Unspecified => Err(Refusal::field(field, "is missing")),
+        ConversationType::Unspecified => {
+            let problem = "neither CONVERSATION_TYPE_SINGLE nor CONVERSATION_TYPE_GROUP";
+            Err(Refusal::field(field, problem))
+        }
     }
 }
 

@@ -1,12 +1,18 @@
 //! The caller's deadline. tonic answers a call whose time is over with CANCELLED; gRPC says
-//! DEADLINE_EXCEEDED, and callers decide by that.
+//! DEADLINE_EXCEEDED, and callers decide by that. And it lets a stream that has begun go on for ever.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::Either;
+use bytes::Bytes;
 
+use futures_util::future::Either;
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tonic::Status;
 use tonic::body::Body;
+use tonic::codegen::http::header::CONTENT_TYPE;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 
 use super::rest::hear_out;
@@ -41,9 +47,64 @@ impl Around for Deadline {
             let Some(deadline) = deadline else {
                 return answer.await;
             };
-            let in_time = tokio::time::timeout(deadline, answer).await;
-            in_time.unwrap_or_else(|_| Ok(Status::from(Refusal::DeadlinePassed).into_http()))
+            // Nobody waits for so long.
+            let Some(ends) = Instant::now().checked_add(deadline) else {
+                return answer.await;
+            };
+            match timeout_at(ends, answer).await {
+                Ok(response) => Ok(response?.map(|inner| Body::new(Limited::new(inner, ends)))),
+                Err(_) => Ok(Status::from(Refusal::DeadlinePassed).into_http()),
+            }
         })
+    }
+}
+
+/// An answer that ends in time.
+struct Limited {
+    inner: Body,
+    end: Pin<Box<Sleep>>,
+    is_over: bool,
+}
+
+impl Limited {
+    fn new(inner: Body, ends: Instant) -> Self {
+        Self {
+            inner,
+            end: Box::pin(sleep_until(ends)),
+            is_over: false,
+        }
+    }
+}
+
+impl http_body::Body for Limited {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        if self.end.as_mut().poll(cx).is_ready() {
+            self.is_over = true;
+            // Whoever made it need not go on.
+            self.inner = Body::empty();
+            let mut passed = Status::from(Refusal::DeadlinePassed).into_http::<()>();
+            let mut trailers = std::mem::take(passed.headers_mut());
+            trailers.remove(CONTENT_TYPE);
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        Pin::new(&mut self.inner).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
+use route_proto::pieces::LOOKS_LIKE_JSON;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
@@ -58,13 +59,16 @@ struct Refused {
 impl Checked {
     /// What is wrong with what has come.
     fn problem(&self) -> Option<String> {
-        const JSON: &str = ", and it looks like JSON: gRPC clients send protobuf";
         match self.message.flag {
             0 => None,
             1 if self.may_be_packed => None,
             1 => Some("says that it is compressed, and there is no grpc-encoding".to_owned()),
             other => {
-                let json = if b"{[\"".contains(&other) { JSON } else { "" };
+                let json = if b"{[\"".contains(&other) {
+                    LOOKS_LIKE_JSON
+                } else {
+                    ""
+                };
                 Some(format!(
                     "is not framed: a message begins with 0 or 1 and its length, this with {other}{json}"
                 ))
