@@ -41,11 +41,19 @@ pub(crate) fn check(cli: &mut Command, matches: &ArgMatches) -> Result<(), clap:
         let is_known = command.is_none_or(|it| it.get_arguments().any(|arg| arg.get_id() == id));
         if given && !is_known {
             let flag = id.replace('_', "-");
-            let problem = format!("--{flag} means nothing to `{name}`");
+            let mut problem = format!("--{flag} means nothing to `{name}`");
+            if let ("address", Some(_)) = (id, command.filter(|it| has_admin_address(it))) {
+                problem += ", which asks at --admin-address";
+            }
             return Err(cli.error(ErrorKind::UnknownArgument, problem));
         }
     }
     Ok(())
+}
+
+fn has_admin_address(command: &Command) -> bool {
+    let mut flags = command.get_arguments();
+    flags.any(|flag| flag.get_id() == "admin_address")
 }
 
 /// Whether the command is to write JSON, and say in JSON why it failed.

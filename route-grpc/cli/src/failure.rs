@@ -26,6 +26,12 @@ pub(crate) enum Failure {
         "no gRPC there ({problem}): the node has ended, does not let this user ask, or the address is that of another port"
     )]
     NoGrpc { problem: String },
+    /// The node has not answered in time.
+    #[error("no answer within --timeout")]
+    Late,
+    /// Somebody else than operators is served there.
+    #[error("{told}; --admin-address has to be the node's --admin-grpc-listen")]
+    NotForOperators { told: String },
     /// The node refused the call. Shows the code by its name, as documents do.
     #[error("{:?}: {}", .0.code(), .0.message())]
     Refused(Box<Status>),
@@ -80,7 +86,11 @@ impl Failure {
             Self::OutputClosed => 0,
             Self::Refused(_) | Self::Logged | Self::Other(_) => 1,
             Self::Usage(_) | Self::WrongFlag { .. } => 2,
-            Self::Unreachable { .. } | Self::NoAdmin { .. } | Self::NoGrpc { .. } => 3,
+            Self::Unreachable { .. }
+            | Self::NoAdmin { .. }
+            | Self::NotForOperators { .. }
+            | Self::Late
+            | Self::NoGrpc { .. } => 3,
             Self::NotMigrated(_) => 7,
             Self::Check { trouble, .. } => match trouble {
                 Trouble::Unreachable => 3,
@@ -107,12 +117,15 @@ impl Failure {
     /// these codes.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::NoAdmin { .. } | Self::NoGrpc { .. } => true,
+            Self::Unreachable { .. } | Self::NoAdmin { .. } | Self::Late | Self::NoGrpc { .. } => {
+                true
+            }
             Self::Refused(status) => matches!(
                 status.code(),
                 Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
             ),
             Self::Check { .. }
+            | Self::NotForOperators { .. }
             | Self::NotMigrated(_)
             | Self::OutputClosed
             | Self::Usage(_)
@@ -134,7 +147,13 @@ impl From<Status> for Failure {
             Some(cause) if is_of_connection => Self::NoGrpc {
                 problem: innermost(cause),
             },
-            _ if is_of_wrong_port(&status) => Self::NoGrpc {
+            _ if has_timed_out(&status) => Self::Late,
+            _ if is_of(ErrorReason::NotServed, &status) && status.message().contains(OPERATORS) => {
+                Self::NotForOperators {
+                    told: status.message().to_owned(),
+                }
+            }
+            _ if is_of(ErrorReason::WrongPort, &status) => Self::NoGrpc {
                 problem: status.message().to_owned(),
             },
             _ => Self::Refused(Box::new(status)),
@@ -142,13 +161,18 @@ impl From<Status> for Failure {
     }
 }
 
-/// A gateway's port for MsgServers says so.
-fn is_of_wrong_port(status: &Status) -> bool {
+/// What only the admin port serves.
+const OPERATORS: &str = "teamtalk.admin.";
+
+/// tonic gives up by itself when the time of a call is over.
+fn has_timed_out(status: &Status) -> bool {
+    status.code() == Code::Cancelled && status.message() == "Timeout expired"
+}
+
+fn is_of(reason: ErrorReason, status: &Status) -> bool {
     let details = status.get_error_details();
     let told = details.error_info().map(|info| info.reason.as_str());
-    told == ErrorReason::WrongPort
-        .as_str_name()
-        .strip_prefix("ERROR_REASON_")
+    told == reason.as_str_name().strip_prefix("ERROR_REASON_")
 }
 
 impl From<anyhow::Error> for Failure {
@@ -174,4 +198,26 @@ pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
         innermost = source;
     }
     innermost.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::ErrorDetails;
+
+    use super::*;
+
+    #[test]
+    fn who_calls_in_vain_is_told_by_which_flag() {
+        let late = Failure::from(Status::cancelled("Timeout expired"));
+        let details = ErrorDetails::with_error_info("NOT_SERVED", "route.teamtalk", HashMap::new());
+        let told = "/teamtalk.admin.v1alpha1.AdminService/GetStats is not served here";
+        let public = Status::with_error_details(Code::Unimplemented, told, details);
+        let public = Failure::from(public);
+
+        assert!(late.to_string().contains("--timeout"), "{late}");
+        assert!(public.to_string().contains("--admin-address"), "{public}");
+        assert_eq!([late.exit_code(), public.exit_code()], [3, 3]);
+    }
 }

@@ -271,6 +271,9 @@ mod tests {
 
     #[test]
     fn events_are_asked_for_by_their_names_in_the_api() {
+        for part in ["shadow", "Shadow", "SHADOW", "LINK_PART_SHADOW"] {
+            assert!(Cli::try_parse_from(["route-grpc", "links", "--part", part]).is_ok());
+        }
         let parse = |kinds| Cli::try_parse_from(["route-grpc", "subscribe", "--kind", kinds]);
 
         assert!(parse("chat-message,p2p-command,desktop-login-change").is_ok());

@@ -1,6 +1,6 @@
 //! `route-grpc links`: the connections of MsgServers; `link`: one of them.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use route_proto::admin::v1alpha1::{
     CloseLinkRequest, GetLinkRequest, GetLinkResponse, Link, LinkFigures, LinkPart,
     ListClosedLinksRequest, ListLinksRequest,
@@ -8,6 +8,7 @@ use route_proto::admin::v1alpha1::{
 
 use super::{AdminArgs, closed_links, row};
 use crate::failure::Failure;
+use crate::names::Named;
 use crate::table::{Column, Table};
 use crate::{json, show};
 
@@ -21,8 +22,8 @@ pub(crate) struct LinksArgs {
     #[arg(long, value_name = "NAME|IP")]
     msg_server: Option<String>,
     /// Only those that play this part
-    #[arg(long, value_enum, ignore_case = true)]
-    part: Option<Part>,
+    #[arg(long, value_name = "PART", value_parser = parts_of_links())]
+    part: Option<LinkPart>,
     /// Ask the gateways what waits for each, and what went through it; the one that takes least comes first
     #[arg(long)]
     figures: bool,
@@ -33,15 +34,8 @@ pub(crate) struct LinksArgs {
     admin: AdminArgs,
 }
 
-/// Which part a link plays for its MsgServer.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Part {
-    /// It receives
-    Active,
-    /// Another link stands for its MsgServer
-    Shadow,
-    /// It waits for the end of the link that stands in for it
-    Waiting,
+fn parts_of_links() -> Named<LinkPart> {
+    Named::all("LINK_PART_", LinkPart::as_str_name)
 }
 
 /// Flags of `link`.
@@ -70,16 +64,10 @@ pub(crate) async fn list(args: LinksArgs) -> Result<(), Failure> {
         };
         return closed_links::list(&args.admin, &mut client, asked).await;
     }
-    let part = match args.part {
-        None => LinkPart::Unspecified,
-        Some(Part::Active) => LinkPart::Active,
-        Some(Part::Shadow) => LinkPart::Shadow,
-        Some(Part::Waiting) => LinkPart::Waiting,
-    };
     let asked = ListLinksRequest {
         gateway_id: args.gateway.unwrap_or_default(),
         msg_server: args.msg_server.clone().unwrap_or_default(),
-        part: part.into(),
+        part: args.part.unwrap_or_default().into(),
         include_figures: args.figures,
         ..ListLinksRequest::default()
     };

@@ -60,7 +60,8 @@ pub(crate) async fn run(args: TopArgs) -> Result<(), Failure> {
     // Whoever mistypes the address is told so before there is a screen.
     let states = open(&args).await?;
     let mut terminal = ratatui::try_init()?;
-    let colours = std::env::var_os("NO_COLOR").is_none();
+    let is_dumb = std::env::var_os("TERM").is_some_and(|it| it == "dumb");
+    let colours = std::env::var_os("NO_COLOR").is_none() && !is_dumb;
     let screen = Screen::new(args.admin.address()?, colours);
     let shown = follow(&args, states, &mut terminal, screen).await;
     ratatui::try_restore()?;
