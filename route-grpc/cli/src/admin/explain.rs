@@ -128,7 +128,7 @@ pub(super) fn sessions(sessions: &[ExplainedSession]) -> Table {
         ("known by", Column::Word),
         ("since", Column::Word),
     ])
-    .least_first(&["known by", "away", "hidden", "since", "online", "part"]);
+    .least_first(&["away", "hidden", "online", "since", "part", "known by"]);
     for it in sessions {
         let part = it.link_state.as_ref();
         table.row([

@@ -96,7 +96,7 @@ impl Screen {
             Constraint::Length(1),
         ];
         let [head, middle, links, foot] = Layout::vertical(heights).areas(frame.area());
-        frame.render_widget(Paragraph::new(self.head()), head);
+        frame.render_widget(Paragraph::new(self.head(head.width.into())), head);
         if let Some(state) = &self.state {
             let width = usize::from(middle.width);
             self.table(frame, middle, &gateway_table(state).lines(Some(width)));
@@ -110,11 +110,14 @@ impl Screen {
             Order::Sessions => "sessions",
             Order::MsgServer => "MsgServer",
         };
-        let keys = format!("q quit  s sort (by {order})  up/down scroll");
+        let mut keys = format!("q quit  s sort (by {order})  up/down scroll");
+        if let Some((shown, all)) = self.state.as_ref().and_then(left_out) {
+            keys = format!("{keys}  the first {shown} of {all} links");
+        }
         frame.render_widget(Paragraph::new(keys).style(self.dim()), foot);
     }
 
-    fn head(&self) -> Vec<Line<'static>> {
+    fn head(&self, width: usize) -> Vec<Line<'static>> {
         let at = self
             .state
             .as_ref()
@@ -125,23 +128,23 @@ impl Screen {
             Some(state) => (state, state.stats.clone().unwrap_or_default()),
             None => return vec![Line::raw("waiting for the node")],
         };
-        lines.push(Line::raw(format!(
-            "users {}  sessions {}  links {}  claimed {}  shadows {}  streams {}",
-            stats.user_count,
-            stats.session_count,
-            stats.link_count,
-            stats.claimed_link_count,
-            stats.shadow_link_count,
-            stats.stream_count
-        )));
-        lines.push(Line::raw(format!(
-            "entries/s {:.0}  deliveries/s {:.0}  queued {}  unconfirmed {}  dropped {}",
-            state.entry_rate,
-            state.delivery_rate,
-            show::bytes(stats.queued_bytes),
-            show::bytes(stats.unconfirmed_bytes),
-            stats.dropped_count
-        )));
+        let counts = [
+            format!("users {}", stats.user_count),
+            format!("sessions {}", stats.session_count),
+            format!("links {}", stats.link_count),
+            format!("claimed {}", stats.claimed_link_count),
+            format!("shadows {}", stats.shadow_link_count),
+            format!("streams {}", stats.stream_count),
+        ];
+        let flow = [
+            format!("dropped {}", stats.dropped_count),
+            format!("queued {}", show::bytes(stats.queued_bytes)),
+            format!("entries/s {:.0}", state.entry_rate),
+            format!("deliveries/s {:.0}", state.delivery_rate),
+            format!("unconfirmed {}", show::bytes(stats.unconfirmed_bytes)),
+        ];
+        lines.push(Line::raw(fitting(&counts, width)));
+        lines.push(Line::raw(fitting(&flow, width)));
         lines.push(self.trouble(state, &stats));
         lines
     }
@@ -256,6 +259,26 @@ fn gateway_table(state: &WatchTopologyResponse) -> Table {
     table
 }
 
+/// As many as there is room for: half a number would be another one.
+fn fitting(all: &[String], width: usize) -> String {
+    let mut line = String::new();
+    for one in all {
+        let gap = if line.is_empty() { "" } else { "  " };
+        if line.len() + gap.len() + one.len() > width {
+            break;
+        }
+        line.push_str(gap);
+        line.push_str(one);
+    }
+    line
+}
+
+/// How many links there are, and of how many the node tells, if that is less.
+fn left_out(state: &WatchTopologyResponse) -> Option<(usize, u64)> {
+    let (shown, all) = (state.links.len(), state.stats.as_ref()?.link_count);
+    (u64::from(all) > shown as u64).then_some((shown, all.into()))
+}
+
 #[cfg(test)]
 mod tests {
     use ratatui::Terminal;
@@ -318,7 +341,10 @@ mod tests {
 
         let lines = drawn(&mut screen, 100, 12);
         assert!(lines[1].starts_with("users 30"), "{lines:?}");
-        assert!(lines[2].starts_with("entries/s 251"), "{lines:?}");
+        assert!(
+            lines[2].starts_with("dropped 0  queued 0 B  entries/s 251"),
+            "{lines:?}"
+        );
         assert!(lines[8].starts_with("msg-b"), "{lines:?}");
         screen.pressed(Key::Sort);
         assert!(drawn(&mut screen, 100, 12)[8].starts_with("msg-a"));
@@ -345,6 +371,19 @@ mod tests {
                     .all(|line| line.chars().count() <= usize::from(width))
             );
         }
+    }
+
+    #[test]
+    fn no_number_is_cut_and_no_link_left_out_without_a_word() {
+        let mut screen = Screen::new("here".to_owned(), false);
+        let mut crowded = state();
+        crowded.stats.as_mut().expect("it has").link_count = 3000;
+        screen.show(crowded);
+
+        let lines = drawn(&mut screen, 40, 12);
+        assert_eq!(lines[1], "users 30  sessions 0  links 3000");
+        let foot = &drawn(&mut screen, 80, 12)[11];
+        assert!(foot.contains("the first 2 of 3000 links"), "{foot}");
     }
 
     #[test]
