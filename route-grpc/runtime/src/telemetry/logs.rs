@@ -100,9 +100,19 @@ fn warn_of_unknown(filter: &str) {
     }
 }
 
-/// Errors are logged unless the filter says otherwise of their targets, or off; what operators change, whatever it says.
+/// Errors are logged, unless the filter begins with off: elsewhere in it, off is error. What operators change is logged,
+/// whatever the filter says.
 fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
-    EnvFilter::try_new(format!("error,{filter},{AUDIT}=info"))
+    let is_off = |level: &str| matches!(level.trim().parse(), Ok(LevelFilter::OFF));
+    let begins_with_off = filter.split(',').next().is_some_and(is_off);
+    let word = |word: &str| match word.rsplit_once('=') {
+        _ if begins_with_off => word.to_owned(),
+        Some((target, level)) if is_off(level) => format!("{target}=error"),
+        None if is_off(word) => "error".to_owned(),
+        _ => word.to_owned(),
+    };
+    let words: Vec<_> = filter.split(',').map(word).collect();
+    EnvFilter::try_new(format!("error,{},{AUDIT}=info", words.join(",")))
 }
 
 /// An error and its causes, each told once.
@@ -361,11 +371,25 @@ mod tests {
             ("route_gprc=debug", "error"),
             ("info", "info"),
             ("off", "off"),
+            ("OFF,route_grpc=debug", "off"),
+            ("info,off", "error"),
+            ("info,route_grpc=off", "info"),
             ("route=debug,warn", "warn"),
         ] {
             let parsed = parse(text).unwrap().to_string();
             let words: Vec<_> = parsed.split(',').filter(|it| !it.contains('=')).collect();
             assert_eq!(words, [all_targets], "{text}: {parsed}");
+        }
+        for (text, of_target) in [
+            ("info,route_grpc=off", "route_grpc=error"),
+            ("route_grpc=0", "route_grpc=error"),
+            ("off,route_grpc=off", "route_grpc=off"),
+        ] {
+            let parsed = parse(text).unwrap().to_string();
+            assert!(
+                parsed.split(',').any(|it| it == of_target),
+                "{text}: {parsed}"
+            );
         }
     }
 
