@@ -118,6 +118,13 @@ impl Transaction<'_> {
         self.core.outputs.work.steps(steps);
     }
 
+    /// The gateway of this link was handed so many deliveries for it, and was lost before it had taken them.
+    pub fn lost_with_gateway(&mut self, link: LinkId, deliveries: u64) {
+        let core = &mut *self.core;
+        core.successions
+            .lost_with_gateway(link, deliveries, &mut core.outputs);
+    }
+
     /// What can be seen, with what has been done so far.
     pub fn view(&self) -> View<'_> {
         self.core.view()

@@ -90,6 +90,8 @@ pub enum LossReason {
     /// It came back from a link that has closed, or was held for one, and no other link of its
     /// MsgServer is there.
     NoSuccessor,
+    /// Its gateway was handed it, and was lost before it had taken it: perhaps it was written.
+    GatewayLost,
 }
 
 impl LossReason {
@@ -99,6 +101,7 @@ impl LossReason {
             LossReason::Full => "full",
             LossReason::SeatEnds => "seat_ends",
             LossReason::NoSuccessor => "no_successor",
+            LossReason::GatewayLost => "gateway_lost",
         }
     }
 }

@@ -321,6 +321,16 @@ impl Successions {
         });
     }
 
+    /// Nobody gets what this link's gateway was handed for it: that was lost.
+    pub(crate) fn lost_with_gateway(&self, link: LinkId, deliveries: u64, out: &mut Outputs) {
+        out.lost(Loss {
+            link,
+            whose: self.departed.whose(link).cloned(),
+            deliveries,
+            reason: LossReason::GatewayLost,
+        });
+    }
+
     /// Everything that could not be written to this closed link has come back, and this is what was
     /// written to it: its successor is told, and gets what waited for that.
     pub(crate) fn all_returned(

@@ -45,5 +45,6 @@ pub(super) fn stats(node: &Node) -> GetStatsResponse {
         epoch: format!("{:016x}", node.epoch),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         start_time: Some(node.clock.timestamp(Duration::ZERO)),
+        is_draining: node.is_draining(),
     }
 }

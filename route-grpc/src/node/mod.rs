@@ -29,7 +29,7 @@ mod transaction;
 mod transitions;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
@@ -117,6 +117,8 @@ pub struct Node {
     /// What is said of who is refused.
     pub(crate) refusals: Refusals,
     pub(crate) shutdown: Shutdown,
+    /// The gateway in this process closes its links: the node will drain after that.
+    gateway_stops: AtomicBool,
     /// A gateway came, went or lost its stream.
     pub(crate) gateways_changed: Notify,
     routing: Mutex<Routing>,
@@ -181,6 +183,7 @@ impl Node {
             losses: Losses::default(),
             drains: Drains::default(),
             shutdown,
+            gateway_stops: AtomicBool::new(false),
             settings,
         });
         observed::observe(meter, &node);
@@ -287,9 +290,15 @@ impl Node {
         self.shutdown.draining()
     }
 
+    /// The process ends.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.gateway_stops.load(Ordering::Relaxed) || self.draining().is_cancelled()
+    }
+
     /// The gateway in this process begins to close its links, and the node will end with it: nobody is told that their users
     /// go, for all of them will be back.
     pub fn stops_with_its_gateway(&self) {
+        self.gateway_stops.store(true, Ordering::Relaxed);
         self.transact(|transaction, _| transaction.core.keep_ended());
     }
 

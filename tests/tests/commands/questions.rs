@@ -6,6 +6,7 @@ use system_tests::player::connection::{Connection, Ending};
 use system_tests::player::messages::{self, Client, Status};
 use system_tests::player::pdu::Pdu;
 
+use crate::ended::command;
 use crate::operators::{ask, ask_at, connect};
 use crate::{SOON, says};
 
@@ -298,15 +299,46 @@ async fn who_would_get_a_kick() {
     assert_eq!(nobody.code, 1, "{nobody:?}");
 }
 
-/// Of a MsgServer: both its connections end, and a message was held for it.
+/// What the node says that was dropped, since it started.
+async fn dropped(servers: &Deployment) -> u64 {
+    let stats = ask(servers, &["stats", "--json"]).await.objects();
+    let count = stats[0]["droppedCount"].as_str().expect("a count");
+    count.parse().expect("a number")
+}
+
+/// Of a gateway, which crashes: it was handed two messages, and had not taken them.
 #[tokio::test]
 async fn what_was_lost_in_the_last_restart() {
-    let mut site = Site::start().await;
-    let dropped = async |site: &Site| {
-        let stats = ask(&site.servers, &["stats", "--json"]).await.objects();
-        stats[0]["droppedCount"].clone()
+    let soon = Surroundings::with(vec![("TT_ROUTE_DETACH_GRACE", "1s".to_owned())]);
+    let servers = Deployment::start_in(&soon, Setup::TwoProcesses, FanOut::Directed, &[]).await;
+    let [gateway, node] = servers.processes() else {
+        panic!("two processes");
     };
-    assert_eq!(dropped(&site).await, "0");
+    let _b = connect(&servers, 3, true, &messages::online(&[2])).await;
+    assert_eq!(dropped(&servers).await, 0);
+
+    gateway.suspend();
+    let address = format!("--address={}", servers.grpc_address());
+    for id in ["--message-id=1", "--message-id=2"] {
+        let chat = ["publish", "chat", "--from=1", "--to=2", "--text=hello"];
+        let sent = command(&[&chat[..], &[id, &address]].concat()).await;
+        assert_eq!(sent.code, 0, "{sent:?}");
+    }
+    gateway.kill();
+
+    says(node, "gateway lost, its links end").await;
+    says(node, "\"reason\":\"gateway_lost\"").await;
+    assert_eq!(dropped(&servers).await, 2);
+    let lost = ask(&servers, &["explain", "routed", "--dropped"]).await;
+    let row = "127.0.0.3 (perhaps lost later: 2 were, gateway lost)";
+    assert_eq!(lost.stdout.matches(row).count(), 2, "{lost:?}");
+}
+
+/// Of a MsgServer: both its connections end, and a message was held for it.
+#[tokio::test]
+async fn what_a_restart_of_a_msg_server_has_lost() {
+    let mut site = Site::start().await;
+    assert_eq!(dropped(&site.servers).await, 0);
 
     site.a.close(Ending::Fin).await;
     let node = site.servers.processes().last().expect("a node");
@@ -319,7 +351,7 @@ async fn what_was_lost_in_the_last_restart() {
     site.spare.close(Ending::Fin).await;
 
     says(node, "deliveries lost").await;
-    assert_eq!(dropped(&site).await, "1");
+    assert_eq!(dropped(&site.servers).await, 1);
     let held = site.shows(&["explain", "routed", "--user=1"]).await;
     let lost = "127.0.0.2 (perhaps lost later: 1 were, ";
     assert!(held.contains(lost), "{held}");
@@ -336,4 +368,28 @@ async fn why_is_the_node_not_ready() {
     assert_eq!(stats[0]["isSynced"], false);
     let waits = stats[0]["waitsFor"].as_str().expect("a text");
     assert!(waits.starts_with("a first gateway"), "{waits}");
+}
+
+/// A process that ends answers until the connections of its MsgServers are closed, one after the other.
+#[tokio::test]
+async fn why_is_a_node_that_ends_not_ready() {
+    let flags = ["--close-window=20s"];
+    let servers = Deployment::start_with(Setup::Embedded, FanOut::Directed, &flags).await;
+    let mut kept = Vec::new();
+    for last in 2..8 {
+        kept.push(connect(&servers, last, true, &messages::online(&[last.into()])).await);
+    }
+    servers.processes()[0].terminate();
+    says(&servers.processes()[0], "\"draining\"").await;
+
+    let told = async {
+        loop {
+            let stats = ask(&servers, &["stats"]).await;
+            assert_eq!(stats.code, 0, "{stats:?}");
+            if stats.stdout.starts_with("not ready: draining\n") {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, told).await.expect("it says so");
 }

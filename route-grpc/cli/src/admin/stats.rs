@@ -1,7 +1,7 @@
 //! `route-grpc stats`: the node in numbers.
 
 use clap::Args;
-use route_proto::admin::v1alpha1::GetStatsRequest;
+use route_proto::admin::v1alpha1::{GetStatsRequest, GetStatsResponse};
 
 use super::AdminArgs;
 use crate::failure::Failure;
@@ -23,8 +23,8 @@ pub(crate) async fn run(args: StatsArgs) -> Result<(), Failure> {
     if args.admin.json {
         return show::line(&json::line(&it));
     }
-    if !it.is_synced {
-        show::line(&format!("not ready: waits for {}", it.waits_for))?;
+    if let Some(why) = not_ready(&it) {
+        show::line(&why)?;
     }
     let mut table = Table::new(&[("what", Column::Word), ("now", Column::Number)]);
     for (what, now) in [
@@ -55,4 +55,13 @@ pub(crate) async fn run(args: StatsArgs) -> Result<(), Failure> {
         table.row([what.to_owned(), now]);
     }
     table.print()
+}
+
+/// Why the node is not ready, if it is not: as /readyz has it.
+pub(super) fn not_ready(it: &GetStatsResponse) -> Option<String> {
+    match (it.is_draining, it.is_synced) {
+        (true, _) => Some("not ready: draining".to_owned()),
+        (false, false) => Some(format!("not ready: waits for {}", it.waits_for)),
+        (false, true) => None,
+    }
 }

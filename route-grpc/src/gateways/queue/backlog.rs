@@ -1,6 +1,6 @@
 //! What a gateway has not taken yet, in order, and bounded. Pure.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use route_core::Receipt;
 use route_proto::attach::v1::downlink_entry::Entry;
@@ -230,6 +230,7 @@ impl Backlog {
             sent: std::mem::take(&mut self.sent),
             waiting: std::mem::take(&mut self.waiting),
             caused: std::mem::take(&mut self.caused),
+            by_link: BTreeMap::new(),
             bytes: self.entry_bytes,
             counts: Counts {
                 bytes: 0,

@@ -1,7 +1,7 @@
 //! What is left in the queue of a gateway that will not come back. It may be much, so it is taken in
 //! pieces.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use route_core::Receipt;
 use route_proto::attach::v1::DeliveryRun;
@@ -39,6 +39,8 @@ pub(crate) struct GivenUp {
     pub(super) offset: u64,
     pub(super) caused: Caused,
     pub(super) counts: Counts,
+    /// Of what was looked at and is given up: so many deliveries, by number of the link.
+    pub(super) by_link: BTreeMap<u64, u64>,
     /// What all of it takes, bytes of memory.
     pub(super) bytes: usize,
 }
@@ -56,7 +58,9 @@ impl GivenUp {
             self.bytes = self.bytes.saturating_sub(sent.bytes());
             let entries = sent.entries();
             let sent = sent.into_entries();
-            self.counts.given_up += sent.map(|entry| deliveries(&entry)).sum::<u64>();
+            for entry in sent {
+                self.give_up(&entry);
+            }
             return Some((entries, VecDeque::new()));
         }
         // Who has caused what was handed out waits for it no longer.
@@ -75,16 +79,24 @@ impl GivenUp {
         Some((entries, runs))
     }
 
+    fn give_up(&mut self, entry: &Entry) {
+        let Entry::Run(run) = entry else {
+            return;
+        };
+        let deliveries = run.deliveries.len() as u64;
+        for link in &run.targets {
+            *self.by_link.entry(*link).or_default() += deliveries;
+            self.counts.given_up += deliveries;
+        }
+    }
+
+    /// One more link of which something was given up, once everything was looked at: its number, and how many deliveries.
+    pub(crate) fn next_given_up(&mut self) -> Option<(u64, u64)> {
+        self.by_link.pop_first()
+    }
+
     /// What became of everything.
     pub(crate) fn counts(&self) -> Counts {
         self.counts
-    }
-}
-
-/// To how many links, and how many things to each.
-fn deliveries(entry: &Entry) -> u64 {
-    match entry {
-        Entry::Run(run) => (run.targets.len() * run.deliveries.len()) as u64,
-        Entry::Answer(_) | Entry::Close(_) | Entry::Ended(_) | Entry::TakenOver(_) => 0,
     }
 }

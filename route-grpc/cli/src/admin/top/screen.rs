@@ -12,6 +12,7 @@ use route_proto::admin::v1alpha1::{
 use super::Key;
 use crate::admin::gateways::state_of;
 use crate::admin::links::{notes, part_of};
+use crate::admin::stats::not_ready;
 use crate::failure::Failure;
 use crate::show;
 use crate::table::{Column, Table};
@@ -158,8 +159,8 @@ impl Screen {
         let away: Vec<_> = away.map(|it| it.gateway_id.clone()).collect();
         let text = if let Some(problem) = &self.problem {
             problem.clone()
-        } else if !stats.is_synced {
-            format!("not ready: waits for {}", stats.waits_for)
+        } else if let Some(why) = not_ready(stats) {
+            why
         } else if !away.is_empty() {
             format!("away: {}", away.join(", "))
         } else {
