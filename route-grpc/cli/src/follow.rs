@@ -6,6 +6,7 @@ use std::time::Duration;
 use tonic::Streaming;
 
 use crate::failure::Failure;
+use crate::show;
 
 /// Attempts to come back before giving up.
 const ATTEMPTS: u32 = 10;
@@ -18,22 +19,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Says once that the node is away, and that it is back.
 #[derive(Debug, Default)]
-struct Absence {
+pub(crate) struct Absence {
     is_away: bool,
 }
 
 impl Absence {
-    #[allow(clippy::print_stderr)] // output is what a command is for
-    fn begins(&mut self, failure: &Failure) {
+    /// It does not answer, for this reason.
+    pub(crate) fn begins(&mut self, failure: &Failure) {
         if !std::mem::replace(&mut self.is_away, true) {
-            eprintln!("route-grpc: the node is away, trying again: {failure}");
+            show::warning(&format!("the node is away, trying again: {failure}"));
         }
     }
 
-    #[allow(clippy::print_stderr)] // output is what a command is for
-    fn ends(&mut self) {
+    /// It answers.
+    pub(crate) fn ends(&mut self) {
         if std::mem::replace(&mut self.is_away, false) {
-            eprintln!("route-grpc: the node is back");
+            show::warning("the node is back");
         }
     }
 }

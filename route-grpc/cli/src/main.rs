@@ -130,6 +130,9 @@ fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
+    if before::wants_json(&matches) {
+        show::speak_json();
+    }
     match run(cli.command) {
         Ok(()) | Err(Failure::OutputClosed) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -1,6 +1,7 @@
 //! How answers look on a terminal, and where they are written to.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use prost_types::Timestamp;
 use route_proto::v1::event::Body as Typed;
@@ -17,10 +18,21 @@ pub(crate) fn line(text: &str) -> Result<(), Failure> {
     Ok(output.flush()?)
 }
 
-/// On standard error, for people: it does not change how the command ends.
+/// Set once, before anything is said: the command has `--json`.
+static WANTS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// What follows is said in JSON, on standard error too.
+pub(crate) fn speak_json() {
+    WANTS_JSON.store(true, Ordering::Relaxed);
+}
+
+/// On standard error: it does not change how the command ends. With `--json` it is an object.
 #[allow(clippy::print_stderr)] // output is what a command is for
 pub(crate) fn warning(text: &str) {
-    eprintln!("route-grpc: {text}");
+    match WANTS_JSON.load(Ordering::Relaxed) {
+        true => eprintln!("{}", serde_json::json!({ "warning": text })),
+        false => eprintln!("route-grpc: {text}"),
+    }
 }
 
 /// Below an empty table: perhaps the name is mistyped.

@@ -183,6 +183,38 @@ fn rows(ended: &Ended) -> Vec<(String, String)> {
         .collect()
 }
 
+/// A MsgServer that has claimed, and sends no list.
+async fn connect_without_list(servers: &Deployment, last: u8) -> Connection {
+    let unlisted = Connection::open(
+        servers.pdu_address(),
+        Options::from_loopback(last),
+        tokio::sync::watch::Sender::new(()),
+    );
+    let unlisted = unlisted.await.expect("the server accepts");
+    unlisted
+        .write(&messages::role(1).encode())
+        .await
+        .expect("it is open");
+    assert!(unlisted.barrier(crate::SOON).await);
+    unlisted
+}
+
+#[tokio::test]
+async fn a_list_of_nobody_replaces_no_other_one() {
+    let servers = Deployment::start(Setup::Embedded, FanOut::Directed).await;
+    let list = std::env::temp_dir().join(format!("migrate-{}", std::process::id()));
+    std::fs::write(&list, "good\n").expect("a folder");
+    let save = format!("--save={}", list.display());
+    let kept = ask(&servers, &["migrate", &save]).await;
+    assert_eq!(kept.code, 1, "{kept:?}");
+    kept.says("nothing is written: no MsgServer is here");
+    assert_eq!(
+        std::fs::read_to_string(&list).expect("it is kept"),
+        "good\n"
+    );
+    std::fs::remove_file(&list).expect("it is ours");
+}
+
 /// Five MsgServers: 127.0.0.15 has its primary connection elsewhere, 127.0.0.16 speaks another dialect.
 async fn leads_a_migration(setup: Setup) {
     let servers = Deployment::start(setup, FanOut::Directed).await;
@@ -214,10 +246,16 @@ async fn leads_a_migration(setup: Setup) {
         json!(["its primary connection is another one"])
     );
 
-    elsewhere
-        .write(&messages::role(1).encode())
-        .await
-        .expect("it is open");
+    let claim = messages::role(1).encode();
+    elsewhere.write(&claim).await.expect("it is open");
+    let mut unlisted = connect_without_list(&servers, 16).await;
+    let found = migrate().await;
+    assert_eq!(found.code, 7, "{found:?}");
+    found.says("needed: 127.0.0.16 has sent no list of its users\"");
+    let note = found.objects()[4]["notes"][0].clone();
+    assert!(note.to_string().contains("no list yet"), "{note}");
+    unlisted.close(Ending::Fin).await;
+
     let unreadable = Pdu::new(messages::online(&[]).command, vec![0xff; 20]);
     let mut other_dialect = connect(&servers, 16, true, &unreadable).await;
     let found = ask(&servers, &["migrate", expect]).await;
@@ -225,6 +263,8 @@ async fn leads_a_migration(setup: Setup) {
         found.stdout.contains("cannot be read: does --dialect fit?"),
         "{found:?}"
     );
+    assert_eq!(found.code, 7, "{found:?}");
+    found.says("needed: 127.0.0.16 cannot be read\n");
 
     other_dialect.close(Ending::Fin).await;
     here.push(connect(&servers, 16, true, &messages::online(&[16])).await);
