@@ -85,11 +85,17 @@ impl Node {
         self.does(link, Change::Opened { peer, restored });
     }
 
-    /// An earlier node knew it, as the claimed link of a MsgServer.
-    fn is_restored(&mut self, link: u64, claimed_at: i64, predecessors: &[LinkId], users: &[u32]) {
+    /// An earlier node knew it, as a link of a MsgServer that had claimed it then, or not.
+    fn is_restored(
+        &mut self,
+        link: u64,
+        claimed_at: impl Into<Option<i64>>,
+        predecessors: &[LinkId],
+        users: &[u32],
+    ) {
         let restored = Some(Restored {
             opened_at: 0,
-            claimed_at: Some(claimed_at),
+            claimed_at: claimed_at.into(),
             reported: true,
             listed: true,
             opaque: false,
@@ -1040,6 +1046,27 @@ fn a_link_of_its_name_comes_before_one_of_its_address() {
     node.connects_as(1, (HERE, named), false, &[1]);
     node.connects_as(2, (ELSEWHERE, named), false, &[1]);
     assert_eq!(node.targets(1, 1), [7], "it does not come back");
+}
+
+/// It was restored long ago, and shares a user with another MsgServer of its address. That a third one goes away says nothing
+/// of it.
+#[test]
+fn a_restored_link_is_not_new_for_ever() {
+    let mut node = Node::new();
+    let sender = with_sender(&mut node);
+    node.is_restored(1, None, &[], &[1, 2, 3, 4]);
+    node.is_restored(7, 1, &[], &[1, 70]);
+    node.is_restored(8, 2, &[], &[80]);
+    for _ in 0..4 {
+        node.reports(1, 5, ReportedStatus::Online);
+        node.reports(7, 71, ReportedStatus::Online);
+        node.passes(5);
+    }
+    assert_eq!(node.targets(sender, 2), [1]);
+
+    node.closes(8);
+
+    assert_eq!(node.targets(sender, 2), [1], "it stands as before");
 }
 
 /// Two MsgServers have one name. One of them changes its connection.

@@ -19,6 +19,8 @@ pub(crate) struct Link {
     pub(super) number: u64,
     /// When it was opened, unless it is restored.
     pub(crate) opened: Option<Duration>,
+    /// Since when this node knows it.
+    pub(crate) known: Duration,
     /// When it was opened, in any case: as in [`Restored`].
     pub(crate) opened_at: i64,
     pub(crate) phase: Phase,
@@ -133,6 +135,7 @@ impl Link {
             msg_server: peer.msg_server.map(Arc::from),
             number: 0,
             opened: restored.is_none().then_some(now),
+            known: now,
             opened_at: restored.map_or_else(|| micros(now), |restored| restored.opened_at),
             phase: Phase::Open(Part::Active),
             claim: claimed_at.map_or(Claim::None, |at| Claim::Claimed { at }),

@@ -186,14 +186,16 @@ impl<'a> Standing<'a> {
         let link = &self.links()[slot];
         let is_shadow = link.part() == Some(Part::Shadow);
         let is_new = link.opened.is_some_and(|opened| opened + DOUBT > now);
-        self.due_after(slot, is_shadow || (is_new && !link.has_inherited))
+        let is_restored = link.opened.is_none() && link.known + DOUBT > now;
+        let follows = is_shadow || (is_new && !link.has_inherited);
+        self.due_after(slot, follows, is_restored)
     }
 
     /// It has stood for a while, and what `decided`, if anything, is not its own list, nor that or
     /// the claim of a link that would stand for it: only time decides.
     pub(crate) fn may_stay(&self, slot: u32, now: Duration, decided: Option<u32>) -> bool {
         let link = &self.links()[slot];
-        let is_new = link.opened.is_none_or(|opened| opened + DOUBT > now) && !link.has_inherited;
+        let is_new = link.known + DOUBT > now && !link.has_inherited;
         let concerns = |by| [Some(slot), self.nearest(slot), self.elder(slot)].contains(&Some(by));
         let stands = link.is_active() && link.is_listed() && self.held_by(slot) > 0;
         stands && !is_new && !decided.is_some_and(concerns)
@@ -201,11 +203,11 @@ impl<'a> Standing<'a> {
 
     /// The same for an unclaimed link that has just been restored.
     pub(crate) fn due_of_restored(&self, slot: u32) -> Due {
-        self.due_after(slot, false)
+        self.due_after(slot, false, true)
     }
 
-    /// `follows`: it is, or may be, a shadow so far.
-    fn due_after(&self, slot: u32, follows: bool) -> Due {
+    /// `follows`: it is, or may be, a shadow so far. `is_restored`: just now, so that what links hold may be of two moments.
+    fn due_after(&self, slot: u32, follows: bool, is_restored: bool) -> Due {
         if let Some(other) = self.superior(slot) {
             return match namesakes::is_strange(*self, slot, other) {
                 true => Due::Doubted,
@@ -214,8 +216,7 @@ impl<'a> Standing<'a> {
         }
         let of_leader = |leader| u64::from(self.links().shared(slot, leader));
         let shared: u64 = self.leaders(slot).map(of_leader).sum();
-        // What is restored may be of two moments.
-        let restored = self.links()[slot].opened.is_none() && shared > 0;
+        let restored = is_restored && shared > 0;
         let has_name = self.links()[slot].msg_server.is_some();
         if follows && !has_name && self.links().is_in_claiming_crowd(slot) {
             return Due::Now(Part::Shadow);
