@@ -14,7 +14,7 @@ const RECONNECT_AFTER: Duration = Duration::from_secs(4);
 /// How long a user stays at a MsgServer, at least.
 const STAY: Duration = Duration::from_secs(1);
 /// By then, two MsgServers of one name have found out that they are two.
-const FIGHT: Duration = Duration::from_secs(25);
+pub(crate) const FIGHT: Duration = Duration::from_secs(25);
 /// One that comes back sooner, again and again, may be two of one name.
 const RESTED: Duration = Duration::from_secs(35);
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
@@ -34,7 +34,8 @@ impl World {
             960..980 => self.is_cut(server, gateway),
             980..995 => self.is_killed(server),
             995..998 => self.gateway_is_killed(gateway),
-            _ => self.gateway_is_stopped(gateway),
+            998 => self.gateway_is_stopped(gateway),
+            _ => self.node_restarts(),
         }
     }
 

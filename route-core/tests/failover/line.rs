@@ -14,6 +14,10 @@ const SERVER_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) struct Line {
     pub(crate) server: usize,
     pub(crate) opened: Duration,
+    /// The node knows since then that it has claimed.
+    pub(crate) claimed: Option<Duration>,
+    /// The node knows that it has listed, or updated.
+    pub(crate) has_reported: bool,
     /// What the MsgServer sends arrives.
     pub(crate) is_heard: bool,
     /// What is sent to it arrives.
@@ -43,6 +47,8 @@ impl Line {
         Line {
             server,
             opened: now,
+            claimed: None,
+            has_reported: false,
             is_heard: true,
             is_reached: true,
             is_left: false,

@@ -6,7 +6,7 @@
 //! | sites | two to six MsgServers with addresses of their own, several, or shared; named or not; that claim or never do; with no users or many; HttpMsgServers and other services beside them (`site`) |
 //! | users | on desktop, on mobile only, hidden; they come, go, and move between MsgServers, and each login kicks (`msg_server`) |
 //! | connections | close, are half-open for seconds, are cut in one direction or both (`line`) |
-//! | processes | MsgServers are killed, or lose their host, and come back empty; gateways are stopped, or killed (`events`) |
+//! | processes | MsgServers are killed, or lose their host, and come back empty; gateways are stopped, or killed (`events`); the node is replaced when nothing is on its way (`restart`) |
 //! | mistakes | two MsgServers have one name |
 //!
 //! Judged (`judge`): each MsgServer gets each message once, none of its own, no login is ended by its
@@ -17,8 +17,8 @@
 //! Without a name, what is wrong with a MsgServer's connections is found before anything else happens
 //! to it; with one, anything may happen at any time.
 //!
-//! Not modelled: nodes that restart, and gateways that are cut off from theirs, which simulations of
-//! the hand-over have; addresses that change without names.
+//! Not modelled: nodes that crash while something is on its way, and gateways that are cut off from
+//! theirs, which simulations of the hand-over have; addresses that change without names.
 //!
 //! Checks promises 1, 3, 4, 6 and 7 where roles matter. A failing seed is replayed, with all that
 //! happened, by `FAILOVER_SEED=<seed> cargo test -p route-core --test failover`;
@@ -33,6 +33,7 @@ mod gateway;
 mod judge;
 mod line;
 mod msg_server;
+mod restart;
 mod site;
 mod world;
 

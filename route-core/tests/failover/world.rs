@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use route_core::{
-    Audience, Change, CloseReason, Command, Core, Effect, FanOut, Item, LinkId, NotifyOnLoss,
-    Output, Outputs, Payload, Peer, Reach, ReportedStatus, ReturnedRun, Settings, Transaction,
-    UserId,
+    Audience, Change, CloseReason, Command, Core, Effect, FanOut, Item, LinkId, ListEntry,
+    NotifyOnLoss, Output, Outputs, Payload, Peer, Reach, ReportedStatus, ReturnedRun, Settings,
+    Transaction, UserId,
 };
 
 use crate::dice::Dice;
 use crate::gateway::{Down, GATEWAYS, Gateway, Lost, Told, Up};
 use crate::judge::{COMES_BACK, Message, SEAT_HOLD, Sent, UNCLEAR};
 use crate::line::Due;
-use crate::msg_server::{Client, MsgServer};
+use crate::msg_server::{Client, MOVERS, MsgServer};
 use crate::site;
 
 /// Nothing takes longer between a gateway and its node.
@@ -31,6 +31,7 @@ pub(crate) struct World {
     pub(crate) now: Duration,
     pub(crate) mode: FanOut,
     pub(crate) core: Core,
+    settings: Box<dyn Fn() -> Settings>,
     sequence: u64,
     pub(crate) gateways: [Gateway; GATEWAYS],
     pub(crate) back_at: [Duration; GATEWAYS],
@@ -59,7 +60,7 @@ impl World {
         };
         // What is done piece by piece is done at once, or in as small pieces as there are.
         let in_pieces = dice.once_in(2);
-        let settings = Settings {
+        let settings = move || Settings {
             fan_out: mode,
             notify_on_loss,
             at_once: if in_pieces { 0 } else { 4096 },
@@ -72,7 +73,8 @@ impl World {
             dice,
             now: Duration::ZERO,
             mode,
-            core: Core::new(settings),
+            core: Core::new(settings()),
+            settings: Box::new(settings),
             sequence: 0,
             gateways: std::array::from_fn(|index| Gateway::new(index as u64 + 1)),
             back_at: [Duration::ZERO; GATEWAYS],
@@ -268,16 +270,34 @@ impl World {
                         let confirmed = Down::Confirmed(link.number);
                         self.gateways[gateway].down.push_back((self.now, confirmed));
                     }
-                    Told::List(_)
-                    | Told::Update(..)
-                    | Told::Claim
-                    | Told::Message(_)
-                    | Told::Silent => {}
+                    Told::List(_) | Told::Update(..) => {
+                        if let Told::List(entries) = &told {
+                            self.are_listed(entries);
+                        }
+                        if let Some(line) = self.gateways[gateway].lines.get_mut(&link.number) {
+                            line.has_reported = true;
+                        }
+                    }
+                    Told::Claim => {
+                        if let Some(line) = self.gateways[gateway].lines.get_mut(&link.number) {
+                            line.claimed = Some(self.now);
+                        }
+                    }
+                    Told::Message(_) | Told::Silent => {}
                 }
                 if self.is_shown {
                     print_told(self.now, self.owners[&link], link, &told);
                 }
                 self.transact(|transaction, sequence| apply(transaction, link, sequence, told));
+            }
+        }
+    }
+
+    /// Nobody is told of them, whatever he was told before.
+    fn are_listed(&mut self, entries: &[ListEntry]) {
+        for it in &mut self.servers {
+            for entry in entries.iter().filter(|entry| entry.user.0 >= MOVERS) {
+                it.may_not_know(self.now, entry.user.0);
             }
         }
     }
@@ -441,8 +461,13 @@ impl World {
         }
     }
 
+    /// The core of another node that is set up like this one.
+    pub(crate) fn new_core(&self) -> Core {
+        Core::new((self.settings)())
+    }
+
     /// Does something to the core, and queues what it produces.
-    fn transact(&mut self, act: impl FnOnce(&mut Transaction<'_>, u64)) {
+    pub(crate) fn transact(&mut self, act: impl FnOnce(&mut Transaction<'_>, u64)) {
         self.sequence += 1;
         let now = self.now;
         let mut closed = Vec::new();
