@@ -192,17 +192,41 @@ async fn which_msg_server_is_missing() {
 
 #[tokio::test]
 async fn who_is_slow() {
-    let site = Site::start().await;
+    let mut site = Site::start().await;
+    let [a, b] = site.links("active").await.try_into().expect("two");
+    site.b.pause().await;
+    let text = "a".repeat(60_000);
+    let message = messages::message(1, 2, 1, messages::SINGLE_TEXT, &text).encode();
 
-    let shown = site.shows(&["links", "--figures"]).await;
-
-    let head = shown.lines().next().expect("a head");
-    assert!(
-        head.contains("QUEUED") && head.contains("STALLED"),
-        "{shown}"
-    );
-    let link = &site.links("active").await[1];
-    assert!(line(&shown, link).contains("0 B"), "{shown}");
+    let writer = site.a.writer().expect("it is open");
+    let writing = async {
+        // Until its gateway does not read it any more.
+        while writer.write(&message).await.is_ok() {}
+        std::future::pending::<String>().await
+    };
+    let looking = async {
+        loop {
+            let shown = site.shows(&["links", "--figures"]).await;
+            let [head, first, ..] = shown.lines().collect::<Vec<_>>()[..] else {
+                panic!("no rows: {shown}");
+            };
+            assert!(
+                head.contains("QUEUED") && head.contains("STALLED"),
+                "{shown}"
+            );
+            // What the others have to read is nothing by then.
+            if first.starts_with(&b) && first.contains("MiB") && line(&shown, &a).contains("0 B") {
+                return shown;
+            }
+        }
+    };
+    let shown = tokio::time::timeout(SOON, async {
+        tokio::select! {
+            shown = looking => shown,
+            shown = writing => shown,
+        }
+    });
+    shown.await.expect("the one that does not read comes first");
 }
 
 #[tokio::test]
