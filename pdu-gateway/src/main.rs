@@ -4,15 +4,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::CommandFactory;
 use pdu_gateway::Sockets;
 use pdu_gateway::process::settings::Settings;
-use route_runtime::flags::unknown_names;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::{self, Metrics};
-use route_runtime::{files, listen, probes, workers};
-use tracing::{error, info, warn};
+use route_runtime::{environment, files, listen, probes, workers};
+use tracing::{error, info};
 
 // musl's own makes everything slower: docs/capacity.md.
 #[cfg(target_env = "musl")]
@@ -49,10 +47,7 @@ fn report(error: &anyhow::Error) {
 
 fn run(settings: &Settings) -> anyhow::Result<()> {
     telemetry::init_logs(settings.log.log_format, &settings.log.log_filter)?;
-    let unknown = unknown_names(&Settings::command(), "TT_GATEWAY_");
-    if !unknown.is_empty() {
-        warn!(names = ?unknown, "set in the environment, and no flag has such a name");
-    }
+    environment::warn_of_unknown_names();
     // Before anything opens one.
     files::make_room_for_connections()?;
     let runtime = workers::runtime(settings.worker_threads).context("cannot start workers")?;

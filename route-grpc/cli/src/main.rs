@@ -35,7 +35,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
-use route_runtime::flags::unknown_names;
+use route_runtime::environment::unknown_names;
 use route_runtime::workers;
 
 use failure::Failure;
@@ -161,10 +161,9 @@ fn parse(
 }
 
 fn run(command: Command) -> Result<(), Failure> {
-    let unknown = unknown_names(&Cli::command(), "TT_ROUTE_");
     // A node tells its log.
     if !matches!(command, Command::Serve(_)) {
-        for name in &unknown {
+        for name in unknown_names() {
             show::warning(&format!("{name} is set, and no flag has such a name"));
         }
     }
@@ -174,7 +173,7 @@ fn run(command: Command) -> Result<(), Failure> {
                 let mut cli = Cli::command();
                 cli.error(ErrorKind::ValueValidation, problem).exit();
             }
-            serve::run(*args, &unknown)
+            serve::run(*args)
         }
         Command::Status(args) => block_on(status::run(args)),
         Command::Online(args) => block_on(online::run(args)),

@@ -13,7 +13,7 @@ use route_runtime::flags::{bytes, count, duration};
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::{self, LogArgs, Metrics, flush_logs, init_logs};
-use route_runtime::{files, listen, probes, workers};
+use route_runtime::{environment, files, listen, probes, workers};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -95,12 +95,10 @@ impl ServeArgs {
     }
 }
 
-/// `unknown`: names in the environment that are no flags.
-///
 /// Runs until the process is told to end and everything has ended, or the deadline is over.
-pub(crate) fn run(args: ServeArgs, unknown: &[String]) -> Result<(), Failure> {
+pub(crate) fn run(args: ServeArgs) -> Result<(), Failure> {
     init_logs(args.log.log_format, &args.log.log_filter).context("cannot log")?;
-    let end = run_logged(args, unknown);
+    let end = run_logged(args);
     let is_logged = tracing::enabled!(tracing::Level::ERROR);
     let end = end.map_err(|problem| match is_logged {
         true => {
@@ -113,10 +111,8 @@ pub(crate) fn run(args: ServeArgs, unknown: &[String]) -> Result<(), Failure> {
     end
 }
 
-fn run_logged(args: ServeArgs, unknown: &[String]) -> anyhow::Result<()> {
-    if !unknown.is_empty() {
-        warn!(names = ?unknown, "set in the environment, and no flag has such a name");
-    }
+fn run_logged(args: ServeArgs) -> anyhow::Result<()> {
+    environment::warn_of_unknown_names();
     // Before anything opens one.
     let affordable = files::make_room_for_connections()?;
     let runtime = workers::runtime(args.worker_threads).context("cannot start")?;

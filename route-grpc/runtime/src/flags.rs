@@ -1,11 +1,8 @@
 //! Values of flags: times, sizes, counts. None may be 0 unless 0 means something: a limit of 0 is a
 //! mistake that shows only when nothing works.
 
-use std::collections::HashSet;
 use std::net::Ipv6Addr;
 use std::time::Duration;
-
-use clap::Command;
 
 const TIMES: [(&str, u64); 4] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
 
@@ -72,26 +69,6 @@ fn is_host_and_port(text: &str) -> bool {
         None => !host.is_empty() && !host.contains([':', '/', '@', ' ']),
     };
     host_is_one && port.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
-/// Names in the environment that begin like a program's own and are none of its flags: somebody believes that they have an
-/// effect. Those that Kubernetes sets for a Service of such a name are not meant.
-pub fn unknown_names(command: &Command, prefix: &str) -> Vec<String> {
-    let mut known = HashSet::new();
-    let mut commands = vec![command];
-    while let Some(command) = commands.pop() {
-        known.extend(command.get_arguments().filter_map(|arg| arg.get_env()));
-        commands.extend(command.get_subcommands());
-    }
-    let names = std::env::vars_os().map(|(name, _)| name);
-    let unknown = names.filter(|name| !known.contains(name.as_os_str()));
-    let unknown = unknown.filter_map(|name| name.into_string().ok());
-    let of_service = |name: &str| ["_SERVICE_", "_PORT"].iter().any(|it| name.contains(it));
-    let mut unknown: Vec<_> = unknown
-        .filter(|name| name.starts_with(prefix) && !of_service(name))
-        .collect();
-    unknown.sort_unstable();
-    unknown
 }
 
 /// A name in any spelling, `kick-user`, `kick_user`, `KickUser`, `KICK_USER`, as `kick_user`.

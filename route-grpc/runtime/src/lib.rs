@@ -3,6 +3,7 @@
 //! | module | subject |
 //! |---|---|
 //! | [`flags`] | values of flags: times, sizes, counts |
+//! | [`environment`] | names of flags in the environment, and mistyped ones |
 //! | [`workers`] | the tokio runtime |
 //! | [`listen`] | TCP listeners |
 //! | [`http2`] | bounds of HTTP/2 connections, and why they broke |
@@ -21,6 +22,7 @@
 
 pub mod budget;
 pub mod container;
+pub mod environment;
 pub mod files;
 pub mod flags;
 pub mod http2;

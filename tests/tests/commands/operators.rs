@@ -317,6 +317,7 @@ async fn names_in_the_environment_that_are_no_flags_are_said() {
     let names = vec![
         ("TT_GATEWAY_LISTN", "0.0.0.0:1".to_owned()),
         ("TT_ROUTE_LOG_BYTE", "1".to_owned()),
+        ("TT_LISTEN", "0.0.0.0:1".to_owned()),
         // Of Kubernetes.
         ("TT_ROUTE_SERVICE_HOST", "10.0.0.1".to_owned()),
     ];
@@ -327,6 +328,8 @@ async fn names_in_the_environment_that_are_no_flags_are_said() {
     let [gateway, node] = servers.processes() else {
         panic!("two processes");
     };
-    says(gateway, "[\\\"TT_GATEWAY_LISTN\\\"]").await;
-    says(node, "[\\\"TT_ROUTE_LOG_BYTE\\\"]").await;
+    let all = ["TT_GATEWAY_LISTN", "TT_LISTEN", "TT_ROUTE_LOG_BYTE"];
+    let all = format!("{all:?}").replace('"', "\\\"");
+    says(gateway, &all).await;
+    says(node, &all).await;
 }

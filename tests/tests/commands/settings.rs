@@ -1,7 +1,9 @@
 //! Settings that cannot be meant are refused, and those that can are taken.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output};
 
+use route_runtime::environment::NAMES;
 use system_tests::deployment::process::{Surroundings, binary};
 use system_tests::deployment::{ports, start_gateway};
 
@@ -205,6 +207,29 @@ async fn flags_of_a_node_are_not_for_a_gateway_without_one() {
     let gateway = gateway.expect("a built gateway");
     says(&gateway, "TT_ROUTE_FAN_OUT").await;
     says(&gateway, "gateway starts").await;
+}
+
+/// Those of which mistyped ones are told apart are those of the flags.
+#[test]
+fn names_in_the_environment_are_those_of_flags() {
+    let help = |name: &str, command: &str| {
+        let arguments = [command, "--help"];
+        let arguments = arguments.iter().filter(|it| !it.is_empty()).copied();
+        let shown = run(name, &arguments.collect::<Vec<_>>(), &[]).stdout;
+        String::from_utf8(shown).expect("a text")
+    };
+    let commands = help("route-grpc", "");
+    let commands = commands.lines().filter_map(|it| it.strip_prefix("  "));
+    let commands = commands.filter(|it| it.starts_with(|it: char| it.is_ascii_lowercase()));
+    let commands = commands.filter_map(|it| it.split_whitespace().next());
+    let mut helps = vec![help("pdu-gateway", "")];
+    helps.extend(commands.map(|it| help("route-grpc", it)));
+    assert!(helps.len() > 10, "{helps:?}");
+
+    let words = helps.iter().flat_map(|it| it.split([' ', '\n', '=', ']']));
+    let found: BTreeSet<_> = words.filter(|it| it.starts_with("TT_")).collect();
+
+    assert_eq!(found, BTreeSet::from(NAMES));
 }
 
 fn run(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
