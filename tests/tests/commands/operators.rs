@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
 use system_tests::deployment::process::Surroundings;
-use system_tests::deployment::{Deployment, FanOut, Setup};
+use system_tests::deployment::{Deployment, FanOut, Setup, ports};
 use system_tests::player::connection::{Connection, Ending, Options};
 use system_tests::player::messages;
 use system_tests::player::pdu::Pdu;
@@ -197,6 +197,39 @@ async fn connect_without_list(servers: &Deployment, last: u8) -> Connection {
         .expect("it is open");
     assert!(unlisted.barrier(crate::SOON).await);
     unlisted
+}
+
+/// 127.0.0.44 is sent to the port of 127.0.0.43's MsgServer. Another one has two addresses.
+#[tokio::test]
+async fn a_claim_at_the_port_of_another_one_is_doubted() {
+    let [port] = ports::free().expect("a free port");
+    let listen = format!("--listen={port}=msg-3");
+    let flags = [&*listen, "--msg-server=msg-5=127.0.0.45,127.0.0.46"];
+    let servers = Deployment::start_with(Setup::Embedded, FanOut::Directed, &flags).await;
+    let migrate = async || ask(&servers, &["migrate", "--expect=msg-3,msg-5", "--json"]).await;
+    let at_port = async |last, claims, users: &[u32]| {
+        let (options, list) = (Options::from_loopback(last), messages::online(users));
+        let connected = Connection::of_msg_server(port, options, claims, &list).await;
+        connected.expect("the server accepts")
+    };
+    let users = messages::online(&[45, 46]);
+    let _one = connect(&servers, 45, true, &users).await;
+    let _same = connect(&servers, 46, false, &users).await;
+    let _right = at_port(43, false, &[43, 44]).await;
+    let mut wrong = at_port(44, true, &[50]).await;
+
+    let found = migrate().await;
+    assert_eq!(found.code, 7, "{found:?}");
+    found.says("needed: msg-3 may be two MsgServers\"");
+    let objects = found.objects();
+    let note = "links from 127.0.0.44 and 127.0.0.43: one MsgServer?";
+    assert_eq!(objects[0]["notes"], json!([note]), "{found:?}");
+    assert_eq!(objects[1]["notes"], json!([]), "{found:?}");
+
+    wrong.close(Ending::Fin).await;
+    let _claims = at_port(43, true, &[43, 44]).await;
+    let found = ask(&servers, &["migrate", "--expect=msg-3,msg-5", "--wait=10s"]).await;
+    assert_eq!(found.code, 0, "{found:?}");
 }
 
 #[tokio::test]

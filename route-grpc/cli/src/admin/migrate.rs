@@ -1,9 +1,10 @@
 //! `route-grpc migrate`: which MsgServers have come over from an old RouteServer, and whether that can
 //! be stopped.
 
+mod hosts;
 mod servers;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -65,11 +66,11 @@ pub(crate) async fn run(args: MigrateArgs) -> Result<(), Failure> {
     let (servers, waits_for) = loop {
         let is_last = Instant::now() >= until;
         match look(&args.admin).await {
-            Ok((links, waits_for)) => {
+            Ok(seen) => {
                 absence.ends();
-                let servers = judge(&links, &expected);
-                if is_last || missing(&servers, waits_for.as_deref()).is_empty() {
-                    break (servers, waits_for);
+                let servers = judge(&seen.links, &seen.doubts, &expected);
+                if is_last || missing(&servers, seen.waits_for.as_deref()).is_empty() {
+                    break (servers, seen.waits_for);
                 }
             }
             // It may be restarted meanwhile.
@@ -134,14 +135,27 @@ impl MigrateArgs {
     }
 }
 
-/// All links, and for whom the node waits if it does not know all of them.
-async fn look(admin: &AdminArgs) -> Result<(Vec<Link>, Option<String>), Failure> {
+/// What a node says.
+#[derive(Debug, Default)]
+struct Seen {
+    links: Vec<Link>,
+    /// For whom it waits, if it does not know all links.
+    waits_for: Option<String>,
+    /// What is doubtful of MsgServers, by name.
+    doubts: BTreeMap<String, String>,
+}
+
+async fn look(admin: &AdminArgs) -> Result<Seen, Failure> {
     let mut client = admin.connect().await?;
     let stats = admin.request(GetStatsRequest {});
     let stats = client.get_stats(stats).await?.into_inner();
-    let waits_for = (!stats.is_synced).then_some(stats.waits_for);
     let links = admin.links(&mut client, ListLinksRequest::default());
-    Ok((links.await?, waits_for))
+    let links = links.await?;
+    Ok(Seen {
+        waits_for: (!stats.is_synced).then_some(stats.waits_for),
+        doubts: hosts::doubts(admin, &mut client, &links).await?,
+        links,
+    })
 }
 
 fn table(servers: &[Server]) -> Table {
@@ -197,7 +211,7 @@ mod tests {
             msg_server: "x".to_owned(),
             ..Link::default()
         };
-        let servers = judge(&[link], &BTreeSet::from(["a".to_owned()]));
+        let servers = judge(&[link], &BTreeMap::new(), &BTreeSet::from(["a".to_owned()]));
 
         let shown = table(&servers).lines(None).join("\n");
         assert!(shown.contains("not expected"), "{shown}");

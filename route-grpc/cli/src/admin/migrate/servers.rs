@@ -35,6 +35,8 @@ pub(super) struct Server {
     pub(super) is_expected: bool,
     /// It is no HttpMsgServer.
     has_users: bool,
+    /// It may be two.
+    is_doubtful: bool,
     /// A claimed link of it has a list.
     is_told: bool,
     /// A claimed link of it cannot be read.
@@ -46,7 +48,11 @@ pub(super) struct Server {
 }
 
 /// All MsgServers that are expected or here, by name.
-pub(super) fn judge(links: &[Link], expected: &BTreeSet<String>) -> Vec<Server> {
+pub(super) fn judge(
+    links: &[Link],
+    doubts: &BTreeMap<String, String>,
+    expected: &BTreeSet<String>,
+) -> Vec<Server> {
     let mut servers = BTreeMap::new();
     for name in expected {
         let has_users = !name.starts_with(HTTP);
@@ -64,6 +70,12 @@ pub(super) fn judge(links: &[Link], expected: &BTreeSet<String>) -> Vec<Server> 
         });
         server.add(link);
     }
+    for (name, doubt) in doubts {
+        if let Some(server) = servers.get_mut(name) {
+            server.is_doubtful = true;
+            server.notes.insert(doubt.clone());
+        }
+    }
     let mut servers: Vec<_> = servers.into_values().collect();
     servers.iter_mut().for_each(Server::conclude);
     servers
@@ -76,6 +88,7 @@ impl Server {
             state: State::NotHere,
             is_expected: false,
             has_users: false,
+            is_doubtful: false,
             is_told: false,
             is_opaque: false,
             links: 0,
@@ -150,6 +163,7 @@ impl Server {
             State::Connected => "has not claimed",
             State::Claimed if self.is_opaque => "cannot be read",
             State::Claimed if self.lacks_list() => "has sent no list of its users",
+            State::Claimed if self.is_doubtful => "may be two MsgServers",
             State::Claimed => return None,
         };
         Some(format!("{} {problem}", self.name))
@@ -175,6 +189,10 @@ pub(super) fn missing(servers: &[Server], waits_for: Option<&str>) -> Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn judge(links: &[Link], expected: &BTreeSet<String>) -> Vec<Server> {
+        super::judge(links, &BTreeMap::new(), expected)
+    }
 
     fn link(msg_server: &str, is_claimed: bool) -> Link {
         Link {
