@@ -71,7 +71,7 @@ pub use explanation::{ExplainedSession, Explanation, LegacyReason, SessionStandi
 pub use ids::{ClientType, Command, LinkId, UserId};
 pub use links::Reach;
 pub use output::{Answer, FanView, Output, Outputs};
-pub use presence::{Counted, Counts};
+pub use presence::{Counted, Counts, MAX_SESSIONS_OF_USER};
 pub use receipt::{Kept, Receipt};
 pub use report::{LinkPart, LinkReport, Relation};
 pub use routed::{HeldFor, RoutedEnvelope, WhyNot};

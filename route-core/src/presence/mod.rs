@@ -26,6 +26,7 @@ pub(crate) use lagging::Follow;
 use lagging::Lagging;
 pub(crate) use logins::Logins;
 use logins::Step;
+pub use records::MAX_SESSIONS_OF_USER;
 pub use roll::{Counted, Counts};
 use sessions::Became;
 pub(crate) use sessions::{Held, Sessions};

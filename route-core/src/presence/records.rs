@@ -12,12 +12,13 @@ use crate::work::Work;
 /// End of a list; also the most sessions that the table can hold.
 pub(super) const NIL: u32 = (1 << 31) - 1;
 
-/// Most sessions of one user. They are walked through, and nobody has so many clients on so many MsgServers.
-const MOST_OF_USER: usize = 64;
+/// Most sessions of one user, those of shadows included. They are walked through, and nobody has so many clients on so many
+/// MsgServers.
+pub const MAX_SESSIONS_OF_USER: usize = 64;
 
 /// Of those, how many may be on links of one address: so one host leaves room for others. Links of an
 /// address are not compared either if they are more.
-const MOST_AT_ADDRESS: usize = 16;
+const MOST_AT_ADDRESS: usize = MAX_SESSIONS_OF_USER / 4;
 
 /// All sessions, in a slab. Each stands in the list of its user, whose first one the caller knows,
 /// and in the list of its link.
@@ -273,7 +274,7 @@ impl Records {
             if logins.is_empty() {
                 return Some(first);
             }
-            let is_full = others >= MOST_OF_USER
+            let is_full = others >= MAX_SESSIONS_OF_USER
                 || (others >= MOST_AT_ADDRESS
                     && self.at_address_of(slot, first) >= MOST_AT_ADDRESS)
                 || self.links[slot as usize].sessions >= self.limits.of_link

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use route_core::MAX_SESSIONS_OF_USER;
 use route_proto::pieces::MAX_PIECES;
 use route_proto::v1::server_service_server::ServerService;
 use route_proto::v1::{CallerRights, GetServerInfoRequest, GetServerInfoResponse, ServerLimits};
@@ -52,6 +53,7 @@ impl Info {
             watermark_interval: duration(WATERMARK),
             call_wait: duration(settings.call_wait),
             max_request_pieces: number(MAX_PIECES),
+            max_sessions_of_user: number(MAX_SESSIONS_OF_USER),
         }
     }
 }

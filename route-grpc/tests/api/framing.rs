@@ -180,7 +180,13 @@ async fn json_in_a_frame_is_known_as_such() {
     let site = Site::start().await;
     let wire = Wire::open(&site).await;
     for method in [GET_USER, WATCH, WATCH_SET] {
-        for json in [r#"{"user_ids":[1]}"#, "{}", "[]"] {
+        for json in [
+            r#"{"user_ids":[1]}"#,
+            "{}",
+            "[]",
+            "[1]",
+            r#"[{"user_id":1}]"#,
+        ] {
             let refused = wire.ends(method, Said::all(json.as_bytes())).await;
             check_field(&refused, "looks like JSON");
         }
