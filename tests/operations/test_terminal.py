@@ -5,6 +5,7 @@ import json
 import re
 import socket
 import subprocess
+import time
 
 import pytest
 from binaries import binary
@@ -123,6 +124,29 @@ def test_top_waits_for_a_node_that_is_lost(site, msgservers):
         assert not any("the node is away" in line for line in lines)
         shown.press("\x03")
         assert shown.end() == 0
+
+
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_migrate_waits_for_a_node_that_is_lost(site, msgservers, flags):
+    server, made = at_work(site, msgservers)
+    # None is here when it begins.
+    for it in made:
+        it.close()
+    while links(site):
+        time.sleep(0.05)
+    expect = "--expect=" + ",".join(it.address for it in made)
+    with terminal(site, "migrate", expect, "--wait=60s", *flags, columns=500) as shown:
+        server.kill()
+        shown.shows("the node is away, trying again: ")
+        server = site()
+        told = [line for line in shown.shows("the node is back") if line]
+        if flags:
+            told = [json.loads(line)["warning"] for line in told]
+        assert len(told) == 2, told
+        for it in made:
+            it.start(gateway=route(server))
+        assert shown.end() == 0
+        assert any("Safe to stop" in line for line in shown.lines()) != bool(flags)
 
 
 def test_without_a_node_there_is_no_screen(site):
