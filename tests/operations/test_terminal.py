@@ -77,8 +77,8 @@ def test_tables_fit_into_the_terminal(site, msgservers, columns):
         shown.shows("LINK")
         assert shown.end() == 0
         lines = [line for line in shown.lines() if line]
-    # A line that is too long is continued in the next one: ids are never cut.
-    assert all(it in "".join(f"{line:<{columns}}" for line in lines) for it in ids), lines
+    # Ids are never cut, nor continued in the next line: what is too wide has a line for each cell.
+    assert all(any(it in line for line in lines) for it in ids), lines
     assert (len(lines) == 1 + len(made)) == (columns > 60), lines
     assert ("NOTES" in lines[0]) == (columns > 100), lines
     with terminal(site, "migrate", "--expect=" + ",".join(it.address for it in made), columns=columns) as shown:

@@ -25,8 +25,8 @@ pub(crate) enum Column {
 }
 
 /// A table. Where it is wider than the terminal, columns without a text in any row are left out first, then those that
-/// are said to matter least; texts are cut. What is still too wide is wrapped by the terminal: ids are never cut. Where
-/// the output is no terminal, all is shown.
+/// are said to matter least; texts are cut, ids never. What is still too wide is shown with a line for each cell. Where the
+/// output is no terminal, all is shown.
 #[derive(Debug)]
 pub(crate) struct Table {
     columns: Vec<(&'static str, Column)>,
@@ -61,9 +61,38 @@ impl Table {
 
     /// Writes it to standard output.
     pub(crate) fn print(&self) -> Result<(), Failure> {
-        self.lines(width())
+        self.fitting(width())
             .iter()
             .try_for_each(|line| show::line(line))
+    }
+
+    fn fitting(&self, width: Option<usize>) -> Vec<String> {
+        let lines = self.lines(width);
+        let fits = |line: &String| width.is_none_or(|width| line.chars().count() <= width);
+        match self.rows.is_empty() || lines.iter().all(fits) {
+            true => lines,
+            false => self.folded(),
+        }
+    }
+
+    /// Each cell on a line of its own, behind its title, but for columns without a text; and a line between two rows.
+    fn folded(&self) -> Vec<String> {
+        let columns: Vec<_> = (0..self.columns.len())
+            .filter(|column| !self.is_empty(*column))
+            .collect();
+        let titles = columns.iter().map(|it| self.columns[*it].0.chars().count());
+        let width = titles.max().unwrap_or_default();
+        let mut lines = Vec::new();
+        for row in &self.rows {
+            if !lines.is_empty() {
+                lines.push(String::new());
+            }
+            lines.extend(columns.iter().map(|column| {
+                let title = self.columns[*column].0.to_uppercase();
+                format!("{title:<width$}{GAP}{}", row[*column])
+            }));
+        }
+        lines
     }
 
     /// Its lines, at most so many characters wide if that can be.
@@ -244,5 +273,24 @@ mod tests {
             let last = &table().lines(Some(width))[2];
             assert_eq!(last, "a-name-that-is-long  a t…ong, too", "{width}");
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_at_all_is_shown_cell_by_cell() {
+        assert_eq!(table().fitting(Some(33)), table().lines(Some(33)));
+        assert_eq!(
+            table().fitting(Some(32)),
+            [
+                "NAME   msg-1",
+                "COUNT  7",
+                "SINCE  12:00:00",
+                "ABOUT  short",
+                "",
+                "NAME   a-name-that-is-long",
+                "COUNT  12345",
+                "SINCE  12:00:01",
+                "ABOUT  a text that is long, too",
+            ]
+        );
     }
 }
