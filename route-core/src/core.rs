@@ -118,11 +118,12 @@ impl Transaction<'_> {
         self.core.outputs.work.steps(steps);
     }
 
-    /// The gateway of this link was handed so many deliveries for it, and was lost before it had taken them.
-    pub fn lost_with_gateway(&mut self, link: LinkId, deliveries: u64) {
+    /// The gateway of this link was handed so many deliveries for it, the first at this position, and was lost before it had
+    /// taken them.
+    pub fn lost_with_gateway(&mut self, link: LinkId, from: u64, deliveries: u64) {
         let core = &mut *self.core;
         core.successions
-            .lost_with_gateway(link, deliveries, &mut core.outputs);
+            .lost_with_gateway(link, from, deliveries, &mut core.outputs);
     }
 
     /// What can be seen, with what has been done so far.

@@ -65,6 +65,8 @@ pub struct Loss {
     pub whose: Option<Whose>,
     /// How many.
     pub deliveries: u64,
+    /// The position of the first one: what was routed before is not among them.
+    pub from: u64,
     /// Why.
     pub reason: LossReason,
 }

@@ -116,6 +116,12 @@ impl Estate {
         self.runs.extend(other.runs);
     }
 
+    /// The lowest position.
+    pub(super) fn from(&self) -> u64 {
+        let positions = self.runs.iter().map(|(run, _)| run.position);
+        positions.min().unwrap_or(u64::MAX)
+    }
+
     pub(super) fn items(&self) -> u64 {
         self.runs
             .iter()

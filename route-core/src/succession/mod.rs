@@ -160,6 +160,7 @@ impl Successions {
                 link,
                 whose: Some(whose.clone()),
                 deliveries,
+                from: estate.from(),
                 reason,
             });
         }
@@ -260,6 +261,7 @@ impl Successions {
             return Some(run);
         };
         self.work.steps(run.items.len() + run.receipts.len());
+        let from = run.position;
         let deliveries = estate.add(self.seat_bytes, run);
         if deliveries > 0 {
             self.seat_dropped += deliveries;
@@ -268,6 +270,7 @@ impl Successions {
                 link,
                 whose: Some(whose),
                 deliveries,
+                from,
                 reason: LossReason::Full,
             });
         }
@@ -317,16 +320,24 @@ impl Successions {
             link,
             whose: self.departed.whose(link).cloned(),
             deliveries,
+            from: run.position,
             reason: LossReason::NoSuccessor,
         });
     }
 
-    /// Nobody gets what this link's gateway was handed for it: that was lost.
-    pub(crate) fn lost_with_gateway(&self, link: LinkId, deliveries: u64, out: &mut Outputs) {
+    /// Nobody gets what this link's gateway was handed for it, from this position on: that was lost.
+    pub(crate) fn lost_with_gateway(
+        &self,
+        link: LinkId,
+        from: u64,
+        deliveries: u64,
+        out: &mut Outputs,
+    ) {
         out.lost(Loss {
             link,
             whose: self.departed.whose(link).cloned(),
             deliveries,
+            from,
             reason: LossReason::GatewayLost,
         });
     }

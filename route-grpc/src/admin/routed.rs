@@ -140,7 +140,8 @@ type LateLosses = HashMap<LinkId, LostLater>;
 
 /// What was lost of what waited for this link, after this envelope went there.
 fn lost_later<'a>(late: &'a LateLosses, link: &NamedLink, noted: &Noted) -> Option<&'a LostLater> {
-    late.get(&link.id).filter(|lost| lost.at >= noted.at())
+    let lost = late.get(&link.id);
+    lost.filter(|lost| lost.at >= noted.at() && lost.from <= noted.position)
 }
 
 fn shown(node: &Node, block: &Block, noted: &Noted, late: &LateLosses) -> RoutedEnvelope {

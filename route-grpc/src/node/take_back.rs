@@ -52,9 +52,9 @@ impl TakeBack {
                 let deliveries = runs.iter().map(|held| held.run.deliveries.len());
                 self.not_handed += deliveries.sum::<usize>();
                 self.runs = runs;
-            } else if let Some((number, deliveries)) = self.left.next_given_up() {
+            } else if let Some((number, (from, deliveries))) = self.left.next_given_up() {
                 core.has_done(1);
-                core.lost_with_gateway(LinkId::new(incarnation, number), deliveries);
+                core.lost_with_gateway(LinkId::new(incarnation, number), from, deliveries);
             } else if let Some(number) = self.links.pop() {
                 core.has_done(1);
                 core.all_returned(LinkId::new(incarnation, number), Vec::new());

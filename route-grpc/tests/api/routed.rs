@@ -243,9 +243,11 @@ async fn what_waited_and_was_lost_later_says_so() {
     a.open_with(1, &[1]).await;
     a.open_with(2, &[2]).await;
     a.open_sibling(3, (a.incarnation, 2), &[2]).await;
+    a.route(1, chat(1, 2, b"taken before")).await;
+    site.shows("teamtalk_route_envelopes_total 1").await;
     a.close(2).await;
     a.route(1, chat(1, 2, b"nobody comes for it")).await;
-    site.shows("teamtalk_route_envelopes_total 1").await;
+    site.shows("teamtalk_route_envelopes_total 2").await;
     a.close(3).await;
 
     let lost = async {
@@ -256,7 +258,9 @@ async fn what_waited_and_was_lost_later_says_so() {
             }
         }
     };
-    let [lost] = soon("the end of the seat", lost).await.try_into().unwrap();
+    let lost = soon("the end of the seat", lost).await;
+    let [lost, taken] = lost.try_into().unwrap();
+    assert_eq!(taken.targets[0].lost_later_count, 0);
 
     let seat = &lost.targets[0];
     assert_eq!(seat.link, id(&a, 2));
@@ -267,7 +271,7 @@ async fn what_waited_and_was_lost_later_says_so() {
     );
     // What comes after that goes elsewhere, and is not lost.
     a.route(1, chat(2, 1, b"later")).await;
-    site.shows("teamtalk_route_envelopes_total 2").await;
+    site.shows("teamtalk_route_envelopes_total 3").await;
     let request = ListRoutedEnvelopesRequest {
         only_dropped: true,
         ..ListRoutedEnvelopesRequest::default()

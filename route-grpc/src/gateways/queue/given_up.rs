@@ -39,8 +39,8 @@ pub(crate) struct GivenUp {
     pub(super) offset: u64,
     pub(super) caused: Caused,
     pub(super) counts: Counts,
-    /// Of what was looked at and is given up: so many deliveries, by number of the link.
-    pub(super) by_link: BTreeMap<u64, u64>,
+    /// Of what was looked at and is given up, by number of the link: the first position, and how many deliveries.
+    pub(super) by_link: BTreeMap<u64, (u64, u64)>,
     /// What all of it takes, bytes of memory.
     pub(super) bytes: usize,
 }
@@ -85,13 +85,16 @@ impl GivenUp {
         };
         let deliveries = run.deliveries.len() as u64;
         for link in &run.targets {
-            *self.by_link.entry(*link).or_default() += deliveries;
+            let (from, lost) = self.by_link.entry(*link).or_insert((run.position, 0));
+            *from = run.position.min(*from);
+            *lost += deliveries;
             self.counts.given_up += deliveries;
         }
     }
 
-    /// One more link of which something was given up, once everything was looked at: its number, and how many deliveries.
-    pub(crate) fn next_given_up(&mut self) -> Option<(u64, u64)> {
+    /// One more link of which something was given up, once everything was looked at: its number, the first position, and how
+    /// many deliveries.
+    pub(crate) fn next_given_up(&mut self) -> Option<(u64, (u64, u64))> {
         self.by_link.pop_first()
     }
 

@@ -16,6 +16,8 @@ pub(crate) struct LostLater {
     /// The last of them, in the time of the node.
     pub(crate) at: Duration,
     pub(crate) deliveries: u64,
+    /// The position of the first of them.
+    pub(crate) from: u64,
     /// Why the last of them.
     pub(crate) reason: LossReason,
 }
@@ -25,6 +27,7 @@ impl LostLater {
     fn and(self, later: Self) -> Self {
         Self {
             deliveries: self.deliveries + later.deliveries,
+            from: self.from.min(later.from),
             ..later
         }
     }
@@ -43,6 +46,7 @@ impl Late {
         let lost = LostLater {
             at,
             deliveries: loss.deliveries,
+            from: loss.from,
             reason: loss.reason,
         };
         let mut losses = self.0.lock();
@@ -78,6 +82,7 @@ mod tests {
             link: LinkId::new(1, number),
             whose: None,
             deliveries,
+            from: 10 * number,
             reason,
         }
     }
@@ -93,6 +98,7 @@ mod tests {
         let lost = LostLater {
             at: at(3),
             deliveries: 3,
+            from: 10,
             reason: LossReason::NoSuccessor,
         };
         let known = late.by_link();
