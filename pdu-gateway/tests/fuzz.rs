@@ -1,7 +1,7 @@
 //! Hostile input: random bytes and mutated valid PDUs through framing and translation.
 //!
-//! Runs for a moment in `cargo test`, and for as long as is said by `TT_FUZZ_SECONDS=60 cargo test -p pdu-gateway
-//! --release --test fuzz`. `TT_FUZZ_SEED` repeats a run; a failure prints its seed.
+//! Runs for a moment in `cargo test`, and for as long as is said by `TEST_FUZZ_SECONDS=60 cargo test -p pdu-gateway
+//! --release --test fuzz`. `TEST_FUZZ_SEED` repeats a run; a failure prints its seed.
 
 // A failed run is repeated with the seed that it printed.
 #![allow(clippy::print_stdout)]
@@ -61,15 +61,15 @@ fn valid_pdus_are_forwarded_byte_for_byte() {
 
 /// Feeds streams to sessions until the time is over.
 fn run(mut stream: impl FnMut(&mut Rng) -> Vec<u8>) {
-    let seconds = std::env::var("TT_FUZZ_SECONDS")
+    let seconds = std::env::var("TEST_FUZZ_SECONDS")
         .ok()
         .and_then(|text| text.parse().ok());
     let time = seconds.map_or(Duration::from_millis(300), Duration::from_secs_f64);
-    let seed = std::env::var("TT_FUZZ_SEED")
+    let seed = std::env::var("TEST_FUZZ_SEED")
         .ok()
         .and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
-    println!("TT_FUZZ_SEED={seed}");
+    println!("TEST_FUZZ_SEED={seed}");
     let mut random = Rng::with_seed(seed);
     let strict = Dialect::standard().with_client_types(&[0x13]);
     let dialects = [Arc::new(strict.clone().lenient()), Arc::new(strict)];

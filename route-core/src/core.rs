@@ -118,8 +118,7 @@ impl Transaction<'_> {
         self.core.outputs.work.steps(steps);
     }
 
-    /// The gateway of this link was handed so many deliveries for it, the first at this position, and was lost before it had
-    /// taken them.
+    /// The gateway of this link was lost before it had taken so many deliveries for it, the first at this position.
     pub fn lost_with_gateway(&mut self, link: LinkId, from: u64, deliveries: u64) {
         let core = &mut *self.core;
         core.successions

@@ -14,7 +14,7 @@ import urllib.request
 import grpc
 
 # The folder of the binaries to test.
-FOLDER_VARIABLE = "TT_BIN_DIR"
+FOLDER_VARIABLE = "TEST_BIN_DIR"
 DEFAULT_FOLDER = pathlib.Path(__file__).resolve().parents[2] / "target" / "debug"
 
 # How long the server may take to get ready, and to stop when nothing holds it up.

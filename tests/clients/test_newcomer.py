@@ -23,7 +23,7 @@ LIMIT = 120
 def test_a_client_written_from_the_documentation_alone(interpreter, program):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("TT_")} | {
         FOLDER_VARIABLE: str(pathlib.Path(os.environ.get(FOLDER_VARIABLE, DEFAULT_FOLDER)).resolve()),
-        "TT_PROTO_DIR": str(ROOT / "proto"),
+        "TEST_PROTO_DIR": str(ROOT / "proto"),
         "NODE_PATH": str(ROOT / ".cache" / "node" / "node_modules"),
     }
     ran = subprocess.run(

@@ -26,7 +26,7 @@ HOST = "127.0.0.1"
 PATIENCE = 60
 
 needs_binaries = pytest.mark.skipif(
-    "TT_BIN_DIR" not in os.environ, reason="TT_BIN_DIR does not say where the binaries are"
+    "TEST_BIN_DIR" not in os.environ, reason="TEST_BIN_DIR does not say where the binaries are"
 )
 
 
@@ -39,7 +39,7 @@ class Pod:
         self.log = log
         self.mounts = mounts
         command = [self.here(word) for word in container(workload)["command"] + container(workload)["args"]]
-        command[0] = str(pathlib.Path(os.environ["TT_BIN_DIR"]) / command[0].removeprefix("/"))
+        command[0] = str(pathlib.Path(os.environ["TEST_BIN_DIR"]) / command[0].removeprefix("/"))
         environment = {it["name"]: it.get("value", HOST) for it in container(workload).get("env", [])}
         with log.open("w") as output:
             self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)

@@ -176,7 +176,7 @@ def test_the_page_of_dialects_shows_what_is_built_in():
 @pytest.mark.parametrize("definition", sorted(DOCS.glob("dialects/*.toml")), ids=lambda path: path.name)
 def test_definitions_are_taken(definition, tmp_path):
     def said(path):
-        gateway = pathlib.Path(os.environ["TT_BIN_DIR"]) / "pdu-gateway"
+        gateway = pathlib.Path(os.environ["TEST_BIN_DIR"]) / "pdu-gateway"
         return subprocess.run([gateway, "--dialect", path], capture_output=True, text=True, env={}).stderr
 
     assert "either --embedded or --upstream <URL> is needed" in said(definition)

@@ -71,7 +71,7 @@ def check(pod, objects, running):
     # It mounts what the gateways do.
     for path, folder in [mount for it in running for mount in it.mounts.items()]:
         words = [word.replace(path, str(folder)) for word in words]
-    words[0] = str(pathlib.Path(os.environ["TT_BIN_DIR"]) / words[0].removeprefix("/"))
+    words[0] = str(pathlib.Path(os.environ["TEST_BIN_DIR"]) / words[0].removeprefix("/"))
     checked = subprocess.run(words, capture_output=True, text=True, env={}, timeout=pods.PATIENCE)
     return checked.returncode, checked.stdout + checked.stderr
 

@@ -2,7 +2,7 @@
 //! is filled with small things; then the process has grown by what its metrics say, within 1.5
 //! times.
 //!
-//! 48 MiB each, unless `TT_MEMORY_MIB` says more. Figures by --nocapture.
+//! 48 MiB each, unless `TEST_MEMORY_MIB` says more. Figures by --nocapture.
 
 #[path = "memory/client.rs"]
 mod client;
@@ -292,7 +292,7 @@ fn flags(more: &[String]) -> Vec<String> {
 }
 
 fn wanted() -> u64 {
-    let asked = std::env::var("TT_MEMORY_MIB").ok();
+    let asked = std::env::var("TEST_MEMORY_MIB").ok();
     let asked = asked.and_then(|text| text.parse().ok());
     asked.unwrap_or(DEFAULT_MIB) << 20
 }

@@ -19,7 +19,7 @@ use crate::played::{Played, chat};
 use crate::presence::narrow;
 use crate::site::{Site, soon};
 
-/// Schedules that are played, unless TT_SCHEDULES says otherwise.
+/// Schedules that are played, unless TEST_SCHEDULES says otherwise.
 const SCHEDULES: u64 = 40;
 /// Users who come and go.
 const USERS: u32 = 12;
@@ -340,7 +340,7 @@ fn against_the_rules() -> Vec<(&'static str, Vec<WatchUserSetRequest>)> {
 
 #[tokio::test]
 async fn whoever_watches_a_set_that_changes_knows_in_the_end_what_the_node_knows() {
-    let schedules = std::env::var("TT_SCHEDULES").ok();
+    let schedules = std::env::var("TEST_SCHEDULES").ok();
     let schedules = schedules.map_or(SCHEDULES, |number| number.parse().unwrap());
     for seed in 0..schedules {
         Schedule::new(seed).await.play().await;

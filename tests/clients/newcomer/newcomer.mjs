@@ -1,5 +1,5 @@
 // A first client of TeamTalk Route in Node.js: an embedded server and two played MsgServers, all started here.
-// TT_BIN_DIR has the programs, TT_PROTO_DIR the .proto files. Needs @grpc/grpc-js and @grpc/proto-loader, which are
+// TEST_BIN_DIR has the programs, TEST_PROTO_DIR the .proto files. Needs @grpc/grpc-js and @grpc/proto-loader, which are
 // looked for beside this file and in NODE_PATH.
 
 import assert from "node:assert/strict";
@@ -18,7 +18,7 @@ const grpc = require("@grpc/grpc-js");
 const loader = require("@grpc/proto-loader");
 const protobuf = createRequire(require.resolve("@grpc/proto-loader"))("protobufjs");
 
-const { TT_BIN_DIR: BIN, TT_PROTO_DIR: PROTO } = process.env;
+const { TEST_BIN_DIR: BIN, TEST_PROTO_DIR: PROTO } = process.env;
 const MIB = 1 << 20;
 
 const options = { keepCase: true, enums: String, longs: String, defaults: true, oneofs: true, includeDirs: [PROTO] };

@@ -1,6 +1,6 @@
 """A first client of TeamTalk Route in Python: a node, a gateway and two played MsgServers, all started here.
 
-TT_BIN_DIR has the programs, TT_PROTO_DIR the .proto files. Needs grpcio and grpcio-tools.
+TEST_BIN_DIR has the programs, TEST_PROTO_DIR the .proto files. Needs grpcio and grpcio-tools.
 """
 
 import importlib
@@ -20,8 +20,8 @@ from pathlib import Path
 import grpc
 import grpc_tools.protoc
 
-BIN = Path(os.environ["TT_BIN_DIR"])
-PROTO = Path(os.environ["TT_PROTO_DIR"])
+BIN = Path(os.environ["TEST_BIN_DIR"])
+PROTO = Path(os.environ["TEST_PROTO_DIR"])
 WAIT = 20  # seconds that anything may take on a busy machine
 MIB = 1 << 20
 # google.rpc comes with no package that is installed here: what is read of error details.

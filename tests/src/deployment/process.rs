@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 /// Names the folder of the binaries, where they are not beside the tests.
-const FOLDER_VARIABLE: &str = "TT_BIN_DIR";
+const FOLDER_VARIABLE: &str = "TEST_BIN_DIR";
 /// Lines kept of a process; older ones are forgotten.
 const LINES: usize = 400;
 /// How often an ending process is asked whether it has ended: tokio would have to own the child to

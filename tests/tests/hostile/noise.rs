@@ -1,5 +1,5 @@
 //! Random bytes, random frames, mutated PDUs: by fixed seeds, 32 MiB of them unless
-//! `TT_HOSTILE_MIB` says more.
+//! `TEST_HOSTILE_MIB` says more.
 //!
 //! They are made on several threads, so that the pair waits for the server only.
 
@@ -69,7 +69,7 @@ impl Siege {
 }
 
 fn megabytes() -> usize {
-    let asked = std::env::var("TT_HOSTILE_MIB").ok();
+    let asked = std::env::var("TEST_HOSTILE_MIB").ok();
     asked
         .and_then(|text| text.parse().ok())
         .unwrap_or(DEFAULT_MIB)

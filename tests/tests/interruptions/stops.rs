@@ -1,7 +1,7 @@
 //! Promise 5 in planned stops of a gateway: nothing that its MsgServers have sent, or that is for
 //! them, is lost, or comes twice.
 //!
-//! 100 stops of each kind: `TT_STOPS=100 cargo test --release -p system-tests --test interruptions
+//! 100 stops of each kind: `TEST_STOPS=100 cargo test --release -p system-tests --test interruptions
 //! stops -- --nocapture`.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use crate::late::{Board, MsgServer, Phase, SERVERS, Ways};
 
 /// How many stops of each kind, if there are to be more.
-const COUNT_VARIABLE: &str = "TT_STOPS";
+const COUNT_VARIABLE: &str = "TEST_STOPS";
 /// Messages pass for so long before a stop, and after it.
 const STEADY: Duration = Duration::from_millis(400);
 /// How long a node is away that comes back.
