@@ -457,6 +457,32 @@ async fn a_drain_closes_connections_over_a_window() {
     gateway.has_drained().await;
 }
 
+/// A MsgServer that has just connected, and has not said anything, says all of it while the gateway stops.
+#[tokio::test]
+async fn a_drain_hears_who_has_said_nothing_yet() {
+    let mut gateway = Harness::start(&[]).await;
+    let mut node = gateway.attached(1, &[]).await;
+    let mut msg_server = gateway.connect().await.unwrap();
+    gateway
+        .comes_to_show("teamtalk_pdu_links_opened_total 1")
+        .await;
+
+    gateway.shutdown.begin();
+
+    let opened = node.entry().await;
+    assert!(matches!(opened.entry, Some(Entry::Opened(_))));
+    msg_server.finished().await;
+    msg_server.send(&claim()).await;
+    msg_server.send(&query(5, 42)).await;
+    assert!(matches!(node.entry().await.entry, Some(Entry::Role(_))));
+    let asked = node.entry().await;
+    assert!(matches!(asked.entry, Some(Entry::Query(_))));
+    drop(msg_server);
+    node.downlink(vec![answer(opened.link, asked.sequence)], &[])
+        .await;
+    assert_closed(&node.entry().await, CloseReason::Drain);
+}
+
 /// A node that is away when a gateway drains may come back in time, and is told what it has missed.
 #[tokio::test]
 async fn a_drain_waits_for_a_node_that_comes_back() {

@@ -81,11 +81,11 @@ impl<S: Socket> Connection<S> {
     async fn end(&mut self, reason: CloseReason) {
         if reason == CloseReason::Drain {
             // What it has sent already is handled.
-            self.reader.open();
+            self.link.tell(&self.gateway.uplink);
         }
-        let concluded = match self.reader.is_open {
-            true => self.end_link(reason).await,
-            false => self.end_unopened(reason),
+        let concluded = match self.link.stays_untold() {
+            true => self.end_unopened(reason),
+            false => self.end_link(reason).await,
         };
         if let Some(stranger) = self.reader.stranger.take() {
             let (input, output) = (&mut self.reader.input, &mut self.writer.output);

@@ -9,6 +9,7 @@ mod figures;
 mod hearing;
 mod outbox;
 mod settings;
+mod telling;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -21,6 +22,7 @@ use self::figures::Received;
 use self::hearing::Hearing;
 use self::outbox::Outbox;
 pub use self::settings::LinkSettings;
+use self::telling::Telling;
 use crate::links::brake::Brake;
 use crate::links::fills::Fill;
 use crate::links::host;
@@ -41,6 +43,7 @@ const HALF_A_TICK: Duration = Duration::from_millis(500);
 pub struct Link {
     number: u64,
     peer: Peer,
+    telling: Telling,
     outbox: Mutex<Outbox>,
     hearing: Hearing,
     received: Received,
@@ -101,6 +104,7 @@ impl Link {
         Arc::new(Link {
             number,
             peer,
+            telling: Telling::new(now),
             outbox: Mutex::new(Outbox::new(settings, now)),
             hearing: Hearing::new(now),
             received: Received::default(),

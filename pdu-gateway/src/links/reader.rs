@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use route_proto::attach::v1::{CloseReason, LinkOpened};
+use route_proto::attach::v1::CloseReason;
 use route_runtime::budget::{CutOff, Input};
 use route_runtime::quota::Lines;
 use tokio::io::{AsyncRead, ReadBuf};
@@ -17,10 +17,8 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use crate::clock::micros;
 use crate::links::gateway::Gateway;
 use crate::links::link::Link;
-use crate::links::peer::{Name, Peer};
 use crate::links::strangers::Stranger;
 use crate::pdu::deed::Deed;
 use crate::pdu::frame::{FrameError, SHORT, Unfinished};
@@ -65,10 +63,8 @@ pub(super) struct Reader<I> {
     long: Option<Long>,
     /// Log lines about it.
     lines: Lines,
-    /// When it was connected.
-    since: Duration,
     /// The node is told of the link.
-    pub(super) is_open: bool,
+    is_open: bool,
     /// A PDU has come. Until then it may be a probe, or anything, of which nobody needs to read much.
     pub(super) has_spoken: bool,
     /// What came that is no PDU.
@@ -98,7 +94,6 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             sampling: Sampling::default(),
             room: Room::Left,
             long: None,
-            since: gateway.clock.now(),
             is_open: false,
             has_spoken: false,
             problem: None,
@@ -151,19 +146,10 @@ impl<I: AsyncRead + Unpin> Reader<I> {
     }
 
     /// Tells the node of the link.
-    pub(super) fn open(&mut self) {
-        if self.is_open {
-            return;
+    fn open(&mut self) {
+        if !std::mem::replace(&mut self.is_open, true) {
+            self.link.tell(&self.gateway.uplink);
         }
-        self.is_open = true;
-        let Peer { address, name } = self.link.peer();
-        let opened = LinkOpened {
-            peer: address.to_string(),
-            msg_server: name.as_ref().map(Name::to_string).unwrap_or_default(),
-            opened_at_micros: micros(self.since).cast_unsigned(),
-            ..LinkOpened::default()
-        };
-        self.gateway.uplink.open(self.link.number(), opened);
     }
 
     /// Takes what has arrived, and will not be handled. Returns how many bytes that is.

@@ -102,6 +102,8 @@ impl Lifetime {
 /// Ends all links, one after the other, so that their MsgServers turn elsewhere one after the other.
 async fn close_links(gateway: &Gateway, window: Duration) {
     let links = gateway.links.close();
+    // What they say from now on is waited for, also of those that have said nothing yet.
+    links.iter().for_each(|link| link.tell(&gateway.uplink));
     info!(links = links.len(), ?window, "closing all links");
     let pause = window / u32::try_from(links.len()).unwrap_or(u32::MAX).max(1);
     let mut at = Instant::now();
