@@ -6,17 +6,9 @@ use v1::TakenMark;
 use v1::delivery::Payload;
 use v1::uplink_entry::Entry;
 
-/// Package `teamtalk.attach.v1`, its only version.
-// Generated code documents itself in the .proto files and follows prost's style, not ours.
-#[allow(
-    missing_docs,
-    clippy::all,
-    clippy::too_many_lines,
-    unreachable_pub,
-    rustdoc::invalid_html_tags
-)]
-pub mod v1 {
-    tonic::include_proto!("teamtalk.attach.v1");
+generated! {
+    /// Package `teamtalk.attach.v1`, its only version.
+    v1 { tonic::include_proto!("teamtalk.attach.v1"); }
 }
 
 /// Longest name of a MsgServer, bytes.

@@ -4,6 +4,23 @@
 //!
 //! Nothing else is written by hand: behaviour lives in the crates that use the messages.
 
+/// A module of code that is made from .proto files: it documents itself there, and follows prost's style, not ours.
+macro_rules! generated {
+    ($(#[$about:meta])* $module:ident { $($code:tt)+ }) => {
+        $(#[$about])*
+        #[allow(
+            missing_docs,
+            clippy::all,
+            clippy::too_many_lines,
+            unreachable_pub,
+            rustdoc::invalid_html_tags
+        )]
+        pub mod $module {
+            $($code)+
+        }
+    };
+}
+
 pub mod attach;
 
 pub mod pdu;
@@ -13,45 +30,23 @@ pub use route::v1;
 
 /// Named as its package is, for the messages of [`admin`] refer to it so.
 mod route {
-    /// The public API, package `teamtalk.route.v1`.
-    // Generated code documents itself in the .proto files and follows prost's style, not ours.
-    #[allow(
-        missing_docs,
-        clippy::all,
-        clippy::too_many_lines,
-        unreachable_pub,
-        rustdoc::invalid_html_tags
-    )]
-    pub mod v1 {
-        tonic::include_proto!("teamtalk.route.v1");
+    generated! {
+        /// The public API, package `teamtalk.route.v1`.
+        v1 { tonic::include_proto!("teamtalk.route.v1"); }
     }
 }
 
 /// What operators ask a node, and tell it.
 pub mod admin {
-    /// Package `teamtalk.admin.v1alpha1`: for tools of the same release.
-    #[allow(
-        missing_docs,
-        clippy::all,
-        clippy::too_many_lines,
-        unreachable_pub,
-        rustdoc::invalid_html_tags
-    )]
-    pub mod v1alpha1 {
-        tonic::include_proto!("teamtalk.admin.v1alpha1");
+    generated! {
+        /// Package `teamtalk.admin.v1alpha1`: for tools of the same release.
+        v1alpha1 { tonic::include_proto!("teamtalk.admin.v1alpha1"); }
     }
 }
 
-/// The messages of legacy PDU bodies, packages `IM.*`, by their original names.
-#[allow(
-    missing_docs,
-    clippy::all,
-    clippy::too_many_lines,
-    unreachable_pub,
-    rustdoc::invalid_html_tags
-)]
-pub mod legacy {
-    include!(concat!(env!("OUT_DIR"), "/legacy/mod.rs"));
+generated! {
+    /// The messages of legacy PDU bodies, packages `IM.*`, by their original names.
+    legacy { include!(concat!(env!("OUT_DIR"), "/legacy/mod.rs")); }
 }
 
 /// Encoded `google.protobuf.FileDescriptorSet` of the public API and of Attach, for server reflection.

@@ -105,8 +105,8 @@ impl<'a> Reporter<'a> {
             is_detached: links.is_detached(slot),
             sessions: self.presence.sessions.held_by(slot),
             sequence: link.sequence,
-            opened: link.opened,
-            opened_at: link.opened_at,
+            opened: link.opened(),
+            opened_at: link.opened_at(),
             acted: link.acted,
         })
     }

@@ -63,8 +63,6 @@ pub(super) struct Reader<I> {
     long: Option<Long>,
     /// Log lines about it.
     lines: Lines,
-    /// The node is told of the link.
-    is_open: bool,
     /// A PDU has come. Until then it may be a probe, or anything, of which nobody needs to read much.
     pub(super) has_spoken: bool,
     /// What came that is no PDU.
@@ -94,7 +92,6 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             sampling: Sampling::default(),
             room: Room::Left,
             long: None,
-            is_open: false,
             has_spoken: false,
             problem: None,
             stranger: None,
@@ -108,7 +105,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
     pub(super) async fn read(&mut self) -> CloseReason {
         // Whose link it is, its first words tell: two that are open without a word might both be sent what comes meanwhile.
         let speaks = async {
-            while !self.is_open {
+            while !self.has_spoken {
                 if let Some(reason) = self.read_once().await {
                     return Some(reason);
                 }
@@ -118,7 +115,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
         match timeout(SPEAKS_WITHIN, speaks).await {
             Ok(Some(reason)) => return reason,
             Ok(None) => {}
-            Err(_) => self.open(),
+            Err(_) => self.link.tell(&self.gateway.uplink),
         }
         loop {
             if let Some(reason) = self.read_once().await {
@@ -143,13 +140,6 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             }
         }
         None
-    }
-
-    /// Tells the node of the link.
-    fn open(&mut self) {
-        if !std::mem::replace(&mut self.is_open, true) {
-            self.link.tell(&self.gateway.uplink);
-        }
     }
 
     /// Takes what has arrived, and will not be handled. Returns how many bytes that is.
@@ -205,6 +195,7 @@ impl<I: AsyncRead + Unpin> Reader<I> {
                 .receive(now, data, &mut scratch.deeds, &mut tally);
             if !self.has_spoken && self.session.has_begun() {
                 self.has_spoken = true;
+                self.link.tell(&self.gateway.uplink);
                 if let Some(left_out) = self.lines.take_usual(now) {
                     info!(left_out, "link opened");
                 }
@@ -218,9 +209,6 @@ impl<I: AsyncRead + Unpin> Reader<I> {
             let age = || self.gateway.clock.now().saturating_sub(now);
             let dialect = &self.gateway.dialect;
             let spans = self.sampling.begin(dialect, link, deeds, age);
-            if self.has_spoken {
-                self.open();
-            }
             let uplink = &self.gateway.uplink;
             self.room = uplink.submit_traced(link, deeds, spans);
             if let Err(FrameError::OtherProtocol(protocol)) = received

@@ -17,12 +17,10 @@ pub(crate) struct Link {
     pub(crate) msg_server: Option<Arc<str>>,
     /// Of the links that there have been, by age.
     pub(super) number: u64,
-    /// When it was opened, unless it is restored.
-    pub(crate) opened: Option<Duration>,
     /// Since when this node knows it.
     pub(crate) known: Duration,
-    /// When it was opened, in any case: as in [`Restored`].
-    pub(crate) opened_at: i64,
+    /// It is restored, and was opened then: as in [`Restored`].
+    restored: Option<i64>,
     pub(crate) phase: Phase,
     pub(crate) claim: Claim,
     pub(crate) reported: Reported,
@@ -134,9 +132,8 @@ impl Link {
             peer: peer.address,
             msg_server: peer.msg_server.map(Arc::from),
             number: 0,
-            opened: restored.is_none().then_some(now),
             known: now,
-            opened_at: restored.map_or_else(|| micros(now), |restored| restored.opened_at),
+            restored: restored.map(|restored| restored.opened_at),
             phase: Phase::Open(Part::Active),
             claim: claimed_at.map_or(Claim::None, |at| Claim::Claimed { at }),
             reported: match restored {
@@ -175,6 +172,16 @@ impl Link {
 
     pub(crate) fn is_open(&self) -> bool {
         self.part().is_some()
+    }
+
+    /// When it was opened, unless it is restored.
+    pub(crate) fn opened(&self) -> Option<Duration> {
+        self.restored.is_none().then_some(self.known)
+    }
+
+    /// When it was opened, in any case: as in [`Restored`].
+    pub(crate) fn opened_at(&self) -> i64 {
+        self.restored.unwrap_or_else(|| micros(self.known))
     }
 
     pub(crate) fn is_seat(&self) -> bool {

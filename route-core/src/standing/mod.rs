@@ -185,8 +185,8 @@ impl<'a> Standing<'a> {
     pub(crate) fn due(&self, slot: u32, now: Duration) -> Due {
         let link = &self.links()[slot];
         let is_shadow = link.part() == Some(Part::Shadow);
-        let is_new = link.opened.is_some_and(|opened| opened + DOUBT > now);
-        let is_restored = link.opened.is_none() && link.known + DOUBT > now;
+        let is_new = link.opened().is_some_and(|opened| opened + DOUBT > now);
+        let is_restored = link.opened().is_none() && link.known + DOUBT > now;
         let follows = is_shadow || (is_new && !link.has_inherited);
         self.due_after(slot, follows, is_restored)
     }

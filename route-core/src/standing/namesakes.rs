@@ -19,7 +19,7 @@ pub(super) fn rival(standing: Standing<'_>, slot: u32, now: Duration) -> Option<
     let links = standing.links();
     let is_rival = |leader: &u32| {
         let other = &links[*leader];
-        let opened = links[slot].opened;
+        let opened = links[slot].opened();
         let fights = other
             .ousted
             .is_some_and(|at| opened > Some(at) && now < at + FIGHT);

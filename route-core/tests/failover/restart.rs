@@ -54,19 +54,23 @@ impl World {
         self.settle();
     }
 
-    /// Who shares an address and never claims may share a user, too: which MsgServer it is, takes a moment again. And two of
-    /// one name find out again that they are two.
+    /// Who may be taken for another one and never claims may share a user with it, too: which MsgServer it is, takes a moment
+    /// again. And two of one name find out again that they are two.
     fn is_in_doubt_again(&mut self) {
         let now = self.now;
         let mut unknown = Vec::new();
-        for it in &mut self.servers {
-            if !it.claims {
+        for index in 0..self.servers.len() {
+            let it = &self.servers[index];
+            let mut others = self.servers.iter().filter(|other| other.index != index);
+            let may_be_another = !it.claims && others.any(|other| other.may_be(it));
+            let it = &mut self.servers[index];
+            if may_be_another {
                 it.came_at = now;
             }
             if it.shares_name {
                 it.fights_until = now + FIGHT;
             }
-            if !it.claims || it.shares_name {
+            if may_be_another || it.shares_name {
                 unknown.extend(it.users().chain(MOVERS..MOVERS + MOVING));
             }
         }

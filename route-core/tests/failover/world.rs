@@ -31,7 +31,7 @@ pub(crate) struct World {
     pub(crate) now: Duration,
     pub(crate) mode: FanOut,
     pub(crate) core: Core,
-    settings: Box<dyn Fn() -> Settings>,
+    settings: Settings,
     sequence: u64,
     pub(crate) gateways: [Gateway; GATEWAYS],
     pub(crate) back_at: [Duration; GATEWAYS],
@@ -60,7 +60,7 @@ impl World {
         };
         // What is done piece by piece is done at once, or in as small pieces as there are.
         let in_pieces = dice.once_in(2);
-        let settings = move || Settings {
+        let settings = Settings {
             fan_out: mode,
             notify_on_loss,
             at_once: if in_pieces { 0 } else { 4096 },
@@ -73,8 +73,8 @@ impl World {
             dice,
             now: Duration::ZERO,
             mode,
-            core: Core::new(settings()),
-            settings: Box::new(settings),
+            core: Core::new(settings),
+            settings,
             sequence: 0,
             gateways: std::array::from_fn(|index| Gateway::new(index as u64 + 1)),
             back_at: [Duration::ZERO; GATEWAYS],
@@ -293,11 +293,16 @@ impl World {
         }
     }
 
-    /// Nobody is told of them, whatever he was told before.
+    /// A list makes no notices: of whoever is offline until then, the last one was another.
     fn are_listed(&mut self, entries: &[ListEntry]) {
-        for it in &mut self.servers {
-            for entry in entries.iter().filter(|entry| entry.user.0 >= MOVERS) {
-                it.may_not_know(self.now, entry.user.0);
+        let view = self.core.view();
+        let movers = entries
+            .iter()
+            .map(|entry| entry.user)
+            .filter(|user| user.0 >= MOVERS);
+        for user in movers.filter(|user| !view.legacy_online(*user)) {
+            for it in &mut self.servers {
+                it.may_not_know(self.now, user.0);
             }
         }
     }
@@ -463,7 +468,7 @@ impl World {
 
     /// The core of another node that is set up like this one.
     pub(crate) fn new_core(&self) -> Core {
-        Core::new((self.settings)())
+        Core::new(self.settings)
     }
 
     /// Does something to the core, and queues what it produces.

@@ -23,6 +23,15 @@ const LINES: usize = 400;
 /// tell.
 const END_POLL: Duration = Duration::from_millis(5);
 
+/// The settings of whoever runs the tests are not part of them.
+pub fn forget_settings(command: &mut Command) {
+    for (name, _) in std::env::vars() {
+        if name.starts_with("TT_") || name.starts_with("OTEL_") {
+            command.env_remove(name);
+        }
+    }
+}
+
 /// What a server finds around it.
 #[derive(Debug, Clone, Default)]
 pub struct Surroundings {
@@ -85,12 +94,7 @@ impl Process {
         let path = self::binary(binary)?;
         let mut command = Command::new(&path);
         command.args(arguments);
-        // The settings of whoever runs the tests are not part of them.
-        for (name, _) in std::env::vars() {
-            if name.starts_with("TT_") || name.starts_with("OTEL_") {
-                command.env_remove(name);
-            }
-        }
+        forget_settings(&mut command);
         for (name, value) in &surroundings.variables {
             command.env(name, value);
         }

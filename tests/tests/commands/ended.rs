@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use serde_json::Value as Json;
-use system_tests::deployment::process::binary;
+use system_tests::deployment::process::{binary, forget_settings};
 
 /// What a command has shown.
 #[derive(Debug)]
@@ -37,11 +37,9 @@ pub(crate) async fn command(arguments: &[&str]) -> Ended {
 /// The same, and this is its standard input.
 pub(crate) async fn command_that_reads(arguments: &[&str], input: String) -> Ended {
     let mut command = Command::new(binary("route-grpc").expect("a built node"));
+    forget_settings(&mut command);
     command
         .args(arguments)
-        .env_remove("TT_ROUTE_ADDRESS")
-        .env_remove("TT_ROUTE_ADMIN_ADDRESS")
-        .env_remove("TT_ROUTE_TIMEOUT")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -40,7 +40,7 @@ impl Parts<'_> {
     /// A link is opened, or known from before.
     pub(crate) fn open(&mut self, mut link: Link) {
         // Which part a restored one plays is decided when its table is there.
-        let decided = link.opened.is_some();
+        let decided = link.opened().is_some();
         if decided {
             link.serves_from = self.routing.router.next_position();
         } else {
@@ -332,7 +332,7 @@ impl Parts<'_> {
             is_named: link.msg_server.is_some(),
             is_claimed: link.is_claimed(),
             sessions: presence.sessions.held_by(slot),
-            opened_at: link.opened_at,
+            opened_at: link.opened_at(),
             reason,
         });
     }

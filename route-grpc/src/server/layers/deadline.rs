@@ -59,10 +59,11 @@ impl Around for Deadline {
     }
 }
 
-/// An answer that ends in time.
+/// An answer that ends in time. Only one that has to wait takes a timer.
 struct Limited {
     inner: Body,
-    end: Pin<Box<Sleep>>,
+    ends: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
     is_over: bool,
 }
 
@@ -70,9 +71,18 @@ impl Limited {
     fn new(inner: Body, ends: Instant) -> Self {
         Self {
             inner,
-            end: Box::pin(sleep_until(ends)),
+            ends,
+            timer: None,
             is_over: false,
         }
+    }
+
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let ends = self.ends;
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(ends)));
+        timer.as_mut().poll(cx)
     }
 }
 
@@ -87,16 +97,19 @@ impl http_body::Body for Limited {
         if self.is_over {
             return Poll::Ready(None);
         }
-        if self.end.as_mut().poll(cx).is_ready() {
-            self.is_over = true;
-            // Whoever made it need not go on.
-            self.inner = Body::empty();
-            let mut passed = Status::from(Refusal::DeadlinePassed).into_http::<()>();
-            let mut trailers = std::mem::take(passed.headers_mut());
-            trailers.remove(CONTENT_TYPE);
-            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        if Instant::now() < self.ends {
+            let frame = Pin::new(&mut self.inner).poll_frame(cx);
+            if frame.is_ready() || self.poll_over(cx).is_pending() {
+                return frame;
+            }
         }
-        Pin::new(&mut self.inner).poll_frame(cx)
+        self.is_over = true;
+        // Whoever made it need not go on.
+        self.inner = Body::empty();
+        let mut passed = Status::from(Refusal::DeadlinePassed).into_http::<()>();
+        let mut trailers = std::mem::take(passed.headers_mut());
+        trailers.remove(CONTENT_TYPE);
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {
