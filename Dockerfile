@@ -26,6 +26,7 @@ COPY rust-toolchain.toml ./
 RUN rustup target add "$TARGET"
 
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo/
 COPY proto proto/
 COPY route-core route-core/
 COPY route-grpc route-grpc/

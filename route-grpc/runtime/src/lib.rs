@@ -15,6 +15,7 @@
 //! | [`seldom`] | log lines about what may happen often |
 //! | [`quota`] | the same, of each of many |
 //! | [`life`] | the name of one life of a process |
+//! | [`tls`] | certificates and keys, servers and clients of TLS |
 //! | [`shutdown`] | drain, then end by a deadline |
 //!
 //! **Architecture invariant:** nothing here knows the protocol, presence or a service. A change to
@@ -34,4 +35,5 @@ pub mod readiness;
 pub mod seldom;
 pub mod shutdown;
 pub mod telemetry;
+pub mod tls;
 pub mod workers;

@@ -1,0 +1,3 @@
+//! TLS from files, which others may replace while a process runs: cert-manager, kubelet, an operator.
+
+pub mod files;
