@@ -98,6 +98,17 @@ def test_documented_label_values_are_those_of_the_gateway():
             assert f"`{value}`" in page, f"{constant}: {value}"
 
 
+def test_what_happens_to_links_is_explained():
+    source = (ROOT / "route-core/src/transition.rs").read_text()
+    kinds = set(re.findall(r'TransitionKind::\w+ => "(\w+)"', source))
+    assert len(kinds) == int(re.search(r"ALL: \[TransitionKind; (\d+)\]", source).group(1))
+
+    [rows] = re.findall(r"^\| \*link …\* \|.*\n\|-.*\n((?:\|.*\n)+)", RUNBOOK.read_text(), re.MULTILINE)
+    assert set(re.findall(r"^\| `(\w+)`", rows, re.MULTILINE)) == kinds
+    [values] = re.findall(r"^\| `kind` \| `teamtalk_route_links_transitions_total` \| (.*) \|", METRICS_PAGE.read_text(), re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", values)) == kinds
+
+
 @pytest.mark.parametrize("page", [*ROOT.glob("docs/*.md"), CHART / "README.md"], ids=lambda path: path.name)
 def test_pages_name_metrics_that_exist(page):
     instruments = sources.instruments()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use route_dialect::Dialect;
 use route_proto::attach::v1::LinkId;
@@ -118,6 +119,16 @@ impl Gateway {
     /// The log lines about links of this peer's MsgServer.
     pub fn lines_of(&self, peer: &Peer) -> Lines {
         self.lines.of(peer.identity())
+    }
+
+    /// Says how many of those lines were left out, when the minute is over; about once a second.
+    pub fn tell_left_out(&self, now: Duration) {
+        self.lines.tick(now, |msg_server, left_out| {
+            warn!(
+                msg_server,
+                left_out, "more happened to connections of this MsgServer"
+            );
+        });
     }
 
     /// What a link wants of those who feed it.

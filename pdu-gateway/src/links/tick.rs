@@ -57,6 +57,7 @@ fn tick(gateway: &Gateway, query_timeout: Duration, stopped: bool) {
         }
     }
     gateway.refusals.tick(now);
+    gateway.tell_left_out(now);
     let given_up = gateway
         .uplink
         .give_up_queries(now.saturating_sub(query_timeout));

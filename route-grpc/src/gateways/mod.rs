@@ -16,6 +16,7 @@ pub(crate) mod hello;
 pub(crate) mod ingest;
 mod judging;
 mod limits;
+mod lines;
 mod looks;
 mod past;
 mod pauses;
@@ -28,7 +29,6 @@ pub(crate) mod sequences;
 mod unfinished;
 pub(crate) mod wire;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -222,12 +222,6 @@ impl Gateways {
     pub(crate) fn count_dropped(&mut self, counts: Counts) {
         self.dropped_before += counts.dropped;
         self.given_up += counts.given_up;
-    }
-
-    /// `Some` if there is a line for what has happened to a gateway of this host, with how many were left out before.
-    pub(crate) fn line(&self, now: Duration, host: Option<IpAddr>) -> Option<u64> {
-        let host = host.map_or_else(String::new, |host| host.to_string());
-        self.lines.take(now, &host)
     }
 
     /// What may wait for one gateway, bytes.

@@ -46,11 +46,13 @@ pub(super) async fn run(node: Arc<Node>) {
                 transaction.gateways.next_deadline(now),
                 cold_start_until,
             ];
+            transaction.gateways.tell_left_out(now);
             let next = deadlines.into_iter().flatten().min();
             next.map_or(now + TICK, |next| next.min(now + TICK))
         });
         node.refusals.tick(node.clock.now());
         node.losses.tick(node.clock.now());
+        node.transitions.tick(node.clock.now());
         node.turns.fetch_add(1, Ordering::Relaxed);
         tokio::select! {
             biased;

@@ -84,6 +84,16 @@ impl Transitions {
             ),
         }
     }
+
+    /// Says how many lines were left out, when the minute is over; about once a second.
+    pub(super) fn tick(&self, now: Duration) {
+        self.0.tick(now, |msg_server, left_out| {
+            warn!(
+                msg_server,
+                left_out, "more happened to links of this MsgServer"
+            );
+        });
+    }
 }
 
 /// It is what somebody should mend.
