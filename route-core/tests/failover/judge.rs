@@ -124,13 +124,15 @@ impl World {
         line.is_some_and(|line| line.is_heard)
     }
 
-    /// A MsgServer without a desktop client is told of nobody: what it knew may be old.
+    /// A MsgServer without a desktop client is told of nobody: what it knew may be old, and what was
+    /// routed before and comes later.
     pub(crate) fn nobody_listens(&mut self) {
         for index in 0..self.servers.len() {
             let it = &self.servers[index];
             let mut desktops = it.clients.keys().filter(|client| !client.is_mobile);
             if !desktops.any(|client| self.is_known(it, *client)) {
                 self.servers[index].notices.clear();
+                self.servers[index].knows_from = self.routed;
             }
         }
     }
@@ -192,8 +194,17 @@ impl World {
     }
 
     /// A notice comes to a MsgServer. Who is at one MsgServer only goes on and off by turns.
-    pub(crate) fn is_told(&mut self, server: usize, user: u32, status: ReportedStatus) {
+    pub(crate) fn is_told(
+        &mut self,
+        server: usize,
+        user: u32,
+        status: ReportedStatus,
+        position: u64,
+    ) {
         self.show(|| format!("s{server} is told {status:?} of {user}"));
+        if position <= self.servers[server].knows_from {
+            return;
+        }
         let home = self.servers.get(user as usize / 100);
         if home.is_some_and(|home| home.shares_name && self.now < home.fights_until) {
             return self.servers[server].may_not_know(self.now, user);

@@ -71,7 +71,9 @@ pub(crate) struct MsgServer {
     pub(crate) clients: BTreeMap<Client, Login>,
     /// How often each message came.
     pub(crate) messages: BTreeMap<u32, usize>,
-    /// What it was told of each user, since it last knew all.
+    /// It misses nothing that was routed later: before, it had nobody who is told.
+    pub(crate) knows_from: u64,
+    /// What it was told of each user, of that.
     pub(crate) notices: BTreeMap<u32, Vec<ReportedStatus>>,
     /// Users of whom it may not know the truth before they come or go again, and since when: a notice
     /// went into a connection that was dead, or was lost with a gateway, or their MsgServer was away,
@@ -117,6 +119,7 @@ impl MsgServer {
             fights_until: Duration::ZERO,
             clients: BTreeMap::new(),
             messages: BTreeMap::new(),
+            knows_from: 0,
             notices: BTreeMap::new(),
             untold: BTreeMap::new(),
         }

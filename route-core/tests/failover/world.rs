@@ -47,6 +47,8 @@ pub(crate) struct World {
     pub(crate) sent: Vec<Message>,
     /// What was reported last of each user's desktop, and when.
     pub(crate) reported: BTreeMap<u32, (Duration, ReportedStatus)>,
+    /// Where the last thing was routed that was for somebody.
+    pub(crate) routed: u64,
     /// When each user moved last.
     pub(crate) moved: BTreeMap<u32, Duration>,
 }
@@ -84,6 +86,7 @@ impl World {
             parts: BTreeMap::new(),
             sent: Vec::new(),
             reported: BTreeMap::new(),
+            routed: 0,
             moved: BTreeMap::new(),
         }
     }
@@ -353,10 +356,10 @@ impl World {
                 }
                 Some(line) => {
                     let server = line.server;
-                    for item in run.items {
+                    for (position, item) in (run.position..).zip(run.items) {
                         let at = &mut self.gateways[gateway];
                         if at.is_news(number, run.origin, &item, how) {
-                            self.deliver(gateway, number, server, &item);
+                            self.deliver(gateway, number, server, (position, &item));
                         }
                     }
                 }
@@ -365,7 +368,8 @@ impl World {
     }
 
     /// Written to a connection that lives.
-    fn deliver(&mut self, gateway: usize, number: u64, server: usize, item: &Item) {
+    fn deliver(&mut self, gateway: usize, number: u64, server: usize, routed: (u64, &Item)) {
+        let (position, item) = routed;
         if let Some(id) = id_of(&item.payload) {
             if let Sent::Kick(user) = self.sent[id as usize].what {
                 let client = Client::new(user, false);
@@ -378,7 +382,7 @@ impl World {
             let opened = opened.map(|line| line.opened);
             self.receive(server, id, opened);
         } else if let Payload::Status { user, status } = item.payload {
-            self.is_told(server, user.0, status);
+            self.is_told(server, user.0, status, position);
         }
     }
 
@@ -468,7 +472,7 @@ impl World {
 
     /// The core of another node that is set up like this one.
     pub(crate) fn new_core(&self) -> Core {
-        Core::new(self.settings)
+        Core::following(self.settings, self.routed)
     }
 
     /// Does something to the core, and queues what it produces.
@@ -498,6 +502,8 @@ impl World {
                 }
                 Output::Answer(_) => continue,
             };
+            let last = fan.position + fan.items.len() as u64 - 1;
+            self.routed = self.routed.max(last);
             for target in fan.targets {
                 let run = ReturnedRun {
                     origin: fan.origin,
