@@ -30,7 +30,7 @@ TESTS_WITH_VARIABLES = [
 
 # Of other people's programs, and of scripts.
 FOREIGN_FLAGS = set(
-    "test workspace check nocapture namespace create-namespace replicas set set-file set-string reuse-values reset-then-reuse-values previous tail prefix release locked target bins now build-arg help version logs atomic for timeout test-threads long ignored python_out grpc_python_out".split()
+    "test workspace check nocapture namespace create-namespace replicas set set-file set-string reuse-values reset-then-reuse-values previous tail prefix release locked target bins now build-arg help version logs atomic for timeout raw from-file test-threads long ignored python_out grpc_python_out".split()
 )
 
 
