@@ -21,7 +21,7 @@ pub struct Certificate {
 /// Why a certificate is no identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {
-    /// It is not one X.509 certificate in DER, or has a time that is none.
+    /// It is not one X.509 certificate in DER, or ended before 1970.
     #[error("the certificate cannot be read")]
     Malformed,
     /// It says twice which other names it has, or one of them cannot be read.
@@ -82,14 +82,8 @@ fn printable(name: &str) -> Result<String, CertificateError> {
         .ok_or(CertificateError::Unprintable)
 }
 
-/// Seconds since 1970, which may be before it.
-fn time(seconds: i64) -> Option<SystemTime> {
-    let distance = Duration::from_secs(seconds.unsigned_abs());
-    if seconds < 0 {
-        SystemTime::UNIX_EPOCH.checked_sub(distance)
-    } else {
-        SystemTime::UNIX_EPOCH.checked_add(distance)
-    }
+fn time(seconds_since_1970: i64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds_since_1970.try_into().ok()?))
 }
 
 #[cfg(test)]
@@ -100,9 +94,13 @@ mod tests {
     use super::*;
 
     fn issued(names: Vec<SanType>) -> Vec<u8> {
+        issued_until(2030, names)
+    }
+
+    fn issued_until(year: i32, names: Vec<SanType>) -> Vec<u8> {
         let mut params = CertificateParams::default();
         params.subject_alt_names = names;
-        params.not_after = date_time_ymd(2030, 1, 2);
+        params.not_after = date_time_ymd(year, 1, 2);
         params
             .self_signed(&KeyPair::generate().unwrap())
             .unwrap()
@@ -152,6 +150,22 @@ mod tests {
             Certificate::read(&[&der[..], &[0]].concat()),
             Err(CertificateError::Malformed)
         );
+    }
+
+    #[test]
+    fn a_certificate_of_times_before_1970_is_refused() {
+        assert_eq!(
+            Certificate::read(&issued_until(1960, vec![])),
+            Err(CertificateError::Malformed)
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_not_ascii_is_refused() {
+        let mut der = issued(vec![SanType::DnsName(text("push.site"))]);
+        let at = der.windows(9).position(|it| it == b"push.site").unwrap();
+        der[at] = 0xff;
+        assert_eq!(Certificate::read(&der), Err(CertificateError::Names));
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn rights_of_all_entries_add_up_and_the_larger_limit_counts() {
         uri = "spiffe://site/push"
         roles = ["publisher"]
         publish = ["chat_message"]
-        limits = { streams = 4, calls_per_second = 10 }
+        limits = { streams = 4, calls_per_second = 10, published_per_second = 7 }
         [[allow]]
         group = "archive"
         roles = ["publisher", "admin"]
@@ -247,7 +247,7 @@ fn rights_of_all_entries_add_up_and_the_larger_limit_counts() {
         streams: Some(4),
         calls_per_second: Some(20),
         ids_per_second: Some(5),
-        published_per_second: None,
+        published_per_second: Some(7),
     };
     assert_eq!(rights.limits(), limits);
     assert_eq!(policy.entry_count(), 3);
