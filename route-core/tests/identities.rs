@@ -93,13 +93,24 @@ impl Node {
         predecessors: &[LinkId],
         users: &[u32],
     ) {
+        self.is_restored_as(link, (claimed_at.into(), false), predecessors, users);
+    }
+
+    /// The same; `silent`: nothing was heard of it then.
+    fn is_restored_as(
+        &mut self,
+        link: u64,
+        (claimed_at, silent): (Option<i64>, bool),
+        predecessors: &[LinkId],
+        users: &[u32],
+    ) {
         let restored = Some(Restored {
             opened_at: 0,
-            claimed_at: claimed_at.into(),
+            claimed_at,
             reported: true,
             listed: true,
             opaque: false,
-            silent: false,
+            silent,
         });
         let peer = Peer::from(SocketAddr::from((HERE, 4000)));
         self.does(link, Change::Opened { peer, restored });
@@ -1199,6 +1210,26 @@ fn a_new_node_knows_who_succeeded_whom_whatever_their_tables_are() {
         assert_eq!(node.targets(sender, 4), [2]);
         assert_eq!(node.targets(1, 4), [0; 0], "it comes back to its sender");
         assert!(node.is_online(4) && !node.is_online(1));
+    }
+}
+
+/// Its other connection is cut: there a user is still listed who has left since.
+#[test]
+fn a_new_node_lets_no_silent_connection_stand_beside_a_claimed_one() {
+    for silent_first in [false, true] {
+        let mut node = Node::new();
+        let sender = with_sender(&mut node);
+        for silent in [silent_first, !silent_first] {
+            match silent {
+                true => node.is_restored_as(2, (None, true), &[], &[7]),
+                false => node.is_restored(1, 1, &[], &[1, 2]),
+            }
+        }
+
+        assert_eq!(node.targets(sender, 7), [0; 0], "{silent_first}");
+        node.passes(30);
+        assert_eq!(node.targets(sender, 7), [0; 0], "{silent_first}");
+        assert_eq!(node.targets(sender, 1), [1], "{silent_first}");
     }
 }
 

@@ -216,7 +216,8 @@ impl<'a> Standing<'a> {
         }
         let of_leader = |leader| u64::from(self.links().shared(slot, leader));
         let shared: u64 = self.leaders(slot).map(of_leader).sum();
-        let restored = is_restored && shared > 0;
+        // One of which nothing is heard may have missed that its users have left.
+        let restored = is_restored && (shared > 0 || self.links()[slot].silent);
         let has_name = self.links()[slot].msg_server.is_some();
         if follows && !has_name && self.links().is_in_claiming_crowd(slot) {
             return Due::Now(Part::Shadow);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use route_core::{CloseReason, ReportedStatus};
 
 use crate::gateway::{Down, GATEWAYS, Gateway, Lost, Told, Up};
-use crate::judge::{Message, Sent};
+use crate::judge::{Message, Report, Sent};
 use crate::msg_server::{Client, Kind, Login, MOVERS, MOVING, MsgServer};
 use crate::world::{CLOSED_FOR, World};
 
@@ -101,7 +101,12 @@ impl World {
     fn reports(&mut self, server: usize, client: Client, status: ReportedStatus) {
         self.show(|| format!("s{server} reports {status:?} of {client:?}"));
         if !client.is_mobile {
-            self.reported.insert(client.user, (self.now, status));
+            let report = Report {
+                at: self.now,
+                status,
+                told_after: None,
+            };
+            self.reported.insert(client.user, report);
         }
         let may_be_at = |it: &MsgServer| it.index == server || client.user >= MOVERS;
         let mut homes = self.servers.iter().filter(|it| may_be_at(it));

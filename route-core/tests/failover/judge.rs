@@ -31,6 +31,21 @@ pub(crate) struct Message {
     pub(crate) due: BTreeSet<usize>,
 }
 
+/// What was reported of a user's desktop.
+pub(crate) struct Report {
+    pub(crate) at: Duration,
+    pub(crate) status: ReportedStatus,
+    /// Its notices are routed after this.
+    pub(crate) told_after: Option<u64>,
+}
+
+impl Report {
+    /// A notice of this status that was routed there may be one of it: others that are told later may be older.
+    fn is_told_by(&self, status: ReportedStatus, position: u64) -> bool {
+        self.status == status && self.told_after.is_some_and(|after| position > after)
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Sent {
     ToUser(u32),
@@ -211,8 +226,8 @@ impl World {
         }
         let it = &mut self.servers[server];
         if let Some(since) = it.untold.get(&user) {
-            let reported = self.reported.get(&user);
-            if reported.is_none_or(|(at, last)| at <= since || *last != status) {
+            let report = self.reported.get(&user);
+            if !report.is_some_and(|it| it.at > *since && it.is_told_by(status, position)) {
                 return;
             }
             it.untold.remove(&user);

@@ -12,7 +12,7 @@ use route_core::{
 
 use crate::dice::Dice;
 use crate::gateway::{Down, GATEWAYS, Gateway, Lost, Told, Up};
-use crate::judge::{COMES_BACK, Message, SEAT_HOLD, Sent, UNCLEAR};
+use crate::judge::{COMES_BACK, Message, Report, SEAT_HOLD, Sent, UNCLEAR};
 use crate::line::Due;
 use crate::msg_server::{Client, MOVERS, MsgServer};
 use crate::site;
@@ -45,8 +45,8 @@ pub(crate) struct World {
     parts: BTreeMap<LinkId, String>,
     /// By number.
     pub(crate) sent: Vec<Message>,
-    /// What was reported last of each user's desktop, and when.
-    pub(crate) reported: BTreeMap<u32, (Duration, ReportedStatus)>,
+    /// What was reported last of each user's desktop.
+    pub(crate) reported: BTreeMap<u32, Report>,
     /// Where the last thing was routed that was for somebody.
     pub(crate) routed: u64,
     /// When each user moved last.
@@ -277,6 +277,9 @@ impl World {
                         if let Told::List(entries) = &told {
                             self.are_listed(entries);
                         }
+                        if let Told::Update(client, _) = &told {
+                            self.is_known_of(*client);
+                        }
                         if let Some(line) = self.gateways[gateway].lines.get_mut(&link.number) {
                             line.has_reported = true;
                         }
@@ -293,6 +296,14 @@ impl World {
                 }
                 self.transact(|transaction, sequence| apply(transaction, link, sequence, told));
             }
+        }
+    }
+
+    /// The node hears what was reported last: the notices of it come from now on.
+    fn is_known_of(&mut self, client: Client) {
+        let report = self.reported.get_mut(&client.user);
+        if let Some(report) = report.filter(|_| !client.is_mobile) {
+            report.told_after.get_or_insert(self.routed);
         }
     }
 
