@@ -11,7 +11,7 @@ use route_runtime::life::new_life;
 use route_runtime::quota::{Lines, Quota};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::links::link::LinkSettings;
@@ -124,7 +124,7 @@ impl Gateway {
     /// Says how many of those lines were left out, when the minute is over; about once a second.
     pub fn tell_left_out(&self, now: Duration) {
         self.lines.tick(now, |msg_server, left_out| {
-            warn!(
+            info!(
                 msg_server,
                 left_out, "more happened to connections of this MsgServer"
             );

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::info;
 
 use super::Gateways;
 
@@ -17,7 +17,7 @@ impl Gateways {
     /// Says how many lines were left out, when the minute is over; about once a second.
     pub(crate) fn tell_left_out(&self, now: Duration) {
         self.lines.tick(now, |host, left_out| {
-            warn!(host, left_out, "more happened to gateways of this host");
+            info!(host, left_out, "more happened to gateways of this host");
         });
     }
 }
