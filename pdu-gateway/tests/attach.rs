@@ -18,6 +18,8 @@ mod names;
 mod proxies;
 #[path = "attach/strangers.rs"]
 mod strangers;
+#[path = "attach/tls.rs"]
+mod tls;
 
 use std::time::{Duration, Instant};
 

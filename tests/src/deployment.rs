@@ -213,7 +213,7 @@ impl Deployment {
                 of_node.extend(asked.node_alone.iter().map(ToString::to_string));
                 let node = start_node(surroundings, grpc, node_probes, &of_node)?;
                 deployment.processes.push(node);
-                flags.push(format!("--upstream=http://{grpc}"));
+                flags.push(format!("--upstream={grpc}"));
             }
         }
         let gateway = start_gateway(surroundings, pdu, gateway_probes, &flags)?;

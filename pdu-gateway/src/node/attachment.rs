@@ -110,6 +110,8 @@ struct Known {
     /// Of the newest delivery of all nodes so far.
     position: u64,
     failures: u32,
+    /// So many of the last ones were because the node does not take what we show.
+    not_let_in: u32,
     /// Since when there is no node, if there has been one.
     away_since: Option<Duration>,
     /// Failures since the last welcome that somebody may look at.
@@ -268,7 +270,7 @@ impl Attachment {
             known.roster = welcome.roster;
         }
         (known.epoch, known.taken) = (welcome.epoch, 0);
-        (known.failures, known.away_since) = (0, None);
+        (known.failures, known.not_let_in, known.away_since) = (0, 0, None);
         known.worrying = Seldom::default();
         self.gateway.counters.attached.add(1);
         self.gateway.drains.send_replace(welcome.draining);
@@ -316,7 +318,7 @@ impl Attachment {
         }
         if known.epoch != 0 && known.away_since.is_none() {
             let what = "detached; MsgServers stay connected";
-            if error.is_drain() {
+            if error.is_drain() || error.is_unauthenticated() {
                 info!(node = name, %error, "{what}");
             } else {
                 warn!(node = name, %error, "{what}");
@@ -330,6 +332,10 @@ impl Attachment {
             debug!(node = name, %error, "cannot attach");
         }
         known.failures += 1;
+        known.not_let_in = match error.is_of_credentials() {
+            true => known.not_let_in + 1,
+            false => 0,
+        };
         if self.is_away_for_too_long(known) && *self.doors.borrow() != Door::Shut {
             error!(
                 links = gateway.counters.open_links(),
@@ -344,6 +350,11 @@ impl Attachment {
 
     /// Whether somebody should leave us alone though there is no node.
     fn tell_whether_it_is_needed(&self, known: &Known) {
+        // The first time may be because what we have shown had its time.
+        if known.not_let_in > 1 {
+            self.set_readiness(false, "the node does not let this gateway in");
+            return;
+        }
         let is_soon_given_up = self.is_away_for(known, self.patience.lost.saturating_sub(NOTICE));
         if known.away_since.is_some() && !is_soon_given_up && self.gateway.counters.open_links() > 0
         {
@@ -357,7 +368,9 @@ impl Attachment {
         let most = FIRST_BACK_OFF
             .saturating_mul(1 << known.failures.min(10))
             .min(self.patience.back_off);
-        let time = if error.is_refusal() {
+        // What we have shown may have had its time, and the files may have newer ones: nobody waits for that.
+        let is_over = known.failures == 1 && error.is_unauthenticated();
+        let time = if error.is_refusal() && !is_over {
             self.patience.back_off
         } else {
             most.mul_f64(fastrand::f64())

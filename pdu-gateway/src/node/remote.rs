@@ -6,7 +6,10 @@ use std::time::Duration;
 
 use route_proto::attach::v1::attach_service_client::AttachServiceClient;
 use route_runtime::http2;
+use route_runtime::tls::client::ClientTls;
+use route_runtime::tls::hand_shake;
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
 
 use crate::node::upstream::{AttachError, Responses, Upstream};
 use crate::unconfirmed::uplink::UplinkStream;
@@ -45,22 +48,28 @@ pub struct Remote {
     name: String,
     endpoint: Endpoint,
     dial: Dial,
+    /// None where the network is simulated.
+    tls: Option<ClientTls>,
     message_bytes: usize,
 }
 
 impl Remote {
-    /// A node at this URL that takes PDUs up to this limit.
+    /// A node at this URL that takes PDUs up to this limit, by TLS if the URL says so.
     pub fn new(
         url: &str,
         pdu_limit: u32,
         settings: &ConnectionSettings,
+        tls: ClientTls,
     ) -> Result<Self, tonic::transport::Error> {
-        Self::dialled(url, pdu_limit, settings, |endpoint| {
-            Box::pin(endpoint.connect())
+        let dial: Dial = |endpoint| Box::pin(endpoint.connect());
+        let remote = Self::dialled(url, pdu_limit, settings, dial)?;
+        Ok(Remote {
+            tls: Some(tls),
+            ..remote
         })
     }
 
-    /// The same over another network, where one is simulated.
+    /// The same over another network, where one is simulated, without TLS.
     pub fn dialled(
         url: &str,
         pdu_limit: u32,
@@ -80,8 +89,55 @@ impl Remote {
             name: url.to_owned(),
             endpoint,
             dial,
+            tls: None,
             message_bytes: pdu_limit as usize + MESSAGE_OVERHEAD,
         })
+    }
+}
+
+impl Remote {
+    async fn open(&self, requests: UplinkStream) -> Result<Responses, AttachError> {
+        let Some(tls) = &self.tls else {
+            let channel = (self.dial)(&self.endpoint).await?;
+            return Ok(self.call(channel, Request::new(requests)).await?);
+        };
+        let credentials = tls.current().await?;
+        let endpoint = tls.secured(self.endpoint.clone(), &credentials)?;
+        let connected = (self.dial)(&endpoint).await;
+        let channel = connected.map_err(|error| match tls.explained(&error) {
+            Some(problem) => AttachError::HandShake(problem),
+            None => AttachError::Connect(error),
+        })?;
+        let mut request = Request::new(requests);
+        if let Some(authorization) = credentials.authorization {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", authorization);
+        }
+        let called = self.call(channel, request).await;
+        called.map_err(|status| match self.why_cut_off(tls, &status) {
+            Some(problem) => AttachError::HandShake(problem),
+            None => AttachError::Ended(status),
+        })
+    }
+
+    async fn call(
+        &self,
+        channel: Channel,
+        request: Request<UplinkStream>,
+    ) -> Result<Responses, Status> {
+        let mut client = AttachServiceClient::new(channel)
+            .max_decoding_message_size(self.message_bytes)
+            .max_encoding_message_size(self.message_bytes);
+        let responses = client.attach(request).await?.into_inner();
+        Ok(Box::pin(responses))
+    }
+
+    /// What to mend, if the connection ended before any answer because of TLS.
+    fn why_cut_off(&self, tls: &ClientTls, status: &Status) -> Option<String> {
+        match self.name.starts_with("https://") {
+            true => tls.explained(status),
+            false => hand_shake::wants_tls(status),
+        }
     }
 }
 
@@ -94,13 +150,6 @@ impl Upstream for Remote {
         &self,
         requests: UplinkStream,
     ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>> {
-        Box::pin(async move {
-            let channel = (self.dial)(&self.endpoint).await?;
-            let mut client = AttachServiceClient::new(channel)
-                .max_decoding_message_size(self.message_bytes)
-                .max_encoding_message_size(self.message_bytes);
-            let responses = client.attach(requests).await?.into_inner();
-            Ok(Box::pin(responses) as Responses)
-        })
+        Box::pin(self.open(requests))
     }
 }

@@ -8,6 +8,7 @@ use route_proto::attach::v1::AttachResponse;
 use route_proto::v1::ErrorReason;
 use route_runtime::http2;
 use route_runtime::telemetry::reasons;
+use route_runtime::tls::client::ClientError;
 use tokio_stream::Stream;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -35,6 +36,12 @@ pub enum AttachError {
     /// The node cannot be reached.
     #[error("cannot connect: {}", reasons(.0))]
     Connect(#[from] tonic::transport::Error),
+    /// There is no connection by TLS: what to mend.
+    #[error("cannot connect: {0}")]
+    HandShake(String),
+    /// Our own files are of no use now.
+    #[error(transparent)]
+    Credentials(#[from] ClientError),
     /// The node, or the transport, ended the stream.
     #[error("{}", ended(.0))]
     Ended(#[from] Status),
@@ -94,10 +101,25 @@ impl AttachError {
         )
     }
 
+    /// The node does not let us in, or no longer, as who we are.
+    pub fn is_of_credentials(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(Code::PermissionDenied | Code::Unauthenticated)
+        )
+    }
+
+    /// The node does not know who we are, or no longer: a token or a certificate has its time.
+    pub fn is_unauthenticated(&self) -> bool {
+        self.code() == Some(Code::Unauthenticated)
+    }
+
     fn code(&self) -> Option<Code> {
         match self {
             AttachError::Ended(status) => Some(status.code()),
             AttachError::Connect(_)
+            | AttachError::HandShake(_)
+            | AttachError::Credentials(_)
             | AttachError::Closed
             | AttachError::Slow
             | AttachError::Protocol => None,

@@ -1,5 +1,6 @@
 //! Flags of the gateway.
 
+pub mod tls;
 pub mod values;
 
 use std::ffi::OsString;
@@ -12,13 +13,14 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches, Parser};
 use ipnet::IpNet;
 use route_dialect::Dialect;
-use route_runtime::flags::{bytes, count, duration, duration_or_zero, node_url};
+use route_runtime::flags::{bytes, count, duration, duration_or_zero, node_address};
 use route_runtime::http2;
 use route_runtime::telemetry::LogArgs;
 
 use crate::links::admission::Hosts;
 use crate::links::host;
 use crate::node::embedded::NodeSettings;
+use crate::process::settings::tls::UpstreamTlsArgs;
 use crate::process::settings::values::{
     ListenOn, NamedHosts, client_type, gateway_id, hosts_are_allowed, hosts_have_one_name,
     listen_on, listeners_differ, named_hosts, network, proxies_are_allowed,
@@ -51,13 +53,13 @@ pub struct Settings {
     /// Run the node in this process too
     #[arg(long, env = "TT_GATEWAY_EMBEDDED", value_parser = BoolishValueParser::new())]
     pub embedded: bool,
-    /// Address of a route-grpc, such as 127.0.0.1:50051; several are tried in turn
+    /// Address of a route-grpc, such as 127.0.0.1:50051 or https://node:50051; several are tried in turn
     #[arg(
         long,
         env = "TT_GATEWAY_UPSTREAM",
         value_name = "ADDR",
         value_delimiter = ',',
-        value_parser = node_url
+        value_parser = node_address
     )]
     pub upstream: Vec<String>,
     /// Address for MsgServers; may be given several times. With a name, it is for that MsgServer alone
@@ -247,6 +249,9 @@ pub struct Settings {
     /// Reads the dialect as proto3: what is missing is 0, and enums are open
     #[arg(long, env = "TT_GATEWAY_LENIENT", value_parser = BoolishValueParser::new(), help_heading = "MsgServers")]
     pub lenient: bool,
+    /// How nodes are connected to.
+    #[command(flatten)]
+    pub upstream_tls: UpstreamTlsArgs,
     /// How the embedded node routes and what it may use.
     #[command(flatten)]
     pub node: NodeSettings,
@@ -327,6 +332,11 @@ impl Settings {
     }
 
     fn check_embedded(&self) -> Result<(), String> {
+        if let Some(flag) = self.upstream_tls.given() {
+            return Err(format!(
+                "{flag} is for nodes at --upstream; the embedded one is in this process"
+            ));
+        }
         self.node.check()?;
         if self.window_bytes as usize <= self.node.patient_bytes {
             return Err(
@@ -339,6 +349,9 @@ impl Settings {
     }
 
     fn check_upstream(&self) -> Result<(), String> {
+        let urls = self.upstream_urls();
+        let tls = self.upstream_tls.client();
+        tls.check(urls.iter().map(String::as_str))?;
         if self.upstream_welcome_timeout < self.upstream_connect_timeout {
             return Err(
                 "--upstream-welcome-timeout has to be at least --upstream-connect-timeout, \
@@ -363,6 +376,15 @@ impl Settings {
             self.upstream_keepalive_interval,
         )?;
         http2::window("--upstream-stream-bytes", self.upstream_stream_bytes)
+    }
+
+    /// Where nodes are; without a scheme, by TLS if --upstream-ca is given.
+    pub fn upstream_urls(&self) -> Vec<String> {
+        let tls = self.upstream_tls.client();
+        self.upstream
+            .iter()
+            .map(|address| tls.url(address))
+            .collect()
     }
 
     /// Senders that a connection remembers: as it was set, or all that may be connected, and as many that were.

@@ -10,6 +10,7 @@ use route_runtime::files::{self, TooFewFiles};
 use route_runtime::listen::local::LocalAddress;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
+use route_runtime::tls::client::ClientError;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -76,6 +77,9 @@ pub enum StartError {
         /// What is wrong with it.
         source: tonic::transport::Error,
     },
+    /// A file of TLS, or a token's, is of no use.
+    #[error(transparent)]
+    Tls(#[from] ClientError),
     /// The sockets do not fit the settings.
     #[error("no socket for {0}")]
     Socket(&'static str),
@@ -336,14 +340,17 @@ fn remotes(settings: &Settings) -> Result<Vec<Box<dyn Upstream>>, StartError> {
         keepalive_timeout: settings.upstream_keepalive_timeout,
         stream_bytes: settings.upstream_stream_bytes,
     };
-    let remote = |url: &String| match Remote::new(url, settings.max_pdu_bytes, &connection) {
-        Ok(remote) => Ok(Box::new(remote) as Box<dyn Upstream>),
-        Err(source) => Err(StartError::Upstream {
-            url: url.clone(),
-            source,
-        }),
+    let tls = settings.upstream_tls.client();
+    // Later it is tried again, but who has mistyped a name is to see that.
+    tls.read()?;
+    let remote = |url: String| {
+        let remote = Remote::new(&url, settings.max_pdu_bytes, &connection, tls.clone());
+        match remote {
+            Ok(remote) => Ok(Box::new(remote) as Box<dyn Upstream>),
+            Err(source) => Err(StartError::Upstream { url, source }),
+        }
     };
-    settings.upstream.iter().map(remote).collect()
+    settings.upstream_urls().into_iter().map(remote).collect()
 }
 
 fn observe(meter: &Meter, gateway: &Arc<Gateway>) {

@@ -25,6 +25,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Nothing here takes this long; a test that waits so long has failed.
@@ -43,14 +44,13 @@ pub(crate) struct Harness {
 impl Harness {
     /// Starts a gateway with these flags beside the usual ones.
     pub(crate) async fn start(flags: &[&str]) -> Self {
-        let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let node = format!("http://{}", listener.local_addr().unwrap());
-        let (attached, streams) = mpsc::channel(16);
-        let service = AttachServiceServer::new(FakeNode { attached })
-            .max_decoding_message_size(64 << 20)
-            .max_encoding_message_size(64 << 20);
-        let server = tonic::transport::Server::builder().add_service(service);
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        Self::start_with(Server::builder(), flags).await
+    }
+
+    /// The same with a node that is served so.
+    pub(crate) async fn start_with(server: Server, flags: &[&str]) -> Self {
+        let (node, streams) = node(server).await;
+        let node = node.to_string();
 
         let usual = [
             "pdu-gateway",
@@ -212,6 +212,10 @@ impl Harness {
 
 /// One Attach stream, seen from the node.
 pub(crate) struct NodeStream {
+    /// The header of this name.
+    pub(crate) authorization: Option<String>,
+    /// The gateway's own.
+    pub(crate) certificate: Option<Vec<u8>>,
     requests: Streaming<AttachRequest>,
     responses: mpsc::Sender<Result<AttachResponse, Status>>,
     entries: std::collections::VecDeque<UplinkEntry>,
@@ -404,6 +408,19 @@ impl MsgServer {
     }
 }
 
+/// A node that is served so, where it is, and the streams that are opened there.
+pub(crate) async fn node(mut server: Server) -> (SocketAddr, mpsc::Receiver<NodeStream>) {
+    let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (attached, streams) = mpsc::channel(16);
+    let service = AttachServiceServer::new(FakeNode { attached })
+        .max_decoding_message_size(64 << 20)
+        .max_encoding_message_size(64 << 20);
+    let server = server.add_service(service);
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    (address, streams)
+}
+
 struct FakeNode {
     attached: mpsc::Sender<NodeStream>,
 }
@@ -417,7 +434,10 @@ impl AttachService for FakeNode {
         request: Request<Streaming<AttachRequest>>,
     ) -> Result<Response<Self::AttachStream>, Status> {
         let (responses, stream) = mpsc::channel(64);
+        let authorization = request.metadata().get("authorization");
         let attached = NodeStream {
+            authorization: authorization.map(|it| it.to_str().unwrap().to_owned()),
+            certificate: request.peer_certs().map(|it| it[0].to_vec()),
             requests: request.into_inner(),
             responses,
             entries: std::collections::VecDeque::new(),

@@ -3,12 +3,13 @@
 //! Each command that asks a node has these flags itself, with defaults of its own. To clap, flags of
 //! one id are one flag: what is given before the command is the command's, unless it is given there.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, Command};
-use route_runtime::flags::{duration, node_url};
+use route_runtime::flags::{duration, node_address};
 
 use crate::admin::admin_address;
 
@@ -17,7 +18,7 @@ use crate::admin::admin_address;
 #[command(next_help_heading = "Node, before or after the command")]
 pub(crate) struct Before {
     /// Where the node listens: host:port, or a URL
-    #[arg(long, value_name = "ADDR", value_parser = node_url)]
+    #[arg(long, value_name = "ADDR", value_parser = node_address)]
     address: Option<String>,
     /// Where the node serves operators: host:port, unix:PATH, or unix:@NAME
     #[arg(long, value_name = "ADDR", value_parser = admin_address)]
@@ -28,19 +29,46 @@ pub(crate) struct Before {
     /// One JSON object a line; a failure too, on standard error
     #[arg(long)]
     json: bool,
+    /// Certificates of those who sign the node's certificate, in PEM: an address without http:// is connected to by TLS
+    #[arg(long = "tls-ca", value_name = "FILE")]
+    client_ca: Option<PathBuf>,
+    /// Your own certificate, in PEM, with those that lead to its root
+    #[arg(long = "tls-cert", value_name = "FILE")]
+    client_cert: Option<PathBuf>,
+    /// The key of --tls-cert, in PEM
+    #[arg(long = "tls-key", value_name = "FILE")]
+    client_key: Option<PathBuf>,
+    /// The name that the node's certificate has
+    #[arg(long = "tls-server-name", value_name = "NAME")]
+    client_server_name: Option<String>,
+    /// A token to show to the node; without TLS only to one on this host
+    #[arg(long = "token-file", value_name = "FILE")]
+    client_token_file: Option<PathBuf>,
 }
+
+/// Their ids, and how they are called.
+const FLAGS: [(&str, &str); 9] = [
+    ("address", "address"),
+    ("admin_address", "admin-address"),
+    ("timeout", "timeout"),
+    ("json", "json"),
+    ("client_ca", "tls-ca"),
+    ("client_cert", "tls-cert"),
+    ("client_key", "tls-key"),
+    ("client_server_name", "tls-server-name"),
+    ("client_token_file", "token-file"),
+];
 
 /// Refuses a flag before a command that has no such flag: it would mean nothing.
 pub(crate) fn check(cli: &mut Command, matches: &ArgMatches) -> Result<(), clap::Error> {
     let Some((name, _)) = matches.subcommand() else {
         return Ok(());
     };
-    for id in ["address", "admin_address", "timeout", "json"] {
+    for (id, flag) in FLAGS {
         let given = matches.value_source(id) == Some(ValueSource::CommandLine);
         let command = cli.find_subcommand(name);
         let is_known = command.is_none_or(|it| it.get_arguments().any(|arg| arg.get_id() == id));
         if given && !is_known {
-            let flag = id.replace('_', "-");
             let mut problem = format!("--{flag} means nothing to `{name}`");
             if let ("address", Some(_)) = (id, command.filter(|it| has_admin_address(it))) {
                 problem += ", which asks at --admin-address";
@@ -98,7 +126,7 @@ mod tests {
             after.contains("json: true") && after.contains("timeout: 1s"),
             "{after}"
         );
-        assert!(after.contains("http://node:1"), "{after}");
+        assert!(after.contains("address: \"node:1\""), "{after}");
         let unset = status(&["route-grpc", "status", "1"]);
         assert!(
             unset.contains("json: false") && unset.contains("timeout: 5s"),
@@ -128,6 +156,8 @@ mod tests {
             &["route-grpc", "--json", "serve"][..],
             &["route-grpc", "--admin-address=x:1", "status", "1"],
             &["route-grpc", "--address=x:1", "links"],
+            // A node has a flag of this name, for its own certificate.
+            &["route-grpc", "--tls-cert=x", "serve"],
         ] {
             let refused = parse(line).expect_err("it means nothing");
             assert!(refused.to_string().contains("means nothing"), "{refused}");

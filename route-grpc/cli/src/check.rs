@@ -23,12 +23,12 @@ use route_proto::v1::{
 use route_runtime::flags::duration;
 use serde_json::json;
 use tonic::Streaming;
-use tonic::transport::Channel;
 use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::client::ClientArgs;
+use crate::connection::Connection;
 use crate::failure::{Failure, Trouble};
 use msg_server::MsgServer;
 use standing::Standing;
@@ -143,7 +143,7 @@ pub(crate) async fn run(args: CheckArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn serves(client: &ClientArgs, channel: Channel, name: &str) -> anyhow::Result<()> {
+async fn serves(client: &ClientArgs, channel: Connection, name: &str) -> anyhow::Result<()> {
     let request = client.request(HealthCheckRequest {
         service: name.to_owned(),
     });
@@ -215,7 +215,7 @@ struct Subscriber {
 
 impl Subscriber {
     /// Returns when the stream has begun: nothing that follows is missed.
-    async fn start(channel: Channel, users: [u32; 2]) -> anyhow::Result<Self> {
+    async fn start(channel: Connection, users: [u32; 2]) -> anyhow::Result<Self> {
         let request = SubscribeRequest {
             filters: vec![EventFilter {
                 kinds: vec![EventKind::P2pCommand.into()],

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use route_runtime::flags::{duration, node_url};
-use tonic::transport::{Channel, Endpoint};
+use route_runtime::flags::{duration, node_address};
+use tonic::transport::Endpoint;
 
-use crate::failure::{Failure, innermost};
+use crate::connection::{self, Connection, TlsArgs};
+use crate::failure::Failure;
 
 /// How long a connection may take to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
@@ -28,8 +29,8 @@ pub(crate) struct ClientArgs {
         global = true,
         env = "TT_ROUTE_ADDRESS",
         value_name = "ADDR",
-        value_parser = node_url,
-        default_value = "http://127.0.0.1:50051"
+        value_parser = node_address,
+        default_value = "127.0.0.1:50051"
     )]
     pub(crate) address: String,
     /// How long a call may take
@@ -38,12 +39,15 @@ pub(crate) struct ClientArgs {
     /// One JSON object a line, as protobuf maps the API's messages, with fields that are 0 or empty
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl ClientArgs {
     /// Connects to the node.
-    pub(crate) async fn connect(&self) -> Result<Channel, Failure> {
-        let endpoint = Endpoint::from_shared(self.address.clone());
+    pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
+        let (tls, url) = self.tls.of(&self.address)?;
+        let endpoint = Endpoint::from_shared(url.clone());
         let wrong = || {
             format!(
                 "{:?} is not an address such as http://127.0.0.1:50051",
@@ -55,11 +59,12 @@ impl ClientArgs {
             .connect_timeout(CONNECT_TIME)
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT);
-        let connected = endpoint.connect().await;
-        connected.map_err(|error| Failure::Unreachable {
-            address: self.address.clone(),
-            problem: innermost(&error),
-        })
+        let endpoint = connection::secured(&tls, endpoint).await?;
+        let unreachable = |problem| Failure::Unreachable {
+            address: url,
+            problem,
+        };
+        connection::made(tls, endpoint.connect(), unreachable).await
     }
 
     /// A request with the deadline.

@@ -26,6 +26,9 @@ pub(crate) enum Failure {
         "no gRPC there ({problem}): the node has ended, does not let this user ask, or the address is that of another port"
     )]
     NoGrpc { problem: String },
+    /// There is no connection because of TLS, or of what is shown to the node: what to mend.
+    #[error("cannot connect: {0}")]
+    HandShake(String),
     /// The node has not answered in time.
     #[error("no answer within --timeout")]
     Late,
@@ -62,6 +65,17 @@ pub(crate) enum Failure {
     Other(anyhow::Error),
 }
 
+/// A call could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CallError {
+    /// Somebody has to mend something, which is said.
+    #[error("{0}")]
+    ToMend(String),
+    /// The connection broke.
+    #[error(transparent)]
+    Transport(tonic::transport::Error),
+}
+
 /// What `check` has found to be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Trouble {
@@ -89,6 +103,7 @@ impl Failure {
             Self::Unreachable { .. }
             | Self::NoAdmin { .. }
             | Self::NotForOperators { .. }
+            | Self::HandShake(_)
             | Self::Late
             | Self::NoGrpc { .. } => 3,
             Self::NotMigrated(_) => 7,
@@ -113,13 +128,36 @@ impl Failure {
         object.to_string()
     }
 
+    /// The node does not know who asks.
+    pub(crate) fn is_unauthenticated(&self) -> bool {
+        match self {
+            Self::Refused(status) => status.code() == Code::Unauthenticated,
+            Self::Unreachable { .. }
+            | Self::NoAdmin { .. }
+            | Self::NoGrpc { .. }
+            | Self::HandShake(_)
+            | Self::Late
+            | Self::NotForOperators { .. }
+            | Self::WrongFlag { .. }
+            | Self::Check { .. }
+            | Self::NotMigrated(_)
+            | Self::OutputClosed
+            | Self::Usage(_)
+            | Self::Logged
+            | Self::Other(_) => false,
+        }
+    }
+
     /// Whether the call may succeed when it is tried again. A broken transport shows up as any of
     /// these codes.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::NoAdmin { .. } | Self::Late | Self::NoGrpc { .. } => {
-                true
-            }
+            // Files may be replaced just now, at either end.
+            Self::HandShake(_)
+            | Self::Unreachable { .. }
+            | Self::NoAdmin { .. }
+            | Self::Late
+            | Self::NoGrpc { .. } => true,
             Self::Refused(status) => matches!(
                 status.code(),
                 Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled
@@ -143,6 +181,10 @@ impl From<Status> for Failure {
             status.code(),
             Code::Unavailable | Code::Unknown | Code::Internal
         );
+        let call = status.source().and_then(|it| it.downcast_ref());
+        if let Some(CallError::ToMend(problem)) = call {
+            return Self::HandShake(problem.clone());
+        }
         match status.source() {
             Some(cause) if is_of_connection => Self::NoGrpc {
                 problem: innermost(cause),

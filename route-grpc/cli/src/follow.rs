@@ -88,7 +88,7 @@ async fn follow_on<M>(
         };
         failed += 1;
         let final_failure =
-            broken.take_if(|failure| first || !failure.may_pass() || failed > ATTEMPTS);
+            broken.take_if(|failure| first || !may_pass(failure, is_open) || failed > ATTEMPTS);
         if let Some(failure) = final_failure {
             return Err(failure);
         }
@@ -101,4 +101,10 @@ async fn follow_on<M>(
         let pause = (FIRST_PAUSE * (1 << failed.min(10))).min(LONGEST_PAUSE);
         tokio::time::sleep(pause).await;
     }
+}
+
+/// Whether there is use in opening the stream again. One that was open may have ended because a token or a certificate had
+/// its time, and the files may have newer ones.
+fn may_pass(failure: &Failure, was_open: bool) -> bool {
+    failure.may_pass() || was_open && failure.is_unauthenticated()
 }

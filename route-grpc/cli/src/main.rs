@@ -7,7 +7,7 @@
 //! | `status`, `online`, `watch`, `subscribe`, `publish`, `check` | one command each |
 //! | `admin/` | commands that ask the admin port |
 //! | `before`, `names` | flags before the command; values of enums in any spelling |
-//! | `client`, `follow` | the connection to a node; a stream that is followed across its restarts |
+//! | `client`, `connection`, `follow` | the connection to a node; its TLS and token; a stream that is followed across its restarts |
 //! | `show`, `table`, `json` | how answers look: for a person, for a program |
 //! | `failure`, `flags` | why a command failed, and its exit code; the flag that was wrong |
 
@@ -15,6 +15,7 @@ mod admin;
 mod before;
 mod check;
 mod client;
+mod connection;
 mod failure;
 mod flags;
 mod follow;
@@ -262,7 +263,7 @@ mod tests {
         for right in ["http://127.0.0.1:50051", "127.0.0.1:50051", "[::1]:50051"] {
             assert!(parse(right).is_ok(), "{right}");
         }
-        for wrong in ["127.0.0.1", "http://", "ftp://node", "https://node:50051"] {
+        for wrong in ["127.0.0.1", "http://", "ftp://node"] {
             let Err(error) = parse(wrong) else {
                 panic!("{wrong} was taken");
             };

@@ -13,9 +13,9 @@ use route_proto::v1::{
     MsgServersOfUsers, PublishRequest, PublishResponse, explain_publish_request,
 };
 use tokio::sync::mpsc;
-use tonic::transport::Channel;
 
 use crate::client::ClientArgs;
+use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::{json, show};
 use event::What;
@@ -83,7 +83,7 @@ pub(crate) async fn run(mut args: PublishArgs) -> Result<(), Failure> {
 }
 
 struct Publisher {
-    broadcast: BroadcastServiceClient<Channel>,
+    broadcast: BroadcastServiceClient<Connection>,
     audience: Option<Audience>,
     request_id: String,
     dry_run: bool,

@@ -48,13 +48,19 @@ pub fn bytes_or_zero<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     })
 }
 
-/// Reads a node's address, `host:port` or a URL, and returns the URL. An IPv6 address stands in brackets.
-pub fn node_url(text: &str) -> Result<String, &'static str> {
-    match text.split_once("://") {
-        Some(("http", rest)) if !rest.is_empty() => Ok(text.to_owned()),
-        Some(("https", _)) => Err("TLS is not supported yet: write host:port or http://host:port"),
-        None if is_host_and_port(text) => Ok(format!("http://{text}")),
-        Some(_) | None => Err("write host:port or http://host:port, of IPv6 [address]:port"),
+/// Reads a node's address, `host:port` or a URL. An IPv6 address stands in brackets. Whether an address without a scheme is
+/// connected to by TLS is said elsewhere: [`ClientTls::url`](crate::tls::client::ClientTls::url).
+pub fn node_address(text: &str) -> Result<String, &'static str> {
+    let is_one = match text.split_once("://") {
+        Some(("http" | "https", rest)) => !rest.is_empty(),
+        None => is_host_and_port(text),
+        Some(_) => false,
+    };
+    match is_one {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("write host:port, http://host:port or https://host:port, of IPv6 [address]:port")
+        }
     }
 }
 
@@ -144,13 +150,14 @@ mod tests {
 
     #[test]
     fn a_node_is_at_a_host_and_a_port() {
-        for (text, url) in [
-            ("node:50051", "http://node:50051"),
-            ("127.0.0.1:1", "http://127.0.0.1:1"),
-            ("[::1]:50051", "http://[::1]:50051"),
-            ("http://node", "http://node"),
+        for right in [
+            "node:50051",
+            "127.0.0.1:1",
+            "[::1]:50051",
+            "http://node",
+            "https://node:50051",
         ] {
-            assert_eq!(node_url(text), Ok(url.to_owned()));
+            assert_eq!(node_address(right), Ok(right.to_owned()));
         }
         for wrong in [
             "",
@@ -165,13 +172,12 @@ mod tests {
             "[node]:1",
             "node:1/",
             "http://",
+            "https://",
             "ftp://node:1",
         ] {
-            let said = node_url(wrong).unwrap_err();
+            let said = node_address(wrong).unwrap_err();
             assert!(said.contains("host:port"), "{wrong}: {said}");
         }
-        let said = node_url("https://node:50051").unwrap_err();
-        assert!(said.contains("TLS is not supported yet"), "{said}");
     }
 
     #[test]

@@ -181,7 +181,7 @@ fn gateway(
 ) -> anyhow::Result<Process> {
     let own = [
         format!("--gateway-id=gateway-{number}"),
-        format!("--upstream=http://{}", cable.address()),
+        format!("--upstream={}", cable.address()),
     ];
     let flags = [&own[..], &flags.gateway].concat();
     Ok(start_gateway(

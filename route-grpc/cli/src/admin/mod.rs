@@ -33,12 +33,13 @@ use hyper_util::rt::TokioIo;
 use route_proto::admin::v1alpha1::Link;
 use route_proto::admin::v1alpha1::ListLinksRequest;
 use route_proto::admin::v1alpha1::admin_service_client::AdminServiceClient;
-use route_runtime::flags::{duration, node_url};
+use route_runtime::flags::{duration, node_address};
 use route_runtime::listen::local::connect_unix;
 use tonic::Request;
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Endpoint, Uri};
 
-use crate::failure::{Failure, innermost};
+use crate::connection::{self, Connection, TlsArgs};
+use crate::failure::Failure;
 
 /// How long a connection may take to be made.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
@@ -56,7 +57,7 @@ const PAGE: i32 = 1000;
 const USUAL: &str = "unix:@teamtalk-route-admin-50051";
 
 /// A client of the admin port.
-pub(crate) type Client = AdminServiceClient<Channel>;
+pub(crate) type Client = AdminServiceClient<Connection>;
 
 /// Which admin port, and how to show its answers.
 #[derive(Debug, Clone, Args)]
@@ -78,6 +79,8 @@ pub(crate) struct AdminArgs {
     /// One JSON object a line, as protobuf maps the API's messages, with fields that are 0 or empty
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// A line of an answer that has a name.
@@ -90,13 +93,18 @@ pub(crate) fn admin_address(text: &str) -> Result<String, String> {
     match text.strip_prefix("unix:") {
         Some("") => Err("unix: needs the path of a socket, or @NAME".to_owned()),
         Some(_) => Ok(text.to_owned()),
-        None => Ok(node_url(text)?),
+        None => Ok(node_address(text)?),
     }
 }
 
 /// The usual admin port of the node at this address.
 fn beside(node: &str) -> anyhow::Result<String> {
-    let url: Uri = node_url(node).map_err(anyhow::Error::msg)?.parse()?;
+    let address = node_address(node).map_err(anyhow::Error::msg)?;
+    let url: Uri = match address.contains("://") {
+        true => address.parse()?,
+        // A scheme is missing, which says nothing about where it is.
+        false => format!("http://{address}").parse()?,
+    };
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     match url.port_u16().filter(|_| is_here) {
@@ -122,10 +130,10 @@ impl AdminArgs {
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         let address = &self.address()?;
         let unix = address.strip_prefix("unix:").map(PathBuf::from);
-        let url = match &unix {
+        let (tls, url) = match &unix {
             // Nobody looks at it.
-            Some(_) => "http://localhost".to_owned(),
-            None => address.clone(),
+            Some(_) => (self.tls.without_tls(), "http://localhost".to_owned()),
+            None => self.tls.of(address)?,
         };
         let wrong = || {
             format!("--admin-address: {address:?} is none of host:port, unix:PATH and unix:@NAME")
@@ -136,22 +144,24 @@ impl AdminArgs {
             .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
             .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        let connected = match unix {
-            None => endpoint.connect().await,
+        let endpoint = connection::secured(&tls, endpoint).await?;
+        let no_admin = |problem| Failure::NoAdmin {
+            address: address.clone(),
+            problem,
+        };
+        let made = match unix {
+            None => connection::made(tls, endpoint.connect(), no_admin).await,
             Some(path) => {
                 let connector = tower::service_fn(move |_| {
                     let path = path.clone();
                     async move { connect_unix(&path).await.map(TokioIo::new) }
                 });
-                endpoint.connect_with_connector(connector).await
+                let connecting = endpoint.connect_with_connector(connector);
+                connection::made(tls, connecting, no_admin).await
             }
         };
-        let channel = connected.map_err(|error| Failure::NoAdmin {
-            address: address.clone(),
-            problem: innermost(&error),
-        })?;
         // A state of a large site is longer than what is usual.
-        Ok(Client::new(channel).max_decoding_message_size(usize::MAX))
+        Ok(Client::new(made?).max_decoding_message_size(usize::MAX))
     }
 
     /// A request with the deadline.

@@ -7,20 +7,20 @@ use anyhow::Context as _;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::event::Body as Typed;
 use route_proto::v1::{Event, ExplainPublishRequest, P2pCommand};
-use tonic::transport::Channel;
 
+use crate::connection::Connection;
 use crate::failure::Failure;
 
 /// Who would get commands between the two users.
 pub(super) struct Standing {
-    broadcast: BroadcastServiceClient<Channel>,
+    broadcast: BroadcastServiceClient<Connection>,
     users: [u32; 2],
     /// Links that would get them without the check's own.
     others: HashSet<String>,
 }
 
 impl Standing {
-    pub(super) fn new(channel: Channel, users: [u32; 2]) -> Self {
+    pub(super) fn new(channel: Connection, users: [u32; 2]) -> Self {
         Self {
             broadcast: BroadcastServiceClient::new(channel),
             users,

@@ -65,7 +65,8 @@ impl Pair {
             node.args(["--fan-out", mode]);
         }
         let mut gateway = program("pdu-gateway")?;
-        gateway.args(["--upstream", &format!("http://{grpc}")]);
+        // Without a scheme: TT_GATEWAY_UPSTREAM_CA makes it TLS.
+        gateway.args(["--upstream", &grpc.to_string()]);
         gateway.args(["--listen", &options.pdu.to_string()]);
         gateway.args(["--probe-listen", &gateway_probes.to_string()]);
 
