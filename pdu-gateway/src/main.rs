@@ -69,7 +69,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let probe_listener = listen::bind(settings.probe_listen)
         .await
         .context("--probe-listen")?;
-    let sockets = Sockets::bind(&settings).await?;
+    let meter = metrics.meter();
+    let sockets = Sockets::bind(&settings, &meter).await?;
     info!(address = %probe_listener.local_addr()?, "probe port");
 
     let probes = tokio::spawn(probes::serve(
@@ -79,7 +80,6 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         shutdown.clone(),
         route_grpc::wrong_port(probes::TO_GRPC),
     ));
-    let meter = metrics.meter();
     let gateway = pdu_gateway::start(&settings, sockets, &meter, readiness, &shutdown)?;
     if let Some(address) = gateway.grpc_address() {
         info!(%address, "gRPC port");

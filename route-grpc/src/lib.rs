@@ -14,16 +14,18 @@
 //!
 //! | room | subject |
 //! |---|---|
-//! | [`server`] | the gRPC port: connections, what every call passes, health |
+//! | [`server`] | the gRPC ports: connections, what every call passes, health |
 //! | `admin` | AdminService |
 //! | [`api`] | PresenceService, BroadcastService, ServerService |
 //! | [`attach`] | AttachService: a gateway's stream |
 //! | [`node`] | the state, its locks, its chores |
+//! | `access` | who calls, and what he may do |
 //! | `cold_start` | what waits until all links are known |
 //! | `gateways` | who is attached, what comes up, what waits to go down, what is confirmed |
 //! | [`settings`], `limits`, `methods` | flags, bounds, names |
 //! | `metrics`, `trace`, `refusal`, `clock` | instruments, hops, errors, time |
 
+mod access;
 mod admin;
 pub mod api;
 pub mod attach;
@@ -40,6 +42,7 @@ pub mod server;
 pub mod settings;
 mod trace;
 
+pub use access::{Access, Reach};
 pub use node::Node;
-pub use server::admin::{bind_admin, serve_admin};
-pub use server::{Listener, serve, wrong_port};
+pub use server::ports::{Addresses, OpenError, Ports};
+pub use server::{Gateways, Listener, serve, wrong_port};

@@ -32,6 +32,12 @@ pub(crate) const MAX_ADMIN_REQUEST_BYTES: usize = 64 << 10;
 /// Connections to the admin port: operators and their screens.
 pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
+/// Connections of one gateway to a port for gateways: one that comes back has its former one for a moment.
+pub(crate) const CONNECTIONS_OF_GATEWAY: usize = 4;
+
+/// Connections to the health port: a kubelet, and who looks for himself.
+pub(crate) const HEALTH_CONNECTIONS: usize = 64;
+
 /// Open streams and calls of one connection to the admin port: with its connections, all requests that have begun take at most
 /// 128 MiB.
 pub(crate) const ADMIN_STREAMS: u32 = 32;

@@ -22,6 +22,9 @@ pub(crate) const STREAMS: [&str; 5] = [
     WATCH_TOPOLOGY,
 ];
 
+/// By this name gateways of before knew AttachService.
+pub(crate) const FORMER_ATTACH: &str = "teamtalk.route.v1.LinkService";
+
 /// Calls with one answer.
 pub(crate) const UNARY: [&str; 21] = [
     "teamtalk.route.v1.PresenceService/GetUserStatus",

@@ -2,6 +2,7 @@
 
 mod decoding;
 mod mistakes;
+mod of_caller;
 mod told;
 mod violations;
 
@@ -17,6 +18,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 pub(crate) use mistakes::Mistakes;
+pub(crate) use of_caller::OfCaller;
 use violations::Violations;
 
 /// Domain of every `google.rpc.ErrorInfo` that this service sends.
@@ -91,6 +93,8 @@ pub(crate) enum Refusal {
     NoOtherGateway { gateway: String },
     /// Upgrade the gateway.
     FormerGateway,
+    /// Be somebody else.
+    OfCaller(OfCaller),
 }
 
 /// A reason as it stands in one of the contracts.
@@ -258,6 +262,7 @@ impl Refusal {
             Self::Behind => (R::Behind, C::Unavailable, Some(NOT_SYNCED_RETRY)),
             Self::TooSlow { .. } => (R::RequestTooSlow, C::DeadlineExceeded, None),
             Self::DeadlinePassed => (R::DeadlinePassed, C::DeadlineExceeded, None),
+            Self::OfCaller(refusal) => refusal.terms(),
         };
         (Reason::Api(reason), code, retry)
     }

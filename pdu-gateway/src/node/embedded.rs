@@ -9,67 +9,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
+use route_grpc::Node;
 use route_grpc::attach::open;
 pub use route_grpc::settings::NodeSettings;
-use route_grpc::{Node, bind_admin};
+pub use route_grpc::{Addresses, OpenError, Ports};
 use route_runtime::budget::Budget;
-use route_runtime::listen::local::{LocalAddress, LocalBindError, LocalListener};
-use route_runtime::listen::{self, BindError};
+use route_runtime::listen::BindError;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
-use tokio::net::TcpListener;
 use tokio_stream::StreamExt;
 
 use crate::node::upstream::{AttachError, Responses, Upstream};
 use crate::unconfirmed::uplink::UplinkStream;
 
-/// Sockets that a node needs, bound.
-#[derive(Debug)]
-pub struct NodeSockets {
-    /// For the public API.
-    pub grpc: TcpListener,
-    /// For AdminService; none if nobody has said where, and the usual place is taken.
-    pub admin: Option<LocalListener>,
-}
-
-/// An address could not be listened on.
+/// Sockets cannot be had, or something that is needed before.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// For MsgServers.
     #[error("--listen")]
     Pdu(#[source] BindError),
-    /// For the public API.
-    #[error("--grpc-listen")]
-    Grpc(#[source] BindError),
-    /// For AdminService.
-    #[error("--admin-grpc-listen")]
-    Admin(#[source] LocalBindError),
+    /// For the node.
+    #[error(transparent)]
+    Node(#[from] OpenError),
 }
 
-impl NodeSockets {
-    /// Binds the public port, and what the settings say of the admin port.
-    pub async fn bind(wanted: SocketAddr, settings: &NodeSettings) -> Result<Self, SocketError> {
-        let asked = settings.admin_grpc_listen.as_ref();
-        let grpc = listen::bind(wanted).await.map_err(SocketError::Grpc)?;
-        let address = grpc.local_addr();
-        let address = address.map_err(|source| {
-            SocketError::Grpc(BindError {
-                address: wanted,
-                source,
-            })
-        })?;
-        let admin = bind_admin(asked, address).await;
-        Ok(NodeSockets {
-            admin: admin.map_err(SocketError::Admin)?,
-            grpc,
-        })
-    }
-
-    /// Where they are: the public port, the admin port.
-    pub fn addresses(&self) -> (Option<SocketAddr>, Option<LocalAddress>) {
-        let admin = self.admin.as_ref().map(|it| it.address().clone());
-        (self.grpc.local_addr().ok(), admin)
-    }
+/// Opens the ports of a node in this process: the public one here.
+///
+/// # Errors
+///
+/// As [`OpenError`] has it.
+pub async fn open_ports(
+    public: SocketAddr,
+    settings: &NodeSettings,
+    meter: &Meter,
+) -> Result<Ports, OpenError> {
+    Ports::open(settings, ("--grpc-listen", public), meter).await
 }
 
 /// A node in this process, and its gRPC port for others.
@@ -88,17 +62,16 @@ impl EmbeddedNode {
         pdu_limit: u32,
         budget: Arc<Budget>,
         meter: &Meter,
-        sockets: NodeSockets,
+        ports: Ports,
         readiness: Readiness,
         deadline: Duration,
     ) -> Self {
         settings.pdu_limit = settings.pdu_limit.max(pdu_limit as usize);
         let shutdown = Shutdown::new(deadline);
         let node = Node::start(settings, budget, meter, shutdown.clone());
-        let serving = Arc::clone(&node);
-        route_grpc::serve_admin(&node, sockets.admin);
+        let public = ports.serve(&node, readiness);
         shutdown.tracker().spawn(async move {
-            if let Err(error) = route_grpc::serve(serving, sockets.grpc, readiness).await {
+            if let Ok(Err(error)) = public.await {
                 tracing::error!(%error, "the gRPC server broke");
             }
         });

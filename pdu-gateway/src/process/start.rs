@@ -25,7 +25,7 @@ use crate::links::peer::Name;
 use crate::links::registry::{ConnectionLimits, Links};
 use crate::metrics::{self, Levels};
 use crate::node::attachment::{Attachment, Identity, Lost, Patience};
-use crate::node::embedded::{EmbeddedNode, NodeSettings, NodeSockets, SocketError};
+use crate::node::embedded::{EmbeddedNode, NodeSettings, Ports, SocketError, open_ports};
 use crate::node::remote::{ConnectionSettings, Remote};
 use crate::node::upstream::Upstream;
 use crate::process::life::{LAST_STEPS, Lifetime};
@@ -44,19 +44,19 @@ pub struct Sockets {
     /// For MsgServers, or for that of this name; at least one.
     pub pdu: Vec<(Reserved, Option<Name>)>,
     /// For gRPC; only with an embedded node.
-    pub node: Option<NodeSockets>,
+    pub node: Option<Ports>,
 }
 
 impl Sockets {
     /// Binds what the settings say.
-    pub async fn bind(settings: &Settings) -> Result<Self, SocketError> {
+    pub async fn bind(settings: &Settings, meter: &Meter) -> Result<Self, SocketError> {
         let reserve = |on: &ListenOn| {
             let reserved = Reserved::reserve(on.address).map_err(SocketError::Pdu)?;
             Ok((reserved, on.name.clone()))
         };
         let pdu = settings.listen.iter().map(reserve);
         let node = match settings.embedded {
-            true => Some(NodeSockets::bind(settings.grpc_listen, &settings.node).await?),
+            true => Some(open_ports(settings.grpc_listen, &settings.node, meter).await?),
             false => None,
         };
         Ok(Sockets {
@@ -135,16 +135,17 @@ pub fn start(
 ) -> Result<Running, StartError> {
     let pdu_addresses: Vec<_> = sockets.pdu.iter().map(|(it, _)| it.address()).collect();
     let first = pdu_addresses.first().ok_or(StartError::Socket("PDUs"))?;
-    let of_node = sockets.node.as_ref().map(NodeSockets::addresses);
-    let (grpc_address, admin_address) = of_node.unwrap_or_default();
+    let of_node = sockets.node.as_ref().map(Ports::addresses);
+    let grpc_address = of_node.as_ref().map(|it| it.public);
+    let admin_address = of_node.and_then(|it| it.admin);
     let places = Places::new(settings)?;
     let gateway = gateway(settings, places.msg_servers);
     observe(meter, &gateway);
 
     let (node, upstreams) = match (settings.embedded, sockets.node) {
-        (true, Some(sockets)) => {
+        (true, Some(ports)) => {
             let (budget, ready) = (Arc::clone(&gateway.budget), readiness.clone());
-            let node = embedded(settings, (places.grpc, budget), meter, sockets, ready);
+            let node = embedded(settings, (places.grpc, budget), meter, ports, ready);
             let upstreams = vec![node.upstream()];
             (Some(node), upstreams)
         }
@@ -313,7 +314,7 @@ fn embedded(
     settings: &Settings,
     (max_grpc_connections, budget): (usize, Arc<Budget>),
     meter: &Meter,
-    sockets: NodeSockets,
+    ports: Ports,
     readiness: Readiness,
 ) -> EmbeddedNode {
     let node = NodeSettings {
@@ -327,7 +328,7 @@ fn embedded(
         settings.max_pdu_bytes,
         budget,
         meter,
-        sockets,
+        ports,
         readiness,
         LAST_STEPS,
     )

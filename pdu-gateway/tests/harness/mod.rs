@@ -63,8 +63,8 @@ impl Harness {
         let shutdown = Shutdown::new(settings.shutdown_deadline);
         let metrics = Metrics::new("test", "0").unwrap();
         let readiness = Readiness::new();
-        let sockets = Sockets::bind(&settings).await.unwrap();
         let meter = metrics.meter();
+        let sockets = Sockets::bind(&settings, &meter).await.unwrap();
         let gateway =
             pdu_gateway::start(&settings, sockets, &meter, readiness.clone(), &shutdown).unwrap();
         Harness {

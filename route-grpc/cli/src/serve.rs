@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use route_grpc::Node;
 use route_grpc::settings::NodeSettings;
+use route_grpc::{Node, Ports};
 use route_runtime::budget::Budget;
 use route_runtime::flags::{bytes, count, duration};
 use route_runtime::readiness::Readiness;
@@ -16,6 +16,7 @@ use route_runtime::telemetry::{self, LogArgs, Metrics, flush_logs, init_logs};
 use route_runtime::{environment, files, listen, probes, workers};
 use tokio::time::interval;
 use tokio_util::sync::CancellationToken;
+use tracing::field::display;
 use tracing::{error, info, warn};
 
 use crate::failure::Failure;
@@ -28,6 +29,8 @@ const FLUSH: Duration = Duration::from_secs(1);
 const SAYS_WAITING: Duration = Duration::from_secs(5);
 
 const NAME: &str = "route-grpc";
+/// The flag of the public port.
+const LISTEN: &str = "--listen";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Flags of `route-grpc serve`.
@@ -139,16 +142,11 @@ async fn serve(mut args: ServeArgs, affordable: usize) -> anyhow::Result<()> {
     }
     let shutdown = Shutdown::new(args.shutdown_deadline);
     let readiness = Readiness::new();
-    let listener = listen::bind(args.listen).await.context("--listen")?;
     let probe_listener = listen::bind(args.probe_listen)
         .await
         .context("--probe-listen")?;
-    let asked = args.node.admin_grpc_listen.as_ref();
-    let admin_listener = route_grpc::bind_admin(asked, listener.local_addr()?)
-        .await
-        .context("--admin-grpc-listen")?;
-    let admin = admin_listener.as_ref().map(|it| it.address().to_string());
-    let (grpc, probes) = (listener.local_addr()?, probe_listener.local_addr()?);
+    let ports = Ports::open(&args.node, (LISTEN, args.listen), &metrics.meter()).await?;
+    let (at, probes) = (ports.addresses(), probe_listener.local_addr()?);
     let probe_server = tokio::spawn(probes::serve(
         probe_listener,
         metrics.clone(),
@@ -160,16 +158,13 @@ async fn serve(mut args: ServeArgs, affordable: usize) -> anyhow::Result<()> {
     let fan_out = args.node.fan_out;
     let budget = Budget::of_process(args.memory_limit, args.node.needs());
     let node = Node::start(args.node, budget, &metrics.meter(), shutdown.clone());
-    let server = shutdown.tracker().spawn(route_grpc::serve(
-        Arc::clone(&node),
-        listener,
-        readiness.clone(),
-    ));
-    route_grpc::serve_admin(&node, admin_listener);
+    let server = ports.serve(&node, readiness.clone());
     shutdown
         .tracker()
         .spawn(become_ready(node, readiness.clone(), shutdown.draining()));
-    info!(%grpc, admin, %probes, ?fan_out, version = VERSION, "node started");
+    let admin = at.admin.map(|it| it.to_string());
+    let (attach, health) = (at.attach.map(display), at.health.map(display));
+    info!(grpc = %at.public, attach, health, admin, %probes, ?fan_out, version = VERSION, "node started");
 
     let served = tokio::select! {
         () = shutdown.on_signal() => None,

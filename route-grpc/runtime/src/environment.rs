@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tracing::warn;
 
 /// All of them, of both programs: the two may share an environment.
-pub const NAMES: [&str; 94] = [
+pub const NAMES: [&str; 106] = [
     "TT_GATEWAY_ALLOW_CIDR",
     "TT_GATEWAY_CLIENT_TYPES",
     "TT_GATEWAY_CLOSE_TIMEOUT",
@@ -55,6 +55,7 @@ pub const NAMES: [&str; 94] = [
     "TT_ROUTE_ADDRESS",
     "TT_ROUTE_ADMIN_ADDRESS",
     "TT_ROUTE_ADMIN_GRPC_LISTEN",
+    "TT_ROUTE_ATTACH_LISTEN",
     "TT_ROUTE_CALL_WAIT",
     "TT_ROUTE_CLIENT_CA",
     "TT_ROUTE_CLIENT_CERT",
@@ -74,7 +75,9 @@ pub const NAMES: [&str; 94] = [
     "TT_ROUTE_GRPC_KEEPALIVE_INTERVAL",
     "TT_ROUTE_GRPC_KEEPALIVE_TIMEOUT",
     "TT_ROUTE_GRPC_STREAM_BYTES",
+    "TT_ROUTE_HEALTH_LISTEN",
     "TT_ROUTE_ID_IN_USE_WAIT",
+    "TT_ROUTE_INSECURE",
     "TT_ROUTE_LISTEN",
     "TT_ROUTE_LOG_BYTES",
     "TT_ROUTE_LOG_EVENTS",
@@ -91,6 +94,8 @@ pub const NAMES: [&str; 94] = [
     "TT_ROUTE_NOTIFY_ON_LOSS",
     "TT_ROUTE_PATIENT_BYTES",
     "TT_ROUTE_PDU_LIMIT",
+    "TT_ROUTE_POLICY",
+    "TT_ROUTE_POLICY_MODE",
     "TT_ROUTE_PROBE_LISTEN",
     "TT_ROUTE_PUBLISH_BYTES",
     "TT_ROUTE_ROUTED_BYTES",
@@ -98,6 +103,13 @@ pub const NAMES: [&str; 94] = [
     "TT_ROUTE_SEAT_HOLD",
     "TT_ROUTE_SHUTDOWN_DEADLINE",
     "TT_ROUTE_TIMEOUT",
+    "TT_ROUTE_TLS_CERT",
+    "TT_ROUTE_TLS_CLIENT_CA",
+    "TT_ROUTE_TLS_KEY",
+    "TT_ROUTE_TOKEN_AUDIENCE",
+    "TT_ROUTE_TOKEN_ISSUER",
+    "TT_ROUTE_TOKEN_KEYS",
+    "TT_ROUTE_TOKEN_LEEWAY",
     "TT_ROUTE_UNFINISHED_BYTES",
     "TT_ROUTE_WORKER_THREADS",
 ];

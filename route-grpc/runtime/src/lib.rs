@@ -10,6 +10,7 @@
 //! | [`budget`] | one bound over what a process holds for others |
 //! | [`files`] | how many connections the process can afford |
 //! | [`telemetry`] | logs, metrics, traces |
+//! | [`reload`] | what is made of files that others replace |
 //! | [`readiness`] | whether work is welcome, and why not |
 //! | [`probes`] | the port that probes and Prometheus ask |
 //! | [`seldom`] | log lines about what may happen often |
@@ -32,6 +33,7 @@ pub mod listen;
 pub mod probes;
 pub mod quota;
 pub mod readiness;
+pub mod reload;
 pub mod seldom;
 pub mod shutdown;
 pub mod telemetry;

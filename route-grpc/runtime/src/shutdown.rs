@@ -98,7 +98,7 @@ impl Shutdown {
             () = self.inner.draining.cancelled() => return,
             () = received(SignalKind::terminate()) => info!(signal = "SIGTERM", "draining"),
             () = received(SignalKind::interrupt()) => info!(signal = "SIGINT", "draining"),
-            () = ignore_hangups() => {}
+            () = hear_hangups() => {}
         }
         self.begin();
     }
@@ -145,12 +145,12 @@ fn watch(limit: Duration) {
 }
 
 /// SIGHUP asks many a program to read its settings again; one that does not catch it is ended. Never returns.
-async fn ignore_hangups() {
+async fn hear_hangups() {
     loop {
         received(SignalKind::hangup()).await;
         info!(
             signal = "SIGHUP",
-            "ignored; settings are read at the start only"
+            "flags are read at the start only; certificates, keys of tokens and policy, if there are, now"
         );
     }
 }

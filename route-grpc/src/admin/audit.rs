@@ -9,7 +9,6 @@ use tonic::codegen::http::Extensions;
 use tracing::info;
 
 use crate::attach::Hangup;
-use crate::limits::Share;
 
 /// Of a text that somebody has sent, so many characters are said.
 const LONGEST: usize = 200;
@@ -24,8 +23,7 @@ pub(super) struct Caller {
 impl Caller {
     /// Of this request.
     pub(super) fn of(request: &Extensions) -> Self {
-        let connection = request.get::<(Hangup, Share)>();
-        let hangup = connection.map(|(hangup, _)| hangup);
+        let hangup = request.get::<Hangup>();
         let process = hangup.and_then(Hangup::process);
         Self {
             address: hangup.and_then(Hangup::peer).filter(|_| process.is_none()),

@@ -113,7 +113,7 @@ impl Asked {
     }
 
     fn order(&self, publisher: &Publisher, client_type: u8) -> Result<Order, Refusal> {
-        publisher.order(PublishRequest {
+        let request = PublishRequest {
             event: Some(Event {
                 body: Some(event::Body::Kick(Kick {
                     user_id: self.user.0,
@@ -123,7 +123,8 @@ impl Asked {
                 ..Event::default()
             }),
             ..PublishRequest::default()
-        })
+        };
+        publisher.order(request, None)
     }
 }
 

@@ -1,9 +1,11 @@
 //! BroadcastService: read what is routed, or route something.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use futures_util::Stream;
+use route_access::Kind;
 use route_proto::v1::broadcast_service_server::BroadcastService;
 use route_proto::v1::{
     BatchPublishRequest, BatchPublishResponse, ExplainPublishRequest, ExplainPublishResponse,
@@ -11,6 +13,7 @@ use route_proto::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use crate::access::{Caller, Need};
 use crate::api::publisher::{Order, Publisher};
 use crate::api::subscription::Subscription;
 use crate::limits::Share;
@@ -48,7 +51,8 @@ impl BroadcastService for Broadcast {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let node = Arc::clone(&self.node);
         let client = Share::of(request.extensions());
-        let responses = subscribe_as(node, request.into_inner(), client).await?;
+        let caller = Some(Caller::of(request.extensions())?);
+        let responses = subscribe_as(node, request.into_inner(), client, caller).await?;
         Ok(Response::new(Box::pin(responses)))
     }
 
@@ -56,8 +60,9 @@ impl BroadcastService for Broadcast {
         &self,
         request: Request<PublishRequest>,
     ) -> Result<Response<PublishResponse>, Status> {
-        let order = self.publisher.order(request.into_inner())?;
-        let mut responses = self.carry_out(vec![order]).await?;
+        let caller = Caller::of(request.extensions())?;
+        let order = self.publisher.order(request.into_inner(), caller.name())?;
+        let mut responses = self.carry_out(&caller, vec![order]).await?;
         Ok(Response::new(responses.pop().unwrap_or_default()))
     }
 
@@ -65,6 +70,7 @@ impl BroadcastService for Broadcast {
         &self,
         request: Request<BatchPublishRequest>,
     ) -> Result<Response<BatchPublishResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let requests = request.into_inner().requests;
         if !(1..=MAX_BATCH).contains(&requests.len()) {
             let problem = format!("{} of them, 1 to {MAX_BATCH} are allowed", requests.len());
@@ -73,12 +79,12 @@ impl BroadcastService for Broadcast {
         let mut mistakes = Mistakes::default();
         let orders = requests.into_iter().enumerate();
         let orders = orders.filter_map(|(number, request)| {
-            let order = self.publisher.order(request);
+            let order = self.publisher.order(request, caller.name());
             mistakes.note(order.map_err(|refusal| refusal.of_part("requests", number)))
         });
         let orders = orders.collect();
         mistakes.end()?;
-        let responses = self.carry_out(orders).await?;
+        let responses = self.carry_out(&caller, orders).await?;
         Ok(Response::new(BatchPublishResponse { responses }))
     }
 
@@ -86,16 +92,37 @@ impl BroadcastService for Broadcast {
         &self,
         request: Request<ExplainPublishRequest>,
     ) -> Result<Response<ExplainPublishResponse>, Status> {
-        let explained = self.publisher.explain(request.into_inner()).await?;
+        let caller = Caller::of(request.extensions())?;
+        let explained = self
+            .publisher
+            .explain(request.into_inner(), &caller)
+            .await?;
         Ok(Response::new(explained))
     }
 }
 
 impl Broadcast {
-    async fn carry_out(&self, orders: Vec<Order>) -> Result<Vec<PublishResponse>, Refusal> {
+    /// Carries them out, if the caller may publish them all.
+    async fn carry_out(
+        &self,
+        caller: &Caller,
+        orders: Vec<Order>,
+    ) -> Result<Vec<PublishResponse>, Refusal> {
         let called_at = self.node.clock.now();
-        self.publisher.carry_out(called_at, orders).await
+        let kinds = kinds(&orders);
+        caller.require(Need::Publish(kinds.clone()))?;
+        caller.publishes(orders.len())?;
+        let events = orders.len();
+        let end = self.publisher.carry_out(called_at, orders).await;
+        caller.published(events, &kinds, end.as_ref().err());
+        end
     }
+}
+
+/// Of these events, each once.
+fn kinds(orders: &[Order]) -> Vec<Kind> {
+    let kinds: BTreeSet<_> = orders.iter().map(Order::kind).collect();
+    kinds.into_iter().collect()
 }
 
 /// `Subscribe`, for a caller without a network between.
@@ -103,15 +130,16 @@ pub async fn subscribe(
     node: Arc<Node>,
     request: SubscribeRequest,
 ) -> Result<impl Stream<Item = Result<SubscribeResponse, Status>> + Send, Status> {
-    subscribe_as(node, request, Share::default()).await
+    subscribe_as(node, request, Share::default(), None).await
 }
 
 async fn subscribe_as(
     node: Arc<Node>,
     request: SubscribeRequest,
     client: Share,
+    caller: Option<Caller>,
 ) -> Result<impl Stream<Item = Result<SubscribeResponse, Status>> + Send, Status> {
-    let opened = open_subscription(Arc::clone(&node), &request, &client).await;
+    let opened = open_subscription(Arc::clone(&node), &request, &client, caller.as_ref()).await;
     let counted = opened.inspect_err(|why| node.metrics.stream_refused(methods::SUBSCRIBE, why));
     Ok(counted?.into_stream())
 }
@@ -120,7 +148,8 @@ async fn open_subscription(
     node: Arc<Node>,
     request: &SubscribeRequest,
     client: &Share,
+    caller: Option<&Caller>,
 ) -> Result<Subscription, Refusal> {
     node.admit_call().await?;
-    Subscription::open(node, request, client)
+    Subscription::open(node, request, client, caller)
 }

@@ -1,6 +1,7 @@
 //! Which events a subscriber wants, and how much of them.
 
 use hashbrown::HashSet;
+use route_access::Kind;
 use route_core::{Event, LinkView};
 use route_proto::v1::conversation::Of;
 use route_proto::v1::{
@@ -78,6 +79,19 @@ impl Filter {
                 bytes => bytes as usize,
             },
         })
+    }
+
+    /// The kinds of what may pass.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        let kinds = Kind::ALL.into_iter();
+        let may_pass = |kind: &Kind| {
+            self.any_of
+                .iter()
+                .any(|it| it.has_kind_number(*kind as i32))
+        };
+        kinds
+            .filter(|kind| self.any_of.is_empty() || may_pass(kind))
+            .collect()
     }
 
     /// What passes, in words, for operators.
@@ -166,7 +180,11 @@ impl Conditions {
     }
 
     fn has_kind(&self, kind: EventKind) -> bool {
-        self.kinds == 0 || self.kinds & 1 << kind as i32 != 0
+        self.has_kind_number(kind as i32)
+    }
+
+    fn has_kind_number(&self, kind: i32) -> bool {
+        self.kinds == 0 || self.kinds & 1 << kind != 0
     }
 
     fn comes_from(&self, origin: Option<&LinkView>) -> bool {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use route_access::Role;
 use route_core::MAX_SESSIONS_OF_USER;
 use route_proto::pieces::MAX_PIECES;
 use route_proto::v1::server_service_server::ServerService;
 use route_proto::v1::{CallerRights, GetServerInfoRequest, GetServerInfoResponse, ServerLimits};
 use tonic::{Request, Response, Status};
 
+use crate::access::Caller;
 use crate::api::broadcast::MAX_BATCH;
 use crate::api::filter::{MAX_FILTERS, MAX_SHARES, USUAL_BYTES};
 use crate::api::reader::WATERMARK;
@@ -63,8 +65,9 @@ impl ServerService for Info {
     /// Of the process, so nothing is waited for.
     async fn get_server_info(
         &self,
-        _: Request<GetServerInfoRequest>,
+        request: Request<GetServerInfoRequest>,
     ) -> Result<Response<GetServerInfoResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let clock = &self.node.clock;
         Ok(Response::new(GetServerInfoResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -73,9 +76,9 @@ impl ServerService for Info {
             node_time: Some(clock.timestamp(clock.now())),
             limits: Some(self.limits()),
             rights: Some(CallerRights {
-                presence: true,
-                subscribe: true,
-                publish: true,
+                presence: caller.may(Role::Reader),
+                subscribe: caller.may(Role::Listener),
+                publish: caller.may(Role::Publisher),
             }),
         }))
     }

@@ -10,6 +10,7 @@ mod filter;
 pub(crate) mod info;
 mod list;
 mod newest;
+mod places;
 pub(crate) mod presence;
 pub(crate) mod publisher;
 mod reader;

@@ -17,8 +17,11 @@ use route_proto::v1::{
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::access::Caller;
 use crate::api::at_least::AtLeast;
 use crate::api::list;
+use crate::api::places::{Users, show};
+use crate::api::set_change::Changes;
 use crate::api::status::Seen;
 use crate::api::watch::Watch;
 use crate::api::watched::Asked;
@@ -54,10 +57,12 @@ impl PresenceService for Presence {
         &self,
         request: Request<GetUserStatusRequest>,
     ) -> Result<Response<GetUserStatusResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         let mut mistakes = Mistakes::default();
         mistakes.note(check_id(request.user_id, "user_id"));
         let at_least = mistakes.end_with(AtLeast::new(&request.at_least_position))?;
+        caller.asks_of(1)?;
         let user = UserId(request.user_id);
         self.node.admit_call().await?;
         at_least.reach(&self.node).await?;
@@ -65,8 +70,10 @@ impl PresenceService for Presence {
         let (seen, now) = self
             .node
             .look(|core, now| (Seen::now(core, user, request.include_sessions), now));
+        let mut user = seen.shown(clock);
+        show(&caller, &mut user);
         Ok(Response::new(GetUserStatusResponse {
-            user: Some(seen.shown(clock)),
+            user: Some(user),
             position: self.node.position(now.seq).token(),
             node_time: Some(clock.timestamp(now.at)),
         }))
@@ -76,6 +83,7 @@ impl PresenceService for Presence {
         &self,
         request: Request<BatchGetUserStatusRequest>,
     ) -> Result<Response<BatchGetUserStatusResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let request = request.into_inner();
         let ids = request.user_ids.len();
         let mut mistakes = Mistakes::default();
@@ -85,6 +93,7 @@ impl PresenceService for Presence {
             mistakes.add(Refusal::field("user_ids", problem));
         }
         let at_least = mistakes.end_with(AtLeast::new(&request.at_least_position))?;
+        caller.asks_of(ids)?;
         self.node.admit_call().await?;
         at_least.reach(&self.node).await?;
         let clock = &self.node.clock;
@@ -94,8 +103,10 @@ impl PresenceService for Presence {
             seen.extend(ids.map(|user| Seen::now(core, user, request.include_sessions)));
             now
         });
+        let mut users: Vec<_> = seen.iter().map(|user| user.shown(clock)).collect();
+        show(&caller, &mut users);
         Ok(Response::new(BatchGetUserStatusResponse {
-            users: seen.iter().map(|user| user.shown(clock)).collect(),
+            users,
             position: self.node.position(now.seq).token(),
             node_time: Some(clock.timestamp(now.at)),
         }))
@@ -105,10 +116,14 @@ impl PresenceService for Presence {
         &self,
         request: Request<ListOnlineUsersRequest>,
     ) -> Result<Response<ListOnlineUsersResponse>, Status> {
+        let caller = Caller::of(request.extensions())?;
         let asked = list::Asked::new(request.into_inner())?;
         self.node.admit_call().await?;
         asked.at_least.reach(&self.node).await?;
-        Ok(Response::new(asked.page(&self.node)))
+        let mut page = asked.page(&self.node);
+        caller.asks_of(page.users.len())?;
+        show(&caller, &mut page.users);
+        Ok(Response::new(page))
     }
 
     async fn count_online_users(
@@ -142,7 +157,8 @@ impl PresenceService for Presence {
     ) -> Result<Response<Self::WatchUserStatusStream>, Status> {
         let node = Arc::clone(&self.node);
         let share = Share::of(request.extensions());
-        let responses = watch(node, request.into_inner(), share).await?;
+        let caller = Some(Caller::of(request.extensions())?);
+        let responses = watch(node, request.into_inner(), share, caller).await?;
         Ok(Response::new(Box::pin(responses)))
     }
 
@@ -151,6 +167,7 @@ impl PresenceService for Presence {
         request: Request<Streaming<WatchUserSetRequest>>,
     ) -> Result<Response<Self::WatchUserSetStream>, Status> {
         let share = Share::of(request.extensions());
+        let caller = Caller::of(request.extensions())?;
         let mut requests = request.into_inner();
         let start = match timeout(FIRST_MESSAGE_TIME, requests.message()).await {
             Ok(Ok(first)) => match first.and_then(|first| first.message) {
@@ -170,7 +187,9 @@ impl PresenceService for Presence {
         let node = Arc::clone(&self.node);
         let opened = match start {
             Ok(start) => {
-                let opened = open_watch(node, &start.into(), Some(requests), share).await;
+                let changes = Changes::new(requests, caller.clone());
+                let opened =
+                    open_watch(node, &start.into(), Some(changes), share, Some(&caller)).await;
                 opened.map_err(|refusal| refusal.within("start"))
             }
             Err(refusal) => Err(refusal),
@@ -178,8 +197,22 @@ impl PresenceService for Presence {
         let metrics = &self.node.metrics;
         let counted =
             opened.inspect_err(|why| metrics.stream_refused(methods::WATCH_USER_SET, why));
-        Ok(Response::new(Box::pin(counted?.into_stream())))
+        Ok(Response::new(Box::pin(shown(counted?, Some(&caller)))))
     }
+}
+
+/// What a watch tells, as its caller may see it.
+fn shown(
+    watch: Watch,
+    caller: Option<&Caller>,
+) -> impl Stream<Item = Result<WatchUserSetResponse, Status>> + Send + use<> {
+    let hides = caller.is_some_and(|it| !it.sees_places());
+    watch.into_stream().map_ok(move |mut response| {
+        if hides {
+            response.hide_places();
+        }
+        response
+    })
 }
 
 /// User ids have 32 bits, so numbers of users have.
@@ -192,28 +225,34 @@ pub async fn watch_user_status(
     node: Arc<Node>,
     request: WatchUserStatusRequest,
 ) -> Result<impl Stream<Item = Result<WatchUserStatusResponse, Status>> + Send, Status> {
-    watch(node, request, Share::default()).await
+    watch(node, request, Share::default(), None).await
 }
 
 async fn watch(
     node: Arc<Node>,
     request: WatchUserStatusRequest,
     share: Share,
+    caller: Option<Caller>,
 ) -> Result<impl Stream<Item = Result<WatchUserStatusResponse, Status>> + Send, Status> {
-    let opened = open_watch(Arc::clone(&node), &request.into(), None, share).await;
+    let asked = request.into();
+    let opened = open_watch(Arc::clone(&node), &asked, None, share, caller.as_ref()).await;
     let counted = opened.inspect_err(|why| node.metrics.stream_refused(methods::WATCH, why));
-    Ok(counted?.into_stream().map_ok(of_fixed_set))
+    Ok(shown(counted?, caller.as_ref()).map_ok(of_fixed_set))
 }
 
 async fn open_watch(
     node: Arc<Node>,
     asked: &Asked,
-    requests: Option<Streaming<WatchUserSetRequest>>,
+    changes: Option<Changes>,
     share: Share,
+    caller: Option<&Caller>,
 ) -> Result<Watch, Refusal> {
     asked.check()?;
+    if let Some(caller) = caller {
+        caller.asks_of(asked.user_ids.len() + asked.new_user_ids.len())?;
+    }
     node.admit_call().await?;
-    Watch::open(node, asked, requests, share)
+    Watch::open(node, asked, changes, share)
 }
 
 /// The same as an answer of WatchUserStatus, whose set does not change.

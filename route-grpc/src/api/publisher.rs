@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use route_access::Kind;
 use route_core::{Audience, Command, LinkId, Routed, Why};
 use route_proto::v1::publish_request::Audience as WireAudience;
 use route_proto::v1::{
@@ -15,6 +16,7 @@ use route_proto::v1::{
 use route_runtime::telemetry;
 use tracing::debug;
 
+use crate::access::{Caller, Need};
 use crate::api::at_least::AtLeast;
 use crate::api::events::{self, Publication};
 use crate::api::requests::{CarriedOut, Content, Requests};
@@ -54,8 +56,12 @@ impl Publisher {
         }
     }
 
-    /// Checks a request that has come in now.
-    pub(crate) fn order(&self, request: PublishRequest) -> Result<Order, Refusal> {
+    /// Checks a request that has come in now from this identity; none: of those without a name.
+    pub(crate) fn order(
+        &self,
+        request: PublishRequest,
+        whose: Option<&str>,
+    ) -> Result<Order, Refusal> {
         let mut mistakes = Mistakes::default();
         mistakes.note(check_request_id(&request.request_id));
         mistakes.note(request.audience.as_ref().map_or(Ok(()), check_audience));
@@ -71,8 +77,12 @@ impl Publisher {
                 format!("a PDU of {length} bytes, more than the node's {limit} (--pdu-limit)");
             return Err(Refusal::TooLarge { problem });
         }
+        let request_id = match (whose, request.request_id) {
+            (Some(whose), id) if !id.is_empty() => format!("{whose}\n{id}"),
+            (_, id) => id,
+        };
         Ok(Order {
-            request_id: request.request_id,
+            request_id,
             content,
             publication,
             audience: request.audience,
@@ -109,18 +119,23 @@ impl Publisher {
     pub(crate) async fn explain(
         &self,
         request: ExplainPublishRequest,
+        caller: &Caller,
     ) -> Result<ExplainPublishResponse, Refusal> {
         use explain_publish_request::Audience as Asked;
         let mut mistakes = Mistakes::default();
         let at_least = mistakes.note(AtLeast::new(&request.at_least_position));
-        let order = mistakes.end_with(self.order(PublishRequest {
-            event: request.event,
-            audience: request.audience.map(|audience| match audience {
-                Asked::MsgServersOfUsers(users) => WireAudience::MsgServersOfUsers(users),
-                Asked::AllMsgServers(all) => WireAudience::AllMsgServers(all),
-            }),
-            ..PublishRequest::default()
-        }))?;
+        let order = mistakes.end_with(self.order(
+            PublishRequest {
+                event: request.event,
+                audience: request.audience.map(|audience| match audience {
+                    Asked::MsgServersOfUsers(users) => WireAudience::MsgServersOfUsers(users),
+                    Asked::AllMsgServers(all) => WireAudience::AllMsgServers(all),
+                }),
+                ..PublishRequest::default()
+            },
+            None,
+        ))?;
+        caller.require(Need::Publish(vec![order.kind()]))?;
         self.node.admit_call().await?;
         at_least.unwrap_or_default().reach(&self.node).await?;
         let audience = order.audience();
@@ -250,6 +265,11 @@ fn waits(acknowledgement: i32) -> Result<bool, Refusal> {
 }
 
 impl Order {
+    /// What is published.
+    pub(crate) fn kind(&self) -> Kind {
+        self.publication.kind
+    }
+
     fn audience(&self) -> Audience<'_> {
         match &self.audience {
             Some(WireAudience::MsgServersOfUsers(users)) => Audience::Users(&users.user_ids),

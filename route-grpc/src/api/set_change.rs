@@ -7,6 +7,7 @@ use route_proto::v1::watch_user_set_request::Message;
 use route_proto::v1::{ChangeUserSet, WatchUserSetRequest};
 use tonic::{Status, Streaming};
 
+use crate::access::Caller;
 use crate::api::snapshot::Snapshot;
 use crate::api::watched::Watched;
 use crate::limits::{MAX_IDS, check_ids, too_many_ids};
@@ -17,7 +18,7 @@ use crate::refusal::{Mistakes, Refusal};
 #[derive(Debug)]
 pub(crate) struct Changes {
     /// None: nothing.
-    requests: Option<Streaming<WatchUserSetRequest>>,
+    requests: Option<(Streaming<WatchUserSetRequest>, Caller)>,
     /// Of the last change.
     number: u32,
 }
@@ -52,16 +53,26 @@ impl Addition {
 }
 
 impl Changes {
-    /// What comes on this stream, if there is one.
-    pub(crate) fn new(requests: Option<Streaming<WatchUserSetRequest>>) -> Self {
-        let number = 0;
-        Self { requests, number }
+    /// What comes on this stream.
+    pub(crate) fn new(requests: Streaming<WatchUserSetRequest>, caller: Caller) -> Self {
+        Self {
+            requests: Some((requests, caller)),
+            number: 0,
+        }
+    }
+
+    /// Nothing.
+    pub(crate) fn none() -> Self {
+        Self {
+            requests: None,
+            number: 0,
+        }
     }
 
     /// What the client says next; never, if it can say nothing. May be given up at any time.
     pub(crate) async fn next(&mut self) -> Result<Option<WatchUserSetRequest>, Status> {
         match &mut self.requests {
-            Some(requests) => requests.message().await,
+            Some((requests, _)) => requests.message().await,
             None => pending().await,
         }
     }
@@ -94,6 +105,9 @@ impl Changes {
         mistakes.note(check_ids(&add_user_ids, "change_set.add_user_ids"));
         mistakes.note(check_ids(&remove_user_ids, "change_set.remove_user_ids"));
         mistakes.end_with(self.check_number(number))?;
+        if let Some((_, caller)) = &self.requests {
+            caller.asks_of(add_user_ids.len())?;
+        }
         self.number = number;
         let before = watched.some().into_iter().flatten();
         let mut users: HashSet<u32> = before.copied().collect();

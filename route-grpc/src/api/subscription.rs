@@ -8,6 +8,7 @@ use route_proto::v1::subscribe_response::Message;
 use route_proto::v1::{Gap, Resumed, SubscribeRequest, SubscribeResponse, Subscribed, Watermark};
 use tonic::Status;
 
+use crate::access::{Caller, Need};
 use crate::api::filter::Filter;
 use crate::api::reader::{Reader, Turn, draining};
 use crate::api::resume::{self, Start};
@@ -43,12 +44,16 @@ impl Subscription {
         node: Arc<Node>,
         request: &SubscribeRequest,
         client: &Share,
+        caller: Option<&Caller>,
     ) -> Result<Self, Refusal> {
         let mut mistakes = Mistakes::default();
         let filter = Filter::new(request);
         let on_gap = mistakes.note(resume::gap_policy(request.on_gap));
         mistakes.note(resume::check(&request.resume_position));
         let filter = mistakes.end_with(filter)?;
+        if let Some(caller) = caller {
+            caller.require(Need::Hear(filter.kinds()))?;
+        }
         let on_gap = on_gap.unwrap_or_default();
         let start = resume::start(&node, &request.resume_position, on_gap, None)?;
         let mut reader = Reader::open(node, methods::SUBSCRIBE, client, filter.about())?;
@@ -168,7 +173,7 @@ mod tests {
         );
         let request = SubscribeRequest::default();
         let subscription =
-            Subscription::open(node, &request, &Share::default()).expect("a stream is free");
+            Subscription::open(node, &request, &Share::default(), None).expect("a stream is free");
         let mut stream = pin!(subscription.into_stream());
         let opened = Instant::now();
 

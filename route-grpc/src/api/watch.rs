@@ -13,7 +13,7 @@ use route_proto::v1::{
     Gap, Resumed, SetChanged, SnapshotBegin, SnapshotEnd, SnapshotScope, StatusChange,
     StatusSnapshot, UserSession, WatchUserSetRequest, WatchUserSetResponse, Watermark,
 };
-use tonic::{Status, Streaming};
+use tonic::Status;
 
 use crate::api::newest::{Newest, Told};
 use crate::api::reader::{PAGE_BYTES, Reader, Turn, draining};
@@ -71,17 +71,17 @@ const ANSWER_BYTES: usize = size_of::<Result<WatchUserSetResponse, Status>>() + 
 const SESSION_BYTES: usize = size_of::<UserSession>() + 128;
 
 impl Watch {
-    /// A stream of what is asked for and has been checked. `requests`: what the client of a WatchUserSet says.
+    /// A stream of what is asked for and has been checked. `changes`: what the client of a WatchUserSet says.
     pub(crate) fn open(
         node: Arc<Node>,
         asked: &Asked,
-        requests: Option<Streaming<WatchUserSetRequest>>,
+        changes: Option<Changes>,
         share: Share,
     ) -> Result<Self, Refusal> {
         let mut watched = asked.watched()?;
         let (token, filter) = (&asked.resume_position, watched.fingerprint());
         let start = resume::start(&node, token, asked.on_gap()?, Some(filter))?;
-        let method = match &requests {
+        let method = match &changes {
             Some(_) => methods::WATCH_USER_SET,
             None => methods::WATCH,
         };
@@ -104,7 +104,7 @@ impl Watch {
             share,
             watched,
             newest: asked.newest()?,
-            changes: Changes::new(requests),
+            changes: changes.unwrap_or_else(Changes::none),
             next,
         })
     }

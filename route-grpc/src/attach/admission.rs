@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Requests;
+use crate::access::{Caller, Need};
 use crate::gateways::hello::{Admission, Hello, Objection};
 use crate::gateways::queue::{Queue, Retention};
 use crate::node::{Node, Transaction};
@@ -34,10 +35,14 @@ pub(super) async fn admit(
     requests: &mut Requests,
     retention: Retention,
     peer: Option<SocketAddr>,
+    caller: Option<&Caller>,
 ) -> Result<(Admitted, CancellationToken), Refusal> {
     let hello = read_hello(requests).await?;
     let roster = hello.roster.clone();
     let mut hello = Hello::check(hello, peer, node.epoch, &node.dialects, node.clock.now())?;
+    if let Some(caller) = caller {
+        caller.require(Need::Attach(hello.id.clone()))?;
+    }
     let stream_end = CancellationToken::new();
     // Its kernel closes the old connection when the process dies, so this is a matter of
     // milliseconds.

@@ -13,6 +13,7 @@ use tonic::codegen::http::{Request, Response};
 use tonic::server::NamedService;
 
 use super::Hangup;
+use crate::methods::FORMER_ATTACH;
 use crate::node::Node;
 use crate::refusal::Refusal;
 
@@ -31,7 +32,7 @@ impl FormerAttach {
 }
 
 impl NamedService for FormerAttach {
-    const NAME: &'static str = "teamtalk.route.v1.LinkService";
+    const NAME: &'static str = FORMER_ATTACH;
 }
 
 impl Service<Request<Body>> for FormerAttach {

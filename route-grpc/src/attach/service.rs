@@ -6,7 +6,9 @@ use route_proto::attach::v1::AttachRequest;
 use route_proto::attach::v1::attach_service_server::AttachService;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{AttachResponses, Hangup, open};
+use super::stream::open_by;
+use super::{AttachResponses, Hangup};
+use crate::access::Caller;
 use crate::node::Node;
 
 /// The service, for one node.
@@ -32,7 +34,9 @@ impl AttachService for Attach {
     ) -> Result<Response<Self::AttachStream>, Status> {
         let hangup = request.extensions().get::<Hangup>().cloned();
         let hangup = hangup.unwrap_or_default();
-        let responses = open(&self.node, request.into_inner(), Some(hangup));
+        let caller = Caller::of(request.extensions())?;
+        let requests = request.into_inner();
+        let responses = open_by(&self.node, requests, Some(hangup), Some(caller));
         Ok(Response::new(responses))
     }
 }

@@ -13,6 +13,7 @@ use tracing::{debug, info, warn};
 use super::admission::{Admitted, admit};
 use super::batch::{Batch, Hold};
 use super::{AttachResponses, Hangup, Requests};
+use crate::access::Caller;
 use crate::gateways::entry;
 use crate::gateways::hello::Hello;
 use crate::gateways::ingest::Effects;
@@ -35,6 +36,16 @@ pub fn open(
     requests: impl Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
     hangup: Option<Hangup>,
 ) -> AttachResponses {
+    open_by(node, requests, hangup, None)
+}
+
+/// The same for somebody who may not be every gateway.
+pub(super) fn open_by(
+    node: &Arc<Node>,
+    requests: impl Stream<Item = Result<AttachRequest, Status>> + Send + 'static,
+    hangup: Option<Hangup>,
+    caller: Option<Caller>,
+) -> AttachResponses {
     let (admitted, admission) = oneshot::channel();
     let abandoned = CancellationToken::new();
     let retention = match hangup {
@@ -45,6 +56,7 @@ pub fn open(
         node: Arc::clone(node),
         requests: Box::pin(requests),
         abandoned: abandoned.clone(),
+        caller,
     };
     let serving = stream.serve(hangup.unwrap_or_default(), retention, admitted);
     node.shutdown.tracker().spawn(serving);
@@ -57,6 +69,8 @@ struct GatewayStream {
     requests: Requests,
     /// Nobody reads the other half any more.
     abandoned: CancellationToken,
+    /// None: whoever it is may be every gateway.
+    caller: Option<Caller>,
 }
 
 impl GatewayStream {
@@ -71,7 +85,7 @@ impl GatewayStream {
             biased;
             () = abandoned.cancelled() => return,
             () = draining.cancelled() => Err(Refusal::DRAINING),
-            admission = admit(&self.node, &mut self.requests, retention, hangup.peer()) => admission,
+            admission = admit(&self.node, &mut self.requests, retention, hangup.peer(), self.caller.as_ref()) => admission,
         };
         let (welcomed, stream_end) = match admission {
             Ok(admission) => admission,

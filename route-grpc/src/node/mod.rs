@@ -48,7 +48,10 @@ pub use crate::gateways::Figures;
 use crate::gateways::MOST_AT_ONCE;
 use crate::gateways::ingest::Effects;
 use crate::gateways::queue::Placed;
-use crate::limits::{ADMIN_CONNECTIONS, Places, SCREENS, SNAPSHOTS_AT_ONCE};
+use crate::limits::{
+    ADMIN_CONNECTIONS, CONNECTIONS_OF_GATEWAY, HEALTH_CONNECTIONS, Places, SCREENS,
+    SNAPSHOTS_AT_ONCE,
+};
 use crate::metrics::Metrics;
 use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
@@ -91,6 +94,10 @@ pub struct Node {
     pub(crate) screens: Places,
     /// For connections to the public port.
     pub(crate) connections: Places,
+    /// For connections to the port of gateways, if they have one.
+    pub(crate) attach_connections: Places,
+    /// For connections to the health port.
+    pub(crate) health_connections: Places,
     /// For connections to the admin port.
     pub(crate) admin_connections: Places,
     pub(crate) snapshots: Arc<Semaphore>,
@@ -160,6 +167,8 @@ impl Node {
             readers: Readers::default(),
             screens: Places::new(SCREENS),
             connections: Places::new(settings.max_grpc_connections),
+            attach_connections: Places::new(CONNECTIONS_OF_GATEWAY * settings.max_gateways),
+            health_connections: Places::new(HEALTH_CONNECTIONS),
             admin_connections: Places::new(ADMIN_CONNECTIONS),
             snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             looks: Semaphore::new(MOST_AT_ONCE),

@@ -27,6 +27,7 @@ impl fmt::Display for Refusal {
             | Self::TooLarge { problem }
             | Self::AttachProtocol { problem }
             | Self::SlowConsumer { problem } => f.write_str(problem),
+            Self::OfCaller(refusal) => refusal.fmt(f),
             Self::TooSlow { problem } => f.write_str(problem),
             Self::WrongPort { told } => f.write_str(told),
             Self::RequestIdReused { number } => {

@@ -13,15 +13,20 @@ use futures_util::stream::{self, Stream};
 use route_runtime::http2::{ENHANCE_YOUR_CALM, farewell, tell, turn_away};
 use route_runtime::listen;
 use route_runtime::listen::local::LocalProcess;
+use route_runtime::tls::server::ServerTls;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tonic::codegen::http::StatusCode;
 use tracing::debug;
 
-use super::connection::Connection;
+use super::connection::{Client, Connection};
 use super::elsewhere;
-use crate::limits::Places;
+use super::handshake::{Failed, shake};
+use super::transport::Transport;
+use crate::access::{Access, Peer, Reach};
+use crate::limits::{Place, Places};
 use crate::node::Node;
 use crate::refusal::Refusal;
 
@@ -45,6 +50,9 @@ pub trait Listener: Send + Sync + 'static {
     fn process(_: &Self::Stream) -> Option<LocalProcess> {
         None
     }
+
+    /// Who can reach it, but for processes that are known.
+    fn reach(&self) -> Reach;
 }
 
 impl Listener for TcpListener {
@@ -60,20 +68,33 @@ impl Listener for TcpListener {
             }
         }
     }
+
+    fn reach(&self) -> Reach {
+        match self.local_addr() {
+            Ok(address) if address.ip().is_loopback() => Reach::Host,
+            Ok(_) | Err(_) => Reach::Network,
+        }
+    }
 }
 
-/// To which of a node's ports somebody connects. Each has places of its own, so that nobody can keep operators out.
+/// To which of a node's ports somebody connects. Each has places of its own, so that nobody can keep gateways or operators
+/// out.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Port {
     Public,
+    Attach,
     Admin,
+    /// Without TLS, and of no use but to probes.
+    Health,
 }
 
 impl Port {
     fn places(self, node: &Node) -> &Places {
         match self {
             Self::Public => &node.connections,
+            Self::Attach => &node.attach_connections,
             Self::Admin => &node.admin_connections,
+            Self::Health => &node.health_connections,
         }
     }
 
@@ -81,23 +102,29 @@ impl Port {
     fn full(self, limit: usize) -> Refusal {
         let what = match self {
             Self::Public => "gRPC connections (--max-grpc-connections)",
+            Self::Attach => "connections to its port for gateways",
             Self::Admin => "connections to its admin port",
+            Self::Health => "connections to its health port",
         };
         Refusal::ConnectionLimit { limit, what }
     }
 }
 
-/// Takes connections; those beyond the limit are told so and closed, counted and logged. Ends when
-/// the listener breaks.
+/// Takes connections; those beyond the limit are told so and closed, counted and logged. Where there is TLS, those come out of
+/// it that have made their hand-shake. Ends when the listener breaks.
 pub(super) fn incoming<L: Listener>(
     node: Arc<Node>,
     listener: L,
     port: Port,
+    access: Arc<Access>,
 ) -> impl Stream<Item = io::Result<Connection<L::Stream>>> {
     let door = Door {
         node,
         port,
+        access,
+        reach: listener.reach(),
         listener,
+        shaking: JoinSet::new(),
         turned_away: Places::new(TURNED_AWAY),
         farewells: Places::new(FAREWELLS),
     };
@@ -105,10 +132,14 @@ pub(super) fn incoming<L: Listener>(
 }
 
 #[derive(Debug)]
-struct Door<L> {
+struct Door<L: Listener> {
     node: Arc<Node>,
     port: Port,
+    access: Arc<Access>,
+    reach: Reach,
     listener: L,
+    /// Hand-shakes that go on; each has its place.
+    shaking: JoinSet<Option<Connection<L::Stream>>>,
     /// Connections whose calls are answered with the reason why they are closed.
     turned_away: Places,
     /// Connections that are being told it.
@@ -118,30 +149,95 @@ struct Door<L> {
 impl<L: Listener> Door<L> {
     async fn next(&mut self) -> io::Result<Connection<L::Stream>> {
         loop {
-            let (stream, peer) = self.listener.accept().await?;
-            match self.port.places(&self.node).take() {
-                Some(place) => {
-                    let node = Arc::clone(&self.node);
-                    let process = L::process(&stream);
-                    return Ok(Connection::new(stream, peer, place, node).of_process(process));
-                }
-                None => self.refuse(stream, peer),
-            }
+            let accepted = tokio::select! {
+                Some(shaken) = self.shaking.join_next() => match shaken {
+                    Ok(Some(connection)) => return Ok(connection),
+                    Ok(None) => continue,
+                    Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                    Err(_) => continue,
+                },
+                accepted = self.listener.accept() => accepted,
+            };
+            let (stream, address) = accepted?;
+            let Some(place) = self.port.places(&self.node).take() else {
+                self.refuse(stream, address);
+                continue;
+            };
+            let client = self.client(&stream, address);
+            // Nobody else reads what a process sends by a socket.
+            let is_hidden = client.peer.reach == Reach::Process;
+            let Some(tls) = self.tls().filter(|_| !is_hidden) else {
+                let node = Arc::clone(&self.node);
+                return Ok(Connection::new(
+                    Transport::Plain(stream),
+                    client,
+                    place,
+                    node,
+                ));
+            };
+            self.shake(stream, client, place, tls);
         }
+    }
+
+    fn tls(&self) -> Option<Arc<ServerTls>> {
+        match self.port {
+            Port::Health => None,
+            Port::Public | Port::Attach | Port::Admin => self.access.tls(),
+        }
+    }
+
+    fn client(&self, stream: &L::Stream, address: SocketAddr) -> Client {
+        let process = L::process(stream);
+        let peer = Peer {
+            address: process.is_none().then_some(address),
+            reach: process.map_or(self.reach, |_| Reach::Process),
+            ..Peer::default()
+        };
+        Client::new(address, process, peer)
+    }
+
+    fn shake(&mut self, stream: L::Stream, mut client: Client, place: Place, tls: Arc<ServerTls>) {
+        let (node, access) = (Arc::clone(&self.node), Arc::clone(&self.access));
+        self.shaking.spawn(async move {
+            match shake(stream, &tls, access.change()).await {
+                Ok((stream, shown)) => {
+                    client.peer.is_encrypted = true;
+                    client.peer.shown = shown;
+                    Some(Connection::new(Transport::Tls(stream), client, place, node))
+                }
+                Err(Failed { why, problem }) => {
+                    access.handshake_failed(why);
+                    let kind = ("no TLS hand-shake", why.as_str());
+                    let now = node.clock.now();
+                    node.refusals.log(now, kind, client.share.peer, &problem);
+                    None
+                }
+            }
+        });
     }
 
     fn refuse(&self, stream: L::Stream, peer: SocketAddr) {
         let node = &self.node;
         let limit = self.port.places(node).limit();
         let refusal = self.port.full(limit);
+        let (tls, change) = (self.tls(), self.access.change());
         if let Some(place) = self.turned_away.take() {
-            let connection = Connection::new(stream, peer, place, Arc::clone(node));
+            let client = Client::new(peer, None, Peer::default());
             let answer = elsewhere::answer(refusal, StatusCode::SERVICE_UNAVAILABLE);
+            let node = Arc::clone(node);
             tokio::spawn(async move {
+                let stream = match tls {
+                    None => Transport::Plain(stream),
+                    Some(tls) => match shake(stream, &tls, change).await {
+                        Ok((stream, _)) => Transport::Tls(stream),
+                        Err(_) => return,
+                    },
+                };
+                let connection = Connection::new(stream, client, place, node);
                 // Whoever does not listen is not told.
                 let _ = turn_away(connection, &answer).await;
             });
-        } else if let Some(place) = self.farewells.take() {
+        } else if let Some(place) = self.farewells.take().filter(|_| tls.is_none()) {
             let told = farewell(ENHANCE_YOUR_CALM, &refusal.to_string());
             tokio::spawn(async move {
                 let _place = place;

@@ -1,4 +1,4 @@
-//! The admin port: AdminService and reflection, on a listener of its own that only this host can reach.
+//! The admin port: AdminService and reflection, on a listener of its own: for this host, or for others with rights.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,11 +7,11 @@ use std::sync::Arc;
 use route_proto::admin::v1alpha1::admin_service_server::{self, AdminServiceServer};
 use route_runtime::listen::local::{Io, LocalAddress, LocalBindError, LocalListener, LocalProcess};
 use tonic::transport::Server;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::accept::{Listener, Port, incoming};
-use super::layers::{Asked, Codes, Deadline, Each, Framed, Trace};
-use super::{LAST_CALLS, ServeError, measure, reflection, served};
+use super::{ServeError, drained, layers, reflection, served, until_drained};
+use crate::access::{Access, Reach};
 use crate::admin::service::Admin;
 use crate::limits::{ADMIN_STREAMS, MAX_ADMIN_REQUEST_BYTES};
 use crate::node::Node;
@@ -22,7 +22,7 @@ use crate::node::Node;
 /// # Errors
 ///
 /// What is asked for cannot be had.
-pub async fn bind_admin(
+pub(super) async fn bind_admin(
     asked: Option<&LocalAddress>,
     public: SocketAddr,
 ) -> Result<Option<LocalListener>, LocalBindError> {
@@ -53,52 +53,39 @@ impl Listener for LocalListener {
     fn process(stream: &Self::Stream) -> Option<LocalProcess> {
         stream.process()
     }
+
+    fn reach(&self) -> Reach {
+        match self.address() {
+            LocalAddress::Unix(_) => Reach::Process,
+            LocalAddress::Tcp(address) if address.ip().is_loopback() => Reach::Host,
+            LocalAddress::Tcp(_) => Reach::Network,
+        }
+    }
 }
 
 /// Serves AdminService and reflection there, until the node has drained.
-pub fn serve_admin(node: &Arc<Node>, listener: Option<LocalListener>) {
-    let Some(listener) = listener else {
-        return;
-    };
-    let serving = serve(Arc::clone(node), listener);
-    node.shutdown.tracker().spawn(async move {
-        if let Err(error) = serving.await {
-            error!(%error, "the admin port broke");
-        }
-    });
-}
-
-async fn serve(node: Arc<Node>, listener: LocalListener) -> Result<(), ServeError> {
+///
+/// # Errors
+///
+/// The port broke.
+pub(super) async fn serve_admin(
+    node: Arc<Node>,
+    listener: LocalListener,
+    access: Arc<Access>,
+) -> Result<(), ServeError> {
     let admin = AdminServiceServer::new(Admin::new(Arc::clone(&node)))
         .max_decoding_message_size(MAX_ADMIN_REQUEST_BYTES);
-    let drained = {
-        let node = Arc::clone(&node);
-        async move { node.drained().await }
-    };
     let services = [admin_service_server::SERVICE_NAME];
     let settings = &node.settings;
     let server = Server::builder()
         .http2_keepalive_interval(Some(settings.grpc_keepalive_interval))
         .http2_keepalive_timeout(Some(settings.grpc_keepalive_timeout))
         .max_concurrent_streams(ADMIN_STREAMS)
-        .layer(Each(Trace))
-        .layer(Each(measure(&node)))
-        .layer(Each(Codes {
-            publish_bytes: settings.publish_bytes,
-        }))
-        .layer(Each(Asked(served(&services))))
-        .layer(Each(Deadline))
-        .layer(Each(Framed))
+        .layer(layers(&node, &access, served(&services)))
         .add_service(reflection(&services).build_v1()?)
         .add_service(reflection(&services).build_v1alpha()?)
-        .add_service(admin)
-        .serve_with_incoming_shutdown(incoming(Arc::clone(&node), listener, Port::Admin), drained);
-    let given_up = async move {
-        node.drained().await;
-        tokio::time::sleep(LAST_CALLS).await;
-    };
-    tokio::select! {
-        served = server => Ok(served?),
-        () = given_up => Ok(()),
-    }
+        .add_service(admin);
+    let incoming = incoming(Arc::clone(&node), listener, Port::Admin, access);
+    let serving = server.serve_with_incoming_shutdown(incoming, drained(&node));
+    until_drained(node, Box::pin(serving)).await
 }

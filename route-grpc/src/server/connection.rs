@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::greeting::{Greeting, Heard};
+use super::rewound::Rewound;
+use super::transport::Transport;
 use super::verdicts::{Frames, Scope, Verdict};
+use crate::access::Peer;
 use crate::attach::Hangup;
 use crate::limits::{Place, Share};
 use crate::node::Node;
@@ -17,16 +20,32 @@ use route_runtime::listen::local::LocalProcess;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
+/// Who is at the other end, and what it may have at a time.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub(super) hangup: Hangup,
+    pub(super) share: Share,
+    pub(super) peer: Peer,
+}
+
+impl Client {
+    /// At this address, or this process of ours.
+    pub(super) fn new(address: SocketAddr, process: Option<LocalProcess>, peer: Peer) -> Self {
+        Self {
+            hangup: Hangup::of(address).of_process(process),
+            share: Share::from(address),
+            peer,
+        }
+    }
+}
+
 /// Its place is free again when it is dropped.
 #[derive(Debug)]
 pub(super) struct Connection<S> {
-    stream: S,
-    hangup: Hangup,
-    share: Share,
+    stream: Rewound<Transport<S>>,
+    client: Client,
     /// None: it has begun.
     greeting: Option<Greeting>,
-    /// What came with that and was not read on.
-    early: Vec<u8>,
     written: Frames,
     ends: Ends,
     _place: Place,
@@ -36,28 +55,23 @@ pub(super) struct Connection<S> {
 #[derive(Debug)]
 struct Ends {
     node: Arc<Node>,
-    peer: SocketAddr,
+    peer: Option<SocketAddr>,
 }
 
 impl<S> Connection<S> {
-    /// One that was accepted: its time begins.
-    pub(super) fn new(stream: S, peer: SocketAddr, place: Place, node: Arc<Node>) -> Self {
+    /// One that was accepted, and has made its hand-shake if there has to be one: its time begins.
+    pub(super) fn new(stream: Transport<S>, client: Client, place: Place, node: Arc<Node>) -> Self {
         Self {
-            stream,
-            hangup: Hangup::of(peer),
-            share: Share::from(peer),
+            stream: Rewound::new(stream),
             greeting: Some(Greeting::awaited()),
-            early: Vec::new(),
             written: Frames::default(),
-            ends: Ends { node, peer },
+            ends: Ends {
+                node,
+                peer: client.share.peer,
+            },
+            client,
             _place: place,
         }
-    }
-
-    /// The same, made by this process.
-    pub(super) fn of_process(self, process: Option<LocalProcess>) -> Self {
-        let hangup = self.hangup.of_process(process);
-        Self { hangup, ..self }
     }
 
     fn note_written(&mut self, bytes: &[u8]) {
@@ -67,7 +81,7 @@ impl<S> Connection<S> {
 
     fn note_hangup<T>(&self, done: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if let Poll::Ready(Err(error)) = &done {
-            self.hangup.note_error(error);
+            self.client.hangup.note_error(error);
         }
         done
     }
@@ -82,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let heard = ready!(greeting.poll(&mut self.stream, cx));
         Poll::Ready(match self.note_hangup(Poll::Ready(heard)) {
             Poll::Ready(Ok(Heard::Beginning(early))) => {
-                self.early = early;
+                self.stream.rewind(early);
                 self.greeting = None;
                 Ok(())
             }
@@ -119,18 +133,18 @@ impl Ends {
     }
 
     fn log(&self, reason: &'static str, why: &'static str) {
-        let (now, peer) = (self.node.clock.now(), Some(self.peer));
+        let (now, peer) = (self.node.clock.now(), self.peer);
         let kind = ("gRPC connection ended", reason);
         self.node.refusals.log(now, kind, peer, &why);
     }
 }
 
 impl<S> Connected for Connection<S> {
-    /// The `intake` layer parts them.
-    type ConnectInfo = (Hangup, Share);
+    /// The `guard` layer parts it.
+    type ConnectInfo = Client;
 
-    fn connect_info(&self) -> Self::ConnectInfo {
-        (self.hangup.clone(), self.share.clone())
+    fn connect_info(&self) -> Client {
+        self.client.clone()
     }
 }
 
@@ -141,18 +155,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.poll_begun(cx))?;
-        if !self.early.is_empty() {
-            let some = self.early.len().min(buffer.remaining());
-            buffer.put_slice(&self.early[..some]);
-            self.early.drain(..some);
-            return Poll::Ready(Ok(()));
-        }
-        ready!(self.share.reading.poll(cx))?;
+        ready!(self.client.share.reading.poll(cx))?;
         let (room, before) = (buffer.remaining(), buffer.filled().len());
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let is_over = room > 0 && buffer.filled().len() == before;
         if is_over && matches!(read, Poll::Ready(Ok(()))) {
-            self.hangup.note();
+            self.client.hangup.note();
         }
         self.note_hangup(read)
     }

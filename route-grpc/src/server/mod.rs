@@ -6,8 +6,12 @@ pub(crate) mod admin;
 mod connection;
 mod elsewhere;
 mod greeting;
+mod handshake;
 mod health;
 mod layers;
+pub mod ports;
+mod rewound;
+mod transport;
 mod verdicts;
 
 use std::sync::Arc;
@@ -22,8 +26,11 @@ use route_runtime::readiness::Readiness;
 use tonic::codec::CompressionEncoding;
 use tonic::server::NamedService;
 use tonic::transport::Server;
+use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
+use tower::layer::util::Stack;
 
+use crate::access::Access;
 use crate::api::broadcast::Broadcast;
 use crate::api::info::Info;
 use crate::api::presence::Presence;
@@ -31,10 +38,11 @@ use crate::attach::former::FormerAttach;
 use crate::attach::service::Attach;
 use crate::limits::MAX_REQUEST_BYTES;
 use crate::node::Node;
+use crate::settings::NodeSettings;
 pub use accept::Listener;
 use accept::{Port, incoming};
 pub use elsewhere::wrong_port;
-use layers::{Asked, Codes, Deadline, Each, Framed, Intake, Measure, Served, Trace};
+use layers::{Asked, Codes, Deadline, Each, Framed, Guard, Intake, Measure, Served, Trace};
 use verdicts::Verdict;
 
 /// What may come on one connection before it is read: so many streams' worth.
@@ -50,13 +58,16 @@ const CONNECTION_STREAMS: u32 = 1000;
 /// peer that reads nothing, would hold the server for ever.
 const LAST_CALLS: Duration = Duration::from_secs(1);
 
-/// What the public port serves.
+/// Open calls of one connection to the health port.
+const HEALTH_STREAMS: u32 = 16;
+
+/// What the public port serves; the last one unless it has a port of its own.
 const SERVICES: [&str; 5] = [
     presence_service_server::SERVICE_NAME,
     broadcast_service_server::SERVICE_NAME,
     server_service_server::SERVICE_NAME,
-    attach_service_server::SERVICE_NAME,
     tonic_health::pb::health_server::SERVICE_NAME,
+    attach_service_server::SERVICE_NAME,
 ];
 
 /// What each port serves.
@@ -76,24 +87,31 @@ pub enum ServeError {
     Transport(#[from] tonic::transport::Error),
 }
 
-/// Serves `node` on a bound listener: presence, broadcast, links, health and reflection.
+/// Where gateways attach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gateways {
+    /// At the public port.
+    Here,
+    /// At a port of their own.
+    Elsewhere,
+}
+
+/// Serves `node` on a bound listener: presence, broadcast, gateways unless they are elsewhere, health and reflection.
 ///
 /// Health says NOT_SERVING until `readiness` says otherwise. When the node's shutdown begins to
 /// drain, streams end over the drain window; a second after the last of them, whatever is still
 /// open is dropped. Returns then.
+///
+/// # Errors
+///
+/// The port broke.
 pub async fn serve(
     node: Arc<Node>,
     listener: impl Listener,
     readiness: Readiness,
+    access: Arc<Access>,
+    gateways: Gateways,
 ) -> Result<(), ServeError> {
-    let reporter = HealthReporter::new();
-    health::start(&reporter).await;
-    let health_service = health::Service::new(reporter.clone(), &node);
-    let follow = health::follow(reporter, Arc::clone(&node), readiness);
-    node.shutdown.tracker().spawn(follow);
-
-    let gateways = AttachServiceServer::new(Attach::new(Arc::clone(&node)))
-        .max_decoding_message_size(node.settings.attach_message_bytes());
     let presence = PresenceServiceServer::new(Presence::new(Arc::clone(&node)))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(MAX_REQUEST_BYTES);
@@ -103,12 +121,74 @@ pub async fn serve(
     let broadcast = BroadcastServiceServer::new(Broadcast::new(Arc::clone(&node)))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(node.settings.publish_bytes);
-    let drained = {
-        let node = Arc::clone(&node);
-        async move { node.drained().await }
+    let services: &[&str] = match gateways {
+        Gateways::Here => &SERVICES,
+        Gateways::Elsewhere => &SERVICES[..SERVICES.len() - 1],
     };
-    let settings = &node.settings;
+    let attach = (gateways == Gateways::Here).then(|| attach_service(&node));
+    let server = builder(&node.settings)
+        .layer(layers(&node, &access, of_port(services)))
+        .layer(Each(Intake(Arc::clone(&node))))
+        .add_service(health_service(&node, readiness).await)
+        .add_service(reflection(services).build_v1()?)
+        .add_service(reflection(services).build_v1alpha()?)
+        .add_service(presence)
+        .add_service(broadcast)
+        .add_service(info)
+        .add_optional_service(attach)
+        .add_service(FormerAttach::new(Arc::clone(&node)));
+    let incoming = incoming(Arc::clone(&node), listener, Port::Public, access);
+    let serving = server.serve_with_incoming_shutdown(incoming, drained(&node));
+    until_drained(node, Box::pin(serving)).await
+}
+
+/// Serves gateways and reflection on a listener of their own, until the node has drained.
+///
+/// # Errors
+///
+/// The port broke.
+pub async fn serve_attach(
+    node: Arc<Node>,
+    listener: impl Listener,
+    access: Arc<Access>,
+) -> Result<(), ServeError> {
+    let services = [attach_service_server::SERVICE_NAME];
+    let server = builder(&node.settings)
+        .layer(layers(&node, &access, of_port(&services)))
+        .layer(Each(Intake(Arc::clone(&node))))
+        .add_service(reflection(&services).build_v1()?)
+        .add_service(reflection(&services).build_v1alpha()?)
+        .add_service(attach_service(&node))
+        .add_service(FormerAttach::new(Arc::clone(&node)));
+    let incoming = incoming(Arc::clone(&node), listener, Port::Attach, access);
+    let serving = server.serve_with_incoming_shutdown(incoming, drained(&node));
+    until_drained(node, Box::pin(serving)).await
+}
+
+/// Serves health alone, without TLS: for probes that know none.
+///
+/// # Errors
+///
+/// The port broke.
+pub async fn serve_health(
+    node: Arc<Node>,
+    listener: impl Listener,
+    readiness: Readiness,
+    access: Arc<Access>,
+) -> Result<(), ServeError> {
+    let services = [tonic_health::pb::health_server::SERVICE_NAME];
     let server = Server::builder()
+        .max_concurrent_streams(HEALTH_STREAMS)
+        .layer(layers(&node, &access, served(&services)))
+        .add_service(health_service(&node, readiness).await);
+    let incoming = incoming(Arc::clone(&node), listener, Port::Health, access);
+    let serving = server.serve_with_incoming_shutdown(incoming, drained(&node));
+    until_drained(node, Box::pin(serving)).await
+}
+
+/// What HTTP/2 may have on the ports of services and of gateways.
+fn builder(settings: &NodeSettings) -> Server {
+    Server::builder()
         // Until a dead gateway is noticed, what it should have taken is not confirmed to the
         // others.
         .http2_keepalive_interval(Some(settings.grpc_keepalive_interval))
@@ -119,31 +199,62 @@ pub async fn serve(
         .max_concurrent_streams(CONNECTION_STREAMS)
         // Whoever gives up calls may give up all that it may have: its other streams go on.
         .http2_max_pending_accept_reset_streams(Some(CONNECTION_STREAMS as usize))
-        .layer(Each(Trace))
-        .layer(Each(measure(&node)))
-        .layer(Each(Codes {
-            publish_bytes: settings.publish_bytes,
-        }))
-        .layer(Each(Asked(of_public_port())))
-        .layer(Each(Deadline))
-        .layer(Each(Framed))
-        .layer(Each(Intake(Arc::clone(&node))))
-        .add_service(health_service)
-        .add_service(reflection(&SERVICES).build_v1()?)
-        .add_service(reflection(&SERVICES).build_v1alpha()?)
-        .add_service(presence)
-        .add_service(broadcast)
-        .add_service(info)
-        .add_service(gateways)
-        .add_service(FormerAttach::new(Arc::clone(&node)))
-        .serve_with_incoming_shutdown(incoming(Arc::clone(&node), listener, Port::Public), drained);
+}
 
-    let given_up = async move {
+fn attach_service(node: &Arc<Node>) -> AttachServiceServer<Attach> {
+    AttachServiceServer::new(Attach::new(Arc::clone(node)))
+        .max_decoding_message_size(node.settings.attach_message_bytes())
+}
+
+async fn health_service(node: &Arc<Node>, readiness: Readiness) -> HealthServer<health::Service> {
+    let reporter = HealthReporter::new();
+    health::start(&reporter).await;
+    let service = health::Service::new(reporter.clone(), node);
+    let follow = health::follow(reporter, Arc::clone(node), readiness);
+    node.shutdown.tracker().spawn(follow);
+    service
+}
+
+/// What every call passes on every port.
+fn layers(node: &Node, access: &Arc<Access>, served: Served) -> Layers {
+    let outer = Stack::new(Each(measure(node)), Each(Trace));
+    let codes = Codes {
+        publish_bytes: node.settings.publish_bytes,
+    };
+    let outer = Stack::new(Each(codes), outer);
+    let outer = Stack::new(Each(Asked(served)), outer);
+    let outer = Stack::new(Each(Guard(Arc::clone(access))), outer);
+    Stack::new(Each(Framed), Stack::new(Each(Deadline), outer))
+}
+
+type Layers = Stack<
+    Each<Framed>,
+    Stack<
+        Each<Deadline>,
+        Stack<
+            Each<Guard>,
+            Stack<Each<Asked>, Stack<Each<Codes>, Stack<Each<Measure>, Each<Trace>>>>,
+        >,
+    >,
+>;
+
+/// The node has drained.
+fn drained(node: &Arc<Node>) -> impl Future<Output = ()> + use<> {
+    let node = Arc::clone(node);
+    async move { node.drained().await }
+}
+
+/// Serves a port until the node has drained, and what is still open is dropped.
+async fn until_drained(
+    node: Arc<Node>,
+    serving: impl Future<Output = Result<(), tonic::transport::Error>>,
+) -> Result<(), ServeError> {
+    let given_up = async {
         node.drained().await;
         tokio::time::sleep(LAST_CALLS).await;
     };
     tokio::select! {
-        served = server => Ok(served?),
+        served = serving => Ok(served?),
         () = given_up => {
             tracing::info!("connections that stayed open are dropped");
             Ok(())
@@ -171,8 +282,8 @@ const DESCRIBED: [&[u8]; 5] = [
     tonic_types::pb::FILE_DESCRIPTOR_SET,
 ];
 
-fn of_public_port() -> Served {
-    served(&SERVICES).and_former(FormerAttach::NAME)
+fn of_port(services: &[&str]) -> Served {
+    served(services).and_former(FormerAttach::NAME)
 }
 
 /// What a port has that serves these, and reflection.

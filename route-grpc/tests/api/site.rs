@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use route_grpc::server::ServeError;
 use route_grpc::settings::NodeSettings;
-use route_grpc::{Node, bind_admin, serve_admin};
+use route_grpc::{Node, Ports};
 use route_proto::admin::v1alpha1::admin_service_client::AdminServiceClient;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
@@ -19,7 +19,6 @@ use route_proto::v1::{
     GetUserStatusRequest, UserStatus, WatchUserStatusRequest, WatchUserStatusResponse,
 };
 use route_runtime::budget::Budget;
-use route_runtime::listen;
 use route_runtime::listen::local::LocalAddress;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
@@ -57,6 +56,9 @@ impl http_body::Body for Whole {
     }
 }
 
+/// A free one.
+const ANY_PORT: &str = "127.0.0.1:0";
+
 pub(crate) struct Site {
     pub(crate) node: Arc<Node>,
     pub(crate) address: SocketAddr,
@@ -84,24 +86,22 @@ impl Site {
         let metrics = Metrics::new("test", "0").unwrap();
         let shutdown = Shutdown::new(DEADLINE);
         let readiness = Readiness::new();
-        let listener = listen::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
-        let address = listener.local_addr().unwrap();
+        settings.admin_grpc_listen = Some(LocalAddress::parse(ANY_PORT).unwrap());
+        let any = ("--listen", ANY_PORT.parse().unwrap());
+        let ports = Ports::open(&settings, any, &metrics.meter()).await.unwrap();
+        let at = ports.addresses();
         let node = Node::start(
             settings,
             Budget::new(None),
             &metrics.meter(),
             shutdown.clone(),
         );
-        let any = LocalAddress::parse("127.0.0.1:0").unwrap();
-        let admin = bind_admin(Some(&any), address).await.unwrap();
-        let admin_address = admin.as_ref().unwrap().address().to_string();
-        serve_admin(&node, admin);
-        let server = route_grpc::serve(Arc::clone(&node), listener, readiness.clone());
+        let server = ports.serve(&node, readiness.clone());
         Self {
-            server: tokio::spawn(server),
-            admin_address,
+            server,
+            admin_address: at.admin.unwrap().to_string(),
             node,
-            address,
+            address: at.public,
             shutdown,
             readiness,
             metrics,

@@ -1,4 +1,4 @@
-//! Listeners that only this host can reach: on a loopback address, or a Unix socket.
+//! Listeners on a TCP address, or a Unix socket that only this host can reach.
 
 use std::fmt;
 use std::io;
@@ -31,8 +31,8 @@ const STRANGERS: u32 = 1;
 /// Where it listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalAddress {
-    /// TCP, on this host only.
-    Loopback(SocketAddr),
+    /// TCP.
+    Tcp(SocketAddr),
     /// A Unix socket in a folder, or `@NAME`, one that is in none and vanishes with its process (Linux). Processes of our own
     /// user and of root may use it.
     Unix(PathBuf),
@@ -43,7 +43,7 @@ impl LocalAddress {
     ///
     /// # Errors
     ///
-    /// It is neither, or an address that other hosts can reach.
+    /// It is neither.
     pub fn parse(text: &str) -> Result<Self, String> {
         if let Some(path) = text.strip_prefix(UNIX) {
             let is_none = path.is_empty() || path == ABSTRACT || path.contains(char::is_control);
@@ -52,23 +52,15 @@ impl LocalAddress {
                 false => Ok(Self::Unix(path.into())),
             };
         }
-        let address: SocketAddr = text
-            .parse()
-            .map_err(|_| "expected unix:PATH, or IP:PORT of a loopback address".to_owned())?;
-        match address.ip().is_loopback() {
-            true => Ok(Self::Loopback(address)),
-            false => Err(format!(
-                "{address} can be reached from other hosts, and there are no rights yet: use a \
-                 loopback address or unix:PATH"
-            )),
-        }
+        let address = text.parse().map(Self::Tcp);
+        address.map_err(|_| "expected unix:PATH, or IP:PORT".to_owned())
     }
 }
 
 impl fmt::Display for LocalAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Loopback(address) => address.fmt(f),
+            Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
         }
     }
@@ -164,9 +156,9 @@ impl LocalListener {
 
 async fn bound(address: &LocalAddress) -> io::Result<(LocalAddress, Socket)> {
     Ok(match address {
-        LocalAddress::Loopback(wanted) => {
+        LocalAddress::Tcp(wanted) => {
             let listener = super::bind(*wanted).await.map_err(|error| error.source)?;
-            let address = LocalAddress::Loopback(listener.local_addr()?);
+            let address = LocalAddress::Tcp(listener.local_addr()?);
             (address, Socket::Tcp(listener))
         }
         LocalAddress::Unix(path) => {
@@ -277,22 +269,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_this_host_can_reach_it() {
+    fn it_is_tcp_or_a_socket() {
         let parse = LocalAddress::parse;
 
-        assert!(parse("127.0.0.1:50052").is_ok() && parse("[::1]:50052").is_ok());
+        assert!(parse("127.0.0.1:50052").is_ok() && parse("[::]:50052").is_ok());
         assert_eq!(
             parse("unix:/run/a.sock"),
             Ok(LocalAddress::Unix("/run/a.sock".into()))
         );
-        for wrong in [
-            "0.0.0.0:50052",
-            "[::]:50052",
-            "10.0.0.1:50052",
-            "unix:",
-            "50052",
-            "/run/a.sock",
-        ] {
+        for wrong in ["unix:", "50052", "/run/a.sock"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

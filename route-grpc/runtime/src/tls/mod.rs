@@ -3,3 +3,4 @@
 pub mod client;
 pub mod files;
 pub mod hand_shake;
+pub mod server;

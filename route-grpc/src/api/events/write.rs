@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use prost_types::Timestamp;
+use route_access::Kind;
 use route_core::Audience;
 use route_dialect::{Concerned, Forwarded};
 use route_proto::pdu::Header;
@@ -18,6 +19,8 @@ use crate::refusal::{Mistakes, Refusal};
 /// An event that a service publishes, as MsgServers get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Publication {
+    /// What it is.
+    pub(crate) kind: Kind,
     /// Legacy command id.
     pub(crate) command: u16,
     /// Header and body.
@@ -63,11 +66,28 @@ pub(crate) fn publication(
     let header = pdu.first_chunk().map(Header::read);
     let command = header.map_or(0, |header| header.command);
     Ok(Publication {
+        kind: kind(&typed),
         command,
         pdu: pdu.into(),
         concerned: published.concerned(command, body),
         perishable,
     })
+}
+
+fn kind(typed: &Typed) -> Kind {
+    match typed {
+        Typed::ChatMessage(_) => Kind::ChatMessage,
+        Typed::P2pCommand(_) => Kind::P2pCommand,
+        Typed::ReadReceipt(_) => Kind::ReadReceipt,
+        Typed::Kick(_) => Kind::Kick,
+        Typed::GroupChange(_) => Kind::GroupChange,
+        Typed::FileNotice(_) => Kind::FileNotice,
+        Typed::ConversationRemoval(_) => Kind::ConversationRemoval,
+        Typed::SignatureChange(_) => Kind::SignatureChange,
+        Typed::StatusChange(_) => Kind::StatusChange,
+        Typed::DesktopLoginChange(_) => Kind::DesktopLoginChange,
+        Typed::OtherCommand(_) => Kind::OtherCommand,
+    }
 }
 
 /// Refuses what only a subscriber gets.

@@ -55,7 +55,7 @@ impl Node {
         let mut drains = self.drains.0.lock();
         let (gateway, links) = self.transact(|transaction, _| {
             let gateway = transaction.gateways.drain(id)?;
-            Ok((gateway, transaction.gateways.open_links(gateway)))
+            Ok::<_, Refusal>((gateway, transaction.gateways.open_links(gateway)))
         })?;
         if let Some(drain) = drains.get(&gateway) {
             drain.set_slot(slot);
@@ -80,7 +80,7 @@ impl Node {
         let (gateway, links) = self.transact(|transaction, _| {
             let gateway = transaction.gateways.undo_drain(id)?;
             let links = transaction.gateways.open_links(gateway);
-            Ok((gateway, links.unwrap_or_default()))
+            Ok::<_, Refusal>((gateway, links.unwrap_or_default()))
         })?;
         if let Some(drain) = drains.remove(&gateway) {
             drain.progress.send_modify(|it| it.state = State::Undone);

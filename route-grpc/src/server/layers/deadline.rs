@@ -12,11 +12,10 @@ use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::header::CONTENT_TYPE;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 
 use super::rest::hear_out;
-use super::{Around, Handler};
+use super::{Around, Handler, ended};
 use crate::refusal::Refusal;
 
 /// tonic watches the caller's deadline too. Ours ends a little earlier, so that our code is the one
@@ -106,10 +105,7 @@ impl http_body::Body for Limited {
         self.is_over = true;
         // Whoever made it need not go on.
         self.inner = Body::empty();
-        let mut passed = Status::from(Refusal::DeadlinePassed).into_http::<()>();
-        let mut trailers = std::mem::take(passed.headers_mut());
-        trailers.remove(CONTENT_TYPE);
-        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+        Poll::Ready(Some(Ok(ended(Refusal::DeadlinePassed))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -20,7 +20,6 @@ use tonic::codegen::http::{Request, Response};
 
 use super::message::{Message, Stream};
 use super::{Around, Handler};
-use crate::attach::Hangup;
 use crate::limits::{MAX_REQUEST_BYTES, Share, Stop, Weight};
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -37,17 +36,12 @@ pub(in crate::server) struct Intake(pub(in crate::server) Arc<Node>);
 impl Around for Intake {
     fn around<S: Handler>(
         &self,
-        mut request: Request<Body>,
+        request: Request<Body>,
         inner: &mut S,
     ) -> impl Future<Output = Result<Response<Body>, S::Error>> + Send + use<S> {
-        let client = request.extensions().get::<(Hangup, Share)>();
-        let (hangup, share) = client.cloned().unwrap_or_default();
+        let share = Share::of(request.extensions());
         let stream = Stream::of(request.uri().path());
-        let (node, of_client) = (Arc::clone(&self.0), share.clone());
-        let peer = hangup.peer();
-        let extensions = request.extensions_mut();
-        extensions.insert::<Hangup>(hangup);
-        extensions.insert::<Share>(share);
+        let (node, peer, of_client) = (Arc::clone(&self.0), share.peer, share);
         let unfinished = Weight::new(&self.0.unfinished);
         inner.call(request.map(|body| {
             Body::new(Paced {

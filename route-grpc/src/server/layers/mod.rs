@@ -6,6 +6,7 @@
 //! | `measure` | how long it took, and with which code it ended |
 //! | `codes` | gRPC's usual code and a reason where tonic has others |
 //! | `asked` | refuses what is no gRPC request, or of no method |
+//! | `guard` | lets in who may call this, and ends streams of those who may not any more |
 //! | `deadline` | ends a call whose caller waits no longer; refuses a deadline that cannot be read |
 //! | `framed` | refuses what is not framed as gRPC has it |
 //! | `intake` | lets requests come in as fast as they must, and no more of a client than its share |
@@ -14,6 +15,7 @@ mod asked;
 mod codes;
 mod deadline;
 mod framed;
+mod guard;
 mod intake;
 mod measure;
 mod message;
@@ -24,14 +26,21 @@ mod trace;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
+use http_body::Frame;
+use tonic::Status;
 use tonic::body::Body;
+use tonic::codegen::http::header::CONTENT_TYPE;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower::{Layer, Service};
+
+use crate::refusal::Refusal;
 
 pub(super) use asked::Asked;
 pub(super) use codes::Codes;
 pub(super) use deadline::Deadline;
 pub(super) use framed::Framed;
+pub(super) use guard::Guard;
 pub(super) use intake::Intake;
 pub(super) use measure::Measure;
 pub(super) use served::Served;
@@ -104,6 +113,14 @@ fn unary_method(request: &Request<Body>) -> Option<&'static str> {
     crate::methods::UNARY
         .into_iter()
         .find(|method| *method == path)
+}
+
+/// The end of a stream that has begun.
+fn ended(refusal: Refusal) -> Frame<Bytes> {
+    let mut ended = Status::from(refusal).into_http::<()>();
+    let mut trailers = std::mem::take(ended.headers_mut());
+    trailers.remove(CONTENT_TYPE);
+    Frame::trailers(trailers)
 }
 
 /// The code's name, a small closed set. An error's status stands in the headers, for nothing

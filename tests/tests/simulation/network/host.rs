@@ -14,6 +14,7 @@ use pdu_gateway::node::remote::{ConnectionSettings, Remote};
 use pdu_gateway::node::upstream::Upstream;
 use pdu_gateway::unconfirmed::windows::Windows;
 use route_grpc::settings::NodeSettings;
+use route_grpc::{Access, Gateways};
 use route_proto::attach::v1::CloseReason;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
@@ -66,7 +67,9 @@ pub(crate) async fn node(board: Arc<Board>, number: usize) -> turmoil::Result {
         term.cancelled().await;
         shutdown.begin();
     });
-    route_grpc::serve(node, NodePort(port), Readiness::new()).await?;
+    let access = Access::without_policy(&opentelemetry::global::meter("simulation"));
+    let port = NodePort(port);
+    route_grpc::serve(node, port, Readiness::new(), access, Gateways::Here).await?;
     exit(&board, node_name(number)).await
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use pdu_gateway::links::host::Host;
 use pdu_gateway::links::network::{Listen, Socket};
+use route_grpc::Reach;
 use route_runtime::listen::BindError;
 use tonic::transport::{Channel, Endpoint, Error, Uri};
 use tower::service_fn;
@@ -35,6 +36,10 @@ impl route_grpc::Listener for NodePort {
 
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.0.accept().await
+    }
+
+    fn reach(&self) -> Reach {
+        Reach::Host
     }
 }
 

@@ -1,5 +1,8 @@
 //! Flags of the node.
 
+pub mod security;
+
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Args, Command, FromArgMatches, ValueEnum};
@@ -11,6 +14,7 @@ use route_runtime::listen::local::LocalAddress;
 
 use crate::gateways::MAX_GATEWAYS;
 use crate::limits::{ATTACH_OVERHEAD_BYTES, MAX_REQUEST_BYTES, ROUTED_LEAST_BYTES};
+use crate::settings::security::SecuritySettings;
 
 /// About what a session takes.
 const SESSION_BYTES: usize = 70;
@@ -23,10 +27,19 @@ pub struct NodeSettings {
     /// does
     #[arg(long, env = "TT_ROUTE_FAN_OUT", value_enum, default_value_t = FanOut::Directed)]
     pub fan_out: FanOut,
-    /// Address for AdminService: a loopback address, unix:PATH, or unix:@NAME, a socket in no folder; unless it is set,
+    /// Address for AdminService: IP:PORT, unix:PATH, or unix:@NAME, a socket in no folder; unless it is set,
     /// unix:@teamtalk-route-admin-50051, with the port of the public API
     #[arg(long, env = "TT_ROUTE_ADMIN_GRPC_LISTEN", value_name = "ADDR", value_parser = LocalAddress::parse)]
     pub admin_grpc_listen: Option<LocalAddress>,
+    /// Address for gateways alone, so that no service can keep them out; unless it is set, they attach at the public port
+    #[arg(long, env = "TT_ROUTE_ATTACH_LISTEN", value_name = "ADDR")]
+    pub attach_listen: Option<SocketAddr>,
+    /// Address for grpc.health.v1 alone, without TLS, for probes that know none
+    #[arg(long, env = "TT_ROUTE_HEALTH_LISTEN", value_name = "ADDR")]
+    pub health_listen: Option<SocketAddr>,
+    /// Who may do what.
+    #[command(flatten)]
+    pub security: SecuritySettings,
     /// How long the links of a gateway stay when its stream breaks
     #[arg(long, env = "TT_ROUTE_DETACH_GRACE", value_name = "TIME", value_parser = duration, default_value = "10s")]
     pub detach_grace: Duration,
@@ -240,6 +253,7 @@ impl NodeSettings {
         if self.gateway_silence < Duration::from_secs(1) {
             return Err("--gateway-silence has to be at least 1s".to_owned());
         }
+        self.security.check()?;
         http2::keepalive("--grpc-keepalive-interval", self.grpc_keepalive_interval)?;
         http2::window("--grpc-stream-bytes", self.grpc_stream_bytes)
     }

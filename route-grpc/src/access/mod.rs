@@ -1,0 +1,250 @@
+//! Who calls, and what he may do: what `route_access` decides, held against this node's calls and streams.
+//!
+//! A connection has a [`Peer`]; a call has a [`Caller`], whom services ask. What files say is read again when they change:
+//! then streams that are open are judged anew.
+
+mod allowance;
+mod caller;
+mod counts;
+mod methods;
+mod peer;
+mod said;
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use opentelemetry::metrics::Meter;
+use route_access::{Identity, Keys, Policy, Rights, TokenRules};
+use route_runtime::reload::{FromFiles, Look, Reloads};
+use route_runtime::tls::server::ServerTls;
+use rustls::pki_types::UnixTime;
+use tokio::sync::watch;
+use tonic::codegen::http::{HeaderMap, header};
+
+use allowance::Allowances;
+pub(crate) use allowance::OpenStream;
+pub(crate) use caller::{Caller, Need};
+pub(crate) use counts::FailedHandshake;
+pub use peer::Reach;
+pub(crate) use peer::{Peer, Shown};
+use said::Said;
+
+use crate::refusal::OfCaller;
+use crate::settings::security::{PolicyMode, SecuritySettings};
+use counts::Counts;
+
+/// What is made of the flags, and of the files that they name.
+#[derive(Debug)]
+pub struct Access {
+    tls: Option<watch::Receiver<Arc<ServerTls>>>,
+    keys: Option<watch::Receiver<Arc<Keys>>>,
+    policy: Option<watch::Receiver<Arc<Policy>>>,
+    tokens: TokenRules,
+    mode: PolicyMode,
+    insecure: bool,
+    /// How often a file was replaced.
+    changes: watch::Sender<u64>,
+    allowances: Allowances,
+    said: Said,
+    counts: Counts,
+}
+
+/// The files behind it, which have to be looked at.
+pub(crate) type Files = Vec<Box<dyn Reloads>>;
+
+impl Access {
+    /// Reads all files for the first time.
+    ///
+    /// # Errors
+    ///
+    /// For people: the flag, and what is wrong with its file.
+    pub fn open(settings: &SecuritySettings, meter: &Meter) -> Result<(Arc<Self>, Files), String> {
+        let mut files = Files::new();
+        let tls = match settings.tls() {
+            Some(of) => {
+                let paths = of.paths();
+                let made = FromFiles::open("tls", paths, move |read| ServerTls::of(&of, read));
+                Some(followed(made, "--tls-cert", &mut files)?)
+            }
+            None => None,
+        };
+        let keys = match &settings.token_keys {
+            Some(path) => {
+                let shown = path.display().to_string();
+                let made = FromFiles::open("token_keys", vec![path.clone()], move |read| {
+                    let keys = Keys::parse(read.first().map_or(&[][..], Vec::as_slice));
+                    keys.map_err(|error| format!("{shown}: {error}"))
+                });
+                Some(followed(made, "--token-keys", &mut files)?)
+            }
+            None => None,
+        };
+        let policy = match &settings.policy {
+            Some(path) => {
+                let shown = path.display().to_string();
+                let made = FromFiles::open("policy", vec![path.clone()], move |read| {
+                    policy(read.first().map_or(&[][..], Vec::as_slice))
+                        .map_err(|error| format!("{shown}: {error}"))
+                });
+                Some(followed(made, "--policy", &mut files)?)
+            }
+            None => None,
+        };
+        let access = Self {
+            tls,
+            keys,
+            policy,
+            ..Self::new(settings, meter)
+        };
+        let what = files.iter().map(|it| it.what());
+        access.counts.begin(what, access.is_insecure());
+        Ok((Arc::new(access), files))
+    }
+
+    /// Everything is allowed at ports that this host alone can reach, and nothing at others.
+    pub fn without_policy(meter: &Meter) -> Arc<Self> {
+        Arc::new(Self::new(&SecuritySettings::default(), meter))
+    }
+
+    fn new(settings: &SecuritySettings, meter: &Meter) -> Self {
+        Self {
+            tls: None,
+            keys: None,
+            policy: None,
+            tokens: settings.tokens(),
+            mode: settings.policy_mode,
+            insecure: settings.insecure,
+            changes: watch::Sender::new(0),
+            allowances: Allowances::default(),
+            said: Said::default(),
+            counts: Counts::new(meter),
+        }
+    }
+
+    /// Counts what came of a look at the files. If it was another content, open streams are judged anew.
+    pub(crate) fn looked(&self, what: &'static str, look: Look) {
+        self.counts.looked(what, look);
+        if look == Look::Taken {
+            self.changes.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Hand-shakes are made with this now; none: there are none.
+    pub(crate) fn tls(&self) -> Option<Arc<ServerTls>> {
+        self.tls.as_ref().map(|it| Arc::clone(&it.borrow()))
+    }
+
+    /// How often a file was replaced.
+    pub(crate) fn change(&self) -> u64 {
+        *self.changes.borrow()
+    }
+
+    /// Everybody who can reach the ports may do almost everything there.
+    pub(crate) fn is_insecure(&self) -> bool {
+        self.insecure && self.policy.is_none()
+    }
+
+    /// Counts a hand-shake that came to nothing.
+    pub(crate) fn handshake_failed(&self, why: FailedHandshake) {
+        self.counts.handshake_failed(why);
+    }
+
+    /// Who has sent these headers on a connection of this peer.
+    fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Identity, OfCaller> {
+        if self.policy.is_none() {
+            return Ok(Identity::default());
+        }
+        let certificate = peer.shown.as_ref().map(|it| it.certificate.clone());
+        let token = match (headers.get(header::AUTHORIZATION), &self.keys) {
+            (None, _) => None,
+            (Some(_), None) => {
+                return Err(invalid(
+                    "not_asked",
+                    "this node takes no tokens (--token-keys)",
+                ));
+            }
+            (Some(_), Some(_)) if !peer.may_show_token() => {
+                let problem =
+                    "a token came over a connection without TLS: it is known to others now";
+                return Err(invalid("plaintext", problem));
+            }
+            (Some(value), Some(keys)) => {
+                let token = value.to_str().ok().and_then(bearer);
+                let token = token.ok_or_else(|| {
+                    invalid("malformed", "authorization is not Bearer and a token")
+                })?;
+                let keys = Arc::clone(&keys.borrow());
+                let token = keys.verify(token, &self.tokens, SystemTime::now());
+                Some(token.map_err(|error| invalid(error.reason(), error.to_string()))?)
+            }
+        };
+        Ok(Identity { certificate, token })
+    }
+
+    /// What he may do, as of now, who has shown this.
+    fn rights(&self, peer: &Peer, identity: &Identity) -> Rights {
+        match (&self.policy, peer.reach) {
+            // The user of this process, or root: they could take everything from it anyway.
+            (_, Reach::Process) => Rights::everything(),
+            (Some(policy), _) => policy.borrow().rights(identity),
+            (None, Reach::Host) => Rights::everything(),
+            (None, Reach::Network) if self.insecure => Rights::insecure(),
+            (None, Reach::Network) => Rights::none(),
+        }
+    }
+
+    /// Refuses what has expired, or whose root is not believed any more.
+    fn check_credentials(&self, peer: &Peer, identity: &Identity) -> Result<(), OfCaller> {
+        let now = SystemTime::now();
+        if let Some(shown) = &peer.shown
+            && self.policy.is_some()
+        {
+            if shown.certificate.not_after < now {
+                return Err(invalid(
+                    "certificate_expired",
+                    "the client's certificate has expired",
+                ));
+            }
+            let tls = self.tls();
+            let tls = tls.ok_or_else(|| invalid("not_asked", "this node has no TLS"))?;
+            shown
+                .check(self.change(), || {
+                    tls.believes(&shown.chain, UnixTime::now())
+                })
+                .map_err(|problem| invalid("certificate", problem))?;
+        }
+        match &identity.token {
+            Some(token) if token.expires <= now => Err(invalid("expired", "the token has expired")),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn followed<T: std::fmt::Debug + Send + Sync + 'static>(
+    made: Result<FromFiles<T>, String>,
+    flag: &str,
+    files: &mut Files,
+) -> Result<watch::Receiver<Arc<T>>, String> {
+    let made = made.map_err(|problem| format!("{flag}: {problem}"))?;
+    let follow = made.follow();
+    files.push(Box::new(made));
+    Ok(follow)
+}
+
+fn policy(read: &[u8]) -> Result<Policy, String> {
+    let text = std::str::from_utf8(read).map_err(|error| error.to_string())?;
+    Policy::parse(text).map_err(|error| error.to_string())
+}
+
+/// The token in a value of `authorization`.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn invalid(reason: &'static str, problem: impl Into<std::borrow::Cow<'static, str>>) -> OfCaller {
+    OfCaller::CredentialInvalid {
+        reason,
+        problem: problem.into(),
+    }
+}

@@ -1,0 +1,117 @@
+//! What the log says of access: lines of target `audit`, a bounded number, and how many were left out.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Instant;
+
+use parking_lot::Mutex;
+use route_runtime::quota::Quota;
+use route_runtime::seldom::Seldom;
+use route_runtime::telemetry::AUDIT;
+use tracing::{info, warn};
+
+use super::Access;
+use super::peer::Peer;
+use crate::refusal::{OfCaller, Refusal};
+
+/// Lines a minute about what one identity publishes.
+const PUBLISHED: u32 = 6;
+
+/// What was said lately.
+#[derive(Debug)]
+pub(crate) struct Said {
+    began: Instant,
+    /// By reason.
+    refusals: Mutex<BTreeMap<&'static str, Seldom>>,
+    /// By method.
+    told: Mutex<BTreeMap<&'static str, Seldom>>,
+    /// By identity.
+    published: Quota,
+}
+
+impl Default for Said {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            refusals: Mutex::default(),
+            told: Mutex::default(),
+            published: Quota::new(PUBLISHED),
+        }
+    }
+}
+
+/// Who called what.
+pub(super) struct Called<'a> {
+    pub(super) method: &'a str,
+    pub(super) identity: &'a str,
+    pub(super) peer: &'a Peer,
+}
+
+impl Access {
+    /// Says and counts a refusal: one line of a reason a minute.
+    pub(super) fn refused(&self, called: &Called<'_>, refusal: OfCaller) -> OfCaller {
+        let reason = refusal.reason();
+        self.counts.refused(reason);
+        let now = self.said.began.elapsed();
+        let line = self
+            .said
+            .refusals
+            .lock()
+            .entry(reason)
+            .or_default()
+            .happened(now);
+        if let Some(left_out) = line {
+            let Called {
+                method,
+                identity,
+                peer,
+            } = called;
+            let caller = peer.address.map(tracing::field::display);
+            let why = &refusal;
+            warn!(target: AUDIT, method, identity, caller, reason, %why, left_out, "a call was refused");
+        }
+        refusal
+    }
+
+    /// Says and counts what a policy in audit mode would refuse: one line of a method a minute.
+    pub(super) fn would_refuse(
+        &self,
+        method: &'static str,
+        identity: &str,
+        why: &dyn fmt::Display,
+    ) {
+        self.counts.would_refuse(method);
+        let now = self.said.began.elapsed();
+        let line = self
+            .said
+            .told
+            .lock()
+            .entry(method)
+            .or_default()
+            .happened(now);
+        if let Some(left_out) = line {
+            warn!(target: AUDIT, method, identity, %why, left_out, "the policy would refuse a call");
+        }
+    }
+
+    /// Says that somebody has published, or why not: a few lines of an identity a minute.
+    pub(super) fn published(
+        &self,
+        called: &Called<'_>,
+        events: usize,
+        kinds: &str,
+        why_not: Option<&Refusal>,
+    ) {
+        let Called {
+            method,
+            identity,
+            peer,
+        } = called;
+        let now = self.said.began.elapsed();
+        if let Some(left_out) = self.said.published.take(now, identity) {
+            let caller = peer.address.map(tracing::field::display);
+            let problem = why_not.map(tracing::field::display);
+            info!(target: AUDIT, method, identity, caller, events, kinds, problem, left_out, "a service published");
+        }
+    }
+}

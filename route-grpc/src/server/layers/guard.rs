@@ -1,0 +1,163 @@
+//! Who calls, and whether he may: before anything of his request is read. A stream is judged again when a file is replaced, and
+//! when what its caller has shown expires.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use futures_util::future::Either;
+use http_body::{Frame, SizeHint};
+use tokio::time::sleep;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response};
+
+use super::rest::hear_out;
+use super::{Around, Handler, ended, unary_method};
+use crate::access::{Access, Caller, OpenStream, Peer};
+use crate::refusal::OfCaller;
+use crate::server::connection::Client;
+
+/// Between two looks at the clock while something has not expired.
+const SOONEST: Duration = Duration::from_millis(10);
+const LATEST: Duration = Duration::from_secs(60);
+
+/// Lets calls in.
+#[derive(Debug, Clone)]
+pub(in crate::server) struct Guard(pub(in crate::server) Arc<Access>);
+
+impl Around for Guard {
+    fn around<S: Handler>(
+        &self,
+        mut request: Request<Body>,
+        inner: &mut S,
+    ) -> impl Future<Output = Result<Response<Body>, S::Error>> + Send + use<S> {
+        let client = request.extensions_mut().remove::<Client>();
+        let is_stream = unary_method(&request).is_none();
+        let admitted = self.admit(client.as_ref().map(|it| &it.peer), &request, is_stream);
+        let (caller, open) = match admitted {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                return Either::Left(async {
+                    hear_out(request.into_body()).await;
+                    Ok(Status::from(refusal).into_http())
+                });
+            }
+        };
+        let extensions = request.extensions_mut();
+        if let Some(client) = client {
+            extensions.insert(client.hangup);
+            extensions.insert(client.share);
+        }
+        if let Some(caller) = caller.clone() {
+            extensions.insert(caller);
+        }
+        let answer = inner.call(request);
+        Either::Right(async move {
+            let response = answer.await?;
+            Ok(match caller.filter(|_| is_stream) {
+                Some(caller) => response.map(|inner| Body::new(Judged::new(inner, caller, open))),
+                None => response,
+            })
+        })
+    }
+}
+
+impl Guard {
+    fn admit(
+        &self,
+        peer: Option<&Peer>,
+        request: &Request<Body>,
+        is_stream: bool,
+    ) -> Result<(Option<Caller>, Option<OpenStream>), OfCaller> {
+        let (path, headers) = (request.uri().path(), request.headers());
+        let nobody = Peer::default();
+        let caller = Caller::admit(&self.0, peer.unwrap_or(&nobody), path, headers)?;
+        let stream = caller.as_ref().filter(|_| is_stream);
+        let open = stream.map(Caller::opens_stream).transpose()?.flatten();
+        Ok((caller, open))
+    }
+}
+
+/// The answer of a stream whose caller is judged again.
+struct Judged {
+    inner: Body,
+    caller: Caller,
+    due: Pin<Box<dyn Future<Output = ()> + Send>>,
+    is_over: bool,
+    _open: Option<OpenStream>,
+}
+
+impl Judged {
+    fn new(inner: Body, caller: Caller, open: Option<OpenStream>) -> Self {
+        Self {
+            inner,
+            due: Box::pin(due(caller.clone())),
+            caller,
+            is_over: false,
+            _open: open,
+        }
+    }
+
+    /// Why it ends.
+    fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<OfCaller> {
+        while self.due.as_mut().poll(cx).is_ready() {
+            if let Err(refusal) = self.caller.judge_again() {
+                return Poll::Ready(refusal);
+            }
+            self.due = Box::pin(due(self.caller.clone()));
+        }
+        Poll::Pending
+    }
+}
+
+/// Returns when he has to be judged again.
+async fn due(caller: Caller) {
+    let (mut changes, expires) = caller.changes();
+    let expired = async {
+        let Some(expires) = expires else {
+            return std::future::pending().await;
+        };
+        // The clock may be set meanwhile, so it is asked again.
+        while let Ok(left) = expires.duration_since(SystemTime::now()) {
+            sleep(left.clamp(SOONEST, LATEST)).await;
+        }
+    };
+    tokio::select! {
+        _ = changes.changed() => {}
+        () = expired => {}
+    }
+}
+
+impl http_body::Body for Judged {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        match self.poll_refused(cx) {
+            Poll::Ready(refusal) => {
+                self.is_over = true;
+                // Whoever made it need not go on.
+                self.inner = Body::empty();
+                Poll::Ready(Some(Ok(ended(refusal.into()))))
+            }
+            Poll::Pending => Pin::new(&mut self.inner).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
