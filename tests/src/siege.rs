@@ -338,10 +338,14 @@ async fn silent_client(node: SocketAddr, subscribes: bool) -> io::Result<()> {
 /// What the transport says.
 pub async fn unread_channel(node: SocketAddr) -> io::Result<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{node}")).map_err(io::Error::other)?;
-    let endpoint = endpoint
+    unread(endpoint).connect().await.map_err(io::Error::other)
+}
+
+/// An endpoint of such connections.
+pub fn unread(endpoint: Endpoint) -> Endpoint {
+    endpoint
         .initial_stream_window_size(UNREAD)
-        .initial_connection_window_size(UNREAD_IN_ALL);
-    endpoint.connect().await.map_err(io::Error::other)
+        .initial_connection_window_size(UNREAD_IN_ALL)
 }
 
 fn steps() -> Interval {

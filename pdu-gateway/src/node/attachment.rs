@@ -5,7 +5,8 @@
 //! moment; they are refused when it has never been there or stays away; then links are ended too, so that their
 //! MsgServers turn to another RouteServer. Without a node, ready is who holds MsgServers, for to end it would cost them
 //! what it holds; but not just before it sends them away, so that nobody is sent here who would be refused. One that an
-//! operator drains takes nobody and is not ready, whatever the node does, until the node, or the next one, says otherwise.
+//! operator drains takes nobody and is not ready, whatever the node does, until the node, or the next one, says otherwise. One
+//! that nodes do not let in, as who it is, is not ready either: nothing but a change of files or of a policy helps.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -12,6 +12,7 @@ use pdu_gateway::unconfirmed::windows::Windows;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use route_proto::attach::v1::AttachHello;
 use route_proto::pdu::command;
+use tokio::net::TcpListener;
 use tonic::Status;
 use tonic::transport::{Certificate, Identity, Server, ServerTlsConfig};
 
@@ -286,7 +287,7 @@ async fn a_hand_shake_that_fails_says_what_to_mend() {
             own,
             "the certificate of --upstream-cert",
         ),
-        (Server::builder(), &ca, "does not speak TLS"),
+        (Server::builder(), &ca, "speak TLS"),
         (authority.server(&right, false), &[], "write https://"),
     ] {
         let (address, _streams) = node(server).await;
@@ -294,7 +295,22 @@ async fn a_hand_shake_that_fails_says_what_to_mend() {
         assert!(problem.starts_with("cannot connect: "), "{problem}");
         assert!(problem.contains(told), "{told}: {problem}");
     }
-    // Nobody listens there.
+}
+
+#[tokio::test]
+async fn a_port_that_ends_the_hand_shake_is_told_from_one_where_nobody_listens() {
+    let files = Files::new("ended");
+    files.put("ca.crt", &Authority::new().pem);
+    let ca = files.flag("--upstream-ca", "ca.crt");
+    let ca = [ca.as_str()];
+
+    // As a node without TLS does.
+    let resets = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = resets.local_addr().unwrap().to_string();
+    tokio::spawn(async move { while resets.accept().await.is_ok() {} });
+    let problem = refusal(&address, &ca).await;
+    assert!(problem.contains("does that port speak TLS"), "{problem}");
+
     let problem = refusal("127.0.0.1:1", &ca).await;
     let is_so = problem.contains("refused") && !problem.contains("certificate");
     assert!(is_so, "{problem}");

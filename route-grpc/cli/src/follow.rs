@@ -108,3 +108,20 @@ async fn follow_on<M>(
 fn may_pass(failure: &Failure, was_open: bool) -> bool {
     failure.may_pass() || was_open && failure.is_unauthenticated()
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic::Status;
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_was_open_is_opened_again_when_a_token_has_had_its_time() {
+        let expired = Failure::from(Status::unauthenticated("the token has expired"));
+        let denied = Failure::from(Status::permission_denied("no listener"));
+
+        assert!(may_pass(&expired, true), "the file may have a newer one");
+        assert!(!may_pass(&expired, false), "it has none");
+        assert!(!may_pass(&denied, true));
+    }
+}

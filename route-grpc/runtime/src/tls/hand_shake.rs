@@ -32,7 +32,6 @@ impl ClientTls {
         let alert = told.split_once("received fatal alert: ");
         match alert {
             Some((_, alert)) => Some(self.refused(alert)),
-            None if told.contains("tls handshake eof") => Some(NO_TLS.to_owned()),
             None if told.contains("HTTP/2 was not negotiated") => {
                 Some("that port speaks TLS, but no gRPC: is it the node's?".to_owned())
             }
@@ -40,6 +39,9 @@ impl ClientTls {
                 Some(format!("no TLS hand-shake in time; {NO_TLS}"))
             }
             None if self.ca.is_some() && has_broken(error) => Some(self.cut_off(&told)),
+            None if self.ca.is_some() && ended_early(error) => Some(format!(
+                "the connection broke in the TLS hand-shake ({told}): does that port speak TLS, and has the node a certificate?"
+            )),
             None => None,
         }
     }
@@ -137,6 +139,21 @@ fn own_refusal<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error
     inner.downcast_ref()
 }
 
+/// A connection has ended before it could be used, though somebody took it.
+fn ended_early(error: &(dyn Error + 'static)) -> bool {
+    let mut kinds =
+        causes(error).filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+    kinds.any(|kind| {
+        matches!(
+            kind,
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof
+        )
+    })
+}
+
 /// A connection that was made has ended without an answer.
 fn has_broken(error: &(dyn Error + 'static)) -> bool {
     let mut causes = causes(error);
@@ -145,5 +162,8 @@ fn has_broken(error: &(dyn Error + 'static)) -> bool {
 
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let last = causes(error).last();
-    last.map(ToString::to_string).unwrap_or_default()
+    let told = last.map(ToString::to_string).unwrap_or_default();
+    // The library's page is not for operators.
+    let text = told.split(": https://").next();
+    text.unwrap_or_default().to_owned()
 }

@@ -16,6 +16,7 @@ use crate::cli::AttackOptions;
 use crate::figures::{median, percentile};
 use crate::process::{self, own_cpu};
 use crate::server::{ServerSpec, StartOptions};
+use crate::service::ServiceTls;
 
 /// The last numbers of loopback addresses: the attacker's, and those of the pair elsewhere.
 const ATTACKER: u8 = 40;
@@ -104,6 +105,7 @@ fn observe(spec: &ServerSpec, options: &AttackOptions, beside: Beside) -> anyhow
     let server = spec.start(StartOptions {
         log: None,
         by_process: false,
+        service: &ServiceTls::default(),
     })?;
     let pdu = server.address;
     let besieged = runtime()?;

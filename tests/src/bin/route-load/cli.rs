@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use system_tests::siege::Attack;
 
 use crate::server::{LIMIT, Origin, ServerSpec};
+use crate::service::ServiceTls;
 
 /// Load generator for a RouteServer: plays MsgServers and measures throughput, latency, CPU and
 /// memory.
@@ -106,6 +107,9 @@ pub(crate) struct LoadOptions {
     /// How long to wait before a run for other processes to become quiet, seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     quiet_wait: u64,
+
+    #[command(flatten)]
+    pub(crate) service: ServiceTls,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -142,9 +146,12 @@ pub(crate) struct DemoOptions {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8200")]
     pub(crate) pdu: SocketAddr,
 
-    /// Where services connect.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051")]
+    /// Where services connect: host:port, or a URL.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:50051")]
     pub(crate) grpc: String,
+
+    #[command(flatten)]
+    pub(crate) service: ServiceTls,
 
     /// Stay: the two users go on writing to each other until Ctrl-C, for other commands to look at.
     #[arg(long)]

@@ -17,10 +17,10 @@ use system_tests::player::connection::{Connection, Options};
 use system_tests::player::messages::{self, SINGLE_TEXT, Status};
 use system_tests::player::pdu::{HEADER, command};
 use tokio::time::timeout;
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Streaming};
 
 use crate::cli::DemoOptions;
+use crate::service;
 
 const ALICE: u32 = 9_001_001;
 const BOB: u32 = 9_001_002;
@@ -45,6 +45,7 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
     let DemoOptions {
         pdu: server,
         grpc,
+        service,
         keep,
     } = options;
 
@@ -53,7 +54,7 @@ async fn play(options: &DemoOptions) -> anyhow::Result<()> {
     let b = msg_server(*server, BOB).await?;
     println!("MsgServer B has connected to {server}; Bob (user {BOB}) is logged in there.");
 
-    let channel = connect(grpc).await?;
+    let channel = service.connect(grpc).await?;
     let bob = within("GetUserStatus", user_status(channel.clone(), BOB)).await?;
     println!("A service asks {grpc}: Bob is {bob}.");
     let mut events = within("Subscribe", Subscriber::start(channel)).await?;
@@ -145,14 +146,8 @@ async fn next(connection: &Connection, command: u16, step: &str) -> anyhow::Resu
     came.with_context(|| format!("{step} did not come within {STEP_LIMIT:?}"))
 }
 
-async fn connect(grpc: &str) -> anyhow::Result<Channel> {
-    let endpoint = Endpoint::from_shared(grpc.to_owned())?.connect_timeout(STEP_LIMIT);
-    let channel = endpoint.connect().await;
-    channel.with_context(|| format!("connect to {grpc}"))
-}
-
 /// What the API says of a user, in words.
-async fn user_status(channel: Channel, user: u32) -> anyhow::Result<String> {
+async fn user_status(channel: service::Connection, user: u32) -> anyhow::Result<String> {
     let request = v1::GetUserStatusRequest {
         user_id: user,
         include_sessions: true,
@@ -179,7 +174,7 @@ struct Subscriber {
 
 impl Subscriber {
     /// Returns when the stream has begun: nothing that follows is missed.
-    async fn start(channel: Channel) -> anyhow::Result<Self> {
+    async fn start(channel: service::Connection) -> anyhow::Result<Self> {
         let request = v1::SubscribeRequest {
             filters: vec![v1::EventFilter {
                 kinds: vec![v1::EventKind::ChatMessage.into()],

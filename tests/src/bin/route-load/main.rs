@@ -4,7 +4,7 @@
 //! `demo`), and reads CPU and memory of the server's processes from the kernel. So it measures the
 //! C++ RouteServer as well.
 //!
-//! `cli` says what can be asked for, `workload` what is measured, `measure` how often, `report` and
+//! `cli` says what can be asked for, `service` how services connect, `workload` what is measured, `measure` how often, `report` and
 //! `table` how it is shown, `target` what is aimed at. `relay` is the physical limit to compare
 //! with.
 
@@ -26,6 +26,7 @@ mod process;
 mod relay;
 mod report;
 mod server;
+mod service;
 mod table;
 mod target;
 mod workload;

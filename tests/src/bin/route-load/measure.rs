@@ -65,6 +65,7 @@ fn observed_run(
     let server = spec.start(StartOptions {
         log: options.server_log.as_deref(),
         by_process: options.by_process,
+        service: &options.service,
     })?;
     let before = server.cpu()?;
     let machine_before = process::machine_busy();

@@ -12,6 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::process::Process;
+use crate::service::{Connection, ServiceTls};
 
 /// Name of the relay that others are compared with.
 pub(crate) const LIMIT: &str = "limit";
@@ -60,6 +61,7 @@ pub(crate) enum Origin {
 pub(crate) struct StartOptions<'a> {
     pub(crate) log: Option<&'a Path>,
     pub(crate) by_process: bool,
+    pub(crate) service: &'a ServiceTls,
 }
 
 /// A server that is being measured; one that was spawned ends with this value.
@@ -67,6 +69,8 @@ pub(crate) struct StartOptions<'a> {
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) kind: Kind,
+    /// How services connect.
+    pub(crate) service: ServiceTls,
     processes: Vec<Process>,
     by_process: bool,
     /// Held for its `Drop`.
@@ -112,6 +116,7 @@ impl ServerSpec {
         Ok(Server {
             address: self.address,
             kind: Kind::of(&self.name),
+            service: options.service.clone(),
             processes,
             by_process: options.by_process,
             _child: child,
@@ -125,6 +130,11 @@ impl Server {
         let mut address = self.address;
         address.set_port(address.port() + 1);
         address
+    }
+
+    /// A service connects there.
+    pub(crate) async fn connect(&self) -> anyhow::Result<Connection> {
+        self.service.connect(&self.grpc().to_string()).await
     }
 
     /// An error if one of its processes is gone.

@@ -19,7 +19,6 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tonic::transport::Endpoint;
 
 use super::{Workload, group_message};
 use crate::figures::Figures;
@@ -78,7 +77,7 @@ impl Subscribers {
                 let stream = subscribe_nats(server.address).await?;
                 readers.spawn(read_nats(stream, total, start));
             } else {
-                let stream = subscribe(server.grpc()).await?;
+                let stream = subscribe(server).await?;
                 readers.spawn(read(stream, total, start));
             }
         }
@@ -178,9 +177,8 @@ fn age(content: &[u8], start: Instant) -> Duration {
 /// The age of each message, and the length of the last one.
 type Read = (Vec<Duration>, usize);
 
-async fn subscribe(node: SocketAddr) -> anyhow::Result<tonic::Streaming<SubscribeResponse>> {
-    let endpoint = Endpoint::from_shared(format!("http://{node}"))?;
-    let channel = timeout(STALL, endpoint.connect()).await??;
+async fn subscribe(server: &Server) -> anyhow::Result<tonic::Streaming<SubscribeResponse>> {
+    let channel = timeout(STALL, server.connect()).await??;
     let request = SubscribeRequest {
         filters: vec![EventFilter {
             kinds: vec![EventKind::ChatMessage.into()],

@@ -19,16 +19,16 @@ use route_proto::v1::{
 use system_tests::dice::Dice;
 use system_tests::player::connection::{BARRIER_LIMIT, Connection, Options};
 use system_tests::player::messages::{self, Client};
-use system_tests::siege::unread_channel;
+use system_tests::siege::unread;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
 
 use super::Workload;
 use crate::figures::Figures;
 use crate::server::{Kind, Server};
+use crate::service::Connection as Connected;
 
 /// Watchers that read; as many do not.
 const READERS: usize = 1000;
@@ -77,9 +77,10 @@ impl Watchers {
         for group in 0..2 * READERS / STREAMS {
             let is_silent = group % 2 == 1;
             let channel = if is_silent {
-                unread_channel(server.grpc()).await?
+                let node = server.grpc().to_string();
+                server.service.connect_as(&node, unread).await?
             } else {
-                channel(server.grpc()).await?
+                server.connect().await?
             };
             for _ in 0..STREAMS {
                 let users = some_users(&mut dice);
@@ -102,7 +103,7 @@ impl Watchers {
         let elapsed = began.elapsed();
         let usage = server.usage_since(&before)?;
         let delivered = deliveries.load(Ordering::Relaxed);
-        let outcome = states(channel(server.grpc()).await?).await?;
+        let outcome = states(server.connect().await?).await?;
         truth.send_replace(Some(Arc::new(outcome)));
         let (mut wrong, mut gaps) = (0, 0);
         // Nothing changes any more.
@@ -193,7 +194,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    async fn begin(channel: Channel, users: Vec<u32>) -> anyhow::Result<Self> {
+    async fn begin(channel: Connected, users: Vec<u32>) -> anyhow::Result<Self> {
         let request = WatchUserStatusRequest {
             user_ids: users.clone(),
             all_users: users.is_empty(),
@@ -285,14 +286,8 @@ fn some_users(dice: &mut Dice) -> Vec<u32> {
     users
 }
 
-async fn channel(node: SocketAddr) -> anyhow::Result<Channel> {
-    Ok(Endpoint::from_shared(format!("http://{node}"))?
-        .connect()
-        .await?)
-}
-
 /// What the node says of everybody.
-async fn states(channel: Channel) -> anyhow::Result<Outcome> {
+async fn states(channel: Connected) -> anyhow::Result<Outcome> {
     let mut client = PresenceServiceClient::new(channel);
     let mut outcome = Outcome::default();
     for first in (FIRST_USER..).step_by(ASKED).take(USERS / ASKED) {
