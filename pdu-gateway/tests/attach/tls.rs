@@ -309,7 +309,7 @@ async fn a_port_that_ends_the_hand_shake_is_told_from_one_where_nobody_listens()
     let address = resets.local_addr().unwrap().to_string();
     tokio::spawn(async move { while resets.accept().await.is_ok() {} });
     let problem = refusal(&address, &ca).await;
-    assert!(problem.contains("does that port speak TLS"), "{problem}");
+    assert!(problem.contains("does it speak TLS"), "{problem}");
 
     let problem = refusal("127.0.0.1:1", &ca).await;
     let is_so = problem.contains("refused") && !problem.contains("certificate");

@@ -40,7 +40,7 @@ impl ClientTls {
             }
             None if self.ca.is_some() && has_broken(error) => Some(self.cut_off(&told)),
             None if self.ca.is_some() && ended_early(error) => Some(format!(
-                "the connection broke in the TLS hand-shake ({told}): does that port speak TLS, and has the node a certificate?"
+                "the connection broke in the TLS hand-shake ({told}): is a node there, and does it speak TLS?"
             )),
             None => None,
         }
