@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use pdu_gateway::Sockets;
+use pdu_gateway::process::check_config::check_config;
 use pdu_gateway::process::settings::Settings;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
@@ -23,8 +24,19 @@ const FLUSH_TIME: Duration = Duration::from_secs(1);
 const NAME: &str = "pdu-gateway";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// In place of a first flag: nothing is started.
+const CHECK: &str = "check-config";
+
 fn main() -> ExitCode {
-    let settings = Settings::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
+    let mut arguments: Vec<_> = std::env::args_os().collect();
+    let only_checks = arguments.get(1).is_some_and(|it| it == CHECK);
+    if only_checks {
+        arguments.remove(1);
+    }
+    let settings = Settings::read(arguments).unwrap_or_else(|error| error.exit());
+    if only_checks {
+        return check(&settings);
+    }
     let end = run(&settings);
     if let Err(error) = &end {
         // In a log for those who collect logs, for a person at the terminal anyway.
@@ -37,6 +49,27 @@ fn main() -> ExitCode {
     match end {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[allow(clippy::print_stdout)] // output is what it is for
+fn check(settings: &Settings) -> ExitCode {
+    let metrics = Metrics::new(NAME, VERSION);
+    let told = metrics
+        .map_err(anyhow::Error::from)
+        .and_then(|metrics| Ok(check_config(settings, &metrics.meter())?));
+    match told {
+        Ok(lines) => {
+            for line in lines {
+                println!("{line}");
+            }
+            println!("a gateway would start with this configuration");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            report(&error);
+            ExitCode::from(2)
+        }
     }
 }
 

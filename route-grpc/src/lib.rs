@@ -44,5 +44,5 @@ mod trace;
 
 pub use access::{Access, Reach};
 pub use node::Node;
-pub use server::ports::{Addresses, OpenError, Ports};
+pub use server::ports::{Addresses, OpenError, Ports, check};
 pub use server::{Gateways, Listener, serve, wrong_port};

@@ -22,6 +22,9 @@ use tokio_stream::StreamExt;
 use crate::node::upstream::{AttachError, Responses, Upstream};
 use crate::unconfirmed::uplink::UplinkStream;
 
+/// The flag of a node's public port.
+const GRPC_LISTEN: &str = "--grpc-listen";
+
 /// Sockets cannot be had, or something that is needed before.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
@@ -43,7 +46,20 @@ pub async fn open_ports(
     settings: &NodeSettings,
     meter: &Meter,
 ) -> Result<Ports, OpenError> {
-    Ports::open(settings, ("--grpc-listen", public), meter).await
+    Ports::open(settings, (GRPC_LISTEN, public), meter).await
+}
+
+/// Checks what [`open_ports`] does before it binds anything, and tells what the files say, a line each.
+///
+/// # Errors
+///
+/// As [`OpenError::Security`] has it.
+pub fn check_ports(
+    public: SocketAddr,
+    settings: &NodeSettings,
+    meter: &Meter,
+) -> Result<Vec<String>, OpenError> {
+    route_grpc::check(settings, (GRPC_LISTEN, public), meter)
 }
 
 /// A node in this process, and its gRPC port for others.

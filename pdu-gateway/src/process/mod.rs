@@ -1,5 +1,6 @@
 //! What starts a gateway, and what it lives by.
 
+pub mod check_config;
 mod life;
 pub mod settings;
 mod start;

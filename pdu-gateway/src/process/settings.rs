@@ -29,11 +29,13 @@ use route_proto::pdu::HEADER_LEN;
 
 const USAGE: &str = "\
 pdu-gateway --embedded [OPTIONS]
-       pdu-gateway --upstream <URL>... [OPTIONS]";
+       pdu-gateway --upstream <URL>... [OPTIONS]
+       pdu-gateway check-config [OPTIONS]";
 
 const UNITS: &str = "\
 TIME is a whole number and ms, s, m or h. BYTES is a whole number and KiB, MiB, GiB or nothing.
-In the environment, a switch is true or false, and lists are separated by commas.";
+In the environment, a switch is true or false, and lists are separated by commas.
+With check-config, nothing is started: flags, their environment and the files that they name are checked.";
 
 /// The legacy gateway of TeamTalk Route.
 ///

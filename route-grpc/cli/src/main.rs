@@ -2,7 +2,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | `serve` | runs a node |
+//! | `serve` | runs a node, or checks its configuration |
 //! | `pages` | `completions`, `man` |
 //! | `status`, `online`, `watch`, `subscribe`, `publish`, `check` | one command each |
 //! | `admin/` | commands that ask the admin port |
@@ -78,6 +78,9 @@ enum Command {
         mut_arg("log_filter", |arg| arg.env("TT_ROUTE_LOG_FILTER")),
     )]
     Serve(Box<serve::ServeArgs>),
+    /// Check the flags of `serve`, their environment, and the files that they name, without starting anything
+    #[command(after_help = UNITS)]
+    CheckConfig(Box<serve::ServeArgs>),
     /// Show the status of users of the site, and where they are
     Status(status::StatusArgs),
     /// List the users of the site who are not offline
@@ -170,11 +173,12 @@ fn run(command: Command) -> Result<(), Failure> {
     }
     match command {
         Command::Serve(args) => {
-            if let Err(problem) = args.check() {
-                let mut cli = Cli::command();
-                cli.error(ErrorKind::ValueValidation, problem).exit();
-            }
+            fit_together(&args);
             serve::run(*args)
+        }
+        Command::CheckConfig(args) => {
+            fit_together(&args);
+            serve::check_config(&args)
         }
         Command::Status(args) => block_on(status::run(args)),
         Command::Online(args) => block_on(online::run(args)),
@@ -196,6 +200,14 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Check(args) => block_on(check::run(*args)),
         Command::Completions(args) => pages::completions(&args, Cli::command()),
         Command::Man(args) => pages::man(&args, Cli::command()),
+    }
+}
+
+/// Ends with a usage error if the flags do not.
+fn fit_together(args: &serve::ServeArgs) {
+    if let Err(problem) = args.check() {
+        let mut cli = Cli::command();
+        cli.error(ErrorKind::ValueValidation, problem).exit();
     }
 }
 

@@ -20,6 +20,7 @@ use tracing::field::display;
 use tracing::{error, info, warn};
 
 use crate::failure::Failure;
+use crate::show;
 
 /// How long each of these may take at the end: log lines, traces, metrics. They and the drain have
 /// to fit into the time that a supervisor leaves (`TimeoutStopSec`, the pod's grace period).
@@ -96,6 +97,16 @@ impl ServeArgs {
         }
         self.node.check()
     }
+}
+
+/// Says what the files of these flags have, and whether a node would start with them. None is started, and nothing is bound.
+pub(crate) fn check_config(args: &ServeArgs) -> Result<(), Failure> {
+    let metrics = Metrics::new(NAME, VERSION).context("cannot count")?;
+    let told = route_grpc::check(&args.node, (LISTEN, args.listen), &metrics.meter());
+    for line in told.map_err(|error| Failure::Usage(error.to_string()))? {
+        show::line(&line)?;
+    }
+    show::line("a node would start with this configuration")
 }
 
 /// Runs until the process is told to end and everything has ended, or the deadline is over.

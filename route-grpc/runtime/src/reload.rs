@@ -20,8 +20,8 @@ use crate::tls::files::{FileError, read};
 /// Between two looks. Who cannot wait sends SIGHUP.
 pub const LOOK: Duration = Duration::from_secs(5);
 
-/// Files that belong together are not replaced at once: after so long they are.
-const SETTLED: Duration = Duration::from_millis(200);
+/// Files that belong together are not always replaced at once: after so long they are.
+const SETTLED: Duration = Duration::from_millis(500);
 
 /// What came of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +62,16 @@ impl<T: Send + Sync> FromFiles<T> {
         paths: Vec<PathBuf>,
         make: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Result<Self, String> {
-        let seen = contents(&paths).map_err(|error| error.to_string())?;
-        let first = make(&seen)?;
+        let read = || {
+            let seen = contents(&paths).map_err(|error| error.to_string())?;
+            let first = make(&seen)?;
+            Ok::<_, String>((seen, first))
+        };
+        // They may be replaced just now.
+        let (seen, first) = read().or_else(|_| {
+            thread::sleep(SETTLED);
+            read()
+        })?;
         Ok(Self {
             what,
             paths,

@@ -50,6 +50,16 @@ struct Call {
     needs: Mutex<Vec<Need>>,
 }
 
+impl Call {
+    fn called(&self) -> Called<'_> {
+        Called {
+            method: self.method,
+            identity: self.identity.name(),
+            peer: &self.peer,
+        }
+    }
+}
+
 impl Caller {
     /// Who makes this call, if he may make it. None: nobody has to be anybody for it.
     pub(crate) fn admit(
@@ -98,6 +108,10 @@ impl Caller {
         caller.judged(caller.judge(&caller.0.rights))?;
         let call = caller.take(|of| of.calls(1));
         caller.judged(call)?;
+        if right == Right::Role(Role::Admin) {
+            let call = &caller.0;
+            access.operated(&call.called(), method);
+        }
         Ok(Some(caller))
     }
 
@@ -152,11 +166,7 @@ impl Caller {
     pub(crate) fn published(&self, events: usize, kinds: &[Kind], why_not: Option<&Refusal>) {
         let kinds: Vec<_> = kinds.iter().map(|it| it.name()).collect();
         let call = &self.0;
-        let called = Called {
-            method: call.method,
-            identity: call.identity.name(),
-            peer: &call.peer,
-        };
+        let called = call.called();
         call.access
             .published(&called, events, &kinds.join("+"), why_not);
     }
@@ -281,11 +291,7 @@ impl Caller {
     fn judged<T>(&self, judged: Result<T, OfCaller>) -> Result<T, OfCaller> {
         judged.map_err(|refusal| {
             let call = &self.0;
-            let called = Called {
-                method: call.method,
-                identity: call.identity.name(),
-                peer: &call.peer,
-            };
+            let called = call.called();
             call.access.refused(&called, refusal)
         })
     }

@@ -9,6 +9,7 @@ mod counts;
 mod methods;
 mod peer;
 mod said;
+mod summary;
 
 use std::sync::Arc;
 use std::time::SystemTime;

@@ -25,6 +25,8 @@ pub(crate) struct Said {
     refusals: Mutex<BTreeMap<&'static str, Seldom>>,
     /// By method.
     told: Mutex<BTreeMap<&'static str, Seldom>>,
+    /// By method.
+    operated: Mutex<BTreeMap<&'static str, Seldom>>,
     /// By identity.
     published: Quota,
 }
@@ -35,6 +37,7 @@ impl Default for Said {
             began: Instant::now(),
             refusals: Mutex::default(),
             told: Mutex::default(),
+            operated: Mutex::default(),
             published: Quota::new(PUBLISHED),
         }
     }
@@ -91,6 +94,23 @@ impl Access {
             .happened(now);
         if let Some(left_out) = line {
             warn!(target: AUDIT, method, identity, %why, left_out, "the policy would refuse a call");
+        }
+    }
+
+    /// Says that an operator has called: one line of a method a minute. What changes something has a line of its own.
+    pub(super) fn operated(&self, called: &Called<'_>, method: &'static str) {
+        let now = self.said.began.elapsed();
+        let line = self
+            .said
+            .operated
+            .lock()
+            .entry(method)
+            .or_default()
+            .happened(now);
+        if let Some(left_out) = line {
+            let Called { identity, peer, .. } = called;
+            let caller = peer.address.map(tracing::field::display);
+            info!(target: AUDIT, method, identity, caller, left_out, "an operator called");
         }
     }
 

@@ -8,14 +8,17 @@ use tonic::Status;
 use tonic::codegen::http::Extensions;
 use tracing::info;
 
+use crate::access;
 use crate::attach::Hangup;
 
 /// Of a text that somebody has sent, so many characters are said.
 const LONGEST: usize = 200;
 
 /// Who has called: by TCP an address, by the socket a process.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Caller {
+    /// Who he has shown himself to be; none: nobody had to.
+    identity: Option<String>,
     address: Option<SocketAddr>,
     process: Option<LocalProcess>,
 }
@@ -25,7 +28,9 @@ impl Caller {
     pub(super) fn of(request: &Extensions) -> Self {
         let hangup = request.get::<Hangup>();
         let process = hangup.and_then(Hangup::process);
+        let caller = access::Caller::of(request).ok();
         Self {
+            identity: caller.and_then(|it| it.name().map(str::to_owned)),
             address: hangup.and_then(Hangup::peer).filter(|_| process.is_none()),
             process,
         }
@@ -39,7 +44,7 @@ impl Caller {
         reason: &str,
         end: &Result<T, Status>,
     ) {
-        let caller = self.address.map(tracing::field::display);
+        let (identity, caller) = (self.identity, self.address.map(tracing::field::display));
         let pid = self.process.and_then(|it| it.pid);
         let uid = self.process.map(|it| it.uid);
         let (code, problem) = match end {
@@ -47,7 +52,7 @@ impl Caller {
             Err(status) => (format!("{:?}", status.code()), Some(status.message())),
         };
         let (what, reason) = (printable(what), printable(reason));
-        info!(target: AUDIT, method, what, reason, caller, pid, uid, code, problem, "an operator's call");
+        info!(target: AUDIT, method, what, reason, identity, caller, pid, uid, code, problem, "an operator's call");
     }
 }
 

@@ -10,7 +10,7 @@ use route_runtime::readiness::Readiness;
 use route_runtime::reload::keep_current;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use super::admin::{bind_admin, serve_admin};
 use super::{Gateways, ServeError, serve, serve_attach, serve_health};
@@ -120,6 +120,9 @@ impl Ports {
                 "--insecure: everybody who can reach the gRPC ports may read, listen, publish and attach gateways"
             );
         }
+        for told in access.summary() {
+            info!("{told}");
+        }
         let tracker = node.shutdown.tracker();
         if !self.files.is_empty() {
             let (draining, access) = (node.draining(), Arc::clone(access));
@@ -164,12 +167,22 @@ impl Ports {
     }
 }
 
-/// Reads the files that the settings name, and checks that nobody is let in by mistake. Nothing is bound.
+/// Checks what [`Ports::open`] does before it binds anything, and tells what the files say, a line each.
 ///
 /// # Errors
 ///
 /// As [`OpenError::Security`] has it.
-pub fn read(
+pub fn check(
+    settings: &NodeSettings,
+    public: (&'static str, SocketAddr),
+    meter: &Meter,
+) -> Result<Vec<String>, OpenError> {
+    let (access, _) = read(settings, public, meter)?;
+    Ok(access.summary())
+}
+
+/// Reads the files that the settings name, and checks that nobody is let in by mistake.
+fn read(
     settings: &NodeSettings,
     public: (&'static str, SocketAddr),
     meter: &Meter,

@@ -15,7 +15,7 @@ const WRONG_USAGE: i32 = 2;
 const NOWHERE: [&str; 2] = ["--listen=192.0.2.1:9", "--probe-listen=192.0.2.1:9"];
 
 /// Flags for which 0 means something: not at all, or at once.
-const ZERO_MEANS_SOMETHING: [&str; 9] = [
+const ZERO_MEANS_SOMETHING: [&str; 10] = [
     "--departed-wait",
     "--routed-bytes",
     "--cold-start-wait",
@@ -25,6 +25,7 @@ const ZERO_MEANS_SOMETHING: [&str; 9] = [
     "--seat-hold",
     "--drain-window",
     "--upstream-drain-wait",
+    "--token-leeway",
 ];
 
 /// Values of the gateway, of a node anywhere, and of one on its own that do not fit the others.
@@ -36,7 +37,11 @@ const GATEWAY: [&str; 6] = [
     "--window-total-bytes=1MiB",
     "--window-bytes=4MiB",
 ];
-const NODE: [&str; 10] = [
+const NODE: [&str; 14] = [
+    "--tls-cert=tls.crt",
+    "--token-keys=jwks.json",
+    "--policy-mode=audit",
+    "--token-leeway=11m",
     "--gateway-given-up=1s",
     "--max-gateways=1025",
     "--unfinished-bytes=16MiB",
@@ -158,10 +163,13 @@ fn who_cannot_listen_says_by_which_flag() {
         ("pdu-gateway", "--embedded", "--admin-grpc-listen", unix),
         ("route-grpc", "serve", "--listen", tcp),
         ("route-grpc", "serve", "--probe-listen", tcp),
+        ("route-grpc", "serve", "--attach-listen", tcp),
+        ("route-grpc", "serve", "--health-listen", tcp),
         ("route-grpc", "serve", "--admin-grpc-listen", unix),
     ] {
         let (given, _) = address.split_once(": ").expect("an address and a reason");
-        let mut flags = vec![mode.to_owned(), format!("{flag}={given}")];
+        let insecure = "--insecure".to_owned();
+        let mut flags = vec![mode.to_owned(), insecure, format!("{flag}={given}")];
         let free = ports::free::<3>().expect("free ports");
         for (other, port) in ["--listen", "--probe-listen", "--grpc-listen"]
             .iter()

@@ -120,6 +120,11 @@ impl Keys {
         }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Those of the file that were skipped.
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.skipped

@@ -95,6 +95,11 @@ impl ServerTls {
         &self.certificate
     }
 
+    /// Whether clients may show certificates.
+    pub fn asks_clients(&self) -> bool {
+        self.verifier.is_some()
+    }
+
     /// Whether a client's certificates, its own first, are still believed: by today's roots, at this time.
     ///
     /// # Errors
