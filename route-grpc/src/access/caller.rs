@@ -44,7 +44,7 @@ struct Call {
     method: &'static str,
     right: Right,
     /// As of its beginning.
-    rights: Rights,
+    rights: Arc<Rights>,
     allowance: Option<Arc<Allowance>>,
     /// What was asked of him since, and will be asked again if the stream goes on.
     needs: Mutex<Vec<Need>>,

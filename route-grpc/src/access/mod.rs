@@ -48,6 +48,16 @@ pub struct Access {
     allowances: Allowances,
     said: Said,
     counts: Counts,
+    /// Where no policy says more.
+    usual: Usual,
+}
+
+/// Rights that are the same for everybody.
+#[derive(Debug)]
+struct Usual {
+    everything: Arc<Rights>,
+    insecure: Arc<Rights>,
+    none: Arc<Rights>,
 }
 
 /// The files behind it, which have to be looked at.
@@ -119,6 +129,11 @@ impl Access {
             allowances: Allowances::default(),
             said: Said::default(),
             counts: Counts::new(meter),
+            usual: Usual {
+                everything: Rights::everything().into(),
+                insecure: Rights::insecure().into(),
+                none: Rights::none().into(),
+            },
         }
     }
 
@@ -183,15 +198,16 @@ impl Access {
     }
 
     /// What he may do, as of now, who has shown this.
-    fn rights(&self, peer: &Peer, identity: &Identity) -> Rights {
-        match (&self.policy, peer.reach) {
+    fn rights(&self, peer: &Peer, identity: &Identity) -> Arc<Rights> {
+        let usual = match (&self.policy, peer.reach) {
             // The user of this process, or root: they could take everything from it anyway.
-            (_, Reach::Process) => Rights::everything(),
-            (Some(policy), _) => policy.borrow().rights(identity),
-            (None, Reach::Host) => Rights::everything(),
-            (None, Reach::Network) if self.insecure => Rights::insecure(),
-            (None, Reach::Network) => Rights::none(),
-        }
+            (_, Reach::Process) => &self.usual.everything,
+            (Some(policy), _) => return policy.borrow().rights(identity).into(),
+            (None, Reach::Host) => &self.usual.everything,
+            (None, Reach::Network) if self.insecure => &self.usual.insecure,
+            (None, Reach::Network) => &self.usual.none,
+        };
+        Arc::clone(usual)
     }
 
     /// Refuses what has expired, or whose root is not believed any more.

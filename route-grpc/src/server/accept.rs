@@ -166,6 +166,8 @@ impl<L: Listener> Door<L> {
             let client = self.client(&stream, address);
             // Nobody else reads what a process sends by a socket.
             let is_hidden = client.peer.reach == Reach::Process;
+            // In this order: what is replaced in between is looked at again.
+            let change = self.access.change();
             let Some(tls) = self.tls().filter(|_| !is_hidden) else {
                 let node = Arc::clone(&self.node);
                 return Ok(Connection::new(
@@ -175,7 +177,7 @@ impl<L: Listener> Door<L> {
                     node,
                 ));
             };
-            self.shake(stream, client, place, tls);
+            self.shake(stream, client, place, (tls, change));
         }
     }
 
@@ -196,10 +198,16 @@ impl<L: Listener> Door<L> {
         Client::new(address, process, peer)
     }
 
-    fn shake(&mut self, stream: L::Stream, mut client: Client, place: Place, tls: Arc<ServerTls>) {
+    fn shake(
+        &mut self,
+        stream: L::Stream,
+        mut client: Client,
+        place: Place,
+        (tls, change): (Arc<ServerTls>, u64),
+    ) {
         let (node, access) = (Arc::clone(&self.node), Arc::clone(&self.access));
         self.shaking.spawn(async move {
-            match shake(stream, &tls, access.change()).await {
+            match shake(stream, &tls, change).await {
                 Ok((stream, shown)) => {
                     client.peer.is_encrypted = true;
                     client.peer.shown = shown;
@@ -220,7 +228,7 @@ impl<L: Listener> Door<L> {
         let node = &self.node;
         let limit = self.port.places(node).limit();
         let refusal = self.port.full(limit);
-        let (tls, change) = (self.tls(), self.access.change());
+        let (change, tls) = (self.access.change(), self.tls());
         if let Some(place) = self.turned_away.take() {
             let client = Client::new(peer, None, Peer::default());
             let answer = elsewhere::answer(refusal, StatusCode::SERVICE_UNAVAILABLE);
