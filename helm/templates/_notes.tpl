@@ -45,14 +45,17 @@ have the address (docs/migration.md); the steps below are for then.
 {{- if .Values.networkPolicy.enabled }}
    The pod must be in this namespace with the label route.teamtalk/grpc-client: "true", or be listed in
    networkPolicy.grpcFrom.
+{{- end }}
+{{- if .Values.security.insecure }}
 
-gRPC knows neither TLS nor tokens yet. What guards it is the NetworkPolicy of this release, and that only if the
-cluster's network enforces such policies. Whoever reaches the port sees who is online and what is sent, and may
-publish.
+WARNING: security.insecure is true. Whoever reaches gRPC sees who is online and what is sent, may publish in any user's
+name, and may attach gateways.
+{{- if .Values.networkPolicy.enabled }} What guards it is the NetworkPolicy of this release, and that only if the cluster's
+network enforces such policies.
+{{- else }} networkPolicy.enabled is false, so that is every pod of the cluster.
+{{- end }} Give a policy instead: docs/policy.md.
 {{- else }}
-
-WARNING: networkPolicy.enabled is false. gRPC knows neither TLS nor tokens yet: every pod of the cluster can see who is
-online and what is sent, and may publish.
+   Who may do what there is in its policy: docs/policy.md.
 {{- end }}
 {{- end }}
 {{- if hasPrefix "localhost/" .Values.image.repository }}

@@ -108,3 +108,35 @@ preStop:
   sleep:
     seconds: {{ .Values.pods.preStopSeconds }}
 {{- end }}
+
+{{/* The dialect's file, where a definition is given. */}}
+{{- define "route.dialectMounts" -}}
+{{- if .Values.gateway.dialect.definition }}
+- name: dialect
+  mountPath: /etc/teamtalk-route/dialect
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{- define "route.dialectVolumes" -}}
+{{- if .Values.gateway.dialect.definition }}
+- name: dialect
+  configMap:
+    name: {{ include "route.fullname" . }}-pdu-gateway-dialect
+{{- end }}
+{{- end }}
+
+{{/* What the gateways' pods mount, or the embedded server's. */}}
+{{- define "route.gatewayMounts" -}}
+{{- include "route.dialectMounts" . }}
+{{- if eq .Values.mode "embedded" }}
+{{- include "route.securityMounts" . }}
+{{- end }}
+{{- end }}
+
+{{- define "route.gatewayVolumes" -}}
+{{- include "route.dialectVolumes" . }}
+{{- if eq .Values.mode "embedded" }}
+{{- include "route.securityVolumes" . }}
+{{- end }}
+{{- end }}

@@ -2,6 +2,7 @@
 
 {{- define "route.rules" -}}
 {{- include "route.oneRouter" . }}
+{{- include "route.securityRules" . }}
 {{- if eq .Values.mode "embedded" }}
 {{- if gt (int .Values.gateway.replicas) 1 }}
 {{- fail (printf "gateway.replicas is %d, but mode is embedded: that pod is the node too, and there is one node. Use mode: separate for several gateways." (int .Values.gateway.replicas)) }}
@@ -76,4 +77,26 @@
 {{- else if hasSuffix "m" . -}}{{ mul $number 60 }}
 {{- else -}}{{ mul $number 3600 }}
 {{- end -}}
+{{- end }}
+
+{{/* Nothing is open to everybody unless somebody says so. */}}
+{{- define "route.securityRules" -}}
+{{- with .Values.security }}
+{{- $policy := or .policy .existingPolicy.name }}
+{{- if and .policy .existingPolicy.name }}
+{{- fail (printf "security.policy is set, and security.existingPolicy.name is %s. There is one policy: say one of them." .existingPolicy.name) }}
+{{- end }}
+{{- if eq $.Values.mode "gateways" }}
+{{- if or .insecure $policy }}
+{{- fail "security.insecure, security.policy and security.existingPolicy are for a node, and mode is gateways: the node elsewhere has a policy of its own." }}
+{{- end }}
+{{- else if and .insecure $policy }}
+{{- fail "security.insecure lets everybody in, and there is a policy, too. Leave one of them out." }}
+{{- else if not (or .insecure $policy) }}
+{{- fail "nothing says who may do what at gRPC. Give a policy (security.policy or security.existingPolicy, docs/policy.md), or let everybody in who can reach it by security.insecure=true." }}
+{{- end }}
+{{- if and .insecure (eq (index $.Values.node.flags "policy-mode" | default "enforce") "audit") }}
+{{- fail "node.flags.policy-mode is audit, but security.insecure lets everybody in: there is no policy to try." }}
+{{- end }}
+{{- end }}
 {{- end }}

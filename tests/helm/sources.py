@@ -5,13 +5,14 @@ import re
 
 from chart import ROOT
 
-NODE_SETTINGS = ROOT / "route-grpc/src/settings.rs"
+NODE_SETTINGS = ROOT / "route-grpc/src/settings/mod.rs"
+SECURITY_SETTINGS = ROOT / "route-grpc/src/settings/security.rs"
 SERVE_SETTINGS = ROOT / "route-grpc/cli/src/serve.rs"
 GATEWAY_SETTINGS = ROOT / "pdu-gateway/src/process/settings.rs"
 UPSTREAM_TLS_SETTINGS = ROOT / "pdu-gateway/src/process/settings/tls.rs"
 LOG_SETTINGS = ROOT / "route-grpc/runtime/src/telemetry/logs.rs"
 HEALTH = ROOT / "route-grpc/src/server/health.rs"
-SETTINGS = [NODE_SETTINGS, SERVE_SETTINGS, GATEWAY_SETTINGS, UPSTREAM_TLS_SETTINGS]
+SETTINGS = [NODE_SETTINGS, SECURITY_SETTINGS, SERVE_SETTINGS, GATEWAY_SETTINGS, UPSTREAM_TLS_SETTINGS]
 CLI = ROOT / "route-grpc/cli/src"
 COMMANDS = CLI / "main.rs"
 

@@ -23,7 +23,8 @@ SELECTOR = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kuberne
 USER = 65532
 
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
-SEPARATE = [it for it in SCENARIOS if it not in ("embedded", "gateways")]
+EMBEDDED = ("embedded", "policy", "existing-policy")
+SEPARATE = [it for it in SCENARIOS if it not in (*EMBEDDED, "gateways")]
 
 
 # Names and labels
@@ -168,7 +169,7 @@ def test_there_is_one_node_and_never_two(scenario):
         assert node["spec"]["strategy"] == {"type": "Recreate"}
 
 
-@pytest.mark.parametrize("scenario", [it for it in SCENARIOS if it != "embedded"])
+@pytest.mark.parametrize("scenario", [it for it in SCENARIOS if it not in EMBEDDED])
 def test_a_new_gateway_is_there_before_an_old_one_goes(scenario):
     gateway = find(objects_of(scenario), "Deployment", "-pdu-gateway")
     assert gateway["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
@@ -194,7 +195,7 @@ def test_grpc_probes_ask_for_names_that_the_node_registers(scenario):
 
 @every_scenario
 def test_gateway_probes_ask_pages_that_the_probe_port_has(scenario):
-    gateway = find(objects_of(scenario), "Deployment", "-embedded" if scenario == "embedded" else "-pdu-gateway")
+    gateway = find(objects_of(scenario), "Deployment", "-embedded" if scenario in EMBEDDED else "-pdu-gateway")
     pages = {kind: container(gateway)[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
     probes = (sources.ROOT / "route-grpc/runtime/src/probes.rs").read_text()
 
@@ -268,6 +269,45 @@ def test_environment_names_collide_with_nobody_s():
         assert "env" not in container(workload)
     for workload in workloads(objects_of("everything")):
         assert [it["name"] for it in container(workload)["env"]] == ["POD_IP", "RUST_BACKTRACE"]
+
+
+@pytest.mark.parametrize("mode", ["separate", "embedded"])
+def test_a_node_has_a_policy_or_is_insecure(mode):
+    def node(*settings):
+        objects = render(f"mode={mode}", *settings)
+        return find(objects, "Deployment", "-embedded" if mode == "embedded" else "-route-grpc"), objects
+
+    workload, _ = node("security.insecure=true")
+    assert "insecure" in flags(workload) and "policy" not in flags(workload)
+    assert "volumes" not in workload["spec"]["template"]["spec"]
+
+    workload, objects = node("security.policy=version = 1")
+    assert find(objects, "ConfigMap", "-policy")["data"] == {"policy.toml": "version = 1"}
+    assert_reads(workload, "policy.toml", {"configMap": {"name": "tt-policy"}})
+
+    for kind, volume in (("ConfigMap", {"configMap": {"name": "mine"}}), ("Secret", {"secret": {"secretName": "mine"}})):
+        given = {"kind": kind, "name": "mine", "key": "rights.toml"}
+        workload, objects = node(*(f"security.existingPolicy.{name}={value}" for name, value in given.items()))
+        assert find(objects, "ConfigMap", "-policy") is None
+        assert_reads(workload, "rights.toml", volume)
+
+
+def assert_reads(node, key, volume):
+    """The policy, from a folder: the kubelet does not replace what is mounted by the name of a file."""
+    assert "insecure" not in flags(node)
+    [path] = flags(node)["policy"]
+    [it] = [it for it in node["spec"]["template"]["spec"]["volumes"] if it["name"] == "policy"]
+    [mount] = [it for it in container(node)["volumeMounts"] if it["name"] == "policy"]
+    assert it == {"name": "policy", **volume}
+    assert mount == {"name": "policy", "mountPath": path.removesuffix(f"/{key}"), "readOnly": True}
+
+
+@pytest.mark.parametrize("mode", ["separate", "gateways"])
+def test_a_gateway_without_a_node_reads_no_policy(mode):
+    given = ("gateway.upstreams={http://a:1}",) if mode == "gateways" else ("security.policy=version = 1",)
+    gateway = find(render(f"mode={mode}", *given), "Deployment", "-pdu-gateway")
+    assert {"policy", "insecure"} & set(flags(gateway)) == set()
+    assert "volumes" not in gateway["spec"]["template"]["spec"]
 
 
 @every_scenario
@@ -461,6 +501,7 @@ def test_extra_objects_are_templates():
 
 def test_the_ha_scenario_is_the_ha_file():
     scenario = yaml.safe_load((CHART / "ci/ha-values.yaml").read_text())
+    assert scenario.pop("security") == {"insecure": True}
     assert scenario == yaml.safe_load((CHART / "values-ha.yaml").read_text())
 
 
@@ -514,8 +555,10 @@ def test_commands_exist():
         (["gateway.replicas=0"], "the port for MsgServers is closed"),
         (["mode=embedded", "gateway.replicas=0"], "the port for MsgServers is closed"),
         (["mode=embedded"], "one pod, gateway and node in one process."),
-        ([], "gRPC knows neither TLS nor tokens yet. What guards it is the NetworkPolicy"),
-        (["networkPolicy.enabled=false"], "WARNING: networkPolicy.enabled is false"),
+        ([], "WARNING: security.insecure is true"),
+        ([], "What guards it is the NetworkPolicy"),
+        (["networkPolicy.enabled=false"], "networkPolicy.enabled is false, so that is every pod"),
+        (["security.policy=version = 1"], "Who may do what there is in its policy"),
         ([], "helm test -n im tt"),
         ([], "RouteServerIP1"),
         ([], "is in no registry"),

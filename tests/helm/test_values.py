@@ -11,12 +11,14 @@ import sources
 from chart import CHART, ROOT, SCENARIOS, flags, refusal, render, workloads
 
 # Flags that the chart sets itself.
-OWN_NODE_FLAGS = {"listen", "probe-listen"}
+OWN_NODE_FLAGS = {"listen", "probe-listen", "insecure", "policy"}
 OWN_GATEWAY_FLAGS = {"listen", "probe-listen", "grpc-listen", "embedded", "upstream", "msg-server", "dialect"}
 # A fixed id for several pods would be refused by the node.
 UNSUITABLE = {"gateway-id"}
 # The admin port stays where it is by default: a socket that only commands in the pod can reach.
 UNSUITABLE_FOR_NODES = {"admin-grpc-listen"}
+# TLS and tokens are not in the chart yet.
+NOT_YET = {"attach-listen", "health-listen", "tls-cert", "tls-key", "tls-client-ca", "token-keys", "token-audience", "token-issuer"}
 
 POD_VALUES = ["resources", "nodeSelector", "tolerations", "affinity", "priorityClassName"]
 
@@ -62,9 +64,9 @@ def test_the_schema_knows_exactly_the_flags_that_the_binaries_have():
     def schema_flags(component):
         return set(SCHEMA["properties"][component]["properties"]["flags"]["properties"])
 
-    node = sources.flags(sources.NODE_SETTINGS, sources.SERVE_SETTINGS, sources.LOG_SETTINGS)
+    node = sources.flags(sources.NODE_SETTINGS, sources.SECURITY_SETTINGS, sources.SERVE_SETTINGS, sources.LOG_SETTINGS)
     gateway = sources.flags(sources.GATEWAY_SETTINGS, sources.LOG_SETTINGS)
-    assert schema_flags("node") == node - OWN_NODE_FLAGS - UNSUITABLE_FOR_NODES
+    assert schema_flags("node") == node - OWN_NODE_FLAGS - UNSUITABLE_FOR_NODES - NOT_YET
     assert schema_flags("gateway") == gateway - OWN_GATEWAY_FLAGS - UNSUITABLE
     assert OWN_NODE_FLAGS | UNSUITABLE_FOR_NODES <= node
     assert OWN_GATEWAY_FLAGS | UNSUITABLE <= gateway
@@ -96,7 +98,7 @@ def test_flags_of_the_process_are_those_that_the_embedded_node_does_not_have():
     assert {name for name in own if f"    {name.replace('-', '_')}:" in serve} == own
     given = {"worker-threads": 2, "shutdown-deadline": "20s", "log-filter": "debug", "log-format": "text"}
     [pod] = workloads(render("mode=embedded", *(f"node.flags.{name}={value}" for name, value in given.items())))
-    assert set(flags(pod)) == {"embedded", "grpc-listen", "listen", "probe-listen"}
+    assert set(flags(pod)) == {"embedded", "grpc-listen", "listen", "probe-listen", "insecure"}
 
 
 def test_the_scenarios_use_every_value():
@@ -162,6 +164,18 @@ def own_port(name, port, at=0):
         ([r"node.podLabels.app\.kubernetes\.io/component=x"], "node.podLabels has app.kubernetes.io/component"),
         (["mode=embedded", "gateway.replicas=2"], "gateway.replicas is 2, but mode is embedded"),
         (["mode=embedded", "gateway.autoscaling.enabled=true"], "autoscaling.enabled is true, but mode is embedded"),
+        (["security.insecure=false"], "nothing says who may do what at gRPC. Give a policy"),
+        (["security.policy=a", "security.insecure=true"], "security.insecure lets everybody in, and there is a policy, too"),
+        (["security.existingPolicy.name=a", "security.insecure=true"], "security.insecure lets everybody in, and there is a policy"),
+        (["security.policy=a", "security.existingPolicy.name=b"], "There is one policy: say one of them"),
+        (["security.policy=a", "mode=gateways"], "the node elsewhere has a policy of its own"),
+        (["node.flags.policy-mode=audit"], "security.insecure lets everybody in: there is no policy to try"),
+        (["node.flags.policy-mode=try"], "node.flags.policy-mode must be one of the following"),
+        (["security.insecure=yes"], "security.insecure: Invalid type. Expected: boolean"),
+        (["security.existingPolicy.kind=File"], "security.existingPolicy.kind must be one of the following"),
+        (["security.existingPolicy.key="], "security.existingPolicy.key: Does not match pattern"),
+        (["node.flags.policy=a.toml"], "Additional property policy is not allowed"),
+        (["security=null"], "(root): security is required"),
         (["gateway.upstreams={http://node:1}"], "gateway.upstreams is set, but mode is separate"),
         (["mode=gateways"], "say in gateway.upstreams where it is"),
         (["pods.terminationGracePeriodSeconds=44"], "is 44, but must be at least 45: pods.preStopSeconds (5)"),
@@ -197,6 +211,7 @@ def test_wrong_values_are_refused_with_a_reason(settings, reason):
     "settings",
     [
         ["global.anything=1"],
+        ["security.existingPolicy.name=a", "security.existingPolicy.kind=Secret", "node.flags.policy-mode=audit"],
         ["mode=embedded", "gateway.replicas=0"],
         ["gateway.dialect.name=null"],
         ["node.flags.seat-bytes=1GiB"],

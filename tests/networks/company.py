@@ -208,7 +208,7 @@ class Company:
         return host
 
     def _start_servers(self):
-        node = ["serve", f"--listen={NODE}:{GRPC_PORT}", f"--fan-out={self.fan_out}", "--log-format=json"]
+        node = ["serve", f"--listen={NODE}:{GRPC_PORT}", "--insecure", f"--fan-out={self.fan_out}", "--log-format=json"]
         self._run(self.node, binary("route-grpc"), *node)
         for name, host in self.gateways.items():
             flags = [f"--gateway-id={name}", f"--upstream=http://{NODE}:{GRPC_PORT}", "--log-format=json"]

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from chart import CHART, template, upgrade
+from chart import CHART, template, upgrade, words
 from kubelet.cluster import Cluster
 from kubelet.manifest import documents
 
@@ -16,7 +16,7 @@ def rendered(*settings, values=None):
 
 def given(settings, values=None):
     """The words of helm's command line."""
-    return [*(("--values", values) if values else ()), *(word for setting in settings for word in ("--set", setting))]
+    return [*(("--values", values) if values else ()), *words(settings)]
 
 
 def upgraded(cluster, *settings, values=None):

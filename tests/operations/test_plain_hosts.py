@@ -46,7 +46,7 @@ def host(tmp_path):
 
 
 def test_one_process_serves_and_stops(host, msgservers):
-    embedded = host("pdu-gateway", TT_GATEWAY_PROBE_LISTEN=f"HERE:{PROBES}", TT_GATEWAY_GRPC_LISTEN=f"HERE:{GRPC}")
+    embedded = host("pdu-gateway", TT_GATEWAY_PROBE_LISTEN=f"HERE:{PROBES}", TT_GATEWAY_GRPC_LISTEN=f"HERE:{GRPC}", TT_ROUTE_INSECURE="true")
     wait_until_ready(embedded)
     at_work = msgservers(2, gateway=route(embedded))
     with Traffic(at_work) as traffic:
@@ -70,7 +70,7 @@ def test_one_process_serves_and_stops(host, msgservers):
 
 def test_several_processes_are_updated_and_crash(host, msgservers):
     page = Page("plain-hosts.md")
-    node = host("route-grpc", TT_ROUTE_LISTEN=f"HERE:{GRPC}", TT_ROUTE_PROBE_LISTEN=f"HERE:{PROBES}")
+    node = host("route-grpc", TT_ROUTE_LISTEN=f"HERE:{GRPC}", TT_ROUTE_PROBE_LISTEN=f"HERE:{PROBES}", TT_ROUTE_INSECURE="true")
     gateways = [
         host(
             "pdu-gateway",
