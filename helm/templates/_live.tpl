@@ -13,7 +13,7 @@
 {{- end }}
 {{- end }}
 {{- if not $stays }}
-{{- fail (printf "deployment/%[1]s serves MsgServers, and what you want now has another node: each would know a part of the users. End the old one, wait until it is gone, then do this again:\n\n  kubectl -n %[2]s scale deployment/%[1]s --replicas=0\n  kubectl -n %[2]s wait --for=delete pod -l app.kubernetes.io/instance=%[3]s,app.kubernetes.io/component=%[4]s --timeout=2m\n" $name $.Release.Namespace $.Release.Name $component) }}
+{{- fail (printf "deployment/%[1]s serves MsgServers, and what you want now has another node, or another way to it: one after the other, or each would know a part of the users. End the old one, wait until it is gone, then do this again:\n\n  kubectl -n %[2]s scale deployment/%[1]s --replicas=0\n  kubectl -n %[2]s wait --for=delete pod -l app.kubernetes.io/instance=%[3]s,app.kubernetes.io/component=%[4]s --timeout=2m\n" $name $.Release.Namespace $.Release.Name $component) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -80,15 +80,15 @@ other, and no Service has both: each would know a part of the users. */}}
 {{- if eq .Values.mode "gateways" -}}
 {{- toJson .Values.gateway.upstreams -}}
 {{- else -}}
-{{- list (printf "http://%s-route-grpc-headless:50051" (include "route.fullname" .)) | toJson -}}
+{{- list (printf "%s://%s-route-grpc-headless:50052" (include "route.scheme" .) (include "route.fullname" .)) | toJson -}}
 {{- end -}}
 {{- end }}
 
 {{/* Where everybody else calls gRPC. */}}
 {{- define "route.grpcUrl" -}}
 {{- if eq .Values.mode "gateways" -}}
-{{- first .Values.gateway.upstreams -}}
+{{- .Values.gateway.nodeApi | default (first .Values.gateway.upstreams) -}}
 {{- else -}}
-http://{{ include "route.fullname" . }}-route-grpc:{{ .Values.node.service.port }}
+{{ include "route.scheme" . }}://{{ include "route.fullname" . }}-route-grpc:{{ .Values.node.service.port }}
 {{- end -}}
 {{- end }}

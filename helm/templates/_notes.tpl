@@ -41,7 +41,7 @@ have the address (docs/migration.md); the steps below are for then.
 
 {{- if ne .Values.mode "gateways" }}
 
-4. Call the API from a pod: gRPC without TLS at {{ $name }}-route-grpc.{{ .Release.Namespace }}.svc:{{ .Values.node.service.port }}.
+4. Call the API from a pod: gRPC {{ ternary "by" "without" .Values.security.tls.enabled }} TLS at {{ $name }}-route-grpc.{{ .Release.Namespace }}.svc:{{ .Values.node.service.port }}.
 {{- if .Values.networkPolicy.enabled }}
    The pod must be in this namespace with the label route.teamtalk/grpc-client: "true", or be listed in
    networkPolicy.grpcFrom.

@@ -112,9 +112,7 @@ preStop:
 {{/* The dialect's file, where a definition is given. */}}
 {{- define "route.dialectMounts" -}}
 {{- if .Values.gateway.dialect.definition }}
-- name: dialect
-  mountPath: /etc/teamtalk-route/dialect
-  readOnly: true
+{{- include "route.mount" "dialect" }}
 {{- end }}
 {{- end }}
 
@@ -129,14 +127,10 @@ preStop:
 {{/* What the gateways' pods mount, or the embedded server's. */}}
 {{- define "route.gatewayMounts" -}}
 {{- include "route.dialectMounts" . }}
-{{- if eq .Values.mode "embedded" }}
-{{- include "route.securityMounts" . }}
-{{- end }}
+{{- include (ternary "route.securityMounts" "route.clientMounts" (eq .Values.mode "embedded")) . }}
 {{- end }}
 
 {{- define "route.gatewayVolumes" -}}
 {{- include "route.dialectVolumes" . }}
-{{- if eq .Values.mode "embedded" }}
-{{- include "route.securityVolumes" . }}
-{{- end }}
+{{- include (ternary "route.securityVolumes" "route.clientVolumes" (eq .Values.mode "embedded")) . }}
 {{- end }}

@@ -5,15 +5,25 @@
     - port: 50051
       protocol: TCP
   from:
-    {{- if eq .Values.mode "separate" }}
-    - podSelector:
-        matchLabels:
-          {{- include "route.selector" (list . "pdu-gateway") | nindent 10 }}
-    {{- end }}
     - podSelector:
         matchLabels:
           route.teamtalk/grpc-client: "true"
     {{- with .Values.networkPolicy.grpcFrom }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+{{- end }}
+
+{{/* Gateways of this release, and of others in the namespace (mode gateways). The kubelet needs no rule for its probes. */}}
+{{- define "route.attachIngress" -}}
+- ports:
+    - port: 50052
+      protocol: TCP
+  from:
+    - podSelector:
+        matchLabels:
+          app.kubernetes.io/name: {{ include "route.name" . }}
+          app.kubernetes.io/component: pdu-gateway
+    {{- with .Values.networkPolicy.attachFrom }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
 {{- end }}

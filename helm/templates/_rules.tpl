@@ -79,24 +79,53 @@
 {{- end -}}
 {{- end }}
 
-{{/* Nothing is open to everybody unless somebody says so. */}}
+{{/* Nothing is open to everybody unless somebody says so, and who is let in can show who he is. */}}
 {{- define "route.securityRules" -}}
+{{- $mode := .Values.mode }}
 {{- with .Values.security }}
 {{- $policy := or .policy .existingPolicy.name }}
 {{- if and .policy .existingPolicy.name }}
 {{- fail (printf "security.policy is set, and security.existingPolicy.name is %s. There is one policy: say one of them." .existingPolicy.name) }}
 {{- end }}
-{{- if eq $.Values.mode "gateways" }}
-{{- if or .insecure $policy }}
-{{- fail "security.insecure, security.policy and security.existingPolicy are for a node, and mode is gateways: the node elsewhere has a policy of its own." }}
+{{- if eq $mode "gateways" }}
+{{- if or .insecure $policy .tokens.keys.name }}
+{{- fail "security.insecure, security.policy, security.existingPolicy and security.tokens.keys are for a node, and mode is gateways: the node elsewhere has its own." }}
 {{- end }}
-{{- else if and .insecure $policy }}
-{{- fail "security.insecure lets everybody in, and there is a policy, too. Leave one of them out." }}
-{{- else if not (or .insecure $policy) }}
-{{- fail "nothing says who may do what at gRPC. Give a policy (security.policy or security.existingPolicy, docs/policy.md), or let everybody in who can reach it by security.insecure=true." }}
+{{- else if and .insecure (or $policy .tokens.keys.name .tokens.gateways) }}
+{{- fail "security.insecure lets everybody in, and there is a policy, or tokens, too. Leave one of them out." }}
+{{- else if not (or .insecure $policy .tls.enabled) }}
+{{- fail "nothing says who may do what at gRPC. Give a policy (security.policy or security.existingPolicy, docs/policy.md) and security.tls, or let everybody in who can reach it by security.insecure=true." }}
+{{- end }}
+{{- if and $policy (eq $mode "separate") (not .tls.enabled) }}
+{{- fail "there is a policy, and security.tls.enabled is false: gateways could not show who they are, and none would be let in." }}
+{{- end }}
+{{- if and (or .tokens.keys.name .tokens.gateways) (not .tls.enabled) }}
+{{- fail "security.tokens needs security.tls.enabled: everybody on the way could read them." }}
+{{- end }}
+{{- if and .tokens.gateways (ne $mode "gateways") (not .tokens.keys.name) }}
+{{- fail "security.tokens.gateways is true, but no node could read what they show: say in security.tokens.keys where the public keys are." }}
+{{- end }}
+{{- if .tls.enabled }}
+{{- if and (ne $mode "gateways") (not (or .tls.node.existingSecret .tls.issuerRef.name)) }}
+{{- fail "security.tls.enabled is true, but the node has no certificate: say security.tls.node.existingSecret or security.tls.issuerRef.name." }}
+{{- end }}
+{{- if and (include "route.clientHasCertificate" $) (not (or .tls.gateway.existingSecret .tls.issuerRef.name)) }}
+{{- fail "security.tls.enabled is true, but gateways, or helm test, have nothing to show: say security.tls.gateway.existingSecret, security.tls.issuerRef.name, or security.tokens.gateways." }}
+{{- end }}
+{{- if and (eq $mode "gateways") .tokens.gateways (not .tls.bundle.name) }}
+{{- fail "security.tokens.gateways is true and mode is gateways: say in security.tls.bundle whom gateways trust." }}
+{{- end }}
 {{- end }}
 {{- if and .insecure (eq (index $.Values.node.flags "policy-mode" | default "enforce") "audit") }}
 {{- fail "node.flags.policy-mode is audit, but security.insecure lets everybody in: there is no policy to try." }}
 {{- end }}
+{{- end }}
+{{- range append .Values.gateway.upstreams .Values.gateway.nodeApi }}
+{{- if and . (not (hasPrefix (printf "%s://" (include "route.scheme" $)) .)) }}
+{{- fail (printf "%s does not go with security.tls.enabled=%v: with TLS it begins with https://, without with http://." . $.Values.security.tls.enabled) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.gateway.nodeApi (ne $mode "gateways") }}
+{{- fail (printf "gateway.nodeApi is set, but mode is %s, which has a node of its own." $mode) }}
 {{- end }}
 {{- end }}

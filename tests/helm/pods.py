@@ -20,6 +20,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chart import container, workloads
+from provided import Provided, spec_of
 
 HOST = "127.0.0.1"
 # Longer than any process here needs, so that only a hang meets it.
@@ -33,14 +34,18 @@ needs_binaries = pytest.mark.skipif(
 class Pod:
     """One process."""
 
-    def __init__(self, workload, ports, log, mounts):
+    def __init__(self, workload, ports, log, provided):
         self.workload = workload
         self.ports = ports
         self.log = log
-        self.mounts = mounts
-        command = [self.here(word) for word in container(workload)["command"] + container(workload)["args"]]
+        self.provided = provided
+        self.mounts = mounted(workload, provided, log.parent)
+        given = container(workload)["command"] + container(workload)["args"]
+        command = [self.here(word) for word in [*given, *server_names(given)]]
         command[0] = str(pathlib.Path(os.environ["TEST_BIN_DIR"]) / command[0].removeprefix("/"))
         environment = {it["name"]: it.get("value", HOST) for it in container(workload).get("env", [])}
+        # It would make it of its host's name, which is its pod's.
+        environment["TT_GATEWAY_GATEWAY_ID"] = f"{workload['metadata']['name']}-1"
         with log.open("w") as output:
             self.process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
@@ -48,7 +53,7 @@ class Pod:
         """An argument with this machine's ports, hosts and folders."""
         for path, folder in self.mounts.items():
             word = word.replace(path, str(folder))
-        word = re.sub(r"http://[\w.-]+:", f"http://{HOST}:", word).replace("$(POD_IP)", HOST)
+        word = re.sub(r"(https?)://[\w.-]+:", rf"\1://{HOST}:", word).replace("$(POD_IP)", HOST)
         # A listener may have a name. A table of hosts has none of our ports.
         if word.startswith("--msg-server="):
             return word
@@ -86,13 +91,14 @@ def started(objects, folder):
     ordered = sorted(workloads(objects), key=lambda it: it["metadata"]["name"], reverse=True)
     pods = []
     shared = free_ports([50051, 50052])
+    provided = Provided(objects, folder)
     try:
         for workload in ordered:
             # Everybody's gRPC is one; the other ports are each pod's own.
             own = [port["containerPort"] for port in container(workload)["ports"]]
             ports = {**free_ports(own), **shared}
             log = folder / f"{workload['metadata']['name']}.log"
-            pods.append(Pod(workload, ports, log, mounted(objects, workload, folder)))
+            pods.append(Pod(workload, ports, log, provided))
         yield pods
     finally:
         for pod in pods:
@@ -100,17 +106,26 @@ def started(objects, folder):
             pod.process.wait()
 
 
-def mounted(objects, workload, folder):
-    """The ConfigMaps that a pod mounts, as folders of this machine by their paths in the container."""
-    volumes = {it["name"]: it["configMap"]["name"] for it in workload["spec"]["template"]["spec"].get("volumes", [])}
+def mounted(it, provided, folder):
+    """What a pod mounts, as folders of this machine by their paths in the container."""
+    spec = spec_of(it)
+    volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
     mounts = {}
-    for mount in container(workload).get("volumeMounts", []):
-        [data] = [it["data"] for it in objects if it["kind"] == "ConfigMap" and it["metadata"]["name"] == volumes[mount["name"]]]
-        mounts[mount["mountPath"]] = folder / mount["name"]
-        (folder / mount["name"]).mkdir()
-        for name, text in data.items():
-            (folder / mount["name"] / name).write_text(text)
+    for mount in container(it).get("volumeMounts", []):
+        here = mounts[mount["mountPath"]] = folder / it["metadata"]["name"] / mount["name"]
+        here.mkdir(parents=True)
+        for name, text in provided.files(volumes[mount["name"]], spec["serviceAccountName"]).items():
+            (here / name).write_text(text)
     return mounts
+
+
+def server_names(words):
+    """Flags that say what a node's certificate has, where an address of this machine takes the place of a Service's name."""
+    flags = {"upstream": "--upstream-server-name", "address": "--tls-server-name"}
+    for word in words:
+        found = re.match(r"--(upstream|address)=https://([\w.-]+):", word)
+        if found and not any(it.startswith(flags[found[1]]) for it in words):
+            yield f"{flags[found[1]]}={found[2]}"
 
 
 def wait_until(pod, kind, succeeds=True):

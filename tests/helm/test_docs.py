@@ -68,7 +68,7 @@ def test_subcommands_exist(page):
 
 @every_page
 def test_values_exist(page):
-    for key in re.findall(r"`((?:node|gateway|pods|image|networkPolicy|monitoring)\.[A-Za-z.]+)", page.read_text()):
+    for key in re.findall(r"`((?:node|gateway|pods|image|security|networkPolicy|monitoring)\.[A-Za-z.]+)", page.read_text()):
         generate.default(key)
     for setting in re.findall(r"--set '?([a-zA-Z.]+)=", page.read_text()):
         generate.default(setting)

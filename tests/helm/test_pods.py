@@ -18,7 +18,7 @@ pytestmark = pods.needs_binaries
 VALIDATES_NOTHING = "--disable-openapi-validation"
 # The others have no node here, listen on IPv6, or read what is not of this release.
 RUNNABLE = [it for it in SCENARIOS if it not in ("gateways", "open", "existing-policy")]
-# The check has no credentials yet.
+# What it asks is refused there: without TLS, nobody can show who he is.
 CHECKED = [it for it in RUNNABLE if it != "policy"]
 
 
@@ -51,7 +51,7 @@ def test_helm_test_says_what_is_so(scenario, tmp_path):
     with pods.started(objects, tmp_path) as running:
         for pod in running:
             pods.wait_until(pod, "readiness")
-        with kubernetes.played(objects, lambda pod: check(pod, objects, running)) as cluster:
+        with kubernetes.played(objects, lambda pod: check(pod, objects, running, tmp_path)) as cluster:
             arguments = ("--namespace", NAMESPACE, "--kube-apiserver", cluster.address)
             values = CHART / "ci" / f"{scenario}-values.yaml"
             installed = run("helm", "install", RELEASE, CHART, "--values", values, VALIDATES_NOTHING, *arguments)
@@ -66,13 +66,13 @@ def test_helm_test_says_what_is_so(scenario, tmp_path):
     assert "readiness" in log, tested.stdout
 
 
-def check(pod, objects, running):
+def check(pod, objects, running, folder):
     """Runs the container of `helm test` to its end."""
     command = container(pod)
-    words = [through_services(word, objects, running) for word in command["command"] + command["args"]]
-    # It mounts what the gateways do.
-    for path, folder in [mount for it in running for mount in it.mounts.items()]:
-        words = [word.replace(path, str(folder)) for word in words]
+    words = command["command"] + command["args"]
+    words = [through_services(word, objects, running) for word in [*words, *pods.server_names(words)]]
+    for path, here in pods.mounted(pod, running[0].provided, folder).items():
+        words = [word.replace(path, str(here)) for word in words]
     words[0] = str(pathlib.Path(os.environ["TEST_BIN_DIR"]) / words[0].removeprefix("/"))
     checked = subprocess.run(words, capture_output=True, text=True, env={}, timeout=pods.PATIENCE)
     return checked.returncode, checked.stdout + checked.stderr

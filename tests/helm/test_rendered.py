@@ -24,6 +24,7 @@ USER = 65532
 
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
 EMBEDDED = ("embedded", "policy", "existing-policy")
+WITH_TLS = ("tls", "cert-manager", "tokens")
 SEPARATE = [it for it in SCENARIOS if it not in (*EMBEDDED, "gateways")]
 
 
@@ -129,17 +130,24 @@ def test_gateways_attach_through_the_headless_service(scenario):
     # A node is ready only after gateways have attached.
     assert headless["spec"]["publishNotReadyAddresses"] is True
     [port] = headless["spec"]["ports"]
-    assert upstream == f"http://{headless['metadata']['name']}:{port['port']}"
+    assert upstream == f"{scheme(scenario)}://{headless['metadata']['name']}:{port['port']}"
     # A headless Service translates no port.
-    [grpc] = [it for it in container(find(objects, "Deployment", "-route-grpc"))["ports"] if it["name"] == "grpc"]
-    assert port["port"] == grpc["containerPort"]
+    node = find(objects, "Deployment", "-route-grpc")
+    [attach] = [it for it in container(node)["ports"] if it["name"] == "attach"]
+    assert port["port"] == attach["containerPort"]
+    assert flags(node)["attach-listen"][0].endswith(f":{port['port']}")
 
 
-def test_service_protocols_are_declared():
-    objects = objects_of("ha")
+def scheme(scenario):
+    return "https" if scenario in WITH_TLS else "http"
+
+
+@pytest.mark.parametrize(("scenario", "grpc"), [("ha", "kubernetes.io/h2c"), ("tls", "https")])
+def test_service_protocols_are_declared(scenario, grpc):
+    objects = objects_of(scenario)
     for service, protocol in {
-        "-route-grpc": "kubernetes.io/h2c",
-        "-route-grpc-headless": "kubernetes.io/h2c",
+        "-route-grpc": grpc,
+        "-route-grpc-headless": grpc,
         "-pdu-gateway": "tcp",
     }.items():
         [port] = find(objects, "Service", service)["spec"]["ports"]
@@ -190,7 +198,7 @@ def test_grpc_probes_ask_for_names_that_the_node_registers(scenario):
     }
     assert {probe["service"] for probe in probes.values()} <= sources.health_names()
     # A gRPC probe takes a number, not a name.
-    assert {probe["port"] for probe in probes.values()} == {ports["grpc"]}
+    assert {probe["port"] for probe in probes.values()} == {ports["health" if scenario in WITH_TLS else "grpc"]}
 
 
 @every_scenario
@@ -271,45 +279,6 @@ def test_environment_names_collide_with_nobody_s():
         assert [it["name"] for it in container(workload)["env"]] == ["POD_IP", "RUST_BACKTRACE"]
 
 
-@pytest.mark.parametrize("mode", ["separate", "embedded"])
-def test_a_node_has_a_policy_or_is_insecure(mode):
-    def node(*settings):
-        objects = render(f"mode={mode}", *settings)
-        return find(objects, "Deployment", "-embedded" if mode == "embedded" else "-route-grpc"), objects
-
-    workload, _ = node("security.insecure=true")
-    assert "insecure" in flags(workload) and "policy" not in flags(workload)
-    assert "volumes" not in workload["spec"]["template"]["spec"]
-
-    workload, objects = node("security.policy=version = 1")
-    assert find(objects, "ConfigMap", "-policy")["data"] == {"policy.toml": "version = 1"}
-    assert_reads(workload, "policy.toml", {"configMap": {"name": "tt-policy"}})
-
-    for kind, volume in (("ConfigMap", {"configMap": {"name": "mine"}}), ("Secret", {"secret": {"secretName": "mine"}})):
-        given = {"kind": kind, "name": "mine", "key": "rights.toml"}
-        workload, objects = node(*(f"security.existingPolicy.{name}={value}" for name, value in given.items()))
-        assert find(objects, "ConfigMap", "-policy") is None
-        assert_reads(workload, "rights.toml", volume)
-
-
-def assert_reads(node, key, volume):
-    """The policy, from a folder: the kubelet does not replace what is mounted by the name of a file."""
-    assert "insecure" not in flags(node)
-    [path] = flags(node)["policy"]
-    [it] = [it for it in node["spec"]["template"]["spec"]["volumes"] if it["name"] == "policy"]
-    [mount] = [it for it in container(node)["volumeMounts"] if it["name"] == "policy"]
-    assert it == {"name": "policy", **volume}
-    assert mount == {"name": "policy", "mountPath": path.removesuffix(f"/{key}"), "readOnly": True}
-
-
-@pytest.mark.parametrize("mode", ["separate", "gateways"])
-def test_a_gateway_without_a_node_reads_no_policy(mode):
-    given = ("gateway.upstreams={http://a:1}",) if mode == "gateways" else ("security.policy=version = 1",)
-    gateway = find(render(f"mode={mode}", *given), "Deployment", "-pdu-gateway")
-    assert {"policy", "insecure"} & set(flags(gateway)) == set()
-    assert "volumes" not in gateway["spec"]["template"]["spec"]
-
-
 @every_scenario
 def test_policies_open_exactly_the_ports_that_pods_have(scenario):
     objects = objects_of(scenario)
@@ -321,23 +290,39 @@ def test_policies_open_exactly_the_ports_that_pods_have(scenario):
         ports = {port["containerPort"] for port in container(workload)["ports"]}
         if scenario == "everything":
             ports -= {9464}  # metricsFrom is empty
+        ports -= {50053}  # The kubelet needs no rule for probes.
         assert {port for port, _ in ingress(policy)} == ports
         # A rule without peers would open its port to everybody.
         assert all(peers for _, peers in ingress(policy))
 
 
 @pytest.mark.parametrize("scenario", ["default", "embedded"])
-def test_grpc_is_open_to_gateways_and_labelled_pods_only(scenario):
+def test_grpc_is_open_to_labelled_pods_only(scenario):
     suffix = {"default": "-route-grpc", "embedded": "-embedded"}[scenario]
     policy = find(objects_of(scenario), "NetworkPolicy", suffix)
     [peers] = [peers for port, peers in ingress(policy) if port == 50051]
-    labels = [peer["podSelector"]["matchLabels"] for peer in peers]
-
-    assert {"route.teamtalk/grpc-client": "true"} in labels
-    others = [it for it in labels if "route.teamtalk/grpc-client" not in it]
-    assert [it["app.kubernetes.io/component"] for it in others] == (["pdu-gateway"] if scenario == "default" else [])
     # Of this namespace: no namespaceSelector.
-    assert all(set(peer) == {"podSelector"} for peer in peers)
+    assert peers == [{"podSelector": {"matchLabels": {"route.teamtalk/grpc-client": "true"}}}]
+
+
+def test_gateways_have_a_port_of_their_own_to_which_nobody_else_comes():
+    def peers(scenario):
+        policy = find(objects_of(scenario), "NetworkPolicy", "-route-grpc")
+        [peers] = [peers for port, peers in ingress(policy) if port == 50052]
+        return peers
+
+    [only] = peers("default")
+    assert set(only) == {"podSelector"}
+    selected = only["podSelector"]["matchLabels"]
+    objects = objects_of("default")
+    for workload in workloads(objects):
+        is_gateway = workload["metadata"]["name"].endswith("-pdu-gateway")
+        assert (selected.items() <= workload["spec"]["template"]["metadata"]["labels"].items()) == is_gateway
+    # A second group for the same node is another release.
+    second = find(objects_of("gateways"), "Deployment", "-pdu-gateway")
+    assert selected.items() <= second["spec"]["template"]["metadata"]["labels"].items()
+    assert not selected.items() <= find(objects, "Pod", "-check")["metadata"]["labels"].items()
+    assert peers("tls") == [only, {"ipBlock": {"cidr": "10.30.0.0/16"}}]
 
 
 def test_the_policy_for_pdus_is_the_gateways_allow_list():
@@ -358,7 +343,7 @@ def test_the_node_connects_to_nobody_and_gateways_to_the_node():
     objects = objects_of("default")
     assert find(objects, "NetworkPolicy", "-route-grpc")["spec"]["egress"] == []
     egress = find(objects, "NetworkPolicy", "-pdu-gateway")["spec"]["egress"]
-    assert [port["port"] for rule in egress for port in rule["ports"]] == [53, 53, 50051]
+    assert [port["port"] for rule in egress for port in rule["ports"]] == [53, 53, 50052]
     elsewhere = find(objects_of("gateways"), "NetworkPolicy", "-pdu-gateway")["spec"]["egress"]
     assert [port["port"] for rule in elsewhere for port in rule["ports"]] == [53, 53, 50051, 50052, 4317]
 
@@ -518,7 +503,9 @@ def test_the_check_asks_services_of_this_release(scenario):
     assert pod["metadata"]["labels"]["route.teamtalk/grpc-client"] == "true"
     assert flags(pod)["pdu"][0] in hosts
     if scenario != "gateways":
-        assert flags(pod)["address"][0].removeprefix("http://") in hosts
+        assert flags(pod)["address"][0].removeprefix(f"{scheme(scenario)}://") in hosts
+    else:
+        assert flags(pod)["address"] == ["http://route-a.example:50053"]
 
 
 @every_scenario
@@ -558,7 +545,8 @@ def test_commands_exist():
         ([], "WARNING: security.insecure is true"),
         ([], "What guards it is the NetworkPolicy"),
         (["networkPolicy.enabled=false"], "networkPolicy.enabled is false, so that is every pod"),
-        (["security.policy=version = 1"], "Who may do what there is in its policy"),
+        (["mode=embedded", "security.policy=version = 1"], "Who may do what there is in its policy"),
+        (["security.tls.enabled=true", "security.tls.issuerRef.name=a"], "gRPC by TLS at tt-route-grpc.im.svc:50051"),
         ([], "helm test -n im tt"),
         ([], "RouteServerIP1"),
         ([], "is in no registry"),

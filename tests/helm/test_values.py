@@ -11,14 +11,15 @@ import sources
 from chart import CHART, ROOT, SCENARIOS, flags, refusal, render, workloads
 
 # Flags that the chart sets itself.
-OWN_NODE_FLAGS = {"listen", "probe-listen", "insecure", "policy"}
+OWN_NODE_FLAGS = {
+    *("listen", "probe-listen", "attach-listen", "health-listen", "insecure", "policy"),
+    *("tls-cert", "tls-key", "tls-client-ca", "token-keys", "token-audience", "token-issuer"),
+}
 OWN_GATEWAY_FLAGS = {"listen", "probe-listen", "grpc-listen", "embedded", "upstream", "msg-server", "dialect"}
 # A fixed id for several pods would be refused by the node.
 UNSUITABLE = {"gateway-id"}
 # The admin port stays where it is by default: a socket that only commands in the pod can reach.
 UNSUITABLE_FOR_NODES = {"admin-grpc-listen"}
-# TLS and tokens are not in the chart yet.
-NOT_YET = {"attach-listen", "health-listen", "tls-cert", "tls-key", "tls-client-ca", "token-keys", "token-audience", "token-issuer"}
 
 POD_VALUES = ["resources", "nodeSelector", "tolerations", "affinity", "priorityClassName"]
 
@@ -66,7 +67,7 @@ def test_the_schema_knows_exactly_the_flags_that_the_binaries_have():
 
     node = sources.flags(sources.NODE_SETTINGS, sources.SECURITY_SETTINGS, sources.SERVE_SETTINGS, sources.LOG_SETTINGS)
     gateway = sources.flags(sources.GATEWAY_SETTINGS, sources.LOG_SETTINGS)
-    assert schema_flags("node") == node - OWN_NODE_FLAGS - UNSUITABLE_FOR_NODES - NOT_YET
+    assert schema_flags("node") == node - OWN_NODE_FLAGS - UNSUITABLE_FOR_NODES
     assert schema_flags("gateway") == gateway - OWN_GATEWAY_FLAGS - UNSUITABLE
     assert OWN_NODE_FLAGS | UNSUITABLE_FOR_NODES <= node
     assert OWN_GATEWAY_FLAGS | UNSUITABLE <= gateway
@@ -113,6 +114,9 @@ def test_the_scenarios_use_every_value():
     assert unused == {"image.tag", "node.replicas", "gateway.pdb.enabled"}
 
 
+TLS = ("security.tls.enabled=true", "security.tls.issuerRef.name=im")
+
+
 def own_port(name, port, at=0):
     """Settings for a MsgServer with a port of its own."""
     return f"gateway.msgServers[{at}].name={name}", f"gateway.msgServers[{at}].port={port}"
@@ -141,7 +145,27 @@ def own_port(name, port, at=0):
         (["node.flags.detach-grace=10 seconds"], "node.flags.detach-grace: Does not match pattern"),
         (["node.flags.fan-out=all"], 'node.flags.fan-out must be one of the following: "directed", "broadcast"'),
         (["gateway.flags.allow-cidr=everyone"], "gateway.flags.allow-cidr: Does not match pattern"),
-        (["gateway.upstreams={https://node:1}", "mode=gateways"], "gateway.upstreams.0: Does not match pattern"),
+        (["gateway.upstreams={tcp://node:1}", "mode=gateways"], "gateway.upstreams.0: Does not match pattern"),
+        (["gateway.upstreams={https://node:1}", "mode=gateways"], "https://node:1 does not go with security.tls.enabled=false"),
+        (["gateway.upstreams={http://node:1}", "mode=gateways", "gateway.nodeApi=https://node:1"], "https://node:1 does not go with"),
+        (["gateway.nodeApi=http://node:1"], "gateway.nodeApi is set, but mode is separate"),
+        ([*TLS, "mode=gateways", "gateway.upstreams={http://node:1}"], "http://node:1 does not go with security.tls.enabled=true"),
+        (["security.tls.enabled=true"], "the node has no certificate: say security.tls.node.existingSecret or"),
+        (["security.tls.enabled=true", "security.tls.node.existingSecret=a"], "gateways, or helm test, have nothing to show"),
+        (["mode=embedded", "security.tls.enabled=true", "security.tls.node.existingSecret=a"], "gateways, or helm test, have nothing"),
+        (["security.tls.enabled=yes"], "security.tls.enabled: Invalid type. Expected: boolean"),
+        ([*TLS, "security.tls.duration=90 days"], "security.tls.duration: Does not match pattern"),
+        ([*TLS, "security.tls.gateway.uri=im"], "security.tls.gateway.uri: Does not match pattern"),
+        ([*TLS, "security.tls.bundle.kind=File"], "security.tls.bundle.kind must be one of the following"),
+        (["security.policy=a", "security.tokens.keys.name=b"], "there is a policy, and security.tls.enabled is false"),
+        (["mode=embedded", "security.policy=a", "security.tokens.keys.name=b"], "security.tokens needs security.tls.enabled"),
+        ([*TLS, "security.tokens.gateways=true"], "no node could read what they show: say in security.tokens.keys"),
+        (
+            [*TLS, "security.tokens.gateways=true", "mode=gateways", "gateway.upstreams={https://node:1}"],
+            "say in security.tls.bundle whom gateways trust",
+        ),
+        ([*TLS, "security.tokens.expirationSeconds=60"], "expirationSeconds: Must be greater than or equal to 600"),
+        (["security.insecure=true", "security.tokens.keys.name=a"], "security.insecure lets everybody in, and there is a policy, or tokens"),
         (["gateway.service.port=0"], "gateway.service.port: Must be greater than or equal to 1"),
         (["image.digest=latest"], "image.digest: Does not match pattern"),
         (["monitoring.traces.endpoint=https://collector:4317"], "monitoring.traces.endpoint: Does not match pattern"),
@@ -165,10 +189,11 @@ def own_port(name, port, at=0):
         (["mode=embedded", "gateway.replicas=2"], "gateway.replicas is 2, but mode is embedded"),
         (["mode=embedded", "gateway.autoscaling.enabled=true"], "autoscaling.enabled is true, but mode is embedded"),
         (["security.insecure=false"], "nothing says who may do what at gRPC. Give a policy"),
-        (["security.policy=a", "security.insecure=true"], "security.insecure lets everybody in, and there is a policy, too"),
-        (["security.existingPolicy.name=a", "security.insecure=true"], "security.insecure lets everybody in, and there is a policy"),
+        (["security.policy=a", "security.insecure=true"], "security.insecure lets everybody in, and there is a policy, or tokens, too"),
+        (["security.existingPolicy.name=a", "security.insecure=true"], "security.insecure lets everybody in, and there is a policy, or tokens"),
+        (["security.policy=a"], "gateways could not show who they are, and none would be let in"),
         (["security.policy=a", "security.existingPolicy.name=b"], "There is one policy: say one of them"),
-        (["security.policy=a", "mode=gateways"], "the node elsewhere has a policy of its own"),
+        (["security.policy=a", "mode=gateways"], "the node elsewhere has its own"),
         (["node.flags.policy-mode=audit"], "security.insecure lets everybody in: there is no policy to try"),
         (["node.flags.policy-mode=try"], "node.flags.policy-mode must be one of the following"),
         (["security.insecure=yes"], "security.insecure: Invalid type. Expected: boolean"),
@@ -211,7 +236,12 @@ def test_wrong_values_are_refused_with_a_reason(settings, reason):
     "settings",
     [
         ["global.anything=1"],
-        ["security.existingPolicy.name=a", "security.existingPolicy.kind=Secret", "node.flags.policy-mode=audit"],
+        [*TLS],
+        [*TLS, "mode=embedded"],
+        [*TLS, "security.insecure=true"],
+        [*TLS, "security.existingPolicy.name=a", "security.existingPolicy.kind=Secret", "node.flags.policy-mode=audit"],
+        ["mode=embedded", "security.policy=allow = []"],
+        [*TLS, "mode=gateways", "gateway.upstreams={https://node:1}"],
         ["mode=embedded", "gateway.replicas=0"],
         ["gateway.dialect.name=null"],
         ["node.flags.seat-bytes=1GiB"],
