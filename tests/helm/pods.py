@@ -20,7 +20,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from chart import container, workloads
-from provided import Provided, spec_of
+from provided import Provided, server_names, spec_of
 
 HOST = "127.0.0.1"
 # Longer than any process here needs, so that only a hang meets it.
@@ -117,15 +117,6 @@ def mounted(it, provided, folder):
         for name, text in provided.files(volumes[mount["name"]], spec["serviceAccountName"]).items():
             (here / name).write_text(text)
     return mounts
-
-
-def server_names(words):
-    """Flags that say what a node's certificate has, where an address of this machine takes the place of a Service's name."""
-    flags = {"upstream": "--upstream-server-name", "address": "--tls-server-name"}
-    for word in words:
-        found = re.match(r"--(upstream|address)=https://([\w.-]+):", word)
-        if found and not any(it.startswith(flags[found[1]]) for it in words):
-            yield f"{flags[found[1]]}={found[2]}"
 
 
 def wait_until(pod, kind, succeeds=True):

@@ -3,6 +3,7 @@ operator keeps beside the release, tokens of service accounts."""
 
 import base64
 import json
+import re
 import subprocess
 import time
 
@@ -112,3 +113,12 @@ def spec_of(it):
     """A pod's, or that of the pods of a Deployment or a Job."""
     spec = it.get("spec", {})
     return spec.get("template", {}).get("spec", spec)
+
+
+def server_names(words):
+    """Flags that say what a node's certificate has, where an address of this machine takes the place of a Service's name."""
+    flags = {"upstream": "--upstream-server-name", "address": "--tls-server-name"}
+    for word in words:
+        found = re.match(r"--(upstream|address)=https://([\w.-]+):", word)
+        if found and not any(it.startswith(flags[found[1]]) for it in words):
+            yield f"{flags[found[1]]}={found[2]}"

@@ -11,6 +11,7 @@ import pytest
 import kubernetes
 import pods
 from chart import CHART, NAMESPACE, RELEASE, SCENARIOS, container, objects_of, run
+from provided import server_names
 
 pytestmark = pods.needs_binaries
 
@@ -70,7 +71,7 @@ def check(pod, objects, running, folder):
     """Runs the container of `helm test` to its end."""
     command = container(pod)
     words = command["command"] + command["args"]
-    words = [through_services(word, objects, running) for word in [*words, *pods.server_names(words)]]
+    words = [through_services(word, objects, running) for word in [*words, *server_names(words)]]
     for path, here in pods.mounted(pod, running[0].provided, folder).items():
         words = [word.replace(path, str(here)) for word in words]
     words[0] = str(pathlib.Path(os.environ["TEST_BIN_DIR"]) / words[0].removeprefix("/"))

@@ -16,7 +16,9 @@ def rendered(*settings, values=None):
 
 def given(settings, values=None):
     """The words of helm's command line."""
-    return [*(("--values", values) if values else ()), *words(settings)]
+    if values:
+        return ["--values", values, *(word for setting in settings for word in ("--set", setting))]
+    return words(settings)
 
 
 def upgraded(cluster, *settings, values=None):

@@ -9,6 +9,7 @@ from .budget import Budget
 from .deployment import Deployment
 from .journal import Journal
 from .manifest import Here
+from .volumes import Volumes
 
 
 class UpgradeFailed(Exception):
@@ -30,6 +31,7 @@ class Cluster:
         self._removed = []
         self._waiting = []
         self._network = f"127.{random.randrange(16, 250)}.{random.randrange(250)}"
+        self.volumes = Volumes(objects, folder)
         self._take(objects)
         for manifest in of_kind(objects, "Deployment"):
             self._add(manifest)
@@ -126,6 +128,8 @@ class Cluster:
 
     def _take(self, objects):
         self._objects = objects
+        for it in of_kind(objects, "ConfigMap"):
+            self.volumes.change("ConfigMap", it["metadata"]["name"], it["data"])
         self._budgets = [Budget(it, self) for it in of_kind(objects, "PodDisruptionBudget")]
         specs = {it["metadata"]["name"]: it["spec"] for it in of_kind(objects, "Service")}
         self.services = {name: self.services.get(name) or Service(self) for name in specs}

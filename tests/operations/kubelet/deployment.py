@@ -187,7 +187,9 @@ class Deployment:
         number = next(self._numbers)
         slot = self.first_slot if self.component == "route-grpc" else self.first_slot + number
         manifest = PodManifest.of(template)
-        here = Here(f"{self.name}-{number}", self._cluster.address(slot), self._cluster.names())
+        name = f"{self.name}-{number}"
+        mounts = self._cluster.volumes.mount(name, manifest)
+        here = Here(name, self._cluster.address(slot), self._cluster.names(), mounts)
         room = self._cluster.room_for(self.component, manifest)
         return Pod(here.pod, manifest, here, self._cluster.journal, self._cluster.folder, room)
 

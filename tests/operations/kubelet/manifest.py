@@ -9,6 +9,7 @@ import re
 
 import yaml
 from binaries import binary
+from provided import server_names
 
 WILDCARD = "0.0.0.0:"
 
@@ -18,7 +19,9 @@ class Here:
     """One pod's place on this machine: pods share its network and its host name, and it has no DNS of the cluster.
 
     - A pod listens on an address of its own, where in a cluster the wildcard address would be its own.
-    - Names of Services are replaced by the address of the one pod behind them; `test_names.py` has the rest.
+    - Names of Services are replaced by the address of the one pod behind them; `test_names.py` has the rest. Where that
+      is checked against a certificate, the name is told by a flag.
+    - What it mounts is in folders of this machine.
     - A gateway is told its id, which it would make of its pod's name.
     - The image's folder is that of the binaries under test.
     """
@@ -26,8 +29,11 @@ class Here:
     pod: str
     address: str
     names: dict
+    mounts: dict = dataclasses.field(default_factory=dict)
 
     def argument(self, word):
+        for path, folder in self.mounts.items():
+            word = word.replace(f"={path}/", f"={folder}/")
         word = word.replace("=" + WILDCARD, f"={self.address}:")
         return re.sub(r"//([^:/]+)", lambda found: "//" + self.names.get(found[1], found[1]), word)
 
@@ -77,6 +83,9 @@ class PodManifest:
     command: list
     env: list
     ports: dict
+    # Volumes by where they are mounted.
+    mounts: dict
+    account: str
     probes: dict
     pre_stop: float
     grace: float
@@ -85,13 +94,15 @@ class PodManifest:
     def of(cls, template):
         spec = template["spec"]
         [container] = spec["containers"]
-        assert not container.get("volumeMounts"), "mounted files are not played"
+        volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
         return cls(
             labels=template["metadata"]["labels"],
             image=container["image"],
             command=container["command"] + container.get("args", []),
             env=container.get("env", []),
             ports={port["name"]: port["containerPort"] for port in container["ports"]},
+            mounts={it["mountPath"]: volumes[it["name"]] for it in container.get("volumeMounts", [])},
+            account=spec["serviceAccountName"],
             probes={kind: Probe.read(kind, container[f"{kind}Probe"]) for kind in ("startup", "liveness", "readiness")},
             pre_stop=container["lifecycle"]["preStop"]["sleep"]["seconds"],
             grace=spec["terminationGracePeriodSeconds"],
@@ -101,6 +112,7 @@ class PodManifest:
         """The command line and the environment of its container."""
         environment = {entry["name"]: self._value(entry, here) for entry in self.env}
         words = [expanded(word, environment) for word in self.command]
+        words += server_names(words)
         command = [here.executable(words[0])] + [here.argument(word) for word in words[1:]]
         return command, {**here.environment(), **environment}
 
