@@ -18,14 +18,15 @@ use crate::refusal::OfCaller;
 /// Of so many it is known what they did; beyond, those are forgotten that have no stream.
 const MOST: usize = 4096;
 
-/// Those of all identities that have limits.
+/// Those of all identities that have limits: by name and limits, for somebody may show more or less from call to call, and must
+/// not begin anew by that.
 #[derive(Debug, Default)]
-pub(super) struct Allowances(Mutex<HashMap<String, Arc<Allowance>>>);
+pub(super) struct Allowances(Mutex<HashMap<(String, Limits), Arc<Allowance>>>);
 
 /// That of one.
 #[derive(Debug)]
 pub(super) struct Allowance {
-    limits: Limits,
+    streams: Option<u32>,
     calls: Option<Rate>,
     ids: Option<Rate>,
     published: Option<Rate>,
@@ -56,19 +57,19 @@ impl Allowances {
         if limits == Limits::default() {
             return None;
         }
+        let whose = (identity.name().to_owned(), limits);
         let mut all = self.0.lock();
-        if let Some(known) = all.get(identity.name())
-            && known.limits == limits
-        {
+        if let Some(known) = all.get(&whose) {
             return Some(Arc::clone(known));
         }
         if all.len() >= MOST {
             all.retain(|_, it| it.open.load(Ordering::Relaxed) > 0);
         }
         // Its streams go on when its limits are others.
-        let open = all.get(identity.name()).map(|it| Arc::clone(&it.open));
+        let known = all.iter().find(|((name, _), _)| *name == whose.0);
+        let open = known.map(|(_, it)| Arc::clone(&it.open));
         let made = Arc::new(Allowance::new(limits, open.unwrap_or_default()));
-        all.insert(identity.name().to_owned(), Arc::clone(&made));
+        all.insert(whose, Arc::clone(&made));
         Some(made)
     }
 }
@@ -76,7 +77,7 @@ impl Allowances {
 impl Allowance {
     fn new(limits: Limits, open: Arc<AtomicU32>) -> Self {
         Self {
-            limits,
+            streams: limits.streams,
             calls: limits.calls_per_second.and_then(Rate::new),
             ids: limits.ids_per_second.and_then(Rate::new),
             published: limits.published_per_second.and_then(Rate::new),
@@ -97,7 +98,7 @@ impl Allowance {
     }
 
     pub(super) fn open(self: &Arc<Self>) -> Result<OpenStream, OfCaller> {
-        let limit = self.limits.streams.unwrap_or(u32::MAX);
+        let limit = self.streams.unwrap_or(u32::MAX);
         let taken = self
             .open
             .try_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
@@ -206,5 +207,22 @@ mod tests {
             .open()
             .expect("a place, beside those that were open before");
         assert!(of(more).open().is_err());
+    }
+
+    #[test]
+    fn who_shows_more_or_less_from_call_to_call_does_not_begin_anew() {
+        let allowances = Allowances::default();
+        let anybody = Identity::default();
+        let of = |limits| allowances.of(&anybody, limits).expect("it has limits");
+        let others = Limits {
+            streams: Some(1),
+            ..LIMITS
+        };
+
+        assert_eq!(of(LIMITS).ids(10), Ok(()));
+        assert_eq!(of(others).ids(10), Ok(()));
+        assert!(of(LIMITS).ids(5).is_err());
+        let _one = of(LIMITS).open().expect("there is room");
+        assert!(of(others).open().is_err(), "streams are those of both");
     }
 }

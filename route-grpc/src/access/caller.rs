@@ -43,8 +43,9 @@ struct Call {
     identity: Identity,
     method: &'static str,
     right: Right,
-    /// As of its beginning.
+    /// As of its beginning, and of this state of files.
     rights: Arc<Rights>,
+    changes: watch::Receiver<u64>,
     allowance: Option<Arc<Allowance>>,
     /// What was asked of him since, and will be asked again if the stream goes on.
     needs: Mutex<Vec<Need>>,
@@ -68,7 +69,9 @@ impl Caller {
         path: &str,
         headers: &HeaderMap,
     ) -> Result<Option<Self>, OfCaller> {
-        let (Some(right), Some(method)) = (methods::right(path), methods::name(path)) else {
+        // Before anything is judged: what changes meanwhile is not missed.
+        let changes = access.changes.subscribe();
+        let Some((method, right)) = methods::found(path) else {
             let problem = format!("{path}: no role may call it");
             return Err(access.refused(
                 &Called {
@@ -102,6 +105,7 @@ impl Caller {
             method,
             right,
             rights,
+            changes,
             allowance,
             needs: Mutex::default(),
         }));
@@ -138,17 +142,26 @@ impl Caller {
 
     /// Whether he is told from where users are connected: link ids and addresses.
     pub(crate) fn sees_places(&self) -> bool {
-        let sees = self.check(&Need::Places, &self.0.rights).is_ok();
-        if sees {
-            self.0.needs.lock().push(Need::Places);
-        }
-        sees
+        self.takes_on(Need::Places).is_ok()
     }
 
     /// Refuses what he may not do. A stream is ended when he may not do it any more.
     pub(crate) fn require(&self, need: Need) -> Result<(), OfCaller> {
-        self.judged(self.check(&need, &self.0.rights))?;
-        self.0.needs.lock().push(need);
+        self.judged(self.takes_on(need))
+    }
+
+    /// Checks it by what files say now, and has it checked again from then on: no change comes between the two.
+    fn takes_on(&self, need: Need) -> Result<(), OfCaller> {
+        let call = &self.0;
+        let mut needs = call.needs.lock();
+        match call.changes.has_changed() {
+            Ok(false) => self.check(&need, &call.rights)?,
+            // An error: nothing changes any more.
+            Ok(true) | Err(_) => {
+                self.check(&need, &call.access.rights(&call.peer, &call.identity))?;
+            }
+        }
+        needs.push(need);
         Ok(())
     }
 
@@ -189,10 +202,14 @@ impl Caller {
         self.judged(checked)
     }
 
-    /// When a file is another one, or what he has shown expires.
-    pub(crate) fn changes(&self) -> (watch::Receiver<u64>, Option<SystemTime>) {
-        let expires = self.0.identity.expires();
-        (self.0.access.changes.subscribe(), expires)
+    /// Follows replacements of files from the call's beginning on.
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
+        self.0.changes.clone()
+    }
+
+    /// When the first of what he has shown expires. None: he has shown nothing.
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        self.0.identity.expires()
     }
 
     fn judge(&self, rights: &Rights) -> Result<(), OfCaller> {

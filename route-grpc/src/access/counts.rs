@@ -135,7 +135,7 @@ impl Counts {
         let stale = Arc::clone(&self.stale);
         meter
             .u64_observable_gauge("teamtalk.route.files.stale")
-            .with_unit("1")
+            .with_unit("{file}")
             .with_description(
                 "1: what the files have is of no use, and what they had before counts",
             )
@@ -148,7 +148,7 @@ impl Counts {
         let insecure = Arc::clone(&self.insecure);
         meter
             .u64_observable_gauge("teamtalk.route.access.insecure")
-            .with_unit("1")
+            .with_unit("{node}")
             .with_description(
                 "1: without a policy, everybody is let in from other hosts (--insecure)",
             )

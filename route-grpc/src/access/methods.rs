@@ -79,24 +79,14 @@ const RIGHTS: [(&str, Right); 31] = [
     ("teamtalk.admin.v1alpha1.AdminService/WatchTopology", ADMIN),
 ];
 
-/// What the method with this path needs. None: nobody may call it.
-pub(crate) fn right(path: &str) -> Option<Right> {
+/// The method with this path, and what it needs. None: nobody may call it.
+pub(crate) fn found(path: &str) -> Option<(&'static str, Right)> {
     let method = path.strip_prefix('/').unwrap_or(path);
     if method.split('/').next() == Some(FORMER_ATTACH) {
         // It refuses everybody, in its own words.
-        return Some(NOTHING);
+        return Some((FORMER_ATTACH, NOTHING));
     }
-    let found = RIGHTS.iter().find(|(name, _)| *name == method);
-    found.map(|(_, right)| *right)
-}
-
-/// The method's name as the table has it.
-pub(crate) fn name(path: &str) -> Option<&'static str> {
-    let method = path.strip_prefix('/').unwrap_or(path);
-    let names = RIGHTS.iter().map(|(name, _)| *name);
-    names
-        .chain([FORMER_ATTACH])
-        .find(|it| method.starts_with(it))
+    RIGHTS.iter().find(|(name, _)| *name == method).copied()
 }
 
 /// Those that a policy in audit mode would only tell of.

@@ -171,7 +171,8 @@ impl Access {
             return Ok(Identity::default());
         }
         let certificate = peer.shown.as_ref().map(|it| it.certificate.clone());
-        let token = match (headers.get(header::AUTHORIZATION), &self.keys) {
+        let mut shown = headers.get_all(header::AUTHORIZATION).iter();
+        let token = match (shown.next(), &self.keys) {
             (None, _) => None,
             (Some(_), None) => {
                 return Err(invalid(
@@ -183,6 +184,10 @@ impl Access {
                 let problem =
                     "a token came over a connection without TLS: it is known to others now";
                 return Err(invalid("plaintext", problem));
+            }
+            // Of two, somebody before us may have looked at the other one.
+            (Some(_), Some(_)) if shown.next().is_some() => {
+                return Err(invalid("malformed", "authorization is there twice"));
             }
             (Some(value), Some(keys)) => {
                 let token = value.to_str().ok().and_then(bearer);

@@ -159,16 +159,14 @@ impl<L: Listener> Door<L> {
                 accepted = self.listener.accept() => accepted,
             };
             let (stream, address) = accepted?;
+            let client = self.client(&stream, address);
             let Some(place) = self.port.places(&self.node).take() else {
-                self.refuse(stream, address);
+                self.refuse(stream, client, address);
                 continue;
             };
-            let client = self.client(&stream, address);
-            // Nobody else reads what a process sends by a socket.
-            let is_hidden = client.peer.reach == Reach::Process;
             // In this order: what is replaced in between is looked at again.
             let change = self.access.change();
-            let Some(tls) = self.tls().filter(|_| !is_hidden) else {
+            let Some(tls) = self.tls(&client.peer) else {
                 let node = Arc::clone(&self.node);
                 return Ok(Connection::new(
                     Transport::Plain(stream),
@@ -181,10 +179,14 @@ impl<L: Listener> Door<L> {
         }
     }
 
-    fn tls(&self) -> Option<Arc<ServerTls>> {
-        match self.port {
-            Port::Health => None,
-            Port::Public | Port::Attach | Port::Admin => self.access.tls(),
+    /// With what this peer makes a hand-shake; none: it makes none.
+    fn tls(&self, peer: &Peer) -> Option<Arc<ServerTls>> {
+        match (self.port, peer.reach) {
+            // Nobody else reads what a process sends by a socket.
+            (Port::Health, _) | (_, Reach::Process) => None,
+            (Port::Public | Port::Attach | Port::Admin, Reach::Host | Reach::Network) => {
+                self.access.tls()
+            }
         }
     }
 
@@ -224,19 +226,19 @@ impl<L: Listener> Door<L> {
         });
     }
 
-    fn refuse(&self, stream: L::Stream, peer: SocketAddr) {
+    fn refuse(&self, stream: L::Stream, client: Client, peer: SocketAddr) {
         let node = &self.node;
         let limit = self.port.places(node).limit();
         let refusal = self.port.full(limit);
-        let (change, tls) = (self.access.change(), self.tls());
+        let tls = self.tls(&client.peer);
         if let Some(place) = self.turned_away.take() {
-            let client = Client::new(peer, None, Peer::default());
             let answer = elsewhere::answer(refusal, StatusCode::SERVICE_UNAVAILABLE);
             let node = Arc::clone(node);
             tokio::spawn(async move {
                 let stream = match tls {
                     None => Transport::Plain(stream),
-                    Some(tls) => match shake(stream, &tls, change).await {
+                    // What it shows does not matter: it is told the same in any case.
+                    Some(tls) => match shake(stream, &tls, 0).await {
                         Ok((stream, _)) => Transport::Tls(stream),
                         Err(_) => return,
                     },

@@ -16,6 +16,9 @@ const PREFACE: [u8; 24] = *b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// From the accept to the end of those.
 const PREFACE_TIME: Duration = Duration::from_secs(10);
 
+/// By so many bytes protocols are told apart.
+const TELLING: usize = 3;
+
 /// What a browser, or `curl`, is told.
 const TO_HTTP1: &str = "HTTP/1.1 505 HTTP Version Not Supported\r\n\
      content-type: text/plain\r\ncontent-length: 86\r\nconnection: close\r\n\r\n\
@@ -66,7 +69,7 @@ impl Greeting {
             if is_over || self.came == PREFACE {
                 return Poll::Ready(Ok(Heard::Beginning(std::mem::take(&mut self.came))));
             }
-            if !PREFACE.starts_with(&self.came) {
+            if !PREFACE.starts_with(&self.came) && self.came.len() >= TELLING {
                 let protocol = protocol(&self.came);
                 if protocol == HTTP1 {
                     answer(stream, cx);

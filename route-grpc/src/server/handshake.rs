@@ -155,7 +155,8 @@ fn failed(error: &io::Error) -> Failed {
 
 fn of_certificate(wrong: &CertificateError) -> FailedHandshake {
     use CertificateError as Wrong;
-    if matches!(wrong, Wrong::UnknownIssuer) {
+    // The second: its root has the name of one that is believed, and another key, as after a rotation.
+    if matches!(wrong, Wrong::UnknownIssuer | Wrong::BadSignature) {
         FailedHandshake::UnknownRoot
     } else if matches!(
         wrong,

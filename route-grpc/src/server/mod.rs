@@ -92,8 +92,8 @@ pub enum ServeError {
 pub enum Gateways {
     /// At the public port.
     Here,
-    /// At a port of their own.
-    Elsewhere,
+    /// At a port of their own, this one.
+    Elsewhere(u16),
 }
 
 /// Serves `node` on a bound listener: presence, broadcast, gateways unless they are elsewhere, health and reflection.
@@ -121,13 +121,20 @@ pub async fn serve(
     let broadcast = BroadcastServiceServer::new(Broadcast::new(Arc::clone(&node)))
         .accept_compressed(CompressionEncoding::Gzip)
         .max_decoding_message_size(node.settings.publish_bytes);
-    let services: &[&str] = match gateways {
-        Gateways::Here => &SERVICES,
-        Gateways::Elsewhere => &SERVICES[..SERVICES.len() - 1],
+    let [without_attach @ .., attach_name] = &SERVICES;
+    let (services, served): (&[&str], _) = match gateways {
+        Gateways::Here => (&SERVICES, of_port(&SERVICES)),
+        Gateways::Elsewhere(port) => {
+            let there = format!("port {port} (--attach-listen)");
+            (
+                without_attach,
+                of_port(without_attach).but(attach_name, &there),
+            )
+        }
     };
     let attach = (gateways == Gateways::Here).then(|| attach_service(&node));
     let server = builder(&node.settings)
-        .layer(layers(&node, &access, of_port(services)))
+        .layer(layers(&node, &access, served))
         .layer(Each(Intake(Arc::clone(&node))))
         .add_service(health_service(&node, readiness).await)
         .add_service(reflection(services).build_v1()?)
@@ -179,7 +186,7 @@ pub async fn serve_health(
     let services = [tonic_health::pb::health_server::SERVICE_NAME];
     let server = Server::builder()
         .max_concurrent_streams(HEALTH_STREAMS)
-        .layer(layers(&node, &access, served(&services)))
+        .layer(layers(&node, &access, Served::new(&services, &DESCRIBED)))
         .add_service(health_service(&node, readiness).await);
     let incoming = incoming(Arc::clone(&node), listener, Port::Health, access);
     let serving = server.serve_with_incoming_shutdown(incoming, drained(&node));

@@ -130,7 +130,7 @@ impl Ports {
             tracker.spawn(async move { draining.run_until_cancelled(looks).await });
         }
         let gateways = match &self.attach {
-            Some(_) => Gateways::Elsewhere,
+            Some(attach) => Gateways::Elsewhere(attach.address.port()),
             None => Gateways::Here,
         };
         if let Some(attach) = self.attach {

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)] // a panic is how a test fails
 
+mod access;
 mod admin;
 mod admin_errors;
 mod attach;

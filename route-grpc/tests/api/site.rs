@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http_body::Frame;
 use route_grpc::server::ServeError;
 use route_grpc::settings::NodeSettings;
-use route_grpc::{Node, Ports};
+use route_grpc::{Addresses, Node, Ports};
 use route_proto::admin::v1alpha1::admin_service_client::AdminServiceClient;
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use tonic::body::Body;
 use tonic::client::GrpcService;
 use tonic::codegen::http::{HeaderMap, Request, StatusCode};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Status, Streaming};
 
 /// No wait in these tests takes longer, unless something is broken.
@@ -68,6 +68,10 @@ pub(crate) struct Site {
     pub(crate) server: JoinHandle<Result<(), ServeError>>,
     /// Of AdminService.
     pub(crate) admin_address: String,
+    /// Of all.
+    pub(crate) addresses: Addresses,
+    /// What clients of this test make hand-shakes with; none: they make none.
+    pub(crate) tls: Option<ClientTlsConfig>,
 }
 
 impl Site {
@@ -77,18 +81,25 @@ impl Site {
 
     /// Settings for tests: the drain is short, and there was no node before; then these.
     pub(crate) async fn with(change: impl FnOnce(&mut NodeSettings)) -> Self {
+        Self::at(ANY_PORT, change).await
+    }
+
+    /// The same, with the public port at this address.
+    pub(crate) async fn at(listen: &str, change: impl FnOnce(&mut NodeSettings)) -> Self {
         let mut settings = NodeSettings {
             drain_window: Duration::from_millis(100),
             cold_start_wait: Duration::ZERO,
             ..NodeSettings::default()
         };
+        settings.admin_grpc_listen = Some(LocalAddress::parse(ANY_PORT).unwrap());
         change(&mut settings);
         let metrics = Metrics::new("test", "0").unwrap();
         let shutdown = Shutdown::new(DEADLINE);
         let readiness = Readiness::new();
-        settings.admin_grpc_listen = Some(LocalAddress::parse(ANY_PORT).unwrap());
-        let any = ("--listen", ANY_PORT.parse().unwrap());
-        let ports = Ports::open(&settings, any, &metrics.meter()).await.unwrap();
+        let listen = ("--listen", listen.parse().unwrap());
+        let ports = Ports::open(&settings, listen, &metrics.meter())
+            .await
+            .unwrap();
         let at = ports.addresses();
         let node = Node::start(
             settings,
@@ -99,9 +110,11 @@ impl Site {
         let server = ports.serve(&node, readiness.clone());
         Self {
             server,
-            admin_address: at.admin.unwrap().to_string(),
+            admin_address: at.admin.as_ref().unwrap().to_string(),
             node,
             address: at.public,
+            addresses: at,
+            tls: None,
             shutdown,
             readiness,
             metrics,
@@ -119,7 +132,18 @@ impl Site {
     }
 
     pub(crate) async fn channel(&self) -> Channel {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).unwrap();
+        self.channel_to(&self.address.to_string(), self.tls.clone())
+            .await
+    }
+
+    /// A connection to this port, by TLS if there is any.
+    pub(crate) async fn channel_to(&self, address: &str, tls: Option<ClientTlsConfig>) -> Channel {
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{address}")).unwrap();
+        let endpoint = match tls {
+            Some(tls) => endpoint.tls_config(tls).unwrap(),
+            None => endpoint,
+        };
         soon("a connection", endpoint.connect()).await.unwrap()
     }
 
@@ -128,8 +152,8 @@ impl Site {
     }
 
     pub(crate) async fn admin(&self) -> AdminServiceClient<Channel> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.admin_address)).unwrap();
-        AdminServiceClient::new(soon("a connection", endpoint.connect()).await.unwrap())
+        let channel = self.channel_to(&self.admin_address, None);
+        AdminServiceClient::new(channel.await)
     }
 
     pub(crate) async fn broadcast(&self) -> BroadcastServiceClient<Channel> {

@@ -5,6 +5,7 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::Status;
@@ -27,6 +28,7 @@ pub(crate) struct Said {
     /// `grpc-encoding`.
     encoding: Option<&'static str>,
     content_type: &'static str,
+    headers: Vec<(&'static str, String)>,
 }
 
 impl Said {
@@ -43,6 +45,7 @@ impl Said {
             timeout: None,
             encoding: None,
             content_type: "application/grpc",
+            headers: Vec::new(),
         }
     }
 
@@ -62,6 +65,7 @@ impl Said {
             timeout: None,
             encoding: None,
             content_type: "application/grpc",
+            headers: Vec::new(),
         }
     }
 
@@ -73,6 +77,7 @@ impl Said {
             timeout: None,
             encoding: None,
             content_type: "application/grpc",
+            headers: Vec::new(),
         }
     }
 
@@ -87,6 +92,17 @@ impl Said {
             timeout: Some(text.into()),
             ..self
         }
+    }
+
+    /// The same with a header more.
+    pub(crate) fn header(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// The same with a token.
+    pub(crate) fn token(self, token: &str) -> Self {
+        self.header("authorization", format!("Bearer {token}"))
     }
 
     /// The same, called something else than gRPC.
@@ -129,8 +145,23 @@ impl Wire {
     }
 
     pub(crate) async fn to(address: &str) -> Self {
-        let socket = TcpStream::connect(address).await.unwrap();
-        let (requests, connection) = h2::client::handshake(socket).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    /// On a connection that is made.
+    pub(crate) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+        Self {
+            requests,
+            connection: AbortOnDropHandle::new(tokio::spawn(connection)),
+        }
+    }
+
+    /// The same of a client that reads nothing of any answer but its headers.
+    pub(crate) async fn deaf(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Self {
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(0);
+        let (requests, connection) = builder.handshake(stream).await.unwrap();
         Self {
             requests,
             connection: AbortOnDropHandle::new(tokio::spawn(connection)),
@@ -147,6 +178,9 @@ impl Wire {
         }
         if let Some(encoding) = said.encoding {
             request = request.header("grpc-encoding", encoding);
+        }
+        for (name, value) in said.headers {
+            request = request.header(name, value);
         }
         let ready = self.requests.clone().ready();
         let mut requests = soon("a stream", ready).await.unwrap();
@@ -176,6 +210,14 @@ impl Call {
     pub(crate) fn say(&mut self, bytes: &[u8], ends: bool) {
         let bytes = Bytes::copy_from_slice(bytes);
         self.requests.send_data(bytes, ends).unwrap();
+    }
+
+    /// The HTTP status of an answer that is no answer of gRPC; none: the connection has ended.
+    pub(crate) async fn refused(&mut self) -> Option<String> {
+        match &mut self.answer {
+            Answer::Awaited(answer) => Some(answer.await.ok()?.status().as_str().to_owned()),
+            Answer::Begun(..) => panic!("it has begun"),
+        }
     }
 
     /// What has come so far may have said that the request is not wanted any more.

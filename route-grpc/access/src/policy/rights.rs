@@ -26,7 +26,7 @@ pub enum Role {
 }
 
 /// How much somebody may do in all of his connections. `None`: no more than anybody.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Limits {
     /// Streams that are open at once.
     pub streams: Option<u32>,

@@ -9,6 +9,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use futures_util::future::Either;
 use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::sleep;
 use tonic::Status;
 use tonic::body::Body;
@@ -54,11 +56,18 @@ impl Around for Guard {
         if let Some(caller) = caller.clone() {
             extensions.insert(caller);
         }
+        let judged = caller.filter(|_| is_stream).map(Judge::new);
+        if let Some(judge) = judged.clone() {
+            request = request.map(|inner| Body::new(Judged::new(inner, judge, Half::Request)));
+        }
         let answer = inner.call(request);
         Either::Right(async move {
             let response = answer.await?;
-            Ok(match caller.filter(|_| is_stream) {
-                Some(caller) => response.map(|inner| Body::new(Judged::new(inner, caller, open))),
+            Ok(match judged {
+                Some(judge) => {
+                    let half = Half::Answer { _open: open };
+                    response.map(|inner| Body::new(Judged::new(inner, judge, half)))
+                }
                 None => response,
             })
         })
@@ -81,53 +90,91 @@ impl Guard {
     }
 }
 
-/// The answer of a stream whose caller is judged again.
+/// Judges the caller of one stream again: for both of its halves, since a client that reads nothing of the answer may still
+/// send.
+#[derive(Clone)]
+struct Judge {
+    caller: Caller,
+    /// As of the call's beginning: no change since is missed.
+    changes: watch::Receiver<u64>,
+    /// Why the stream ends, said and counted once.
+    over: Arc<Mutex<Option<OfCaller>>>,
+}
+
+impl Judge {
+    fn new(caller: Caller) -> Self {
+        Self {
+            changes: caller.changes(),
+            caller,
+            over: Arc::default(),
+        }
+    }
+
+    /// Returns why the stream ends, when it does.
+    async fn refusal(mut self) -> OfCaller {
+        loop {
+            self.due().await;
+            let mut over = self.over.lock();
+            if let Some(refusal) = &*over {
+                return refusal.clone();
+            }
+            if let Err(refusal) = self.caller.judge_again() {
+                *over = Some(refusal.clone());
+                return refusal;
+            }
+        }
+    }
+
+    /// Returns when he has to be judged again.
+    async fn due(&mut self) {
+        let expires = self.caller.expires();
+        let expired = async {
+            let Some(expires) = expires else {
+                return std::future::pending().await;
+            };
+            // The clock may be set meanwhile, so it is asked again.
+            while let Ok(left) = expires.duration_since(SystemTime::now()) {
+                sleep(left.clamp(SOONEST, LATEST)).await;
+            }
+        };
+        tokio::select! {
+            _ = self.changes.changed() => {}
+            () = expired => {}
+        }
+    }
+}
+
+/// One half of a stream whose caller is judged again.
 struct Judged {
     inner: Body,
-    caller: Caller,
-    due: Pin<Box<dyn Future<Output = ()> + Send>>,
+    half: Half,
+    over: Arc<Mutex<Option<OfCaller>>>,
+    refusal: Pin<Box<dyn Future<Output = OfCaller> + Send>>,
     is_over: bool,
-    _open: Option<OpenStream>,
+}
+
+enum Half {
+    Request,
+    Answer { _open: Option<OpenStream> },
 }
 
 impl Judged {
-    fn new(inner: Body, caller: Caller, open: Option<OpenStream>) -> Self {
+    fn new(inner: Body, judge: Judge, half: Half) -> Self {
         Self {
             inner,
-            due: Box::pin(due(caller.clone())),
-            caller,
+            half,
+            over: Arc::clone(&judge.over),
+            refusal: Box::pin(judge.refusal()),
             is_over: false,
-            _open: open,
         }
     }
 
-    /// Why it ends.
+    /// Why it ends: the other half may have seen that first.
     fn poll_refused(&mut self, cx: &mut Context<'_>) -> Poll<OfCaller> {
-        while self.due.as_mut().poll(cx).is_ready() {
-            if let Err(refusal) = self.caller.judge_again() {
-                return Poll::Ready(refusal);
-            }
-            self.due = Box::pin(due(self.caller.clone()));
+        if let Some(refusal) = &*self.over.lock() {
+            return Poll::Ready(refusal.clone());
         }
-        Poll::Pending
-    }
-}
-
-/// Returns when he has to be judged again.
-async fn due(caller: Caller) {
-    let (mut changes, expires) = caller.changes();
-    let expired = async {
-        let Some(expires) = expires else {
-            return std::future::pending().await;
-        };
-        // The clock may be set meanwhile, so it is asked again.
-        while let Ok(left) = expires.duration_since(SystemTime::now()) {
-            sleep(left.clamp(SOONEST, LATEST)).await;
-        }
-    };
-    tokio::select! {
-        _ = changes.changed() => {}
-        () = expired => {}
+        self.refusal.as_mut().poll(cx)
     }
 }
 
@@ -147,7 +194,10 @@ impl http_body::Body for Judged {
                 self.is_over = true;
                 // Whoever made it need not go on.
                 self.inner = Body::empty();
-                Poll::Ready(Some(Ok(ended(refusal.into()))))
+                Poll::Ready(Some(match self.half {
+                    Half::Request => Err(refusal.into()),
+                    Half::Answer { .. } => Ok(ended(refusal.into())),
+                }))
             }
             Poll::Pending => Pin::new(&mut self.inner).poll_frame(cx),
         }

@@ -15,6 +15,8 @@ pub(in crate::server) struct Served {
     described: Arc<BTreeMap<String, Vec<String>>>,
     /// A service that refuses by itself, and is not told of.
     former: Option<&'static str>,
+    /// One that another port serves, and where.
+    elsewhere: Option<(&'static str, Arc<str>)>,
 }
 
 impl Served {
@@ -36,6 +38,7 @@ impl Served {
         Self {
             described: Arc::new(served),
             former: None,
+            elsewhere: None,
         }
     }
 
@@ -45,12 +48,22 @@ impl Served {
         Self { former, ..self }
     }
 
+    /// But not this one, which is there.
+    pub(in crate::server) fn but(self, service: &'static str, there: &str) -> Self {
+        let elsewhere = Some((service, there.into()));
+        Self { elsewhere, ..self }
+    }
+
     /// Refuses a path that names no method.
     pub(super) fn check(&self, path: &str) -> Result<(), Refusal> {
         let called = path.strip_prefix('/').unwrap_or(path);
         let (service, method) = called.split_once('/').unwrap_or((called, ""));
         if self.former == Some(service) {
             return Ok(());
+        }
+        if let Some((_, there)) = self.elsewhere.as_ref().filter(|it| it.0 == service) {
+            let problem = format!("{path} is not served here, but at {there}");
+            return Err(Refusal::NotServed { problem });
         }
         let there_are = match self.described.get(service) {
             Some(methods) if methods.iter().any(|it| it == method) => return Ok(()),

@@ -1,0 +1,12 @@
+//! Who may do what, through real sockets: credentials, rights, limits, doors, and what happens when files are replaced.
+
+mod credentials;
+mod doors;
+mod guarded;
+mod handshakes;
+mod kinds;
+mod limits;
+mod log;
+mod made;
+mod matrix;
+mod streams;
