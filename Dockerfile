@@ -25,6 +25,9 @@ WORKDIR /build/source
 COPY rust-toolchain.toml ./
 RUN rustup target add "$TARGET"
 
+# Writes into each binary what it was built of, so that scanners of images and `cargo audit bin` find it.
+RUN cargo install --locked cargo-auditable@0.7.7
+
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo/
 COPY proto proto/
@@ -33,7 +36,7 @@ COPY route-grpc route-grpc/
 COPY pdu-gateway pdu-gateway/
 # Not built, but a member of the workspace.
 COPY tests tests/
-RUN cargo build --release --locked --target "$TARGET" --package route-cli --package pdu-gateway --bins \
+RUN cargo auditable build --release --locked --target "$TARGET" --package route-cli --package pdu-gateway --bins \
     && install -D --target-directory=/build/image \
         "/build/target/$TARGET/release/route-grpc" "/build/target/$TARGET/release/pdu-gateway"
 

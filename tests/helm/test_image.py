@@ -33,7 +33,9 @@ def test_two_static_binaries_are_in_it_and_nothing_else(built):
         assert {it.name for it in files.iterdir()} == {"pdu-gateway", "route-grpc"}
         for binary in files.iterdir():
             assert binary.stat().st_mode & 0o777 == 0o755
-            assert PT_INTERP not in program_headers(binary.read_bytes())
+            code = binary.read_bytes()
+            assert PT_INTERP not in program_headers(code)
+            assert b"\0.dep-v0\0" in code, "cargo auditable has written what it was built of"
 
 
 def test_it_says_how_it_is_to_be_run(built):
