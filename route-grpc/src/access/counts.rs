@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Meter};
 use parking_lot::Mutex;
+use route_access::Certificate;
 use route_runtime::reload::Look;
+use route_runtime::tls::server::ServerTls;
+use tokio::sync::watch;
 
 use super::methods;
 use crate::refusal::OfCaller;
@@ -157,6 +161,26 @@ impl Counts {
                     insecure.load(std::sync::atomic::Ordering::Relaxed).into(),
                     &[],
                 );
+            })
+            .build();
+    }
+
+    /// Shows until when the certificate of a node is good.
+    pub(super) fn observe_certificate(meter: &Meter, tls: watch::Receiver<Arc<ServerTls>>) {
+        meter
+            .f64_observable_gauge("teamtalk.route.tls.certificate_not_after")
+            .with_unit("s")
+            .with_description(
+                "When the certificate of the gRPC ports expires, in seconds since 1970",
+            )
+            .with_callback(move |gauge| {
+                let read = Certificate::read(tls.borrow().certificate());
+                let until = read
+                    .ok()
+                    .and_then(|it| it.not_after.duration_since(UNIX_EPOCH).ok());
+                if let Some(until) = until {
+                    gauge.observe(until.as_secs_f64(), &[]);
+                }
             })
             .build();
     }

@@ -107,6 +107,9 @@ impl Access {
             policy,
             ..Self::new(settings, meter)
         };
+        if let Some(tls) = &access.tls {
+            Counts::observe_certificate(meter, tls.clone());
+        }
         let what = files.iter().map(|it| it.what());
         access.counts.begin(what, access.is_insecure());
         Ok((Arc::new(access), files))
