@@ -17,12 +17,22 @@
 {{- end -}}
 {{- end }}
 
+{{/* global.imageRegistry takes the place of what the container engines take for a registry: a first part with a dot or a
+port, or localhost. */}}
+{{- define "route.repository" -}}
+{{- $repository := .Values.image.repository -}}
+{{- with .Values.global.imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^(localhost|[^/]*[.:][^/]*)/" $repository "") -}}
+{{- end -}}
+{{- $repository -}}
+{{- end }}
+
 {{- define "route.image" -}}
 {{- with .Values.image -}}
 {{- if .digest -}}
-{{ .repository }}@{{ .digest }}
+{{ include "route.repository" $ }}@{{ .digest }}
 {{- else -}}
-{{ .repository }}:{{ default $.Chart.AppVersion .tag }}
+{{ include "route.repository" $ }}:{{ default $.Chart.AppVersion .tag }}
 {{- end -}}
 {{- end -}}
 {{- end }}

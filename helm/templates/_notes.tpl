@@ -58,7 +58,7 @@ network enforces such policies.
    Who may do what there is in its policy: docs/policy.md.
 {{- end }}
 {{- end }}
-{{- if hasPrefix "localhost/" .Values.image.repository }}
+{{- if hasPrefix "localhost/" (include "route.repository" .) }}
 
 The image {{ include "route.image" . }} is in no registry: load it into every machine of the cluster, or push it to yours
 and set image.repository (docs/install.md).

@@ -20,27 +20,6 @@
 {{- omit .Values.node.flags "log-filter" "log-format" "shutdown-deadline" "worker-threads" | toJson -}}
 {{- end }}
 
-{{- define "route.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile:
-  type: RuntimeDefault
-{{- end }}
-
-{{- define "route.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-capabilities:
-  drop: [ALL]
-seccompProfile:
-  type: RuntimeDefault
-{{- end }}
-
 {{/* The environment: (dict "root" . "extra" list). */}}
 {{- define "route.env" -}}
 {{- if contains "$(POD_IP)" .root.Values.pods.bindAddress }}
@@ -78,7 +57,7 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 terminationGracePeriodSeconds: {{ .root.Values.pods.terminationGracePeriodSeconds }}
 securityContext:
-  {{- include "route.podSecurity" .root | nindent 2 }}
+  {{- toYaml .root.Values.pods.securityContext | nindent 2 }}
 {{- with .root.Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
@@ -128,9 +107,30 @@ preStop:
 {{- define "route.gatewayMounts" -}}
 {{- include "route.dialectMounts" . }}
 {{- include (ternary "route.securityMounts" "route.clientMounts" (eq .Values.mode "embedded")) . }}
+{{- with .Values.gateway.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "route.gatewayVolumes" -}}
 {{- include "route.dialectVolumes" . }}
 {{- include (ternary "route.securityVolumes" "route.clientVolumes" (eq .Values.mode "embedded")) . }}
+{{- with .Values.gateway.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{/* Of the node's pod. */}}
+{{- define "route.nodeMounts" -}}
+{{- include "route.securityMounts" . }}
+{{- with .Values.node.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "route.nodeVolumes" -}}
+{{- include "route.securityVolumes" . }}
+{{- with .Values.node.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}

@@ -31,6 +31,24 @@
 {{- if and .Values.gateway.service.nodePort (eq .Values.gateway.service.type "ClusterIP") }}
 {{- fail "gateway.service.nodePort needs gateway.service.type: NodePort or LoadBalancer." }}
 {{- end }}
+{{- if and .Values.monitoring.podMonitor.enabled .Values.monitoring.serviceMonitor.enabled }}
+{{- fail "monitoring.podMonitor.enabled and monitoring.serviceMonitor.enabled are both true: everything would be scraped twice. Leave one of them out." }}
+{{- end }}
+{{- $ours := dict "securityContext" "pods.securityContext" "serviceAccountName" "pods.serviceAccount.name" "terminationGracePeriodSeconds" "pods.terminationGracePeriodSeconds" "imagePullSecrets" "image.pullSecrets" "topologySpreadConstraints" "gateway.topologySpread" }}
+{{- range $component, $of := dict "node" .Values.node "gateway" .Values.gateway }}
+{{- $fields := dict "containers" "extraContainers" "volumes" "extraVolumes" "nodeSelector" "nodeSelector" "tolerations" "tolerations" "affinity" "affinity" "priorityClassName" "priorityClassName" }}
+{{- range $field, $_ := $of.podSpec }}
+{{- with index $fields $field }}
+{{- fail (printf "%s.podSpec has %s: say that by %s.%s." $component $field $component .) }}
+{{- end }}
+{{- with index $ours $field }}
+{{- fail (printf "%s.podSpec has %s: say that by %s." $component $field .) }}
+{{- end }}
+{{- if has $field (list "automountServiceAccountToken" "enableServiceLinks" "restartPolicy") }}
+{{- fail (printf "%s.podSpec has %s, which the chart sets itself." $component $field) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- $taken := dict (toString (int .Values.gateway.service.port)) "gateway.service.port" "8200" "MsgServers without a port of their own" "9464" "probes" "50051" "gRPC" }}
 {{- $hosts := dict }}
 {{- range .Values.gateway.msgServers }}

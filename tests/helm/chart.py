@@ -95,10 +95,10 @@ def workloads(objects):
 
 
 def container(workload):
-    """The one container of a Deployment or a Pod."""
+    """The container of ours in a Deployment or a Pod: in one scenario there is another one behind it."""
     spec = workload["spec"]
-    [only] = spec["template"]["spec"]["containers"] if "template" in spec else spec["containers"]
-    return only
+    own, *_ = spec["template"]["spec"]["containers"] if "template" in spec else spec["containers"]
+    return own
 
 
 def flags(workload):

@@ -97,6 +97,8 @@ class Provided:
             [source] = volume["projected"]["sources"]
             wanted = source["serviceAccountToken"]
             return {wanted["path"]: self.issuer.token(account, wanted["audience"], wanted["expirationSeconds"])}
+        if "emptyDir" in volume:
+            return {}
         files = self._contents[source_of(volume)]
         items = volume.get("secret", {}).get("items")
         return {it["path"]: files[it["key"]] for it in items} if items else files

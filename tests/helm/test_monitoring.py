@@ -30,6 +30,8 @@ METRIC = re.compile(r"\b(?:teamtalk|process|rpc)_[a-z0-9_]+")
 
 ALERTS = [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
 EXPRESSIONS = [rule["expr"] for rule in ALERTS]
+# The jobs that alerts ask for.
+JOBS = {job for query in EXPRESSIONS for found in re.findall(r'job=~"([^"]+)"', query) for job in found.split("|")}
 
 
 def dashboard():
@@ -222,8 +224,24 @@ def test_the_pod_monitor_finds_all_and_names_jobs_as_the_rules_do():
         [only] = pod["spec"]["containers"]
         assert endpoint["port"] in {port["name"] for port in only["ports"]}
         jobs.add(pod["metadata"]["labels"][monitor["jobLabel"]])
-    named = {job for query in EXPRESSIONS for alternatives in re.findall(r'job=~"([^"]+)"', query) for job in alternatives.split("|")}
-    assert named == jobs
+    assert JOBS == jobs
+
+
+def test_the_service_monitor_finds_a_service_of_each_and_nothing_else():
+    enabled = "monitoring.serviceMonitor.enabled=true"
+    jobs = set()
+    for objects in (render(enabled), render(enabled, "mode=embedded")):
+        monitor = find(objects, "ServiceMonitor", "tt")["spec"]
+        [endpoint] = monitor["endpoints"]
+        wanted = monitor["selector"]["matchLabels"].items()
+        found = [it for it in objects if it["kind"] == "Service" and wanted <= it["metadata"]["labels"].items()]
+        pods = [it["spec"]["template"]["metadata"]["labels"] for it in objects if it["kind"] == "Deployment"]
+        selected = [labels for it in found for labels in pods if it["spec"]["selector"].items() <= labels.items()]
+        assert sorted(map(str, selected)) == sorted(map(str, pods))
+        for service in found:
+            assert [it["name"] for it in service["spec"]["ports"]] == [endpoint["port"]]
+            jobs.add(service["metadata"]["labels"][monitor["jobLabel"]])
+    assert JOBS == jobs
 
 
 # The dashboard

@@ -15,8 +15,10 @@ from chart import (
     flags,
     objects_of,
     render,
+    template,
     workloads,
 )
+from provided import spec_of
 
 COMPONENTS = {"route-grpc", "pdu-gateway", "embedded"}
 SELECTOR = {"app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/component"}
@@ -261,15 +263,28 @@ def test_pods_may_do_nothing_that_they_need_not(scenario):
     for pod in pods:
         assert pod["automountServiceAccountToken"] is False
         assert pod["enableServiceLinks"] is False
-        assert pod["securityContext"]["runAsUser"] == USER
+        assert pod["securityContext"].get("runAsUser") == (None if scenario == "extra" else USER)
+        assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        [only] = pod["containers"]
+        only, *others = pod["containers"]
+        assert not others or scenario == "extra"
         context = only["securityContext"]
         assert context["readOnlyRootFilesystem"] is True
         assert context["runAsNonRoot"] is True
         assert context["allowPrivilegeEscalation"] is False
         assert context["capabilities"] == {"drop": ["ALL"]}
         assert "memory" in only["resources"]["limits"]
+
+
+def test_a_security_context_loses_what_is_set_to_null_and_gains_what_is_given():
+    for it in objects_of("extra"):
+        if it["kind"] in ("Deployment", "Pod", "Job"):
+            assert spec_of(it)["securityContext"] == {
+                "fsGroupChangePolicy": "OnRootMismatch",
+                "runAsNonRoot": True,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            }
+            assert {"runAsUser", "runAsGroup"} & set(container(it)["securityContext"]) == set()
 
 
 def test_environment_names_collide_with_nobody_s():
@@ -469,6 +484,37 @@ def test_gateways_of_a_node_elsewhere_bring_none_along():
     assert [it["metadata"]["name"] for it in workloads(objects)] == ["tt-pdu-gateway"]
     assert find(objects, "Service", "-route-grpc") is None
     assert flags(workloads(objects)[0])["upstream"] == ["http://route-a.example:50051", "http://route-b.example:50052"]
+
+
+@pytest.mark.parametrize(
+    ("registry", "repository", "image"),
+    [
+        ("", "localhost/teamtalk-route", "localhost/teamtalk-route:v1"),
+        ("mirror.example", "localhost/teamtalk-route", "mirror.example/teamtalk-route:v1"),
+        ("mirror.example:5000/x", "registry.example/im/route", "mirror.example:5000/x/im/route:v1"),
+        ("mirror.example", "host:5000/im/route", "mirror.example/im/route:v1"),
+        ("mirror.example", "im/route", "mirror.example/im/route:v1"),
+    ],
+)
+def test_a_global_registry_takes_the_place_of_the_image_s(registry, repository, image):
+    objects = render(f"global.imageRegistry={registry}", f"image.repository={repository}", "image.tag=v1")
+    pods = [it for it in objects if it["kind"] in ("Deployment", "Pod", "Job")]
+    assert {container(it)["image"] for it in pods} == {image} and len(pods) == 4
+
+
+@pytest.mark.parametrize("mode", ["separate", "embedded"])
+def test_pods_have_what_else_is_given(mode):
+    given = yaml.safe_load((CHART / "ci/extra-values.yaml").read_text())
+    settings = ("--set", f"mode={mode}", "--values", CHART / "ci/extra-values.yaml")
+    objects = [it for it in yaml.safe_load_all(template(*settings).stdout) if it]
+    components = {"-route-grpc": "node", "-pdu-gateway": "gateway"} if mode == "separate" else {"-embedded": "gateway"}
+    for suffix, component in components.items():
+        values, workload = given[component], find(objects, "Deployment", suffix)
+        spec = spec_of(workload)
+        assert [it for it in spec["volumes"] if it["name"] == "spool"] == values["extraVolumes"]
+        assert [it for it in container(workload)["volumeMounts"] if it["name"] == "spool"] == values["extraVolumeMounts"]
+        assert spec["containers"][1:] == values["extraContainers"]
+        assert values["podSpec"].items() <= spec.items()
 
 
 def test_a_digest_wins_over_a_tag():

@@ -10,7 +10,7 @@ from chart import CHART, ROOT, SCENARIOS, TESTS, run, text_of
 KUBERNETES = [f"1.{minor}" for minor in range(30, 38)]
 
 # Kinds that no Kubernetes has by itself.
-CUSTOM_KINDS = {"Certificate", "PodMonitor", "PrometheusRule"}
+CUSTOM_KINDS = {"Certificate", "PodMonitor", "PrometheusRule", "ServiceMonitor"}
 
 # (check, kind): why it does not hold here. One that is no longer needed is an error too.
 JUSTIFIED = {
@@ -23,6 +23,7 @@ JUSTIFIED = {
     ("CKV_K8S_11", "Job"): "a limit for a moment's work would only make it longer",
     ("CKV_K8S_43", "Job"): "as for a Deployment",
     ("CKV_K8S_15", "Job"): "as for a Deployment",
+    **{("CKV_K8S_40", kind): "OpenShift chooses the user" for kind in ("Deployment", "Pod", "Job")},
     ("CKV_K8S_8", "Pod"): "the check runs once and ends",
     ("CKV_K8S_9", "Pod"): "the check serves nobody",
     ("CKV2_K8S_6", "Pod"): "the check listens on nothing",
