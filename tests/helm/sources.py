@@ -17,7 +17,7 @@ CLI = ROOT / "route-grpc/cli/src"
 COMMANDS = CLI / "main.rs"
 
 INSTRUMENT_FILES = {
-    "node": ["route-grpc/src/metrics.rs", "route-grpc/src/node/observed.rs"],
+    "node": [f"route-grpc/src/{it}.rs" for it in ("metrics", "node/observed", "access/counts")],
     "gateway": ["pdu-gateway/src/metrics.rs"],
     "both": [f"route-grpc/runtime/src/telemetry/{it}.rs" for it in ("metrics", "process", "runtime", "spans_out")],
 }
