@@ -74,7 +74,8 @@ impl Access {
         let tls = match settings.tls() {
             Some(of) => {
                 let paths = of.paths();
-                let made = FromFiles::open("tls", paths, move |read| ServerTls::of(&of, read));
+                let made =
+                    FromFiles::open(counts::TLS, paths, move |read| ServerTls::of(&of, read));
                 Some(followed(made, "--tls-cert", &mut files)?)
             }
             None => None,
@@ -82,7 +83,7 @@ impl Access {
         let keys = match &settings.token_keys {
             Some(path) => {
                 let shown = path.display().to_string();
-                let made = FromFiles::open("token_keys", vec![path.clone()], move |read| {
+                let made = FromFiles::open(counts::TOKEN_KEYS, vec![path.clone()], move |read| {
                     let keys = Keys::parse(read.first().map_or(&[][..], Vec::as_slice));
                     keys.map_err(|error| format!("{shown}: {error}"))
                 });
@@ -93,7 +94,7 @@ impl Access {
         let policy = match &settings.policy {
             Some(path) => {
                 let shown = path.display().to_string();
-                let made = FromFiles::open("policy", vec![path.clone()], move |read| {
+                let made = FromFiles::open(counts::POLICY, vec![path.clone()], move |read| {
                     policy(read.first().map_or(&[][..], Vec::as_slice))
                         .map_err(|error| format!("{shown}: {error}"))
                 });
@@ -110,8 +111,7 @@ impl Access {
         if let Some(tls) = &access.tls {
             Counts::observe_certificate(meter, tls.clone());
         }
-        let what = files.iter().map(|it| it.what());
-        access.counts.begin(what, access.is_insecure());
+        access.counts.begin(access.is_insecure());
         Ok((Arc::new(access), files))
     }
 

@@ -1,6 +1,6 @@
 //! Publish requests that were carried out: a repeated one is answered as the first was.
 //!
-//! Of one caller's identity; while nobody says who they are, all callers are one. Bounded in number
+//! Of one caller's identity; without a policy, all callers are one. Bounded in number
 //! and age. What falls out can be published again, and whoever does that is told since when nothing
 //! has.
 

@@ -10,6 +10,7 @@ use route_proto::admin::v1alpha1::{
 use route_proto::v1::ErrorReason;
 use tonic::Status;
 
+use crate::access::guarded::{BY_NAME, Guarded};
 use crate::errors::{check, documented};
 use crate::played::Played;
 use crate::site::Site;
@@ -60,6 +61,17 @@ async fn provoked(method: &str, documented: ErrorReason) -> Status {
                 others.push(Wire::to(&site.admin_address).await);
             }
             at(&site, method, Said::all(b"")).await
+        }
+        R::CredentialMissing | R::CredentialInvalid | R::NotAllowed => {
+            let guarded = Guarded::start(BY_NAME).await;
+            let address = guarded.site.admin_address.parse().unwrap();
+            let shows = (documented == R::NotAllowed).then(|| guarded.ca.client("urn:nobody"));
+            let wire = guarded.wire_to(address, shows.as_ref()).await;
+            let said = match documented {
+                R::CredentialInvalid => Said::all(b"").token("x"),
+                _ => Said::all(b""),
+            };
+            wire.ends(method, said).await
         }
         R::NotFound => at(&Site::start().await, method, of_what_is_not_there(method)).await,
         R::NoOtherGateway => {

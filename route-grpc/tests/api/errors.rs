@@ -18,6 +18,7 @@ use route_proto::v1::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::access::guarded::{BY_NAME, Guarded};
 use crate::attach::reason;
 use crate::broadcast::subscribe;
 use crate::played::{Played, chat};
@@ -210,8 +211,26 @@ async fn provoked(method: &str, documented: ErrorReason) -> Status {
             at(&site, method, asks(method, "")).await
         }
         R::StreamClosed => of_a_stream_that_is_closed(method).await,
+        R::CredentialMissing | R::CredentialInvalid | R::NotAllowed => {
+            let guarded = Guarded::start(BY_NAME).await;
+            let (wire, said) = of_somebody(&guarded, documented, asks(method, "")).await;
+            wire.ends(method, said).await
+        }
         R::RequestIdReused => of_an_id_that_is_used(method).await,
         other => panic!("{method} may end with {other:?}: no test provokes it"),
+    }
+}
+
+/// Who is refused by this, and what he says instead.
+pub(crate) async fn of_somebody(
+    guarded: &Guarded,
+    refused: ErrorReason,
+    said: Said,
+) -> (Wire, Said) {
+    match refused {
+        ErrorReason::CredentialMissing => (guarded.wire(None).await, said),
+        ErrorReason::CredentialInvalid => (guarded.wire(None).await, said.token("x")),
+        _ => (guarded.wire_of("nobody").await, said),
     }
 }
 

@@ -21,15 +21,15 @@ use crate::site::{Site, soon};
 use crate::wire::Wire;
 
 /// Somebody who is called NAME has a certificate for `urn:NAME`, or a token of the subject NAME.
-pub(super) struct Guarded {
-    pub(super) site: Site,
-    pub(super) ca: Authority,
+pub(crate) struct Guarded {
+    pub(crate) site: Site,
+    pub(crate) ca: Authority,
     pub(super) issuer: TokenIssuer,
     pub(super) folder: Folder,
 }
 
 /// Everybody has the role that he is called by, with all kinds and ids. `nobody` has none.
-pub(super) const BY_NAME: &str = r#"
+pub(crate) const BY_NAME: &str = r#"
 version = 1
 [[allow]]
 uri = "urn:reader"
@@ -68,11 +68,11 @@ pub(super) fn policy(entries: &[String]) -> String {
 }
 
 impl Guarded {
-    pub(super) async fn start(policy: &str) -> Self {
+    pub(crate) async fn start(policy: &str) -> Self {
         Self::with(policy, |_| ()).await
     }
 
-    pub(super) async fn with(policy: &str, change: impl FnOnce(&mut NodeSettings)) -> Self {
+    pub(crate) async fn with(policy: &str, change: impl FnOnce(&mut NodeSettings)) -> Self {
         let (ca, issuer, folder) = (Authority::new(), TokenIssuer::new(), Folder::new());
         let node = ca.node();
         let site = Site::with(|settings| {
@@ -125,17 +125,17 @@ impl Guarded {
     }
 
     /// The same, with HTTP/2 on it.
-    pub(super) async fn wire(&self, shows: Option<&Pair>) -> Wire {
+    pub(crate) async fn wire(&self, shows: Option<&Pair>) -> Wire {
         self.wire_to(self.site.address, shows).await
     }
 
-    pub(super) async fn wire_to(&self, address: SocketAddr, shows: Option<&Pair>) -> Wire {
+    pub(crate) async fn wire_to(&self, address: SocketAddr, shows: Option<&Pair>) -> Wire {
         let stream = soon("a hand-shake", self.shake(address, shows)).await;
         Wire::over(stream.unwrap()).await
     }
 
     /// A connection of whoever has this name.
-    pub(super) async fn wire_of(&self, name: &str) -> Wire {
+    pub(crate) async fn wire_of(&self, name: &str) -> Wire {
         self.wire(Some(&self.ca.client(&format!("urn:{name}"))))
             .await
     }

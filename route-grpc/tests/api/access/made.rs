@@ -21,13 +21,13 @@ pub(super) const ISSUER: &str = "https://issuer.test";
 
 /// A certificate with its key, in PEM.
 #[derive(Clone)]
-pub(super) struct Pair {
+pub(crate) struct Pair {
     pub(super) certificate: String,
     pub(super) key: String,
 }
 
 /// Who signs certificates.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     pub(super) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
@@ -49,7 +49,7 @@ impl Authority {
     }
 
     /// Of a client that is called like this.
-    pub(super) fn client(&self, uri: &str) -> Pair {
+    pub(crate) fn client(&self, uri: &str) -> Pair {
         self.signed(&named(uri))
     }
 

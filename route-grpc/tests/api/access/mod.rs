@@ -2,7 +2,7 @@
 
 mod credentials;
 mod doors;
-mod guarded;
+pub(crate) mod guarded;
 mod handshakes;
 mod kinds;
 mod limits;
