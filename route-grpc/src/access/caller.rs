@@ -245,11 +245,9 @@ impl Caller {
                 (Role::Gateway, lacking)
             }
             Need::Places => {
-                let sees = rights.has(Role::Admin) || self.0.access.policy.is_none();
-                (
-                    Role::Admin,
-                    (!sees).then(|| "the right to see places".to_owned()),
-                )
+                let sees = rights.has(Role::Admin);
+                let lacking = (!sees).then(|| "the right to see places".to_owned());
+                (Role::Admin, lacking)
             }
         };
         match lacking {

@@ -189,12 +189,14 @@ fn read(
 ) -> Result<(Arc<Access>, Files), OpenError> {
     let mut listens = vec![public];
     listens.extend(settings.attach_listen.map(|it| (ATTACH, it)));
-    if let Some(LocalAddress::Tcp(admin)) = settings.admin_grpc_listen {
-        listens.push((ADMIN, admin));
-    }
+    let admin = match settings.admin_grpc_listen {
+        Some(LocalAddress::Tcp(admin)) => Some((ADMIN, admin)),
+        // Nobody else can reach a socket.
+        Some(LocalAddress::Unix(_)) | None => None,
+    };
     let security = &settings.security;
     security
-        .check_exposure(&listens)
+        .check_exposure(&listens, admin)
         .map_err(OpenError::Security)?;
     Access::open(security, meter).map_err(OpenError::Security)
 }

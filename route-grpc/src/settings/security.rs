@@ -129,21 +129,32 @@ impl SecuritySettings {
         Ok(())
     }
 
-    /// What is wrong with listening on these addresses: flag and address of each.
+    /// What is wrong with listening on these addresses: flag and address of each, and of AdminService.
     ///
     /// # Errors
     ///
     /// Others than this host could reach one, and nothing says who may do what there.
-    pub(crate) fn check_exposure(&self, listens: &[(&str, SocketAddr)]) -> Result<(), String> {
-        if self.policy.is_some() || self.insecure {
+    pub(crate) fn check_exposure(
+        &self,
+        listens: &[(&str, SocketAddr)],
+        admin: Option<(&str, SocketAddr)>,
+    ) -> Result<(), String> {
+        if self.policy.is_some() {
             return Ok(());
         }
-        match listens.iter().find(|(_, it)| !it.ip().is_loopback()) {
-            Some((flag, address)) => Err(format!(
+        let is_exposed = |(_, address): &&(&str, SocketAddr)| !address.ip().is_loopback();
+        if let Some((flag, address)) = admin.as_ref().filter(is_exposed) {
+            return Err(format!(
+                "{flag} {address} can be reached from other hosts, and nothing says who may operate the node, which --insecure \
+                 allows to nobody: give --policy, or listen on a loopback address or a socket"
+            ));
+        }
+        match listens.iter().find(is_exposed) {
+            Some((flag, address)) if !self.insecure => Err(format!(
                 "{flag} {address} can be reached from other hosts, and nothing says who may do what there: give --policy, \
                  listen on a loopback address, or say --insecure to let everybody in"
             )),
-            None => Ok(()),
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -163,5 +174,108 @@ impl SecuritySettings {
             issuers: self.token_issuer.clone(),
             leeway: self.token_leeway,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Cli {
+        #[command(flatten)]
+        security: SecuritySettings,
+    }
+
+    fn of(flags: &str) -> SecuritySettings {
+        let flags = flags.split_whitespace();
+        Cli::try_parse_from(["node"].into_iter().chain(flags))
+            .expect("they are flags")
+            .security
+    }
+
+    #[test]
+    fn flags_that_do_not_fit_together_are_refused_with_what_is_missing() {
+        const TOKENS: &str = "--token-keys=k --token-audience=a --policy=p";
+        for (flags, told) in [
+            ("--tls-cert=c", "--tls-cert needs --tls-key"),
+            ("--tls-key=k", "--tls-key needs --tls-cert"),
+            (
+                "--tls-client-ca=c --policy=p",
+                "--tls-client-ca needs --tls-cert",
+            ),
+            (
+                "--tls-client-ca=c --tls-cert=c --tls-key=k",
+                "--tls-client-ca needs --policy",
+            ),
+            (
+                "--token-keys=k --policy=p",
+                "--token-keys needs --token-audience",
+            ),
+            (
+                "--token-keys=k --token-audience=a",
+                "--token-keys needs --policy",
+            ),
+            ("--token-audience=a", "--token-audience needs --token-keys"),
+            ("--token-issuer=i", "--token-issuer needs --token-keys"),
+            ("--policy-mode=audit", "--policy-mode audit needs --policy"),
+            (
+                "--policy=p --insecure",
+                "--insecure and --policy contradict each other: leave one out",
+            ),
+            (
+                "--token-leeway=601s",
+                "--token-leeway has to be at most 10m",
+            ),
+        ] {
+            assert_eq!(of(flags).check(), Err(told.to_owned()), "{flags}");
+        }
+        for right in [
+            "",
+            "--insecure",
+            "--policy=p --policy-mode=audit",
+            "--tls-cert=c --tls-key=k",
+            "--tls-cert=c --tls-key=k --tls-client-ca=c --policy=p",
+            TOKENS,
+            "--token-keys=k --token-audience=a,b --token-issuer=i --policy=p --token-leeway=10m",
+        ] {
+            assert_eq!(of(right).check(), Ok(()), "{right}");
+        }
+        assert_eq!(
+            of("--token-keys=k --token-audience=a,b").token_audience,
+            ["a", "b"]
+        );
+    }
+
+    #[test]
+    fn what_others_can_reach_needs_a_policy_or_to_be_insecure_on_purpose() {
+        let checked = |flags: &str, public: &str, attach: &str, admin: &str| {
+            let at = |address: &str| address.parse().expect("an address");
+            let listens = [("--listen", at(public)), ("--attach-listen", at(attach))];
+            of(flags).check_exposure(&listens, Some(("--admin-grpc-listen", at(admin))))
+        };
+        const HERE: &str = "127.0.0.1:1";
+        for everywhere in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "[2001:db8::1]:1"] {
+            for (flag, [public, attach, admin]) in [
+                ("--listen", [everywhere, HERE, "[::1]:2"]),
+                ("--attach-listen", [HERE, everywhere, HERE]),
+                ("--admin-grpc-listen", [HERE, HERE, everywhere]),
+            ] {
+                let told = checked("", public, attach, admin).expect_err("it is open");
+                let begins = format!("{flag} {everywhere} can be reached from other hosts");
+                assert!(told.starts_with(&begins), "{told}");
+                assert!(told.contains("give --policy"), "{told}");
+                assert_eq!(checked("--policy=p", public, attach, admin), Ok(()));
+                let insecure = checked("--insecure", public, attach, admin);
+                assert_eq!(
+                    insecure.is_ok(),
+                    flag != "--admin-grpc-listen",
+                    "{insecure:?}"
+                );
+            }
+        }
+        assert_eq!(checked("", HERE, HERE, HERE), Ok(()));
     }
 }

@@ -4,6 +4,7 @@ mod credentials;
 mod doors;
 pub(crate) mod guarded;
 mod handshakes;
+mod insecure;
 mod kinds;
 mod limits;
 mod log;
