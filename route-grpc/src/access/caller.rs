@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 use route_access::{Identity, Kind, Rights, Role};
 use tokio::sync::watch;
-use tonic::codegen::http::{Extensions, HeaderMap};
+use tonic::codegen::http::{Extensions, HeaderMap, HeaderValue, header};
 
 use super::Access;
 use super::allowance::{Allowance, OpenStream};
@@ -41,6 +41,8 @@ struct Call {
     access: Arc<Access>,
     peer: Peer,
     identity: Identity,
+    /// The token as it came; debugging does not show it.
+    authorization: Option<HeaderValue>,
     method: &'static str,
     right: Right,
     /// As of its beginning, and of this state of files.
@@ -101,6 +103,11 @@ impl Caller {
         let caller = Self(Arc::new(Call {
             access: Arc::clone(access),
             peer: peer.clone(),
+            authorization: identity
+                .token
+                .as_ref()
+                .and_then(|_| headers.get(header::AUTHORIZATION).cloned())
+                .map(sensitive),
             identity,
             method,
             right,
@@ -195,7 +202,9 @@ impl Caller {
         let call = &self.0;
         let rights = call.access.rights(&call.peer, &call.identity);
         let needs = call.needs.lock().clone();
-        let checked = self.judge(&rights);
+        let token = call.authorization.as_ref();
+        let believed = token.map_or(Ok(()), |it| call.access.verify(it).map(drop));
+        let checked = believed.and_then(|()| self.judge(&rights));
         let checked = needs.iter().fold(checked, |so_far, need| {
             so_far.and_then(|()| self.check(need, &rights))
         });
@@ -310,6 +319,11 @@ impl Caller {
             call.access.refused(&called, refusal)
         })
     }
+}
+
+fn sensitive(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 /// Names what is not among these.

@@ -67,13 +67,6 @@ impl FailedHandshake {
     }
 }
 
-/// What is made of files, as a label.
-pub(super) const TLS: &str = "tls";
-/// As above.
-pub(super) const TOKEN_KEYS: &str = "token_keys";
-/// As above.
-pub(super) const POLICY: &str = "policy";
-
 /// What may be wrong with a credential: of a token, as `route_access` has it, and of a certificate.
 const INVALID: [&str; 15] = [
     "not_asked",
@@ -193,10 +186,10 @@ impl Counts {
     }
 
     /// Counts from 0 on what may happen.
-    pub(super) fn begin(&self, is_insecure: bool) {
+    pub(super) fn begin(&self, files: impl Iterator<Item = &'static str>, is_insecure: bool) {
         self.insecure
             .store(is_insecure, std::sync::atomic::Ordering::Relaxed);
-        for what in [TLS, TOKEN_KEYS, POLICY] {
+        for what in files {
             self.stale.lock().insert(what, false);
             for outcome in ["taken", "failed"] {
                 self.reloads.add(0, &labels(what, outcome));

@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use opentelemetry::metrics::Meter;
-use route_access::{Identity, Keys, Policy, Rights, TokenRules};
+use route_access::{Identity, Keys, Policy, Rights, Token, TokenRules};
 use route_runtime::reload::{FromFiles, Look, Reloads};
 use route_runtime::tls::server::ServerTls;
 use rustls::pki_types::UnixTime;
 use tokio::sync::watch;
-use tonic::codegen::http::{HeaderMap, header};
+use tonic::codegen::http::{HeaderMap, HeaderValue, header};
 
 use allowance::Allowances;
 pub(crate) use allowance::OpenStream;
@@ -74,8 +74,7 @@ impl Access {
         let tls = match settings.tls() {
             Some(of) => {
                 let paths = of.paths();
-                let made =
-                    FromFiles::open(counts::TLS, paths, move |read| ServerTls::of(&of, read));
+                let made = FromFiles::open("tls", paths, move |read| ServerTls::of(&of, read));
                 Some(followed(made, "--tls-cert", &mut files)?)
             }
             None => None,
@@ -83,7 +82,7 @@ impl Access {
         let keys = match &settings.token_keys {
             Some(path) => {
                 let shown = path.display().to_string();
-                let made = FromFiles::open(counts::TOKEN_KEYS, vec![path.clone()], move |read| {
+                let made = FromFiles::open("token_keys", vec![path.clone()], move |read| {
                     let keys = Keys::parse(read.first().map_or(&[][..], Vec::as_slice));
                     keys.map_err(|error| format!("{shown}: {error}"))
                 });
@@ -94,7 +93,7 @@ impl Access {
         let policy = match &settings.policy {
             Some(path) => {
                 let shown = path.display().to_string();
-                let made = FromFiles::open(counts::POLICY, vec![path.clone()], move |read| {
+                let made = FromFiles::open("policy", vec![path.clone()], move |read| {
                     policy(read.first().map_or(&[][..], Vec::as_slice))
                         .map_err(|error| format!("{shown}: {error}"))
                 });
@@ -111,7 +110,8 @@ impl Access {
         if let Some(tls) = &access.tls {
             Counts::observe_certificate(meter, tls.clone());
         }
-        access.counts.begin(access.is_insecure());
+        let what = files.iter().map(|it| it.what());
+        access.counts.begin(what, access.is_insecure());
         Ok((Arc::new(access), files))
     }
 
@@ -175,34 +175,32 @@ impl Access {
         }
         let certificate = peer.shown.as_ref().map(|it| it.certificate.clone());
         let mut shown = headers.get_all(header::AUTHORIZATION).iter();
-        let token = match (shown.next(), &self.keys) {
-            (None, _) => None,
-            (Some(_), None) => {
-                return Err(invalid(
-                    "not_asked",
-                    "this node takes no tokens (--token-keys)",
-                ));
-            }
-            (Some(_), Some(_)) if !peer.may_show_token() => {
+        let token = match shown.next() {
+            None => None,
+            Some(_) if self.keys.is_none() => return Err(no_tokens()),
+            Some(_) if !peer.may_show_token() => {
                 let problem =
                     "a token came over a connection without TLS: it is known to others now";
                 return Err(invalid("plaintext", problem));
             }
             // Of two, somebody before us may have looked at the other one.
-            (Some(_), Some(_)) if shown.next().is_some() => {
+            Some(_) if shown.next().is_some() => {
                 return Err(invalid("malformed", "authorization is there twice"));
             }
-            (Some(value), Some(keys)) => {
-                let token = value.to_str().ok().and_then(bearer);
-                let token = token.ok_or_else(|| {
-                    invalid("malformed", "authorization is not Bearer and a token")
-                })?;
-                let keys = Arc::clone(&keys.borrow());
-                let token = keys.verify(token, &self.tokens, SystemTime::now());
-                Some(token.map_err(|error| invalid(error.reason(), error.to_string()))?)
-            }
+            Some(value) => Some(self.verify(value)?),
         };
         Ok(Identity { certificate, token })
+    }
+
+    /// What a value of `authorization` says, by the keys that the file has now.
+    fn verify(&self, authorization: &HeaderValue) -> Result<Token, OfCaller> {
+        let keys = self.keys.as_ref().ok_or_else(no_tokens)?;
+        let token = authorization.to_str().ok().and_then(bearer);
+        let token =
+            token.ok_or_else(|| invalid("malformed", "authorization is not Bearer and a token"))?;
+        let keys = Arc::clone(&keys.borrow());
+        let token = keys.verify(token, &self.tokens, SystemTime::now());
+        token.map_err(|error| invalid(error.reason(), error.to_string()))
     }
 
     /// What he may do, as of now, who has shown this.
@@ -265,6 +263,10 @@ fn policy(read: &[u8]) -> Result<Policy, String> {
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn no_tokens() -> OfCaller {
+    invalid("not_asked", "this node takes no tokens (--token-keys)")
 }
 
 fn invalid(reason: &'static str, problem: impl Into<std::borrow::Cow<'static, str>>) -> OfCaller {

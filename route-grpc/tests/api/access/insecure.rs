@@ -17,9 +17,10 @@ use crate::wire::{Said, Wire};
 const INSECURE: &str = "teamtalk_route_access_insecure";
 
 fn settings() -> NodeSettings {
-    let mut settings = NodeSettings::default();
-    settings.admin_grpc_listen = Some(LocalAddress::parse("127.0.0.1:0").unwrap());
-    settings
+    NodeSettings {
+        admin_grpc_listen: Some(LocalAddress::parse("127.0.0.1:0").unwrap()),
+        ..NodeSettings::default()
+    }
 }
 
 /// How a node with these settings refuses to start.

@@ -237,6 +237,36 @@ async fn streams_end_when_what_was_shown_expires() {
     assert_eq!(status.code(), Code::Ok, "{status:?}");
 }
 
+/// As when it was stolen: until then a token is good until it expires.
+#[tokio::test]
+async fn streams_end_when_the_key_of_their_token_is_gone() {
+    let guarded = Guarded::start(BY_NAME).await;
+    let chat = [EventKind::ChatMessage];
+    let mut listener = hears(guarded.channel_of("listener").await, &chat).await;
+    let token = guarded.issuer.token("reader");
+    let wire = guarded.wire(None).await;
+    let asked = WatchUserStatusRequest {
+        user_ids: vec![7],
+        ..WatchUserStatusRequest::default()
+    };
+    let said = Said::all(&asked.encode_to_vec()).token(&token);
+    let mut watch = wire.call(WATCH, said).await;
+    watch.next().await.unwrap();
+
+    let others = TokenIssuer::new().keys();
+    guarded
+        .replace("token_keys", "taken", &[("keys", &others)])
+        .await;
+
+    let ended = watch.end().await;
+    assert_eq!(ended.code(), Code::Unauthenticated, "{ended:?}");
+    assert_eq!(reason(&ended), "CREDENTIAL_INVALID");
+    assert_eq!(guarded.refusals("signature"), 1);
+    let status = wire.ends(GET, asks().token(&token)).await;
+    assert_eq!(status.code(), Code::Unauthenticated, "{status:?}");
+    goes_on(&mut listener, &guarded.channel_of("publisher").await).await;
+}
+
 #[tokio::test]
 async fn a_ca_is_rotated_by_a_bundle_and_the_old_one_is_gone_afterwards() {
     let guarded = Guarded::start(BY_NAME).await;
@@ -312,13 +342,5 @@ async fn files_of_no_use_change_nothing_and_a_metric_says_so() {
         assert_eq!(stale(what), 0, "{what}");
         assert_eq!(guarded.reloads(what, "taken"), taken + 1, "{what}");
     }
-    let token = guarded.issuer.token("reader");
-    let wire = guarded.wire(None).await;
-    let status = wire.ends(GET, asks().token(&token)).await;
-    assert_eq!(
-        status.code(),
-        Code::Unauthenticated,
-        "its key is gone: {status:?}"
-    );
     goes_on(&mut listener, &guarded.channel_of("publisher").await).await;
 }
