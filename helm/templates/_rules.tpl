@@ -105,6 +105,9 @@
 {{- if and .policy .existingPolicy.name }}
 {{- fail (printf "security.policy is set, and security.existingPolicy.name is %s. There is one policy: say one of them." .existingPolicy.name) }}
 {{- end }}
+{{- if and .tls.enabled (regexMatch "(?m)^\\s*allow\\s*=" .policy) }}
+{{- fail "security.policy has allow = [], and the chart adds an entry for the gateways: leave that line out." }}
+{{- end }}
 {{- if eq $mode "gateways" }}
 {{- if or .insecure $policy .tokens.keys.name }}
 {{- fail "security.insecure, security.policy, security.existingPolicy and security.tokens.keys are for a node, and mode is gateways: the node elsewhere has its own." }}

@@ -198,6 +198,7 @@ def own_port(name, port, at=0):
         (["security.insecure=false"], "nothing says who may do what at gRPC. Give a policy"),
         (["security.policy=a", "security.insecure=true"], "security.insecure lets everybody in, and there is a policy, or tokens, too"),
         (["security.existingPolicy.name=a", "security.insecure=true"], "security.insecure lets everybody in, and there is a policy, or tokens"),
+        ([*TLS, "security.policy=allow = []"], "security.policy has allow = [], and the chart adds an entry for the gateways"),
         (["security.policy=a"], "gateways could not show who they are, and none would be let in"),
         (["security.policy=a", "security.existingPolicy.name=b"], "There is one policy: say one of them"),
         (["security.policy=a", "mode=gateways"], "the node elsewhere has its own"),

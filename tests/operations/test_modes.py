@@ -105,7 +105,10 @@ def test_helm_refuses_another_mode_until_the_old_one_has_ended_as_it_says(before
 
 
 def test_helm_refuses_gateways_of_another_node_and_takes_one_more_address_of_the_same(tmp_path):
+    page = Page("upgrade.md")
     with installed(rendered("gateway.replicas=1"), tmp_path) as cluster:
+        page.says("From a chart without `security`", "end the gateways", "Helm refuses until then", "`security.tls.enabled` changes")
+        assert "--replicas=0" in refused(cluster, "security.tls.enabled=true", "security.tls.issuerRef.name=im")
         assert "--replicas=0" in refused(cluster, "mode=gateways", "gateway.upstreams={http://elsewhere:50051}")
         own = "http://tt-route-grpc-headless:50052"
         assert upgraded(cluster, "mode=gateways", f"gateway.upstreams={{{own},http://elsewhere:50051}}")
