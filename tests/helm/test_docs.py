@@ -183,3 +183,12 @@ def test_definitions_are_taken(definition, tmp_path):
     wrong = tmp_path / "wrong.toml"
     wrong.write_text(definition.read_text() + "[fields.user_status]\nstate = 2\n")
     assert 'fields.user_status: "state" is none of user_id, status' in said(wrong)
+
+
+def test_the_threat_model_names_tests_that_there_are():
+    page = (ROOT / "docs/threat-model.md").read_text()
+    named = re.findall(r"`(\w+)::(\w+)`", page.split("## Who may do what")[1].split("\n## ")[0])
+    assert len(named) > 9
+    for module, name in named:
+        source = (ROOT / f"route-grpc/tests/api/access/{module}.rs").read_text()
+        assert f"async fn {name}()" in source, f"{module}::{name}"
