@@ -73,6 +73,8 @@ class Provided:
     """What there is to be mounted, by kind and name."""
 
     def __init__(self, objects, folder):
+        # Of tokens in seconds, if it is not what their volume asks for.
+        self.lifetime = None
         self._contents = {("ConfigMap", it["metadata"]["name"]): it["data"] for it in objects if it["kind"] == "ConfigMap"}
         volumes = [volume for it in objects for volume in spec_of(it).get("volumes", [])]
         if any("secret" in it or "projected" in it for it in volumes):
@@ -96,7 +98,8 @@ class Provided:
         if "projected" in volume:
             [source] = volume["projected"]["sources"]
             wanted = source["serviceAccountToken"]
-            return {wanted["path"]: self.issuer.token(account, wanted["audience"], wanted["expirationSeconds"])}
+            seconds = self.lifetime or wanted["expirationSeconds"]
+            return {wanted["path"]: self.issuer.token(account, wanted["audience"], seconds)}
         if "emptyDir" in volume:
             return {}
         files = self._contents[source_of(volume)]

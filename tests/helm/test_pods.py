@@ -23,8 +23,9 @@ RUNNABLE = [it for it in SCENARIOS if it not in ("gateways", "open", "existing-p
 CHECKED = [it for it in RUNNABLE if it != "policy"]
 
 
-@pytest.mark.parametrize("scenario", RUNNABLE)
+@pytest.mark.parametrize("scenario", [it for it in RUNNABLE if it not in ("cert-manager", "tokens")])
 def test_pods_become_ready_and_end_well(scenario, tmp_path):
+    # How the others end is as with TLS; that they become ready, the check shows.
     with pods.started(objects_of(scenario), tmp_path) as running:
         for pod in running:
             pods.wait_until(pod, "startup")

@@ -1,4 +1,4 @@
-"""Certificates and their CA are replaced while MsgServers are at work, as cert-manager and the kubelet do it."""
+"""Certificates, their CA and tokens are replaced while MsgServers are at work, as cert-manager and the kubelet do it."""
 
 import json
 import ssl
@@ -6,6 +6,7 @@ import time
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from kubelet.cluster import Cluster
 from kubelet.journal import PATIENCE
 from kubelet.probe import OPTIONS
 from page import Page
@@ -17,6 +18,8 @@ GRPC = 50051
 # Between two looks at a node that reads its files anew.
 POLL = 0.1
 PAGE = "Rotate a CA"
+# Of a gateway's first token, in seconds: it starts, and MsgServers are at work, before it expires.
+LIFETIME = 10
 
 
 class Site:
@@ -33,7 +36,7 @@ class Site:
         gateway = authority.issue(["client auth"], uris=[GATEWAY_URI])
         self._volumes.change("Secret", "im-node", node)
         self._volumes.change("Secret", "im-gateway", gateway)
-        self._wait(lambda: self._shown() == node["tls.crt"], "shown the new certificate")
+        wait_until(lambda: self._shown() == node["tls.crt"], self.node, "showing the new certificate")
         return gateway
 
     def trust(self, *authorities):
@@ -42,7 +45,7 @@ class Site:
 
     def wait_until_admits(self, client, admits, *roots):
         """Until the node makes a hand-shake with this certificate, or no longer does."""
-        self._wait(lambda: self._admits(client, self._roots(roots)) == admits, f"admitting={admits}")
+        wait_until(lambda: self._admits(client, self._roots(roots)) == admits, self.node, f"admitting={admits}")
 
     def _roots(self, authorities):
         return "".join(it.root for it in authorities)
@@ -60,12 +63,6 @@ class Site:
                 assert error.code() == grpc.StatusCode.UNAVAILABLE, error
                 return False
         return True
-
-    def _wait(self, condition, what):
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < deadline, f"the node was never seen {what}:\n{self.node.log()}"
-            time.sleep(POLL)
 
 
 def attached(gateway):
@@ -109,11 +106,47 @@ def test_certificates_and_their_ca_are_replaced_and_no_msgserver_notices(tmp_pat
 
         # Streams that had begun with a certificate of the old CA were ended, and began with one of the new.
         assert [attached(it) for it in gateways] == [2, 2]
-        traffic.assert_each_message_came_once()
-        traffic.assert_each_notice_came_once()
-        traffic.assert_nobody_was_called_offline()
+        assert_nobody_noticed(cluster, traffic)
+
+
+def test_tokens_are_replaced_and_no_msgserver_notices(tmp_path, msgservers):
+    with Cluster(scenario("tokens", "node.flags.token-leeway=0s"), tmp_path) as cluster:
+        cluster.volumes.provided.lifetime = LIFETIME
+        cluster.start()
+        cluster.wait_until_ready()
+        [gateway] = cluster.deployments["pdu-gateway"].current
+        at_work = msgservers(2, gateway=cluster.service("-pdu-gateway").connect)
         for it in at_work:
-            assert (it.connects["gateway"], it.ends) == (1, []), it.name
-        for pod in cluster.pods:
-            assert [it.what for it in cluster.journal.of("unready", pod.name)] == []
-            assert len(cluster.journal.of("started", pod.name)) == 1
+            it.wait_until_connected()
+
+        with Traffic(at_work) as traffic:
+            traffic.wait_for_more(10)
+            assert attached(gateway) == 1
+            cluster.volumes.provided.lifetime = None
+            cluster.volumes.renew_tokens()
+            # The stream ends with the token that it came with.
+            wait_until(lambda: attached(gateway) == 2, gateway, "attached again")
+            traffic.wait_for_more(10)
+            traffic.stop()
+            traffic.wait_until_arrived()
+        assert "the token has expired" in gateway.log()
+        assert_nobody_noticed(cluster, traffic)
+
+
+def assert_nobody_noticed(cluster, traffic):
+    """Nothing was lost or came twice, no connection was closed, and pods stayed ready."""
+    traffic.assert_each_message_came_once()
+    traffic.assert_each_notice_came_once()
+    traffic.assert_nobody_was_called_offline()
+    for it in traffic.msgservers:
+        assert (it.connects["gateway"], it.ends) == (1, []), it.name
+    for pod in cluster.pods:
+        assert cluster.journal.of("unready", pod.name) == []
+        assert len(cluster.journal.of("started", pod.name)) == 1
+
+
+def wait_until(condition, pod, what):
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"{pod.name} was never seen {what}:\n{pod.log()}"
+        time.sleep(POLL)

@@ -36,6 +36,12 @@ class Volumes:
             if "projected" not in volume and source_of(volume) == (kind, name):
                 self._write(volume, account, folder)
 
+    def renew_tokens(self):
+        """As the kubelet does before they expire."""
+        for volume, account, folder in self._mounted:
+            if "projected" in volume:
+                self._write(volume, account, folder)
+
     def _write(self, volume, account, folder):
         new = folder / f"..{next(self._numbers)}"
         new.mkdir()
