@@ -203,3 +203,23 @@ async fn a_hand_shake_has_a_time_limit_and_keeps_nobody_waiting() {
         log.all()
     );
 }
+
+#[tokio::test]
+async fn a_hand_shake_that_goes_on_does_not_hold_up_a_node_that_ends() {
+    let mut guarded = Guarded::start(BY_NAME).await;
+    let mut begun = TcpStream::connect(guarded.site.address).await.unwrap();
+    begun.write_all(&hello_of_tls_1_1()[..20]).await.unwrap();
+    serves(&guarded).await;
+
+    guarded.site.shutdown.begin();
+
+    let ended = tokio::time::timeout(Duration::from_secs(5), &mut guarded.site.server);
+    ended
+        .await
+        .expect("before its time limit")
+        .unwrap()
+        .unwrap();
+    let closed = soon("the end", begun.read(&mut [0])).await;
+    assert_eq!(closed.unwrap_or(0), 0);
+    assert_eq!(guarded.failed_handshakes("timeout"), 0);
+}

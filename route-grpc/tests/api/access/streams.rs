@@ -213,12 +213,12 @@ async fn streams_end_when_what_was_shown_expires() {
         }
         .encode_to_vec(),
     );
-    let token = json!({ "exp": now() + 2 });
+    let token = json!({ "exp": now() + 3 });
     let token = guarded.issuer.with("reader", &token);
     let anybody = guarded.wire(None).await;
     let mut by_token = anybody.call(WATCH, watches.token(&token)).await;
     by_token.next().await.unwrap();
-    let pair = guarded.ca.client_of("urn:reader", -60, 2);
+    let pair = guarded.ca.client_of("urn:reader", -60, 3);
     let wire = guarded.wire(Some(&pair)).await;
     let mut by_certificate = super::streams::watches(guarded.channel(&pair).await).await;
 
