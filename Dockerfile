@@ -23,10 +23,9 @@ ENV CARGO_HOME=/build/cargo \
 WORKDIR /build/source
 
 COPY rust-toolchain.toml ./
-RUN rustup target add "$TARGET"
-
-# Writes into each binary what it was built of, so that scanners of images and `cargo audit bin` find it.
-RUN cargo install --locked cargo-auditable@0.7.7
+# cargo-auditable writes into each binary what it was built of, so that scanners of images and `cargo audit bin` find it.
+RUN rustup target add "$TARGET" \
+    && cargo install --locked cargo-auditable@0.7.7
 
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo/
