@@ -83,7 +83,7 @@ def settings():
 @functools.cache
 def binaries():
     """A folder that stands for the build stage, with what its own cargo command has built."""
-    [tool] = re.findall(r"^RUN (cargo install .*)$", DOCKERFILE.read_text(), re.MULTILINE)
+    [tool] = re.findall(r"^(?:RUN| *&&) (cargo install .*)$", DOCKERFILE.read_text(), re.MULTILINE)
     subprocess.run(shlex.split(tool), check=True)
     [command] = re.findall(r"^RUN (cargo auditable build .*?) *\\$", DOCKERFILE.read_text(), re.MULTILINE)
     words = [target() if word == "$TARGET" else word for word in shlex.split(command)]
