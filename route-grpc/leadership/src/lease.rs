@@ -76,8 +76,9 @@ impl<M: Clone + PartialEq> Sight<M> {
         });
     }
 
-    /// What was seen counts no more: the connection to the engine was lost, so that the record may have gone back to
-    /// what it was when it was last seen.
+    /// What was seen counts no more: the connection to the engine was lost, and the record may have gone back to what it
+    /// was when it was last seen (rule 8). A take-over that is on its way is not recognised after that either, and a leader
+    /// that has not served yet leads no more.
     pub fn interrupted(&mut self) {
         self.seen = None;
     }
@@ -228,5 +229,58 @@ impl Lease {
         } else {
             Found::Lost
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn stored(counter: u64, state: State) -> Stored<u8> {
+        let record = Record {
+            term: 1,
+            node: 1,
+            counter,
+            state,
+            roster: [1].into(),
+        };
+        Stored {
+            revision: counter,
+            record,
+        }
+    }
+
+    fn may(sight: &Sight<u8>, seconds: u32, gateways_come: bool) -> bool {
+        sight
+            .may_take_over(SECOND * seconds, &Timing::default(), gateways_come)
+            .is_some()
+    }
+
+    #[test]
+    fn a_record_that_was_renewed_is_taken_over_early_if_gateways_come() {
+        let mut sight = Sight::new();
+        sight.see(SECOND, Some(&stored(1, State::Serving)));
+        sight.see(SECOND * 2, Some(&stored(2, State::Serving)));
+        assert!(!may(&sight, 3, true) && may(&sight, 4, true));
+        assert!(!may(&sight, 16, false) && may(&sight, 17, false));
+    }
+
+    #[test]
+    fn a_record_that_was_never_renewed_or_that_has_gone_back_is_taken_over_after_the_lease() {
+        let mut sight = Sight::new();
+        sight.see(SECOND, Some(&stored(2, State::Serving)));
+        assert!(!may(&sight, 15, true) && may(&sight, 16, true));
+        sight.see(SECOND * 16, Some(&stored(1, State::Serving)));
+        assert!(!may(&sight, 30, true) && may(&sight, 31, true));
+    }
+
+    #[test]
+    fn a_released_record_is_taken_over_at_once() {
+        let mut sight = Sight::new();
+        assert!(!may(&sight, 60, true), "nothing was seen");
+        sight.see(SECOND, Some(&stored(1, State::Released)));
+        assert!(may(&sight, 1, false));
     }
 }

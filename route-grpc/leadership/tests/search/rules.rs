@@ -56,7 +56,10 @@ pub(crate) enum Broken {
     // Rule 7
     UnansweredIsSuccess,
     LeaseFromTheRead,
-    AttemptsLookAlike,
+    WritesLookAlike,
+    // What keeps a site going
+    LaterClaimsAreRefused,
+    WaitsForEverybody,
 }
 
 /// The rules.
@@ -119,6 +122,9 @@ impl Rules {
         }
         if self.is(Broken::AnyGatewayIsEnough) && beginning.missing.len() < everybody {
             return true;
+        }
+        if self.is(Broken::WaitsForEverybody) {
+            return beginning.missing.is_empty();
         }
         beginning.may_serve(NOW)
     }

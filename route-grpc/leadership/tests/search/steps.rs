@@ -161,9 +161,7 @@ impl<const N: usize, const G: usize> World<N, G> {
         }
         let take_over = rules.may_take_over(&standby.sight)?;
         spend(&mut self.budget.take_overs)?;
-        if !rules.is(Broken::AttemptsLookAlike) || standby.counter == 0 {
-            standby.counter += 1;
-        }
+        standby.counter += 1;
         let record = rules.successor(&standby.sight, standby.life, standby.counter);
         let asked = Asked {
             counter: standby.counter,
@@ -240,7 +238,7 @@ impl<const N: usize, const G: usize> World<N, G> {
     }
 
     fn arrives(&mut self, node: usize, number: usize, rules: Rules) -> Option<()> {
-        let write = &mut self.nodes[node].writes[number];
+        let write = self.nodes[node].writes.get_mut(number)?;
         if write.fate != Fate::OnItsWay {
             return None;
         }
@@ -502,7 +500,9 @@ impl<const G: usize> Node<G> {
         if self.waits() {
             return None;
         }
-        self.counter += 1;
+        if !rules.is(Broken::WritesLookAlike) {
+            self.counter += 1;
+        }
         let term = self.term.as_mut()?;
         term.lease.ask(NOW, self.counter);
         rules.ask(&mut term.roster, named.clone());
@@ -593,7 +593,12 @@ impl<const G: usize> Node<G> {
                 continue;
             };
             // The write shows that there is no later term: what the gateway claims does not matter any more.
-            let admission = rules.admission(&term.roster, peer.call.member, 0, term.number);
+            let claim = if rules.is(Broken::LaterClaimsAreRefused) {
+                peer.call.claim
+            } else {
+                0
+            };
+            let admission = rules.admission(&term.roster, peer.call.member, claim, term.number);
             if peer.place == (Place::Door { before_write: true }) && admission == Admission::Now {
                 peer.place = Place::In { told: false };
             }
