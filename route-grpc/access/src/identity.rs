@@ -27,6 +27,23 @@ impl Identity {
             .map_or("anonymous", String::as_str)
     }
 
+    /// What tells him from everybody else: his name, with where it is from. Not for people.
+    pub fn key(&self) -> String {
+        let certificate = self.certificate.as_ref();
+        match (
+            certificate.map(|it| (it.uris.first(), it.dns.first())),
+            &self.token,
+        ) {
+            (Some((Some(uri), _)), _) => format!("uri {uri}"),
+            (Some((None, Some(dns))), _) => format!("dns {dns}"),
+            (_, Some(token)) => {
+                let issuer = token.issuer.as_deref().unwrap_or_default();
+                format!("token {} of {issuer}", token.subject)
+            }
+            (_, None) => "anonymous".to_owned(),
+        }
+    }
+
     /// When the first of what he has shown expires. `None`: he has shown nothing.
     pub fn expires(&self) -> Option<SystemTime> {
         let certificate = self.certificate.as_ref().map(|it| it.not_after);
@@ -79,6 +96,28 @@ mod tests {
         assert_eq!(named(None, push()), "push");
         assert_eq!(named(Some(certificate(&[], &[])), None), "anonymous");
         assert_eq!(named(None, None), "anonymous");
+    }
+
+    #[test]
+    fn who_has_the_same_name_from_elsewhere_is_another_one() {
+        let key = |certificate, token| Identity { certificate, token }.key();
+        let of = |issuer: &str| {
+            let issuer = Some(issuer.to_owned());
+            Some(Token {
+                issuer,
+                ..token("push", at(10))
+            })
+        };
+        let keys = [
+            key(None, of("one")),
+            key(None, of("other")),
+            key(None, Some(token("push", at(10)))),
+            key(Some(certificate(&["push"], &[])), of("one")),
+            key(Some(certificate(&[], &["push"])), None),
+            key(None, None),
+        ];
+        let different: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len(), "{keys:?}");
     }
 
     #[test]

@@ -102,7 +102,7 @@ pub trait Reloads: fmt::Debug + Send {
     /// What it is.
     fn what(&self) -> &'static str;
 
-    /// Reads the files; blocks as long as that takes, and a moment longer if they do not fit together.
+    /// Reads the files; blocks as long as that takes, and a moment longer if they are others than before.
     fn look(&mut self) -> Look;
 }
 
@@ -112,19 +112,20 @@ impl<T: Send + Sync> Reloads for FromFiles<T> {
     }
 
     fn look(&mut self) -> Look {
-        let mut found = self.read();
+        let as_before = match self.failed {
+            true => Look::Failed { anew: false },
+            false => Look::Same,
+        };
+        let found = self.read();
         if found == self.seen {
-            return match self.failed {
-                true => Look::Failed { anew: false },
-                false => Look::Same,
-            };
+            return as_before;
         }
-        let mut made = self.made(&found);
-        if made.is_err() {
-            thread::sleep(SETTLED);
-            found = self.read();
-            made = self.made(&found);
+        // Half of a policy is a policy: what is being written counts when nothing more comes.
+        thread::sleep(SETTLED);
+        if self.read() != found {
+            return as_before;
         }
+        let made = self.made(&found);
         self.seen = found;
         match made {
             Ok(made) => {
@@ -159,8 +160,8 @@ fn contents(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, FileError> {
     paths.iter().map(|path| read(path)).collect()
 }
 
-/// Looks at all of them again and again, and tells what came of it. Never returns.
-pub async fn keep_current(mut files: Vec<Box<dyn Reloads>>, told: impl Fn(&'static str, Look)) {
+/// Looks at it again and again, and tells what came of it. Never returns.
+pub async fn keep_current(mut files: Box<dyn Reloads>, told: impl Fn(&'static str, Look)) {
     let mut hangups = signal(SignalKind::hangup()).ok();
     if hangups.is_none() {
         warn!("cannot catch SIGHUP");
@@ -178,16 +179,13 @@ pub async fn keep_current(mut files: Vec<Box<dyn Reloads>>, told: impl Fn(&'stat
         }
         // A file may be on a disk that hangs: nobody else waits for it.
         let looked = tokio::task::spawn_blocking(move || {
-            let looks = files.iter_mut().map(|it| (it.what(), it.look()));
-            let looks: Vec<_> = looks.collect();
-            (files, looks)
+            let look = files.look();
+            (files, look)
         });
         match looked.await {
-            Ok((back, looks)) => {
+            Ok((back, look)) => {
                 files = back;
-                for (what, look) in looks {
-                    told(what, look);
-                }
+                told(files.what(), look);
             }
             Err(problem) => {
                 error!(%problem, "files are not looked at any more");
@@ -281,6 +279,28 @@ mod tests {
         fs::write(volume.path("one"), "c").expect("a file");
         assert_eq!(files.look(), Look::Taken);
         assert_eq!(**now.borrow(), "c");
+    }
+
+    #[test]
+    fn what_is_being_written_does_not_count_yet() {
+        let volume = Volume::new("written");
+        volume.swap("1", "a", "a");
+        let mut files = same(&volume).expect("they are the same");
+        let paths = volume.paths();
+        for path in &paths {
+            fs::write(path, "b").expect("a file");
+        }
+        let more = thread::spawn(move || {
+            thread::sleep(SETTLED / 4);
+            for path in &paths {
+                fs::write(path, "b, and more").expect("a file");
+            }
+        });
+
+        assert_eq!(files.look(), Look::Same);
+        more.join().expect("it is written");
+        assert_eq!(files.look(), Look::Taken);
+        assert_eq!(**files.follow().borrow(), "b, and more");
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Allowances {
         if limits == Limits::default() {
             return None;
         }
-        let whose = (identity.name().to_owned(), limits);
+        let whose = (identity.key(), limits);
         let mut all = self.0.lock();
         if let Some(known) = all.get(&whose) {
             return Some(Arc::clone(known));

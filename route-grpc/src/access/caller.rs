@@ -92,7 +92,7 @@ impl Caller {
             access.refused(
                 &Called {
                     method,
-                    identity: UNKNOWN,
+                    identity: peer.name().unwrap_or(UNKNOWN),
                     peer,
                 },
                 refusal,
@@ -121,7 +121,7 @@ impl Caller {
         caller.judged(call)?;
         if right == Right::Role(Role::Admin) {
             let call = &caller.0;
-            access.operated(&call.called(), method);
+            access.operated(&call.called());
         }
         Ok(Some(caller))
     }
@@ -139,6 +139,11 @@ impl Caller {
     /// Whether he has this role, or a policy would only tell that he has not.
     pub(crate) fn may(&self, role: Role) -> bool {
         self.0.rights.has(role) || !self.is_enforced(Right::Role(role))
+    }
+
+    /// What tells him from all others; none if there is no policy, so that all callers are one.
+    pub(crate) fn key(&self) -> Option<String> {
+        self.name().map(|_| self.0.identity.key())
     }
 
     /// What logs call him; none if there is no policy, so that nobody has a name.
@@ -250,7 +255,8 @@ impl Caller {
                 missing(kinds, |it| rights.may_publish(it), "to publish"),
             ),
             Need::Attach(id) => {
-                let lacking = (!rights.may_attach(id)).then(|| format!("to attach as {id:?}"));
+                let lacking =
+                    (!rights.may_attach(id)).then(|| format!("the right to attach as {id:?}"));
                 (Role::Gateway, lacking)
             }
             Need::Places => {
@@ -272,7 +278,7 @@ impl Caller {
         }
         let call = &self.0;
         call.access
-            .would_refuse(call.method, call.identity.name(), &lacks);
+            .would_refuse(&call.called(), call.method, &lacks);
         Ok(())
     }
 

@@ -32,6 +32,13 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Whom its certificate names.
+    pub(super) fn name(&self) -> Option<&str> {
+        let certificate = &self.shown.as_ref()?.certificate;
+        let mut names = certificate.uris.iter().chain(&certificate.dns);
+        names.next().map(String::as_str)
+    }
+
     /// A token that others could read is no secret.
     pub(super) fn may_show_token(&self) -> bool {
         self.is_encrypted || self.reach != Reach::Network

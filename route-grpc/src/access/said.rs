@@ -23,10 +23,10 @@ pub(crate) struct Said {
     began: Instant,
     /// By reason.
     refusals: Mutex<BTreeMap<&'static str, Seldom>>,
-    /// By method.
-    told: Mutex<BTreeMap<&'static str, Seldom>>,
-    /// By method.
-    operated: Mutex<BTreeMap<&'static str, Seldom>>,
+    /// By identity and method.
+    told: Quota,
+    /// The same.
+    operated: Quota,
     /// By identity.
     published: Quota,
 }
@@ -36,8 +36,8 @@ impl Default for Said {
         Self {
             began: Instant::now(),
             refusals: Mutex::default(),
-            told: Mutex::default(),
-            operated: Mutex::default(),
+            told: Quota::new(1),
+            operated: Quota::new(1),
             published: Quota::new(PUBLISHED),
         }
     }
@@ -76,42 +76,42 @@ impl Access {
         refusal
     }
 
-    /// Says and counts what a policy in audit mode would refuse: one line of a method a minute.
+    /// Says and counts what a policy in audit mode would refuse: one line of an identity and a method a minute.
     pub(super) fn would_refuse(
         &self,
-        method: &'static str,
-        identity: &str,
+        called: &Called<'_>,
+        counted: &'static str,
         why: &dyn fmt::Display,
     ) {
-        self.counts.would_refuse(method);
-        let now = self.said.began.elapsed();
-        let line = self
-            .said
-            .told
-            .lock()
-            .entry(method)
-            .or_default()
-            .happened(now);
-        if let Some(left_out) = line {
-            warn!(target: AUDIT, method, identity, %why, left_out, "the policy would refuse a call");
+        self.counts.would_refuse(counted);
+        if let Some(left_out) = self.line(&self.said.told, called) {
+            let Called {
+                method,
+                identity,
+                peer,
+            } = called;
+            let caller = peer.address.map(tracing::field::display);
+            warn!(target: AUDIT, method, identity, caller, %why, left_out, "the policy would refuse a call");
         }
     }
 
-    /// Says that an operator has called: one line of a method a minute. What changes something has a line of its own.
-    pub(super) fn operated(&self, called: &Called<'_>, method: &'static str) {
-        let now = self.said.began.elapsed();
-        let line = self
-            .said
-            .operated
-            .lock()
-            .entry(method)
-            .or_default()
-            .happened(now);
-        if let Some(left_out) = line {
-            let Called { identity, peer, .. } = called;
+    /// Says that an operator has called: one line of an identity and a method a minute. What changes something has a line of its
+    /// own.
+    pub(super) fn operated(&self, called: &Called<'_>) {
+        if let Some(left_out) = self.line(&self.said.operated, called) {
+            let Called {
+                method,
+                identity,
+                peer,
+            } = called;
             let caller = peer.address.map(tracing::field::display);
             info!(target: AUDIT, method, identity, caller, left_out, "an operator called");
         }
+    }
+
+    fn line(&self, lines: &Quota, called: &Called<'_>) -> Option<u64> {
+        let whose = format!("{} {}", called.identity, called.method);
+        lines.take(self.said.began.elapsed(), &whose)
     }
 
     /// Says that somebody has published, or why not: a few lines of an identity a minute.

@@ -47,11 +47,12 @@ impl Access {
         let skipped: Vec<_> = skipped
             .map(|it| format!("; {} is not used: {}", it.key, it.why))
             .collect();
-        Some(format!(
-            "--token-keys: {} keys{}",
-            keys.count(),
-            skipped.concat()
-        ))
+        let without_tls = match self.tls {
+            Some(_) => "",
+            None => "; without --tls-cert, tokens are refused at ports that other hosts can reach",
+        };
+        let (count, skipped) = (keys.count(), skipped.concat());
+        Some(format!("--token-keys: {count} keys{skipped}{without_tls}"))
     }
 }
 

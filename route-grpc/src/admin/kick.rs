@@ -66,7 +66,7 @@ pub(super) async fn kick(
         .map(|client_type| asked.order(publisher, client_type))
         .collect::<Result<Vec<_>, _>>()?;
     let kicks = orders.len();
-    publisher.carry_out(called_at, orders).await?;
+    publisher.carry_out(called_at, orders, |_| ()).await?;
     Ok(Kicked {
         until: Instant::now() + asked.wait,
         asked,

@@ -61,7 +61,7 @@ impl BroadcastService for Broadcast {
         request: Request<PublishRequest>,
     ) -> Result<Response<PublishResponse>, Status> {
         let caller = Caller::of(request.extensions())?;
-        let order = self.publisher.order(request.into_inner(), caller.name())?;
+        let order = self.publisher.order(request.into_inner(), caller.key())?;
         let mut responses = self.carry_out(&caller, vec![order]).await?;
         Ok(Response::new(responses.pop().unwrap_or_default()))
     }
@@ -76,10 +76,11 @@ impl BroadcastService for Broadcast {
             let problem = format!("{} of them, 1 to {MAX_BATCH} are allowed", requests.len());
             return Err(Refusal::field("requests", problem).into());
         }
+        let key = caller.key();
         let mut mistakes = Mistakes::default();
         let orders = requests.into_iter().enumerate();
         let orders = orders.filter_map(|(number, request)| {
-            let order = self.publisher.order(request, caller.name());
+            let order = self.publisher.order(request, key.clone());
             mistakes.note(order.map_err(|refusal| refusal.of_part("requests", number)))
         });
         let orders = orders.collect();
@@ -113,9 +114,8 @@ impl Broadcast {
         caller.require(Need::Publish(kinds.clone()))?;
         caller.publishes(orders.len())?;
         let events = orders.len();
-        let end = self.publisher.carry_out(called_at, orders).await;
-        caller.published(events, &kinds, end.as_ref().err());
-        end
+        let said = |why_not: Option<&Refusal>| caller.published(events, &kinds, why_not);
+        self.publisher.carry_out(called_at, orders, said).await
     }
 }
 

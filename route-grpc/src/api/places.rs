@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use route_proto::v1::{UserStatus, WatchUserSetResponse, watch_user_set_response};
+use route_proto::v1::{PublishTarget, UserStatus, WatchUserSetResponse, watch_user_set_response};
 
 use crate::access::Caller;
 
@@ -28,6 +28,16 @@ impl Users for UserStatus {
             if session.msg_server.parse::<IpAddr>().is_ok() {
                 session.msg_server.clear();
             }
+        }
+    }
+}
+
+impl Users for PublishTarget {
+    /// Which of the users are there, hidden ones too, is not told; how many are, is.
+    fn hide_places(&mut self) {
+        self.user_ids.clear();
+        if self.msg_server.parse::<IpAddr>().is_ok() {
+            self.msg_server.clear();
         }
     }
 }

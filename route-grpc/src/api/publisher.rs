@@ -19,6 +19,7 @@ use tracing::debug;
 use crate::access::{Caller, Need};
 use crate::api::at_least::AtLeast;
 use crate::api::events::{self, Publication};
+use crate::api::places::show;
 use crate::api::requests::{CarriedOut, Content, Requests};
 use crate::clock::micros;
 use crate::dialects::Dialects;
@@ -60,7 +61,7 @@ impl Publisher {
     pub(crate) fn order(
         &self,
         request: PublishRequest,
-        whose: Option<&str>,
+        whose: Option<String>,
     ) -> Result<Order, Refusal> {
         let mut mistakes = Mistakes::default();
         mistakes.note(check_request_id(&request.request_id));
@@ -90,14 +91,18 @@ impl Publisher {
         })
     }
 
-    /// Carries out all of these, in order, or none. `called_at`: when they came in.
+    /// Carries out all of these, in order, or none. `called_at`: when they came in. `routed` is told that they are, or why not,
+    /// before anything is waited for: then the caller may go away.
     pub(crate) async fn carry_out(
         &self,
         called_at: Duration,
         orders: Vec<Order>,
+        routed: impl FnOnce(Option<&Refusal>),
     ) -> Result<Vec<PublishResponse>, Refusal> {
-        self.node.admit_call().await?;
-        let came = self.route_all(called_at, &orders)?;
+        let admitted = self.node.admit_call().await;
+        let came = admitted.and_then(|()| self.route_all(called_at, &orders));
+        routed(came.as_ref().err());
+        let came = came?;
         let waits = orders.iter().map(|order| order.waits);
         let responses = waits.zip(came).map(|(waits, came)| async move {
             let mut response = came.response;
@@ -143,9 +148,12 @@ impl Publisher {
             let targets = transaction.core.targets(audience);
             (targets, self.node.log.extent().0, now)
         });
+        let shown = targets.iter().take(MOST_TARGETS).cloned().map(target);
+        let mut shown: Vec<_> = shown.collect();
+        show(caller, &mut shown);
         Ok(ExplainPublishResponse {
             target_count: count(targets.len()),
-            targets: targets.into_iter().take(MOST_TARGETS).map(target).collect(),
+            targets: shown,
             position: self.node.position(seq).token(),
             node_time: Some(self.node.clock.timestamp(at)),
         })

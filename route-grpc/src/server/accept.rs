@@ -197,7 +197,15 @@ impl<L: Listener> Door<L> {
             reach: process.map_or(self.reach, |_| Reach::Process),
             ..Peer::default()
         };
-        Client::new(address, process, peer)
+        let client = Client::new(address, process, peer);
+        match self.port {
+            // A probe asks, and goes.
+            Port::Health => client.of_strangers(),
+            Port::Public | Port::Attach | Port::Admin if self.access.has_policy() => {
+                client.of_strangers()
+            }
+            Port::Public | Port::Attach | Port::Admin => client,
+        }
     }
 
     fn shake(

@@ -1,12 +1,15 @@
 //! One accepted connection, next to the socket: it waits for how HTTP/2 begins, notes whether its
 //! peer has closed it, and counts what HTTP/2 ends. A peer that has begun and then
-//! vanishes is found by HTTP/2 keepalive.
+//! vanishes is found by HTTP/2 keepalive. Where callers have to be let in, one on which nobody is
+//! is closed.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use super::greeting::{Greeting, Heard};
 use super::rewound::Rewound;
@@ -18,6 +21,7 @@ use crate::limits::{Place, Share};
 use crate::node::Node;
 use route_runtime::listen::local::LocalProcess;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 use tonic::transport::server::Connected;
 
 /// Who is at the other end, and what it may have at a time.
@@ -26,7 +30,12 @@ pub(super) struct Client {
     pub(super) hangup: Hangup,
     pub(super) share: Share,
     pub(super) peer: Peer,
+    /// Whether a call on it was let in. None: that is not asked for.
+    pub(super) lets_in: Option<Arc<AtomicBool>>,
 }
+
+/// How long a connection is open on which nobody is let in, where somebody has to be: others want its place.
+const STRANGE_TIME: Duration = Duration::from_secs(30);
 
 impl Client {
     /// At this address, or this process of ours.
@@ -35,6 +44,20 @@ impl Client {
             hangup: Hangup::of(address).of_process(process),
             share: Share::from(address),
             peer,
+            lets_in: None,
+        }
+    }
+
+    /// The same, where somebody has to be let in.
+    pub(super) fn of_strangers(self) -> Self {
+        let lets_in = Some(Arc::default());
+        Self { lets_in, ..self }
+    }
+
+    /// A call on it is let in.
+    pub(super) fn let_in(&self) {
+        if let Some(lets_in) = &self.lets_in {
+            lets_in.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -46,6 +69,8 @@ pub(super) struct Connection<S> {
     client: Client,
     /// None: it has begun.
     greeting: Option<Greeting>,
+    /// By then somebody has to be let in on it. None: nobody has to, or has been.
+    strange_until: Option<Pin<Box<Sleep>>>,
     written: Frames,
     ends: Ends,
     _place: Place,
@@ -64,6 +89,10 @@ impl<S> Connection<S> {
         Self {
             stream: Rewound::new(stream),
             greeting: Some(Greeting::awaited()),
+            strange_until: client
+                .lets_in
+                .is_some()
+                .then(|| Box::pin(sleep(STRANGE_TIME))),
             written: Frames::default(),
             ends: Ends {
                 node,
@@ -108,7 +137,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+impl<S> Connection<S> {
+    /// Ready when nobody was let in in time: then it is closed.
+    fn poll_strange(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(until) = &mut self.strange_until else {
+            return Poll::Pending;
+        };
+        let lets_in = self.client.lets_in.as_ref();
+        if lets_in.is_none_or(|it| it.load(Ordering::Relaxed)) {
+            self.strange_until = None;
+            return Poll::Pending;
+        }
+        ready!(until.as_mut().poll(cx));
+        Poll::Ready(self.ends.strange())
+    }
+}
+
 impl Ends {
+    fn strange(&self) -> io::Error {
+        let Verdict { scope, reason } = Verdict::STRANGE;
+        self.node.metrics.http2_ended(scope.as_str(), reason, 1);
+        self.log(reason, "nobody was let in on it in 30 s");
+        io::ErrorKind::TimedOut.into()
+    }
+
     fn too_late(&self) -> io::Error {
         self.node.metrics.tallies.silent_connections.add(1);
         self.log("silent", "it did not begin to speak HTTP/2 in time");
@@ -155,6 +207,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Connection<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(self.poll_begun(cx))?;
+        if let Poll::Ready(error) = self.poll_strange(cx) {
+            return Poll::Ready(Err(error));
+        }
         ready!(self.client.share.reading.poll(cx))?;
         let (room, before) = (buffer.remaining(), buffer.filled().len());
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);

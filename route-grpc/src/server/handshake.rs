@@ -21,7 +21,7 @@ use super::rewound::Rewound;
 use crate::access::{FailedHandshake, Shown};
 use crate::refusal::Refusal;
 
-/// From the accept to the end of the hand-shake: two round trips and a signature at each end.
+/// From the accept to the end of the hand-shake, or of what somebody without TLS is told.
 const HANDSHAKE_TIME: Duration = Duration::from_secs(10);
 
 /// TLS begins with this.
@@ -49,23 +49,29 @@ pub(super) async fn shake<S>(stream: S, tls: &ServerTls, change: u64) -> Result<
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let begun = timeout(HANDSHAKE_TIME, begun(stream, tls));
-    let tls = match begun.await {
-        Ok(Ok(Begun::Tls(tls))) => tls,
-        Ok(Ok(Begun::Otherwise(stream))) => {
+    let shaken = timeout(HANDSHAKE_TIME, shaken(stream, tls, change));
+    shaken.await.unwrap_or_else(|_| {
+        Err(Failed {
+            why: FailedHandshake::Timeout,
+            problem: "the hand-shake took too long".to_owned(),
+        })
+    })
+}
+
+async fn shaken<S>(stream: S, tls: &ServerTls, change: u64) -> Result<Shaken<S>, Failed>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let tls = match begun(stream, tls).await {
+        Ok(Begun::Tls(tls)) => tls,
+        Ok(Begun::Otherwise(stream)) => {
             answer_plaintext(stream).await;
             return Err(Failed {
                 why: FailedHandshake::Plaintext,
                 problem: "it does not begin with a TLS hand-shake".to_owned(),
             });
         }
-        Ok(Err(error)) => return Err(failed(&error)),
-        Err(_) => {
-            return Err(Failed {
-                why: FailedHandshake::Timeout,
-                problem: "the hand-shake took too long".to_owned(),
-            });
-        }
+        Err(error) => return Err(failed(&error)),
     };
     let shown = shown(&tls, change).map_err(|problem| Failed {
         why: FailedHandshake::Certificate,

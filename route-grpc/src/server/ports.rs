@@ -124,9 +124,9 @@ impl Ports {
             info!("{told}");
         }
         let tracker = node.shutdown.tracker();
-        if !self.files.is_empty() {
+        for files in self.files {
             let (draining, access) = (node.draining(), Arc::clone(access));
-            let looks = keep_current(self.files, move |what, look| access.looked(what, look));
+            let looks = keep_current(files, move |what, look| access.looked(what, look));
             tracker.spawn(async move { draining.run_until_cancelled(looks).await });
         }
         let gateways = match &self.attach {
@@ -134,10 +134,13 @@ impl Ports {
             None => Gateways::Here,
         };
         if let Some(attach) = self.attach {
-            tracker.spawn(told(
-                "port for gateways",
-                serve_attach(Arc::clone(node), attach.listener, Arc::clone(access)),
-            ));
+            let serving = serve_attach(Arc::clone(node), attach.listener, Arc::clone(access));
+            let shutdown = node.shutdown.clone();
+            tracker.spawn(async move {
+                told("port for gateways", serving).await;
+                // Without it the node is of no use: another one is to be started.
+                shutdown.begin();
+            });
         }
         if let Some(health) = self.health {
             tracker.spawn(told(
@@ -178,6 +181,16 @@ pub fn check(
     meter: &Meter,
 ) -> Result<Vec<String>, OpenError> {
     let (access, _) = read(settings, public, meter)?;
+    let health = settings.health_listen.map(|it| (HEALTH, it));
+    let others = admin(settings).into_iter().chain(health);
+    for (flag, address) in listens(settings, public).into_iter().chain(others) {
+        // Another port: this one may be that of a node that runs.
+        let is_here = std::net::TcpListener::bind((address.ip(), 0));
+        is_here.map_err(|source| OpenError::Listen {
+            flag,
+            source: BindError { address, source },
+        })?;
+    }
     Ok(access.summary())
 }
 
@@ -187,18 +200,29 @@ fn read(
     public: (&'static str, SocketAddr),
     meter: &Meter,
 ) -> Result<(Arc<Access>, Files), OpenError> {
-    let mut listens = vec![public];
-    listens.extend(settings.attach_listen.map(|it| (ATTACH, it)));
-    let admin = match settings.admin_grpc_listen {
-        Some(LocalAddress::Tcp(admin)) => Some((ADMIN, admin)),
-        // Nobody else can reach a socket.
-        Some(LocalAddress::Unix(_)) | None => None,
-    };
+    let listens = listens(settings, public);
     let security = &settings.security;
     security
-        .check_exposure(&listens, admin)
+        .check_exposure(&listens, admin(settings))
         .map_err(OpenError::Security)?;
     Access::open(security, meter).map_err(OpenError::Security)
+}
+
+/// Where services and gateways connect, and by which flag.
+fn listens(
+    settings: &NodeSettings,
+    public: (&'static str, SocketAddr),
+) -> Vec<(&'static str, SocketAddr)> {
+    let attach = settings.attach_listen.map(|it| (ATTACH, it));
+    [public].into_iter().chain(attach).collect()
+}
+
+/// Where operators do; none: at a socket, which nobody else can reach.
+fn admin(settings: &NodeSettings) -> Option<(&'static str, SocketAddr)> {
+    match settings.admin_grpc_listen {
+        Some(LocalAddress::Tcp(admin)) => Some((ADMIN, admin)),
+        Some(LocalAddress::Unix(_)) | None => None,
+    }
 }
 
 async fn bind(flag: &'static str, address: SocketAddr) -> Result<Bound, OpenError> {

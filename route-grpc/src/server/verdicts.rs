@@ -47,12 +47,18 @@ impl Verdict {
         reason: "not_http2",
     };
 
+    /// Nobody was let in on it.
+    pub(super) const STRANGE: Self = Self {
+        scope: Scope::Connection,
+        reason: "strange",
+    };
+
     /// Everything that there may be.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let scopes = [Scope::Connection, Scope::Stream].into_iter();
         // One beyond the codes that have names.
         let found = scopes.flat_map(|scope| (0..=14).filter_map(move |code| Self::of(scope, code)));
-        found.chain([Self::NOT_HTTP2])
+        found.chain([Self::NOT_HTTP2, Self::STRANGE])
     }
 
     fn of(scope: Scope, code: u32) -> Option<Self> {

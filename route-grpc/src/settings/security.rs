@@ -139,10 +139,10 @@ impl SecuritySettings {
         listens: &[(&str, SocketAddr)],
         admin: Option<(&str, SocketAddr)>,
     ) -> Result<(), String> {
+        let is_exposed = |(_, address): &&(&str, SocketAddr)| !address.ip().is_loopback();
         if self.policy.is_some() {
             return Ok(());
         }
-        let is_exposed = |(_, address): &&(&str, SocketAddr)| !address.ip().is_loopback();
         if let Some((flag, address)) = admin.as_ref().filter(is_exposed) {
             return Err(format!(
                 "{flag} {address} can be reached from other hosts, and nothing says who may operate the node, which --insecure \

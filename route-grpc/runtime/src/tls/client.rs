@@ -3,7 +3,6 @@
 //! Files are read anew for each connection, and so are those that somebody has replaced meanwhile. Nothing is trusted
 //! that no file names: there are no roots of our own.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ use tokio::time::sleep;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{ClientTlsConfig, Endpoint, Identity, Uri};
 
-use super::files::{FileError, Pair, roots};
+use super::files::{FileError, Pair, open, roots};
 use crate::telemetry::reasons;
 
 /// Longest token, bytes: more than servers take as headers.
@@ -323,7 +322,11 @@ fn path(error: &FileError) -> Option<&PathBuf> {
 /// What the file has, without white space around it.
 fn token(path: &Path) -> Result<String, String> {
     let mut read = String::new();
-    let file = File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let file = open(path).map_err(|error| match error {
+        FileError::Read { source, .. } => format!("cannot be read: {source}"),
+        FileError::Unfit { problem, .. } => problem,
+        mismatch @ FileError::Mismatch { .. } => mismatch.to_string(),
+    })?;
     let length = file.take(LONGEST_TOKEN + 1).read_to_string(&mut read);
     match length {
         Ok(length) if length as u64 > LONGEST_TOKEN => {

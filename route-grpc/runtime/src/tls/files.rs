@@ -1,6 +1,9 @@
 //! Certificates and keys as they lie in files, in PEM.
 
 use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{BufReader, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,6 +15,9 @@ use rustls::sign::CertifiedKey;
 
 /// Longest file that is read, bytes: a bundle of all roots that a system trusts has a quarter of it.
 const LONGEST: u64 = 1 << 20;
+
+/// A pipe is opened although nobody writes into it (O_NONBLOCK of Linux).
+const DOES_NOT_WAIT: i32 = 0o4000;
 
 /// A file of TLS cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -123,17 +129,40 @@ pub fn roots_in(pem: &[u8], path: &Path) -> Result<RootCertStore, FileError> {
 ///
 /// # Errors
 ///
-/// It cannot be read, or is too long.
+/// It cannot be read, is too long, or no file: what has no end, or waits for somebody, is not waited for.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
-    let failed = |source| FileError::Read {
+    let mut found = Vec::new();
+    let file = open(path)?.take(LONGEST + 1);
+    let length = BufReader::new(file).read_to_end(&mut found);
+    let length = length.map_err(|source| FileError::Read {
         path: path.to_owned(),
         source,
-    };
-    let length = std::fs::metadata(path).map_err(failed)?.len();
-    if length > LONGEST {
-        return Err(unfit(path, format!("{length} bytes, at most {LONGEST}")));
+    })?;
+    match length as u64 <= LONGEST {
+        true => Ok(found),
+        false => Err(unfit(path, format!("longer than {LONGEST} bytes"))),
     }
-    std::fs::read(path).map_err(failed)
+}
+
+/// Opens a file, and nothing else that may lie there: a pipe, a device.
+///
+/// # Errors
+///
+/// It cannot be opened, or is no file.
+pub fn open(path: &Path) -> Result<File, FileError> {
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(DOES_NOT_WAIT)
+        .open(path);
+    let opened = opened.and_then(|file| Ok((file.metadata()?.is_file(), file)));
+    match opened {
+        Ok((true, file)) => Ok(file),
+        Ok((false, _)) => Err(unfit(path, "it is no file".to_owned())),
+        Err(source) => Err(FileError::Read {
+            path: path.to_owned(),
+            source,
+        }),
+    }
 }
 
 /// What all of TLS here is made of.
@@ -207,6 +236,20 @@ mod tests {
         assert!(told.starts_with("tls.crt: "), "{told}");
         let told = certified(&without(&right.certificate, &empty)).expect_err("no key");
         assert!(told.starts_with("tls.key: "), "{told}");
+    }
+
+    #[test]
+    fn what_has_no_end_or_waits_for_somebody_is_no_file() {
+        for path in ["/dev/zero", "/"] {
+            let told = read(Path::new(path)).expect_err("it is none").to_string();
+            assert!(told.contains(path), "{told}");
+        }
+        let pipe = std::env::temp_dir().join(format!("tt-pipe-{}", std::process::id()));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.is_ok_and(|it| it.success()), "a pipe");
+        let told = read(&pipe).expect_err("it is none").to_string();
+        let _ = std::fs::remove_file(&pipe);
+        assert!(told.ends_with("it is no file"), "{told}");
     }
 
     #[test]

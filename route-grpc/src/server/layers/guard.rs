@@ -50,6 +50,9 @@ impl Around for Guard {
         };
         let extensions = request.extensions_mut();
         if let Some(client) = client {
+            if caller.is_some() {
+                client.let_in();
+            }
             extensions.insert(client.hangup);
             extensions.insert(client.share);
         }

@@ -2,8 +2,10 @@
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr as UnixAddress, UnixStream as StdStream};
+use std::time::Duration;
 
 use route_runtime::listen::local::LocalAddress;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tonic::{Code, Status};
 
@@ -100,6 +102,33 @@ async fn the_health_port_serves_health_alone_without_tls_and_credentials() {
             "{status:?}"
         );
     }
+}
+
+/// Places are for those who are let in; probes ask, and go.
+#[tokio::test]
+async fn a_connection_on_which_nobody_is_let_in_gives_its_place_back() {
+    const BEGINS: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    let any = |it: &mut route_grpc::settings::NodeSettings| {
+        it.health_listen = Some("127.0.0.1:0".parse().unwrap());
+    };
+    let guarded = Guarded::with(BY_NAME, any).await;
+    let mut idle = TcpStream::connect(guarded.site.addresses.health.unwrap())
+        .await
+        .unwrap();
+    idle.write_all(BEGINS).await.unwrap();
+    let mut told = [0; 9];
+    idle.read_exact(&mut told).await.unwrap();
+
+    // From now on time goes on when everybody waits.
+    tokio::time::pause();
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(Duration::from_secs(31), idle.read_to_end(&mut rest));
+    let _reset_or_closed = ended.await.expect("it is closed");
+
+    guarded
+        .site
+        .shows("teamtalk_route_http2_ended_total{reason=\"strange\",scope=\"connection\"} 1")
+        .await;
 }
 
 /// Nobody else can reach it, so it needs neither TLS nor a credential.

@@ -154,6 +154,27 @@ async fn a_reader_is_not_told_from_where_users_are_connected_and_an_admin_is() {
     assert!(explained.is_ok(), "{explained:?}");
 }
 
+/// Else a publisher could find out who is logged in where, hidden ones too.
+#[tokio::test]
+async fn a_publisher_is_told_how_many_would_get_it_and_not_who_is_there() {
+    let guarded = Guarded::start(BY_NAME).await;
+    let mut gateway = Played::attach(&guarded.site, "g-1").await;
+    gateway.open_with(1, &[7]).await;
+    let mut broadcast = BroadcastServiceClient::new(guarded.channel_of("publisher").await);
+
+    let explained = broadcast.explain_publish(ExplainPublishRequest {
+        event: request("", message(1, 7), None).event,
+        ..ExplainPublishRequest::default()
+    });
+
+    let explained = soon("an answer", explained).await.unwrap().into_inner();
+    let [target] = &explained.targets[..] else {
+        panic!("{explained:?}");
+    };
+    assert_eq!((target.user_count, target.user_ids.len()), (1, 0));
+    assert_eq!(target.msg_server, "", "it is an address");
+}
+
 /// User 7, as each call shows it.
 async fn everywhere(channel: Channel) -> Vec<(&'static str, UserStatus)> {
     let mut presence = PresenceServiceClient::new(channel);

@@ -8,10 +8,9 @@ use route_proto::attach::v1::attach_service_client::AttachServiceClient;
 use route_proto::attach::v1::{AttachRequest, AttachResponse, attach_request};
 use route_proto::v1::broadcast_service_client::BroadcastServiceClient;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
-use route_proto::v1::watch_user_set_request::Message as Says;
 use route_proto::v1::{
-    EventFilter, EventKind, SubscribeRequest, SubscribeResponse, WatchUserSetRequest,
-    WatchUserSetStart, WatchUserStatusRequest, WatchUserStatusResponse,
+    EventFilter, EventKind, SubscribeRequest, SubscribeResponse, WatchUserStatusRequest,
+    WatchUserStatusResponse,
 };
 use serde_json::json;
 use tokio::sync::mpsc;
@@ -149,13 +148,6 @@ async fn streams_end_when_the_policy_takes_what_they_need_and_others_go_on() {
     let (h_says, mut h) = attaches(gateway.clone(), None).await;
     let (_i, mut i) = attaches(gateway, Some("i")).await;
 
-    let start = WatchUserSetRequest {
-        message: Some(Says::Start(WatchUserSetStart {
-            user_ids: vec![7],
-            ..WatchUserSetStart::default()
-        })),
-    };
-
     let after = of("node", "\"chat_message\"", "\"i\"");
     guarded
         .replace("policy", "taken", &[("policy", &after)])
@@ -170,7 +162,6 @@ async fn streams_end_when_the_policy_takes_what_they_need_and_others_go_on() {
         .await;
     h_says.send(says_hello("h")).await.unwrap();
     lacks(&end(&mut h).await, "to attach as \"h\"");
-    set.say(&framed(&start), false);
     lacks(&set.end().await, "the role reader");
     goes_on(&mut chat, &publisher).await;
     event(&mut other).await;
