@@ -303,7 +303,7 @@ mod tests {
     #[test]
     fn help_says_of_each_command_whether_it_is_about_the_site_or_this_node() {
         let cli = Cli::command();
-        let about_no_site = ["serve", "check", "completions", "man"];
+        let about_no_site = ["serve", "check-config", "check", "completions", "man"];
         let explain = cli.find_subcommand("explain").expect("it is there");
         let all = cli.get_subcommands().chain(explain.get_subcommands());
         for command in all.filter(|it| !about_no_site.contains(&it.get_name())) {
