@@ -14,7 +14,7 @@ from server import Server
 SLACK = 3
 NOTICED = 15
 WRITE_TIMEOUT = 20
-FLAGS = ["--idle-timeout=5m", f"--write-timeout={WRITE_TIMEOUT}s", "--allow-cidr=198.18.0.0/15"]
+FLAGS = ["--idle-timeout=5m", f"--write-timeout={WRITE_TIMEOUT}s", "--allow-cidr=198.18.0.0/15", "--insecure"]
 
 # More than the buffers of both kernels take, less than a link's queue.
 FLOOD = 24 << 20
