@@ -42,7 +42,7 @@ pub mod server;
 pub mod settings;
 mod trace;
 
-pub use access::{Access, Reach};
+pub use access::{Access, Exposure};
 pub use node::Node;
 pub use server::ports::{Addresses, OpenError, Ports, check};
 pub use server::{Gateways, Listener, serve, wrong_port};

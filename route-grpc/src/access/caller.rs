@@ -11,7 +11,7 @@ use tonic::codegen::http::{Extensions, HeaderMap, HeaderValue, header};
 use super::Access;
 use super::allowance::{Allowance, OpenStream};
 use super::methods::{self, Right};
-use super::peer::{Peer, Reach};
+use super::peer::{Exposure, Peer};
 use super::said::Called;
 use crate::refusal::{OfCaller, Refusal};
 use crate::settings::security::PolicyMode;
@@ -148,7 +148,7 @@ impl Caller {
 
     /// What logs call him; none if there is no policy, so that nobody has a name.
     pub(crate) fn name(&self) -> Option<&str> {
-        let is_judged = self.0.access.policy.is_some() && self.0.peer.reach != Reach::Process;
+        let is_judged = self.0.access.policy.is_some() && self.0.peer.exposure != Exposure::Process;
         is_judged.then(|| self.0.identity.name())
     }
 

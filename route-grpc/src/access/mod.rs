@@ -26,7 +26,7 @@ use allowance::Allowances;
 pub(crate) use allowance::OpenStream;
 pub(crate) use caller::{Caller, Need};
 pub(crate) use counts::FailedHandshake;
-pub use peer::Reach;
+pub use peer::Exposure;
 pub(crate) use peer::{Peer, Shown};
 use said::Said;
 
@@ -176,7 +176,7 @@ impl Access {
     /// Who has sent these headers on a connection of this peer.
     fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Identity, OfCaller> {
         // At a socket nobody has to show anything.
-        if self.policy.is_none() || peer.reach == Reach::Process {
+        if self.policy.is_none() || peer.exposure == Exposure::Process {
             return Ok(Identity::default());
         }
         let certificate = peer.shown.as_ref().map(|it| it.certificate.clone());
@@ -211,13 +211,13 @@ impl Access {
 
     /// What he may do, as of now, who has shown this.
     fn rights(&self, peer: &Peer, identity: &Identity) -> Arc<Rights> {
-        let usual = match (&self.policy, peer.reach) {
+        let usual = match (&self.policy, peer.exposure) {
             // The user of this process, or root: they could take everything from it anyway.
-            (_, Reach::Process) => &self.usual.everything,
+            (_, Exposure::Process) => &self.usual.everything,
             (Some(policy), _) => return policy.borrow().rights(identity).into(),
-            (None, Reach::Host) => &self.usual.everything,
-            (None, Reach::Network) if self.insecure => &self.usual.insecure,
-            (None, Reach::Network) => &self.usual.none,
+            (None, Exposure::Host) => &self.usual.everything,
+            (None, Exposure::Network) if self.insecure => &self.usual.insecure,
+            (None, Exposure::Network) => &self.usual.none,
         };
         Arc::clone(usual)
     }

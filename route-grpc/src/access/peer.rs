@@ -9,7 +9,7 @@ use rustls::pki_types::CertificateDer;
 
 /// From where a port can be reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Reach {
+pub enum Exposure {
     /// By processes of our own user and of root.
     Process,
     /// By every process of this host.
@@ -24,7 +24,7 @@ pub enum Reach {
 pub(crate) struct Peer {
     /// None: it is in this process, or has none.
     pub(crate) address: Option<SocketAddr>,
-    pub(crate) reach: Reach,
+    pub(crate) exposure: Exposure,
     /// Nobody else can read what comes.
     pub(crate) is_encrypted: bool,
     /// None: no certificate.
@@ -41,7 +41,7 @@ impl Peer {
 
     /// A token that others could read is no secret.
     pub(super) fn may_show_token(&self) -> bool {
-        self.is_encrypted || self.reach != Reach::Network
+        self.is_encrypted || self.exposure != Exposure::Network
     }
 }
 

@@ -25,7 +25,7 @@ use super::connection::{Client, Connection};
 use super::elsewhere;
 use super::handshake::{Failed, shake};
 use super::transport::Transport;
-use crate::access::{Access, Peer, Reach};
+use crate::access::{Access, Exposure, Peer};
 use crate::limits::{Place, Places};
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -52,7 +52,7 @@ pub trait Listener: Send + Sync + 'static {
     }
 
     /// Who can reach it, but for processes that are known.
-    fn reach(&self) -> Reach;
+    fn exposure(&self) -> Exposure;
 }
 
 impl Listener for TcpListener {
@@ -69,10 +69,10 @@ impl Listener for TcpListener {
         }
     }
 
-    fn reach(&self) -> Reach {
+    fn exposure(&self) -> Exposure {
         match self.local_addr() {
-            Ok(address) if address.ip().is_loopback() => Reach::Host,
-            Ok(_) | Err(_) => Reach::Network,
+            Ok(address) if address.ip().is_loopback() => Exposure::Host,
+            Ok(_) | Err(_) => Exposure::Network,
         }
     }
 }
@@ -122,7 +122,7 @@ pub(super) fn incoming<L: Listener>(
         node,
         port,
         access,
-        reach: listener.reach(),
+        exposure: listener.exposure(),
         listener,
         shaking: JoinSet::new(),
         turned_away: Places::new(TURNED_AWAY),
@@ -136,7 +136,7 @@ struct Door<L: Listener> {
     node: Arc<Node>,
     port: Port,
     access: Arc<Access>,
-    reach: Reach,
+    exposure: Exposure,
     listener: L,
     /// Hand-shakes that go on; each has its place.
     shaking: JoinSet<Option<Connection<L::Stream>>>,
@@ -181,10 +181,10 @@ impl<L: Listener> Door<L> {
 
     /// With what this peer makes a hand-shake; none: it makes none.
     fn tls(&self, peer: &Peer) -> Option<Arc<ServerTls>> {
-        match (self.port, peer.reach) {
+        match (self.port, peer.exposure) {
             // Nobody else reads what a process sends by a socket.
-            (Port::Health, _) | (_, Reach::Process) => None,
-            (Port::Public | Port::Attach | Port::Admin, Reach::Host | Reach::Network) => {
+            (Port::Health, _) | (_, Exposure::Process) => None,
+            (Port::Public | Port::Attach | Port::Admin, Exposure::Host | Exposure::Network) => {
                 self.access.tls()
             }
         }
@@ -194,7 +194,7 @@ impl<L: Listener> Door<L> {
         let process = L::process(stream);
         let peer = Peer {
             address: process.is_none().then_some(address),
-            reach: process.map_or(self.reach, |_| Reach::Process),
+            exposure: process.map_or(self.exposure, |_| Exposure::Process),
             ..Peer::default()
         };
         let client = Client::new(address, process, peer);

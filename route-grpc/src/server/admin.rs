@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::accept::{Listener, Port, incoming};
 use super::{ServeError, drained, layers, reflection, served, until_drained};
-use crate::access::{Access, Reach};
+use crate::access::{Access, Exposure};
 use crate::admin::service::Admin;
 use crate::limits::{ADMIN_STREAMS, MAX_ADMIN_REQUEST_BYTES};
 use crate::node::Node;
@@ -54,11 +54,11 @@ impl Listener for LocalListener {
         stream.process()
     }
 
-    fn reach(&self) -> Reach {
+    fn exposure(&self) -> Exposure {
         match self.address() {
-            LocalAddress::Unix(_) => Reach::Process,
-            LocalAddress::Tcp(address) if address.ip().is_loopback() => Reach::Host,
-            LocalAddress::Tcp(_) => Reach::Network,
+            LocalAddress::Unix(_) => Exposure::Process,
+            LocalAddress::Tcp(address) if address.ip().is_loopback() => Exposure::Host,
+            LocalAddress::Tcp(_) => Exposure::Network,
         }
     }
 }

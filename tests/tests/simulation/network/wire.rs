@@ -9,7 +9,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use pdu_gateway::links::host::Host;
 use pdu_gateway::links::network::{Listen, Socket};
-use route_grpc::Reach;
+use route_grpc::Exposure;
 use route_runtime::listen::BindError;
 use tonic::transport::{Channel, Endpoint, Error, Uri};
 use tower::service_fn;
@@ -38,8 +38,8 @@ impl route_grpc::Listener for NodePort {
         self.0.accept().await
     }
 
-    fn reach(&self) -> Reach {
-        Reach::Host
+    fn exposure(&self) -> Exposure {
+        Exposure::Host
     }
 }
 
