@@ -32,6 +32,12 @@ pub(crate) const MAX_ADMIN_REQUEST_BYTES: usize = 64 << 10;
 /// Connections to the admin port: operators and their screens.
 pub(crate) const ADMIN_CONNECTIONS: usize = 64;
 
+/// Headers of one call, bytes as HTTP/2 counts them: a token of 16 KiB, and room for others.
+pub(crate) const MAX_HEADER_BYTES: usize = 24 << 10;
+
+/// Up to here they are read, so that whoever has too many is told so. Beyond, HTTP/2's library answers with status 431.
+pub(crate) const READ_HEADER_BYTES: u32 = 48 << 10;
+
 /// Connections of one gateway to a port for gateways: one that comes back has its former one for a moment.
 pub(crate) const CONNECTIONS_OF_GATEWAY: usize = 4;
 

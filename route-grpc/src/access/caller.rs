@@ -13,6 +13,7 @@ use super::allowance::{Allowance, OpenStream};
 use super::methods::{self, Right};
 use super::peer::{Exposure, Peer};
 use super::said::Called;
+use crate::limits::MAX_HEADER_BYTES;
 use crate::refusal::{OfCaller, Refusal};
 use crate::settings::security::PolicyMode;
 
@@ -84,20 +85,21 @@ impl Caller {
                 OfCaller::NotAllowed { problem },
             ));
         };
+        let called = Called {
+            method,
+            identity: peer.name().unwrap_or(UNKNOWN),
+            peer,
+        };
+        let bytes = bytes(headers);
+        if bytes > MAX_HEADER_BYTES {
+            let most = MAX_HEADER_BYTES;
+            return Err(access.refused(&called, OfCaller::Headers { bytes, most }));
+        }
         if right == Right::Nothing {
             return Ok(None);
         }
         let identity = access.identify(peer, headers);
-        let identity = identity.map_err(|refusal| {
-            access.refused(
-                &Called {
-                    method,
-                    identity: peer.name().unwrap_or(UNKNOWN),
-                    peer,
-                },
-                refusal,
-            )
-        })?;
+        let identity = identity.map_err(|refusal| access.refused(&called, refusal))?;
         let rights = access.rights(peer, &identity);
         let allowance = access.allowances.of(&identity, rights.limits());
         let caller = Self(Arc::new(Call {
@@ -330,6 +332,15 @@ impl Caller {
 fn sensitive(mut value: HeaderValue) -> HeaderValue {
     value.set_sensitive(true);
     value
+}
+
+/// Of headers, as HTTP/2 counts them.
+fn bytes(headers: &HeaderMap) -> usize {
+    const EACH: usize = 32;
+    let each = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + EACH);
+    each.sum()
 }
 
 /// Names what is not among these.

@@ -33,14 +33,17 @@ pub(crate) enum OfCaller {
         limit: u32,
         what: &'static str,
     },
+    /// Send fewer headers, or shorter ones.
+    Headers { bytes: usize, most: usize },
     /// Close a stream of this identity.
     Streams { limit: u32 },
 }
 
 impl OfCaller {
     /// Words for `reason`, beside those of invalid credentials.
-    pub(crate) const REASONS: [&'static str; 5] = [
+    pub(crate) const REASONS: [&'static str; 6] = [
         "credential_missing",
+        "headers",
         "not_allowed",
         "rate",
         "too_many",
@@ -55,6 +58,7 @@ impl OfCaller {
             Self::NotAllowed { .. } => "not_allowed",
             Self::Rate { .. } => "rate",
             Self::TooMany { .. } => "too_many",
+            Self::Headers { .. } => "headers",
             Self::Streams { .. } => "streams",
         }
     }
@@ -66,7 +70,9 @@ impl OfCaller {
             Self::CredentialInvalid { .. } => (R::CredentialInvalid, C::Unauthenticated, None),
             Self::NotAllowed { .. } => (R::NotAllowed, C::PermissionDenied, None),
             Self::Rate { retry, .. } => (R::RateLimit, C::ResourceExhausted, Some(*retry)),
-            Self::TooMany { .. } => (R::TooLarge, C::ResourceExhausted, None),
+            Self::TooMany { .. } | Self::Headers { .. } => {
+                (R::TooLarge, C::ResourceExhausted, None)
+            }
             Self::Streams { .. } => (R::StreamLimit, C::ResourceExhausted, Some(BUSY_RETRY)),
         }
     }
@@ -87,6 +93,9 @@ impl fmt::Display for OfCaller {
                 f,
                 "{count} {what} in one call, and the policy allows this identity {limit} in a second"
             ),
+            Self::Headers { bytes, most } => {
+                write!(f, "{bytes} bytes of headers, at most {most}")
+            }
             Self::Streams { limit } => {
                 write!(f, "all {limit} streams that the policy allows this identity are open")
             }

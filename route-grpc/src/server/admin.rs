@@ -13,7 +13,7 @@ use super::accept::{Listener, Port, incoming};
 use super::{ServeError, drained, layers, reflection, served, until_drained};
 use crate::access::{Access, Exposure};
 use crate::admin::service::Admin;
-use crate::limits::{ADMIN_STREAMS, MAX_ADMIN_REQUEST_BYTES};
+use crate::limits::{ADMIN_STREAMS, MAX_ADMIN_REQUEST_BYTES, READ_HEADER_BYTES};
 use crate::node::Node;
 
 /// Binds the admin port that is asked for. Else a socket that is named after the public one: if it is
@@ -81,6 +81,7 @@ pub(super) async fn serve_admin(
         .http2_keepalive_interval(Some(settings.grpc_keepalive_interval))
         .http2_keepalive_timeout(Some(settings.grpc_keepalive_timeout))
         .max_concurrent_streams(ADMIN_STREAMS)
+        .http2_max_header_list_size(READ_HEADER_BYTES)
         .layer(layers(&node, &access, served(&services)))
         .add_service(reflection(&services).build_v1()?)
         .add_service(reflection(&services).build_v1alpha()?)

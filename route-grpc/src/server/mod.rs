@@ -36,7 +36,7 @@ use crate::api::info::Info;
 use crate::api::presence::Presence;
 use crate::attach::former::FormerAttach;
 use crate::attach::service::Attach;
-use crate::limits::MAX_REQUEST_BYTES;
+use crate::limits::{MAX_REQUEST_BYTES, READ_HEADER_BYTES};
 use crate::node::Node;
 use crate::settings::NodeSettings;
 pub use accept::Listener;
@@ -186,6 +186,7 @@ pub async fn serve_health(
     let services = [tonic_health::pb::health_server::SERVICE_NAME];
     let server = Server::builder()
         .max_concurrent_streams(HEALTH_STREAMS)
+        .http2_max_header_list_size(READ_HEADER_BYTES)
         .layer(layers(&node, &access, Served::new(&services, &DESCRIBED)))
         .add_service(health_service(&node, readiness).await);
     let incoming = incoming(Arc::clone(&node), listener, Port::Health, access);
@@ -203,6 +204,7 @@ fn builder(settings: &NodeSettings) -> Server {
         .initial_stream_window_size(settings.grpc_stream_bytes)
         .initial_connection_window_size(http2::windows(settings.grpc_stream_bytes, STREAMS_AT_ONCE))
         .max_frame_size(FRAME_BYTES)
+        .http2_max_header_list_size(READ_HEADER_BYTES)
         .max_concurrent_streams(CONNECTION_STREAMS)
         // Whoever gives up calls may give up all that it may have: its other streams go on.
         .http2_max_pending_accept_reset_streams(Some(CONNECTION_STREAMS as usize))

@@ -199,14 +199,25 @@ async fn a_node_that_takes_no_tokens_says_so() {
     refused(&guarded, &log, "a token", ("not_asked", before), &status);
 }
 
-/// An answer of HTTP, as the library has it: it is before anything that could look who calls.
+/// Far too many are an answer of HTTP, as the library has it: it is before anything that could look who calls.
 #[tokio::test]
 async fn more_headers_than_there_is_room_for_are_refused() {
+    let log = Log::listen();
     let guarded = Guarded::start(BY_NAME).await;
     let wire = guarded.wire_of("reader").await;
     let long = |bytes| asks().header("x-long", "x".repeat(bytes));
 
-    let mut call = wire.call(GET, long(16 << 10)).await;
+    let status = wire.ends(GET, long(16 << 10)).await;
+    assert_eq!(status.code(), Code::Ok, "{status:?}");
+    let status = wire.ends(GET, long(24 << 10)).await;
+    assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+    assert_eq!(reason(&status), "TOO_LARGE");
+    let counted = "teamtalk_route_access_refusals_total{reason=\"headers\"} 1";
+    guarded.site.shows(counted).await;
+    let line = ["a call was refused", "\"headers\"", "urn:reader"];
+    assert!(log.has(&line), "{}", log.all());
+
+    let mut call = wire.call(GET, long(48 << 10)).await;
     let refused = soon("a refusal", call.refused()).await;
     assert_eq!(refused.expect("an answer"), "431");
     let status = wire.ends(GET, asks()).await;
