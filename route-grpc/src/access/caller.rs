@@ -191,11 +191,9 @@ impl Caller {
 
     /// Says that he has published events of these kinds, or why not.
     pub(crate) fn published(&self, events: usize, kinds: &[Kind], why_not: Option<&Refusal>) {
-        let kinds: Vec<_> = kinds.iter().map(|it| it.name()).collect();
         let call = &self.0;
-        let called = call.called();
         call.access
-            .published(&called, events, &kinds.join("+"), why_not);
+            .published(&call.called(), events, kinds, why_not);
     }
 
     /// Takes one stream from what he has, until it is dropped.

@@ -31,6 +31,7 @@ pub(crate) use peer::{Peer, Shown};
 use said::Said;
 
 use crate::refusal::OfCaller;
+use crate::settings::NodeSettings;
 use crate::settings::security::{PolicyMode, SecuritySettings};
 use counts::Counts;
 
@@ -117,7 +118,7 @@ impl Access {
 
     /// Everything is allowed at ports that this host alone can reach, and nothing at others.
     pub fn without_policy(meter: &Meter) -> Arc<Self> {
-        Arc::new(Self::new(&SecuritySettings::default(), meter))
+        Arc::new(Self::new(&NodeSettings::default().security, meter))
     }
 
     fn new(settings: &SecuritySettings, meter: &Meter) -> Self {

@@ -1,12 +1,10 @@
 //! What the log says of access: lines of target `audit`, a bounded number, and how many were left out.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
-use parking_lot::Mutex;
+use route_access::Kind;
 use route_runtime::quota::Quota;
-use route_runtime::seldom::Seldom;
 use route_runtime::telemetry::AUDIT;
 use tracing::{info, warn};
 
@@ -22,7 +20,7 @@ const PUBLISHED: u32 = 6;
 pub(crate) struct Said {
     began: Instant,
     /// By reason.
-    refusals: Mutex<BTreeMap<&'static str, Seldom>>,
+    refusals: Quota,
     /// By identity and method.
     told: Quota,
     /// The same.
@@ -35,7 +33,7 @@ impl Default for Said {
     fn default() -> Self {
         Self {
             began: Instant::now(),
-            refusals: Mutex::default(),
+            refusals: Quota::new(1),
             told: Quota::new(1),
             operated: Quota::new(1),
             published: Quota::new(PUBLISHED),
@@ -55,15 +53,7 @@ impl Access {
     pub(super) fn refused(&self, called: &Called<'_>, refusal: OfCaller) -> OfCaller {
         let reason = refusal.reason();
         self.counts.refused(reason);
-        let now = self.said.began.elapsed();
-        let line = self
-            .said
-            .refusals
-            .lock()
-            .entry(reason)
-            .or_default()
-            .happened(now);
-        if let Some(left_out) = line {
+        if let Some(left_out) = self.said.refusals.take(self.said.began.elapsed(), reason) {
             let Called {
                 method,
                 identity,
@@ -119,7 +109,7 @@ impl Access {
         &self,
         called: &Called<'_>,
         events: usize,
-        kinds: &str,
+        kinds: &[Kind],
         why_not: Option<&Refusal>,
     ) {
         let Called {
@@ -131,6 +121,8 @@ impl Access {
         if let Some(left_out) = self.said.published.take(now, identity) {
             let caller = peer.address.map(tracing::field::display);
             let problem = why_not.map(tracing::field::display);
+            let kinds: Vec<_> = kinds.iter().map(|it| it.name()).collect();
+            let kinds = kinds.join("+");
             info!(target: AUDIT, method, identity, caller, events, kinds, problem, left_out, "a service published");
         }
     }

@@ -58,24 +58,6 @@ pub struct SecuritySettings {
     pub token_leeway: Duration,
 }
 
-impl Default for SecuritySettings {
-    /// No policy, no TLS, no tokens.
-    fn default() -> Self {
-        Self {
-            policy: None,
-            policy_mode: PolicyMode::Enforce,
-            insecure: false,
-            tls_cert: None,
-            tls_key: None,
-            tls_client_ca: None,
-            token_keys: None,
-            token_audience: Vec::new(),
-            token_issuer: Vec::new(),
-            token_leeway: Duration::ZERO,
-        }
-    }
-}
-
 /// Whether a policy is enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PolicyMode {

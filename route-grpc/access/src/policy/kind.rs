@@ -62,9 +62,4 @@ impl Kind {
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
-
-    /// The kind of this number of `EventKind`.
-    pub fn of_number(number: i32) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| *kind as i32 == number)
-    }
 }

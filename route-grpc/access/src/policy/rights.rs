@@ -113,19 +113,9 @@ impl Rights {
         self.hears.contains(&kind)
     }
 
-    /// The kinds of events that may be read.
-    pub fn heard_kinds(&self) -> impl Iterator<Item = Kind> + '_ {
-        self.hears.iter().copied()
-    }
-
     /// Whether events of this kind may be published. Only publishers have kinds.
     pub fn may_publish(&self, kind: Kind) -> bool {
         self.publishes.contains(&kind)
-    }
-
-    /// The kinds of events that may be published.
-    pub fn published_kinds(&self) -> impl Iterator<Item = Kind> + '_ {
-        self.publishes.iter().copied()
     }
 
     /// Whether a gateway may attach under this id. Only gateways have ids; nobody has the empty one.
