@@ -14,6 +14,8 @@ mod harness;
 mod kicks;
 #[path = "attach/names.rs"]
 mod names;
+#[path = "attach/nodes.rs"]
+mod nodes;
 #[path = "attach/proxies.rs"]
 mod proxies;
 #[path = "attach/strangers.rs"]

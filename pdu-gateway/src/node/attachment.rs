@@ -106,6 +106,8 @@ struct Known {
     secret: Bytes,
     roster: Vec<String>,
     epoch: u64,
+    /// The highest of all nodes that have welcomed us.
+    term: u64,
     /// Number of the last Downlink taken from that node since its last welcome: an earlier one it has been told of.
     taken: u64,
     /// Of the newest delivery of all nodes so far.
@@ -164,6 +166,7 @@ impl Attachment {
             position: known.position,
             dialect: self.gateway.dialect.definition(),
             secret: known.secret.clone(),
+            term: known.term,
             // When it is sent.
             clock_micros: 0,
         };
@@ -271,6 +274,7 @@ impl Attachment {
             known.roster = welcome.roster;
         }
         (known.epoch, known.taken) = (welcome.epoch, 0);
+        known.term = known.term.max(welcome.term);
         (known.failures, known.not_let_in, known.away_since) = (0, 0, None);
         known.worrying = Seldom::default();
         self.gateway.counters.attached.add(1);

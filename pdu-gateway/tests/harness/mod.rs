@@ -238,6 +238,11 @@ impl NodeStream {
             draining,
             ..AttachWelcome::default()
         };
+        self.welcome_by(welcome).await;
+    }
+
+    /// The same with these words.
+    pub(crate) async fn welcome_by(&self, welcome: AttachWelcome) {
         self.send(attach_response::Frame::Welcome(welcome)).await;
     }
 

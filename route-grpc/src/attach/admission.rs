@@ -178,6 +178,9 @@ fn welcome(
         patient_bytes: node.settings.patient_bytes as u64,
         cold_start_bytes: node.settings.cold_start_bytes as u64,
         draining,
+        // A node without an engine.
+        term: 0,
+        beat_millis: 0,
     };
     Admitted {
         hello: hello.clone(),
