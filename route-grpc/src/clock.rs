@@ -7,8 +7,8 @@ pub(crate) use route_core::micros;
 use route_runtime::life::unix_time;
 use tokio::time::Instant;
 
-/// Time since the node started, monotonic, and the calendar time of that start.
-#[derive(Debug)]
+/// Time since the process started, monotonic, and the calendar time of that start.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
     started: Instant,
     started_unix: Duration,

@@ -22,8 +22,9 @@
 //! | `access` | who calls, and what he may do |
 //! | `cold_start` | what waits until all links are known |
 //! | `gateways` | who is attached, what comes up, what waits to go down, what is confirmed |
+//! | `process` | what lasts as long as the process, whichever node it is |
 //! | [`settings`], `limits`, `methods` | flags, bounds, names |
-//! | `metrics`, `trace`, `refusal`, `clock` | instruments, hops, errors, time |
+//! | `metrics`, `trace`, `refusal`, `refusals`, `clock` | instruments, hops, errors, what is said of them, time |
 
 mod access;
 mod admin;
@@ -37,12 +38,15 @@ mod limits;
 mod methods;
 mod metrics;
 pub mod node;
+mod process;
 mod refusal;
+mod refusals;
 pub mod server;
 pub mod settings;
 mod trace;
 
 pub use access::{Access, Exposure};
 pub use node::Node;
+pub use process::Process;
 pub use server::ports::{Addresses, OpenError, Ports, check};
-pub use server::{Gateways, Listener, serve, wrong_port};
+pub use server::{Gateways, Listener, Role, serve, wrong_port};

@@ -50,7 +50,7 @@ impl Admin {
         method: &'static str,
         opened: Result<impl Stream<Item = Result<T, Status>> + Send + 'static, Refusal>,
     ) -> Result<Response<Messages<T>>, Status> {
-        let metrics = &self.node.metrics;
+        let metrics = &self.node.process.metrics;
         let stream = opened.inspect_err(|why| metrics.stream_refused(method, why))?;
         let open = Open {
             node: Arc::clone(&self.node),
@@ -77,7 +77,7 @@ struct Open {
 impl Drop for Open {
     fn drop(&mut self) {
         let seconds = self.since.elapsed().as_secs_f64();
-        self.node.metrics.stream_ended(self.method, seconds);
+        self.node.process.metrics.stream_ended(self.method, seconds);
     }
 }
 

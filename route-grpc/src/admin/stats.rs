@@ -10,7 +10,7 @@ use crate::node::load::Load;
 /// As of now.
 pub(super) fn stats(node: &Node) -> GetStatsResponse {
     let load = Load::of(node);
-    let (core, gateways, tallies) = (load.core, load.gateways, &node.metrics.tallies);
+    let (core, gateways, tallies) = (load.core, load.gateways, &node.process.metrics.tallies);
     let count = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
     let dropped = [
         gateways.dropped,

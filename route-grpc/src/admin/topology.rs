@@ -58,8 +58,12 @@ pub(super) fn watch(
                 .ok_or_else(wrong)?
         }
     };
-    let limit = node.screens.limit();
-    let place = node.screens.take().ok_or(Refusal::StreamLimit { limit })?;
+    let limit = node.process.screens.limit();
+    let place = node
+        .process
+        .screens
+        .take()
+        .ok_or(Refusal::StreamLimit { limit })?;
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let screen = Screen {

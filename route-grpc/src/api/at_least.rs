@@ -28,7 +28,11 @@ impl AtLeast {
         if position.epoch != node.epoch {
             return Err(Refusal::EpochChanged);
         }
-        let reached = timeout(node.settings.call_wait, node.log.reach(position.seq)).await;
+        let reached = timeout(
+            node.process.settings.call_wait,
+            node.log.reach(position.seq),
+        )
+        .await;
         reached.map_err(|_| Refusal::Behind)
     }
 }

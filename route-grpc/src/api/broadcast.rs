@@ -140,7 +140,8 @@ async fn subscribe_as(
     caller: Option<Caller>,
 ) -> Result<impl Stream<Item = Result<SubscribeResponse, Status>> + Send, Status> {
     let opened = open_subscription(Arc::clone(&node), &request, &client, caller.as_ref()).await;
-    let counted = opened.inspect_err(|why| node.metrics.stream_refused(methods::SUBSCRIBE, why));
+    let counted =
+        opened.inspect_err(|why| node.process.metrics.stream_refused(methods::SUBSCRIBE, why));
     Ok(counted?.into_stream())
 }
 

@@ -31,7 +31,7 @@ impl Info {
     }
 
     fn limits(&self) -> ServerLimits {
-        let settings = &self.node.settings;
+        let settings = &self.node.process.settings;
         let duration = |it: Duration| it.try_into().ok();
         let number = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
         ServerLimits {
@@ -50,7 +50,7 @@ impl Info {
             default_max_event_bytes: number(USUAL_BYTES),
             log_events: settings.log_events as u64,
             log_bytes: settings.log_bytes as u64,
-            max_streams: number(self.node.streams.limit()),
+            max_streams: number(self.node.process.streams.limit()),
             max_stream_age: duration(settings.max_stream_age),
             watermark_interval: duration(WATERMARK),
             call_wait: duration(settings.call_wait),

@@ -194,7 +194,7 @@ impl PresenceService for Presence {
             }
             Err(refusal) => Err(refusal),
         };
-        let metrics = &self.node.metrics;
+        let metrics = &self.node.process.metrics;
         let counted =
             opened.inspect_err(|why| metrics.stream_refused(methods::WATCH_USER_SET, why));
         Ok(Response::new(Box::pin(shown(counted?, Some(&caller)))))
@@ -236,7 +236,8 @@ async fn watch(
 ) -> Result<impl Stream<Item = Result<WatchUserStatusResponse, Status>> + Send, Status> {
     let asked = request.into();
     let opened = open_watch(Arc::clone(&node), &asked, None, share, caller.as_ref()).await;
-    let counted = opened.inspect_err(|why| node.metrics.stream_refused(methods::WATCH, why));
+    let counted =
+        opened.inspect_err(|why| node.process.metrics.stream_refused(methods::WATCH, why));
     Ok(shown(counted?, caller.as_ref()).map_ok(of_fixed_set))
 }
 

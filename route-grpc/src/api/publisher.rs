@@ -72,7 +72,7 @@ impl Publisher {
         let now = self.node.clock.unix_seconds();
         let publication = events::publication(event, now, &self.node.dialects);
         let publication = mistakes.end_with(publication)?;
-        let (length, limit) = (publication.pdu.len(), self.node.settings.pdu_limit);
+        let (length, limit) = (publication.pdu.len(), self.node.process.settings.pdu_limit);
         if length > limit {
             let problem =
                 format!("a PDU of {length} bytes, more than the node's {limit} (--pdu-limit)");
@@ -224,7 +224,7 @@ impl Publisher {
             let routed = transaction.core.publish(command, audience, pdu, read_at);
             (routed, before)
         });
-        self.node.metrics.published.add(1, &[]);
+        self.node.process.metrics.published.add(1, &[]);
         let Routed { links, held } = routed;
         debug!(links, "published");
         CarriedOut {

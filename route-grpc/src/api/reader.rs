@@ -81,14 +81,14 @@ impl Reader {
         client: &Share,
         about: String,
     ) -> Result<Self, Refusal> {
-        let Some(place) = node.streams.take() else {
-            let limit = node.streams.limit();
+        let Some(place) = node.process.streams.take() else {
+            let limit = node.process.streams.limit();
             return Err(Refusal::StreamLimit { limit });
         };
         let report = node.readers.opened(node.clock.now(), method, client, about);
         let now = Instant::now();
         // Streams that were opened together do not end together.
-        let age = node.settings.max_stream_age;
+        let age = node.process.settings.max_stream_age;
         let age = age - age.mul_f64(0.2 * fastrand::f64());
         Ok(Self {
             method,
@@ -99,7 +99,7 @@ impl Reader {
             opened: now,
             quiet_since: now,
             leave_at: now + age,
-            pending: Weight::new(&node.pending),
+            pending: Weight::new(&node.process.pending),
             closed: report.closed(),
             report,
             leaving: false,
@@ -184,7 +184,7 @@ impl Reader {
 
     /// Counts a gap that the reader is told of.
     pub(crate) fn count_gap(&self) {
-        self.node.metrics.gap(self.method);
+        self.node.process.metrics.gap(self.method);
     }
 
     /// Waits for something to do.
@@ -198,7 +198,7 @@ impl Reader {
                 return Turn::Closed;
             }
             if !self.leaving && self.draining.is_cancelled() {
-                let window = self.node.settings.drain_window;
+                let window = self.node.process.settings.drain_window;
                 self.leave_at = self.leave_at.min(now + window.mul_f64(fastrand::f64()));
                 self.leaving = true;
             }
@@ -237,6 +237,6 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.node.readers.ended(self.report.number);
         let seconds = self.opened.elapsed().as_secs_f64();
-        self.node.metrics.stream_ended(self.method, seconds);
+        self.node.process.metrics.stream_ended(self.method, seconds);
     }
 }

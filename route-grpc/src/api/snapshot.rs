@@ -77,9 +77,9 @@ impl Snapshot {
         let turn = async {
             let own = Arc::clone(&share.snapshots).acquire_many_owned(of_own);
             let own = own.await.ok()?;
-            let of_all = Arc::clone(&node.snapshots).acquire_many_owned(of_all);
+            let of_all = Arc::clone(&node.process.snapshots).acquire_many_owned(of_all);
             let turn = (own, of_all.await.ok()?);
-            while node.budget.is_filled() {
+            while node.process.budget.is_filled() {
                 sleep(LOOK).await;
             }
             Some(turn)
@@ -142,7 +142,7 @@ impl Snapshot {
     }
 
     fn new(node: &Node, now: Moment, users: Table, turn: Option<Turn>) -> Self {
-        let mut weight = Weight::new(&node.pending);
+        let mut weight = Weight::new(&node.process.pending);
         weight.set(users.bytes());
         let users = Users {
             left: users.summaries.into_iter(),
@@ -164,9 +164,9 @@ impl Snapshot {
         let read = CancellationToken::new();
         let over = node.draining();
         let users = Arc::clone(&self.users);
-        let count = node.metrics.unread_snapshots();
+        let count = node.process.metrics.unread_snapshots();
         self._reading = Some(read.clone().drop_guard());
-        node.shutdown.tracker().spawn(async move {
+        node.process.shutdown.tracker().spawn(async move {
             tokio::select! {
                 () = read.cancelled() => {}
                 () = over.cancelled() => {}

@@ -397,7 +397,7 @@ impl Watch {
 
     fn end(&mut self, refusal: Refusal) -> Page {
         self.next = Next::Over;
-        let metrics = &self.reader.node().metrics;
+        let metrics = &self.reader.node().process.metrics;
         metrics.stream_refused(self.reader.method(), &refusal);
         vec![Err(refusal.into())]
     }

@@ -46,7 +46,7 @@ pub(super) async fn admit(
     let stream_end = CancellationToken::new();
     // Its kernel closes the old connection when the process dies, so this is a matter of
     // milliseconds.
-    let patience = tokio::time::sleep(node.settings.id_in_use_wait);
+    let patience = tokio::time::sleep(node.process.settings.id_in_use_wait);
     tokio::pin!(patience);
     let mut patient = true;
     loop {
@@ -118,7 +118,7 @@ fn enter(
         Admission::Fresh => {}
         Admission::Replaces(old) => {
             transaction.lose_gateway(now, old);
-            node.metrics.superseded.add(1, &[]);
+            node.process.metrics.superseded.add(1, &[]);
             node.chores_changed();
         }
         Admission::Resumed => transaction.gateways.resume(now, hello, stream_end.clone()),
@@ -174,9 +174,9 @@ fn welcome(
             .map(|(link, sequence)| Confirmation { link, sequence })
             .collect(),
         roster,
-        max_pdu_bytes: u32::try_from(node.settings.pdu_limit).unwrap_or(u32::MAX),
-        patient_bytes: node.settings.patient_bytes as u64,
-        cold_start_bytes: node.settings.cold_start_bytes as u64,
+        max_pdu_bytes: u32::try_from(node.process.settings.pdu_limit).unwrap_or(u32::MAX),
+        patient_bytes: node.process.settings.patient_bytes as u64,
+        cold_start_bytes: node.process.settings.cold_start_bytes as u64,
         draining,
         // A node without an engine.
         term: 0,

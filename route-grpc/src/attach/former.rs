@@ -14,20 +14,20 @@ use tonic::server::NamedService;
 
 use super::Hangup;
 use crate::methods::FORMER_ATTACH;
-use crate::node::Node;
+use crate::process::Process;
 use crate::refusal::Refusal;
 
 /// Refuses whatever is called by that name. The two sides' messages differ, so nothing is served by
 /// it.
 #[derive(Debug, Clone)]
 pub(crate) struct FormerAttach {
-    node: Arc<Node>,
+    process: Arc<Process>,
 }
 
 impl FormerAttach {
-    /// Counts refusals at this node.
-    pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node }
+    /// Counts refusals of this process.
+    pub(crate) fn new(process: Arc<Process>) -> Self {
+        Self { process }
     }
 }
 
@@ -46,12 +46,12 @@ impl Service<Request<Body>> for FormerAttach {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let refusal = Refusal::FormerGateway;
-        let (node, now) = (&self.node, self.node.clock.now());
+        let (process, now) = (&self.process, self.process.clock.now());
         let hangup = request.extensions().get::<Hangup>();
         let kind = ("attach refused", "former_gateway");
         let peer = hangup.and_then(Hangup::peer);
-        node.refusals.log(now, kind, peer, &refusal);
-        node.metrics.attach_refused(&refusal);
+        process.refusals.log(now, kind, peer, &refusal);
+        process.metrics.attach_refused(&refusal);
         ready(Ok(Status::from(refusal).into_http()))
     }
 }

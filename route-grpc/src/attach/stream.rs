@@ -59,7 +59,7 @@ pub(super) fn open_by(
         caller,
     };
     let serving = stream.serve(hangup.unwrap_or_default(), retention, admitted);
-    node.shutdown.tracker().spawn(serving);
+    node.process.shutdown.tracker().spawn(serving);
     AttachResponses::new(admission, abandoned)
 }
 
@@ -115,11 +115,11 @@ impl GatewayStream {
         let (node, peer) = (&self.node, hangup.peer());
         let now = node.clock.now();
         if matches!(refusal, Refusal::Draining { .. }) {
-            node.refusals.note(now, kind, peer);
+            node.process.refusals.note(now, kind, peer);
         } else {
-            node.refusals.log(now, kind, peer, refusal);
+            node.process.refusals.log(now, kind, peer, refusal);
         }
-        node.metrics.attach_refused(refusal);
+        node.process.metrics.attach_refused(refusal);
     }
 
     /// Applies batches until the stream ends (Ok) or breaks the protocol.
@@ -165,7 +165,7 @@ impl GatewayStream {
         let has_finished = matches!(end, Ok(End::Finished));
         let refusal = end.err();
         if let Some(refusal) = &refusal {
-            node.metrics.attach_refused(refusal);
+            node.process.metrics.attach_refused(refusal);
         }
         let reason = refusal.as_ref().map(Refusal::to_string);
         let is_stop = node.draining().is_cancelled() || hello.host.is_none() && reason.is_none();
@@ -216,7 +216,7 @@ impl GatewayStream {
 /// Applies one batch, or keeps it while the node does not know all links: under one lock, or under several with
 /// others in between, if it is much.
 async fn take_uplink(node: &Node, hello: &Hello, mut uplink: Uplink) -> Result<Hold, Refusal> {
-    let (dialect, pdu_limit) = (&hello.spoken.dialect, node.settings.pdu_limit);
+    let (dialect, pdu_limit) = (&hello.spoken.dialect, node.process.settings.pdu_limit);
     let entries = std::mem::take(&mut uplink.entries);
     let is_large = entries.len() >= LARGE_BATCH;
     // What comes before an entry that cannot be is applied.

@@ -36,7 +36,7 @@ pub(super) fn end_cold_start(node: &Node, routing: &mut Transaction<'_>, now: Du
         return;
     }
     routing.gateways.announce_roster(None);
-    node.metrics.cold_start_ended(now);
+    node.process.metrics.cold_start_ended(now);
     node.sync.reached();
     node.chores_changed();
 }
@@ -74,7 +74,7 @@ fn apply_held(
             Ok(_) if entries.is_empty() => {}
             Ok(_) => cold_start.give_back(gateway, entries),
             Err(refusal) => {
-                node.metrics.attach_refused(&refusal);
+                node.process.metrics.attach_refused(&refusal);
                 routing.refuse(now, gateway, refusal);
                 let forgotten = cold_start.forget(gateway);
                 routing.garbage.push(Box::new(forgotten));

@@ -2,7 +2,6 @@
 //! freed.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Node, Transaction};
@@ -50,10 +49,10 @@ pub(super) async fn run(node: Arc<Node>) {
             let next = deadlines.into_iter().flatten().min();
             next.map_or(now + TICK, |next| next.min(now + TICK))
         });
-        node.refusals.tick(node.clock.now());
+        node.process.refusals.tick(node.clock.now());
         node.losses.tick(node.clock.now());
         node.transitions.tick(node.clock.now());
-        node.turns.fetch_add(1, Ordering::Relaxed);
+        node.process.turned();
         tokio::select! {
             biased;
             () = draining.cancelled() => break,
@@ -98,9 +97,10 @@ fn cut_off(
     };
     let reason = refusal.reason().as_str_name();
     let why = format_args!("{id}: {refusal}");
-    node.refusals
+    node.process
+        .refusals
         .log(now, ("gateway cut off", reason), None, &why);
-    node.metrics.attach_refused(&refusal);
+    node.process.metrics.attach_refused(&refusal);
     transaction.refuse(now, incarnation, refusal);
 }
 

@@ -92,11 +92,11 @@ fn carry_out(node: &Node, transaction: &mut Transaction<'_>, now: Duration) -> O
             }
         }
     }
-    node.metrics.tallies.deliveries.add(deliveries);
+    node.process.metrics.tallies.deliveries.add(deliveries);
     note(node, core, gateways, now);
     for transition in core.outputs().drain_transitions() {
         node.transitions
-            .happened(node.clock.now(), &node.metrics, &transition);
+            .happened(node.clock.now(), &node.process.metrics, &transition);
     }
     for loss in core.outputs().drain_losses() {
         node.losses.happened(node.clock.now(), &loss);
@@ -150,7 +150,7 @@ fn confirm(node: &Node, transaction: &mut Transaction<'_>) {
         confirmations.add(gateway, batch);
     }
     // A draining node's word is worth nothing: its successor is told again.
-    if !node.shutdown.draining().is_cancelled() {
+    if !node.process.shutdown.draining().is_cancelled() {
         confirmations.confirm(|origin, progress| gateways.confirm(origin, progress));
     }
 }

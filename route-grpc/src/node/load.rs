@@ -64,11 +64,11 @@ impl Load {
             confirmation_bytes: routing.confirmations.memory(),
             cold_start_bytes: cold_start.map_or(0, ColdStart::memory),
             cold_start_held: cold_start.map_or(0, ColdStart::entries),
-            pending: node.pending.load(Ordering::Relaxed),
-            unfinished: node.unfinished.load(Ordering::Relaxed),
+            pending: node.process.pending.load(Ordering::Relaxed),
+            unfinished: node.process.unfinished.load(Ordering::Relaxed),
             longest_hold: node.holds.longest(node.clock.now()),
-            connections: node.connections.in_use(),
-            streams: node.streams.in_use(),
+            connections: node.process.connections.in_use(),
+            streams: node.process.streams.in_use(),
         }
     }
 }

@@ -26,40 +26,44 @@ pub(super) struct Slowed(Mutex<BTreeSet<u64>>);
 
 /// Looks after the budget until the node drains.
 pub(super) async fn run(node: Arc<Node>) {
-    let (mut waits, mut requests) = (node.budget.part(), node.requests.part());
+    let (mut waits, mut requests) = (node.process.budget.part(), node.process.requests.part());
     let draining = node.draining();
     loop {
         tokio::select! {
             biased;
             () = draining.cancelled() => return,
-            () = node.requests.look_is_due() => look(&node, &mut waits, &mut requests),
+            () = node.process.requests.look_is_due() => look(&node, &mut waits, &mut requests),
         }
     }
 }
 
 /// `waits`: what of the budget is known to wait here; `requests`: what of theirs may not be used now.
 fn look(node: &Node, waits: &mut Part, requests: &mut Part) {
-    let passed = node.requests.passed();
-    if !node.budget.is_limited() {
+    let passed = node.process.requests.passed();
+    if !node.process.budget.is_limited() {
         // There is room wherever it waits now.
-        node.requests.look(passed);
+        node.process.requests.look(passed);
         return;
     }
     let holdings = Holdings::of(node);
-    let in_part = node.requests.taken().saturating_sub(requests.bytes());
+    let in_part = node
+        .process
+        .requests
+        .taken()
+        .saturating_sub(requests.bytes());
     waits.set(holdings.bytes + in_part);
-    node.budget.look(0);
+    node.process.budget.look(0);
     // No more comes in part than there is room for. That ends behind the second mark: where what comes waited for ever
     // just before it, nobody would be cut off.
-    let most = in_part.saturating_add(node.budget.room());
-    requests.set(node.requests.limit().saturating_sub(most));
-    node.requests.look(passed);
-    let is_filled = node.budget.is_filled();
+    let most = in_part.saturating_add(node.process.budget.room());
+    requests.set(node.process.requests.limit().saturating_sub(most));
+    node.process.requests.look(passed);
+    let is_filled = node.process.budget.is_filled();
     *node.slowed.0.lock() = match is_filled {
         true => holdings.fill_most(),
         false => BTreeSet::new(),
     };
-    let excess = node.budget.excess().saturating_sub(holdings.going);
+    let excess = node.process.budget.excess().saturating_sub(holdings.going);
     if excess > 0 {
         make_room(node, holdings.gateways, excess);
     }
@@ -67,18 +71,18 @@ fn look(node: &Node, waits: &mut Part, requests: &mut Part) {
 
 /// Cuts off whoever holds most: a gateway by what waits for it, a host by what has come of it in part.
 fn make_room(node: &Node, mut gateways: Vec<Fill>, mut excess: usize) {
-    let share = node.budget.limit() / gateways.len().max(1);
+    let share = node.process.budget.limit() / gateways.len().max(1);
     gateways.retain(|fill| fill.bytes > share && fill.can_be_cut_off);
     gateways.sort_unstable_by_key(|fill| fill.bytes);
     while excess > 0 {
-        let in_part = node.requests.fullest_input();
+        let in_part = node.process.requests.fullest_input();
         if let Some(fullest) = gateways.pop_if(|fill| fill.bytes >= in_part) {
             excess = excess.saturating_sub(fullest.bytes);
             cut_off(node, &fullest);
-        } else if in_part > share.min(node.requests.limit() / 2) {
+        } else if in_part > share.min(node.process.requests.limit() / 2) {
             let some = excess.min(in_part);
-            node.requests.cut(some);
-            node.budget.goes(some);
+            node.process.requests.cut(some);
+            node.process.budget.goes(some);
             excess -= some;
         } else {
             return;
@@ -95,9 +99,11 @@ fn cut_off(node: &Node, fill: &Fill) {
     let refusal = Refusal::SlowConsumer { problem };
     let why = format_args!("{}: {refusal}", fill.id);
     let kind = ("gateway cut off", "memory");
-    node.refusals.log(node.clock.now(), kind, None, &why);
-    node.metrics.attach_refused(&refusal);
-    node.metrics.tallies.cut_off.add(1);
+    node.process
+        .refusals
+        .log(node.clock.now(), kind, None, &why);
+    node.process.metrics.attach_refused(&refusal);
+    node.process.metrics.tallies.cut_off.add(1);
     node.transact(|transaction, now| {
         transaction.refuse(now, fill.incarnation, refusal);
         transaction.lose_gateway(now, fill.incarnation);
@@ -134,7 +140,7 @@ impl Holdings {
             + routing.core.view().held_bytes()
             + node.log.bytes()
             + node.routed.bytes()
-            + node.pending.load(Ordering::Relaxed);
+            + node.process.pending.load(Ordering::Relaxed);
         Self {
             bytes,
             going,
@@ -155,7 +161,7 @@ impl Holdings {
 impl Node {
     /// Before the next message of a gateway is read: waits, if it fills the budget most.
     pub(crate) async fn read_slowly(&self, incarnation: u64) {
-        if self.budget.is_tight() && self.slowed.0.lock().contains(&incarnation) {
+        if self.process.budget.is_tight() && self.slowed.0.lock().contains(&incarnation) {
             tokio::time::sleep(SLOWLY).await;
         }
     }
@@ -163,6 +169,6 @@ impl Node {
     /// It is one of those that fill the budget most. What it acknowledges comes late, and while the node does not know all
     /// links no more of it is read.
     pub(crate) fn is_filled_by(&self, incarnation: u64) -> bool {
-        self.budget.is_tight() && self.slowed.0.lock().contains(&incarnation)
+        self.process.budget.is_tight() && self.slowed.0.lock().contains(&incarnation)
     }
 }

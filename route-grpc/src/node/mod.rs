@@ -21,7 +21,6 @@ mod memory;
 mod observed;
 pub(crate) mod position;
 pub(crate) mod readers;
-mod refusals;
 pub(crate) mod routed;
 mod routing;
 mod take_back;
@@ -29,7 +28,7 @@ mod transaction;
 mod transitions;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
@@ -48,11 +47,7 @@ pub use crate::gateways::Figures;
 use crate::gateways::MOST_AT_ONCE;
 use crate::gateways::ingest::Effects;
 use crate::gateways::queue::Placed;
-use crate::limits::{
-    ADMIN_CONNECTIONS, CONNECTIONS_OF_GATEWAY, HEALTH_CONNECTIONS, Places, SCREENS,
-    SNAPSHOTS_AT_ONCE,
-};
-use crate::metrics::Metrics;
+use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
 use closed::{CLOSED_BYTES, Closed};
@@ -62,9 +57,9 @@ use holds::Holds;
 use log::Log;
 use losses::Losses;
 use memory::Slowed;
+use observed::Observed;
 use position::Position;
 use readers::Readers;
-use refusals::Refusals;
 use routed::Routed;
 use routing::Routing;
 pub(crate) use transaction::Transaction;
@@ -82,37 +77,17 @@ pub(crate) struct Moment {
 /// One node. All services and all gateways of a process share it.
 #[derive(Debug)]
 pub struct Node {
-    pub(crate) settings: NodeSettings,
+    pub(crate) process: Arc<Process>,
+    /// The process's.
     pub(crate) clock: Clock,
     pub(crate) epoch: u64,
     pub(crate) sync: Sync,
-    /// For watch and subscribe streams.
-    pub(crate) streams: Places,
-    /// Those that are open.
+    /// Watch and subscribe streams that are open.
     pub(crate) readers: Readers,
-    /// For streams of the admin port.
-    pub(crate) screens: Places,
-    /// For connections to the public port.
-    pub(crate) connections: Places,
-    /// For connections to the port of gateways, if they have one.
-    pub(crate) attach_connections: Places,
-    /// For connections to the health port.
-    pub(crate) health_connections: Places,
-    /// For connections to the admin port.
-    pub(crate) admin_connections: Places,
-    pub(crate) snapshots: Arc<Semaphore>,
     /// For questions about links.
     looks: Semaphore,
-    /// Bytes that wait for those who read streams.
-    pub(crate) pending: Arc<AtomicUsize>,
-    /// What this process may hold.
-    pub(crate) budget: Arc<Budget>,
-    /// What of it requests that have come in part may, of all connections together.
-    pub(crate) requests: Arc<Budget>,
-    /// Gateways that fill it most.
+    /// Gateways that fill the budget most.
     slowed: Slowed,
-    /// Bytes of requests that have not come completely.
-    pub(crate) unfinished: Arc<AtomicUsize>,
     pub(crate) log: Log,
     /// What was routed lately.
     pub(crate) routed: Routed,
@@ -120,10 +95,8 @@ pub struct Node {
     pub(crate) closed: Closed,
     /// What MsgServers speak.
     pub(crate) dialects: Dialects,
-    pub(crate) metrics: Metrics,
-    /// What is said of who is refused.
-    pub(crate) refusals: Refusals,
-    pub(crate) shutdown: Shutdown,
+    /// Cancelled when it ends.
+    draining: CancellationToken,
     /// The gateway in this process closes its links: the node will drain after that.
     gateway_stops: AtomicBool,
     /// A gateway came, went or lost its stream.
@@ -131,14 +104,13 @@ pub struct Node {
     routing: Mutex<Routing>,
     holds: Holds,
     chores: Notify,
-    turns: AtomicU64,
     transitions: Transitions,
     losses: Losses,
     drains: Drains,
 }
 
 impl Node {
-    /// A node without gateways that holds what this budget allows. Its chores run on the current
+    /// A process with one node for all its life, which holds what this budget allows. Its chores run on the current
     /// runtime until `shutdown` drains.
     pub fn start(
         settings: NodeSettings,
@@ -158,27 +130,23 @@ impl Node {
         meter: &Meter,
         shutdown: Shutdown,
     ) -> Arc<Self> {
-        let routing = Routing::new(&settings, epoch);
+        let process = Process::new(settings, budget, meter, shutdown);
+        let node = Self::begin(&process, epoch);
+        Observed::new(meter).shows(&node);
+        node
+    }
+
+    /// A node without gateways, in this process, until that drains.
+    fn begin(process: &Arc<Process>, epoch: u64) -> Arc<Self> {
+        let (settings, clock) = (&process.settings, process.clock);
+        let routing = Routing::new(settings, epoch);
         let node = Arc::new(Self {
-            clock: Clock::start(),
+            clock,
             epoch,
             sync: Sync::new(routing.cold_start.is_none(), settings.call_wait),
-            streams: Places::new(settings.max_streams),
             readers: Readers::default(),
-            screens: Places::new(SCREENS),
-            connections: Places::new(settings.max_grpc_connections),
-            attach_connections: Places::new(CONNECTIONS_OF_GATEWAY * settings.max_gateways),
-            health_connections: Places::new(HEALTH_CONNECTIONS),
-            admin_connections: Places::new(ADMIN_CONNECTIONS),
-            snapshots: Arc::new(Semaphore::new(SNAPSHOTS_AT_ONCE)),
             looks: Semaphore::new(MOST_AT_ONCE),
-            pending: Arc::default(),
-            unfinished: Arc::default(),
-            requests: Budget::of_inputs(settings.unfinished_bytes),
             slowed: Slowed::default(),
-            budget,
-            metrics: Metrics::new(meter),
-            refusals: Refusals::default(),
             gateways_changed: Notify::new(),
             routing: Mutex::new(routing),
             holds: Holds::default(),
@@ -187,21 +155,22 @@ impl Node {
             closed: Closed::new(CLOSED_BYTES),
             dialects: Dialects::new(),
             chores: Notify::new(),
-            turns: AtomicU64::new(0),
             transitions: Transitions::default(),
             losses: Losses::default(),
             drains: Drains::default(),
-            shutdown,
+            draining: process.draining().child_token(),
             gateway_stops: AtomicBool::new(false),
-            settings,
+            process: Arc::clone(process),
         });
-        observed::observe(meter, &node);
-        node.shutdown
-            .tracker()
-            .spawn(chores::run(Arc::clone(&node)));
-        let looks = memory::run(Arc::clone(&node));
-        node.shutdown.tracker().spawn(looks);
+        let tracker = process.shutdown.tracker();
+        tracker.spawn(chores::run(Arc::clone(&node)));
+        tracker.spawn(memory::run(Arc::clone(&node)));
         node
+    }
+
+    /// That in which it is.
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
     }
 
     /// Changes something: runs `change` under the lock, then queues what it caused and logs its
@@ -276,19 +245,16 @@ impl Node {
         self.sync.reach().await;
     }
 
-    /// Returns when the node drains and its streams have ended, or the drain window is over.
-    pub(crate) async fn drained(&self) {
-        self.draining().cancelled().await;
-        // Streams take as long as their readers need, within the window.
-        let _ = tokio::time::timeout(self.settings.drain_window, self.streams.all_free()).await;
-    }
-
     /// Counts what a batch did.
     pub(crate) fn count(&self, effects: &Effects) {
-        self.metrics.tallies.entries.add(effects.applied);
-        self.metrics.tallies.repeated.add(effects.repeated);
-        self.metrics.tallies.envelopes.add(effects.envelopes);
-        self.metrics.tallies.asked.add(effects.asked);
+        self.process.metrics.tallies.entries.add(effects.applied);
+        self.process.metrics.tallies.repeated.add(effects.repeated);
+        self.process
+            .metrics
+            .tallies
+            .envelopes
+            .add(effects.envelopes);
+        self.process.metrics.tallies.asked.add(effects.asked);
         if effects.links_changed {
             self.chores_changed();
         }
@@ -296,7 +262,7 @@ impl Node {
 
     /// Cancelled when the node drains.
     pub(crate) fn draining(&self) -> CancellationToken {
-        self.shutdown.draining()
+        self.draining.clone()
     }
 
     /// The process ends.
@@ -309,11 +275,6 @@ impl Node {
     pub fn stops_with_its_gateway(&self) {
         self.gateway_stops.store(true, Ordering::Relaxed);
         self.transact(|transaction, _| transaction.core.keep_ended());
-    }
-
-    /// How often the chores' loop has turned: grows while the node is alive.
-    pub fn turns(&self) -> u64 {
-        self.turns.load(Ordering::Relaxed)
     }
 
     /// Sessions may have to be freed, a seat or a grace may end sooner than before.

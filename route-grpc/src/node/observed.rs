@@ -1,5 +1,6 @@
 //! What is read from the node when metrics are collected, with unit and description.
 
+use std::fmt;
 use std::sync::{Arc, Weak};
 
 use opentelemetry::metrics::Meter;
@@ -210,37 +211,56 @@ const COUNTERS: [Instrument; 7] = [
     },
 ];
 
-/// Declares everything that is read from the node when metrics are collected.
-pub(crate) fn observe(meter: &Meter, node: &Arc<Node>) {
-    let snapshot = Arc::new(Snapshot::of(node));
-    for (number, level) in LEVELS.iter().enumerate() {
-        let snapshot = Arc::clone(&snapshot);
-        meter
-            .u64_observable_gauge(level.name)
-            .with_unit(level.unit)
-            .with_description(level.text)
-            .with_callback(move |value| {
-                snapshot.read(number, |load| value.observe((level.read)(load), &[]));
-            })
-            .build();
+/// What is read from the node when metrics are collected: from one after the other, if there are several.
+#[derive(Debug)]
+pub(crate) struct Observed(Arc<Snapshot>);
+
+impl Observed {
+    /// Declares everything. There is no node yet, so nothing is read.
+    pub(crate) fn new(meter: &Meter) -> Self {
+        let snapshot = Arc::new(Snapshot::default());
+        for (number, level) in LEVELS.iter().enumerate() {
+            let snapshot = Arc::clone(&snapshot);
+            meter
+                .u64_observable_gauge(level.name)
+                .with_unit(level.unit)
+                .with_description(level.text)
+                .with_callback(move |value| {
+                    snapshot.read(number, |load| value.observe((level.read)(load), &[]));
+                })
+                .build();
+        }
+        for (number, counter) in (LEVELS.len()..).zip(&COUNTERS) {
+            let snapshot = Arc::clone(&snapshot);
+            meter
+                .u64_observable_counter(counter.name)
+                .with_unit(counter.unit)
+                .with_description(counter.text)
+                .with_callback(move |value| {
+                    snapshot.read(number, |load| value.observe((counter.read)(load), &[]));
+                })
+                .build();
+        }
+        Self(snapshot)
     }
-    for (number, counter) in (LEVELS.len()..).zip(&COUNTERS) {
-        let snapshot = Arc::clone(&snapshot);
-        meter
-            .u64_observable_counter(counter.name)
-            .with_unit(counter.unit)
-            .with_description(counter.text)
-            .with_callback(move |value| {
-                snapshot.read(number, |load| value.observe((counter.read)(load), &[]));
-            })
-            .build();
+
+    /// From now on this one is read.
+    pub(crate) fn shows(&self, node: &Arc<Node>) {
+        *self.0.node.lock() = Arc::downgrade(node);
     }
 }
 
 /// One look at the node for all that is read in one scrape.
+#[derive(Default)]
 struct Snapshot {
-    node: Weak<Node>,
+    node: Mutex<Weak<Node>>,
     taken: Mutex<Option<Taken>>,
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
 }
 
 struct Taken {
@@ -250,17 +270,10 @@ struct Taken {
 }
 
 impl Snapshot {
-    fn of(node: &Arc<Node>) -> Self {
-        Self {
-            node: Arc::downgrade(node),
-            taken: Mutex::new(None),
-        }
-    }
-
     /// Reads for one instrument. Nobody says when a scrape begins: one that has read already begins
     /// the next.
     fn read(&self, instrument: usize, read: impl FnOnce(&Load)) {
-        let Some(node) = self.node.upgrade() else {
+        let Some(node) = self.node.lock().upgrade() else {
             return;
         };
         let mut taken = self.taken.lock();

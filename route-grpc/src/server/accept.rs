@@ -27,7 +27,7 @@ use super::handshake::{Failed, shake};
 use super::transport::Transport;
 use crate::access::{Access, Exposure, Peer};
 use crate::limits::{Place, Places};
-use crate::node::Node;
+use crate::process::Process;
 use crate::refusal::Refusal;
 
 /// Connections beyond the limit, at a time, on which calls are answered with the reason: each for 3 s at most. More are told
@@ -89,12 +89,12 @@ pub(super) enum Port {
 }
 
 impl Port {
-    fn places(self, node: &Node) -> &Places {
+    fn places(self, process: &Process) -> &Places {
         match self {
-            Self::Public => &node.connections,
-            Self::Attach => &node.attach_connections,
-            Self::Admin => &node.admin_connections,
-            Self::Health => &node.health_connections,
+            Self::Public => &process.connections,
+            Self::Attach => &process.attach_connections,
+            Self::Admin => &process.admin_connections,
+            Self::Health => &process.health_connections,
         }
     }
 
@@ -113,13 +113,13 @@ impl Port {
 /// Takes connections; those beyond the limit are told so and closed, counted and logged. Where there is TLS, those come out of
 /// it that have made their hand-shake. Ends when the listener breaks.
 pub(super) fn incoming<L: Listener>(
-    node: Arc<Node>,
+    process: Arc<Process>,
     listener: L,
     port: Port,
     access: Arc<Access>,
 ) -> impl Stream<Item = io::Result<Connection<L::Stream>>> {
     let door = Door {
-        node,
+        process,
         port,
         access,
         exposure: listener.exposure(),
@@ -133,7 +133,7 @@ pub(super) fn incoming<L: Listener>(
 
 #[derive(Debug)]
 struct Door<L: Listener> {
-    node: Arc<Node>,
+    process: Arc<Process>,
     port: Port,
     access: Arc<Access>,
     exposure: Exposure,
@@ -160,19 +160,19 @@ impl<L: Listener> Door<L> {
             };
             let (stream, address) = accepted?;
             let client = self.client(&stream, address);
-            let Some(place) = self.port.places(&self.node).take() else {
+            let Some(place) = self.port.places(&self.process).take() else {
                 self.refuse(stream, client, address);
                 continue;
             };
             // In this order: what is replaced in between is looked at again.
             let change = self.access.change();
             let Some(tls) = self.tls(&client.peer) else {
-                let node = Arc::clone(&self.node);
+                let process = Arc::clone(&self.process);
                 return Ok(Connection::new(
                     Transport::Plain(stream),
                     client,
                     place,
-                    node,
+                    process,
                 ));
             };
             self.shake(stream, client, place, (tls, change));
@@ -215,19 +215,24 @@ impl<L: Listener> Door<L> {
         place: Place,
         (tls, change): (Arc<ServerTls>, u64),
     ) {
-        let (node, access) = (Arc::clone(&self.node), Arc::clone(&self.access));
+        let (process, access) = (Arc::clone(&self.process), Arc::clone(&self.access));
         self.shaking.spawn(async move {
             match shake(stream, &tls, change).await {
                 Ok((stream, shown)) => {
                     client.peer.is_encrypted = true;
                     client.peer.shown = shown;
-                    Some(Connection::new(Transport::Tls(stream), client, place, node))
+                    Some(Connection::new(
+                        Transport::Tls(stream),
+                        client,
+                        place,
+                        process,
+                    ))
                 }
                 Err(Failed { why, problem }) => {
                     access.handshake_failed(why);
                     let kind = ("no TLS hand-shake", why.as_str());
-                    let now = node.clock.now();
-                    node.refusals.log(now, kind, client.share.peer, &problem);
+                    let now = process.clock.now();
+                    process.refusals.log(now, kind, client.share.peer, &problem);
                     None
                 }
             }
@@ -235,13 +240,13 @@ impl<L: Listener> Door<L> {
     }
 
     fn refuse(&self, stream: L::Stream, client: Client, peer: SocketAddr) {
-        let node = &self.node;
-        let limit = self.port.places(node).limit();
+        let process = &self.process;
+        let limit = self.port.places(process).limit();
         let refusal = self.port.full(limit);
         let tls = self.tls(&client.peer);
         if let Some(place) = self.turned_away.take() {
             let answer = elsewhere::answer(refusal, StatusCode::SERVICE_UNAVAILABLE);
-            let node = Arc::clone(node);
+            let process = Arc::clone(process);
             tokio::spawn(async move {
                 let stream = match tls {
                     None => Transport::Plain(stream),
@@ -251,7 +256,7 @@ impl<L: Listener> Door<L> {
                         Err(_) => return,
                     },
                 };
-                let connection = Connection::new(stream, client, place, node);
+                let connection = Connection::new(stream, client, place, process);
                 // Whoever does not listen is not told.
                 let _ = turn_away(connection, &answer).await;
             });
@@ -262,9 +267,11 @@ impl<L: Listener> Door<L> {
                 let _ = timeout(FAREWELL_TIME, tell(stream, &told)).await;
             });
         }
-        node.metrics.tallies.refused_connections.add(1);
+        process.metrics.tallies.refused_connections.add(1);
         let why = format_args!("there are {limit} already");
         let kind = ("too many gRPC connections", "total");
-        node.refusals.log(node.clock.now(), kind, Some(peer), &why);
+        process
+            .refusals
+            .log(process.clock.now(), kind, Some(peer), &why);
     }
 }

@@ -4,17 +4,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use route_proto::admin::v1alpha1::admin_service_server::{self, AdminServiceServer};
+use route_proto::admin::v1alpha1::admin_service_server;
 use route_runtime::listen::local::{Io, LocalAddress, LocalBindError, LocalListener, LocalProcess};
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tracing::warn;
 
+use super::Role;
 use super::accept::{Listener, Port, incoming};
 use super::{ServeError, drained, layers, reflection, served, until_drained};
 use crate::access::{Access, Exposure};
-use crate::admin::service::Admin;
-use crate::limits::{ADMIN_STREAMS, MAX_ADMIN_REQUEST_BYTES, READ_HEADER_BYTES};
-use crate::node::Node;
+use crate::limits::{ADMIN_STREAMS, READ_HEADER_BYTES};
+use crate::process::Process;
 
 /// Binds the admin port that is asked for. Else a socket that is named after the public one: if it is
 /// taken, there is no admin port, and the log says so.
@@ -69,24 +70,23 @@ impl Listener for LocalListener {
 ///
 /// The port broke.
 pub(super) async fn serve_admin(
-    node: Arc<Node>,
+    process: Arc<Process>,
+    role: Role,
     listener: LocalListener,
     access: Arc<Access>,
 ) -> Result<(), ServeError> {
-    let admin = AdminServiceServer::new(Admin::new(Arc::clone(&node)))
-        .max_decoding_message_size(MAX_ADMIN_REQUEST_BYTES);
     let services = [admin_service_server::SERVICE_NAME];
-    let settings = &node.settings;
+    let always = Routes::new(reflection(&services).build_v1()?)
+        .add_service(reflection(&services).build_v1alpha()?);
+    let settings = &process.settings;
     let server = Server::builder()
         .http2_keepalive_interval(Some(settings.grpc_keepalive_interval))
         .http2_keepalive_timeout(Some(settings.grpc_keepalive_timeout))
         .max_concurrent_streams(ADMIN_STREAMS)
         .http2_max_header_list_size(READ_HEADER_BYTES)
-        .layer(layers(&node, &access, served(&services)))
-        .add_service(reflection(&services).build_v1()?)
-        .add_service(reflection(&services).build_v1alpha()?)
-        .add_service(admin);
-    let incoming = incoming(Arc::clone(&node), listener, Port::Admin, access);
-    let serving = server.serve_with_incoming_shutdown(incoming, drained(&node));
-    until_drained(node, Box::pin(serving)).await
+        .layer(layers(&process, &access, served(&services)))
+        .add_routes(role.after(always));
+    let incoming = incoming(Arc::clone(&process), listener, Port::Admin, access);
+    let serving = server.serve_with_incoming_shutdown(incoming, drained(&process));
+    until_drained(process, Box::pin(serving)).await
 }

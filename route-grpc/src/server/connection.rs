@@ -18,7 +18,7 @@ use super::verdicts::{Frames, Scope, Verdict};
 use crate::access::Peer;
 use crate::attach::Hangup;
 use crate::limits::{Place, Share};
-use crate::node::Node;
+use crate::process::Process;
 use route_runtime::listen::local::LocalProcess;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
@@ -79,13 +79,18 @@ pub(super) struct Connection<S> {
 /// Counts what is ended because of this peer.
 #[derive(Debug)]
 struct Ends {
-    node: Arc<Node>,
+    process: Arc<Process>,
     peer: Option<SocketAddr>,
 }
 
 impl<S> Connection<S> {
     /// One that was accepted, and has made its hand-shake if there has to be one: its time begins.
-    pub(super) fn new(stream: Transport<S>, client: Client, place: Place, node: Arc<Node>) -> Self {
+    pub(super) fn new(
+        stream: Transport<S>,
+        client: Client,
+        place: Place,
+        process: Arc<Process>,
+    ) -> Self {
         Self {
             stream: Rewound::new(stream),
             greeting: Some(Greeting::awaited()),
@@ -95,7 +100,7 @@ impl<S> Connection<S> {
                 .then(|| Box::pin(sleep(STRANGE_TIME))),
             written: Frames::default(),
             ends: Ends {
-                node,
+                process,
                 peer: client.share.peer,
             },
             client,
@@ -156,27 +161,27 @@ impl<S> Connection<S> {
 impl Ends {
     fn strange(&self) -> io::Error {
         let Verdict { scope, reason } = Verdict::STRANGE;
-        self.node.metrics.http2_ended(scope.as_str(), reason, 1);
+        self.process.metrics.http2_ended(scope.as_str(), reason, 1);
         self.log(reason, "nobody was let in on it in 30 s");
         io::ErrorKind::TimedOut.into()
     }
 
     fn too_late(&self) -> io::Error {
-        self.node.metrics.tallies.silent_connections.add(1);
+        self.process.metrics.tallies.silent_connections.add(1);
         self.log("silent", "it did not begin to speak HTTP/2 in time");
         io::ErrorKind::TimedOut.into()
     }
 
     fn not_http2(&self, why: &'static str) -> io::Error {
         let Verdict { scope, reason } = Verdict::NOT_HTTP2;
-        self.node.metrics.http2_ended(scope.as_str(), reason, 1);
+        self.process.metrics.http2_ended(scope.as_str(), reason, 1);
         self.log(reason, why);
         io::ErrorKind::InvalidData.into()
     }
 
     fn by_http2(&self, verdict: Verdict) {
         let Verdict { scope, reason } = verdict;
-        self.node.metrics.http2_ended(scope.as_str(), reason, 1);
+        self.process.metrics.http2_ended(scope.as_str(), reason, 1);
         match scope {
             Scope::Connection => self.log(reason, "HTTP/2 does not allow what it sent"),
             // One call of many: its connection goes on.
@@ -185,9 +190,9 @@ impl Ends {
     }
 
     fn log(&self, reason: &'static str, why: &'static str) {
-        let (now, peer) = (self.node.clock.now(), self.peer);
+        let (now, peer) = (self.process.clock.now(), self.peer);
         let kind = ("gRPC connection ended", reason);
-        self.node.refusals.log(now, kind, peer, &why);
+        self.process.refusals.log(now, kind, peer, &why);
     }
 }
 

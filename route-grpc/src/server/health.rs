@@ -23,7 +23,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tonic_health::server::{HealthReporter, HealthService};
 
-use crate::node::Node;
+use crate::process::Process;
 
 const LIVENESS: &str = "liveness";
 
@@ -50,10 +50,10 @@ pub(super) struct Service {
 
 impl Service {
     /// Answers from what the reporter is told, until the node drains.
-    pub(super) fn new(reporter: HealthReporter, node: &Node) -> HealthServer<Self> {
+    pub(super) fn new(reporter: HealthReporter, process: &Process) -> HealthServer<Self> {
         HealthServer::new(Self {
             registered: HealthService::from_health_reporter(reporter),
-            draining: node.draining(),
+            draining: process.draining(),
         })
     }
 }
@@ -113,8 +113,12 @@ pub(crate) async fn start(reporter: &HealthReporter) {
 }
 
 /// Follows node and readiness until the node drains; then ends every health watch.
-pub(crate) async fn follow(mut reporter: HealthReporter, node: Arc<Node>, readiness: Readiness) {
-    let draining = node.draining();
+pub(crate) async fn follow(
+    mut reporter: HealthReporter,
+    process: Arc<Process>,
+    readiness: Readiness,
+) {
+    let draining = process.draining();
     let mut ready = readiness.watch();
     let (mut shown_ready, mut shown_alive) = (false, true);
     let mut turns = None;
@@ -131,7 +135,7 @@ pub(crate) async fn follow(mut reporter: HealthReporter, node: Arc<Node>, readin
                 }
             }
             _ = looks.tick() => {
-                let now = node.turns();
+                let now = process.turns();
                 let alive = turns.replace(now) != Some(now);
                 show(&reporter, &[LIVENESS], &mut shown_alive, alive).await;
             }
@@ -139,7 +143,7 @@ pub(crate) async fn follow(mut reporter: HealthReporter, node: Arc<Node>, readin
     }
     show(&reporter, &READINESS, &mut shown_ready, false).await;
     // Whoever watches has been told; the names stay until the end of the drain for those who ask.
-    node.drained().await;
+    process.drained().await;
     for name in READINESS.into_iter().chain([LIVENESS]) {
         reporter.clear_service_status(name).await;
     }

@@ -11,38 +11,36 @@ mod health;
 mod layers;
 pub mod ports;
 mod rewound;
+mod role;
 mod transport;
 mod verdicts;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_proto::attach::v1::attach_service_server::{self, AttachServiceServer};
-use route_proto::v1::broadcast_service_server::{self, BroadcastServiceServer};
-use route_proto::v1::presence_service_server::{self, PresenceServiceServer};
-use route_proto::v1::server_service_server::{self, ServerServiceServer};
+use route_proto::attach::v1::attach_service_server;
+use route_proto::v1::broadcast_service_server;
+use route_proto::v1::presence_service_server;
+use route_proto::v1::server_service_server;
 use route_runtime::http2;
 use route_runtime::readiness::Readiness;
-use tonic::codec::CompressionEncoding;
 use tonic::server::NamedService;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthReporter;
 use tower::layer::util::Stack;
 
 use crate::access::Access;
-use crate::api::broadcast::Broadcast;
-use crate::api::info::Info;
-use crate::api::presence::Presence;
 use crate::attach::former::FormerAttach;
-use crate::attach::service::Attach;
-use crate::limits::{MAX_REQUEST_BYTES, READ_HEADER_BYTES};
-use crate::node::Node;
+use crate::limits::READ_HEADER_BYTES;
+use crate::process::Process;
 use crate::settings::NodeSettings;
 pub use accept::Listener;
 use accept::{Port, incoming};
 pub use elsewhere::wrong_port;
 use layers::{Asked, Codes, Deadline, Each, Framed, Guard, Intake, Measure, Served, Trace};
+pub use role::Role;
 use verdicts::Verdict;
 
 /// What may come on one connection before it is read: so many streams' worth.
@@ -106,21 +104,13 @@ pub enum Gateways {
 ///
 /// The port broke.
 pub async fn serve(
-    node: Arc<Node>,
+    process: Arc<Process>,
+    role: Role,
     listener: impl Listener,
     readiness: Readiness,
     access: Arc<Access>,
     gateways: Gateways,
 ) -> Result<(), ServeError> {
-    let presence = PresenceServiceServer::new(Presence::new(Arc::clone(&node)))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(MAX_REQUEST_BYTES);
-    let info = ServerServiceServer::new(Info::new(Arc::clone(&node)))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(MAX_REQUEST_BYTES);
-    let broadcast = BroadcastServiceServer::new(Broadcast::new(Arc::clone(&node)))
-        .accept_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(node.settings.publish_bytes);
     let [without_attach @ .., attach_name] = &SERVICES;
     let (services, served): (&[&str], _) = match gateways {
         Gateways::Here => (&SERVICES, of_port(&SERVICES)),
@@ -132,21 +122,17 @@ pub async fn serve(
             )
         }
     };
-    let attach = (gateways == Gateways::Here).then(|| attach_service(&node));
-    let server = builder(&node.settings)
-        .layer(layers(&node, &access, served))
-        .layer(Each(Intake(Arc::clone(&node))))
-        .add_service(health_service(&node, readiness).await)
+    let always = Routes::new(health_service(&process, readiness).await)
         .add_service(reflection(services).build_v1()?)
         .add_service(reflection(services).build_v1alpha()?)
-        .add_service(presence)
-        .add_service(broadcast)
-        .add_service(info)
-        .add_optional_service(attach)
-        .add_service(FormerAttach::new(Arc::clone(&node)));
-    let incoming = incoming(Arc::clone(&node), listener, Port::Public, access);
-    let serving = server.serve_with_incoming_shutdown(incoming, drained(&node));
-    until_drained(node, Box::pin(serving)).await
+        .add_service(FormerAttach::new(Arc::clone(&process)));
+    let server = builder(&process.settings)
+        .layer(layers(&process, &access, served))
+        .layer(Each(Intake(Arc::clone(&process))))
+        .add_routes(role.after(always));
+    let incoming = incoming(Arc::clone(&process), listener, Port::Public, access);
+    let serving = server.serve_with_incoming_shutdown(incoming, drained(&process));
+    until_drained(process, Box::pin(serving)).await
 }
 
 /// Serves gateways and reflection on a listener of their own, until the node has drained.
@@ -155,21 +141,22 @@ pub async fn serve(
 ///
 /// The port broke.
 pub async fn serve_attach(
-    node: Arc<Node>,
+    process: Arc<Process>,
+    role: Role,
     listener: impl Listener,
     access: Arc<Access>,
 ) -> Result<(), ServeError> {
     let services = [attach_service_server::SERVICE_NAME];
-    let server = builder(&node.settings)
-        .layer(layers(&node, &access, of_port(&services)))
-        .layer(Each(Intake(Arc::clone(&node))))
-        .add_service(reflection(&services).build_v1()?)
+    let always = Routes::new(reflection(&services).build_v1()?)
         .add_service(reflection(&services).build_v1alpha()?)
-        .add_service(attach_service(&node))
-        .add_service(FormerAttach::new(Arc::clone(&node)));
-    let incoming = incoming(Arc::clone(&node), listener, Port::Attach, access);
-    let serving = server.serve_with_incoming_shutdown(incoming, drained(&node));
-    until_drained(node, Box::pin(serving)).await
+        .add_service(FormerAttach::new(Arc::clone(&process)));
+    let server = builder(&process.settings)
+        .layer(layers(&process, &access, of_port(&services)))
+        .layer(Each(Intake(Arc::clone(&process))))
+        .add_routes(role.after(always));
+    let incoming = incoming(Arc::clone(&process), listener, Port::Attach, access);
+    let serving = server.serve_with_incoming_shutdown(incoming, drained(&process));
+    until_drained(process, Box::pin(serving)).await
 }
 
 /// Serves health alone, without TLS: for probes that know none.
@@ -178,7 +165,7 @@ pub async fn serve_attach(
 ///
 /// The port broke.
 pub async fn serve_health(
-    node: Arc<Node>,
+    process: Arc<Process>,
     listener: impl Listener,
     readiness: Readiness,
     access: Arc<Access>,
@@ -187,11 +174,15 @@ pub async fn serve_health(
     let server = Server::builder()
         .max_concurrent_streams(HEALTH_STREAMS)
         .http2_max_header_list_size(READ_HEADER_BYTES)
-        .layer(layers(&node, &access, Served::new(&services, &DESCRIBED)))
-        .add_service(health_service(&node, readiness).await);
-    let incoming = incoming(Arc::clone(&node), listener, Port::Health, access);
-    let serving = server.serve_with_incoming_shutdown(incoming, drained(&node));
-    until_drained(node, Box::pin(serving)).await
+        .layer(layers(
+            &process,
+            &access,
+            Served::new(&services, &DESCRIBED),
+        ))
+        .add_service(health_service(&process, readiness).await);
+    let incoming = incoming(Arc::clone(&process), listener, Port::Health, access);
+    let serving = server.serve_with_incoming_shutdown(incoming, drained(&process));
+    until_drained(process, Box::pin(serving)).await
 }
 
 /// What HTTP/2 may have on the ports of services and of gateways.
@@ -210,25 +201,23 @@ fn builder(settings: &NodeSettings) -> Server {
         .http2_max_pending_accept_reset_streams(Some(CONNECTION_STREAMS as usize))
 }
 
-fn attach_service(node: &Arc<Node>) -> AttachServiceServer<Attach> {
-    AttachServiceServer::new(Attach::new(Arc::clone(node)))
-        .max_decoding_message_size(node.settings.attach_message_bytes())
-}
-
-async fn health_service(node: &Arc<Node>, readiness: Readiness) -> HealthServer<health::Service> {
+async fn health_service(
+    process: &Arc<Process>,
+    readiness: Readiness,
+) -> HealthServer<health::Service> {
     let reporter = HealthReporter::new();
     health::start(&reporter).await;
-    let service = health::Service::new(reporter.clone(), node);
-    let follow = health::follow(reporter, Arc::clone(node), readiness);
-    node.shutdown.tracker().spawn(follow);
+    let service = health::Service::new(reporter.clone(), process);
+    let follow = health::follow(reporter, Arc::clone(process), readiness);
+    process.shutdown.tracker().spawn(follow);
     service
 }
 
 /// What every call passes on every port.
-fn layers(node: &Node, access: &Arc<Access>, served: Served) -> Layers {
-    let outer = Stack::new(Each(measure(node)), Each(Trace));
+fn layers(process: &Process, access: &Arc<Access>, served: Served) -> Layers {
+    let outer = Stack::new(Each(measure(process)), Each(Trace));
     let codes = Codes {
-        publish_bytes: node.settings.publish_bytes,
+        publish_bytes: process.settings.publish_bytes,
     };
     let outer = Stack::new(Each(codes), outer);
     let outer = Stack::new(Each(Asked(served)), outer);
@@ -248,18 +237,18 @@ type Layers = Stack<
 >;
 
 /// The node has drained.
-fn drained(node: &Arc<Node>) -> impl Future<Output = ()> + use<> {
-    let node = Arc::clone(node);
-    async move { node.drained().await }
+fn drained(process: &Arc<Process>) -> impl Future<Output = ()> + use<> {
+    let process = Arc::clone(process);
+    async move { process.drained().await }
 }
 
 /// Serves a port until the node has drained, and what is still open is dropped.
 async fn until_drained(
-    node: Arc<Node>,
+    process: Arc<Process>,
     serving: impl Future<Output = Result<(), tonic::transport::Error>>,
 ) -> Result<(), ServeError> {
     let given_up = async {
-        node.drained().await;
+        process.drained().await;
         tokio::time::sleep(LAST_CALLS).await;
     };
     tokio::select! {
@@ -272,13 +261,13 @@ async fn until_drained(
 }
 
 /// What counts calls. What HTTP/2 may end is counted from 0 on.
-fn measure(node: &Node) -> Measure {
+fn measure(process: &Process) -> Measure {
     for Verdict { scope, reason } in Verdict::all() {
-        node.metrics.http2_ended(scope.as_str(), reason, 0);
+        process.metrics.http2_ended(scope.as_str(), reason, 0);
     }
     Measure {
-        calls: node.metrics.calls.clone(),
-        unknown: node.metrics.unknown_calls(),
+        calls: process.metrics.calls.clone(),
+        unknown: process.metrics.unknown_calls(),
     }
 }
 

@@ -13,9 +13,10 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::admin::{bind_admin, serve_admin};
-use super::{Gateways, ServeError, serve, serve_attach, serve_health};
+use super::{Gateways, Role, ServeError, serve, serve_attach, serve_health};
 use crate::access::{Access, Files};
 use crate::node::Node;
+use crate::process::Process;
 use crate::settings::NodeSettings;
 
 const ATTACH: &str = "--attach-listen";
@@ -114,6 +115,16 @@ impl Ports {
         node: &Arc<Node>,
         readiness: Readiness,
     ) -> JoinHandle<Result<(), ServeError>> {
+        self.serve_as(&node.process, &Role::node(node), readiness)
+    }
+
+    /// The same of a process that need not be a node all the time.
+    pub(crate) fn serve_as(
+        self,
+        process: &Arc<Process>,
+        role: &Role,
+        readiness: Readiness,
+    ) -> JoinHandle<Result<(), ServeError>> {
         let access = &self.access;
         if access.is_insecure() {
             warn!(
@@ -123,9 +134,9 @@ impl Ports {
         for told in access.summary() {
             info!("{told}");
         }
-        let tracker = node.shutdown.tracker();
+        let tracker = process.shutdown.tracker();
         for files in self.files {
-            let (draining, access) = (node.draining(), Arc::clone(access));
+            let (draining, access) = (process.draining(), Arc::clone(access));
             let looks = keep_current(files, move |what, look| access.looked(what, look));
             tracker.spawn(async move { draining.run_until_cancelled(looks).await });
         }
@@ -134,8 +145,13 @@ impl Ports {
             None => Gateways::Here,
         };
         if let Some(attach) = self.attach {
-            let serving = serve_attach(Arc::clone(node), attach.listener, Arc::clone(access));
-            let shutdown = node.shutdown.clone();
+            let serving = serve_attach(
+                Arc::clone(process),
+                role.clone(),
+                attach.listener,
+                Arc::clone(access),
+            );
+            let shutdown = process.shutdown.clone();
             tracker.spawn(async move {
                 told("port for gateways", serving).await;
                 // Without it the node is of no use: another one is to be started.
@@ -146,7 +162,7 @@ impl Ports {
             tracker.spawn(told(
                 "health port",
                 serve_health(
-                    Arc::clone(node),
+                    Arc::clone(process),
                     health.listener,
                     readiness.clone(),
                     Arc::clone(access),
@@ -156,11 +172,12 @@ impl Ports {
         if let Some(admin) = self.admin {
             tracker.spawn(told(
                 "admin port",
-                serve_admin(Arc::clone(node), admin, Arc::clone(access)),
+                serve_admin(Arc::clone(process), role.clone(), admin, Arc::clone(access)),
             ));
         }
         let public = serve(
-            Arc::clone(node),
+            Arc::clone(process),
+            role.clone(),
             self.public.listener,
             readiness,
             Arc::clone(access),

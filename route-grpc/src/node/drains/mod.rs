@@ -70,7 +70,7 @@ impl Node {
         drain.set_slot(slot);
         drains.insert(gateway, Arc::clone(&drain));
         let task = Arc::clone(&drain).run(Arc::clone(self));
-        self.shutdown.tracker().spawn(task);
+        self.process.shutdown.tracker().spawn(task);
         Ok(drain)
     }
 

@@ -21,7 +21,7 @@ use tonic::codegen::http::{Request, Response};
 use super::message::{Message, Stream};
 use super::{Around, Handler};
 use crate::limits::{MAX_REQUEST_BYTES, Share, Stop, Weight};
-use crate::node::Node;
+use crate::process::Process;
 use crate::refusal::Refusal;
 
 /// What has to come of a message in [`PACE_TIME`], if it is that long: less than any network that
@@ -31,7 +31,7 @@ const PACE_TIME: Duration = Duration::from_secs(10);
 
 /// Watches over every request.
 #[derive(Debug, Clone)]
-pub(in crate::server) struct Intake(pub(in crate::server) Arc<Node>);
+pub(in crate::server) struct Intake(pub(in crate::server) Arc<Process>);
 
 impl Around for Intake {
     fn around<S: Handler>(
@@ -41,13 +41,13 @@ impl Around for Intake {
     ) -> impl Future<Output = Result<Response<Body>, S::Error>> + Send + use<S> {
         let share = Share::of(request.extensions());
         let stream = Stream::of(request.uri().path());
-        let (node, peer, of_client) = (Arc::clone(&self.0), share.peer, share);
+        let (process, peer, of_client) = (Arc::clone(&self.0), share.peer, share);
         let unfinished = Weight::new(&self.0.unfinished);
         inner.call(request.map(|body| {
             Body::new(Paced {
                 inner: body,
                 stream,
-                node,
+                process,
                 peer,
                 of_client,
                 message: Message::default(),
@@ -75,7 +75,7 @@ struct Place {
 struct Paced<B> {
     inner: B,
     stream: Stream,
-    node: Arc<Node>,
+    process: Arc<Process>,
     peer: Option<SocketAddr>,
     of_client: Share,
     message: Message,
@@ -118,7 +118,7 @@ impl<B> Paced<B> {
         };
         let of_client = of_client.map_err(|_| Refusal::BegunLimit)?;
         let host = self.peer.map(|peer| peer.ip());
-        let memory = self.node.requests.ask(host, length as usize);
+        let memory = self.process.requests.ask(host, length as usize);
         let is_granted = memory.is_granted();
         if !is_granted && !may_wait {
             return Err(Refusal::BegunByAll);
@@ -145,16 +145,16 @@ impl<B> Paced<B> {
             return Poll::Ready(Ok(()));
         }
         self.place = None;
-        let node = &self.node;
-        node.metrics.tallies.cut_off.add(1);
-        let (now, kind) = (node.clock.now(), ("request cut off", "memory"));
-        node.refusals.log(now, kind, self.peer, &Refusal::CutOff);
+        let process = &self.process;
+        process.metrics.tallies.cut_off.add(1);
+        let (now, kind) = (process.clock.now(), ("request cut off", "memory"));
+        process.refusals.log(now, kind, self.peer, &Refusal::CutOff);
         Poll::Ready(Err(Refusal::CutOff))
     }
 
     /// No method takes such a message, or its length is none: what is no gRPC may have any bytes there.
     fn check_length(&self, length: u32) -> Result<(), Refusal> {
-        let longest = MAX_REQUEST_BYTES.max(self.node.settings.publish_bytes);
+        let longest = MAX_REQUEST_BYTES.max(self.process.settings.publish_bytes);
         if self.stream == Stream::Attach || length as usize <= longest {
             return Ok(());
         }

@@ -14,7 +14,7 @@ use pdu_gateway::node::remote::{ConnectionSettings, Remote};
 use pdu_gateway::node::upstream::Upstream;
 use pdu_gateway::unconfirmed::windows::Windows;
 use route_grpc::settings::NodeSettings;
-use route_grpc::{Access, Gateways};
+use route_grpc::{Access, Gateways, Role};
 use route_proto::attach::v1::CloseReason;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
@@ -69,7 +69,16 @@ pub(crate) async fn node(board: Arc<Board>, number: usize) -> turmoil::Result {
     });
     let access = Access::without_policy(&opentelemetry::global::meter("simulation"));
     let port = NodePort(port);
-    route_grpc::serve(node, port, Readiness::new(), access, Gateways::Here).await?;
+    let (process, role) = (Arc::clone(node.process()), Role::node(&node));
+    route_grpc::serve(
+        process,
+        role,
+        port,
+        Readiness::new(),
+        access,
+        Gateways::Here,
+    )
+    .await?;
     exit(&board, node_name(number)).await
 }
 

@@ -12,14 +12,14 @@ use super::*;
 use crate::server::layers::message::PREFIX_BYTES;
 use crate::settings::NodeSettings;
 
-fn node(unfinished_bytes: usize) -> Arc<Node> {
+fn process(unfinished_bytes: usize) -> Arc<Process> {
     let settings = NodeSettings {
         unfinished_bytes,
         publish_bytes: 5 << 20,
         ..NodeSettings::default()
     };
     let shutdown = Shutdown::new(Duration::from_secs(1));
-    Node::start(settings, Budget::new(None), &meter("test"), shutdown)
+    Process::new(settings, Budget::new(None), &meter("test"), shutdown)
 }
 
 /// Frames that have come; the next one does not come.
@@ -41,14 +41,20 @@ impl http_body::Body for Came {
 }
 
 /// So much has come of a message of this length.
-fn paced(node: &Arc<Node>, share: &Share, stream: Stream, length: u32, came: usize) -> Paced<Came> {
+fn paced(
+    process: &Arc<Process>,
+    share: &Share,
+    stream: Stream,
+    length: u32,
+    came: usize,
+) -> Paced<Came> {
     let mut data = vec![0];
     data.extend_from_slice(&length.to_be_bytes());
     data.resize(PREFIX_BYTES + came, 7);
     Paced {
         inner: Came(VecDeque::from([data.into()])),
         stream,
-        node: Arc::clone(node),
+        process: Arc::clone(process),
         peer: None,
         of_client: share.clone(),
         message: Message::default(),
@@ -67,8 +73,8 @@ async fn next(body: &mut Paced<Came>) -> Result<usize, Code> {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_stands_still_is_given_up() {
-    let node = node(40 << 20);
-    let mut body = paced(&node, &Share::default(), Stream::Messages, 1000, 999);
+    let process = process(40 << 20);
+    let mut body = paced(&process, &Share::default(), Stream::Messages, 1000, 999);
     let started = Instant::now();
 
     assert_eq!(next(&mut body).await, Ok(PREFIX_BYTES + 999));
@@ -79,10 +85,10 @@ async fn a_message_that_stands_still_is_given_up() {
 
 #[tokio::test(start_paused = true)]
 async fn only_one_who_owes_something_has_to_hurry() {
-    let (node, share) = (node(40 << 20), Share::default());
-    let mut call = paced(&node, &share, Stream::One, 0, 0);
+    let (process, share) = (process(40 << 20), Share::default());
+    let mut call = paced(&process, &share, Stream::One, 0, 0);
     call.inner.0.clear();
-    let mut between = paced(&node, &share, Stream::Messages, 3, 3);
+    let mut between = paced(&process, &share, Stream::Messages, 3, 3);
 
     assert_eq!(next(&mut call).await, Err(Code::DeadlineExceeded));
     assert_eq!(next(&mut between).await, Ok(PREFIX_BYTES + 3));
@@ -92,10 +98,10 @@ async fn only_one_who_owes_something_has_to_hurry() {
 
 #[tokio::test]
 async fn what_one_client_has_begun_has_a_limit() {
-    let (node, share) = (node(40 << 20), Share::default());
+    let (process, share) = (process(40 << 20), Share::default());
     let mut bodies = Vec::new();
     let refused = loop {
-        let mut body = paced(&node, &share, Stream::One, 4 << 20, 1);
+        let mut body = paced(&process, &share, Stream::One, 4 << 20, 1);
         if let Err(code) = next(&mut body).await {
             break code;
         }
@@ -105,17 +111,17 @@ async fn what_one_client_has_begun_has_a_limit() {
     assert_eq!((refused, bodies.len()), (Code::ResourceExhausted, 4));
     bodies[0].inner.0.push_back(vec![7; (4 << 20) - 1].into());
     assert!(next(&mut bodies[0]).await.is_ok());
-    let mut body = paced(&node, &share, Stream::One, 4 << 20, 1);
+    let mut body = paced(&process, &share, Stream::One, 4 << 20, 1);
     assert!(next(&mut body).await.is_ok(), "one has ended");
 }
 
 #[tokio::test]
 async fn what_all_clients_have_begun_has_a_limit() {
-    let node = node(8 << 20);
+    let process = process(8 << 20);
     let mut bodies = Vec::new();
     let refused = loop {
         let stream = [Stream::One, Stream::Attach][bodies.len() % 2];
-        let mut body = paced(&node, &Share::default(), stream, 4 << 20, 1);
+        let mut body = paced(&process, &Share::default(), stream, 4 << 20, 1);
         if let Err(code) = next(&mut body).await {
             break code;
         }
@@ -127,33 +133,33 @@ async fn what_all_clients_have_begun_has_a_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_is_let_in_waits_for_memory_and_is_not_read_meanwhile() {
-    let (node, share) = (node(8 << 20), Share::default());
+    let (process, share) = (process(8 << 20), Share::default());
     let cx = Context::from_waker(std::task::Waker::noop());
-    let mut first = paced(&node, &Share::default(), Stream::One, 5 << 20, 1);
+    let mut first = paced(&process, &Share::default(), Stream::One, 5 << 20, 1);
     assert!(next(&mut first).await.is_ok());
-    let mut gateway = paced(&node, &share, Stream::Attach, 5 << 20, 1);
+    let mut gateway = paced(&process, &share, Stream::Attach, 5 << 20, 1);
     gateway.message.complete = true;
     gateway.inner.0.push_back(vec![7; 1].into());
 
     assert_eq!(next(&mut gateway).await, Ok(PREFIX_BYTES + 1));
     assert!(share.reading.poll(&cx).is_pending());
     drop(first);
-    node.requests.look(node.requests.passed());
+    process.requests.look(process.requests.passed());
     assert_eq!(next(&mut gateway).await, Ok(1));
     assert!(share.reading.poll(&cx).is_ready());
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_holds_memory_for_too_long_is_cut_off_while_another_one_waits() {
-    let node = node(8 << 20);
-    let mut slow = paced(&node, &Share::default(), Stream::One, 5 << 20, 1);
+    let process = process(8 << 20);
+    let mut slow = paced(&process, &Share::default(), Stream::One, 5 << 20, 1);
     assert!(next(&mut slow).await.is_ok());
-    let mut gateway = paced(&node, &Share::default(), Stream::Attach, 5 << 20, 1);
+    let mut gateway = paced(&process, &Share::default(), Stream::Attach, 5 << 20, 1);
     gateway.message.complete = true;
     assert!(next(&mut gateway).await.is_ok());
 
     tokio::time::advance(Duration::from_secs(3)).await;
-    node.requests.look(0);
+    process.requests.look(0);
     assert_eq!(next(&mut slow).await, Err(Code::ResourceExhausted));
     gateway.inner.0.push_back(vec![7; 1].into());
     assert_eq!(next(&mut gateway).await, Ok(1));
@@ -161,7 +167,7 @@ async fn who_holds_memory_for_too_long_is_cut_off_while_another_one_waits() {
 
 #[tokio::test(start_paused = true)]
 async fn a_length_that_no_method_takes_is_refused_as_such() {
-    let node = node(8 << 20);
+    let process = process(8 << 20);
     let too_long = 1 << 30;
     for (stream, length, is_taken) in [
         (Stream::One, too_long, false),
@@ -169,7 +175,7 @@ async fn a_length_that_no_method_takes_is_refused_as_such() {
         (Stream::One, 1 << 20, true),
         (Stream::Attach, too_long, true),
     ] {
-        let checked = paced(&node, &Share::default(), stream, length, 0).check_length(length);
+        let checked = paced(&process, &Share::default(), stream, length, 0).check_length(length);
         match checked {
             Ok(()) => assert!(is_taken, "{length}"),
             Err(refusal) => assert!(!is_taken && matches!(refusal, Refusal::TooLarge { .. })),

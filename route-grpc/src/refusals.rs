@@ -45,7 +45,7 @@ impl Refusals {
     }
 
     /// Says how many were left out, when it is time; about once a second.
-    pub(super) fn tick(&self, now: Duration) {
+    pub(crate) fn tick(&self, now: Duration) {
         for ((what, reason), seldom) in self.0.lock().iter_mut() {
             if let Some(left_out) = seldom.left_out(now) {
                 warn!(reason, left_out, "{what}, again and again");
