@@ -158,6 +158,15 @@ impl Share {
         }
     }
 
+    /// Of one call of many clients' on a connection: others of them take nothing from it.
+    pub(crate) fn of_one_call(&self) -> Self {
+        Self {
+            reading: self.reading.clone(),
+            peer: self.peer,
+            ..Self::default()
+        }
+    }
+
     /// That of whoever has sent a request.
     pub(crate) fn of(request: &Extensions) -> Self {
         request.get::<Self>().cloned().unwrap_or_default()

@@ -14,11 +14,13 @@ use std::time::Duration;
 use route_proto::attach::v1 as attach;
 use route_proto::pieces::TOO_MANY_PIECES;
 use route_proto::v1::ErrorReason;
+use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 pub(crate) use mistakes::Mistakes;
 pub(crate) use of_caller::OfCaller;
+use of_caller::REFUSED_NODE;
 use violations::Violations;
 
 /// Domain of every `google.rpc.ErrorInfo` that this service sends.
@@ -281,7 +283,12 @@ impl From<Refusal> for Status {
                 details.add_bad_request_violation(wrong.field.clone(), wrong.problem.clone());
             }
         }
-        Status::with_error_details(code, refusal.to_string(), details)
+        let mut status = Status::with_error_details(code, refusal.to_string(), details);
+        if let Refusal::OfCaller(OfCaller::Forwarding { .. }) = refusal {
+            let is_so = MetadataValue::from_static("true");
+            status.metadata_mut().insert(REFUSED_NODE, is_so);
+        }
+        status
     }
 }
 

@@ -11,7 +11,8 @@ use tonic::codegen::http::{Extensions, HeaderMap, HeaderValue, header};
 use super::Access;
 use super::allowance::{Allowance, OpenStream};
 use super::methods::{self, Right};
-use super::peer::{Exposure, Peer};
+use super::passed::{FORWARDED_FOR, Passed, of_node};
+use super::peer::Peer;
 use super::said::Called;
 use crate::limits::MAX_HEADER_BYTES;
 use crate::refusal::{OfCaller, Refusal};
@@ -42,6 +43,8 @@ struct Call {
     access: Arc<Access>,
     peer: Peer,
     identity: Identity,
+    /// By which node he has called; none: he has come himself.
+    passed: Option<Passed>,
     /// The token as it came; debugging does not show it.
     authorization: Option<HeaderValue>,
     method: &'static str,
@@ -58,8 +61,47 @@ impl Call {
     fn called(&self) -> Called<'_> {
         Called {
             method: self.method,
-            identity: self.identity.name(),
+            identity: self.name(),
             peer: &self.peer,
+            by: self.by(),
+        }
+    }
+
+    fn name(&self) -> &str {
+        match &self.passed {
+            Some(passed) if passed.is_local => Passed::LOCAL,
+            Some(_) | None => self.identity.name(),
+        }
+    }
+
+    fn by(&self) -> Option<&str> {
+        self.passed.as_ref().map(|it| it.node.name())
+    }
+
+    /// As files say now.
+    fn rights(&self) -> Arc<Rights> {
+        let passed = self.passed.as_ref();
+        self.access.rights_of(&self.peer, &self.identity, passed)
+    }
+
+    /// Refuses what was shown, if it is worth nothing any more.
+    fn check_credentials(&self) -> Result<(), OfCaller> {
+        match &self.passed {
+            None => self.access.check_credentials(&self.peer, &self.identity),
+            Some(passed) => {
+                self.access.check_node(&self.peer, &passed.node)?;
+                Access::check_shown_elsewhere(&self.identity)
+            }
+        }
+    }
+
+    /// Refuses the token of whoever has made the connection, if its key is gone.
+    fn check_token(&self) -> Result<(), OfCaller> {
+        let token = self.authorization.as_ref();
+        let believed = token.map_or(Ok(()), |it| self.access.verify(it).map(drop));
+        match &self.passed {
+            None => believed,
+            Some(_) => believed.map_err(of_node),
         }
     }
 }
@@ -74,13 +116,14 @@ impl Caller {
     ) -> Result<Option<Self>, OfCaller> {
         // Before anything is judged: what changes meanwhile is not missed.
         let changes = access.changes.subscribe();
-        let Some((method, right)) = methods::found(path) else {
+        let Some((method, right, part)) = methods::found(path) else {
             let problem = format!("{path}: no role may call it");
             return Err(access.refused(
                 &Called {
                     method: path,
                     identity: UNKNOWN,
                     peer,
+                    by: None,
                 },
                 OfCaller::NotAllowed { problem },
             ));
@@ -89,6 +132,7 @@ impl Caller {
             method,
             identity: peer.name().unwrap_or(UNKNOWN),
             peer,
+            by: None,
         };
         let bytes = bytes(headers);
         if bytes > MAX_HEADER_BYTES {
@@ -98,19 +142,21 @@ impl Caller {
         if right == Right::Nothing {
             return Ok(None);
         }
-        let identity = access.identify(peer, headers);
-        let identity = identity.map_err(|refusal| access.refused(&called, refusal))?;
-        let rights = access.rights(peer, &identity);
+        let who = access.who(peer, headers, part);
+        let (identity, passed) = who.map_err(|refusal| access.refused(&called, refusal))?;
+        let rights = access.rights_of(peer, &identity, passed.as_ref());
         let allowance = access.allowances.of(&identity, rights.limits());
+        let shown = passed.as_ref().map_or(&identity, |it| &it.node);
         let caller = Self(Arc::new(Call {
             access: Arc::clone(access),
             peer: peer.clone(),
-            authorization: identity
+            authorization: shown
                 .token
                 .as_ref()
                 .and_then(|_| headers.get(header::AUTHORIZATION).cloned())
                 .map(sensitive),
             identity,
+            passed,
             method,
             right,
             rights,
@@ -145,13 +191,22 @@ impl Caller {
 
     /// What tells him from all others; none if there is no policy, so that all callers are one.
     pub(crate) fn key(&self) -> Option<String> {
-        self.name().map(|_| self.0.identity.key())
+        let call = &self.0;
+        let key = match &call.passed {
+            Some(passed) if passed.is_local => format!("local of {}", passed.node.key()),
+            Some(_) | None => call.identity.key(),
+        };
+        self.name().map(|_| key)
     }
 
     /// What logs call him; none if there is no policy, so that nobody has a name.
     pub(crate) fn name(&self) -> Option<&str> {
-        let is_judged = self.0.access.policy.is_some() && self.0.peer.exposure != Exposure::Process;
-        is_judged.then(|| self.0.identity.name())
+        self.0.access.judges(&self.0.peer).then(|| self.0.name())
+    }
+
+    /// What logs call the node by which he has called; none: he has come himself.
+    pub(crate) fn by(&self) -> Option<&str> {
+        self.0.by()
     }
 
     /// Whether he is told from where users are connected: link ids and addresses.
@@ -172,7 +227,7 @@ impl Caller {
             Ok(false) => self.check(&need, &call.rights)?,
             // An error: nothing changes any more.
             Ok(true) | Err(_) => {
-                self.check(&need, &call.access.rights(&call.peer, &call.identity))?;
+                self.check(&need, &call.rights())?;
             }
         }
         needs.push(need);
@@ -205,11 +260,9 @@ impl Caller {
     /// Judges an open stream anew: by what files say now, and by the time.
     pub(crate) fn judge_again(&self) -> Result<(), OfCaller> {
         let call = &self.0;
-        let rights = call.access.rights(&call.peer, &call.identity);
+        let rights = call.rights();
         let needs = call.needs.lock().clone();
-        let token = call.authorization.as_ref();
-        let believed = token.map_or(Ok(()), |it| call.access.verify(it).map(drop));
-        let checked = believed.and_then(|()| self.judge(&rights));
+        let checked = call.check_token().and_then(|()| self.judge(&rights));
         let checked = needs.iter().fold(checked, |so_far, need| {
             so_far.and_then(|()| self.check(need, &rights))
         });
@@ -223,12 +276,14 @@ impl Caller {
 
     /// When the first of what he has shown expires. None: he has shown nothing.
     pub(crate) fn expires(&self) -> Option<SystemTime> {
-        self.0.identity.expires()
+        let own = self.0.identity.expires();
+        let node = self.0.passed.as_ref().and_then(|it| it.node.expires());
+        own.into_iter().chain(node).min()
     }
 
     fn judge(&self, rights: &Rights) -> Result<(), OfCaller> {
         let call = &self.0;
-        call.access.check_credentials(&call.peer, &call.identity)?;
+        call.check_credentials()?;
         let may = match call.right {
             Right::Nothing => true,
             Right::Any => rights.roles().next().is_some(),
@@ -301,7 +356,7 @@ impl Caller {
             || self.0.access.policy.is_none()
         {
             true => OfCaller::NotAllowed {
-                problem: format!("{} does not have {what}", identity.name()),
+                problem: format!("{} does not have {what}", self.0.name()),
             },
             false => OfCaller::CredentialMissing,
         }
@@ -332,12 +387,11 @@ fn sensitive(mut value: HeaderValue) -> HeaderValue {
     value
 }
 
-/// Of headers, as HTTP/2 counts them.
+/// Of headers, as HTTP/2 counts them, without what a node says of a caller: that has a limit of its own.
 fn bytes(headers: &HeaderMap) -> usize {
     const EACH: usize = 32;
-    let each = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + EACH);
+    let own = headers.iter().filter(|(name, _)| *name != FORWARDED_FOR);
+    let each = own.map(|(name, value)| name.as_str().len() + value.len() + EACH);
     each.sum()
 }
 

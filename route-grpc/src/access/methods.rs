@@ -1,4 +1,4 @@
-//! What one needs for each method.
+//! What one needs for each method, and which node answers it.
 
 use route_access::Role;
 
@@ -15,6 +15,17 @@ pub(crate) enum Right {
     Role(Role),
 }
 
+/// Which of several nodes answers a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Each for itself: it is about the node.
+    Node,
+    /// The leader: it is about the site. A standby passes it on.
+    Site,
+    /// The leader, to whom the caller has to come himself. A standby says who that is.
+    Leader,
+}
+
 const NOTHING: Right = Right::Nothing;
 const ANY: Right = Right::Any;
 const READER: Right = Right::Role(Role::Reader);
@@ -23,70 +34,149 @@ const PUBLISHER: Right = Right::Role(Role::Publisher);
 const GATEWAY: Right = Right::Role(Role::Gateway);
 const ADMIN: Right = Right::Role(Role::Admin);
 
+const NODE: Part = Part::Node;
+const SITE: Part = Part::Site;
+const LEADER: Part = Part::Leader;
+
 /// Of every method that a port serves: one that is new has none, and nobody may call it.
-const RIGHTS: [(&str, Right); 31] = [
-    ("grpc.health.v1.Health/Check", NOTHING),
-    ("grpc.health.v1.Health/Watch", NOTHING),
+const METHODS: [(&str, Right, Part); 31] = [
+    ("grpc.health.v1.Health/Check", NOTHING, NODE),
+    ("grpc.health.v1.Health/Watch", NOTHING, NODE),
     (
         "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         NOTHING,
+        NODE,
     ),
     (
         "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         NOTHING,
+        NODE,
     ),
-    ("teamtalk.route.v1.ServerService/GetServerInfo", ANY),
-    ("teamtalk.route.v1.PresenceService/GetUserStatus", READER),
+    ("teamtalk.route.v1.ServerService/GetServerInfo", ANY, SITE),
+    (
+        "teamtalk.route.v1.PresenceService/GetUserStatus",
+        READER,
+        SITE,
+    ),
     (
         "teamtalk.route.v1.PresenceService/BatchGetUserStatus",
         READER,
+        SITE,
     ),
-    ("teamtalk.route.v1.PresenceService/ListOnlineUsers", READER),
-    ("teamtalk.route.v1.PresenceService/CountOnlineUsers", READER),
-    ("teamtalk.route.v1.PresenceService/WatchUserStatus", READER),
-    ("teamtalk.route.v1.PresenceService/WatchUserSet", READER),
-    ("teamtalk.route.v1.BroadcastService/Subscribe", LISTENER),
-    ("teamtalk.route.v1.BroadcastService/Publish", PUBLISHER),
-    ("teamtalk.route.v1.BroadcastService/BatchPublish", PUBLISHER),
+    (
+        "teamtalk.route.v1.PresenceService/ListOnlineUsers",
+        READER,
+        SITE,
+    ),
+    (
+        "teamtalk.route.v1.PresenceService/CountOnlineUsers",
+        READER,
+        SITE,
+    ),
+    (
+        "teamtalk.route.v1.PresenceService/WatchUserStatus",
+        READER,
+        SITE,
+    ),
+    (
+        "teamtalk.route.v1.PresenceService/WatchUserSet",
+        READER,
+        SITE,
+    ),
+    (
+        "teamtalk.route.v1.BroadcastService/Subscribe",
+        LISTENER,
+        SITE,
+    ),
+    (
+        "teamtalk.route.v1.BroadcastService/Publish",
+        PUBLISHER,
+        SITE,
+    ),
+    (
+        "teamtalk.route.v1.BroadcastService/BatchPublish",
+        PUBLISHER,
+        SITE,
+    ),
     (
         "teamtalk.route.v1.BroadcastService/ExplainPublish",
         PUBLISHER,
+        SITE,
     ),
-    ("teamtalk.attach.v1.AttachService/Attach", GATEWAY),
-    ("teamtalk.admin.v1alpha1.AdminService/ListLinks", ADMIN),
-    ("teamtalk.admin.v1alpha1.AdminService/GetLink", ADMIN),
+    ("teamtalk.attach.v1.AttachService/Attach", GATEWAY, LEADER),
+    (
+        "teamtalk.admin.v1alpha1.AdminService/ListLinks",
+        ADMIN,
+        SITE,
+    ),
+    ("teamtalk.admin.v1alpha1.AdminService/GetLink", ADMIN, SITE),
     (
         "teamtalk.admin.v1alpha1.AdminService/ListClosedLinks",
         ADMIN,
+        SITE,
     ),
-    ("teamtalk.admin.v1alpha1.AdminService/CloseLink", ADMIN),
-    ("teamtalk.admin.v1alpha1.AdminService/ListGateways", ADMIN),
-    ("teamtalk.admin.v1alpha1.AdminService/GetStats", ADMIN),
-    ("teamtalk.admin.v1alpha1.AdminService/ListStreams", ADMIN),
-    ("teamtalk.admin.v1alpha1.AdminService/CloseStream", ADMIN),
-    ("teamtalk.admin.v1alpha1.AdminService/SetLogFilter", ADMIN),
-    ("teamtalk.admin.v1alpha1.AdminService/ExplainUser", ADMIN),
-    ("teamtalk.admin.v1alpha1.AdminService/KickUser", ADMIN),
+    (
+        "teamtalk.admin.v1alpha1.AdminService/CloseLink",
+        ADMIN,
+        SITE,
+    ),
+    (
+        "teamtalk.admin.v1alpha1.AdminService/ListGateways",
+        ADMIN,
+        SITE,
+    ),
+    ("teamtalk.admin.v1alpha1.AdminService/GetStats", ADMIN, SITE),
+    (
+        "teamtalk.admin.v1alpha1.AdminService/ListStreams",
+        ADMIN,
+        SITE,
+    ),
+    (
+        "teamtalk.admin.v1alpha1.AdminService/CloseStream",
+        ADMIN,
+        SITE,
+    ),
+    (
+        "teamtalk.admin.v1alpha1.AdminService/SetLogFilter",
+        ADMIN,
+        NODE,
+    ),
+    (
+        "teamtalk.admin.v1alpha1.AdminService/ExplainUser",
+        ADMIN,
+        SITE,
+    ),
+    ("teamtalk.admin.v1alpha1.AdminService/KickUser", ADMIN, SITE),
     (
         "teamtalk.admin.v1alpha1.AdminService/ExplainEnvelope",
         ADMIN,
+        SITE,
     ),
     (
         "teamtalk.admin.v1alpha1.AdminService/ListRoutedEnvelopes",
         ADMIN,
+        SITE,
     ),
-    ("teamtalk.admin.v1alpha1.AdminService/DrainGateway", ADMIN),
-    ("teamtalk.admin.v1alpha1.AdminService/WatchTopology", ADMIN),
+    (
+        "teamtalk.admin.v1alpha1.AdminService/DrainGateway",
+        ADMIN,
+        SITE,
+    ),
+    (
+        "teamtalk.admin.v1alpha1.AdminService/WatchTopology",
+        ADMIN,
+        SITE,
+    ),
 ];
 
-/// The method with this path, and what it needs. None: nobody may call it.
-pub(crate) fn found(path: &str) -> Option<(&'static str, Right)> {
+/// The method with this path, what it needs, and who answers it. None: nobody may call it.
+pub(crate) fn found(path: &str) -> Option<(&'static str, Right, Part)> {
     let method = path.strip_prefix('/').unwrap_or(path);
     if method.split('/').next() == Some(FORMER_ATTACH) {
         // It refuses everybody, in its own words.
-        return Some((FORMER_ATTACH, NOTHING));
+        return Some((FORMER_ATTACH, NOTHING, NODE));
     }
-    RIGHTS.iter().find(|(name, _)| *name == method).copied()
+    METHODS.iter().find(|(name, ..)| *name == method).copied()
 }
 
 /// Those that a policy in audit mode would only tell of.
@@ -95,10 +185,10 @@ pub(super) fn judged() -> impl Iterator<Item = &'static str> {
         Right::Any | Right::Role(Role::Reader | Role::Listener | Role::Publisher) => true,
         Right::Nothing | Right::Role(Role::Gateway | Role::Node | Role::Admin) => false,
     };
-    RIGHTS
+    METHODS
         .iter()
-        .filter(move |(_, right)| is_told(right))
-        .map(|(name, _)| *name)
+        .filter(move |(_, right, _)| is_told(right))
+        .map(|(name, ..)| *name)
 }
 
 #[cfg(test)]
@@ -131,7 +221,10 @@ mod tests {
                 }
             }
         }
-        let said: BTreeSet<String> = RIGHTS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let said: BTreeSet<String> = METHODS
+            .iter()
+            .map(|(name, ..)| (*name).to_owned())
+            .collect();
 
         assert_eq!(served, said);
     }

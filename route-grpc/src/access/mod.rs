@@ -7,6 +7,7 @@ mod allowance;
 mod caller;
 mod counts;
 mod methods;
+mod passed;
 mod peer;
 mod said;
 mod summary;
@@ -26,6 +27,7 @@ use allowance::Allowances;
 pub(crate) use allowance::OpenStream;
 pub(crate) use caller::{Caller, Need};
 pub(crate) use counts::FailedHandshake;
+pub(crate) use passed::FORWARDED_FOR;
 pub use peer::Exposure;
 pub(crate) use peer::{Peer, Shown};
 use said::Said;
@@ -176,8 +178,7 @@ impl Access {
 
     /// Who has sent these headers on a connection of this peer.
     fn identify(&self, peer: &Peer, headers: &HeaderMap) -> Result<Identity, OfCaller> {
-        // At a socket nobody has to show anything.
-        if self.policy.is_none() || peer.exposure == Exposure::Process {
+        if !self.judges(peer) {
             return Ok(Identity::default());
         }
         let certificate = peer.shown.as_ref().map(|it| it.certificate.clone());
@@ -230,10 +231,7 @@ impl Access {
             && self.policy.is_some()
         {
             if shown.certificate.not_after < now {
-                return Err(invalid(
-                    "certificate_expired",
-                    "the client's certificate has expired",
-                ));
+                return Err(certificate_expired());
             }
             // In this order: roots that are replaced in between are asked again.
             let change = self.change();
@@ -243,11 +241,31 @@ impl Access {
                 .check(change, || tls.believes(&shown.chain, UnixTime::now()))
                 .map_err(|problem| invalid("certificate", problem))?;
         }
-        match &identity.token {
-            Some(token) if token.expires <= now => Err(invalid("expired", "the token has expired")),
-            _ => Ok(()),
+        check_token(identity, now)
+    }
+
+    /// Refuses what has expired of what was shown to another node. Whether it is believed is asked there.
+    fn check_shown_elsewhere(identity: &Identity) -> Result<(), OfCaller> {
+        let now = SystemTime::now();
+        match &identity.certificate {
+            Some(certificate) if certificate.not_after < now => Err(certificate_expired()),
+            Some(_) | None => check_token(identity, now),
         }
     }
+}
+
+fn check_token(identity: &Identity, now: SystemTime) -> Result<(), OfCaller> {
+    match &identity.token {
+        Some(token) if token.expires <= now => Err(invalid("expired", "the token has expired")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn certificate_expired() -> OfCaller {
+    invalid(
+        "certificate_expired",
+        "the client's certificate has expired",
+    )
 }
 
 fn followed<T: std::fmt::Debug + Send + Sync + 'static>(

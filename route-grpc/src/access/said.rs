@@ -46,6 +46,8 @@ pub(super) struct Called<'a> {
     pub(super) method: &'a str,
     pub(super) identity: &'a str,
     pub(super) peer: &'a Peer,
+    /// By which node; none: he has come himself.
+    pub(super) by: Option<&'a str>,
 }
 
 impl Access {
@@ -58,10 +60,11 @@ impl Access {
                 method,
                 identity,
                 peer,
+                by,
             } = called;
             let caller = peer.address.map(tracing::field::display);
             let why = &refusal;
-            warn!(target: AUDIT, method, identity, caller, reason, %why, left_out, "a call was refused");
+            warn!(target: AUDIT, method, identity, by, caller, reason, %why, left_out, "a call was refused");
         }
         refusal
     }
@@ -79,9 +82,10 @@ impl Access {
                 method,
                 identity,
                 peer,
+                by,
             } = called;
             let caller = peer.address.map(tracing::field::display);
-            warn!(target: AUDIT, method, identity, caller, %why, left_out, "the policy would refuse a call");
+            warn!(target: AUDIT, method, identity, by, caller, %why, left_out, "the policy would refuse a call");
         }
     }
 
@@ -93,9 +97,10 @@ impl Access {
                 method,
                 identity,
                 peer,
+                by,
             } = called;
             let caller = peer.address.map(tracing::field::display);
-            info!(target: AUDIT, method, identity, caller, left_out, "an operator called");
+            info!(target: AUDIT, method, identity, by, caller, left_out, "an operator called");
         }
     }
 
@@ -116,6 +121,7 @@ impl Access {
             method,
             identity,
             peer,
+            by,
         } = called;
         let now = self.said.began.elapsed();
         if let Some(left_out) = self.said.published.take(now, identity) {
@@ -123,7 +129,7 @@ impl Access {
             let problem = why_not.map(tracing::field::display);
             let kinds: Vec<_> = kinds.iter().map(|it| it.name()).collect();
             let kinds = kinds.join("+");
-            info!(target: AUDIT, method, identity, caller, events, kinds, problem, left_out, "a service published");
+            info!(target: AUDIT, method, identity, by, caller, events, kinds, problem, left_out, "a service published");
         }
     }
 }

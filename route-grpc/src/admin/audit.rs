@@ -19,6 +19,8 @@ const LONGEST: usize = 200;
 pub(super) struct Caller {
     /// Who he has shown himself to be; none: nobody had to.
     identity: Option<String>,
+    /// By which node he has called; none: he has come himself.
+    by: Option<String>,
     address: Option<SocketAddr>,
     process: Option<LocalProcess>,
 }
@@ -30,7 +32,8 @@ impl Caller {
         let process = hangup.and_then(Hangup::process);
         let caller = access::Caller::of(request).ok();
         Self {
-            identity: caller.and_then(|it| it.name().map(str::to_owned)),
+            identity: caller.as_ref().and_then(|it| it.name()).map(str::to_owned),
+            by: caller.as_ref().and_then(|it| it.by()).map(str::to_owned),
             address: hangup.and_then(Hangup::peer).filter(|_| process.is_none()),
             process,
         }
@@ -44,7 +47,8 @@ impl Caller {
         reason: &str,
         end: &Result<T, Status>,
     ) {
-        let (identity, caller) = (self.identity, self.address.map(tracing::field::display));
+        let (identity, by) = (self.identity, self.by);
+        let caller = self.address.map(tracing::field::display);
         let pid = self.process.and_then(|it| it.pid);
         let uid = self.process.map(|it| it.uid);
         let (code, problem) = match end {
@@ -52,7 +56,7 @@ impl Caller {
             Err(status) => (format!("{:?}", status.code()), Some(status.message())),
         };
         let (what, reason) = (printable(what), printable(reason));
-        info!(target: AUDIT, method, what, reason, identity, caller, pid, uid, code, problem, "an operator's call");
+        info!(target: AUDIT, method, what, reason, identity, by, caller, pid, uid, code, problem, "an operator's call");
     }
 }
 

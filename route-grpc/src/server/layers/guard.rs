@@ -18,7 +18,7 @@ use tonic::codegen::http::{Request, Response};
 
 use super::rest::hear_out;
 use super::{Around, Handler, ended, unary_method};
-use crate::access::{Access, Caller, OpenStream, Peer};
+use crate::access::{Access, Caller, FORWARDED_FOR, OpenStream, Peer};
 use crate::refusal::OfCaller;
 use crate::server::connection::Client;
 
@@ -48,13 +48,20 @@ impl Around for Guard {
                 });
             }
         };
+        // What it says is in the caller, or counts for nothing.
+        request.headers_mut().remove(FORWARDED_FOR);
         let extensions = request.extensions_mut();
         if let Some(client) = client {
             if caller.is_some() {
                 client.let_in();
             }
+            let is_passed = caller.as_ref().is_some_and(|it| it.by().is_some());
             extensions.insert(client.hangup);
-            extensions.insert(client.share);
+            extensions.insert(match is_passed {
+                // The node that passes it on keeps the shares of its clients.
+                true => client.share.of_one_call(),
+                false => client.share,
+            });
         }
         if let Some(caller) = caller.clone() {
             extensions.insert(caller);

@@ -17,6 +17,8 @@ pub(in crate::server) struct Served {
     former: Option<&'static str>,
     /// One that another port serves, and where.
     elsewhere: Option<(&'static str, Arc<str>)>,
+    /// One that is served to calls which other nodes pass on, and is not told of.
+    to_nodes: Option<&'static str>,
 }
 
 impl Served {
@@ -39,6 +41,7 @@ impl Served {
             described: Arc::new(served),
             former: None,
             elsewhere: None,
+            to_nodes: None,
         }
     }
 
@@ -52,6 +55,19 @@ impl Served {
     pub(in crate::server) fn but(self, service: &'static str, there: &str) -> Self {
         let elsewhere = Some((service, there.into()));
         Self { elsewhere, ..self }
+    }
+
+    /// And this one, to calls that say that a node passes them on: whether it is one, and which methods there are, is asked
+    /// for each.
+    pub(in crate::server) fn and_to_nodes(self, service: &'static str) -> Self {
+        let to_nodes = Some(service);
+        Self { to_nodes, ..self }
+    }
+
+    /// Whether this path is one that nodes may pass on.
+    pub(super) fn is_to_nodes(&self, path: &str) -> bool {
+        let service = path.strip_prefix('/').and_then(|it| it.split('/').next());
+        self.to_nodes.is_some() && self.to_nodes == service
     }
 
     /// Refuses a path that names no method.

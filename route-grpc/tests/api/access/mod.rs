@@ -10,4 +10,5 @@ mod limits;
 mod log;
 mod made;
 mod matrix;
+mod passed_on;
 mod streams;
