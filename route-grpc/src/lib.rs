@@ -22,6 +22,7 @@
 //! | `access` | who calls, and what he may do |
 //! | `cold_start` | what waits until all links are known |
 //! | `gateways` | who is attached, what comes up, what waits to go down, what is confirmed |
+//! | [`leadership`] | what says which of several nodes leads |
 //! | `process` | what lasts as long as the process, whichever node it is |
 //! | [`settings`], `limits`, `methods` | flags, bounds, names |
 //! | `metrics`, `trace`, `refusal`, `refusals`, `clock` | instruments, hops, errors, what is said of them, time |
@@ -34,6 +35,7 @@ mod clock;
 mod cold_start;
 mod dialects;
 mod gateways;
+pub mod leadership;
 mod limits;
 mod methods;
 mod metrics;

@@ -1,5 +1,6 @@
 //! The real servers as child processes, on ports of their own, gone when the test is.
 
+pub mod nats;
 pub mod ports;
 pub mod probes;
 pub mod process;

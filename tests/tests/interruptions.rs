@@ -6,6 +6,8 @@
 
 #[path = "interruptions/drains.rs"]
 mod drains;
+#[path = "interruptions/engine.rs"]
+mod engine;
 #[path = "interruptions/late.rs"]
 mod late;
 #[path = "interruptions/silence.rs"]

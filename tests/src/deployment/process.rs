@@ -91,8 +91,19 @@ impl Process {
         binary: &str,
         arguments: &[String],
     ) -> Result<Self, String> {
-        let path = self::binary(binary)?;
-        let mut command = Command::new(&path);
+        Self::start_program(surroundings, &self::binary(binary)?, arguments)
+    }
+
+    /// Starts a program that is none of the workspace's.
+    ///
+    /// # Errors
+    /// A sentence that says why it does not start.
+    pub fn start_program(
+        surroundings: &Surroundings,
+        path: &Path,
+        arguments: &[String],
+    ) -> Result<Self, String> {
+        let mut command = Command::new(path);
         command.args(arguments);
         forget_settings(&mut command);
         for (name, value) in &surroundings.variables {
@@ -120,7 +131,7 @@ impl Process {
             keep_lines(output, Arc::clone(&lines));
         }
         Ok(Self {
-            name: binary.to_owned(),
+            name: path.display().to_string(),
             pid: child.id(),
             child: Mutex::new(child),
             lines,

@@ -27,6 +27,9 @@ const BACKLOG_BYTES: usize = 4 << 20;
 /// The target of lines that say what operators change.
 pub const AUDIT: &str = "audit";
 
+/// The target of the client of NATS. It calls an error what is tried again in a moment; the engine says what matters.
+const NATS: &str = "async_nats";
+
 /// Set once, as the subscriber of `tracing` is.
 static WRITER: OnceLock<Arc<LogWriter>> = OnceLock::new();
 
@@ -58,8 +61,9 @@ fn filter(text: &str) -> Result<String, String> {
 }
 
 /// The crates of which something may be logged, beside those of OpenTelemetry.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 13] = [
     AUDIT,
+    NATS,
     "pdu_gateway",
     "route_cli",
     "route_core",
@@ -101,7 +105,7 @@ fn warn_of_unknown(filter: &str) {
 }
 
 /// Errors are logged, unless the filter begins with off: elsewhere in it, off is error. What operators change is logged,
-/// whatever the filter says.
+/// whatever the filter says. Of the client of NATS, nothing is logged but what the filter names it for.
 fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
     let is_off = |level: &str| matches!(level.trim().parse(), Ok(LevelFilter::OFF));
     let begins_with_off = filter.split(',').next().is_some_and(is_off);
@@ -112,7 +116,7 @@ fn parse(filter: &str) -> Result<EnvFilter, ParseError> {
         _ => word.to_owned(),
     };
     let words: Vec<_> = filter.split(',').map(word).collect();
-    EnvFilter::try_new(format!("error,{},{AUDIT}=info", words.join(",")))
+    EnvFilter::try_new(format!("error,{NATS}=off,{},{AUDIT}=info", words.join(",")))
 }
 
 /// An error and its causes, each told once.

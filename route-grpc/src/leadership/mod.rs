@@ -1,0 +1,3 @@
+//! Which of several nodes leads: the rules of `route_leadership`, at work.
+
+pub mod engine;
