@@ -140,7 +140,7 @@ type ReadCounter = fn(&Counters) -> &Counter;
 
 type ReadLevel = fn(&Levels) -> u64;
 
-const COUNTERS: [Named<ReadCounter>; 17] = [
+const COUNTERS: [Named<ReadCounter>; 19] = [
     (
         "teamtalk.pdu.received.size",
         "By",
@@ -242,6 +242,18 @@ const COUNTERS: [Named<ReadCounter>; 17] = [
         "{stream}",
         "Attach streams that broke, and attempts that failed",
         |c| &c.attach_failures,
+    ),
+    (
+        "teamtalk.pdu.attach.silent",
+        "{stream}",
+        "Attach streams that the gateway left because nothing came from their node; attach_failed counts them too",
+        |c| &c.silent,
+    ),
+    (
+        "teamtalk.pdu.attach.not_leader",
+        "{stream}",
+        "Attach streams and attempts that a node ended because another one leads; no failures",
+        |c| &c.not_leader,
     ),
 ];
 

@@ -18,6 +18,8 @@ mod names;
 mod nodes;
 #[path = "attach/proxies.rs"]
 mod proxies;
+#[path = "attach/rounds.rs"]
+mod rounds;
 #[path = "attach/strangers.rs"]
 mod strangers;
 #[path = "attach/tls.rs"]

@@ -107,8 +107,12 @@ pub struct Counters {
     pub congestions: Counter,
     /// Streams that a node welcomed.
     pub attached: Counter,
-    /// Streams that broke, and attempts that failed.
+    /// Streams that broke, and attempts that failed, but because another node leads.
     pub attach_failures: Counter,
+    /// Those of them where a node was left because nothing came from it.
+    pub silent: Counter,
+    /// Streams and attempts that a node ended because another one leads.
+    pub not_leader: Counter,
 }
 
 impl Counters {

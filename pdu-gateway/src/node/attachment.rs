@@ -11,40 +11,37 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use route_proto::attach::v1::{
-    AttachHello, AttachWelcome, CloseReason, Downlink as Message, attach_response,
-    downlink_entry::Entry,
+    AttachHello, AttachWelcome, Downlink as Message, attach_response, downlink_entry::Entry,
 };
-use route_runtime::life::new_secret;
 use route_runtime::readiness::Readiness;
 use route_runtime::seldom::Seldom;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, info, warn};
 
 use crate::links::gateway::Gateway;
 use crate::links::listener::Door;
 use crate::node::downlink::Downlink;
-use crate::node::upstream::{AttachError, Upstream};
-
-/// Before the second attempt, at most; it doubles up to [`Patience::back_off`], with full jitter.
-const FIRST_BACK_OFF: Duration = Duration::from_millis(50);
+use crate::node::known::Known;
+use crate::node::remote;
+use crate::node::search::{Search, Target};
+use crate::node::silence::{Heard, silence};
+use crate::node::upstream::{AttachError, Place, Responses, Upstream};
 
 /// After messages of so many PDU bytes, other tasks come first.
 const TURN: usize = 256 << 10;
 
-/// A node that is replaced is back in less.
-const RESTART: Duration = Duration::from_secs(5);
+/// An attempt that has failed after so long was not answered.
+const SLOW: Duration = Duration::from_secs(1);
 
-/// What to do about a node that does not know this protocol.
-const OLDER_NODE: &str =
-    "the node is older than this gateway; upgrade nodes first (docs/upgrade.md)";
+/// A stream that ends earlier is followed by a pause, whatever it ends with.
+const SHORT_STREAM: Duration = Duration::from_secs(1);
 
-/// Before links are ended: until an attempt that hangs has ended (4 s), and two probes have failed (4 s).
-const NOTICE: Duration = Duration::from_secs(8);
+/// To find the addresses of the leader that a node has named.
+const LEADER_LOOKUP: Duration = Duration::from_secs(1);
 
 /// For the stream to end after we have ended our side.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -71,8 +68,10 @@ pub struct Identity {
 pub struct Patience {
     /// To be welcomed, from the connecting on. A node may keep a restarted gateway waiting until its old stream breaks.
     pub welcome: Duration,
-    /// Longest pause between two attempts; also after a refusal that another attempt will hardly change.
+    /// Longest pause between two rounds; also after a refusal that another attempt will hardly change.
     pub back_off: Duration,
+    /// A node that has promised to speak is left when nothing has come from it for so long.
+    pub silence: Duration,
     /// Links are ended when the node has been away for so long.
     pub lost: Duration,
 }
@@ -82,7 +81,7 @@ pub struct Patience {
 pub struct Attachment {
     /// Whose links.
     pub gateway: Arc<Gateway>,
-    /// Tried in turn; at least one.
+    /// Each address of each is tried; at least one.
     pub upstreams: Vec<Box<dyn Upstream>>,
     /// The node is in this process: there is no second attempt.
     pub embedded: bool,
@@ -98,62 +97,134 @@ pub struct Attachment {
     pub finished: CancellationToken,
 }
 
-/// What is known of nodes, from one attempt to the next.
-#[derive(Debug, Default)]
-struct Known {
-    attempt: u64,
-    /// What shows nodes that an attempt is of this life.
-    secret: Bytes,
-    roster: Vec<String>,
-    epoch: u64,
-    /// The highest of all nodes that have welcomed us.
-    term: u64,
-    /// Number of the last Downlink taken from that node since its last welcome: an earlier one it has been told of.
-    taken: u64,
-    /// Of the newest delivery of all nodes so far.
-    position: u64,
-    failures: u32,
-    /// So many of the last ones were because the node does not take what we show.
-    not_let_in: u32,
-    /// Since when there is no node, if there has been one.
-    away_since: Option<Duration>,
-    /// Failures since the last welcome that somebody may look at.
-    worrying: Seldom,
-}
-
-impl Known {
-    /// Whether a failure is worth a line that somebody may look at: a refusal is, for it will not go away by itself, and
-    /// everything while there has been no node, or while it is away for longer than a restart takes; one a minute. Returns how
-    /// many were left out.
-    fn is_worrying(&mut self, now: Duration, is_refusal: bool) -> Option<u64> {
-        let is_restart = |since| now.saturating_sub(since) < RESTART;
-        let passes = !is_refusal && self.away_since.is_some_and(is_restart);
-        (!passes).then(|| self.worrying.happened(now)).flatten()
-    }
+/// A stream that a node has welcomed.
+struct Stream {
+    responses: Responses,
+    longest_silence: Option<Duration>,
 }
 
 impl Attachment {
     /// Attaches, and attaches again, until it is finished. Fails when there is no use in trying again.
     pub async fn run(self) -> Result<(), Lost> {
-        let mut known = Known {
-            secret: Bytes::copy_from_slice(&new_secret()),
-            ..Known::default()
-        };
-        for upstream in self.upstreams.iter().cycle() {
-            let Err(error) = self.attach(upstream.as_ref(), &mut known).await else {
+        let mut known = Known::new();
+        let mut search = Search::default();
+        loop {
+            let Some(pause) = self.round(&mut search, &mut known).await? else {
                 return Ok(());
             };
-            let error = self.detached(upstream.name(), error, &mut known)?;
             tokio::select! {
-                () = self.wait(&error, &known) => {}
+                () = sleep(pause) => {}
+                () = self.away_for_too_long(&known) => {}
                 () = self.finished.cancelled() => return Ok(()),
             }
         }
-        Ok(())
     }
 
-    /// One stream, from hello to its end. Ok when we have finished.
-    async fn attach(&self, upstream: &dyn Upstream, known: &mut Known) -> Result<(), AttachError> {
+    /// Tries nodes until one has welcomed us and its stream has ended, or none is left. Returns how long to wait then; nothing
+    /// when we have finished.
+    async fn round(
+        &self,
+        search: &mut Search,
+        known: &mut Known,
+    ) -> Result<Option<Duration>, Lost> {
+        let now = || self.gateway.clock.now();
+        tokio::select! {
+            targets = self.targets(known) => search.begin(now(), targets),
+            () = self.finished.cancelled() => return Ok(None),
+        }
+        let mut worst: Option<(String, AttachError)> = None;
+        while let Some(target) = search.next() {
+            let upstream = self.upstreams[target.upstream].as_ref();
+            let place = Place::new(upstream.name(), target.address);
+            let began = now();
+            let stream = match self.open(upstream, &place, known).await {
+                Ok(Some(stream)) => stream,
+                Ok(None) => return Ok(None),
+                Err(error) => {
+                    if error.is_unanswered() && now().saturating_sub(began) >= SLOW {
+                        search.hung(now(), target);
+                    }
+                    self.learn(&error, search).await;
+                    let error = self.missed(&place.name, error, known)?;
+                    if worst.as_ref().is_none_or(|(_, it)| error.is_worse(it)) {
+                        worst = Some((place.name, error));
+                    }
+                    continue;
+                }
+            };
+            search.welcomed();
+            let began = now();
+            let Err(error) = self.follow(stream, &place.heard, known).await else {
+                return Ok(None);
+            };
+            let stood = now().saturating_sub(began);
+            if error.is_silence() {
+                search.hung(now(), target);
+            }
+            let is_told = self.learn(&error, search).await;
+            let error = self.detached(&place.name, error, known)?;
+            return Ok(Some(match is_told && stood >= SHORT_STREAM {
+                true => Duration::ZERO,
+                false => self.pause(&error, search.is_led(), known),
+            }));
+        }
+        let Some((name, error)) = worst else {
+            return Ok(Some(self.patience.back_off));
+        };
+        self.none_welcomed(&name, &error, known);
+        Ok(Some(self.pause(&error, search.is_led(), known)))
+    }
+
+    /// Every address of every upstream, in an order by chance. One whose name cannot be resolved in time is tried by its name.
+    async fn targets(&self, known: &Known) -> Vec<Target> {
+        let lookups = self.upstreams.iter().map(|it| tokio::spawn(it.addresses()));
+        let mut all = Vec::new();
+        for (upstream, lookup) in lookups.collect::<Vec<_>>().into_iter().enumerate() {
+            let addresses = tokio::select! {
+                found = lookup => found.unwrap_or_default(),
+                () = self.away_for_too_long(known) => Vec::new(),
+            };
+            let addresses = addresses.into_iter().map(Some);
+            let mut addresses: Vec<_> = addresses.collect();
+            if addresses.is_empty() {
+                addresses.push(None);
+            }
+            let target = |address| Target { upstream, address };
+            all.extend(addresses.into_iter().map(target));
+        }
+        fastrand::shuffle(&mut all);
+        all
+    }
+
+    /// Notes what a node has said of the leader. True if that is to be tried next.
+    async fn learn(&self, error: &AttachError, search: &mut Search) -> bool {
+        if !error.is_not_leader() {
+            return false;
+        }
+        search.is_led_elsewhere();
+        let Some(url) = error.leader() else {
+            return false;
+        };
+        let of_name = |it: &Target| self.upstreams[it.upstream].name() == url;
+        if search.leads(of_name) {
+            return true;
+        }
+        let addresses = match search.knows_addresses() {
+            true => remote::addresses(&url, LEADER_LOOKUP).await,
+            false => Vec::new(),
+        };
+        let is_told = search.leads(|it| it.address.is_some_and(|it| addresses.contains(&it)));
+        debug!(url, is_told, "another node leads");
+        is_told
+    }
+
+    /// A stream up to its welcome. None when we have finished.
+    async fn open(
+        &self,
+        upstream: &dyn Upstream,
+        place: &Place,
+        known: &mut Known,
+    ) -> Result<Option<Stream>, AttachError> {
         known.attempt += 1;
         let hello = AttachHello {
             gateway_id: self.identity.gateway_id.clone(),
@@ -172,7 +243,7 @@ impl Attachment {
         };
         let requests = self.gateway.uplink.stream(hello);
         let open = async {
-            let mut responses = upstream.attach(requests).await?;
+            let mut responses = upstream.attach(place, requests).await?;
             let first = responses.next().await.ok_or(AttachError::Closed)??;
             match first.frame {
                 Some(attach_response::Frame::Welcome(welcome)) => Ok((responses, welcome)),
@@ -182,12 +253,36 @@ impl Attachment {
         let opened = tokio::select! {
             opened = timeout(self.patience.welcome, open) => opened.map_err(|_| AttachError::Slow)?,
             () = self.away_for_too_long(known) => Err(AttachError::Slow),
-            () = self.finished.cancelled() => return Ok(()),
+            () = self.finished.cancelled() => return Ok(None),
         };
-        let (mut responses, welcome) = opened?;
-        self.welcomed(upstream.name(), welcome, known);
+        let (responses, welcome) = opened?;
+        let longest_silence = self.longest_silence(&welcome);
+        self.welcomed(&place.name, welcome, known);
         self.serve().await;
+        Ok(Some(Stream {
+            responses,
+            longest_silence,
+        }))
+    }
 
+    /// How long a node that has welcomed us so may say nothing: at least twice what it promises.
+    fn longest_silence(&self, welcome: &AttachWelcome) -> Option<Duration> {
+        let beat = Duration::from_millis(welcome.beat_millis.into());
+        (!beat.is_zero()).then(|| self.patience.silence.max(beat * 2))
+    }
+
+    /// The same stream from then on to its end. Ok when we have finished.
+    async fn follow(
+        &self,
+        stream: Stream,
+        heard: &Heard,
+        known: &mut Known,
+    ) -> Result<(), AttachError> {
+        let Stream {
+            mut responses,
+            longest_silence,
+        } = stream;
+        let clock = self.gateway.clock;
         let mut downlink = Downlink::new(Arc::clone(&self.gateway));
         loop {
             let message = tokio::select! {
@@ -198,6 +293,7 @@ impl Attachment {
                     let _ = timeout(LAST_WORDS, async { while responses.next().await.is_some() {} }).await;
                     return Ok(());
                 }
+                () = silence(clock, longest_silence, heard) => return Err(AttachError::Silent),
             };
             let message = message.ok_or(AttachError::Closed)??;
             let Some(attach_response::Frame::Downlink(message)) = message.frame else {
@@ -238,7 +334,7 @@ impl Attachment {
     }
 
     /// For probes: as it would be, if no operator drained us.
-    fn set_readiness(&self, ready: bool, reason: &'static str) {
+    pub(super) fn set_readiness(&self, ready: bool, reason: &'static str) {
         match self.is_drained() {
             true => self.readiness.set(false, "drained by an operator"),
             false => self.readiness.set(ready, reason),
@@ -302,140 +398,5 @@ impl Attachment {
         let work = downlink.take(message);
         known.taken = number;
         work
-    }
-
-    /// Notes that there is no node, and what follows from that.
-    fn detached(
-        &self,
-        name: &str,
-        error: AttachError,
-        known: &mut Known,
-    ) -> Result<AttachError, Lost> {
-        let gateway = &self.gateway;
-        gateway.counters.attach_failures.add(1);
-        gateway.uplink.detach();
-        if self.embedded {
-            return Err(Lost::Embedded(error));
-        }
-        let now = gateway.clock.now();
-        for link in gateway.links.all() {
-            link.brake().node(now, false);
-        }
-        if known.epoch != 0 && known.away_since.is_none() {
-            let what = "detached; MsgServers stay connected";
-            if error.is_drain() || error.is_unauthenticated() {
-                info!(node = name, %error, "{what}");
-            } else {
-                warn!(node = name, %error, "{what}");
-            }
-            known.away_since = Some(now);
-            self.doors.send_replace(Door::Held);
-        } else if let Some(left_out) = known.is_worrying(now, error.is_refusal()) {
-            let advice = error.is_older_node().then_some(OLDER_NODE);
-            warn!(node = name, %error, advice, left_out, "cannot attach");
-        } else {
-            debug!(node = name, %error, "cannot attach");
-        }
-        known.failures += 1;
-        known.not_let_in = match error.is_of_credentials() {
-            true => known.not_let_in + 1,
-            false => 0,
-        };
-        if self.is_away_for_too_long(known) && *self.doors.borrow() != Door::Shut {
-            error!(
-                links = gateway.counters.open_links(),
-                "no node for too long; closing all links, so that MsgServers turn elsewhere"
-            );
-            self.doors.send_replace(Door::Shut);
-            gateway.links.end_all(CloseReason::Requested);
-        }
-        self.tell_whether_it_is_needed(known);
-        Ok(error)
-    }
-
-    /// Whether somebody should leave us alone though there is no node.
-    fn tell_whether_it_is_needed(&self, known: &Known) {
-        // The first time may be because what we have shown had its time.
-        if known.not_let_in > 1 {
-            self.set_readiness(false, "the node does not let this gateway in");
-            return;
-        }
-        let is_soon_given_up = self.is_away_for(known, self.patience.lost.saturating_sub(NOTICE));
-        if known.away_since.is_some() && !is_soon_given_up && self.gateway.counters.open_links() > 0
-        {
-            self.set_readiness(true, "no node is attached, MsgServers are held");
-        } else {
-            self.set_readiness(false, "no node is attached");
-        }
-    }
-
-    async fn wait(&self, error: &AttachError, known: &Known) {
-        let most = FIRST_BACK_OFF
-            .saturating_mul(1 << known.failures.min(10))
-            .min(self.patience.back_off);
-        // What we have shown may have had its time, and the files may have newer ones: nobody waits for that.
-        let is_over = known.failures == 1 && error.is_unauthenticated();
-        let time = if error.is_refusal() && !is_over {
-            self.patience.back_off
-        } else {
-            most.mul_f64(fastrand::f64())
-        };
-        tokio::select! {
-            () = sleep(time) => {}
-            () = self.away_for_too_long(known) => {}
-        }
-    }
-
-    fn is_away_for_too_long(&self, known: &Known) -> bool {
-        self.is_away_for(known, self.patience.lost)
-    }
-
-    fn is_away_for(&self, known: &Known, time: Duration) -> bool {
-        let now = self.gateway.clock.now();
-        known
-            .away_since
-            .is_some_and(|since| now.saturating_sub(since) >= time)
-    }
-
-    /// Returns at the moment when links have to be ended; never if they have been, or there is nothing to end.
-    async fn away_for_too_long(&self, known: &Known) {
-        match known.away_since {
-            Some(since) if *self.doors.borrow() != Door::Shut => {
-                let away = self.gateway.clock.now().saturating_sub(since);
-                sleep(self.patience.lost.saturating_sub(away)).await;
-            }
-            _ => std::future::pending().await,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn failures_are_told_once_a_minute_and_those_of_a_restart_are_not() {
-        let mut known = Known {
-            secret: Bytes::copy_from_slice(&new_secret()),
-            ..Known::default()
-        };
-        let at = Duration::from_secs;
-
-        assert_eq!(
-            known.is_worrying(at(0), false),
-            Some(0),
-            "there was never a node"
-        );
-        assert_eq!(known.is_worrying(at(1), false), None);
-        assert_eq!(known.is_worrying(at(60), false), Some(1));
-
-        known.worrying = Seldom::default();
-        known.away_since = Some(at(100));
-        assert_eq!(known.is_worrying(at(104), false), None);
-        assert_eq!(known.is_worrying(at(105), false), Some(0), "it stays away");
-        assert_eq!(known.is_worrying(at(106), true), None);
-
-        known.worrying = Seldom::default();
-        assert_eq!(known.is_worrying(at(101), true), Some(0), "a refusal");
     }
 }

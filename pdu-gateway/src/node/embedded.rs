@@ -19,7 +19,7 @@ use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use tokio_stream::StreamExt;
 
-use crate::node::upstream::{AttachError, Responses, Upstream};
+use crate::node::upstream::{AttachError, Place, Responses, Upstream};
 use crate::unconfirmed::uplink::UplinkStream;
 
 /// The flag of a node's public port.
@@ -118,10 +118,11 @@ impl Upstream for InProcess {
         "embedded"
     }
 
-    fn attach(
-        &self,
+    fn attach<'a>(
+        &'a self,
+        _to: &'a Place,
         requests: UplinkStream,
-    ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + 'a>> {
         let responses = open(&self.0, requests.map(Ok), None);
         Box::pin(async { Ok(Box::pin(responses) as Responses) })
     }

@@ -22,8 +22,8 @@ use crate::links::host;
 use crate::node::embedded::NodeSettings;
 use crate::process::settings::tls::UpstreamTlsArgs;
 use crate::process::settings::values::{
-    ListenOn, NamedHosts, client_type, gateway_id, hosts_are_allowed, hosts_have_one_name,
-    listen_on, listeners_differ, named_hosts, network, proxies_are_allowed,
+    ListenOn, NamedHosts, client_type, gateway_id, host_name, hosts_are_allowed,
+    hosts_have_one_name, listen_on, listeners_differ, named_hosts, network, proxies_are_allowed,
 };
 use route_proto::pdu::HEADER_LEN;
 
@@ -55,7 +55,8 @@ pub struct Settings {
     /// Run the node in this process too
     #[arg(long, env = "TT_GATEWAY_EMBEDDED", value_parser = BoolishValueParser::new())]
     pub embedded: bool,
-    /// Address of a route-grpc, such as 127.0.0.1:50051 or https://node:50051; several are tried in turn
+    /// Address of a route-grpc, such as 127.0.0.1:50051 or https://node:50051. Every address that a name has is tried, of
+    /// several names all, in an order by chance
     #[arg(
         long,
         env = "TT_GATEWAY_UPSTREAM",
@@ -92,7 +93,8 @@ pub struct Settings {
         default_value = "127.0.0.1:50051"
     )]
     pub grpc_listen: SocketAddr,
-    /// Stable name of this gateway [default: host name and PDU port]
+    /// Stable name of this gateway, of no other one, and the same after a restart: several nodes know by it whom they wait for
+    /// [default: host name and PDU port]
     #[arg(long, env = "TT_GATEWAY_GATEWAY_ID", value_name = "ID", value_parser = gateway_id)]
     pub gateway_id: Option<String>,
     /// Threads that run the process; one forwards millions of PDUs a second
@@ -117,16 +119,20 @@ pub struct Settings {
     /// 0s: not at all
     #[arg(long, env = "TT_GATEWAY_UPSTREAM_DRAIN_WAIT", value_name = "TIME", value_parser = duration_or_zero, default_value = "10s")]
     pub upstream_drain_wait: Duration,
-    /// To connect to a node; then the next one is tried
+    /// To connect to a node, and for the hand-shake of TLS; then the next address is tried
     #[arg(long, env = "TT_GATEWAY_UPSTREAM_CONNECT_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "3s")]
     pub upstream_connect_timeout: Duration,
     /// To be welcomed by a node, from the connecting on; then the next one is tried. Has to be more than the node's
     /// --id-in-use-wait
     #[arg(long, env = "TT_GATEWAY_UPSTREAM_WELCOME_TIMEOUT", value_name = "TIME", value_parser = duration, default_value = "10s")]
     pub upstream_welcome_timeout: Duration,
-    /// Longest pause between two attempts to attach. Has to be less than the node's --newcomer-wait
+    /// Longest pause before all addresses are tried again. Has to be less than the node's --newcomer-wait
     #[arg(long, env = "TT_GATEWAY_UPSTREAM_BACK_OFF", value_name = "TIME", value_parser = duration, default_value = "1s")]
     pub upstream_back_off: Duration,
+    /// A node that has promised to speak, as the leader of several does, is left when nothing came from it for so long; at least
+    /// twice what it has promised
+    #[arg(long, env = "TT_GATEWAY_NODE_SILENCE", value_name = "TIME", value_parser = duration, default_value = "3s")]
+    pub node_silence: Duration,
     /// A node that was silent for so long is asked whether it is there
     #[arg(long, env = "TT_GATEWAY_UPSTREAM_KEEPALIVE_INTERVAL", value_name = "TIME", value_parser = duration, default_value = "10s")]
     pub upstream_keepalive_interval: Duration,
@@ -434,14 +440,6 @@ fn without_node(matches: &ArgMatches) -> Result<Vec<String>, String> {
         }
     }
     Ok(ignored)
-}
-
-/// The name of this host, for ids and descriptions.
-pub fn host_name() -> String {
-    let name = rustix::system::uname();
-    let name = name.nodename().to_string_lossy();
-    let printable = name.chars().filter(char::is_ascii_graphic).take(64);
-    printable.collect()
 }
 
 #[cfg(test)]

@@ -29,8 +29,8 @@ use crate::node::embedded::{EmbeddedNode, NodeSettings, Ports, SocketError, open
 use crate::node::remote::{ConnectionSettings, Remote};
 use crate::node::upstream::Upstream;
 use crate::process::life::{LAST_STEPS, Lifetime};
-use crate::process::settings::values::ListenOn;
-use crate::process::settings::{Settings, host_name};
+use crate::process::settings::Settings;
+use crate::process::settings::values::{ListenOn, host_name};
 use crate::unconfirmed::ledger::Keep;
 use crate::unconfirmed::uplink::Uplink;
 use crate::unconfirmed::windows::Windows;
@@ -165,6 +165,7 @@ pub fn start(
         patience: Patience {
             welcome: settings.upstream_welcome_timeout,
             back_off: settings.upstream_back_off,
+            silence: settings.node_silence,
             lost: settings.upstream_lost,
         },
         doors,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use pdu_gateway::node::remote::{ConnectionSettings, Remote};
-use pdu_gateway::node::upstream::Upstream;
+use pdu_gateway::node::upstream::{Place, Upstream};
 use pdu_gateway::process::settings::Settings;
 use pdu_gateway::unconfirmed::ledger::Keep;
 use pdu_gateway::unconfirmed::uplink::Uplink;
@@ -20,19 +20,19 @@ use crate::harness::{Harness, node, pdu, run, within};
 use crate::{claim, update};
 
 /// A certificate and its key, in PEM.
-struct Pair {
+pub(crate) struct Pair {
     certificate: rcgen::Certificate,
     key: String,
 }
 
 /// Who signs certificates.
-struct Authority {
-    pem: String,
+pub(crate) struct Authority {
+    pub(crate) pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -44,7 +44,7 @@ impl Authority {
     }
 
     /// Of a node or a gateway that has this name.
-    fn pair(&self, name: &str) -> Pair {
+    pub(crate) fn pair(&self, name: &str) -> Pair {
         self.signed(&CertificateParams::new([name.to_owned()]).unwrap())
     }
 
@@ -57,7 +57,7 @@ impl Authority {
     }
 
     /// A server with this certificate; it wants one of ours if it is asked to.
-    fn server(&self, pair: &Pair, wants_certificate: bool) -> Server {
+    pub(crate) fn server(&self, pair: &Pair, wants_certificate: bool) -> Server {
         let mut tls =
             ServerTlsConfig::new().identity(Identity::from_pem(pair.certificate.pem(), &pair.key));
         if wants_certificate {
@@ -68,10 +68,10 @@ impl Authority {
 }
 
 /// Files of a test, gone after it.
-struct Files(PathBuf);
+pub(crate) struct Files(PathBuf);
 
 impl Files {
-    fn new(test: &str) -> Self {
+    pub(crate) fn new(test: &str) -> Self {
         let path = std::env::temp_dir().join(format!("upstream-{test}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Files(path)
@@ -82,7 +82,7 @@ impl Files {
     }
 
     /// Puts it there, as one step.
-    fn put(&self, name: &str, content: &str) {
+    pub(crate) fn put(&self, name: &str, content: &str) {
         fs::write(self.path("new"), content).unwrap();
         fs::rename(self.path("new"), self.path(name)).unwrap();
     }
@@ -92,7 +92,7 @@ impl Files {
         self.put("tls.key", &pair.key);
     }
 
-    fn flag(&self, flag: &str, name: &str) -> String {
+    pub(crate) fn flag(&self, flag: &str, name: &str) -> String {
         format!("{flag}={}", self.path(name).display())
     }
 
@@ -445,6 +445,8 @@ async fn refusal(address: &str, flags: &[&str]) -> String {
         total: 1 << 20,
     };
     let uplink = Uplink::new(windows, Keep::Contents);
-    let opened = within(remote.attach(uplink.stream(AttachHello::default()))).await;
+    let addresses = within(remote.addresses()).await;
+    let place = Place::new(url, addresses.first().copied());
+    let opened = within(remote.attach(&place, uplink.stream(AttachHello::default()))).await;
     opened.map(|_| ()).unwrap_err().to_string()
 }

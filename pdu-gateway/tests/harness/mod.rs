@@ -50,12 +50,20 @@ impl Harness {
     /// The same with a node that is served so.
     pub(crate) async fn start_with(server: Server, flags: &[&str]) -> Self {
         let (node, streams) = node(server).await;
-        let node = node.to_string();
+        Self::start_at(&node.to_string(), streams, flags).await
+    }
 
+    /// The same with nodes that are there already, at these addresses. Those that the test wants to see here open these
+    /// streams.
+    pub(crate) async fn start_at(
+        upstreams: &str,
+        streams: mpsc::Receiver<NodeStream>,
+        flags: &[&str],
+    ) -> Self {
         let usual = [
             "pdu-gateway",
             "--upstream",
-            &node,
+            upstreams,
             "--listen",
             "127.0.0.1:0",
         ];
@@ -80,10 +88,7 @@ impl Harness {
     /// The next stream that the gateway opens, with its hello.
     pub(crate) async fn attaching(&mut self) -> (NodeStream, AttachHello) {
         let mut stream = within(self.streams.recv()).await.unwrap();
-        let request = within(stream.requests.next()).await.unwrap().unwrap();
-        let Some(attach_request::Frame::Hello(hello)) = request.frame else {
-            panic!("a stream begins with hello");
-        };
+        let hello = stream.hello().await;
         (stream, hello)
     }
 
@@ -225,6 +230,15 @@ pub(crate) struct NodeStream {
 }
 
 impl NodeStream {
+    /// What the gateway says first.
+    pub(crate) async fn hello(&mut self) -> AttachHello {
+        let request = within(self.requests.next()).await.unwrap().unwrap();
+        let Some(attach_request::Frame::Hello(hello)) = request.frame else {
+            panic!("a stream begins with hello");
+        };
+        hello
+    }
+
     pub(crate) async fn welcome(&self, epoch: u64, applied: &[(u64, u64)]) {
         self.welcome_while(epoch, applied, false).await;
     }

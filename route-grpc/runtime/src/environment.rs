@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use tracing::warn;
 
 /// All of them, of both programs: the two may share an environment.
-pub const NAMES: [&str; 106] = [
+pub const NAMES: [&str; 107] = [
     "TT_GATEWAY_ALLOW_CIDR",
     "TT_GATEWAY_CLIENT_TYPES",
     "TT_GATEWAY_CLOSE_TIMEOUT",
@@ -27,6 +27,7 @@ pub const NAMES: [&str; 106] = [
     "TT_GATEWAY_MAX_PDU_BYTES",
     "TT_GATEWAY_MEMORY_LIMIT",
     "TT_GATEWAY_MSG_SERVER",
+    "TT_GATEWAY_NODE_SILENCE",
     "TT_GATEWAY_PDU_RATE",
     "TT_GATEWAY_PDU_TIMEOUT",
     "TT_GATEWAY_PROBE_LISTEN",

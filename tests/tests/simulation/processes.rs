@@ -40,6 +40,7 @@ pub(crate) fn patience() -> Patience {
     Patience {
         welcome: Duration::from_secs(10),
         back_off: Duration::from_secs(1),
+        silence: Duration::from_secs(3),
         lost: Duration::from_secs(60),
     }
 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use pdu_gateway::node::upstream::{AttachError, Responses, Upstream};
+use pdu_gateway::node::upstream::{AttachError, Place, Responses, Upstream};
 use pdu_gateway::unconfirmed::uplink::UplinkStream;
 use route_grpc::Node;
 use route_grpc::attach::{AttachResponses, Hangup, open};
@@ -52,10 +52,11 @@ impl Upstream for Socket {
         "simulated"
     }
 
-    fn attach(
-        &self,
+    fn attach<'a>(
+        &'a self,
+        _to: &'a Place,
         requests: UplinkStream,
-    ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + '_>> {
+    ) -> Pin<Box<dyn Future<Output = Result<Responses, AttachError>> + Send + 'a>> {
         let (answer, answered) = oneshot::channel();
         self.calls.lock().push_back(Call { requests, answer });
         Box::pin(async { answered.await.unwrap_or(Err(AttachError::Closed)) })
