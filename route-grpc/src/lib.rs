@@ -15,6 +15,7 @@
 //! | room | subject |
 //! |---|---|
 //! | [`server`] | the gRPC ports: connections, what every call passes, health |
+//! | [`standby`] | calls that are passed on to the node that leads |
 //! | `admin` | AdminService |
 //! | [`api`] | PresenceService, BroadcastService, ServerService |
 //! | [`attach`] | AttachService: a gateway's stream |
@@ -45,6 +46,7 @@ mod refusal;
 mod refusals;
 pub mod server;
 pub mod settings;
+pub mod standby;
 mod trace;
 
 pub use access::{Access, Exposure};

@@ -14,13 +14,14 @@ use std::time::Duration;
 use route_proto::attach::v1 as attach;
 use route_proto::pieces::TOO_MANY_PIECES;
 use route_proto::v1::ErrorReason;
+use tonic::codegen::http::HeaderMap;
+use tonic::codegen::http::header::CONTENT_TYPE;
 use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 pub(crate) use mistakes::Mistakes;
-pub(crate) use of_caller::OfCaller;
-use of_caller::REFUSED_NODE;
+pub(crate) use of_caller::{OfCaller, REFUSED_NODE};
 use violations::Violations;
 
 /// Domain of every `google.rpc.ErrorInfo` that this service sends.
@@ -28,6 +29,9 @@ const DOMAIN: &str = "route.teamtalk";
 
 /// When to ask again while a node is not ready.
 const NOT_SYNCED_RETRY: Duration = Duration::from_millis(500);
+
+/// When to ask again a node that does not lead: the next leader is there soon.
+const NOT_LEADER_RETRY: Duration = Duration::from_millis(500);
 
 /// When a caller that meets a draining node should come back: its successor needs a moment.
 pub(crate) const DRAIN_RETRY: Duration = Duration::from_millis(500);
@@ -95,6 +99,12 @@ pub(crate) enum Refusal {
     NoOtherGateway { gateway: String },
     /// Upgrade the gateway.
     FormerGateway,
+    /// Go to the node that leads, or come back soon. `leader`: the URL of its API, if one leads. `problem`: why the call was
+    /// not passed on to it.
+    NotLeader {
+        leader: Option<String>,
+        problem: Option<String>,
+    },
     /// Be somebody else.
     OfCaller(OfCaller),
 }
@@ -232,6 +242,24 @@ impl Refusal {
         self.terms().0
     }
 
+    /// The end of a stream that has begun.
+    pub(crate) fn into_trailers(self) -> HeaderMap {
+        let mut ended = Status::from(self).into_http::<()>();
+        let mut trailers = std::mem::take(ended.headers_mut());
+        trailers.remove(CONTENT_TYPE);
+        trailers
+    }
+
+    /// What is told beside the reason: who leads, if that is it.
+    fn metadata(&self) -> HashMap<String, String> {
+        let mut metadata = HashMap::new();
+        if let Self::NotLeader { leader, .. } = self {
+            let leader = leader.iter().cloned();
+            metadata.extend(leader.map(|it| ("leader".to_owned(), it)));
+        }
+        metadata
+    }
+
     /// What the caller's program is told: reason, status code, and when to ask again.
     fn terms(&self) -> (Reason, Code, Option<Duration>) {
         use {Code as C, ErrorReason as R, attach::ErrorReason as A};
@@ -261,6 +289,7 @@ impl Refusal {
             Self::StreamClosed => (R::StreamClosed, C::Aborted, None),
             Self::NotFound { .. } => (R::NotFound, C::NotFound, None),
             Self::NoOtherGateway { .. } => (R::NoOtherGateway, C::FailedPrecondition, None),
+            Self::NotLeader { .. } => (R::NotLeader, C::Unavailable, Some(NOT_LEADER_RETRY)),
             Self::Behind => (R::Behind, C::Unavailable, Some(NOT_SYNCED_RETRY)),
             Self::TooSlow { .. } => (R::RequestTooSlow, C::DeadlineExceeded, None),
             Self::DeadlinePassed => (R::DeadlinePassed, C::DeadlineExceeded, None),
@@ -274,7 +303,7 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let (reason, code, retry) = refusal.terms();
         let mut details = ErrorDetails::new();
-        details.set_error_info(reason.text(), DOMAIN, HashMap::new());
+        details.set_error_info(reason.text(), DOMAIN, refusal.metadata());
         if retry.is_some() {
             details.set_retry_info(retry);
         }

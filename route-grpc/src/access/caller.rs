@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
-use route_access::{Identity, Kind, Rights, Role};
+use route_access::{Identity, Kind, Rights, Role, Vouched};
 use tokio::sync::watch;
 use tonic::codegen::http::{Extensions, HeaderMap, HeaderValue, header};
 
@@ -12,7 +12,7 @@ use super::Access;
 use super::allowance::{Allowance, OpenStream};
 use super::methods::{self, Right};
 use super::passed::{FORWARDED_FOR, Passed, of_node};
-use super::peer::Peer;
+use super::peer::{Exposure, Peer};
 use super::said::Called;
 use crate::limits::MAX_HEADER_BYTES;
 use crate::refusal::{OfCaller, Refusal};
@@ -207,6 +207,18 @@ impl Caller {
     /// What logs call the node by which he has called; none: he has come himself.
     pub(crate) fn by(&self) -> Option<&str> {
         self.0.by()
+    }
+
+    /// What another node has to know to judge him; none: there is no policy, so that nobody is judged.
+    pub(crate) fn vouched(&self) -> Option<Vouched> {
+        let call = &self.0;
+        let is_local = match &call.passed {
+            Some(passed) => passed.is_local,
+            None => call.peer.exposure == Exposure::Process,
+        };
+        let identity = call.identity.clone();
+        let vouched = Vouched { identity, is_local };
+        call.access.policy.is_some().then_some(vouched)
     }
 
     /// Whether he is told from where users are connected: link ids and addresses.

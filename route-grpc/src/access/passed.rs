@@ -10,6 +10,9 @@ use super::methods::Part;
 use super::peer::{Exposure, Peer};
 use crate::refusal::OfCaller;
 
+/// Which node passes a call on, by its id. Nothing is decided by what it says, but that nobody passes the call on again.
+pub(crate) const FORWARDED_BY: &str = "teamtalk-forwarded-by";
+
 /// For whom a node passes a call on, as [`Vouched::to_text`] writes it. Of nodes alone it counts.
 pub(crate) const FORWARDED_FOR: &str = "teamtalk-forwarded-for";
 

@@ -58,6 +58,13 @@ impl fmt::Display for Refusal {
             Self::StreamClosed => f.write_str("an operator has closed this stream"),
             Self::NotFound { what } => write!(f, "there is no {what}, or not any more"),
             Self::NoOtherGateway { gateway } => write!(f, "{NOWHERE_TO_GO} of {gateway:?}"),
+            Self::NotLeader { leader, problem } => {
+                match leader {
+                    Some(leader) => write!(f, "this node does not lead, but {leader}")?,
+                    None => f.write_str("no node leads at the moment")?,
+                }
+                problem.iter().try_for_each(|it| write!(f, ": {it}"))
+            }
             Self::Behind => f.write_str("the node has not come to this position yet"),
             Self::AttachSuperseded { gateway } => {
                 write!(

@@ -119,7 +119,7 @@ impl Ports {
     }
 
     /// The same of a process that need not be a node all the time.
-    pub(crate) fn serve_as(
+    pub fn serve_as(
         self,
         process: &Arc<Process>,
         role: &Role,

@@ -24,6 +24,7 @@ use crate::api::presence::Presence;
 use crate::attach::service::Attach;
 use crate::limits::{MAX_ADMIN_REQUEST_BYTES, MAX_REQUEST_BYTES};
 use crate::node::Node;
+use crate::standby::Standby;
 
 /// Hands each call to what the process is at the moment. Which of the services a port has is checked before.
 #[derive(Debug, Clone)]
@@ -33,6 +34,11 @@ impl Role {
     /// A node, from the beginning to the end.
     pub fn node(node: &Arc<Node>) -> Self {
         Self(watch::channel(services(node)).1)
+    }
+
+    /// A node that passes calls on, from the beginning to the end.
+    pub fn standby(standby: Standby) -> Self {
+        Self(watch::channel(passes_on(standby)).1)
     }
 
     /// What a port has: these, whatever the process is, and what it is.
@@ -78,4 +84,13 @@ fn services(node: &Arc<Node>) -> Routes {
         .add_service(info)
         .add_service(attach)
         .add_service(admin)
+}
+
+/// All services of the leader, by a node that does not lead.
+fn passes_on(standby: Standby) -> Routes {
+    let call = move |request: Request<axum::body::Body>| {
+        let standby = standby.clone();
+        async move { Ok::<_, Infallible>(standby.call(request.map(Body::new)).await) }
+    };
+    Routes::from(axum::Router::new().fallback_service(tower::service_fn(call)))
 }

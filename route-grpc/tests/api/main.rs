@@ -32,6 +32,7 @@ mod routed;
 mod screens;
 mod server;
 mod site;
+mod standby;
 mod watches;
 mod wire;
 mod work;

@@ -28,9 +28,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Frame;
-use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::http::header::CONTENT_TYPE;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower::{Layer, Service};
 
@@ -117,10 +115,7 @@ fn unary_method(request: &Request<Body>) -> Option<&'static str> {
 
 /// The end of a stream that has begun.
 fn ended(refusal: Refusal) -> Frame<Bytes> {
-    let mut ended = Status::from(refusal).into_http::<()>();
-    let mut trailers = std::mem::take(ended.headers_mut());
-    trailers.remove(CONTENT_TYPE);
-    Frame::trailers(trailers)
+    Frame::trailers(refusal.into_trailers())
 }
 
 /// The code's name, a small closed set. An error's status stands in the headers, for nothing

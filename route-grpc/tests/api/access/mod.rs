@@ -11,4 +11,5 @@ mod log;
 mod made;
 mod matrix;
 mod passed_on;
+mod standby;
 mod streams;
