@@ -15,8 +15,8 @@ use route_leadership::{Record, State};
 use system_tests::deployment::nats::NatsServer;
 use tokio::time::{Instant, sleep, timeout};
 
-/// For what goes without saying.
-const SOON: Duration = Duration::from_secs(10);
+/// For what goes without saying; a cluster elects meanwhile.
+const SOON: Duration = Duration::from_secs(20);
 /// How often one asks again who was not answered, as a leader does.
 const AGAIN: Duration = Duration::from_millis(50);
 /// A node hears of a change within this.

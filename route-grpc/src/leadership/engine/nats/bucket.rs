@@ -1,6 +1,6 @@
 //! The bucket, as JetStream's JSON has it: what is asked, and what the answers mean.
 
-use async_nats::Client;
+use async_nats::{Client, HeaderMap};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -16,8 +16,10 @@ use super::request;
 /// The header with the revision that a write replaces, 0 for none.
 pub(super) const EXPECTED: &str = "Nats-Expected-Last-Subject-Sequence";
 
-/// A write names another revision than there is; the second, where the answer does not say which there is.
-const WRONG_REVISION: [u64; 2] = [10071, 10164];
+/// A write names another revision than there is.
+const WRONG_REVISION: u64 = 10071;
+/// Another write is on its way, perhaps an earlier one of the same node, and nothing is decided.
+const NOT_DECIDED: u64 = 10164;
 /// There is no entry.
 const NO_ENTRY: u64 = 10037;
 /// There is no bucket.
@@ -156,7 +158,14 @@ impl Bucket {
     /// Not answered, or it does not; a sentence says what to mend.
     pub(super) async fn prepare(&self, client: &Client) -> Result<(), String> {
         let subject = format!("$JS.API.STREAM.INFO.{}", self.stream);
-        let answer = request(client, &subject, Bytes::new(), None, ANSWER_LIMIT).await?;
+        let answer = request(
+            client,
+            &subject,
+            Bytes::new(),
+            HeaderMap::new(),
+            ANSWER_LIMIT,
+        )
+        .await?;
         let answer = parse(&answer.payload)?;
         match (answer.error, answer.config) {
             (Some(error), _) if error.err_code == NO_BUCKET => self.create(client).await,
@@ -171,7 +180,14 @@ impl Bucket {
         let replicas = if is_cluster { REPLICAS } else { 1 };
         let subject = format!("$JS.API.STREAM.CREATE.{}", self.stream);
         let settings = self.settings(replicas).to_string();
-        let answer = request(client, &subject, settings.into(), None, CREATION_LIMIT).await?;
+        let answer = request(
+            client,
+            &subject,
+            settings.into(),
+            HeaderMap::new(),
+            CREATION_LIMIT,
+        )
+        .await?;
         let name = &self.name;
         match parse(&answer.payload)?.error {
             None => {
@@ -235,7 +251,10 @@ impl Bucket {
 pub(super) fn read_written(answer: &[u8]) -> Result<u64, NotWritten> {
     let answer = parse(answer).map_err(NotWritten::Unanswered)?;
     match (answer.error, answer.seq) {
-        (Some(error), _) if WRONG_REVISION.contains(&error.err_code) => Err(NotWritten::Refused),
+        (Some(error), _) if error.err_code == WRONG_REVISION => Err(NotWritten::Refused),
+        (Some(error), _) if error.err_code == NOT_DECIDED => Err(NotWritten::Unanswered(
+            "another write to the record is on its way in NATS".to_owned(),
+        )),
         (Some(error), _) => Err(NotWritten::Unanswered(error.told())),
         (None, Some(revision)) => Ok(revision),
         (None, None) => Err(NotWritten::Unanswered(

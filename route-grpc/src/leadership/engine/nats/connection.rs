@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use super::super::ANSWER_LIMIT;
 use super::options::{Login, NatsSettings};
-use super::{Link, Live, Shared};
+use super::{Link, Live, Shared, Silence};
 
 /// Between two attempts: from the first to the last, twice as long each time, less up to a half by chance.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -114,7 +114,7 @@ fn take_note(event: &Event, lost: &Notify, (began, refused): &(Instant, Arc<Mute
         Event::Disconnected | Event::Closed | Event::LameDuckMode => lost.notify_one(),
         Event::ServerError(problem) => {
             if let Some(left_out) = refused.lock().happened(began.elapsed()) {
-                warn!(%problem, left_out, "NATS refuses something: has this node the rights that docs/nodes.md names?");
+                warn!(%problem, left_out, "NATS refuses something: has this node all rights that it needs?");
             }
         }
         Event::Connected | Event::Draining | Event::SlowConsumer(_) | Event::ClientError(_) => {}
@@ -125,7 +125,7 @@ impl Shared {
     /// Lets requests use the connection until it is lost or given up.
     async fn serve(&self, connection: Connection) {
         let Connection { live, mut changes } = connection;
-        self.link.lock().live = Some(live.clone());
+        self.link.lock().begin(&live);
         // The record may have changed while there was none.
         self.hint.notify_one();
         loop {
@@ -144,11 +144,16 @@ impl Shared {
 }
 
 impl Link {
+    fn begin(&mut self, live: &Live) {
+        self.live = Some(live.clone());
+        // It is not this one that was silent.
+        self.silence = Silence::default();
+    }
+
     fn interrupt(&mut self) {
         self.live = None;
         self.problem = "the connection to NATS is lost".to_owned();
         self.interruptions += 1;
-        self.silent_since = None;
     }
 }
 

@@ -5,6 +5,9 @@
 //! they replace. Whoever has written says so on `teamtalk.<site>.changed`, after it was answered: a subscription to the
 //! entry itself would hear of writes before they can be read, and of those that are refused.
 //!
+//! A node needs the right to publish to `$JS.API.STREAM.INFO`, `.CREATE` and `.MSG.GET` of `KV_teamtalk-<site>`, to
+//! `$KV.teamtalk-<site>.router` and `teamtalk.<site>.changed`; and to subscribe to the last, and to `_INBOX.>`.
+//!
 //! **Architecture invariant:** a connection is never mended. One that is lost is counted, and a new one is made, so that
 //! nothing that waited to be sent by the old one is sent by the new one, and no answer of the new one comes before the
 //! count.
@@ -31,12 +34,12 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-use self::bucket::Bucket;
+use self::bucket::{Bucket, Entry};
 pub use self::options::{Login, NatsSettings, TlsFiles};
 use super::record::{self, Author, Found, Member};
 use super::{ANSWER_LIMIT, Engine, NotWritten, Unread};
 
-/// A connection on which nothing was answered for so long is given up for one to another server. Longer than a cluster
+/// A connection on which no read, or no write, was answered for so long is given up for one to another server. Longer than a cluster
 /// elects, when all servers are as silent, and shorter than a leader serves.
 const SILENCE: Duration = Duration::from_secs(9);
 
@@ -63,8 +66,30 @@ struct Link {
     /// Why there is none.
     problem: String,
     interruptions: u64,
-    /// Since when nothing was answered.
-    silent_since: Option<Instant>,
+    silence: Silence,
+}
+
+/// Since when nothing was answered, of each kind: a server that was cut off from the others answers reads for some
+/// seconds, and no writes.
+#[derive(Debug, Default)]
+struct Silence {
+    reads: Option<Instant>,
+    writes: Option<Instant>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Read,
+    Write,
+}
+
+impl Silence {
+    fn of(&mut self, kind: Kind) -> &mut Option<Instant> {
+        match kind {
+            Kind::Read => &mut self.reads,
+            Kind::Write => &mut self.writes,
+        }
+    }
 }
 
 /// A connection that can be used.
@@ -89,7 +114,7 @@ impl Nats {
                 live: None,
                 problem: "NATS has not answered yet".to_owned(),
                 interruptions: 0,
-                silent_since: None,
+                silence: Silence::default(),
             }),
             vacant: AtomicU64::new(0),
             hint: Notify::new(),
@@ -108,26 +133,19 @@ impl Nats {
     }
 
     async fn asked(&self) -> Result<Option<Found>, Unread> {
-        let bucket = &self.shared.bucket;
-        let (subject, question) = bucket.last();
-        let answer = self.shared.request(&subject, question.into(), None);
-        let answer = answer.await.map_err(Unread::Unanswered)?;
-        match bucket.read_last(&answer.payload) {
-            Ok(Some(entry)) if !entry.value.is_empty() => {
+        let shared = &self.shared;
+        let began = Instant::now();
+        let found = shared.last_entry().await;
+        shared.take_note(Kind::Read, began, found.is_ok());
+        match found.map_err(Unread::Unanswered)? {
+            Some(entry) if !entry.value.is_empty() => {
                 let found = record::decode(&entry.value, entry.revision);
                 found.map(Some).map_err(Unread::Unfit)
             }
-            Ok(entry) => {
+            entry => {
                 let vacant = entry.map_or(0, |entry| entry.revision);
-                self.shared.vacant.store(vacant, Ordering::Relaxed);
+                shared.vacant.store(vacant, Ordering::Relaxed);
                 Ok(None)
-            }
-            Err(problem) => {
-                if problem.is_bucket_gone {
-                    // The next connection finds it missing, and makes it.
-                    self.shared.give_up();
-                }
-                Err(Unread::Unanswered(problem.told))
             }
         }
     }
@@ -135,13 +153,14 @@ impl Nats {
     async fn written(&self, value: Vec<u8>, replaces: Option<u64>) -> Result<u64, NotWritten> {
         let shared = &self.shared;
         let replaces = replaces.unwrap_or_else(|| shared.vacant.load(Ordering::Relaxed));
-        let mut headers = HeaderMap::new();
-        headers.insert(bucket::EXPECTED, replaces.to_string());
-        let answer = shared.request(&shared.bucket.entry, value.into(), Some(headers));
-        let answer = answer.await.map_err(NotWritten::Unanswered)?;
-        let revision = bucket::read_written(&answer.payload)?;
-        shared.tell_others(revision).await;
-        Ok(revision)
+        let began = Instant::now();
+        let written = shared.replace_entry(value, replaces).await;
+        let is_decided = !matches!(written, Err(NotWritten::Unanswered(_)));
+        shared.take_note(Kind::Write, began, is_decided);
+        if let Ok(revision) = written {
+            shared.tell_others(revision).await;
+        }
+        written
     }
 }
 
@@ -175,36 +194,55 @@ impl Drop for Nats {
 }
 
 impl Shared {
+    async fn last_entry(&self) -> Result<Option<Entry>, String> {
+        let (subject, question) = self.bucket.last();
+        let answer = self.request(&subject, question.into(), HeaderMap::new());
+        let entry = self.bucket.read_last(&answer.await?.payload);
+        entry.map_err(|problem| {
+            if problem.is_bucket_gone {
+                // The next connection finds it missing, and makes it.
+                self.give_up();
+            }
+            problem.told
+        })
+    }
+
+    async fn replace_entry(&self, value: Vec<u8>, replaces: u64) -> Result<u64, NotWritten> {
+        let mut headers = HeaderMap::new();
+        headers.insert(bucket::EXPECTED, replaces.to_string());
+        let answer = self.request(&self.bucket.entry, value.into(), headers);
+        let answer = answer.await.map_err(NotWritten::Unanswered)?;
+        bucket::read_written(&answer.payload)
+    }
+
     /// One question, one answer, by one connection that lasts from the one to the other.
     async fn request(
         &self,
         subject: &str,
         payload: Bytes,
-        headers: Option<HeaderMap>,
+        headers: HeaderMap,
     ) -> Result<Message, String> {
         let (live, interruptions) = {
             let link = self.link.lock();
             let live = link.live.clone().ok_or_else(|| link.problem.clone())?;
             (live, link.interruptions)
         };
-        let asked = Instant::now();
         let answer = request(&live.client, subject, payload, headers, ANSWER_LIMIT).await;
-        let mut link = self.link.lock();
-        if link.interruptions != interruptions {
-            return Err("the connection to NATS was lost before it answered".to_owned());
+        match self.link.lock().interruptions == interruptions {
+            true => answer,
+            false => Err("the connection to NATS was lost before it answered".to_owned()),
         }
-        match answer {
-            Ok(answer) => {
-                link.silent_since = None;
-                Ok(answer)
-            }
-            Err(problem) => {
-                let since = *link.silent_since.get_or_insert(asked);
-                if since.elapsed() >= SILENCE {
-                    live.lost.notify_one();
-                }
-                Err(problem)
-            }
+    }
+
+    /// Gives the connection up when this has been silent for too long.
+    fn take_note(&self, kind: Kind, began: Instant, is_answered: bool) {
+        let mut link = self.link.lock();
+        let silent_since = link.silence.of(kind);
+        if is_answered {
+            *silent_since = None;
+        } else if silent_since.get_or_insert(began).elapsed() >= SILENCE {
+            drop(link);
+            self.give_up();
         }
     }
 
@@ -230,11 +268,11 @@ async fn request(
     client: &Client,
     subject: &str,
     payload: Bytes,
-    headers: Option<HeaderMap>,
+    headers: HeaderMap,
     limit: Duration,
 ) -> Result<Message, String> {
     let mut request = Request::new().payload(payload).timeout(None);
-    if let Some(headers) = headers {
+    if !headers.is_empty() {
         request = request.headers(headers);
     }
     match timeout(limit, client.send_request(subject.to_owned(), request)).await {
