@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use route_grpc::leadership::engine::nats::{Login, Nats, NatsSettings, TlsFiles};
 use route_grpc::leadership::engine::record::{Author, Found, Member};
-use route_grpc::leadership::engine::{Engine, NotWritten, Unread};
+use route_grpc::leadership::engine::{ANSWER_LIMIT, Engine, NotWritten, Unread};
 use route_leadership::{Record, State};
 use system_tests::deployment::nats::NatsServer;
 use tokio::time::{Instant, sleep, timeout};
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 const SOON: Duration = Duration::from_secs(20);
 /// How often one asks again who was not answered, as a leader does.
 const AGAIN: Duration = Duration::from_millis(50);
-/// A node hears of a change within this.
+/// A node hears of most changes within this, whatever else the machine does.
 const HINT_LIMIT: Duration = Duration::from_millis(100);
 
 #[tokio::test]
@@ -56,17 +56,17 @@ async fn the_other_nodes_hear_of_a_change_when_it_can_be_read() {
     // That it is connected.
     timeout(SOON, other.changed()).await.unwrap();
 
-    let mut revision = None;
+    let (mut revision, mut soon) = (None, 0);
     for counter in 1..=20 {
-        revision = Some(
-            one.write(&record(counter), &author(), revision)
-                .await
-                .unwrap(),
-        );
-        timeout(HINT_LIMIT, other.changed()).await.unwrap();
+        let written = one.write(&record(counter), &author(), revision).await;
+        revision = Some(written.unwrap());
+        let answered = Instant::now();
+        timeout(SOON, other.changed()).await.unwrap();
+        soon += u32::from(answered.elapsed() < HINT_LIMIT);
         let found = other.read().await.unwrap().unwrap();
         assert_eq!(found.stored.record.counter, counter);
     }
+    assert!(soon > 10, "{soon} of 20");
 }
 
 #[tokio::test]
@@ -80,13 +80,23 @@ async fn a_write_that_was_not_answered_may_have_happened() {
     let sent = Instant::now();
     let write = node.write(&record(2), &author(), Some(first)).await;
     assert!(matches!(write, Err(NotWritten::Unanswered(_))), "{write:?}");
-    assert!(sent.elapsed() < Duration::from_secs(2));
+    assert!(sent.elapsed() < ANSWER_LIMIT * 2);
     assert!(matches!(node.read().await, Err(Unread::Unanswered(_))));
     server.process.resume();
 
-    let found = settled(&node).await.expect("it is there");
-    assert_eq!(found.stored.record.counter, 2);
-    node.write(&record(3), &author(), Some(found.stored.revision))
+    // It may happen after a read that has not shown it.
+    let happened = async {
+        loop {
+            let found = settled(&node).await.expect("there is one");
+            match found.stored.record.counter {
+                1 => sleep(AGAIN).await,
+                _ => return found.stored,
+            }
+        }
+    };
+    let found = timeout(SOON, happened).await.unwrap();
+    assert_eq!(found.record.counter, 2);
+    node.write(&record(3), &author(), Some(found.revision))
         .await
         .unwrap();
 }
