@@ -78,6 +78,8 @@ impl Quiet {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -105,5 +107,25 @@ mod tests {
             assert!(!quiet.is_over(&heard, false));
         }
         assert!(quiet.is_over(&heard, true));
+    }
+
+    /// Time jumps as it does for a process that was stopped just before the end.
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_was_stopped_waits_for_what_came_meanwhile() {
+        let (limit, heard) = (Duration::from_secs(1), Heard::default());
+        let silent = silence(Clock::start(), Some(limit), &heard);
+        tokio::pin!(silent);
+        for _ in 1..STEPS {
+            let over = timeout(limit / STEPS, silent.as_mut()).await;
+            assert!(over.is_err());
+        }
+
+        tokio::time::advance(limit * 10).await;
+        assert!(timeout(limit / STEPS / 2, silent.as_mut()).await.is_err());
+        heard.add(1);
+
+        let rest = limit - limit / STEPS;
+        assert!(timeout(rest, silent.as_mut()).await.is_err());
+        silent.await;
     }
 }
