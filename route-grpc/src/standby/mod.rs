@@ -9,6 +9,7 @@
 //! | calls at a time | places of connections to the leader: as many as streams there may be, and a thousand |
 //! | what waits for a caller that does not read | 64 KiB of each call from the leader, and what HTTP/2 takes up for the caller |
 //! | what waits for the leader | what HTTP/2 takes up of each request, and then the caller waits |
+//! | what of requests has begun | each client's share here. The leader does not tell the clients of a node apart: eight snapshots at a time are of all |
 //! | a call without a leader | `--call-wait` |
 //! | a call whose leader is silent | HTTP/2 keepalive, or a second after there is another leader |
 

@@ -1,9 +1,11 @@
 //! What a node says in its log, of one test: each has a thread of its own.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
+use tracing::Dispatch;
+use tracing::subscriber::NoSubscriber;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -17,8 +19,13 @@ pub(super) struct Log {
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<Vec<u8>>>);
 
+/// While there is one subscriber alone, tracing asks the thread that comes to a line first whether anybody wants it, which may
+/// be that of a test without a log, and remembers the answer for all. This one is the second.
+static SECOND: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(NoSubscriber::new()));
+
 impl Log {
     pub(super) fn listen() -> Self {
+        LazyLock::force(&SECOND);
         let said = Said::default();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)

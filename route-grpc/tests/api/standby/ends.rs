@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use route_proto::v1::GetUserStatusRequest;
+use prost::Message as _;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
+use route_proto::v1::watch_user_status_response::Message;
+use route_proto::v1::{GetUserStatusRequest, WatchUserStatusRequest};
 use route_runtime::tls::client::ClientTls;
 use tonic::Code;
 
@@ -12,6 +14,7 @@ use super::calls::leader;
 use super::played_leader::{Heard, PlayedLeader, end, pour};
 use super::{Front, GET, NAMES, WATCH, WATCH_SET};
 use crate::attach::reason;
+use crate::played::Played;
 use crate::site::{Site, soon};
 use crate::wire::{Call, Said, Wire};
 
@@ -215,4 +218,36 @@ async fn a_standby_that_drains_ends_what_it_passes_on() {
     let status = stream.end().await;
     assert_eq!(reason(&status), "DRAINING", "{status:?}");
     heard.given_up_asking().await;
+}
+
+/// As many as a node lets one connection give up at a time, of three connections.
+#[tokio::test]
+async fn calls_that_are_given_up_again_and_again_end_nobody_elses() {
+    let (site, mut gateway) = Played::one(&[7]).await;
+    let front = Front::before(&format!("http://{}", site.address)).await;
+    let wire = front.wire().await;
+    let watches = WatchUserStatusRequest {
+        user_ids: vec![7],
+        ..WatchUserStatusRequest::default()
+    };
+    let mut presence = PresenceServiceClient::new(front.channel().await);
+    let goes_on = soon("a stream", presence.watch_user_status(watches.clone())).await;
+    let mut goes_on = goes_on.unwrap().into_inner();
+    let watches = watches.encode_to_vec();
+    for _ in 0..3 {
+        let hostile = front.wire().await;
+        for _ in 0..500 {
+            drop(hostile.call(WATCH, Said::all(&watches)).await);
+        }
+    }
+    let status = wire.ends(GET, Said::all(&[8, 7])).await;
+    assert_eq!(status.code(), Code::Ok, "{status:?}");
+    gateway.update(1, 7, 1, 3).await;
+    let told = async {
+        while !matches!(
+            goes_on.message().await.unwrap().unwrap().message,
+            Some(Message::Change(_))
+        ) {}
+    };
+    soon("a change", told).await;
 }
