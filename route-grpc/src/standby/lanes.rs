@@ -27,10 +27,12 @@ use crate::refusal::Refusal;
 /// Calls of one connection: what a node takes of one.
 const CALLS: usize = 1000;
 
-/// What may come of one call before its caller takes it, and of all calls of a connection together: so none waits for another
-/// one's caller.
+/// What may come of one call before its caller takes it.
 const CALL_BYTES: u32 = 64 << 10;
-const LANE_BYTES: u32 = CALL_BYTES * CALLS as u32;
+
+/// No less than of all calls of a connection together, so that none waits for another one's caller. As much as there may be:
+/// by this the library says how many short frames may wait, and ends the connection beyond.
+const LANE_BYTES: u32 = i32::MAX as u32;
 
 /// A hand-shake that takes longer is none.
 const CONNECT_TIME: Duration = Duration::from_secs(2);

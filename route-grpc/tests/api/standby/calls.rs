@@ -84,6 +84,20 @@ async fn what_is_published_at_a_standby_comes_to_those_who_listen_there() {
     gateway.delivery().await;
 }
 
+/// The connection to the leader is one for all of them, and takes a hundred empty frames in its life.
+#[tokio::test]
+async fn many_calls_go_over_one_connection() {
+    let (_site, _gateway, front) = front().await;
+    let mut presence = PresenceServiceClient::new(front.channel().await);
+    for _ in 0..300 {
+        let asked = presence.get_user_status(GetUserStatusRequest {
+            user_id: 7,
+            ..GetUserStatusRequest::default()
+        });
+        soon("an answer", asked).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn refusals_come_back_with_their_details() {
     let (_site, _gateway, front) = front().await;
