@@ -14,16 +14,19 @@
 //!
 //! | room | subject |
 //! |---|---|
+//! | [`leadership`] | which of several processes is the node, for a term |
 //! | [`server`] | the gRPC ports: connections, what every call passes, health |
 //! | [`standby`] | calls that are passed on to the node that leads |
 //! | `admin` | AdminService |
 //! | [`api`] | PresenceService, BroadcastService, ServerService |
 //! | [`attach`] | AttachService: a gateway's stream |
+//! | `leads` | who leads the site, as this process sees it |
 //! | [`node`] | the state, its locks, its chores |
 //! | `access` | who calls, and what he may do |
 //! | `cold_start` | what waits until all links are known |
 //! | `gateways` | who is attached, what comes up, what waits to go down, what is confirmed |
-//! | [`leadership`] | what says which of several nodes leads |
+//! | [`engine`] | what holds the record of who leads |
+//! | `tenure` | until when a node may act, and which gateways it may let in |
 //! | `process` | what lasts as long as the process, whichever node it is |
 //! | [`settings`], `limits`, `methods` | flags, bounds, names |
 //! | `metrics`, `trace`, `refusal`, `refusals`, `clock` | instruments, hops, errors, what is said of them, time |
@@ -35,8 +38,10 @@ pub mod attach;
 mod clock;
 mod cold_start;
 mod dialects;
+pub mod engine;
 mod gateways;
 pub mod leadership;
+mod leads;
 mod limits;
 mod methods;
 mod metrics;
@@ -47,6 +52,7 @@ mod refusals;
 pub mod server;
 pub mod settings;
 pub mod standby;
+mod tenure;
 mod trace;
 
 pub use access::{Access, Exposure};
@@ -54,3 +60,4 @@ pub use node::Node;
 pub use process::Process;
 pub use server::ports::{Addresses, OpenError, Ports, check};
 pub use server::{Gateways, Listener, Role, serve, wrong_port};
+pub use tenure::LeaseClock;

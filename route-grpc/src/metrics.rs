@@ -17,7 +17,7 @@ use crate::methods;
 use crate::refusal::{Reason, Refusal};
 
 /// Why an Attach stream may be refused or ended.
-const ATTACH_REASONS: [Reason; 7] = [
+const ATTACH_REASONS: [Reason; 8] = [
     Reason::Api(ErrorReason::FieldInvalid),
     Reason::Api(ErrorReason::TooLarge),
     Reason::Attach(attach::ErrorReason::AttachProtocol),
@@ -25,6 +25,7 @@ const ATTACH_REASONS: [Reason; 7] = [
     Reason::Attach(attach::ErrorReason::GatewayIdInUse),
     Reason::Api(ErrorReason::SlowConsumer),
     Reason::Api(ErrorReason::Draining),
+    Reason::Api(ErrorReason::NotLeader),
 ];
 
 /// Why a watch or a subscription may be.

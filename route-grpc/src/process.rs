@@ -81,6 +81,11 @@ impl Process {
         })
     }
 
+    /// Its end.
+    pub fn shutdown(&self) -> &Shutdown {
+        &self.shutdown
+    }
+
     /// The loop that looks after the node, or waits to be one, has turned.
     pub(crate) fn turned(&self) {
         self.turns.fetch_add(1, Ordering::Relaxed);

@@ -15,6 +15,7 @@ use ipnet::IpNet;
 use route_dialect::Dialect;
 use route_runtime::flags::{bytes, count, duration, duration_or_zero, node_address};
 use route_runtime::http2;
+use route_runtime::life::host_name;
 use route_runtime::telemetry::LogArgs;
 
 use crate::links::admission::Hosts;
@@ -22,8 +23,8 @@ use crate::links::host;
 use crate::node::embedded::NodeSettings;
 use crate::process::settings::tls::UpstreamTlsArgs;
 use crate::process::settings::values::{
-    ListenOn, NamedHosts, client_type, gateway_id, host_name, hosts_are_allowed,
-    hosts_have_one_name, listen_on, listeners_differ, named_hosts, network, proxies_are_allowed,
+    ListenOn, NamedHosts, client_type, gateway_id, hosts_are_allowed, hosts_have_one_name,
+    listen_on, listeners_differ, named_hosts, network, proxies_are_allowed,
 };
 use route_proto::pdu::HEADER_LEN;
 

@@ -4,12 +4,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::Args;
+use route_grpc::engine::nats::Nats;
+use route_grpc::leadership::Leadership;
 use route_grpc::settings::NodeSettings;
-use route_grpc::{Node, Ports};
+use route_grpc::settings::engine::EngineSettings;
+use route_grpc::{Node, Ports, Process, Role};
 use route_runtime::budget::Budget;
 use route_runtime::flags::{bytes, count, duration};
+use route_runtime::life::since_boot;
 use route_runtime::readiness::Readiness;
 use route_runtime::shutdown::Shutdown;
 use route_runtime::telemetry::{self, LogArgs, Metrics, flush_logs, init_logs};
@@ -76,6 +80,9 @@ pub(crate) struct ServeArgs {
     /// How the node routes and what it may use.
     #[command(flatten)]
     node: NodeSettings,
+    /// Whether the node is one of several.
+    #[command(flatten)]
+    engine: EngineSettings,
     /// What is logged.
     #[command(flatten)]
     log: LogArgs,
@@ -95,6 +102,7 @@ impl ServeArgs {
                     .to_owned(),
             );
         }
+        self.engine.check()?;
         self.node.check()
     }
 }
@@ -105,6 +113,13 @@ pub(crate) fn check_config(args: &ServeArgs) -> Result<(), Failure> {
     let told = route_grpc::check(&args.node, (LISTEN, args.listen), &metrics.meter());
     for line in told.map_err(|error| Failure::Usage(error.to_string()))? {
         show::line(&line)?;
+    }
+    if let Some(nats) = args.engine.nats() {
+        nats.check().map_err(Failure::Usage)?;
+        let (site, servers) = (&nats.site, nats.urls.join(", "));
+        show::line(&format!(
+            "site {site}: NATS says who leads ({servers}; it was not asked)"
+        ))?;
     }
     show::line("a node would start with this configuration")
 }
@@ -168,11 +183,9 @@ async fn serve(mut args: ServeArgs, affordable: usize) -> anyhow::Result<()> {
 
     let fan_out = args.node.fan_out;
     let budget = Budget::of_process(args.memory_limit, args.node.needs());
-    let node = Node::start(args.node, budget, &metrics.meter(), shutdown.clone());
-    let server = ports.serve(&node, readiness.clone());
-    shutdown
-        .tracker()
-        .spawn(become_ready(node, readiness.clone(), shutdown.draining()));
+    let process = Process::new(args.node, budget, &metrics.meter(), shutdown.clone());
+    let role = begin(&process, &args.engine, &metrics, &readiness)?;
+    let server = ports.serve_as(&process, &role, readiness.clone());
     let admin = at.admin.map(|it| it.to_string());
     let (attach, health) = (at.attach.map(display), at.health.map(display));
     info!(grpc = %at.public, attach, health, admin, %probes, ?fan_out, version = VERSION, "node started");
@@ -189,6 +202,34 @@ async fn serve(mut args: ServeArgs, affordable: usize) -> anyhow::Result<()> {
         None => Ok(()),
         Some(served) => Ok(served.context("the server's task ended")??),
     }
+}
+
+/// Makes the process a node, or one of several, which follows who leads.
+fn begin(
+    process: &Arc<Process>,
+    engine: &EngineSettings,
+    metrics: &Metrics,
+    readiness: &Readiness,
+) -> anyhow::Result<Role> {
+    let (shutdown, meter) = (process.shutdown(), metrics.meter());
+    let Some(nats) = engine.nats() else {
+        let node = Node::alone(process, &meter);
+        let role = Role::node(&node);
+        let ready = become_ready(node, readiness.clone(), shutdown.draining());
+        shutdown.tracker().spawn(ready);
+        return Ok(role);
+    };
+    let nats = Nats::start(nats).map_err(|told| anyhow!("--nats-url: {told}"))?;
+    let author = engine.author(VERSION);
+    let (nats, peers) = (Arc::new(nats), engine.peers());
+    let leadership = Leadership::new(process, nats, author, &meter, since_boot, peers);
+    let leadership = leadership.map_err(|told| anyhow!("--node-id: {told}"))?;
+    let role = leadership.role();
+    shutdown
+        .tracker()
+        .spawn(leadership.follow(readiness.clone()));
+    shutdown.tracker().spawn(leadership.run());
+    Ok(role)
 }
 
 /// Is ready when the node knows all links. Until then it says for whom it waits, and for how long.

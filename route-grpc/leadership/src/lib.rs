@@ -27,8 +27,6 @@
 //! `tests/search` looks for schedules that break them, and for what breaks when one of them is left out. With rule 8 they
 //! hold for a record that goes back, as long as each node notices that its connection was lost.
 //!
-//! **No node uses this yet.** The search does.
-//!
 //! **Architecture invariant:** nothing here knows a clock, a socket, an engine or gRPC. Times are parameters: how long the
 //! node's own clock, which goes on while the machine is suspended, has gone. No two clocks are compared, and nothing reads
 //! the time of day.

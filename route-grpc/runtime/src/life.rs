@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::rand::{GetRandomFlags, getrandom};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Bits of a name that chance fills.
 const RANDOM_BITS: u32 = 20;
@@ -22,6 +23,19 @@ pub fn new_secret() -> [u8; 16] {
     let filled = getrandom(&mut secret, GetRandomFlags::empty());
     assert_eq!(filled, Ok(secret.len()), "the kernel gives random bytes");
     secret
+}
+
+/// Time since the machine started. It goes on while the machine is suspended.
+pub fn since_boot() -> Duration {
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+/// The name of this host, for ids and descriptions.
+pub fn host_name() -> String {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    let printable = name.chars().filter(char::is_ascii_graphic).take(64);
+    printable.collect()
 }
 
 /// The calendar time, for names and for people. A clock before 1970 is as good as 1970.

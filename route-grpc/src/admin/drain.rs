@@ -40,9 +40,7 @@ pub(super) fn drain(
     request: &DrainGatewayRequest,
 ) -> Result<impl Stream<Item = Result<DrainGatewayResponse, Status>> + Send + use<>, Refusal> {
     let slot = slot(request)?;
-    if node.draining().is_cancelled() {
-        return Err(Refusal::DRAINING);
-    }
+    node.act().map(drop)?;
     if request.undo {
         let links = node.undo_drain(&request.gateway_id)?;
         let undone = DrainGatewayResponse {
@@ -85,7 +83,7 @@ impl Follower {
         };
         if !changed {
             self.is_over = true;
-            return Some((Err(Refusal::DRAINING.into()), self));
+            return Some((Err(self.node.ending().into()), self));
         }
         let message = self.message();
         Some((Ok(message), self))

@@ -72,12 +72,12 @@ pub(super) fn watch(
         before: None,
         _place: place,
     };
-    let draining = screen.node.draining();
+    let (draining, node) = (screen.node.draining(), Arc::clone(&screen.node));
     let states = stream::unfold(screen, |mut screen| async {
         screen.ticks.tick().await;
         Some((Ok(screen.state()), screen))
     });
-    let end = stream::once(async { Err(Refusal::DRAINING.into()) });
+    let end = stream::once(async move { Err(node.ending().into()) });
     Ok(states.take_until(draining.cancelled_owned()).chain(end))
 }
 

@@ -161,6 +161,7 @@ impl Publisher {
 
     /// Equal requests wait for each other.
     fn route_all(&self, called_at: Duration, orders: &[Order]) -> Result<Vec<CarriedOut>, Refusal> {
+        let _acts = self.node.act()?;
         let mut requests = self.requests.lock();
         let now = self.node.clock.now();
         let mut firsts = HashMap::new();

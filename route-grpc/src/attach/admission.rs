@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::Requests;
+use super::door::AtDoor;
 use crate::access::{Caller, Need};
 use crate::gateways::hello::{Admission, Hello, Objection};
 use crate::gateways::queue::{Queue, Retention};
-use crate::node::{Node, Transaction};
+use crate::node::{BEAT_MILLIS, Node, Transaction};
 use crate::refusal::Refusal;
 
 /// How long a stream may take to say hello.
@@ -44,6 +45,7 @@ pub(super) async fn admit(
         caller.require(Need::Attach(hello.id.clone()))?;
     }
     let stream_end = CancellationToken::new();
+    let mut place = AtDoor::new(node, &hello);
     // Its kernel closes the old connection when the process dies, so this is a matter of
     // milliseconds.
     let patience = tokio::time::sleep(node.process.settings.id_in_use_wait);
@@ -54,7 +56,11 @@ pub(super) async fn admit(
         tokio::pin!(changed);
         // From here on no change is missed.
         changed.as_mut().enable();
+        let acts = node.act()?;
         let decision = node.transact(|transaction, now| {
+            if !place.may_enter(transaction)? {
+                return Ok(None);
+            }
             let admission = transaction.gateways.judge(&hello, !patient)?;
             // Who is refused teaches nothing, and one that is back is read as it was.
             let known = match admission {
@@ -64,15 +70,18 @@ pub(super) async fn admit(
             let spoken = known.map_or_else(|| node.dialects.learn(hello.dialect.as_ref()), Ok);
             match spoken {
                 Ok(spoken) => hello.spoken = spoken,
-                Err(refusal) => return Ok(Err(refusal)),
+                Err(refusal) => return Ok(Some(Err(refusal))),
             }
             let entrant = (&hello, &stream_end, retention);
             let queue = enter(node, transaction, now, admission, entrant);
-            Ok(Ok(welcome(node, transaction, &hello, &roster, queue)))
+            place.entered(transaction);
+            Ok(Some(Ok(welcome(node, transaction, &hello, &roster, queue))))
         });
+        drop(acts);
         match decision {
-            Ok(Err(refusal)) => return Err(refusal),
-            Ok(Ok(admitted)) => {
+            Ok(None) => node.tenure.write_is_wanted.notify_one(),
+            Ok(Some(Err(refusal))) => return Err(refusal),
+            Ok(Some(Ok(admitted))) => {
                 debug!(
                     gateway = hello.id,
                     whence = hello.whence,
@@ -91,7 +100,8 @@ pub(super) async fn admit(
     }
 }
 
-async fn read_hello(requests: &mut Requests) -> Result<AttachHello, Refusal> {
+/// The first message of a stream.
+pub(super) async fn read_hello(requests: &mut Requests) -> Result<AttachHello, Refusal> {
     let frame = match timeout(HELLO_TIME, requests.next()).await {
         Ok(Some(Ok(first))) => first.frame,
         Ok(Some(Err(status))) => return Err(Refusal::unreadable(&status)),
@@ -178,9 +188,11 @@ fn welcome(
         patient_bytes: node.process.settings.patient_bytes as u64,
         cold_start_bytes: node.process.settings.cold_start_bytes as u64,
         draining,
-        // A node without an engine.
-        term: 0,
-        beat_millis: 0,
+        term: node.tenure.term,
+        beat_millis: match node.tenure.term {
+            0 => 0,
+            _ => BEAT_MILLIS,
+        },
     };
     Admitted {
         hello: hello.clone(),

@@ -73,7 +73,12 @@ impl Batch {
         }
         let gateways = &mut transaction.gateways;
         gateways.looked_at(incarnation, uplink.looked_at);
-        gateways.took(incarnation, attempt, uplink.taken);
+        let took = gateways.took(incarnation, attempt, uplink.taken);
+        if let Some(door) = &mut *transaction.door
+            && let Some(gateway) = took.filter(|it| it.knows_of_welcome())
+        {
+            door.acknowledged(&gateway.member());
+        }
         Ok(true)
     }
 

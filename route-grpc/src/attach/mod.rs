@@ -7,10 +7,12 @@
 
 mod admission;
 mod batch;
+mod door;
 pub(crate) mod former;
 mod hangup;
 mod responses;
 pub(crate) mod service;
+pub(crate) mod standby;
 mod stream;
 
 use std::pin::Pin;

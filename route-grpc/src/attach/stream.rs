@@ -84,7 +84,7 @@ impl GatewayStream {
         let admission = tokio::select! {
             biased;
             () = abandoned.cancelled() => return,
-            () = draining.cancelled() => Err(Refusal::DRAINING),
+            () = draining.cancelled() => Err(self.node.ending()),
             admission = admit(&self.node, &mut self.requests, retention, hangup.peer(), self.caller.as_ref()) => admission,
         };
         let (welcomed, stream_end) = match admission {
@@ -104,7 +104,7 @@ impl GatewayStream {
             // Superseded or too slow: whoever decided that has said so to the stream.
             () = stream_end.cancelled() => Ok(End::Broken),
             () = abandoned.cancelled() => Ok(End::Broken),
-            () = draining.cancelled() => Err(Refusal::DRAINING),
+            () = draining.cancelled() => Err(self.node.ending()),
             end = self.take_uplinks(&hello) => end,
         };
         self.detach(&hello, end, &hangup);
@@ -114,7 +114,10 @@ impl GatewayStream {
         let kind = ("attach refused", refusal.reason().as_str_name());
         let (node, peer) = (&self.node, hangup.peer());
         let now = node.clock.now();
-        if matches!(refusal, Refusal::Draining { .. }) {
+        if matches!(
+            refusal,
+            Refusal::Draining { .. } | Refusal::NotLeader { .. }
+        ) {
             node.process.refusals.note(now, kind, peer);
         } else {
             node.process.refusals.log(now, kind, peer, refusal);
@@ -238,11 +241,9 @@ async fn take_uplink(node: &Node, hello: &Hello, mut uplink: Uplink) -> Result<H
 /// As much of a batch as is enough for one lock. None if there is more.
 fn take_some(node: &Node, hello: &Hello, batch: &mut Batch) -> Result<Option<Hold>, Refusal> {
     let mut attached_with = None;
+    // What is not applied here is for the next node.
+    let _acts = node.act()?;
     let (effects, result) = node.transact(|transaction, now| {
-        if node.draining().is_cancelled() {
-            // What is not applied here is for the next node.
-            return (Effects::default(), Err(Refusal::DRAINING));
-        }
         let (incarnation, attempt) = (hello.incarnation, hello.attempt);
         match batch.take_head(transaction, now, incarnation, attempt) {
             Ok(true) => {}

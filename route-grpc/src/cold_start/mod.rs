@@ -48,6 +48,8 @@ pub(crate) struct Waits {
 pub(crate) struct ColdStart {
     waits: Waits,
     held_bytes: usize,
+    /// When it began.
+    began: Duration,
     /// When the first gateway came.
     first: Option<Duration>,
     /// Some gateway has had a node before.
@@ -63,9 +65,10 @@ pub(crate) struct ColdStart {
 }
 
 impl ColdStart {
-    /// Holds `held_bytes` of each gateway.
-    pub(crate) fn new(waits: Waits, held_bytes: usize) -> Self {
+    /// Begins now, and holds `held_bytes` of each gateway.
+    pub(crate) fn new(now: Duration, waits: Waits, held_bytes: usize) -> Self {
         Self {
+            began: now,
             waits,
             held_bytes,
             first: None,
@@ -130,11 +133,16 @@ impl ColdStart {
     pub(crate) fn until(&self, reach: impl Fn(&str) -> Option<Reach>) -> Duration {
         let complete = self.missing(reach).next().is_none();
         match self.first {
-            None => UNNOTICED.saturating_add(self.waits.missing),
+            None => (self.began + UNNOTICED).saturating_add(self.waits.missing),
             Some(first) if complete && self.has_roster => first,
             Some(first) if complete => first + self.waits.newcomers.min(self.waits.missing),
             Some(first) => first.saturating_add(self.waits.missing),
         }
+    }
+
+    /// For how long it has gone on.
+    pub(crate) fn age(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.began)
     }
 
     /// Some gateway has come.

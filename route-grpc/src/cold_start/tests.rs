@@ -185,7 +185,7 @@ fn cold_start(held_bytes: usize) -> ColdStart {
         missing: UNTIL,
         newcomers: NEWCOMERS,
     };
-    ColdStart::new(waits, held_bytes)
+    ColdStart::new(Duration::ZERO, waits, held_bytes)
 }
 
 fn query(link: u64, sequence: u64) -> UplinkEntry {

@@ -20,6 +20,7 @@ use crate::gateways::replays::Replays;
 use crate::gateways::sequences::{Progress, Sequences};
 use crate::gateways::unfinished::Unfinished;
 use crate::refusal::Refusal;
+use crate::tenure::Member;
 
 /// One gateway that is attached, or detached and within its grace.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(crate) struct Gateway {
     pub(super) taken: u64,
     /// Number of the last Downlink that it has taken. One that only sends gets no entries.
     last_taken: u64,
+    /// Number of the last Downlink before its last welcome.
+    handed_out_before: u64,
     /// An operator drains it: it takes no connections.
     pub(super) draining: bool,
     /// Number of the last question about its links.
@@ -135,6 +138,7 @@ impl Gateway {
             answering: OpenQueries::default(),
             taken: 0,
             last_taken: 0,
+            handed_out_before: hello.taken,
             draining: false,
             asked: 0,
             pdu_limit: limits.pdu_limit,
@@ -153,6 +157,7 @@ impl Gateway {
         self.taken = self.queue.taken(hello.taken);
         self.pulse = Pulse::default();
         self.queue.open_stream(hello.attempt);
+        self.handed_out_before = self.queue.handed_out();
         self.replays = Replays::default();
         self.waiting_queries = OpenQueries::default();
         self.sequences.resume();
@@ -190,6 +195,19 @@ impl Gateway {
             stream_since: self.stream_since,
             is_draining: self.draining,
         }
+    }
+
+    /// As rosters name it.
+    pub(crate) fn member(&self) -> Member {
+        Member {
+            id: self.hello.id.clone(),
+            incarnation: self.hello.incarnation,
+        }
+    }
+
+    /// It has taken something that was sent after its last welcome.
+    pub(crate) fn knows_of_welcome(&self) -> bool {
+        self.last_taken > self.handed_out_before
     }
 
     /// Which life of it this is.

@@ -40,6 +40,8 @@ pub(crate) struct Hello {
     pub(crate) taken: u64,
     /// Of the newest delivery that it has taken, of all nodes.
     pub(crate) position: u64,
+    /// The newest term that has welcomed it, by its own word; 0: none.
+    pub(crate) term: u64,
     /// What its MsgServers speak.
     pub(crate) spoken: Spoken,
     /// What it says of that, which the node learns when it lets the gateway in.
@@ -67,6 +69,7 @@ impl Hello {
         check::count("hello.attempt", hello.attempt)?;
         check::number("hello.taken", hello.taken)?;
         check::number("hello.position", hello.position)?;
+        check::number("hello.term", hello.term)?;
         check::number("hello.clock_micros", hello.clock_micros)?;
         check::length("hello.secret", hello.secret.len(), MAX_SECRET)?;
         check::length(
@@ -92,6 +95,7 @@ impl Hello {
             spoken: dialects.learn(None)?,
             dialect: Dialects::read(&hello.dialect)?,
             position: hello.position,
+            term: hello.term,
             secret: Secret(hello.secret),
             clock_offset: micros(now).saturating_sub(signed(hello.clock_micros)),
         })

@@ -310,6 +310,7 @@ fn hello(id: &str, incarnation: u64, attempt: u64) -> Hello {
         secret: Secret(Bytes::new()),
         taken: 0,
         position: 0,
+        term: 0,
         clock_offset: 0,
     }
 }

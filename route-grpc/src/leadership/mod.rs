@@ -1,3 +1,9 @@
 //! Which of several nodes leads: the rules of `route_leadership`, at work.
 
-pub mod engine;
+mod candidate;
+mod counts;
+mod lead;
+mod stand_by;
+mod term;
+
+pub use term::Leadership;

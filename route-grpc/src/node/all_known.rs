@@ -13,8 +13,13 @@ use crate::cold_start::ColdStart;
 /// one lock; chores see to the rest. Meanwhile what comes is held, too.
 ///
 /// An earlier node may have told MsgServers of it, or of a part of it, so they are told, once, how things are in the end.
+/// A leader that does not serve yet applies nothing.
+///
 /// Queries are answered last, because their users' logins may stand among what other gateways sent.
 pub(super) fn end_cold_start(node: &Node, routing: &mut Transaction<'_>, now: Duration) {
+    if routing.door.as_ref().is_some_and(|door| !door.serves()) {
+        return;
+    }
     let gateways = &*routing.gateways;
     let is_over =
         |start: &mut ColdStart| start.is_ending() || start.is_over(now, |id| gateways.reach(id));
@@ -36,7 +41,7 @@ pub(super) fn end_cold_start(node: &Node, routing: &mut Transaction<'_>, now: Du
         return;
     }
     routing.gateways.announce_roster(None);
-    node.process.metrics.cold_start_ended(now);
+    node.process.metrics.cold_start_ended(cold_start.age(now));
     node.sync.reached();
     node.chores_changed();
 }
@@ -48,7 +53,7 @@ fn say_what_is_missing(routing: &Transaction<'_>, now: Duration, cold_start: &Co
     tracing::info!(
         ?missing,
         entries = cold_start.entries(),
-        after = ?now,
+        after = ?cold_start.age(now),
         "all links are known"
     );
 }

@@ -7,14 +7,18 @@ use std::time::Duration;
 use super::{Node, Transaction};
 use crate::gateways::Overdue;
 use crate::refusal::Refusal;
+use crate::tenure::Door;
 
-/// How often the node looks after itself when nothing is due.
-const TICK: Duration = Duration::from_secs(1);
+/// How often the node looks after itself when nothing is due. Each time it sends all gateways a beat.
+const TICK: Duration = Duration::from_millis(BEAT_MILLIS as u64);
+
+/// The same, as gateways are told it.
+pub(crate) const BEAT_MILLIS: u32 = 1000;
 
 /// Ends seats and graces in time, and frees the sessions of closed links in steps.
 pub(super) async fn run(node: Arc<Node>) {
     let draining = node.draining();
-    loop {
+    while node.act().is_ok() {
         node.transact(|transaction, now| {
             for (gateway, reach) in transaction.gateways.look_after(now) {
                 transaction.core.set_reach(gateway, reach.of_core());
@@ -38,7 +42,8 @@ pub(super) async fn run(node: Arc<Node>) {
         }
         let due = node.transact(|transaction, now| {
             let reach = |id: &str| transaction.gateways.reach(id);
-            let cold_start = transaction.cold_start.as_ref();
+            let serves = transaction.door.as_ref().is_none_or(Door::serves);
+            let cold_start = transaction.cold_start.as_ref().filter(|_| serves);
             let cold_start_until = cold_start.map(|cold_start| cold_start.until(reach));
             let deadlines = [
                 transaction.core.view().next_deadline(),
@@ -61,8 +66,7 @@ pub(super) async fn run(node: Arc<Node>) {
         }
     }
     // All at once, so that nothing is routed to gateways that stay for those that have gone.
-    let draining = Refusal::DRAINING.into();
-    node.transact(|transaction, _| transaction.gateways.end_all(&draining));
+    node.end();
 }
 
 /// Finishes what is done piece by piece: long entries whose stream is gone, what lost gateways were not handed, the

@@ -150,7 +150,7 @@ fn confirm(node: &Node, transaction: &mut Transaction<'_>) {
         confirmations.add(gateway, batch);
     }
     // A draining node's word is worth nothing: its successor is told again.
-    if !node.process.shutdown.draining().is_cancelled() {
+    if !node.draining().is_cancelled() {
         confirmations.confirm(|origin, progress| gateways.confirm(origin, progress));
     }
 }

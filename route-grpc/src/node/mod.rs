@@ -32,7 +32,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use opentelemetry::metrics::Meter;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use route_core::View;
 use route_runtime::budget::Budget;
 use route_runtime::life::new_life;
@@ -50,6 +50,8 @@ use crate::gateways::queue::Placed;
 use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
+use crate::tenure::{Begun, Tenure};
+pub(crate) use chores::BEAT_MILLIS;
 use closed::{CLOSED_BYTES, Closed};
 use commit::commit;
 use drains::Drains;
@@ -57,7 +59,7 @@ use holds::Holds;
 use log::Log;
 use losses::Losses;
 use memory::Slowed;
-use observed::Observed;
+pub(crate) use observed::Observed;
 use position::Position;
 use readers::Readers;
 use routed::Routed;
@@ -95,6 +97,10 @@ pub struct Node {
     pub(crate) closed: Closed,
     /// What MsgServers speak.
     pub(crate) dialects: Dialects,
+    /// How long it may act.
+    pub(crate) tenure: Arc<Tenure>,
+    /// Held while it acts.
+    acting: RwLock<()>,
     /// Cancelled when it ends.
     draining: CancellationToken,
     /// The gateway in this process closes its links: the node will drain after that.
@@ -131,15 +137,24 @@ impl Node {
         shutdown: Shutdown,
     ) -> Arc<Self> {
         let process = Process::new(settings, budget, meter, shutdown);
-        let node = Self::begin(&process, epoch);
+        Self::alone_in_epoch(epoch, &process, meter)
+    }
+
+    /// The one node of this process, as long as that lives.
+    pub fn alone(process: &Arc<Process>, meter: &Meter) -> Arc<Self> {
+        Self::alone_in_epoch(new_life(), process, meter)
+    }
+
+    fn alone_in_epoch(epoch: u64, process: &Arc<Process>, meter: &Meter) -> Arc<Self> {
+        let node = Self::begin(process, epoch, Begun::alone());
         Observed::new(meter).shows(&node);
         node
     }
 
-    /// A node without gateways, in this process, until that drains.
-    fn begin(process: &Arc<Process>, epoch: u64) -> Arc<Self> {
+    /// A node without gateways, in this process, until that drains or it is [ended](Self::end).
+    pub(crate) fn begin(process: &Arc<Process>, epoch: u64, begun: Begun) -> Arc<Self> {
         let (settings, clock) = (&process.settings, process.clock);
-        let routing = Routing::new(settings, epoch);
+        let routing = Routing::new(settings, epoch, clock.now(), begun.door);
         let node = Arc::new(Self {
             clock,
             epoch,
@@ -158,6 +173,8 @@ impl Node {
             transitions: Transitions::default(),
             losses: Losses::default(),
             drains: Drains::default(),
+            tenure: begun.tenure,
+            acting: RwLock::new(()),
             draining: process.draining().child_token(),
             gateway_stops: AtomicBool::new(false),
             process: Arc::clone(process),
@@ -234,10 +251,42 @@ impl Node {
 
     /// Refuses calls while the node is draining, and makes them wait while it is not synced.
     pub(crate) async fn admit_call(&self) -> Result<(), Refusal> {
-        if self.draining().is_cancelled() {
-            return Err(Refusal::DRAINING);
+        self.act().map(drop)?;
+        tokio::select! {
+            biased;
+            waited = self.sync.wait() => waited?,
+            () = self.draining.cancelled() => {}
         }
-        self.sync.wait().await
+        self.act().map(drop)
+    }
+
+    /// Allows to do, or to read, what nobody may any more when another node leads: while what this returns is held, none
+    /// does that waits for the end of this one.
+    pub(crate) fn act(&self) -> Result<RwLockReadGuard<'_, ()>, Refusal> {
+        let acts = self.acting.read();
+        match self.draining.is_cancelled() || !self.tenure.holds() {
+            true => Err(self.ending()),
+            false => Ok(acts),
+        }
+    }
+
+    /// Why it refuses what comes when it ends.
+    pub(crate) fn ending(&self) -> Refusal {
+        match self.process.draining().is_cancelled() {
+            true => Refusal::DRAINING,
+            false => Refusal::NotLeader {
+                leader: None,
+                problem: None,
+            },
+        }
+    }
+
+    /// Ends it. When this returns, it has no streams of gateways any more, and nothing is done.
+    pub(crate) fn end(&self) {
+        self.draining.cancel();
+        drop(self.acting.write());
+        let ending = self.ending().into();
+        self.transact(|transaction, _| transaction.gateways.end_all(&ending));
     }
 
     /// Returns when the node knows all links, so that it routes and answers.

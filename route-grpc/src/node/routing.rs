@@ -11,6 +11,7 @@ use crate::cold_start::{ColdStart, Waits};
 use crate::gateways::confirmations::Confirmations;
 use crate::gateways::{GatewayLimits, Gateways};
 use crate::settings::NodeSettings;
+use crate::tenure::Door;
 use crate::trace::Traced;
 
 /// What stands behind the node's lock.
@@ -24,18 +25,26 @@ pub(super) struct Routing {
     pub(super) confirmations: Confirmations,
     /// What waits until all links are known; None: they are.
     pub(super) cold_start: Option<ColdStart>,
+    /// Which gateways may come in; none: each.
+    pub(super) door: Option<Door>,
     /// What lost gateways were not handed.
     pub(super) take_backs: VecDeque<TakeBack>,
 }
 
 impl Routing {
     /// Nothing yet. Positions go on where those of a predecessor ended, as far as gateways can see.
-    pub(super) fn new(settings: &NodeSettings, epoch: u64) -> Self {
+    pub(super) fn new(
+        settings: &NodeSettings,
+        epoch: u64,
+        now: Duration,
+        door: Option<Door>,
+    ) -> Self {
         let waits = Waits {
             missing: settings.cold_start_wait,
             newcomers: settings.newcomer_wait,
         };
-        let cold_start = || ColdStart::new(waits, settings.cold_start_bytes);
+        let cold_start = || ColdStart::new(now, waits, settings.cold_start_bytes);
+        let is_cold = door.is_some() || !settings.cold_start_wait.is_zero();
         Self {
             core: Core::following(settings.core(), epoch),
             gateways: Gateways::new(GatewayLimits {
@@ -49,7 +58,8 @@ impl Routing {
                 pdu_limit: settings.pdu_limit,
             }),
             confirmations: Confirmations::new(settings.patient_bytes),
-            cold_start: (!settings.cold_start_wait.is_zero()).then(cold_start),
+            cold_start: is_cold.then(cold_start),
+            door,
             take_backs: VecDeque::new(),
         }
     }
@@ -65,6 +75,7 @@ impl Routing {
             gateways: &mut self.gateways,
             confirmations: &mut self.confirmations,
             cold_start: &mut self.cold_start,
+            door: &mut self.door,
             receipt: None,
             applied: Vec::new(),
             traced: Traced::default(),

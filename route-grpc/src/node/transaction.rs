@@ -17,6 +17,7 @@ use crate::gateways::queries::OpenQueries;
 use crate::gateways::queue::Placed;
 use crate::gateways::reach::Parting;
 use crate::refusal::Refusal;
+use crate::tenure::Door;
 use crate::trace::Traced;
 
 /// Steps that are enough under one lock: 4 096 sessions, which take four each, or 256 KiB. Less than a
@@ -30,6 +31,7 @@ pub(crate) struct Transaction<'a> {
     pub(crate) gateways: &'a mut Gateways,
     pub(super) confirmations: &'a mut Confirmations,
     pub(crate) cold_start: &'a mut Option<ColdStart>,
+    pub(crate) door: &'a mut Option<Door>,
     /// What everything carries that it causes, if it applies batches.
     pub(super) receipt: Option<Arc<Receipt>>,
     /// Batches whose deliveries are not queued yet.
@@ -183,6 +185,9 @@ impl Transaction<'_> {
         let detached = gateways.detach(now, incarnation, attempt, parting, status);
         if detached {
             self.learn_reach(incarnation);
+            if parting == Parting::Finished {
+                self.give_up_finished(incarnation);
+            }
             if let Some(cold_start) = &mut self.cold_start {
                 self.garbage.push(Box::new(cold_start.forget(incarnation)));
             } else if parting == Parting::Finished {
@@ -190,6 +195,15 @@ impl Transaction<'_> {
             }
         }
         detached
+    }
+
+    /// It has ended its links and its stream: no later term has to wait for it.
+    fn give_up_finished(&mut self, incarnation: u64) {
+        if let Some(door) = &mut *self.door
+            && let Some(gateway) = self.gateways.get_mut(incarnation)
+        {
+            door.gives_up(gateway.member());
+        }
     }
 
     /// The node ends a gateway's stream. True if the gateway is detached by that.
@@ -207,6 +221,9 @@ impl Transaction<'_> {
         let Some(gateway) = self.gateways.remove(incarnation) else {
             return;
         };
+        if let Some(door) = &mut *self.door {
+            door.gives_up(gateway.member());
+        }
         self.confirmations.forget(incarnation);
         self.core.lose_gateway(incarnation);
         // What it was not handed goes to other connections of its MsgServers; what it was, it may have written.
@@ -283,7 +300,7 @@ mod tests {
             cold_start_wait: Duration::ZERO,
             ..NodeSettings::default()
         };
-        let mut routing = Routing::new(&settings, 1);
+        let mut routing = Routing::new(&settings, 1, NOW, None);
         let mut transaction = routing.begin(NOW);
         let hello = AttachHello {
             gateway_id: "a".to_owned(),

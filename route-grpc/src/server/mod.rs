@@ -11,7 +11,7 @@ mod health;
 mod layers;
 pub mod ports;
 mod rewound;
-mod role;
+pub(crate) mod role;
 mod transport;
 mod verdicts;
 

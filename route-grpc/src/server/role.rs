@@ -22,8 +22,11 @@ use crate::api::broadcast::Broadcast;
 use crate::api::info::Info;
 use crate::api::presence::Presence;
 use crate::attach::service::Attach;
+use crate::attach::standby::StandbyAttach;
+use crate::leads::Site;
 use crate::limits::{MAX_ADMIN_REQUEST_BYTES, MAX_REQUEST_BYTES};
 use crate::node::Node;
+use crate::process::Process;
 use crate::standby::Standby;
 
 /// Hands each call to what the process is at the moment. Which of the services a port has is checked before.
@@ -45,6 +48,41 @@ impl Role {
     pub(super) fn after(self, always: Routes) -> Routes {
         let router = always.into_axum_router();
         Routes::from(router.fallback_service(self))
+    }
+}
+
+/// Says what a process is from now on.
+#[derive(Debug)]
+pub(crate) struct Roles {
+    now: watch::Sender<Routes>,
+    standby: Routes,
+}
+
+impl Roles {
+    /// A process that stands by.
+    pub(crate) fn standby(process: &Process, site: &Site, standby: Standby) -> Self {
+        let attach = AttachServiceServer::new(StandbyAttach::new(site.clone()))
+            .max_decoding_message_size(process.settings.attach_message_bytes());
+        let standby = passes_on(standby).add_service(attach);
+        Self {
+            now: watch::Sender::new(standby.clone()),
+            standby,
+        }
+    }
+
+    /// As ports ask for it.
+    pub(crate) fn role(&self) -> Role {
+        Role(self.now.subscribe())
+    }
+
+    /// It is this node.
+    pub(crate) fn leads(&self, node: &Arc<Node>) {
+        self.now.send_replace(services(node));
+    }
+
+    /// It stands by again.
+    pub(crate) fn stands_by(&self) {
+        self.now.send_replace(self.standby.clone());
     }
 }
 

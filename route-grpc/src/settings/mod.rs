@@ -1,5 +1,6 @@
 //! Flags of the node.
 
+pub mod engine;
 pub mod security;
 
 use std::net::SocketAddr;

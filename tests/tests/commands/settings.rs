@@ -53,7 +53,12 @@ const NODE: [&str; 14] = [
     "--grpc-keepalive-interval=999ms",
     "--grpc-stream-bytes=1KiB",
 ];
-const SERVE: [&str; 2] = ["--drain-window=25s", "--memory-limit=479MiB"];
+const SERVE: [&str; 4] = [
+    "--drain-window=25s",
+    "--memory-limit=479MiB",
+    "--engine=nats",
+    "--advertise-api=http://node-0:50051",
+];
 
 #[test]
 fn flags_that_cannot_be_meant_are_refused_by_their_name() {

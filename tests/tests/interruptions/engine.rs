@@ -8,9 +8,9 @@ mod logins;
 
 use std::time::Duration;
 
-use route_grpc::leadership::engine::nats::{Login, Nats, NatsSettings, TlsFiles};
-use route_grpc::leadership::engine::record::{Author, Found, Member};
-use route_grpc::leadership::engine::{ANSWER_LIMIT, Engine, NotWritten, Unread};
+use route_grpc::engine::nats::{Login, Nats, NatsSettings, TlsFiles};
+use route_grpc::engine::record::{Author, Found, Member};
+use route_grpc::engine::{ANSWER_LIMIT, Engine, NotWritten, Unread};
 use route_leadership::{Record, State};
 use system_tests::deployment::nats::NatsServer;
 use tokio::time::{Instant, sleep, timeout};

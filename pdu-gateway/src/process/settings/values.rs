@@ -162,10 +162,3 @@ pub(super) fn client_type(text: &str) -> Result<u8, &'static str> {
     };
     parsed.map_err(|_| "a client type is a number from 0 to 0xff")
 }
-/// The name of this host, for ids and descriptions.
-pub fn host_name() -> String {
-    let name = rustix::system::uname();
-    let name = name.nodename().to_string_lossy();
-    let printable = name.chars().filter(char::is_ascii_graphic).take(64);
-    printable.collect()
-}

@@ -314,6 +314,13 @@ impl Queue {
             }
             return Poll::Pending;
         }
+        if contents.is_held_back() {
+            contents.news.beat = false;
+            return Poll::Ready(Some(Ok(Downlink {
+                number: contents.backlog.number(),
+                ..Downlink::default()
+            })));
+        }
         let (number, entries) = contents.backlog.hand_out();
         if contents.backlog.retention() == Retention::None {
             self.moved.notify_waiters();
@@ -325,13 +332,12 @@ impl Queue {
         })))
     }
 
-    /// Something is there and not taken. If there is nothing, an empty Downlink will ask whether
-    /// the gateway is there.
+    /// Something is there and not taken. An empty Downlink, if no other one, will ask whether the gateway is there, and
+    /// show it that the node is.
     pub(crate) fn awaits_taking(&self) -> bool {
         let mut contents = self.contents.lock();
-        let awaits = contents.backlog.awaits_taking();
-        contents.news.beat = !awaits;
-        awaits
+        contents.news.beat = true;
+        contents.backlog.awaits_taking()
     }
 
     /// What it holds, and what became of the rest.
@@ -352,8 +358,15 @@ impl Contents {
 
     /// There is nothing to hand out now.
     fn is_empty(&self) -> bool {
-        let waits = self.silent && self.backlog.awaits_answer();
-        waits || self.backlog.is_handed_out() && self.news.is_empty()
+        match self.is_held_back() {
+            true => !self.news.beat,
+            false => self.backlog.is_handed_out() && self.news.is_empty(),
+        }
+    }
+
+    /// The gateway gets nothing but beats before it has taken what it was handed.
+    fn is_held_back(&self) -> bool {
+        self.silent && self.backlog.awaits_answer()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use route_grpc::leadership::engine::{Engine, NotWritten};
+use route_grpc::engine::{Engine, NotWritten};
 use system_tests::deployment::nats::NatsCluster;
 use tokio::time::{Instant, sleep, timeout};
 

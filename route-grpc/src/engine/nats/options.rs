@@ -61,6 +61,16 @@ impl NatsSettings {
         self.urls.iter().map(|url| server(url)).collect()
     }
 
+    /// Whether the files can be used, as for a connection. None is made.
+    ///
+    /// # Errors
+    ///
+    /// A URL or a file is of no use; a sentence says which and why.
+    pub fn check(&self) -> Result<(), String> {
+        self.servers()?;
+        self.options().map(|_| ())
+    }
+
     /// What a connection is made with.
     ///
     /// # Errors

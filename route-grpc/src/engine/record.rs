@@ -10,14 +10,7 @@ pub const PROTOCOL: u32 = 1;
 /// Longest record that is read or written, bytes: 1024 gateways with the longest ids have room.
 pub const LONGEST: usize = 256 << 10;
 
-/// One life of one gateway: what a roster names.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Member {
-    /// The gateway.
-    pub id: String,
-    /// Its life.
-    pub incarnation: u64,
-}
+pub use crate::tenure::Member;
 
 /// How others reach the node that wrote a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,0 +1,84 @@
+//! AttachService of a process that does not lead: a gateway is told who does. If that is not known, it waits a moment: this
+//! process may be the next leader.
+
+use std::time::Duration;
+
+use route_proto::attach::v1::attach_service_server::AttachService;
+use route_proto::attach::v1::{AttachHello, AttachRequest, attach_request};
+use tokio::time::timeout;
+use tokio_stream::{StreamExt, once};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::admission::read_hello;
+use super::stream::open_by;
+use super::{AttachResponses, Hangup, Requests};
+use crate::access::{Caller, Need};
+use crate::leads::{Leads, Site};
+use crate::refusal::Refusal;
+use crate::tenure::Member;
+
+/// How long a gateway waits here for a leader, before it is told that there is none: longer than a leader whose process has
+/// ended is missed.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The service, for one process.
+#[derive(Debug, Clone)]
+pub(crate) struct StandbyAttach {
+    site: Site,
+}
+
+impl StandbyAttach {
+    /// Sends gateways to whoever leads.
+    pub(crate) fn new(site: Site) -> Self {
+        Self { site }
+    }
+
+    /// Waits until it is known who leads. The node: this process does.
+    async fn leader(&self) -> Leads {
+        let mut leads = self.site.leads();
+        let known = leads.wait_for(|it| !matches!(it, Leads::Unknown));
+        match timeout(PATIENCE, known).await {
+            Ok(Ok(leads)) => leads.clone(),
+            // Nobody does, or the process ends.
+            Ok(Err(_)) | Err(_) => Leads::Unknown,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl AttachService for StandbyAttach {
+    type AttachStream = AttachResponses;
+
+    async fn attach(
+        &self,
+        request: Request<Streaming<AttachRequest>>,
+    ) -> Result<Response<AttachResponses>, Status> {
+        let hangup = request.extensions().get::<Hangup>().cloned();
+        let caller = Caller::of(request.extensions())?;
+        let mut requests: Requests = Box::pin(request.into_inner());
+        let hello = read_hello(&mut requests).await?;
+        caller.require(Need::Attach(hello.gateway_id.clone()))?;
+        self.site.came(&Member {
+            id: hello.gateway_id.clone(),
+            incarnation: hello.incarnation,
+        });
+        let leader = match self.leader().await {
+            Leads::This(node) => {
+                let requests = once(Ok(said(hello))).chain(requests);
+                let hangup = hangup.unwrap_or_default();
+                let responses = open_by(&node, requests, Some(hangup), Some(caller));
+                return Ok(Response::new(responses));
+            }
+            Leads::Other(leader) => Some(leader.attach_url.clone()),
+            Leads::Unknown => None,
+        };
+        let problem = None;
+        Err(Refusal::NotLeader { leader, problem }.into())
+    }
+}
+
+/// As it came.
+fn said(hello: AttachHello) -> AttachRequest {
+    let frame = Some(attach_request::Frame::Hello(hello));
+    AttachRequest { frame }
+}
