@@ -83,7 +83,8 @@ impl<M: Clone + PartialEq> Sight<M> {
         self.seen = None;
     }
 
-    /// Whether this node may write a term of its own (rule 2). `gateways_come`: gateways of the serving roster have come
+    /// Whether this node may write a term of its own (rule 2). A release counts if this node has seen the record change to
+    /// it: one that was there before may be what an engine went back to. `gateways_come`: gateways of the serving roster have come
     /// here since the record last changed.
     pub fn may_take_over(
         &self,
@@ -94,6 +95,7 @@ impl<M: Clone + PartialEq> Sight<M> {
         let seen = self.seen.as_ref()?;
         if let Some(stored) = &seen.stored
             && stored.record.state == State::Released
+            && seen.followed
         {
             return Some(TakeOver {
                 old_lease_over: now,
@@ -281,6 +283,12 @@ mod tests {
         let mut sight = Sight::new();
         assert!(!may(&sight, 60, true), "nothing was seen");
         sight.see(SECOND, Some(&stored(1, State::Released)));
-        assert!(may(&sight, 1, false));
+        assert!(
+            !may(&sight, 15, true) && may(&sight, 16, false),
+            "nobody knows since when"
+        );
+        sight.see(SECOND * 20, Some(&stored(2, State::Serving)));
+        sight.see(SECOND * 20, Some(&stored(3, State::Released)));
+        assert!(may(&sight, 20, false));
     }
 }

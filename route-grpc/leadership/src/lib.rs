@@ -6,8 +6,8 @@
 //!
 //! 1. **Serving.** A leader serves for 12 s after it sent its last write that succeeded, and renews it every second
 //!    ([`Lease::holds`]). Past that it ends all streams and begins anew as a standby.
-//! 2. **Taking over.** A standby writes the next term, with the roster as it was, if it sees the record released, or
-//!    unchanged for 15 s; or unchanged for 2 s, if gateways of the roster come and it has seen the record change before
+//! 2. **Taking over.** A standby writes the next term, with the roster as it was, if it sees the record become
+//!    released, or unchanged for 15 s; or unchanged for 2 s, if gateways of the roster come and it has seen the record change before
 //!    ([`Sight::may_take_over`]). A leader whose write is refused leads no more.
 //! 3. **Beginning.** A new leader serves, by one more write, when every gateway of the roster has been welcomed here and
 //!    has acknowledged a beat that was sent after that, or when no earlier leader serves any more for certain

@@ -100,6 +100,7 @@ fn no_schedule_with_two_failures_has_two_routers() {
 fn no_schedule_with_two_take_overs_has_two_routers() {
     whole::<2, 2>(1, budget!(take_overs: 2, calls: 1));
     whole::<2, 2>(1, budget!(take_overs: 2, calls: 1, back: 1));
+    whole::<2, 2>(1, budget!(releases: 1, take_overs: 2, calls: 1, back: 1));
 }
 
 fn whole<const N: usize, const G: usize>(attached: usize, budget: Budget) -> Searched {

@@ -35,6 +35,7 @@ pub(crate) enum Broken {
     NoComparison,
     RefusedAndGoesOn,
     EarlyWithoutHavingFollowed,
+    ReleasedWithoutHavingFollowed,
     InterruptionsIgnored,
     // Rule 3
     ServesAtOnce,
@@ -92,6 +93,12 @@ impl Rules {
             && let Some(seen) = &mut sight.seen
         {
             seen.followed = true;
+        }
+        if self.is(Broken::ReleasedWithoutHavingFollowed)
+            && let Some(seen) = &mut sight.seen
+            && let Some(stored) = &seen.stored
+        {
+            seen.followed |= stored.record.state == State::Released;
         }
         let mut take_over = sight.may_take_over(NOW, &TIMING, true)?;
         if self.is(Broken::QuietIsOver) {

@@ -47,7 +47,8 @@ fn a_gateway_that_is_being_left_out_is_a_newcomer() {
 fn who_has_not_served_does_not_say_that_nobody_does() {
     let mut schedule = vec![Step::Second { lags: None }];
     schedule.extend(takes_over(1));
-    schedule.extend([Step::Release(1), Step::Arrives(1, 0), Step::Read(1)]);
+    schedule.extend([Step::Release(1), Step::Read(1)]);
+    schedule.extend([Step::Arrives(1, 0), Step::Read(1)]);
     schedule.extend(takes_over(1));
     schedule.extend(comes_and_acknowledges(1, 0));
     schedule.extend(serves(1));
@@ -69,6 +70,29 @@ fn a_gateway_that_starts_again_is_a_newcomer() {
         Step::Welcomed(0, 0),
     ]);
     breaks(Broken::AnyLifeOfAGateway, &schedule, 1);
+}
+
+/// An engine that has lost several writes shows a release after which there was a term.
+#[test]
+fn a_release_that_was_not_seen_to_come_may_have_come_back() {
+    let played = |rules: Rules| {
+        let mut world = led();
+        let steps = [Step::Release(0), Step::Arrives(0, 0), Step::Read(1)];
+        take(&mut world, &steps, rules);
+        let released = world.stored.clone();
+        take(&mut world, &takes_over(1), rules);
+        take(&mut world, &comes_and_acknowledges(1, 0), rules);
+        take(&mut world, &serves(1), rules);
+        world.earlier = released;
+        world.budget.back = 1;
+        take(&mut world, &[Step::Back { gone: false }], rules);
+        take(&mut world, &[Step::Read(0)], rules);
+        take(&mut world, &takes_over(0), rules);
+        take(&mut world, &comes_and_acknowledges(0, 1), rules);
+        take(&mut world, &serves(0), rules);
+        world
+    };
+    compare(Broken::ReleasedWithoutHavingFollowed, played, 1);
 }
 
 fn takes_over(node: usize) -> [Step; 3] {
@@ -99,15 +123,25 @@ fn serves(node: usize) -> [Step; 3] {
 
 /// The schedule leads to two routers with the broken rule, and without it to one, `router`.
 fn breaks(broken: Broken, schedule: &[Step], router: usize) {
+    let played = |rules: Rules| {
+        let mut world = led();
+        take(&mut world, schedule, rules);
+        world
+    };
+    compare(broken, played, router);
+}
+
+/// The same of a schedule that is more than steps.
+fn compare(broken: Broken, played: impl Fn(Rules) -> World<2, 2>, router: usize) {
     let wrong = Rules {
         broken: Some(broken),
     };
     assert!(
-        played(schedule, wrong).two_routers(|lease| wrong.holds(lease)),
+        played(wrong).two_routers(|lease| wrong.holds(lease)),
         "{broken:?} breaks nothing"
     );
     let right = Rules { broken: None };
-    let world = played(schedule, right);
+    let world = played(right);
     assert!(!world.two_routers(|lease| right.holds(lease)));
     assert_eq!(
         world
@@ -118,8 +152,9 @@ fn breaks(broken: Broken, schedule: &[Step], router: usize) {
     );
 }
 
-fn played(schedule: &[Step], rules: Rules) -> World<2, 2> {
-    let mut world = World::led(
+/// Node 0 leads, and has both gateways.
+fn led() -> World<2, 2> {
+    World::led(
         2,
         Budget {
             calls: 3,
@@ -130,10 +165,12 @@ fn played(schedule: &[Step], rules: Rules) -> World<2, 2> {
             given_up: 1,
             ..Budget::default()
         },
-    );
+    )
+}
+
+fn take(world: &mut World<2, 2>, schedule: &[Step], rules: Rules) {
     for step in schedule {
         // What the rules refuse does not happen.
         let _ = world.take(*step, rules);
     }
-    world
 }
