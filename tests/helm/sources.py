@@ -7,17 +7,18 @@ from chart import ROOT
 
 NODE_SETTINGS = ROOT / "route-grpc/src/settings/mod.rs"
 SECURITY_SETTINGS = ROOT / "route-grpc/src/settings/security.rs"
+ENGINE_SETTINGS = ROOT / "route-grpc/src/settings/engine.rs"
 SERVE_SETTINGS = ROOT / "route-grpc/cli/src/serve.rs"
 GATEWAY_SETTINGS = ROOT / "pdu-gateway/src/process/settings.rs"
 UPSTREAM_TLS_SETTINGS = ROOT / "pdu-gateway/src/process/settings/tls.rs"
 LOG_SETTINGS = ROOT / "route-grpc/runtime/src/telemetry/logs.rs"
 HEALTH = ROOT / "route-grpc/src/server/health.rs"
-SETTINGS = [NODE_SETTINGS, SECURITY_SETTINGS, SERVE_SETTINGS, GATEWAY_SETTINGS, UPSTREAM_TLS_SETTINGS]
+SETTINGS = [NODE_SETTINGS, SECURITY_SETTINGS, ENGINE_SETTINGS, SERVE_SETTINGS, GATEWAY_SETTINGS, UPSTREAM_TLS_SETTINGS]
 CLI = ROOT / "route-grpc/cli/src"
 COMMANDS = CLI / "main.rs"
 
 INSTRUMENT_FILES = {
-    "node": [f"route-grpc/src/{it}.rs" for it in ("metrics", "node/observed", "access/counts")],
+    "node": [f"route-grpc/src/{it}.rs" for it in ("metrics", "node/observed", "access/counts", "leadership/counts")],
     "gateway": ["pdu-gateway/src/metrics.rs"],
     "both": [f"route-grpc/runtime/src/telemetry/{it}.rs" for it in ("metrics", "process", "runtime", "spans_out")],
 }
