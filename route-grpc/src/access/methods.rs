@@ -52,7 +52,7 @@ const METHODS: [(&str, Right, Part); 31] = [
         NOTHING,
         NODE,
     ),
-    ("teamtalk.route.v1.ServerService/GetServerInfo", ANY, SITE),
+    ("teamtalk.route.v1.ServerService/GetServerInfo", ANY, NODE),
     (
         "teamtalk.route.v1.PresenceService/GetUserStatus",
         READER,

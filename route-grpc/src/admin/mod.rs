@@ -21,7 +21,7 @@ mod envelope;
 mod gateways;
 mod kick;
 mod links;
-mod log_filter;
+pub(crate) mod log_filter;
 mod routed;
 pub(crate) mod service;
 mod stats;

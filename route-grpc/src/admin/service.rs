@@ -174,13 +174,7 @@ impl AdminService for Admin {
         &self,
         request: Request<SetLogFilterRequest>,
     ) -> Result<Response<SetLogFilterResponse>, Status> {
-        let caller = Caller::of(request.extensions());
-        let request = request.into_inner();
-        let set = log_filter::set(&request)
-            .map(Response::new)
-            .map_err(Status::from);
-        caller.did("SetLogFilter", &request.filter, "", &set);
-        set
+        log_filter::asked(request).map(Response::new)
     }
 
     async fn explain_envelope(

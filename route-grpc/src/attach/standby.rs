@@ -1,6 +1,7 @@
 //! AttachService of a process that does not lead: a gateway is told who does. If that is not known, it waits a moment: this
 //! process may be the next leader.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use route_proto::attach::v1::attach_service_server::AttachService;
@@ -11,9 +12,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::admission::read_hello;
 use super::stream::open_by;
-use super::{AttachResponses, Hangup, Requests};
+use super::{AttachResponses, Hangup, Requests, refused};
 use crate::access::{Caller, Need};
 use crate::leads::{Leads, Site};
+use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::tenure::Member;
 
@@ -24,13 +26,42 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// The service, for one process.
 #[derive(Debug, Clone)]
 pub(crate) struct StandbyAttach {
+    /// Counts refusals, and says them.
+    process: Arc<Process>,
     site: Site,
 }
 
 impl StandbyAttach {
     /// Sends gateways to whoever leads.
-    pub(crate) fn new(site: Site) -> Self {
-        Self { site }
+    pub(crate) fn new(process: &Arc<Process>, site: Site) -> Self {
+        let process = Arc::clone(process);
+        Self { process, site }
+    }
+
+    /// What the node answers that this process has become; else why there is none.
+    async fn open(
+        &self,
+        mut requests: Requests,
+        hangup: &Hangup,
+        caller: Caller,
+    ) -> Result<AttachResponses, Refusal> {
+        let hello = read_hello(&mut requests).await?;
+        caller.require(Need::Attach(hello.gateway_id.clone()))?;
+        self.site.came(&Member {
+            id: hello.gateway_id.clone(),
+            incarnation: hello.incarnation,
+        });
+        let leader = match self.leader().await {
+            Leads::This(node) => {
+                let requests = once(Ok(said(hello))).chain(requests);
+                let hangup = Some(hangup.clone());
+                return Ok(open_by(&node, requests, hangup, Some(caller)));
+            }
+            Leads::Other(leader) => Some(leader.attach_url.clone()),
+            Leads::Unknown => None,
+        };
+        let problem = None;
+        Err(Refusal::NotLeader { leader, problem })
     }
 
     /// Waits until it is known who leads. The node: this process does.
@@ -54,26 +85,12 @@ impl AttachService for StandbyAttach {
         request: Request<Streaming<AttachRequest>>,
     ) -> Result<Response<AttachResponses>, Status> {
         let hangup = request.extensions().get::<Hangup>().cloned();
+        let hangup = hangup.unwrap_or_default();
         let caller = Caller::of(request.extensions())?;
-        let mut requests: Requests = Box::pin(request.into_inner());
-        let hello = read_hello(&mut requests).await?;
-        caller.require(Need::Attach(hello.gateway_id.clone()))?;
-        self.site.came(&Member {
-            id: hello.gateway_id.clone(),
-            incarnation: hello.incarnation,
-        });
-        let leader = match self.leader().await {
-            Leads::This(node) => {
-                let requests = once(Ok(said(hello))).chain(requests);
-                let hangup = hangup.unwrap_or_default();
-                let responses = open_by(&node, requests, Some(hangup), Some(caller));
-                return Ok(Response::new(responses));
-            }
-            Leads::Other(leader) => Some(leader.attach_url.clone()),
-            Leads::Unknown => None,
-        };
-        let problem = None;
-        Err(Refusal::NotLeader { leader, problem }.into())
+        let requests: Requests = Box::pin(request.into_inner());
+        let opened = self.open(requests, &hangup, caller).await;
+        let opened = opened.inspect_err(|why| refused(&self.process, why, hangup.peer()));
+        Ok(Response::new(opened?))
     }
 }
 

@@ -12,7 +12,7 @@ use tracing::{debug, info, warn};
 
 use super::admission::{Admitted, admit};
 use super::batch::{Batch, Hold};
-use super::{AttachResponses, Hangup, Requests};
+use super::{AttachResponses, Hangup, Requests, refused};
 use crate::access::Caller;
 use crate::gateways::entry;
 use crate::gateways::hello::Hello;
@@ -90,7 +90,7 @@ impl GatewayStream {
         let (welcomed, stream_end) = match admission {
             Ok(admission) => admission,
             Err(refusal) => {
-                self.log_refusal(&refusal, &hangup);
+                refused(&self.node.process, &refusal, hangup.peer());
                 // Nobody listens if the stream was abandoned meanwhile.
                 let _ = admitted.send(Err(refusal.into()));
                 return;
@@ -108,21 +108,6 @@ impl GatewayStream {
             end = self.take_uplinks(&hello) => end,
         };
         self.detach(&hello, end, &hangup);
-    }
-
-    fn log_refusal(&self, refusal: &Refusal, hangup: &Hangup) {
-        let kind = ("attach refused", refusal.reason().as_str_name());
-        let (node, peer) = (&self.node, hangup.peer());
-        let now = node.clock.now();
-        if matches!(
-            refusal,
-            Refusal::Draining { .. } | Refusal::NotLeader { .. }
-        ) {
-            node.process.refusals.note(now, kind, peer);
-        } else {
-            node.process.refusals.log(now, kind, peer, refusal);
-        }
-        node.process.metrics.attach_refused(refusal);
     }
 
     /// Applies batches until the stream ends (Ok) or breaks the protocol.

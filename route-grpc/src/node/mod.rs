@@ -50,7 +50,7 @@ use crate::gateways::queue::Placed;
 use crate::process::Process;
 use crate::refusal::Refusal;
 use crate::settings::NodeSettings;
-use crate::tenure::{Begun, Tenure};
+use crate::tenure::{Begun, Door, Tenure};
 pub(crate) use chores::BEAT_MILLIS;
 use closed::{CLOSED_BYTES, Closed};
 use commit::commit;
@@ -183,6 +183,12 @@ impl Node {
         tracker.spawn(chores::run(Arc::clone(&node)));
         tracker.spawn(memory::run(Arc::clone(&node)));
         node
+    }
+
+    /// It applies what gateways send, or would, if all links were known.
+    pub(crate) fn serves(&self) -> bool {
+        let routing = self.routing.lock();
+        routing.door.as_ref().is_none_or(Door::serves)
     }
 
     /// That in which it is.

@@ -126,15 +126,33 @@ impl Standby {
         })))
     }
 
-    /// Answers a call that the ports' layers have let in, by what the leader answers.
-    pub async fn call(&self, request: Request<Body>) -> Response<Body> {
-        match self.pass_on(request).await {
-            Ok(response) => response,
-            Err(refusal) => Status::from(refusal).into_http(),
+    /// Its process.
+    pub(crate) fn process(&self) -> &Arc<Process> {
+        &self.0.process
+    }
+
+    /// Answers a call that the ports' layers have let in, by what the leader answers. `here` returns when this process leads:
+    /// what still waits for a leader then is given back.
+    ///
+    /// # Errors
+    ///
+    /// The call is for this process, with what `here` has returned.
+    pub async fn call<T>(
+        &self,
+        request: Request<Body>,
+        here: impl Future<Output = T>,
+    ) -> Result<Response<Body>, (T, Request<Body>)> {
+        match self.pass_on(request, here).await {
+            Ok(passed) => passed,
+            Err(refusal) => Ok(Status::from(refusal).into_http()),
         }
     }
 
-    async fn pass_on(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    async fn pass_on<T>(
+        &self,
+        request: Request<Body>,
+        here: impl Future<Output = T>,
+    ) -> Result<Result<Response<Body>, (T, Request<Body>)>, Refusal> {
         let caller = Caller::of(request.extensions())?;
         let (method, right, part) = found(request.uri().path()).ok_or_else(no_method)?;
         let vouched = caller.vouched();
@@ -151,12 +169,17 @@ impl Standby {
             return Err(OfCaller::Headers { bytes, most }.into());
         }
         let of_streams = self.stream(method)?;
-        let (lane, of_lane) = self.lane().await?;
+        let (lane, of_lane) = tokio::select! {
+            biased;
+            here = here => return Ok(Err((here, request))),
+            found = self.lane() => found?,
+        };
         let taken = Taken {
             _of_lane: of_lane,
             of_streams,
         };
-        self.send(&lane, taken, request, vouched.as_deref()).await
+        let answer = self.send(&lane, taken, request, vouched.as_deref());
+        answer.await.map(Ok)
     }
 
     /// One of the places that streams of this method have; none: it is no stream.

@@ -3,6 +3,7 @@
 mod calls;
 mod ends;
 mod played_leader;
+mod terms;
 
 use std::net::SocketAddr;
 use std::time::Duration;
