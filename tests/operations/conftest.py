@@ -2,6 +2,7 @@
 
 import itertools
 import pathlib
+import random
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -12,6 +13,7 @@ sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("clients", "helm")]
 import pytest  # noqa: E402
 import stubs  # noqa: E402
 from msgservers import MsgServer  # noqa: E402
+from systemd import Service  # noqa: E402
 
 stubs.generate()
 
@@ -39,3 +41,29 @@ def followers():
     yield made
     for it in made:
         it.close()
+
+
+@pytest.fixture
+def network():
+    """The first three numbers of addresses that nobody else has."""
+    return f"127.{random.randrange(16, 250)}.{random.randrange(250)}"
+
+
+@pytest.fixture
+def host(network, tmp_path):
+    """Starts units, each on a host of its own."""
+    services = []
+
+    def start(name, runs=True, **edits):
+        address = f"{network}.{len(services) + 1}"
+        edits = {key: value and value.replace("HERE", address) for key, value in edits.items()}
+        services.append(Service(name, address, tmp_path / f"{len(services)}.log", **edits))
+        if runs:
+            services[-1].start()
+        return services[-1]
+
+    yield start
+    for it in services:
+        it.kill()
+        # A failed test shows this.
+        print(it.log())

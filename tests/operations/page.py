@@ -32,6 +32,9 @@ class Page:
         for it in words:
             assert it in text, f"{section!r} does not say {it!r}: {text}"
 
+    def text(self, section):
+        return self._sections[section]
+
     def assert_followed(self, *sections):
         """That no step of these sections was left out."""
         left = [step for step in self._steps if step[0] in sections and step not in self._followed]

@@ -34,13 +34,18 @@ class Service:
         self.ends = []
         self._log = log
         self._command = command(self.unit["ExecStart"])
-        self._environment = {
-            **settings((UNITS / f"{name}.env").read_text(), address, edits),
-            "TT_GATEWAY_GATEWAY_ID": f"{address}:8200",
-        }
+        self._file = UNITS / f"{name}.env"
+        self.edit(**edits)
         self._stopping = False
         self._process = None
         self._watcher = None
+
+    def edit(self, **edits):
+        """What the operator writes into the file as it is delivered; counts from the next start on."""
+        self.environment = {
+            **settings(self._file.read_text(), self.address, edits),
+            "TT_GATEWAY_GATEWAY_ID": f"{self.address}:8200",
+        }
 
     @property
     def pid(self):
@@ -86,7 +91,7 @@ class Service:
     def _run(self):
         with self._log.open("a") as output:
             self._process = subprocess.Popen(
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+                self._command, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
 
     def _watch(self):

@@ -2,7 +2,6 @@
 
 import os
 import pathlib
-import random
 import shutil
 import signal
 import socket
@@ -14,7 +13,7 @@ from binaries import binary
 from kubelet.probe import ask_http
 from msgservers import PATIENCE
 from page import Page
-from systemd import INSTALLED, UNITS, Service
+from systemd import INSTALLED, UNITS
 from traffic import Traffic
 
 SYSTEM_UNITS = pathlib.Path("/usr/lib/systemd/system")
@@ -23,26 +22,6 @@ PDU, GRPC, PROBES = 8200, 50051, 9464
 POLL = 0.02
 # Of 100, as `systemd-analyze security` counts; a service without any protection has 96.
 MOST_EXPOSED = 20
-
-
-@pytest.fixture
-def host(tmp_path):
-    """Starts units, each on a host of its own."""
-    network = f"127.{random.randrange(16, 250)}.{random.randrange(250)}"
-    services = []
-
-    def start(name, **edits):
-        address = f"{network}.{len(services) + 1}"
-        edits = {key: value and value.replace("HERE", address) for key, value in edits.items()}
-        services.append(Service(name, address, tmp_path / f"{len(services)}.log", **edits))
-        services[-1].start()
-        return services[-1]
-
-    yield start
-    for it in services:
-        it.kill()
-        # A failed test shows this.
-        print(it.log())
 
 
 def test_one_process_serves_and_stops(host, msgservers):
