@@ -12,9 +12,14 @@
 
 pub mod cable;
 mod course;
+mod gateways;
 pub mod memory;
 mod msg_server;
 pub mod report;
+pub mod several;
 pub mod site;
+mod traffic;
 
 pub use course::{Course, Interruption, run};
+use gateways::Gateways;
+pub use traffic::Load;

@@ -10,6 +10,8 @@ mod drains;
 mod engine;
 #[path = "interruptions/late.rs"]
 mod late;
+#[path = "interruptions/several.rs"]
+mod several;
 #[path = "interruptions/silence.rs"]
 mod silence;
 #[path = "interruptions/stops.rs"]
@@ -20,7 +22,7 @@ use std::time::Duration;
 use system_tests::deployment::process::Surroundings;
 use system_tests::deployment::{Deployment, FanOut, Setup, ports, ready, start_gateway};
 use system_tests::interruptions::site::Flags;
-use system_tests::interruptions::{self, Course, Interruption};
+use system_tests::interruptions::{self, Course, Interruption, Load};
 use system_tests::player::connection::{Connection, Options};
 use system_tests::player::messages::{self, SINGLE_TEXT};
 use system_tests::player::pdu::command;
@@ -37,14 +39,16 @@ async fn msg_servers_do_not_notice_what_happens_to_the_node() {
             (Interruption::Terminate, 2),
             (Interruption::Cut, 4),
         ],
-        messages: 2000,
-        updates: 40,
-        queries: 80,
+        load: Load {
+            messages: 2000,
+            updates: 40,
+            queries: 80,
+            between: Duration::from_millis(500),
+            seed: fastrand::u64(..),
+        },
         longest_cut: Duration::from_secs(1),
-        between: Duration::from_millis(500),
         flags: Flags::default(),
         is_besieged: false,
-        seed: fastrand::u64(..),
     };
 
     let report = interruptions::run(&course, |_| {}).await.unwrap();

@@ -345,6 +345,7 @@ impl Attachment {
         info!(
             node = name,
             epoch = format_args!("{:x}", welcome.epoch),
+            term = welcome.term,
             attempt = known.attempt,
             known_links = welcome.applied.len(),
             gateways = welcome.roster.len(),

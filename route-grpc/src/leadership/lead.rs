@@ -56,16 +56,16 @@ pub(super) async fn lead(of: &mut Candidate, taken: Taken) {
     let end = lead.run().await;
     // The streams end first.
     lead.node.end();
-    if end == End::Drained {
-        lead.release().await;
-    }
-    lead.of.counts.ended(end);
     match end {
         End::Drained => info!(term, "this node leads no more: it drains"),
         End::LeaseOver | End::Refused | End::Interrupted => {
             warn!(term, reason = end.as_str(), "this node leads no more");
         }
     }
+    if end == End::Drained {
+        lead.release().await;
+    }
+    lead.of.counts.ended(end);
 }
 
 impl Lead<'_> {

@@ -278,13 +278,13 @@ impl State {
         }
     }
 
-    /// How long after the interruption messages came through on every route again; `None` if they
-    /// do not yet.
+    /// How long after the interruption messages came through on every route again that is not
+    /// excused; `None` if they do not yet.
     pub fn restored(&self) -> Option<Duration> {
         let mut last = self.interrupted;
         for (target, routes) in self.routes.iter().enumerate() {
             for (origin, route) in routes.iter().enumerate() {
-                if target != origin {
+                if target != origin && !self.is_excused(target, origin) {
                     last = last.max(route.restored?);
                 }
             }
@@ -457,6 +457,8 @@ impl State {
     /// Something that was due has not come.
     fn lacks(&mut self, target: usize, origin: usize, raw: &[u8]) {
         if self.is_excused(target, origin) {
+            let is_of_excused = self.excused[origin] && !self.excused[target];
+            self.tally.excused += u64::from(is_of_excused && command_of(raw) == command::MESSAGE);
             return;
         }
         self.deviation(&format!(

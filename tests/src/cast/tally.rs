@@ -16,6 +16,8 @@ pub struct Tally {
     /// Messages that did not arrive at one MsgServer that should have them; each counts once for
     /// each of those.
     pub lost: u64,
+    /// Messages of excused MsgServers that did not arrive at one that is not excused, counted so, too.
+    pub excused: u64,
     /// Messages that arrived again.
     pub twice: u64,
     /// Messages and notices that arrived after newer ones of the same origin.
@@ -31,4 +33,23 @@ pub struct Tally {
     pub pause: Duration,
     /// The first deviations, for people.
     pub deviations: Vec<String>,
+}
+
+impl Tally {
+    /// Of both.
+    pub fn add(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.queries += other.queries;
+        self.notices += other.notices;
+        self.deliveries += other.deliveries;
+        self.lost += other.lost;
+        self.excused += other.excused;
+        self.twice += other.twice;
+        self.disordered += other.disordered;
+        self.false_offline += other.false_offline;
+        self.wrong_answers += other.wrong_answers;
+        self.wrong_notices += other.wrong_notices;
+        self.pause = self.pause.max(other.pause);
+        self.deviations.extend(other.deviations);
+    }
 }

@@ -200,6 +200,35 @@ impl NatsCluster {
         Ok(Self { servers })
     }
 
+    /// One server alone.
+    ///
+    /// # Errors
+    /// A sentence that says why there is none.
+    pub async fn of_one() -> Result<Self, String> {
+        let servers = vec![NatsServer::start().await?];
+        Ok(Self { servers })
+    }
+
+    /// Ends all as crashes do.
+    pub fn kill(&self) {
+        self.servers.iter().for_each(|server| server.process.kill());
+    }
+
+    /// Starts all again, with what they have stored.
+    ///
+    /// # Errors
+    /// A sentence that says why they do not start.
+    pub async fn restart(&mut self) -> Result<(), String> {
+        for server in &mut self.servers {
+            server.process.kill();
+            server.process = run(&server.folder)?;
+        }
+        for server in &self.servers {
+            server.is_ready().await?;
+        }
+        Ok(())
+    }
+
     /// The URLs of all.
     pub fn urls(&self) -> Vec<String> {
         self.servers.iter().map(NatsServer::url).collect()

@@ -39,6 +39,28 @@ pub struct Surroundings {
     pub variables: Vec<(&'static str, String)>,
     /// Who reads its standard output.
     pub stdout: Reader,
+    /// Hears each line that the test keeps, at once.
+    pub listener: Listener,
+}
+
+/// Hears what a process says.
+#[derive(Clone, Default)]
+pub struct Listener(Option<Arc<Hear>>);
+
+type Hear = dyn Fn(&str) + Send + Sync;
+
+impl Listener {
+    /// One that does this.
+    pub fn new(hear: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(hear)))
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hears = self.0.is_some();
+        f.debug_tuple("Listener").field(&hears).finish()
+    }
 }
 
 impl Surroundings {
@@ -121,14 +143,14 @@ impl Process {
         match surroundings.stdout {
             Reader::Test => {
                 if let Some(output) = unread.take() {
-                    keep_lines(output, Arc::clone(&lines));
+                    keep_lines(output, Arc::clone(&lines), surroundings.listener.clone());
                 }
             }
             Reader::Asleep => {}
             Reader::Gone => unread = None,
         }
         if let Some(output) = child.stderr.take() {
-            keep_lines(output, Arc::clone(&lines));
+            keep_lines(output, Arc::clone(&lines), Listener::default());
         }
         Ok(Self {
             name: path.display().to_string(),
@@ -305,9 +327,16 @@ fn existing(path: &Path, binary: &str) -> Result<PathBuf, String> {
     ))
 }
 
-fn keep_lines(output: impl Read + Send + 'static, lines: Arc<Mutex<VecDeque<String>>>) {
+fn keep_lines(
+    output: impl Read + Send + 'static,
+    lines: Arc<Mutex<VecDeque<String>>>,
+    listener: Listener,
+) {
     thread::spawn(move || {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some(hear) = &listener.0 {
+                hear(&line);
+            }
             let mut lines = lines.lock();
             if lines.len() == LINES {
                 lines.pop_front();

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::site::Site;
+use super::Gateways;
 use crate::cast::judge::Judge;
 use crate::cast::msg_server::{Connections, HEARTBEAT, gateways_of};
 use crate::dice::Dice;
@@ -34,6 +34,7 @@ pub(super) struct Rates {
 pub(super) struct MsgServer {
     number: usize,
     connections: Connections<Connection>,
+    gateways: Gateways,
 }
 
 impl MsgServer {
@@ -42,14 +43,14 @@ impl MsgServer {
     pub(super) async fn connect(
         number: usize,
         address: u8,
-        site: &Site,
+        gateways: &Gateways,
         list: &Pdu,
         judge: &Arc<Judge>,
     ) -> io::Result<Self> {
         let options = Options::from_loopback(address);
         let mut connections = Connections::new(gateways_of(number));
         for (slot, gateway) in (0..).zip(gateways_of(number)) {
-            let address = site.pdu_address(gateway);
+            let address = gateways.addresses[gateway];
             let connection = Connection::of_msg_server(address, options, slot == 0, list).await?;
             let judge = Arc::clone(judge);
             connection.show_to(move |raw| {
@@ -62,20 +63,27 @@ impl MsgServer {
         Ok(Self {
             number,
             connections,
+            gateways: gateways.clone(),
         })
     }
 
     /// Waits until everything that was sent to it before has come.
     pub(super) async fn barrier(&self) {
-        for connection in self.connections.live() {
+        for connection in self.kept() {
             connection.barrier(BARRIER_LIMIT).await;
         }
     }
 
-    /// Connections that were closed.
+    /// Connections that were closed, and not by the loss of a gateway.
     pub(super) fn broken(&self) -> u64 {
-        let broken = self.connections.live().filter(|c| c.is_closed());
-        broken.count() as u64
+        self.kept().filter(|c| c.is_closed()).count() as u64
+    }
+
+    /// Connections to gateways that were not lost on purpose.
+    fn kept(&self) -> impl Iterator<Item = &Connection> {
+        let all = self.connections.slots().iter();
+        all.filter(|(gateway, _)| !self.gateways.is_lost(*gateway))
+            .filter_map(|(_, open)| open.as_ref())
     }
 
     /// What its users make it send, as a task of its own.
@@ -86,10 +94,21 @@ impl MsgServer {
         dice: Dice,
     ) -> io::Result<Sender> {
         let all = self.connections.with_primary();
-        let writers = all.map(|(connection, primary)| Ok((connection.writer()?, primary)));
+        let gateways = self.connections.gateways();
+        let writers = all
+            .zip(gateways)
+            .map(|((connection, is_primary), gateway)| {
+                let writer = connection.writer()?;
+                Ok(Line {
+                    writer,
+                    is_primary,
+                    gateway,
+                })
+            });
         Ok(Sender {
             number: self.number,
-            writers: writers.collect::<io::Result<_>>()?,
+            lines: writers.collect::<io::Result<_>>()?,
+            gateways: self.gateways.clone(),
             rates,
             judge: Arc::clone(judge),
             dice,
@@ -101,15 +120,25 @@ impl MsgServer {
 #[derive(Debug)]
 pub(super) struct Sender {
     number: usize,
-    /// And whether each is of the claimed connection.
-    writers: Vec<(Writer, bool)>,
+    lines: Vec<Line>,
+    gateways: Gateways,
     rates: Rates,
     judge: Arc<Judge>,
     dice: Dice,
 }
 
+/// One connection.
+#[derive(Debug)]
+struct Line {
+    writer: Writer,
+    /// It is the claimed one.
+    is_primary: bool,
+    gateway: usize,
+}
+
 impl Sender {
-    /// Sends until it is told to stop. Fails if a connection breaks.
+    /// Sends until it is told to stop, or the gateway of its claimed connection is lost on purpose. Fails if a connection
+    /// breaks otherwise.
     pub(super) async fn run(mut self, stop: watch::Receiver<bool>) -> io::Result<()> {
         let began = Instant::now();
         let mut sent = [0; 3];
@@ -134,9 +163,19 @@ impl Sender {
                     data.extend_from_slice(&Pdu::bare(command::HEARTBEAT).encode());
                 }
             }
-            for (writer, is_primary) in &self.writers {
-                let data = if *is_primary { &to_primary } else { &to_others };
-                writer.write(data).await?;
+            for line in &self.lines {
+                let is_lost = self.gateways.is_lost(line.gateway);
+                let data = if line.is_primary {
+                    &to_primary
+                } else {
+                    &to_others
+                };
+                match line.writer.write(data).await {
+                    Ok(()) => {}
+                    Err(_) if is_lost && line.is_primary => return Ok(()),
+                    Err(_) if is_lost => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(())

@@ -38,6 +38,15 @@ pub struct Report {
 }
 
 impl Row {
+    /// Of two sites.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.tally.add(other.tally);
+        self.broken += other.broken;
+        self.handovers.extend(other.handovers);
+        self.failures.extend(other.failures);
+        self
+    }
+
     /// Whether nothing went wrong.
     pub fn is_clean(&self) -> bool {
         let tally = &self.tally;
@@ -63,7 +72,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<22}{:>6}{:>10}{:>11}{:>9}{:>9} |{:>6}{:>7}{:>9}{:>9}{:>9}{:>9}{:>8} |{:>7}{:>15}",
+            "{:<26}{:>6}{:>10}{:>11}{:>9}{:>9} |{:>6}{:>7}{:>9}{:>9}{:>9}{:>9}{:>8} |{:>7}{:>15}",
             "",
             "",
             "",
@@ -82,7 +91,7 @@ impl fmt::Display for Report {
         )?;
         writeln!(
             f,
-            "{:<22}{:>6}{:>10}{:>11}{:>9}{:>9} |{:>6}{:>7}{:>9}{:>9}{:>9}{:>9}{:>8} |{:>7}{:>15}",
+            "{:<26}{:>6}{:>10}{:>11}{:>9}{:>9} |{:>6}{:>7}{:>9}{:>9}{:>9}{:>9}{:>8} |{:>7}{:>15}",
             "interruption",
             "count",
             "messages",
@@ -110,6 +119,20 @@ impl fmt::Display for Report {
             messages as f64 / seconds.max(0.001),
             self.seed
         )?;
+        self.rest(f)
+    }
+}
+
+impl Report {
+    /// What stands below the table.
+    fn rest(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in self.rows.iter().filter(|row| row.tally.excused > 0) {
+            let (kind, excused) = (row.kind, row.tally.excused);
+            writeln!(
+                f,
+                "{kind}: {excused} messages are lost that the gateway alone held"
+            )?;
+        }
         for level in &self.levels {
             writeln!(f, "{level}")?;
         }
@@ -132,7 +155,7 @@ impl fmt::Display for Row {
         let most = times.last().map_or(0, Duration::as_millis);
         writeln!(
             f,
-            "{:<22}{:>6}{:>10}{:>11}{:>9}{:>9} |{:>6}{:>7}{:>9}{:>9}{:>9}{:>9}{:>8} |{:>7}{:>15}",
+            "{:<26}{:>6}{:>10}{:>11}{:>9}{:>9} |{:>6}{:>7}{:>9}{:>9}{:>9}{:>9}{:>8} |{:>7}{:>15}",
             self.kind,
             self.handovers.len(),
             tally.messages,

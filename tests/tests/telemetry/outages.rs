@@ -113,7 +113,12 @@ async fn lost_lines(setup: Setup, stdout: Reader) {
     for filter in ["TT_ROUTE_LOG_FILTER", "TT_GATEWAY_LOG_FILTER"] {
         variables.push((filter, "trace".to_owned()));
     }
-    let outage = Outage::begin(setup, Surroundings { variables, stdout }).await;
+    let surroundings = Surroundings {
+        variables,
+        stdout,
+        ..Surroundings::default()
+    };
+    let outage = Outage::begin(setup, surroundings).await;
 
     outage.until("teamtalk_log_lost_total", "").await;
 

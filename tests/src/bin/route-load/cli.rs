@@ -270,6 +270,9 @@ pub(crate) struct HandoverOptions {
     #[arg(long = "gateway-flag", value_name = "FLAG")]
     pub(crate) gateway_flags: Vec<String>,
 
+    #[command(flatten)]
+    pub(crate) several: SeveralOptions,
+
     /// If something goes wrong, write what the processes said last to this file.
     #[arg(long, value_name = "FILE")]
     pub(crate) server_log: Option<PathBuf>,
@@ -277,6 +280,55 @@ pub(crate) struct HandoverOptions {
     /// Seed of the dice; another one each time unless given.
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+}
+
+/// What says which of several nodes leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineKind {
+    /// NATS servers of our own, from `tests/clients/install`.
+    Nats,
+}
+
+/// Of several nodes; without --nodes there is one.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Several nodes")]
+pub(crate) struct SeveralOptions {
+    /// Nodes. With several, kills and SIGTERMs are of the one that leads, and there are no cuts.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, requires = "engine")]
+    pub(crate) nodes: usize,
+
+    /// What says which of them leads.
+    #[arg(long, value_enum, requires = "nodes")]
+    engine: Option<EngineKind>,
+
+    /// NATS servers: 1 or 3.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = one_or_three)]
+    pub(crate) nats_servers: usize,
+
+    /// How often the node that leads stands still for longer than its lease.
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub(crate) freezes: usize,
+
+    /// How often a NATS server is killed and started again.
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub(crate) nats_kills: usize,
+
+    /// How often all NATS servers are away.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub(crate) nats_absences: usize,
+
+    /// For how long, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) nats_absence: u64,
+
+    /// How often all nodes are ended by SIGTERM and started again, one after the other.
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    pub(crate) rolls: usize,
+
+    /// How often the node that leads and a gateway are killed together. What that gateway alone
+    /// held is lost; each time is a site of its own.
+    #[arg(long, value_name = "COUNT", default_value_t = 5)]
+    pub(crate) double_kills: usize,
 }
 
 impl LoadOptions {
@@ -333,6 +385,14 @@ const OWN_SERVERS: [(&str, &str, &str); 3] = [
         "route-load pair --pdu 127.0.0.1:18994 --grpc 127.0.0.1:18995",
     ),
 ];
+
+fn one_or_three(value: &str) -> Result<usize, String> {
+    match value {
+        "1" => Ok(1),
+        "3" => Ok(3),
+        _ => Err("1 or 3".to_owned()),
+    }
+}
 
 fn triples(values: &[String]) -> impl Iterator<Item = &[String; 3]> {
     // clap takes exactly three values per occurrence
