@@ -95,7 +95,7 @@ pub(super) async fn admit(
         }
         tokio::select! {
             () = changed => {}
-            () = patience.as_mut() => patient = false,
+            () = patience.as_mut(), if patient => patient = false,
         }
     }
 }

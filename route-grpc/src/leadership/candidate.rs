@@ -14,7 +14,7 @@ use crate::leads::Site;
 use crate::node::Observed;
 use crate::process::Process;
 use crate::server::role::Roles;
-use crate::standby::Standby;
+use crate::standby::{Dial, Standby};
 use crate::tenure::LeaseClock;
 
 /// What may become the node of its site.
@@ -44,10 +44,10 @@ impl Candidate {
         author: Author,
         meter: &Meter,
         clock: LeaseClock,
-        peers: ClientTls,
+        (peers, dial): (ClientTls, Dial),
     ) -> Result<Self, String> {
         let site = Site::new();
-        let standby = Standby::new(process, &author.node_id, peers, site.other())?;
+        let standby = Standby::dialling(process, &author.node_id, peers, site.other(), dial)?;
         Ok(Self {
             process: Arc::clone(process),
             engine,

@@ -17,6 +17,7 @@ use crate::engine::record::Author;
 use crate::leads::{Leads, Site};
 use crate::process::Process;
 use crate::server::role::Role;
+use crate::standby::Dial;
 use crate::tenure::LeaseClock;
 
 /// A process that knows of no leader for so long is not ready any more. Shorter absences are in order: calls wait.
@@ -40,6 +41,23 @@ impl Leadership {
         meter: &Meter,
         clock: LeaseClock,
         peers: ClientTls,
+    ) -> Result<Self, String> {
+        let dial: Dial = |endpoint| Box::pin(endpoint.connect());
+        Self::dialling(process, engine, author, meter, clock, (peers, dial))
+    }
+
+    /// The same over another network, where one is simulated.
+    ///
+    /// # Errors
+    ///
+    /// As in [`new`](Self::new).
+    pub fn dialling(
+        process: &Arc<Process>,
+        engine: Arc<dyn Engine>,
+        author: Author,
+        meter: &Meter,
+        clock: LeaseClock,
+        peers: (ClientTls, Dial),
     ) -> Result<Self, String> {
         Candidate::new(process, engine, author, meter, clock, peers).map(Self)
     }

@@ -21,6 +21,7 @@ mod full;
 mod hand_over;
 mod kicked_users;
 mod kicks;
+mod leadership;
 mod lists;
 mod mistakes;
 mod played;

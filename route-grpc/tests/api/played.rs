@@ -18,6 +18,7 @@ use route_proto::pdu::{self, command};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
+use tonic::transport::Channel;
 use tonic::{Status, Streaming};
 
 use crate::site::{Site, soon};
@@ -43,16 +44,20 @@ pub(crate) async fn stream(
     site: &Site,
     first: AttachRequest,
 ) -> (mpsc::Sender<AttachRequest>, Streaming<AttachResponse>) {
+    stream_over(site.channel().await, first).await.unwrap()
+}
+
+async fn stream_over(
+    channel: Channel,
+    first: AttachRequest,
+) -> Result<(mpsc::Sender<AttachRequest>, Streaming<AttachResponse>), Status> {
     let (requests, receiver) = mpsc::channel(64);
     requests.send(first).await.unwrap();
-    let mut links = AttachServiceClient::new(site.channel().await)
+    let mut links = AttachServiceClient::new(channel)
         .max_decoding_message_size(usize::MAX)
         .max_encoding_message_size(usize::MAX);
-    let responses = soon("an answer", links.attach(ReceiverStream::new(receiver)))
-        .await
-        .unwrap()
-        .into_inner();
-    (requests, responses)
+    let responses = soon("an answer", links.attach(ReceiverStream::new(receiver))).await?;
+    Ok((requests, responses.into_inner()))
 }
 
 /// One delivery as a gateway sees it.
@@ -147,11 +152,15 @@ impl Played {
     }
 
     pub(crate) async fn attach_as(site: &Site, hello: AttachHello) -> Result<Self, Status> {
+        Self::attach_over(site.channel().await, hello).await
+    }
+
+    pub(crate) async fn attach_over(channel: Channel, hello: AttachHello) -> Result<Self, Status> {
         let incarnation = hello.incarnation;
         let first = AttachRequest {
             frame: Some(attach_request::Frame::Hello(hello)),
         };
-        let (requests, mut responses) = stream(site, first).await;
+        let (requests, mut responses) = stream_over(channel, first).await?;
         let response = soon("a welcome", responses.message()).await?;
         let Some(attach_response::Frame::Welcome(welcome)) = response.unwrap().frame else {
             panic!("the first message is no welcome");
@@ -402,13 +411,16 @@ impl Played {
 
     /// Waits for the end of the stream.
     pub(crate) async fn end(&mut self) -> Option<Status> {
-        loop {
-            match soon("the end", self.responses.recv()).await {
-                Some(Ok(_)) => {}
-                None => return None,
-                Some(Err(status)) => return Some(status),
+        let end = async {
+            loop {
+                match self.responses.recv().await {
+                    Some(Ok(_)) => {}
+                    None => return None,
+                    Some(Err(status)) => return Some(status),
+                }
             }
-        }
+        };
+        soon("the end", end).await
     }
 }
 
