@@ -100,6 +100,10 @@ async fn become_ready(site: Site, readiness: Readiness) {
         let now = leads.borrow_and_update().clone();
         match now {
             Leads::This(node) => {
+                // One that was ready stays so: calls wait.
+                if !readiness.watch().borrow().ready {
+                    readiness.set(false, "waiting for gateways");
+                }
                 tokio::select! {
                     () = node.synced() => readiness.set(true, "serving"),
                     changed = leads.changed() => match changed {
