@@ -19,6 +19,25 @@
 {{- end }}
 {{- end }}
 
+{{/* Refuses several nodes while one runs that knows nothing of their record, or has another one: both would lead, for the old
+pod is there until new ones are ready. With one node the old one is gone before. */}}
+{{- define "route.oneRecord" -}}
+{{- if gt (int .Values.node.replicas) 1 }}
+{{- $name := printf "%s-route-grpc" (include "route.fullname" .) }}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace $name }}
+{{- if and $live (dig "status" "replicas" 0 $live) }}
+{{- $isSame := false }}
+{{- $given := (first $live.spec.template.spec.containers).args }}
+{{- range .Values.engine.nats.urls }}
+{{- $isSame = or $isSame (has (printf "--nats-url=%s" .) $given) }}
+{{- end }}
+{{- if not (and $isSame (has (printf "--site=%s" (include "route.site" .)) $given)) }}
+{{- fail (printf "deployment/%[1]s has no engine yet, or another record, and node.replicas is %[2]d: new nodes would begin beside the old one, and each would know a part of the users. Do this with node.replicas=1 first, wait until that node is ready, then ask for more:\n\n  kubectl -n %[3]s rollout status deployment/%[1]s\n" $name (int .Values.node.replicas) .Release.Namespace) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* How many gateways there are to be. With autoscaling as many as there are: if the number were left out, Kubernetes would
 make it 1 when autoscaling is turned on. Nothing where nobody can tell, or there are none yet: then the autoscaler has it. */}}
 {{- define "route.gateways" -}}

@@ -1,7 +1,7 @@
 {{- define "route.notes" -}}
 {{- $name := include "route.fullname" . }}
 {{- $service := .Values.gateway.service }}
-TeamTalk Route {{ .Chart.AppVersion }}: {{ if eq .Values.mode "embedded" }}one pod, gateway and node in one process{{ else }}{{ if eq .Values.mode "separate" }}one node, {{ end }}{{ if .Values.gateway.autoscaling.enabled }}{{ .Values.gateway.autoscaling.minReplicas }} to {{ .Values.gateway.autoscaling.maxReplicas }} gateways{{ else }}{{ .Values.gateway.replicas }} gateway{{ if ne (int .Values.gateway.replicas) 1 }}s{{ end }}{{ end }}{{ end }}.
+TeamTalk Route {{ .Chart.AppVersion }}: {{ if eq .Values.mode "embedded" }}one pod, gateway and node in one process{{ else }}{{ if eq .Values.mode "separate" }}{{ if gt (int .Values.node.replicas) 1 }}{{ .Values.node.replicas }} nodes of which one leads, {{ else }}one node, {{ end }}{{ end }}{{ if .Values.gateway.autoscaling.enabled }}{{ .Values.gateway.autoscaling.minReplicas }} to {{ .Values.gateway.autoscaling.maxReplicas }} gateways{{ else }}{{ .Values.gateway.replicas }} gateway{{ if ne (int .Values.gateway.replicas) 1 }}s{{ end }}{{ end }}{{ end }}.
 {{- if and (eq (int .Values.gateway.replicas) 0) (not .Values.gateway.autoscaling.enabled) }}
 
 gateway.replicas is 0, so the port for MsgServers is closed: connections to it are refused. Open it when all MsgServers

@@ -20,20 +20,40 @@
 {{- omit .Values.node.flags "log-filter" "log-format" "shutdown-deadline" "worker-threads" | toJson -}}
 {{- end }}
 
-{{/* The environment: (dict "root" . "extra" list). */}}
+{{/* Pods of a component over machines and zones: (dict "root" . "component" "pdu-gateway" "keys" list). */}}
+{{- define "route.spread" -}}
+{{- with .keys }}
+topologySpreadConstraints:
+  {{- range . }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "route.selector" (list $.root $.component) | nindent 8 }}
+    # The old pods of a roll do not count.
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The environment: (dict "root" . "extra" list "isNode" true). */}}
 {{- define "route.env" -}}
-{{- if contains "$(POD_IP)" .root.Values.pods.bindAddress }}
+{{- $hasEngine := and .isNode (include "route.hasEngine" .root) }}
+{{- if or $hasEngine (contains "$(POD_IP)" .root.Values.pods.bindAddress) }}
 - name: POD_IP
   valueFrom:
     fieldRef:
       fieldPath: status.podIP
 {{- end }}
-{{- with .root.Values.monitoring.traces }}
-{{- if .endpoint }}
+{{- if or $hasEngine .root.Values.monitoring.traces.endpoint }}
 - name: POD_NAME
   valueFrom:
     fieldRef:
       fieldPath: metadata.name
+{{- end }}
+{{- with .root.Values.monitoring.traces }}
+{{- if .endpoint }}
 - name: OTEL_EXPORTER_OTLP_ENDPOINT
   value: {{ .endpoint | quote }}
 - name: OTEL_TRACES_SAMPLER
@@ -123,6 +143,7 @@ preStop:
 {{/* Of the node's pod. */}}
 {{- define "route.nodeMounts" -}}
 {{- include "route.securityMounts" . }}
+{{- include "route.engineMounts" . }}
 {{- with .Values.node.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -130,6 +151,7 @@ preStop:
 
 {{- define "route.nodeVolumes" -}}
 {{- include "route.securityVolumes" . }}
+{{- include "route.engineVolumes" . }}
 {{- with .Values.node.extraVolumes }}
 {{ toYaml . }}
 {{- end }}

@@ -8,6 +8,12 @@
     - podSelector:
         matchLabels:
           route.teamtalk/grpc-client: "true"
+    {{- if include "route.hasEngine" . }}
+    # Other nodes, which pass calls on.
+    - podSelector:
+        matchLabels:
+          {{- include "route.selector" (list . "route-grpc") | nindent 10 }}
+    {{- end }}
     {{- with .Values.networkPolicy.grpcFrom }}
     {{- toYaml . | nindent 4 }}
     {{- end }}

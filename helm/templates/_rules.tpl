@@ -2,7 +2,9 @@
 
 {{- define "route.rules" -}}
 {{- include "route.oneRouter" . }}
+{{- include "route.oneRecord" . }}
 {{- include "route.securityRules" . }}
+{{- include "route.engineRules" . }}
 {{- if eq .Values.mode "embedded" }}
 {{- if gt (int .Values.gateway.replicas) 1 }}
 {{- fail (printf "gateway.replicas is %d, but mode is embedded: that pod is the node too, and there is one node. Use mode: separate for several gateways." (int .Values.gateway.replicas)) }}

@@ -50,6 +50,13 @@ roles = ["listener", "publisher"]
 {{- end }}
 subscribe = ["p2p_command"]
 publish = ["p2p_command"]
+{{- if include "route.hasEngine" . }}
+
+# The nodes, which pass calls on for their callers.
+[[allow]]
+uri = {{ include "route.nodeUri" . | quote }}
+roles = ["node"]
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -91,7 +98,7 @@ publish = ["p2p_command"]
 {{- end }}
 {{- if $security.tls.enabled }}
 {{- include "route.mount" "tls" }}
-{{- if not $security.insecure }}
+{{- if or (not $security.insecure) (include "route.hasEngine" .) }}
 {{- include "route.mount" "ca" }}
 {{- end }}
 {{- end }}
@@ -108,7 +115,7 @@ publish = ["p2p_command"]
 {{- end }}
 {{- if $security.tls.enabled }}
 {{- include "route.volume" (dict "name" "tls" "of" (dict "kind" "Secret" "name" (include "route.nodeSecret" .))) }}
-{{- if not $security.insecure }}
+{{- if or (not $security.insecure) (include "route.hasEngine" .) }}
 {{- include "route.caVolume" (dict "root" . "secret" (include "route.nodeSecret" .)) }}
 {{- end }}
 {{- end }}

@@ -54,8 +54,9 @@ class Pod:
         for path, folder in self.mounts.items():
             word = word.replace(path, str(folder))
         word = re.sub(r"(https?)://[\w.-]+:", rf"\1://{HOST}:", word).replace("$(POD_IP)", HOST)
-        # A listener may have a name. A table of hosts has none of our ports.
-        if word.startswith("--msg-server="):
+        word = word.replace("$(POD_NAME)", self.workload["metadata"]["name"])
+        # A listener may have a name. A table of hosts has none of our ports, nor has NATS, which is not there.
+        if word.startswith(("--msg-server=", "--nats-url=")):
             return word
         return re.sub(r":(\d+)(?==|$)", lambda found: f":{self.ports[int(found[1])]}", word)
 

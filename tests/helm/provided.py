@@ -87,6 +87,8 @@ class Provided:
             self.set("Secret", it["spec"]["secretName"], self.authority.issue(*names))
         self.set("Secret", "im-node", self.authority.issue(["server auth"], [SERVER_NAME]))
         self.set("Secret", "im-gateway", self.authority.issue(["client auth"], uris=[GATEWAY_URI]))
+        self.set("Secret", "im-nats", {"password": "secret", "route.creds": "-----BEGIN NATS USER JWT-----"})
+        self.set("Secret", "im-nats-tls", self.authority.issue(["client auth"], uris=["spiffe://site/ns/im/sa/node"]))
         self.set("ConfigMap", "im-roots", {"roots.pem": self.authority.root})
         self.set("Secret", "im-keys", {"keys.json": self.issuer.keys})
 

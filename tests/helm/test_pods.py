@@ -17,8 +17,10 @@ pytestmark = pods.needs_binaries
 
 # The played API has no schemas.
 VALIDATES_NOTHING = "--disable-openapi-validation"
-# The others have no node here, listen on IPv6, read what is not of this release, or differ in what is no process's.
-RUNNABLE = [it for it in SCENARIOS if it not in ("gateways", "open", "existing-policy", "extra")]
+# Nodes that wait for NATS.
+NODES = ("nodes", "nodes-tls")
+# The others have no node here, no NATS, listen on IPv6, read what is not of this release, or differ in what is no process's.
+RUNNABLE = [it for it in SCENARIOS if it not in ("gateways", "open", "existing-policy", "extra", *NODES)]
 # What it asks is refused there: without TLS, nobody can show who he is.
 CHECKED = [it for it in RUNNABLE if it != "policy"]
 
@@ -45,6 +47,19 @@ def test_a_gateway_without_its_node_lives_but_is_not_ready(tmp_path):
             time.sleep(0.05)
         assert not gateway.probe("readiness")
         assert gateway.end() == 0
+
+
+@pytest.mark.parametrize("scenario", NODES)
+def test_a_node_that_cannot_reach_nats_lives_but_is_not_ready(scenario, tmp_path):
+    objects = objects_of(scenario)
+    with pods.started(objects, tmp_path) as [node, _]:
+        pods.wait_until(node, "liveness")
+        assert not node.probe("readiness")
+        deadline = time.monotonic() + pods.PATIENCE
+        while "the record of who leads cannot be read" not in node.log.read_text():
+            assert time.monotonic() < deadline, node.log.read_text()
+            time.sleep(0.05)
+        assert node.end() == 0
 
 
 @pytest.mark.parametrize("scenario", CHECKED)

@@ -26,7 +26,9 @@ USER = 65532
 
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS)
 EMBEDDED = ("embedded", "policy", "existing-policy")
-WITH_TLS = ("tls", "cert-manager", "tokens")
+WITH_TLS = ("tls", "cert-manager", "tokens", "nodes-tls")
+# How many nodes, where there are several.
+NODES = {"nodes": 3, "nodes-tls": 2}
 SEPARATE = [it for it in SCENARIOS if it not in (*EMBEDDED, "gateways")]
 
 
@@ -167,7 +169,7 @@ def test_msgservers_keep_their_address(scenario, policy):
 
 
 @every_scenario
-def test_there_is_one_node_and_never_two(scenario):
+def test_there_is_one_node_and_never_two_or_they_have_an_engine(scenario):
     nodes = [
         workload
         for workload in workloads(objects_of(scenario))
@@ -175,8 +177,10 @@ def test_there_is_one_node_and_never_two(scenario):
     ]
     assert len(nodes) == (0 if scenario == "gateways" else 1)
     for node in nodes:
-        assert node["spec"]["replicas"] == 1
-        assert node["spec"]["strategy"] == {"type": "Recreate"}
+        assert ("engine" in flags(node)) == (scenario in NODES)
+        assert node["spec"]["replicas"] == NODES.get(scenario, 1)
+        rolls = {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+        assert node["spec"]["strategy"] == (rolls if scenario in NODES else {"type": "Recreate"})
 
 
 @pytest.mark.parametrize("scenario", [it for it in SCENARIOS if it not in EMBEDDED])

@@ -112,9 +112,10 @@ def test_the_scenarios_use_every_value():
     # What both components have is rendered by the same lines for both.
     unused -= {f"node.{it}" for it in POD_VALUES if any(leaf.startswith(f"gateway.{it}") for leaf in used)}
     unused -= {f"gateway.{it}" for it in POD_VALUES if any(leaf.startswith(f"node.{it}") for leaf in used)}
-    assert unused == {"image.tag", "node.replicas", "gateway.pdb.enabled"}
+    assert unused == {"image.tag", "gateway.pdb.enabled"}
 
 
+NATS = ("engine.type=nats", "engine.nats.urls={nats://n:4222}")
 TLS = ("security.tls.enabled=true", "security.tls.issuerRef.name=im")
 
 
@@ -127,6 +128,21 @@ def own_port(name, port, at=0):
     ("settings", "reason"),
     [
         (["node.replicas=2"], "node.replicas: Must be less than or equal to 1"),
+        (["node.replicas=2", "engine.type=none"], "node.replicas: Must be less than or equal to 1"),
+        (["engine.type=etcd"], 'engine.type must be one of the following: "none", "nats"'),
+        (["engine.type=nats"], "say in engine.nats.urls where its servers are"),
+        ([*NATS, "mode=embedded"], "engine.type is nats, but mode is embedded"),
+        ([*NATS, "engine.nats.urls={http://n}"], "engine.nats.urls.0: Does not match pattern"),
+        ([*NATS, "engine.nats.urls={nats://u:p@n}"], "engine.nats.urls.0: Does not match pattern"),
+        ([*NATS, "engine.nats.urls={tls://n}"], "tls://n needs engine.nats.tls.secret"),
+        ([*NATS, "engine.site=a.b"], "engine.site: Does not match pattern"),
+        ([*NATS, "engine.podAddress=10.0.0.1"], "engine.podAddress must be one of the following"),
+        ([*NATS, "engine.nats.login.kind=creds"], 'engine.nats.login.kind is creds, and engine.nats.login.secret is ""'),
+        ([*NATS, "engine.nats.login.secret=s"], 'engine.nats.login.kind is none, and engine.nats.login.secret is "s"'),
+        ([*NATS, "engine.nats.login.kind=password", "engine.nats.login.secret=s"], "a password needs a user"),
+        ([*NATS, "engine.nats.login.user=u"], "a password needs a user"),
+        ([*NATS, "engine.nats.tls.clientCertificate=true"], "say in engine.nats.tls.secret where it is"),
+        (["node.flags.site=a"], "Additional property site is not allowed"),
         (["node.replicas=0"], "node.replicas: Must be greater than or equal to 1"),
         (["mode=both"], 'mode must be one of the following: "separate", "embedded", "gateways"'),
         (["gatway.replicas=2"], "Additional property gatway is not allowed"),
