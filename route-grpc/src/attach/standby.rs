@@ -64,14 +64,16 @@ impl StandbyAttach {
         Err(Refusal::NotLeader { leader, problem })
     }
 
-    /// Waits until it is known who leads. The node: this process does.
+    /// Waits until it is known who leads. The node: this process does. One that drains will not lead, and hears of no leader
+    /// any more, while its port is still open for those who read to their end.
     async fn leader(&self) -> Leads {
         let mut leads = self.site.leads();
         let known = leads.wait_for(|it| !matches!(it, Leads::Unknown));
-        match timeout(PATIENCE, known).await {
-            Ok(Ok(leads)) => leads.clone(),
+        let draining = self.process.draining();
+        match draining.run_until_cancelled(timeout(PATIENCE, known)).await {
+            Some(Ok(Ok(leads))) => leads.clone(),
             // Nobody does, or the process ends.
-            Ok(Err(_)) | Err(_) => Leads::Unknown,
+            Some(Ok(Err(_)) | Err(_)) | None => Leads::Unknown,
         }
     }
 }

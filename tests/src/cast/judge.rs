@@ -57,6 +57,8 @@ pub struct State {
     questions: [Questions<u64>; SERVERS],
     /// Messages and notices of each MsgServer.
     numbers: [u32; SERVERS],
+    /// Messages of each, in order.
+    said: [Vec<u32>; SERVERS],
     /// MsgServers that may miss something, and about whose users others may be told wrongly.
     excused: [bool; SERVERS],
     /// What was sent after this shows that its route works again.
@@ -97,6 +99,7 @@ impl Judge {
                 routes: (0..SERVERS).map(|_| route()).collect(),
                 questions: Default::default(),
                 numbers: [0; SERVERS],
+                said: Default::default(),
                 excused: [false; SERVERS],
                 interrupted: Instant::now(),
                 lost: 0,
@@ -157,6 +160,7 @@ impl State {
             note: now,
         };
         self.messages.send(number, message);
+        self.said[origin].push(number);
         self.tally.messages += 1;
         raw
     }
@@ -355,8 +359,25 @@ impl State {
         self.excused[target] || self.excused[origin]
     }
 
+    /// The message that a MsgServer sent after this one of its own.
+    pub fn said_after(&self, number: u32) -> Option<u32> {
+        let said = &self.said[number as usize % SERVERS];
+        let place = said.binary_search(&number).ok()?;
+        said.get(place + 1).copied()
+    }
+
+    /// The last message of a MsgServer.
+    pub fn said_last(&self, server: usize) -> Option<u32> {
+        self.said[server].last().copied()
+    }
+
+    /// This MsgServer may miss something.
+    pub fn is_excused_server(&self, server: usize) -> bool {
+        self.excused[server]
+    }
+
     /// Of this user others may be told wrongly. A roamer may have been anywhere.
-    fn may_be_wrong(&self, user: u32) -> bool {
+    pub fn may_be_wrong(&self, user: u32) -> bool {
         match population::home(user) {
             Some((server, _)) => self.excused[server],
             None => self.excused.contains(&true),

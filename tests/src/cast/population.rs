@@ -431,6 +431,11 @@ pub fn home(user: u32) -> Option<(usize, u32)> {
     (server < SERVERS).then_some((server, user % 1000))
 }
 
+/// A user who is always logged in.
+pub fn is_staying(user: u32) -> bool {
+    home(user).is_some_and(|(_, number)| number < STAYING)
+}
+
 fn staying(server: usize, number: u32) -> u32 {
     (server as u32 + 1) * 1000 + number
 }

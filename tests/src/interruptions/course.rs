@@ -137,7 +137,8 @@ impl<'a> Play<'a> {
             }
         }
         self.steady().await;
-        self.traffic.end(kind.name(), sending).await
+        self.traffic.stop(&mut sending).await?;
+        Ok(self.traffic.conclude(kind.name(), sending))
     }
 
     async fn steady(&mut self) {

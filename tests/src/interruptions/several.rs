@@ -2,7 +2,9 @@
 //!
 //! The same MsgServers and the same judge as with one node; and who [led when](terms).
 
+mod diary;
 mod fleet;
+mod followers;
 mod terms;
 
 use std::time::Duration;
@@ -11,6 +13,7 @@ use anyhow::ensure;
 use tokio::time::{Instant, sleep};
 
 use self::fleet::Fleet;
+use self::followers::Followers;
 use super::Gateways;
 use super::report::{Report, Row};
 use super::site::Flags;
@@ -123,6 +126,7 @@ pub async fn run(course: &Course, mut tell: impl FnMut(&str)) -> anyhow::Result<
             play = Play::start(course).await?;
         }
     }
+    tell(&play.followers.told());
     report.levels = play.traffic.levels;
     Ok(report)
 }
@@ -138,6 +142,7 @@ struct Play<'a> {
     fleet: Fleet,
     gateways: Gateways,
     traffic: Traffic,
+    followers: Followers,
 }
 
 impl<'a> Play<'a> {
@@ -146,11 +151,13 @@ impl<'a> Play<'a> {
         let gateways = Gateways::new(fleet.pdu_addresses());
         let traffic = Traffic::start(gateways.clone(), course.load, fleet.names()).await?;
         fleet.terms.tell(&traffic.judge);
+        let followers = Followers::start(&fleet.grpc_addresses(), &traffic.judge);
         Ok(Self {
             course,
             fleet,
             gateways,
             traffic,
+            followers,
         })
     }
 
@@ -168,10 +175,13 @@ impl<'a> Play<'a> {
             }
         }
         self.steady().await;
-        for wrong in self.fleet.terms.wrong() {
+        self.traffic.stop(&mut sending).await?;
+        let mut wrong = self.fleet.terms.wrong();
+        wrong.extend(self.followers.wrong(self.judge()).await);
+        for wrong in wrong {
             sending.fails(Err(anyhow::Error::msg(wrong)));
         }
-        self.traffic.end(kind.name(), sending).await
+        Ok(self.traffic.conclude(kind.name(), sending))
     }
 
     /// Until all is well again.

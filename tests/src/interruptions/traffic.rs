@@ -159,16 +159,12 @@ impl Traffic {
     }
 
     /// They send no more. Waits until everything has come.
-    pub(super) async fn end(
-        &mut self,
-        kind: &'static str,
-        sending: Sending,
-    ) -> anyhow::Result<Row> {
+    pub(super) async fn stop(&self, sending: &mut Sending) -> anyhow::Result<()> {
         let Sending {
             stop,
-            mut senders,
-            handovers,
-            mut failures,
+            senders,
+            failures,
+            ..
         } = sending;
         stop.send_replace(true);
         while let Ok(Some(ended)) = timeout(LIMIT, senders.join_next()).await {
@@ -186,12 +182,17 @@ impl Traffic {
         for server in &self.servers {
             server.barrier().await;
         }
-        Ok(Row {
+        Ok(())
+    }
+
+    /// What came of it.
+    pub(super) fn conclude(&self, kind: &'static str, sending: Sending) -> Row {
+        Row {
             kind,
             tally: self.judge.with(State::conclude),
             broken: self.servers.iter().map(MsgServer::broken).sum(),
-            handovers,
-            failures,
-        })
+            handovers: sending.handovers,
+            failures: sending.failures,
+        }
     }
 }

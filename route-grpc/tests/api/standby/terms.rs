@@ -9,6 +9,8 @@ use route_grpc::engine::record::Author;
 use route_grpc::leadership::Leadership;
 use route_grpc::settings::NodeSettings;
 use route_grpc::{Ports, Process};
+use route_proto::attach::v1::attach_service_client::AttachServiceClient;
+use route_proto::attach::v1::{AttachRequest, attach_request};
 use route_proto::v1::server_service_client::ServerServiceClient;
 use route_proto::v1::{GetServerInfoRequest, GetServerInfoResponse, Leader, TermState};
 use route_runtime::budget::Budget;
@@ -21,6 +23,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{GET, NAMES};
 use crate::attach::reason;
+use crate::played::{hello, incarnation};
 use crate::site::{DEADLINE, soon};
 use crate::wire::{Said, Wire};
 
@@ -158,4 +161,28 @@ async fn calls_that_wait_at_a_node_when_it_becomes_the_leader_are_answered_by_it
     let status = call.end().await;
     assert_eq!(reason(&status), "NOT_SYNCED", "{status:?}");
     assert!(node.metrics.render().contains("teamtalk_route_term 7"));
+}
+
+/// While others read to their end there, its port is open, and gateways come that look for the next leader.
+#[tokio::test]
+async fn a_gateway_does_not_wait_for_a_leader_at_a_node_that_drains() {
+    let site = PlayedSite::new();
+    let way = site.way();
+    way.cut();
+    let node = Candidate::by(way, "one").await;
+    let (hellos, requests) = tokio::sync::mpsc::channel(1);
+    let frame = Some(attach_request::Frame::Hello(hello("a", incarnation(), 1)));
+    hellos.send(AttachRequest { frame }).await.unwrap();
+    let mut gateway = AttachServiceClient::new(node.channel().await);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    let attached = tokio::spawn(async move { gateway.attach(requests).await });
+    // Let it come, and wait there.
+    assert_eq!(node.info().await.leader, None);
+
+    node.shutdown.begin();
+
+    // Else it would take three seconds.
+    let told = tokio::time::timeout(Duration::from_secs(2), attached).await;
+    let status = told.expect("an answer at once").unwrap().unwrap_err();
+    assert_eq!(reason(&status), "NOT_LEADER", "{status:?}");
 }
