@@ -51,6 +51,9 @@ pub(crate) enum Failure {
     /// MsgServers have not come over yet.
     #[error("the old server is still needed: {0}")]
     NotMigrated(String),
+    /// Not one node leads the site, and no more.
+    #[error("{0}")]
+    Leaders(String),
     /// Nobody reads our output any more: no failure at all.
     #[error("nobody reads the output")]
     OutputClosed,
@@ -107,6 +110,7 @@ impl Failure {
             | Self::Late
             | Self::NoGrpc { .. } => 3,
             Self::NotMigrated(_) => 7,
+            Self::Leaders(_) => 8,
             Self::Check { trouble, .. } => match trouble {
                 Trouble::Unreachable => 3,
                 Trouble::Unhealthy => 4,
@@ -141,6 +145,7 @@ impl Failure {
             | Self::WrongFlag { .. }
             | Self::Check { .. }
             | Self::NotMigrated(_)
+            | Self::Leaders(_)
             | Self::OutputClosed
             | Self::Usage(_)
             | Self::Logged
@@ -165,6 +170,7 @@ impl Failure {
             Self::Check { .. }
             | Self::NotForOperators { .. }
             | Self::NotMigrated(_)
+            | Self::Leaders(_)
             | Self::OutputClosed
             | Self::Usage(_)
             | Self::WrongFlag { .. }

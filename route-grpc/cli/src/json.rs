@@ -14,13 +14,18 @@ static API: LazyLock<DescriptorPool> = LazyLock::new(|| {
 
 /// One message in one line.
 pub(crate) fn line(message: &impl Name) -> String {
+    value(message).to_string()
+}
+
+/// One message.
+pub(crate) fn value(message: &impl Name) -> serde_json::Value {
     let mut described = DynamicMessage::new(descriptor(message));
     let options = SerializeOptions::new().skip_default_fields(false);
     let written = described
         .transcode_from(message)
         .map(|()| described.serialize_with_options(serde_json::value::Serializer, &options));
     let value = written.expect("a message is what its descriptor says");
-    value.expect("names are text").to_string()
+    value.expect("names are text")
 }
 
 /// Reads one message. A field that is left out is 0 or empty. An unknown one is refused: it is a

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `serve` | runs a node, or checks its configuration |
 //! | `pages` | `completions`, `man` |
-//! | `status`, `online`, `watch`, `subscribe`, `publish`, `check` | one command each |
+//! | `status`, `online`, `watch`, `subscribe`, `publish`, `nodes`, `check` | one command each |
 //! | `admin/` | commands that ask the admin port |
 //! | `before`, `names` | flags before the command; values of enums in any spelling |
 //! | `client`, `connection`, `follow` | the connection to a node; its TLS and token; a stream that is followed across its restarts |
@@ -21,6 +21,7 @@ mod flags;
 mod follow;
 mod json;
 mod names;
+mod nodes;
 mod online;
 mod pages;
 mod publish;
@@ -52,7 +53,7 @@ Exit codes:
   1  the node refused the call, or something else went wrong
   2  the command line is wrong
   3  no node could be reached
-`check` and `migrate` have more: see their own help";
+`check`, `migrate` and `nodes` have more: see their own help";
 
 const UNITS: &str = "\
 TIME is a whole number and ms, s, m or h. BYTES is a whole number and KiB, MiB, GiB or nothing.";
@@ -93,6 +94,9 @@ enum Command {
     Subscribe(subscribe::SubscribeArgs),
     /// Route something to MsgServers of the site
     Publish(publish::PublishArgs),
+    /// Show nodes of the site, and which of them leads
+    #[command(after_help = nodes::EXIT_CODES)]
+    Nodes(nodes::NodesArgs),
     /// Show the site's connections of MsgServers, and which part each plays
     Links(admin::links::LinksArgs),
     /// Show one connection of the site, and what it has to do with others; or close it
@@ -186,6 +190,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Watch(args) => block_on(watch::run(args)),
         Command::Subscribe(args) => block_on(subscribe::run(args)),
         Command::Publish(args) => block_on(publish::run(args)),
+        Command::Nodes(args) => block_on(nodes::run(args)),
         Command::Links(args) => block_on(admin::links::list(args)),
         Command::Link(args) => block_on(admin::links::one(args)),
         Command::Gateways(args) => block_on(admin::gateways::run(args)),

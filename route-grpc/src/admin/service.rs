@@ -16,13 +16,16 @@ use route_proto::admin::v1alpha1::{
     WatchTopologyResponse,
 };
 use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 use super::audit::Caller;
+use super::stats::Shows;
 use super::{
     closed_links, drain, envelope, gateways, kick, links, log_filter, routed, stats, streams,
     topology, users,
 };
+use crate::access::FORWARDED_BY;
 use crate::api::publisher::Publisher;
 use crate::methods;
 use crate::node::Node;
@@ -32,15 +35,26 @@ use crate::refusal::Refusal;
 #[derive(Debug, Clone)]
 pub(crate) struct Admin {
     node: Arc<Node>,
+    node_id: Arc<str>,
     publisher: Arc<Publisher>,
 }
 
 impl Admin {
-    /// Of this node.
-    pub(crate) fn new(node: Arc<Node>) -> Self {
+    /// Of this node, which is called so.
+    pub(crate) fn new(node: Arc<Node>, node_id: &str) -> Self {
         Self {
+            node_id: node_id.into(),
             publisher: Arc::new(Publisher::new(Arc::clone(&node))),
             node,
+        }
+    }
+
+    /// By whom the node is shown to this caller.
+    fn shows(&self, headers: &MetadataMap) -> Shows {
+        let by = headers.get(FORWARDED_BY).and_then(|by| by.to_str().ok());
+        Shows {
+            node_id: Arc::clone(&self.node_id),
+            passed_on_by: by.unwrap_or_default().to_owned(),
         }
     }
 
@@ -147,9 +161,10 @@ impl AdminService for Admin {
 
     async fn get_stats(
         &self,
-        _: Request<GetStatsRequest>,
+        request: Request<GetStatsRequest>,
     ) -> Result<Response<GetStatsResponse>, Status> {
-        Ok(Response::new(stats::stats(&self.node)))
+        let shows = self.shows(request.metadata());
+        Ok(Response::new(stats::stats(&self.node, &shows)))
     }
 
     async fn list_streams(
@@ -196,7 +211,8 @@ impl AdminService for Admin {
         &self,
         request: Request<WatchTopologyRequest>,
     ) -> Result<Response<Self::WatchTopologyStream>, Status> {
-        let states = topology::watch(Arc::clone(&self.node), request.get_ref());
+        let shows = self.shows(request.metadata());
+        let states = topology::watch(Arc::clone(&self.node), shows, request.get_ref());
         self.counted(methods::WATCH_TOPOLOGY, states)
     }
 

@@ -1,5 +1,6 @@
 //! The node in numbers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use route_proto::admin::v1alpha1::GetStatsResponse;
@@ -7,8 +8,17 @@ use route_proto::admin::v1alpha1::GetStatsResponse;
 use crate::node::Node;
 use crate::node::load::Load;
 
+/// By whom a node is shown.
+#[derive(Debug, Clone)]
+pub(super) struct Shows {
+    /// Its name.
+    pub(super) node_id: Arc<str>,
+    /// The node that has passed the call on, by its own word.
+    pub(super) passed_on_by: String,
+}
+
 /// As of now.
-pub(super) fn stats(node: &Node) -> GetStatsResponse {
+pub(super) fn stats(node: &Node, shows: &Shows) -> GetStatsResponse {
     let load = Load::of(node);
     let (core, gateways, tallies) = (load.core, load.gateways, &node.process.metrics.tallies);
     let count = |it: usize| u32::try_from(it).unwrap_or(u32::MAX);
@@ -46,5 +56,8 @@ pub(super) fn stats(node: &Node) -> GetStatsResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         start_time: Some(node.clock.timestamp(Duration::ZERO)),
         is_draining: node.is_draining(),
+        node_id: shows.node_id.to_string(),
+        term: node.tenure.term,
+        passed_on_by: shows.passed_on_by.clone(),
     }
 }

@@ -10,7 +10,8 @@ use route_proto::admin::v1alpha1::{LinkActivity, WatchTopologyRequest, WatchTopo
 use tokio::time::{Interval, MissedTickBehavior, interval};
 use tonic::Status;
 
-use super::{gateways, links, stats};
+use super::stats::{self, Shows};
+use super::{gateways, links};
 use crate::limits::Place;
 use crate::node::Node;
 use crate::refusal::Refusal;
@@ -30,6 +31,7 @@ const MOST_LINKS: usize = 1000;
 /// One screen.
 struct Screen {
     node: Arc<Node>,
+    shows: Shows,
     ticks: Interval,
     before: Option<Before>,
     _place: Place,
@@ -46,6 +48,7 @@ struct Before {
 /// What a screen gets.
 pub(super) fn watch(
     node: Arc<Node>,
+    shows: Shows,
     request: &WatchTopologyRequest,
 ) -> Result<impl Stream<Item = Result<WatchTopologyResponse, Status>> + Send + use<>, Refusal> {
     let every = match request.interval {
@@ -68,6 +71,7 @@ pub(super) fn watch(
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let screen = Screen {
         node,
+        shows,
         ticks,
         before: None,
         _place: place,
@@ -87,7 +91,7 @@ impl Screen {
         let node = &self.node;
         let names = node.gateway_names();
         let (at, reports) = node.look(|core, now| (now.at, links::first(core, MOST_LINKS)));
-        let stats = stats::stats(node);
+        let stats = stats::stats(node, &self.shows);
         let before = self.before.take();
         let seconds = before.as_ref().map(|it| (at - it.at).as_secs_f64());
         let rate = |now: u64, before: Option<u64>| match (before, seconds) {

@@ -61,6 +61,11 @@ impl Info {
         Self::new(&node.process, author, leads)
     }
 
+    /// The name of this process.
+    pub(crate) fn node_id(&self) -> &str {
+        &self.author.node_id
+    }
+
     /// This process, as the leader that it is by this node.
     fn leader(&self, node: &Node) -> Leader {
         Leader {

@@ -120,7 +120,7 @@ fn services(node: &Arc<Node>, info: Info) -> Routes {
         .max_decoding_message_size(node.process.settings.publish_bytes);
     let attach = AttachServiceServer::new(Attach::new(Arc::clone(node)))
         .max_decoding_message_size(node.process.settings.attach_message_bytes());
-    let admin = AdminServiceServer::new(Admin::new(Arc::clone(node)))
+    let admin = AdminServiceServer::new(Admin::new(Arc::clone(node), info.node_id()))
         .max_decoding_message_size(MAX_ADMIN_REQUEST_BYTES);
     Routes::new(presence)
         .add_service(broadcast)

@@ -10,7 +10,7 @@ use system_tests::player::messages;
 use system_tests::player::pdu::Pdu;
 
 use crate::ended::{Ended, command};
-use crate::says;
+use crate::{line, says};
 
 system_tests::in_both_setups! {
     links_and_gateways: shows_links_and_gateways();
@@ -158,6 +158,34 @@ async fn a_msg_server_that_nobody_has_is_told() {
             "{none:?}"
         );
     }
+}
+
+#[tokio::test]
+async fn the_node_that_leads_is_shown_and_those_that_are_away() {
+    let servers = Deployment::start(Setup::Embedded, FanOut::Directed).await;
+    let here = servers.grpc_address().to_string();
+    let [nobody] = ports::free().expect("a port");
+    let nobody = nobody.to_string();
+
+    let nodes = command(&["nodes", &here, &nobody, "--json"]).await;
+
+    assert_eq!(nodes.code, 0, "{nodes:?}");
+    let objects = nodes.objects();
+    let roles: Vec<_> = objects.iter().map(|it| &it["role"]).collect();
+    assert_eq!(roles, ["leader", "unreachable"], "{nodes:?}");
+    assert_eq!(objects[0]["ready"], true);
+    let info = &objects[0]["info"];
+    assert_eq!(info["leader"]["nodeId"], info["nodeId"]);
+    assert_eq!(info["leader"]["state"], "TERM_STATE_SERVING");
+    let table = command(&["nodes", &format!("--address={here}")]).await;
+    let row = table.stdout.lines().nth(1).expect("a row").to_owned();
+    assert!(row.contains("leader") && row.contains("yes"), "{table:?}");
+    let none = command(&["nodes", &nobody]).await;
+    assert_eq!(none.code, 3, "{none:?}");
+
+    let name = info["nodeId"].as_str().expect("a name");
+    let stats = ask(&servers, &["stats"]).await.stdout;
+    assert!(line(&stats, "node").ends_with(name), "{stats}");
 }
 
 #[tokio::test]

@@ -28,7 +28,10 @@ pub(crate) async fn run(args: StatsArgs) -> Result<(), Failure> {
     }
     let mut table = Table::new(&[("what", Column::Word), ("now", Column::Number)]);
     for (what, now) in [
-        ("node", it.epoch.clone()),
+        ("node", it.node_id.clone()),
+        ("  epoch", it.epoch.clone()),
+        ("  term", it.term.to_string()),
+        ("  asked through", it.passed_on_by.clone()),
         ("  version", it.version.clone()),
         ("  since", show::time(it.start_time.as_ref())),
         ("gateways attached", it.attached_gateway_count.to_string()),
@@ -52,6 +55,9 @@ pub(crate) async fn run(args: StatsArgs) -> Result<(), Failure> {
         ("  dropped", it.dropped_count.to_string()),
         ("PDUs without a target", it.without_target_count.to_string()),
     ] {
+        if now.is_empty() {
+            continue;
+        }
         table.row([what.to_owned(), now]);
     }
     table.print()

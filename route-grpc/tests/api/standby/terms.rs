@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use route_grpc::engine::played::{Played, PlayedSite};
+use route_grpc::engine::played::PlayedSite;
 use route_grpc::engine::record::Author;
 use route_grpc::leadership::Leadership;
 use route_grpc::settings::NodeSettings;
@@ -27,26 +27,35 @@ use crate::played::{hello, incarnation};
 use crate::site::{DEADLINE, soon};
 use crate::wire::{Said, Wire};
 
-/// As the sixth term has left it in order.
+/// As the sixth term leaves it in order.
 const RELEASED: &str = r#"{"protocol":1,"term":6,"node":1,"counter":1,"state":"released","roster":[],"node_id":"old",
     "api_url":"","attach_url":"","version":""}"#;
+
+/// The sixth term ends in order, so that somebody who sees that leads.
+async fn release(site: &PlayedSite) {
+    let taken_over = async {
+        // Whoever has just come has to see the record change.
+        while site
+            .record()
+            .unwrap()
+            .is_none_or(|it| it.stored.record.term == 6)
+        {
+            site.put(RELEASED.as_bytes());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    soon("a leader", taken_over).await;
+}
 
 /// A process that may lead.
 struct Candidate {
     address: SocketAddr,
-    way: Played,
     metrics: Metrics,
     shutdown: Shutdown,
 }
 
 impl Candidate {
-    /// One that reaches the site's record.
     async fn start(site: &PlayedSite, node_id: &str) -> Self {
-        Self::by(site.way(), node_id).await
-    }
-
-    /// One that reaches it this way.
-    async fn by(way: Played, node_id: &str) -> Self {
         let settings = NodeSettings {
             cold_start_wait: Duration::ZERO,
             drain_window: Duration::from_millis(200),
@@ -65,14 +74,13 @@ impl Candidate {
             attach_url: format!("http://{address}"),
             version: "1.2.3".to_owned(),
         };
-        let (engine, peers) = (Arc::new(way.clone()), ClientTls::none(NAMES));
+        let (engine, peers) = (Arc::new(site.way()), ClientTls::none(NAMES));
         let leadership = Leadership::new(&process, engine, author, &meter, since_boot, peers);
         let leadership = leadership.unwrap();
         ports.serve_as(&process, &leadership.role(), Readiness::new());
         tokio::spawn(leadership.run());
         Self {
             address,
-            way,
             metrics,
             shutdown,
         }
@@ -118,8 +126,9 @@ impl Candidate {
 #[tokio::test]
 async fn each_node_says_who_it_is_and_who_leads() {
     let site = PlayedSite::new();
-    site.put(RELEASED.as_bytes());
     let one = Candidate::start(&site, "one").await;
+    assert_eq!(one.info().await.leader, None);
+    release(&site).await;
     let (info, leader) = one.led().await;
     assert_eq!(leader, one.leader("one", 7));
     assert_eq!((info.node_id.as_str(), info.term), ("one", 7));
@@ -145,17 +154,13 @@ async fn each_node_says_who_it_is_and_who_leads() {
 #[tokio::test]
 async fn calls_that_wait_at_a_node_when_it_becomes_the_leader_are_answered_by_it() {
     let site = PlayedSite::new();
-    site.put(RELEASED.as_bytes());
-    let way = site.way();
-    way.cut();
-    let node = Candidate::by(way, "one").await;
-    assert_eq!(node.info().await.leader, None);
+    let node = Candidate::start(&site, "one").await;
     let wire = Wire::to(&node.address.to_string()).await;
     let mut call = wire.call(GET, Said::all(&[8, 7])).await;
     // Let it come, and wait there for a leader.
     assert_eq!(node.info().await.leader, None);
 
-    node.way.mend();
+    release(&site).await;
 
     // As that node has it, which has no gateway: not as one that knows of no leader.
     let status = call.end().await;
@@ -167,9 +172,7 @@ async fn calls_that_wait_at_a_node_when_it_becomes_the_leader_are_answered_by_it
 #[tokio::test]
 async fn a_gateway_does_not_wait_for_a_leader_at_a_node_that_drains() {
     let site = PlayedSite::new();
-    let way = site.way();
-    way.cut();
-    let node = Candidate::by(way, "one").await;
+    let node = Candidate::start(&site, "one").await;
     let (hellos, requests) = tokio::sync::mpsc::channel(1);
     let frame = Some(attach_request::Frame::Hello(hello("a", incarnation(), 1)));
     hellos.send(AttachRequest { frame }).await.unwrap();

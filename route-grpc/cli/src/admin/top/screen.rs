@@ -123,12 +123,17 @@ impl Screen {
             .state
             .as_ref()
             .and_then(|state| state.node_time.as_ref());
-        let title = format!("TeamTalk Route  {}  {}", self.address, show::time(at));
-        let mut lines = vec![Line::styled(title, self.bold())];
         let (state, stats) = match &self.state {
             Some(state) => (state, state.stats.clone().unwrap_or_default()),
             None => return vec![Line::raw("waiting for the node")],
         };
+        let title = [
+            "TeamTalk Route".to_owned(),
+            self.address.clone(),
+            show::time(at),
+            leader(&stats),
+        ];
+        let mut lines = vec![Line::styled(fitting(&title, width), self.bold())];
         let counts = [
             format!("users {}", stats.user_count),
             format!("sessions {}", stats.session_count),
@@ -235,6 +240,19 @@ impl Screen {
     }
 }
 
+/// Who leads, and through which other node that is seen.
+fn leader(stats: &GetStatsResponse) -> String {
+    let node = &stats.node_id;
+    let leader = match stats.term {
+        0 => format!("node {node}"),
+        term => format!("leader {node} in term {term}"),
+    };
+    match stats.passed_on_by.as_str() {
+        "" => leader,
+        by => format!("{leader}, through {by}"),
+    }
+}
+
 fn sessions(it: &LinkActivity) -> u32 {
     it.link.as_ref().map_or(0, |link| link.session_count)
 }
@@ -309,6 +327,8 @@ mod tests {
         WatchTopologyResponse {
             stats: Some(GetStatsResponse {
                 is_synced: true,
+                node_id: "node-0".to_owned(),
+                term: 7,
                 user_count: 30,
                 link_count: 2,
                 ..GetStatsResponse::default()
@@ -356,6 +376,28 @@ mod tests {
             drawn(&mut screen, 100, 12)[8].starts_with("msg-b"),
             "the last one stays"
         );
+    }
+
+    #[test]
+    fn who_leads_and_through_whom_that_is_seen_is_said() {
+        let mut screen = Screen::new("here".to_owned(), false);
+        let mut seen = state();
+        screen.show(seen.clone());
+        let title = |screen: &mut Screen| drawn(screen, 100, 12).swap_remove(0);
+        assert!(title(&mut screen).ends_with("leader node-0 in term 7"));
+
+        let stats = seen.stats.as_mut().expect("it has");
+        stats.passed_on_by = "node-1".to_owned();
+        screen.show(seen.clone());
+        let through = title(&mut screen);
+        assert!(through.ends_with("term 7, through node-1"), "{through}");
+
+        let stats = seen.stats.as_mut().expect("it has");
+        (stats.term, stats.passed_on_by) = (0, String::new());
+        screen.show(seen);
+        let alone = title(&mut screen);
+        assert!(alone.starts_with("TeamTalk Route  here"), "{alone}");
+        assert!(alone.ends_with("node node-0"), "{alone}");
     }
 
     #[test]
