@@ -3,6 +3,8 @@
 //!
 //! Labels are small closed sets. No user id, no address, no link is ever one.
 
+pub(crate) mod passed_on;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,6 +17,7 @@ use route_proto::v1::ErrorReason;
 
 use crate::methods;
 use crate::refusal::{Reason, Refusal};
+use passed_on::PassedOn;
 
 /// Why an Attach stream may be refused or ended.
 const ATTACH_REASONS: [Reason; 8] = [
@@ -70,6 +73,8 @@ pub(crate) struct Metrics {
     refused: Refused,
     streams: Histogram<f64>,
     cold_start: Histogram<f64>,
+    /// Calls that a standby passes on.
+    pub(crate) passed_on: PassedOn,
 }
 
 /// What is refused, or ended because of the other side.
@@ -265,6 +270,7 @@ impl Metrics {
                 .with_description("From the start of the node until all links were known")
                 .with_boundaries(CALL_SECONDS.to_vec())
                 .build(),
+            passed_on: PassedOn::new(meter),
         };
         metrics.begin_with_zero();
         metrics

@@ -18,7 +18,7 @@ CLI = ROOT / "route-grpc/cli/src"
 COMMANDS = CLI / "main.rs"
 
 INSTRUMENT_FILES = {
-    "node": [f"route-grpc/src/{it}.rs" for it in ("metrics", "node/observed", "access/counts", "leadership/counts")],
+    "node": [f"route-grpc/src/{it}.rs" for it in ("metrics", "node/observed", "access/counts", "leadership/counts", "metrics/passed_on")],
     "gateway": ["pdu-gateway/src/metrics.rs"],
     "both": [f"route-grpc/runtime/src/telemetry/{it}.rs" for it in ("metrics", "process", "runtime", "spans_out")],
 }

@@ -16,6 +16,7 @@ use tonic::body::Body;
 use tonic::codegen::http::HeaderMap;
 
 use super::Taken;
+use crate::metrics::passed_on::Outcome;
 use crate::process::Process;
 use crate::refusal::{REFUSED_NODE, Refusal};
 
@@ -115,9 +116,12 @@ impl Answer {
         }
     }
 
-    /// Ends it like this.
-    fn end(&mut self, refusal: Refusal) -> Frame<Bytes> {
+    /// Ends it like this, which has this name.
+    fn end(&mut self, outcome: Outcome, refusal: Refusal) -> Frame<Bytes> {
         self.is_over = true;
+        if let Some(taken) = &mut self.taken {
+            taken.passing.becomes(outcome);
+        }
         // Whoever made it need not go on.
         self.inner = Body::empty();
         self.taken = None;
@@ -127,10 +131,10 @@ impl Answer {
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Frame<Bytes>> {
         if self.over.as_mut().poll(cx).is_ready() {
             let lost = self.told.lost.clone();
-            return Poll::Ready(self.end(lost));
+            return Poll::Ready(self.end(Outcome::Lost, lost));
         }
         if self.drained.as_mut().poll(cx).is_ready() {
-            return Poll::Ready(self.end(Refusal::DRAINING));
+            return Poll::Ready(self.end(Outcome::Drained, Refusal::DRAINING));
         }
         Poll::Pending
     }
@@ -154,13 +158,13 @@ impl http_body::Body for Answer {
             Some(Ok(frame)) => {
                 let refuses = |it: &&HeaderMap| it.contains_key(REFUSED_NODE);
                 let trailers = frame.trailers_ref().filter(refuses);
-                trailers.map(|it| (self.told.refused)(it))
+                trailers.map(|it| (Outcome::Refused, (self.told.refused)(it)))
             }
-            Some(Err(_)) => Some(self.told.lost.clone()),
+            Some(Err(_)) => Some((Outcome::Lost, self.told.lost.clone())),
             None => None,
         };
         Poll::Ready(match ended {
-            Some(refusal) => Some(Ok(self.end(refusal))),
+            Some((outcome, refusal)) => Some(Ok(self.end(outcome, refusal))),
             None => frame,
         })
     }

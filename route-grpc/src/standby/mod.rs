@@ -36,6 +36,7 @@ use tonic::{Status, TimeoutExpired};
 use crate::access::{Caller, FORWARDED_BY, FORWARDED_FOR, Part, Right, found};
 use crate::limits::{Place, Places};
 use crate::methods;
+use crate::metrics::passed_on::{Outcome, Passing};
 use crate::process::Process;
 use crate::refusal::{OfCaller, REFUSED_NODE, Refusal};
 use bodies::{Answer, Asked, Told};
@@ -77,6 +78,7 @@ struct Taken {
     _of_lane: Place,
     /// None: it has one answer.
     of_streams: Option<Place>,
+    passing: Passing,
 }
 
 impl Taken {
@@ -169,14 +171,21 @@ impl Standby {
             return Err(OfCaller::Headers { bytes, most }.into());
         }
         let of_streams = self.stream(method)?;
-        let (lane, of_lane) = tokio::select! {
+        let counts = &self.0.process.metrics.passed_on;
+        let mut passing = counts.begins(of_streams.is_some());
+        let found = tokio::select! {
             biased;
-            here = here => return Ok(Err((here, request))),
-            found = self.lane() => found?,
+            here = here => {
+                passing.stays();
+                return Ok(Err((here, request)));
+            }
+            found = self.lane() => found,
         };
+        let (lane, of_lane) = found.inspect_err(|_| passing.becomes(Outcome::NotReached))?;
         let taken = Taken {
             _of_lane: of_lane,
             of_streams,
+            passing,
         };
         let answer = self.send(&lane, taken, request, vouched.as_deref());
         answer.await.map(Ok)
@@ -209,7 +218,7 @@ impl Standby {
     async fn send(
         &self,
         lane: &Lane,
-        taken: Taken,
+        mut taken: Taken,
         request: Request<Body>,
         vouched: Option<&str>,
     ) -> Result<Response<Body>, Refusal> {
@@ -225,16 +234,23 @@ impl Standby {
         };
         let answered = over.run_until_cancelled(answer).await;
         let lost = lane.not_leader("the call broke off there");
+        let passing = &mut taken.passing;
         let Some(response) = answered else {
+            passing.becomes(Outcome::Lost);
             return Err(lost);
         };
-        let response = response.map_err(|error| match is_timeout(&error) {
-            true => Refusal::DeadlinePassed,
-            false => lane.not_leader(&lanes.broken(lane, &error)),
+        let response = response.map_err(|error| {
+            if is_timeout(&error) {
+                return Refusal::DeadlinePassed;
+            }
+            passing.becomes(Outcome::Lost);
+            lane.not_leader(&lanes.broken(lane, &error))
         })?;
         if response.headers().contains_key(REFUSED_NODE) {
+            passing.becomes(Outcome::Refused);
             return Err(lanes.refused(lane, response.headers()));
         }
+        passing.becomes(Outcome::Answered);
         let (of_lane, lanes) = (lane.clone(), Arc::clone(lanes));
         let told = Told {
             lost,

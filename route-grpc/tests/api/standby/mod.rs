@@ -1,6 +1,7 @@
 //! A node that does not lead, in front of one that does: calls go through it as they are, and end as they have to.
 
 mod calls;
+mod counted;
 mod ends;
 mod played_leader;
 mod terms;
@@ -42,6 +43,7 @@ pub(crate) struct Front {
     pub(crate) address: SocketAddr,
     pub(crate) admin_address: String,
     pub(crate) shutdown: Shutdown,
+    pub(crate) metrics: Metrics,
     pub(crate) leads: watch::Sender<Option<Leader>>,
     term: u64,
 }
@@ -81,6 +83,7 @@ impl Front {
             address: at.public,
             admin_address: at.admin.as_ref().unwrap().to_string(),
             shutdown,
+            metrics,
             leads,
             term: 0,
         }

@@ -23,7 +23,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use super::{GET, NAMES};
 use crate::attach::reason;
-use crate::played::{hello, incarnation};
+use crate::played::{Played, hello, incarnation};
 use crate::site::{DEADLINE, soon};
 use crate::wire::{Said, Wire};
 
@@ -141,6 +141,19 @@ async fn each_node_says_who_it_is_and_who_leads() {
     assert_eq!(info.epoch, "", "it has no life of a leader");
     assert!(info.limits.is_some() && info.rights.unwrap().presence);
     assert!(info.start_time.is_some() && info.node_time.is_some());
+
+    // A gateway is sent to the leader, which is no trouble, and is counted.
+    let sent = Played::attach_over(other.channel().await, hello("a", incarnation(), 1)).await;
+    let sent = sent.err().unwrap();
+    assert_eq!(reason(&sent), "NOT_LEADER", "{sent:?}");
+    let refused = other.metrics.render();
+    let mut refused = refused.lines();
+    let of_it = |line: &&str| {
+        let is_it = line.starts_with("teamtalk_route_attach_refused_total{");
+        is_it && line.contains("ERROR_REASON_NOT_LEADER")
+    };
+    let refused = refused.find(of_it).unwrap();
+    assert!(refused.ends_with(" 1"), "{refused}");
 
     one.shutdown.begin();
     let (mut info, mut leader) = other.led().await;
