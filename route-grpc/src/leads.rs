@@ -79,20 +79,23 @@ impl Site {
         self.0.other.subscribe()
     }
 
-    /// This is so from now on.
+    /// Nobody leads, for certain: calls wait for the next one.
+    pub(crate) fn nobody_leads(&self) {
+        self.pass_on_to(None);
+        self.is_led(Leads::Unknown);
+    }
+
+    /// This is so from now on. Calls go on to the one that was known last if that is unknown: it may lead still, and knows
+    /// better.
     pub(crate) fn is_led(&self, leads: Leads) {
-        let other = match &leads {
-            Leads::Other(leader) => Some(standby::Leader {
+        match &leads {
+            Leads::Other(leader) => self.pass_on_to(Some(standby::Leader {
                 api_url: leader.api_url.clone(),
                 term: leader.term,
-            }),
-            Leads::This(_) | Leads::Unknown => None,
-        };
-        self.0.other.send_if_modified(|before| {
-            let is_new = *before != other;
-            *before = other;
-            is_new
-        });
+            })),
+            Leads::This(_) => self.pass_on_to(None),
+            Leads::Unknown => {}
+        }
         self.0.leads.send_if_modified(|before| {
             let is_same = match (&*before, &leads) {
                 (Leads::Unknown, Leads::Unknown) => true,
@@ -104,6 +107,14 @@ impl Site {
                 *before = leads;
             }
             !is_same
+        });
+    }
+
+    fn pass_on_to(&self, other: Option<standby::Leader>) {
+        self.0.other.send_if_modified(|before| {
+            let is_new = *before != other;
+            *before = other;
+            is_new
         });
     }
 

@@ -14,6 +14,8 @@ use super::admission::read_hello;
 use super::stream::open_by;
 use super::{AttachResponses, Hangup, Requests, refused};
 use crate::access::{Caller, Need};
+use crate::dialects::Dialects;
+use crate::gateways::hello::Hello;
 use crate::leads::{Leads, Site};
 use crate::process::Process;
 use crate::refusal::Refusal;
@@ -46,6 +48,9 @@ impl StandbyAttach {
         caller: Caller,
     ) -> Result<AttachResponses, Refusal> {
         let hello = read_hello(&mut requests).await?;
+        // What is not as it may be is not kept until somebody leads.
+        let (peer, now) = (hangup.peer(), self.process.clock.now());
+        Hello::check(hello.clone(), peer, 0, &Dialects::new(), now)?;
         caller.require(Need::Attach(hello.gateway_id.clone()))?;
         self.site.came(&Member {
             id: hello.gateway_id.clone(),

@@ -103,7 +103,7 @@ impl StandBy<'_> {
                 if let Some(left_out) = self.unread.happened(self.of.process.clock.now()) {
                     warn!(%error, left_out, "the record of who leads cannot be read");
                 }
-                self.tell(now, None);
+                self.of.site.is_led(Leads::Unknown);
                 None
             }
         }
@@ -117,35 +117,39 @@ impl StandBy<'_> {
             self.of.site.expects(roster.unwrap_or_default());
         }
         self.sight.see(now, stored.as_ref());
-        let leader = stored.as_ref().zip(author).map(|(stored, author)| Leader {
+        let Some((stored, author)) = stored.zip(author) else {
+            self.of.site.nobody_leads();
+            return None;
+        };
+        let leader = Leader {
             node_id: author.node_id,
             term: stored.record.term,
             api_url: author.api_url,
             attach_url: author.attach_url,
             version: author.version,
             serves: stored.record.state == State::Serving,
-        });
-        let stored = stored?;
+        };
         let own = |attempt: &mut Attempt| attempt.record == stored.record;
         if let Some(attempt) = self.attempt.take_if(own) {
             return Some(self.taken(attempt, stored.revision));
         }
-        let leads = stored.record.state != State::Released;
-        self.tell(now, leader.filter(|_| leads));
+        match stored.record.state {
+            State::Released => self.of.site.nobody_leads(),
+            State::Beginning | State::Serving => self.tell(now, leader),
+        }
         None
     }
 
     /// Says who leads, if that was seen lately.
-    fn tell(&self, now: Duration, leader: Option<Leader>) {
+    fn tell(&self, now: Duration, leader: Leader) {
         let is_fresh = self.sight.seen.as_ref().is_some_and(|seen| {
             // One that was there when we came may be gone for long.
             seen.followed && now < seen.since + self.of.timing.quiet
         });
-        let leads = match leader {
-            Some(leader) if is_fresh => Leads::Other(Arc::new(leader)),
-            Some(_) | None => Leads::Unknown,
-        };
-        self.of.site.is_led(leads);
+        self.of.site.is_led(match is_fresh {
+            true => Leads::Other(Arc::new(leader)),
+            false => Leads::Unknown,
+        });
     }
 
     /// Writes a term of our own.

@@ -15,7 +15,7 @@ mod msg_server;
 mod site;
 mod storm;
 mod subscriber;
-mod wire;
+pub(crate) mod wire;
 
 use site::Site;
 use storm::Fault;

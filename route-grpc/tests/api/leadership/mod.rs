@@ -2,6 +2,7 @@
 //! in, and how its term ends.
 
 mod doors;
+mod hostile;
 mod network;
 mod terms;
 mod writes;
