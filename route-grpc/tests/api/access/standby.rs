@@ -5,6 +5,7 @@ use std::time::Duration;
 use prost::Message as _;
 use route_grpc::settings::NodeSettings;
 use route_grpc::settings::security::SecuritySettings;
+use route_proto::admin::v1alpha1::WatchTopologyResponse;
 use route_proto::v1::WatchUserStatusRequest;
 use route_runtime::tls::client::ClientTls;
 use tonic::{Code, Status};
@@ -20,6 +21,7 @@ use crate::standby::{Front, GET, NAMES, WATCH};
 use crate::wire::{Call, Said, Wire};
 
 const STATS: &str = "teamtalk.admin.v1alpha1.AdminService/GetStats";
+const LOG_FILTER: &str = "teamtalk.admin.v1alpha1.AdminService/SetLogFilter";
 const TOPOLOGY: &str = "teamtalk.admin.v1alpha1.AdminService/WatchTopology";
 
 /// A leader, and a node in front of it that is called `urn:NAME` and has the policy in this file.
@@ -117,7 +119,9 @@ async fn callers_have_at_a_standby_the_rights_that_they_have_at_the_leader() {
     let status = admin.ends(STATS, Said::all(b"")).await;
     assert_eq!(status.code(), Code::Ok, "{status:?}");
     let mut topology = admin.call(TOPOLOGY, Said::all(b"")).await;
-    topology.next().await.unwrap();
+    let state = topology.next().await.unwrap();
+    let state = WatchTopologyResponse::decode(&state[5..]).unwrap();
+    assert_eq!(state.stats.unwrap().passed_on_by, "front");
     let line = [
         "an operator called",
         STATS,
@@ -128,6 +132,12 @@ async fn callers_have_at_a_standby_the_rights_that_they_have_at_the_leader() {
     let status = two.admin_wire_of("reader").await;
     let status = status.ends(STATS, Said::all(b"")).await;
     lacks(&status, "urn:reader does not have the role admin");
+    // What is about the standby is judged there, too. There is no log in a test.
+    let status = two.admin_wire_of("reader").await;
+    let status = status.ends(LOG_FILTER, Said::all(b"")).await;
+    lacks(&status, "urn:reader does not have the role admin");
+    let status = admin.ends(LOG_FILTER, Said::all(b"")).await;
+    assert_eq!(status.code(), Code::NotFound, "{status:?}");
     // At the public port of a standby, as at that of a leader, it is for nodes.
     let status = two.wire_of("admin").await.ends(STATS, Said::all(b"")).await;
     assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
