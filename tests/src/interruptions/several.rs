@@ -26,6 +26,8 @@ use crate::cast::population::SERVERS;
 const LONGEST_ABSENCE: Duration = Duration::from_secs(4);
 /// How long a leader stands still: longer than its lease, and at most so much longer.
 const FREEZE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(4));
+/// How long a leader stands still that is about to be missed: gateways leave it after 3 s, and not all at once.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(2500), Duration::from_millis(1500));
 /// How long one NATS server is away, at least, and how much longer at most.
 const SERVER_AWAY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(5));
 
@@ -57,6 +59,8 @@ pub enum Trouble {
     Terminate,
     /// The leader stands still (SIGSTOP) for longer than its lease, and goes on.
     Freeze,
+    /// The leader stands still for about as long as its gateways wait: some may have left it, and others not.
+    Pause,
     /// A NATS server is killed, mostly the one that leads the record's stream, and started again.
     KillEngine,
     /// All NATS servers are away for a time.
@@ -74,6 +78,7 @@ impl Trouble {
             Self::Kill => "leader killed (-9)",
             Self::Terminate => "leader ended by SIGTERM",
             Self::Freeze => "leader stands still",
+            Self::Pause => "leader pauses",
             Self::KillEngine => "NATS server killed",
             Self::NoEngine => "no NATS",
             Self::Roll => "all nodes replaced",
@@ -198,7 +203,8 @@ impl<'a> Play<'a> {
             Trouble::None => {}
             Trouble::Kill => self.kill(leader).await?,
             Trouble::Terminate => self.terminate(leader).await?,
-            Trouble::Freeze => self.freeze(leader).await,
+            Trouble::Freeze => self.freeze(leader, FREEZE).await,
+            Trouble::Pause => self.freeze(leader, PAUSE).await,
             Trouble::KillEngine => self.kill_engine(number).await?,
             Trouble::NoEngine => self.no_engine().await?,
             Trouble::KillWithGateway => self.kill_with_gateway(leader, number),
@@ -207,7 +213,7 @@ impl<'a> Play<'a> {
         ensure!(self.traffic.restored(sending).await, "see above");
         self.fleet.settled().await?;
         let is_next = self.fleet.terms.newest() > term;
-        let may_stay = matches!(kind, Trouble::None | Trouble::KillEngine);
+        let may_stay = matches!(kind, Trouble::None | Trouble::Pause | Trouble::KillEngine);
         ensure!(is_next || may_stay, "no term has begun");
         Ok(())
     }
@@ -235,10 +241,9 @@ impl<'a> Play<'a> {
         self.fleet.start_node(node)
     }
 
-    async fn freeze(&mut self, leader: usize) {
-        self.judge().with(State::lose_node);
+    /// If another node leads then, that says so, and the judge hears it.
+    async fn freeze(&mut self, leader: usize, (least, more): (Duration, Duration)) {
         self.fleet.process(leader).suspend();
-        let (least, more) = FREEZE;
         sleep(least + more.mul_f64(self.traffic.dice.share())).await;
         self.fleet.process(leader).resume();
     }

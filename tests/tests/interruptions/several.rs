@@ -1,4 +1,5 @@
-//! The same with three nodes, of which one leads: it is killed, ended, and stands still for longer than its lease.
+//! The same with three nodes, of which one leads: it is killed, ended, and stands still for about as long as
+//! gateways wait for it, and for longer than its lease.
 //!
 //! The long form, with NATS servers that are killed: `target/release/route-load handover --nodes 3 --engine nats`.
 
@@ -17,6 +18,7 @@ async fn msg_servers_do_not_notice_that_another_node_leads() {
             (Trouble::None, 1),
             (Trouble::Kill, 3),
             (Trouble::Terminate, 1),
+            (Trouble::Pause, 1),
             (Trouble::Freeze, 1),
         ],
         absence: Duration::ZERO,

@@ -309,6 +309,10 @@ pub(crate) struct SeveralOptions {
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     pub(crate) freezes: usize,
 
+    /// How often the node that leads stands still for about as long as gateways wait for it.
+    #[arg(long, value_name = "COUNT", default_value_t = 10)]
+    pub(crate) pauses: usize,
+
     /// How often a NATS server is killed and started again.
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     pub(crate) nats_kills: usize,

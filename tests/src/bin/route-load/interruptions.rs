@@ -66,6 +66,7 @@ fn of_several(options: &HandoverOptions, load: Load, flags: Flags) -> several::C
             (Trouble::Kill, options.kills),
             (Trouble::Terminate, options.terminations),
             (Trouble::Freeze, several.freezes),
+            (Trouble::Pause, several.pauses),
             (Trouble::KillEngine, several.nats_kills),
             (Trouble::Roll, several.rolls),
             (Trouble::NoEngine, several.nats_absences),
