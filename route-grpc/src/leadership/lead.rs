@@ -147,9 +147,6 @@ impl Lead<'_> {
             if !self.holds() {
                 return Some(End::LeaseOver);
             }
-            if draining.is_cancelled() {
-                return None;
-            }
             if let Ok(found) = self.of.engine.read().await {
                 let stored = found.map(|it| it.stored);
                 return match self.lease.found(self.of.life, stored.as_ref()) {
@@ -163,6 +160,10 @@ impl Lead<'_> {
                     }
                     Found::Lost => Some(End::Refused),
                 };
+            }
+            // A release need not be.
+            if draining.is_cancelled() {
+                return None;
             }
             sleep(READ_AGAIN).await;
         }

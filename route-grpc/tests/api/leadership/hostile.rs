@@ -1,6 +1,7 @@
 //! Crowds of hellos, and hellos that are none, at a leader's door and at a standby.
 
 use route_proto::attach::v1::AttachHello;
+use route_proto::attach::v1::attach_service_client::AttachServiceClient;
 use route_proto::v1::WatchUserStatusRequest;
 use route_proto::v1::presence_service_client::PresenceServiceClient;
 use route_proto::v1::watch_user_status_response::Message;
@@ -98,6 +99,29 @@ async fn hellos_wait_at_a_standby_for_three_seconds_and_as_they_may_be() {
         assert_eq!(told.code(), Code::InvalidArgument, "{told:?}");
     }
     assert!(several.age() - began < AT_ONCE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_without_a_hello_end_at_a_standby_and_at_a_door() {
+    let several = Several::new();
+    let one = several.starts("one");
+    for _ in 0..2 {
+        let channel = one.channel().await;
+        let (began, mut crowd) = (several.age(), JoinSet::new());
+        for _ in 0..900 {
+            let mut links = AttachServiceClient::new(channel.clone());
+            crowd.spawn(async move {
+                let answer = links.attach(tokio_stream::pending()).await?;
+                answer.into_inner().message().await
+            });
+        }
+        while let Some(end) = crowd.join_next().await {
+            let told = end.unwrap().unwrap_err();
+            assert_eq!(told.code(), Code::FailedPrecondition, "{told:?}");
+        }
+        assert!(several.age() - began < SECOND * 11);
+        several.serves(&one, 1).await;
+    }
 }
 
 /// Its engine is away for a while, and the leader is there.

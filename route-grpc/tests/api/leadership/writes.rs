@@ -25,6 +25,24 @@ async fn a_leader_finds_out_what_became_of_its_writes() {
     assert!(line.ends_with(" 18"), "{line}");
 }
 
+/// Else its release would replace what is not there any more, and others would wait for the lease.
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_is_told_to_end_finds_out_before_it_releases_the_record() {
+    let (several, one, [_a]) = Several::with(["a"]).await;
+    let other = several.starts("other");
+    other.is_ready(true, "standing by").await;
+    one.way.fates([Fate::Unanswered]);
+    let before = several.now();
+    while several.now() == before {
+        sleep(STEP).await;
+    }
+    let began = several.age();
+    one.shutdown.begin();
+    several.serves(&other, 2).await;
+    let took = several.age() - began;
+    assert!(took < SECOND * 3 / 2, "{took:?}");
+}
+
 /// It replaces the record after that has been read.
 #[tokio::test(start_paused = true)]
 async fn a_leader_that_cannot_tell_its_own_write_from_another_ones_leads_no_more() {
