@@ -45,6 +45,11 @@ def test_gateways_find_every_node_and_have_no_other_flags_than_with_one():
     assert several["spec"]["template"] == one["spec"]["template"]
 
 
+def test_more_nodes_are_the_same_pods():
+    one, several = (node_of(render(*ENGINE, f"node.replicas={count}")) for count in (1, 3))
+    assert one["spec"]["template"] == several["spec"]["template"], "those that are there would be replaced"
+
+
 def test_sites_of_two_releases_are_two():
     assert flags(node_of(render(*ENGINE)))["site"] == ["im-tt"]
     assert flags(node_of(objects_of("nodes-tls")))["site"] == ["im"]
@@ -118,7 +123,7 @@ def test_nodes_are_spread_and_evicted_one_at_a_time():
     assert (budget["maxUnavailable"], budget["unhealthyPodEvictionPolicy"]) == (1, "IfHealthyBudget")
     for alone in (render(), render(*ENGINE)):
         assert find(alone, "PodDisruptionBudget", "-route-grpc") is None
-        assert "topologySpreadConstraints" not in node_of(alone)["spec"]["template"]["spec"]
+    assert "topologySpreadConstraints" not in node_of(render())["spec"]["template"]["spec"]
     assert find(render(*ENGINE, "node.replicas=2", "node.pdb.enabled=false"), "PodDisruptionBudget", "-route-grpc") is None
 
 

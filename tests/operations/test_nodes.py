@@ -1,4 +1,5 @@
-"""`docs/nodes.md`: a site goes from one node to three and back, as the page says, with MsgServers at work."""
+"""`docs/nodes.md`: a site goes from one node to three and back, as the page says, with MsgServers at work: on plain hosts,
+and a release of the chart."""
 
 import re
 import signal
@@ -9,9 +10,11 @@ import urllib.request
 
 import pytest
 from binaries import binary
+from kubelet.cluster import Cluster
 from msgservers import PATIENCE
 from nats import Nats
 from page import Page
+from releases import refused, rendered, upgraded
 from test_plain_hosts import GRPC, PDU, PROBES, route
 from traffic import Traffic
 
@@ -64,6 +67,47 @@ def test_a_site_goes_from_one_node_to_three_and_back(host, network, nats, msgser
     for it in at_work:
         assert (it.ends, dict(it.connects)) == ([], {"a": 1, "b": 1}), it.name
     assert all(set(it.ends) == {0} for it in (node, *others))
+
+
+def test_a_release_goes_from_one_node_to_three_and_back(network, nats, msgservers, tmp_path):
+    page = Page("nodes.md")
+    urls = ",".join(f"nats://{network}.2{number}:4222" for number in (1, 2, 3))
+    login = {"kind": "password", "user": nats.user, "secret": "im-nats"}
+    engine = ["engine.type=nats", f"engine.nats.urls={{{urls}}}", *(f"engine.nats.login.{it}={login[it]}" for it in login)]
+    engine.append("engine.site=im")
+    # Three, one that takes the place of another, and those that have not ended yet.
+    with Cluster(rendered("gateway.replicas=2"), tmp_path, nodes=8) as cluster:
+        cluster.volumes.provided.set("Secret", "im-nats", {"password": nats.password_file.read_text()})
+        cluster.start()
+        cluster.wait_until_ready()
+        at_work = msgservers(4, gateway=cluster.service("-pdu-gateway").connect)
+        for it in at_work:
+            it.wait_until_connected()
+
+        def upgrade(*settings):
+            cluster.upgrade(upgraded(cluster, "gateway.replicas=2", *settings))
+            cluster.wait_until_ready()
+            traffic.wait_for_more(10)
+
+        with Traffic(at_work) as traffic:
+            traffic.wait_for_more(10)
+            page.says("In Kubernetes", "takes two upgrades; helm refuses to do both at once")
+            assert "Do this with node.replicas=1 first" in refused(cluster, *engine, "node.replicas=3")
+            upgrade(*engine)
+            [first] = cluster.deployments["route-grpc"].current
+            upgrade(*engine, "node.replicas=3")
+            assert first in cluster.deployments["route-grpc"].current, "nobody is replaced for that"
+            page.says("In Kubernetes", "replaced one after the other with a new one there before an old one goes")
+            upgrade(*engine, "node.replicas=3", "node.podAnnotations.another=one")
+            page.says("In Kubernetes", "**Back** is one upgrade")
+            upgrade()
+            traffic.stop()
+            traffic.wait_until_arrived()
+
+        traffic.assert_each_message_came_once()
+        traffic.assert_nobody_was_called_offline()
+        for it in at_work:
+            assert (it.ends, it.connects["gateway"]) == ([], 1), it.name
 
 
 class Engine:

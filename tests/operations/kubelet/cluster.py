@@ -17,9 +17,11 @@ class UpgradeFailed(Exception):
 
 
 class Cluster:
-    """A release, from its rendered manifests to the end of its pods."""
+    """A release, from its rendered manifests to the end of its pods. `nodes`: how many addresses the name of the nodes
+    leads to; a node has one of them."""
 
-    def __init__(self, objects, folder):
+    def __init__(self, objects, folder, nodes=1):
+        self.nodes = nodes
         self.journal = Journal()
         self.folder = folder
         # Components for which no machine has room.
@@ -118,9 +120,9 @@ class Cluster:
         return f"{self._network}.{slot}"
 
     def names(self):
-        """Where each Service's name leads: a headless one to its pod, of which there is one at a time."""
+        """Where each Service's name leads: a headless one to its pods, whether they are there or not."""
         return {
-            name: self.address(deployment.first_slot)
+            name: [self.address(slot) for slot in deployment.named_slots]
             for name, service in self.services.items()
             for deployment in self.deployments.values()
             if service.selects(deployment.manifest.labels)

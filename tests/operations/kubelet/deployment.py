@@ -17,7 +17,7 @@ from .pod import Pod
 
 # Between two looks, if nothing happens: `minReadySeconds` pass without an event.
 LOOK = 0.1
-# Addresses of a component's pods begin here; the node's pods, of which names lead to one, share the first.
+# Addresses of a component's pods begin here. Names lead to the first, or to as many as there are nodes at a time.
 SLOTS = {"route-grpc": 1, "pdu-gateway": 10, "embedded": 100}
 
 
@@ -28,6 +28,7 @@ class Deployment:
         self.name = manifest["metadata"]["name"]
         self.component = manifest["spec"]["selector"]["matchLabels"]["app.kubernetes.io/component"]
         self.first_slot = SLOTS[self.component]
+        self.named_slots = range(self.first_slot, self.first_slot + (cluster.nodes if self.component == "route-grpc" else 1))
         self.sets = []
         self._cluster = cluster
         self._numbers = itertools.count()
@@ -185,13 +186,20 @@ class Deployment:
 
     def _create(self, template):
         number = next(self._numbers)
-        slot = self.first_slot if self.component == "route-grpc" else self.first_slot + number
+        slot = self._free_slot() if self.component == "route-grpc" else self.first_slot + number
         manifest = PodManifest.of(template)
         name = f"{self.name}-{number}"
         mounts = self._cluster.volumes.mount(name, manifest)
         here = Here(name, self._cluster.address(slot), self._cluster.names(), mounts)
         room = self._cluster.room_for(self.component, manifest)
         return Pod(here.pod, manifest, here, self._cluster.journal, self._cluster.folder, room)
+
+    def _free_slot(self):
+        """Of the addresses that the nodes' name leads to, the first that no pod has. If it is one, they share it."""
+        if len(self.named_slots) == 1:
+            return self.first_slot
+        taken = {pod.address for pod in self.pods if not pod.is_gone}
+        return next(slot for slot in self.named_slots if self._cluster.address(slot) not in taken)
 
 
 class PodSet:

@@ -19,8 +19,8 @@ class Here:
     """One pod's place on this machine: pods share its network and its host name, and it has no DNS of the cluster.
 
     - A pod listens on an address of its own, where in a cluster the wildcard address would be its own.
-    - Names of Services are replaced by the address of the one pod behind them; `test_names.py` has the rest. Where that
-      is checked against a certificate, the name is told by a flag.
+    - Names of Services are replaced by the addresses of the pods behind them, each in a flag of its own; `test_names.py`
+      has the rest. Where that is checked against a certificate, the name is told by a flag.
     - What it mounts is in folders of this machine.
     - A gateway is told its id, which it would make of its pod's name.
     - The image's folder is that of the binaries under test.
@@ -31,11 +31,12 @@ class Here:
     names: dict
     mounts: dict = dataclasses.field(default_factory=dict)
 
-    def argument(self, word):
+    def arguments(self, word):
         for path, folder in self.mounts.items():
             word = word.replace(f"={path}/", f"={folder}/")
         word = word.replace("=" + WILDCARD, f"={self.address}:")
-        return re.sub(r"//([^:/]+)", lambda found: "//" + self.names.get(found[1], found[1]), word)
+        before, slashes, host, after = re.fullmatch(r"(.*?)(?:(//)([^:/]+)(.*))?", word).groups()
+        return [f"{before}//{it}{after}" for it in self.names.get(host, [host])] if slashes else [word]
 
     def environment(self):
         return {"TT_GATEWAY_GATEWAY_ID": self.pod}
@@ -113,14 +114,13 @@ class PodManifest:
         environment = {entry["name"]: self._value(entry, here) for entry in self.env}
         words = [expanded(word, environment) for word in self.command]
         words += server_names(words)
-        command = [here.executable(words[0])] + [here.argument(word) for word in words[1:]]
+        command = [here.executable(words[0])] + [argument for word in words[1:] for argument in here.arguments(word)]
         return command, {**here.environment(), **environment}
 
     def _value(self, entry, here):
         if "value" in entry:
             return entry["value"]
-        assert entry["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP", entry
-        return here.address
+        return {"status.podIP": here.address, "metadata.name": here.pod}[entry["valueFrom"]["fieldRef"]["fieldPath"]]
 
 
 def expanded(word, environment):
