@@ -33,6 +33,7 @@ impl AtLeast {
             node.log.reach(position.seq),
         )
         .await;
-        reached.map_err(|_| Refusal::Behind)
+        reached.map_err(|_| Refusal::Behind)?;
+        node.act().map(drop)
     }
 }

@@ -91,6 +91,8 @@ impl Snapshot {
             let Ok((now, users)) = scan(node, sessions).await else {
                 continue;
             };
+            // It was true when it was read.
+            node.act().map(drop)?;
             let mut snapshot = Self::new(node, now, users, Some(turn));
             snapshot.take_away_in_time(node);
             return Ok(snapshot);

@@ -71,7 +71,7 @@ pub(super) async fn lead(of: &mut Candidate, taken: Taken) {
 impl Lead<'_> {
     /// Renews the record, until that is over.
     async fn run(&mut self) -> End {
-        let draining = self.of.process.draining();
+        let (draining, ended) = (self.of.process.draining(), self.node.draining());
         let mut due = self.lease.sent + self.of.timing.renew;
         loop {
             let left = self.left();
@@ -79,6 +79,8 @@ impl Lead<'_> {
             tokio::select! {
                 biased;
                 () = draining.cancelled() => return End::Drained,
+                // The node has seen that before.
+                () = ended.cancelled() => return End::LeaseOver,
                 () = sleep(left) => return End::LeaseOver,
                 () = sleep(wait) => {}
                 () = self.tenure.write_is_wanted.notified() => {
@@ -107,8 +109,8 @@ impl Lead<'_> {
 
     /// Writes the record anew, with those who are at the door. How the term ends, if it does.
     async fn write(&mut self) -> Option<End> {
-        if !self.holds() {
-            return Some(End::LeaseOver);
+        if let Some(end) = self.is_over() {
+            return Some(end);
         }
         let now = (self.of.clock)();
         let counter = self.of.next_counter();
@@ -124,7 +126,11 @@ impl Lead<'_> {
         let replaces = Some(self.lease.revision);
         let engine = Arc::clone(&self.of.engine);
         let written = engine.write(&record, &self.of.author, replaces).await;
-        let end = match written {
+        // An answer that comes when the lease is over, or the engine was lost before the node served, saves no term.
+        if let Some(end) = self.is_over() {
+            return Some(end);
+        }
+        match written {
             Ok(revision) => {
                 self.lease.accepted(revision);
                 self.written();
@@ -136,18 +142,26 @@ impl Lead<'_> {
                 tracing::debug!(problem, "a renewal was not answered");
                 self.find_out().await
             }
-        };
-        end.or_else(|| self.interrupted())
+        }
+    }
+
+    /// How the term has ended, if it has.
+    fn is_over(&mut self) -> Option<End> {
+        match self.holds() {
+            true => self.interrupted(),
+            false => Some(End::LeaseOver),
+        }
     }
 
     /// Whether the last write has happened: nobody knows. Reads until that is known.
     async fn find_out(&mut self) -> Option<End> {
         let draining = self.of.process.draining();
         loop {
-            if !self.holds() {
-                return Some(End::LeaseOver);
+            let read = self.of.engine.read().await;
+            if let Some(end) = self.is_over() {
+                return Some(end);
             }
-            if let Ok(found) = self.of.engine.read().await {
+            if let Ok(found) = read {
                 let stored = found.map(|it| it.stored);
                 return match self.lease.found(self.of.life, stored.as_ref()) {
                     Found::Written => {

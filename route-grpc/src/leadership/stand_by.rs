@@ -16,6 +16,9 @@ use crate::leads::{Leader, Leads};
 /// How often the record is read, at least.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// After a take-over that has not succeeded, at least; twice that at most.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// A term that has been taken over.
 #[derive(Debug)]
 pub(super) struct Taken {
@@ -39,7 +42,10 @@ struct StandBy<'a> {
     sight: Sight<Member>,
     attempt: Option<Attempt>,
     interruptions: u64,
+    /// The last read was answered.
+    is_read: bool,
     unread: Seldom,
+    unanswered: Seldom,
 }
 
 /// Stands by until this process may lead; `None`: it drains.
@@ -51,7 +57,9 @@ pub(super) async fn stand_by(of: &mut Candidate) -> Option<Taken> {
         sight: Sight::new(),
         attempt: None,
         interruptions,
+        is_read: false,
         unread: Seldom::default(),
+        unanswered: Seldom::default(),
     };
     draining.run_until_cancelled(standby.run()).await
 }
@@ -66,17 +74,18 @@ impl StandBy<'_> {
             }
             let now = (self.of.clock)();
             let come = self.of.site.gateways_come();
-            if let Some(take_over) = self.sight.may_take_over(now, &self.of.timing, come) {
-                if let Some(taken) = self.take_over(now, take_over).await {
-                    return taken;
-                }
-            } else {
-                let wait = self.next_look(now);
-                tokio::select! {
-                    () = self.of.engine.changed() => {}
-                    () = self.of.site.a_gateway_comes() => {}
-                    () = sleep(wait) => {}
-                }
+            let may = self.sight.may_take_over(now, &self.of.timing, come);
+            let wait = match may.filter(|_| self.is_read) {
+                Some(take_over) => match self.take_over(now, take_over).await {
+                    Some(taken) => return taken,
+                    None => AGAIN.mul_f64(1.0 + fastrand::f64()),
+                },
+                None => self.next_look(now),
+            };
+            tokio::select! {
+                () = self.of.engine.changed() => {}
+                () = self.of.site.a_gateway_comes() => {}
+                () = sleep(wait) => {}
             }
         }
     }
@@ -95,6 +104,7 @@ impl StandBy<'_> {
     /// Reads the record. It may show that a take-over has happened.
     async fn read(&mut self) -> Option<Taken> {
         let read = self.of.engine.read().await;
+        self.is_read = read.is_ok();
         self.notice_interruptions();
         let now = (self.of.clock)();
         match read {
@@ -134,6 +144,8 @@ impl StandBy<'_> {
             return Some(self.taken(attempt, stored.revision));
         }
         match stored.record.state {
+            // The last write of a term of ours may happen when that is over.
+            _ if stored.record.node == self.of.life => self.of.site.nobody_leads(),
             State::Released => self.of.site.nobody_leads(),
             State::Beginning | State::Serving => self.tell(now, leader),
         }
@@ -177,7 +189,12 @@ impl StandBy<'_> {
                 None
             }
             Err(NotWritten::Unanswered(problem)) => {
-                warn!(problem, "not known whether this node has taken over");
+                if let Some(left_out) = self.unanswered.happened(self.of.process.clock.now()) {
+                    warn!(
+                        problem,
+                        left_out, "not known whether this node has taken over"
+                    );
+                }
                 self.attempt = Some(attempt);
                 None
             }

@@ -17,7 +17,8 @@ use crate::cold_start::ColdStart;
 ///
 /// Queries are answered last, because their users' logins may stand among what other gateways sent.
 pub(super) fn end_cold_start(node: &Node, routing: &mut Transaction<'_>, now: Duration) {
-    if routing.door.as_ref().is_some_and(|door| !door.serves()) {
+    let ends = node.draining().is_cancelled() || !node.tenure.holds();
+    if ends || routing.door.as_ref().is_some_and(|door| !door.serves()) {
         return;
     }
     let gateways = &*routing.gateways;

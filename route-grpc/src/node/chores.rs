@@ -18,8 +18,8 @@ pub(crate) const BEAT_MILLIS: u32 = 1000;
 /// Ends seats and graces in time, and frees the sessions of closed links in steps.
 pub(super) async fn run(node: Arc<Node>) {
     let draining = node.draining();
-    while node.act().is_ok() {
-        node.transact(|transaction, now| {
+    loop {
+        let looked = node.transact_acting(|transaction, now| {
             for (gateway, reach) in transaction.gateways.look_after(now) {
                 transaction.core.set_reach(gateway, reach.of_core());
             }
@@ -36,6 +36,9 @@ pub(super) async fn run(node: Arc<Node>) {
                 transaction.give_up_returns(gateway);
             }
         });
+        if looked.is_err() {
+            break;
+        }
         finish(&node).await;
         while lose_next(&node) {
             finish(&node).await;
@@ -72,7 +75,8 @@ pub(super) async fn run(node: Arc<Node>) {
 /// Finishes what is done piece by piece: long entries whose stream is gone, what lost gateways were not handed, the
 /// sessions of closed links, what waited for all links to be known. Others come in between.
 async fn finish(node: &Node) {
-    while node.transact(|transaction, now| transaction.proceed(now)) {
+    let proceed = || node.transact_acting(|transaction, now| transaction.proceed(now));
+    while proceed().unwrap_or(false) {
         tokio::task::yield_now().await;
     }
 }
@@ -111,13 +115,19 @@ fn cut_off(
 /// Gives up one gateway whose grace is over; false if there is none. Each in a transaction of its
 /// own: what its end causes for links of the next one has to stand in that one's queue, to be taken
 /// back from there.
+///
+/// Not while the record is not renewed: the gateway may be with a leader that is about to serve.
 fn lose_next(node: &Node) -> bool {
-    node.transact(|transaction, now| {
+    if !node.tenure.is_renewed() {
+        return false;
+    }
+    let lost = node.transact_acting(|transaction, now| {
         let Some(gateway) = transaction.gateways.lost(now).into_iter().min() else {
             return false;
         };
         transaction.lose_gateway(now, gateway);
         node.gateways_changed.notify_waiters();
         true
-    })
+    });
+    lost.unwrap_or(false)
 }

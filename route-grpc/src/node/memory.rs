@@ -104,10 +104,13 @@ fn cut_off(node: &Node, fill: &Fill) {
         .log(node.clock.now(), kind, None, &why);
     node.process.metrics.attach_refused(&refusal);
     node.process.metrics.tallies.cut_off.add(1);
-    node.transact(|transaction, now| {
+    let cut = node.transact_acting(|transaction, now| {
         transaction.refuse(now, fill.incarnation, refusal);
         transaction.lose_gateway(now, fill.incarnation);
     });
+    if cut.is_err() {
+        return;
+    }
     node.gateways_changed.notify_waiters();
     node.chores_changed();
 }

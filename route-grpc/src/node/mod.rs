@@ -276,6 +276,15 @@ impl Node {
         }
     }
 
+    /// Changes something, unless another node may lead.
+    pub(crate) fn transact_acting<R>(
+        &self,
+        change: impl FnOnce(&mut Transaction<'_>, Duration) -> R,
+    ) -> Result<R, Refusal> {
+        let _acts = self.act()?;
+        Ok(self.transact(change))
+    }
+
     /// Why it refuses what comes when it ends.
     pub(crate) fn ending(&self) -> Refusal {
         match self.process.draining().is_cancelled() {

@@ -1,16 +1,17 @@
 //! Whom a leader lets in, and what its next write says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use route_leadership::{Admission, Beginning, Roster, State, TakeOver};
 
-use super::Member;
+use super::{Member, Tenure};
 
 /// A leader's door. It stands behind the node's lock.
 #[derive(Debug)]
 pub(crate) struct Door {
-    term: u64,
+    tenure: Arc<Tenure>,
     state: State,
     /// What the last write says.
     asked: State,
@@ -39,9 +40,9 @@ pub(crate) enum Arrival {
 
 impl Door {
     /// Of a term that begins.
-    pub(super) fn new(term: u64, roster: BTreeSet<Member>, take_over: TakeOver) -> Self {
+    pub(super) fn new(tenure: Arc<Tenure>, roster: BTreeSet<Member>, take_over: TakeOver) -> Self {
         Self {
-            term,
+            tenure,
             state: State::Beginning,
             asked: State::Beginning,
             beginning: Beginning::new(roster.clone(), take_over),
@@ -69,11 +70,10 @@ impl Door {
         &self.roster.certain
     }
 
-    /// A gateway comes that was welcomed by this term last, by its own word. If it has to wait, it [leaves](Self::leaves) in the
-    /// end.
+    /// A gateway comes that this term was the newest to welcome, by its own word. If it has to wait, it
+    /// [leaves](Self::leaves) in the end.
     pub(crate) fn comes(&mut self, member: &Member, welcomed_by: u64) -> Arrival {
-        self.given_up.remove(member);
-        match self.roster.admission(member, welcomed_by, self.term) {
+        match self.roster.admission(member, welcomed_by, self.tenure.term) {
             Admission::Now => Arrival::In,
             Admission::AfterWrite => {
                 *self.waiting.entry(member.clone()).or_default() += 1;
@@ -116,12 +116,16 @@ impl Door {
 
     /// It is one of the node's gateways from now on.
     pub(crate) fn entered(&mut self, member: &Member) {
+        self.given_up.remove(member);
         self.inside.insert(member.clone());
     }
 
     /// It has acknowledged a beat that was sent after it was let in.
     pub(crate) fn acknowledged(&mut self, member: &Member) {
         self.beginning.acknowledged(member);
+        if !self.serves() && self.beginning.missing.is_empty() {
+            self.tenure.write_is_wanted.notify_one();
+        }
     }
 
     /// The node has it no longer.
@@ -185,7 +189,8 @@ mod tests {
     fn door(roster: &[&str]) -> Door {
         let old_lease_over = SECOND * 15;
         let roster = roster.iter().map(|id| member(id)).collect();
-        Door::new(7, roster, TakeOver { old_lease_over })
+        let tenure = Tenure::new(7, || Duration::ZERO, SECOND * 12);
+        Door::new(tenure, roster, TakeOver { old_lease_over })
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use route_leadership::TakeOver;
+use route_leadership::{TakeOver, Timing};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -69,6 +69,12 @@ impl Tenure {
         Duration::from_micros(self.until.load(Ordering::Acquire)).saturating_sub(now)
     }
 
+    /// It was prolonged lately: no other node can lead yet.
+    pub(crate) fn is_renewed(&self) -> bool {
+        let Timing { serve, quiet, .. } = Timing::default();
+        self.until.load(Ordering::Acquire) == u64::MAX || self.left((self.clock)()) + quiet > serve
+    }
+
     /// It has not ended.
     pub(crate) fn holds(&self) -> bool {
         let until = self.until.load(Ordering::Acquire);
@@ -95,7 +101,7 @@ impl Begun {
 
     /// With the roster of the record that was taken over.
     pub(crate) fn with(tenure: Arc<Tenure>, roster: BTreeSet<Member>, take_over: TakeOver) -> Self {
-        let door = Some(Door::new(tenure.term, roster, take_over));
+        let door = Some(Door::new(Arc::clone(&tenure), roster, take_over));
         Self { tenure, door }
     }
 }

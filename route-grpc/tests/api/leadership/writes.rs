@@ -60,6 +60,23 @@ async fn a_leader_that_cannot_tell_its_own_write_from_another_ones_leads_no_more
     several.serves(&one, 2).await;
 }
 
+/// By then the node has ended itself: the record would name a leader that refuses everybody.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_comes_when_the_lease_is_over_revives_no_term() {
+    let (several, one, [mut a]) = Several::with(["a"]).await;
+    let before = several.now();
+    while several.now() == before {
+        sleep(STEP).await;
+    }
+    // Three writes are lost; the fourth one is sent after 11.2 s, and answered after 12.8 s.
+    one.way.fates([Fate::Lost, Fate::Lost, Fate::Lost]);
+    one.way.delay(SECOND * 4 / 5);
+    not_leader(&a.end().await.unwrap());
+    one.ended("lease_over").await;
+    one.way.delay(SECOND * 0);
+    several.serves(&one, 2).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_take_over_that_was_not_answered_is_found_or_tried_again() {
     for (fate, term) in [(Fate::Unanswered, 1), (Fate::Lost, 1)] {
