@@ -1,5 +1,7 @@
 //! Writes of which nobody says whether they happen.
 
+use std::time::Duration;
+
 use route_grpc::engine::played::Fate;
 use route_leadership::State;
 use tokio::time::sleep;
@@ -73,7 +75,7 @@ async fn an_answer_that_comes_when_the_lease_is_over_revives_no_term() {
     one.way.delay(SECOND * 4 / 5);
     not_leader(&a.end().await.unwrap());
     one.ended("lease_over").await;
-    one.way.delay(SECOND * 0);
+    one.way.delay(Duration::ZERO);
     several.serves(&one, 2).await;
 }
 
