@@ -1,6 +1,6 @@
 //! Several nodes, of which one leads: what is done to them, to gateways and to NATS, and when all is well again.
 //!
-//! The same MsgServers and the same judge as with one node; and who [led when](terms).
+//! The same MsgServers and the same judge as with one node; and who led when (`terms`).
 
 mod diary;
 mod fleet;
