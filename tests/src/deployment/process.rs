@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -22,6 +23,9 @@ const LINES: usize = 400;
 /// How often an ending process is asked whether it has ended: tokio would have to own the child to
 /// tell.
 const END_POLL: Duration = Duration::from_millis(5);
+
+/// All threads of a process stop in less.
+const STOPS: Duration = Duration::from_secs(1);
 
 /// The settings of whoever runs the tests are not part of them.
 pub fn forget_settings(command: &mut Command) {
@@ -197,6 +201,24 @@ impl Process {
     /// It does not run, as on a machine that is stopped, until it is [resumed](Self::resume).
     pub fn suspend(&self) {
         self.signal(Signal::SIGSTOP);
+        // Its threads stop one by one, a moment later.
+        let began = std::time::Instant::now();
+        while self.is_alive() && !self.stands_still() && began.elapsed() < STOPS {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// All of its threads are stopped.
+    fn stands_still(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid));
+        tasks.is_ok_and(|tasks| {
+            tasks.flatten().all(|task| {
+                let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+                let state = stat.rsplit(") ").next().unwrap_or_default();
+                // One that has ended in between says nothing.
+                state.is_empty() || state.starts_with('T')
+            })
+        })
     }
 
     /// It goes on.
