@@ -101,9 +101,7 @@ async fn become_ready(site: Site, readiness: Readiness) {
         match now {
             Leads::This(node) => {
                 // One that was ready stays so: calls wait.
-                if !readiness.watch().borrow().ready {
-                    readiness.set(false, "waiting for gateways");
-                }
+                readiness.set(readiness.is_ready(), "waiting for gateways");
                 tokio::select! {
                     () = node.synced() => readiness.set(true, "serving"),
                     changed = leads.changed() => match changed {
@@ -114,11 +112,18 @@ async fn become_ready(site: Site, readiness: Readiness) {
             }
             Leads::Other(leader) if leader.serves => readiness.set(true, "standing by"),
             Leads::Other(_) => {}
-            Leads::Unknown => match timeout(MISSED, leads.changed()).await {
-                Ok(Ok(())) => continue,
-                Ok(Err(_)) => return,
-                Err(_) => readiness.set(false, "no node leads"),
-            },
+            Leads::Unknown => {
+                let why = match readiness.is_ready() {
+                    true => "no node leads at the moment",
+                    false => "waiting for a leader",
+                };
+                readiness.set(readiness.is_ready(), why);
+                match timeout(MISSED, leads.changed()).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(_)) => return,
+                    Err(_) => readiness.set(false, "no node leads"),
+                }
+            }
         }
         if leads.changed().await.is_err() {
             return;

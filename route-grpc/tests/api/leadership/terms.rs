@@ -65,7 +65,7 @@ async fn a_leader_that_is_lost_is_followed_soon_by_one_to_which_its_gateways_com
     let _a = other.takes_in("a", &a, 3).await.unwrap();
     sleep(SECOND * 2).await;
     assert_eq!(several.now().unwrap().state, State::Beginning);
-    assert!(!other.readiness.is_ready() || other.readiness.state().reason == "standing by");
+    assert_eq!(other.readiness.state().reason, "waiting for gateways");
     let _b = other.takes_in("b", &b, 2).await.unwrap();
     several.serves(&other, 2).await;
     assert!(several.age() - lost < SECOND * 12, "while the lease holds");
@@ -112,6 +112,7 @@ async fn a_leader_that_is_cut_off_from_the_record_stops_with_its_lease_and_begin
         assert_eq!(not_leader(&end.unwrap()), None);
     }
     one.ended("lease_over").await;
+    one.is_ready(true, "no node leads at the moment").await;
     not_leader(&one.asks(7).await.unwrap_err());
     one.is_ready(false, "no node leads").await;
 
